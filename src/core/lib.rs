@@ -1,1 +1,15 @@
-//! Core.
+//! The pure part of `ngx_http_acme_dns_module`: what a configuration means, which names can be
+//! certified, how a certificate travels through shared memory and when it is renewed.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number: time and randomness are
+//! arguments, files and secrets come through [`config::Resources`]. So all of it is tested without
+//! nginx, without a network and on a simulated clock.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod key;
+pub mod level;
+pub mod material;
+pub mod name;
+pub mod schedule;
+pub mod time;

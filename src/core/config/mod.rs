@@ -1,0 +1,184 @@
+//! The configuration: its model, and how directives become that model.
+//!
+//! `ffi` hands over the arguments of each directive as text. [`issuer`], [`provider`],
+//! [`propagation`] and [`binding`] read one directive or block each; [`draft`] collects them and
+//! resolves what refers to what once the whole of nginx.conf has been read. Every error is one line
+//! in nginx's voice, without the file and line that `ffi` adds.
+
+pub mod binding;
+pub mod draft;
+pub mod issuer;
+pub mod propagation;
+pub mod provider;
+mod text;
+
+use crate::key::KeyType;
+use crate::name::Name;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that the helper process needs to know. Secrets are not in here, only references.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The directory of accounts, certificates and journal.
+    pub state_path: PathBuf,
+    /// The certification authorities.
+    pub issuers: Vec<Issuer>,
+    /// The DNS providers.
+    pub providers: Vec<Provider>,
+    /// The certificates to obtain.
+    pub certificates: Vec<Certificate>,
+    /// How to wait for TXT records.
+    pub propagation: Propagation,
+}
+
+/// A certification authority: the block `acme_dns_issuer`.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// The name in the configuration, also the name of its directory of accounts.
+    pub name: String,
+    /// The URL of the ACME directory (RFC 8555 section 7.1.1).
+    pub directory: String,
+    /// The account's contacts as URLs, such as `mailto:you@example.com`.
+    pub contacts: Vec<String>,
+    /// Certificates in PEM that are trusted for the directory's host, besides the system's.
+    pub trusted_certificate: Option<Vec<u8>>,
+    /// The profile to ask for (draft-ietf-acme-profiles).
+    pub profile: Option<Profile>,
+}
+
+/// A certificate profile of a CA.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Profile {
+    /// The name that the CA lists.
+    pub name: String,
+    /// Whether to refuse to order where the CA does not list it.
+    pub required: bool,
+}
+
+/// A DNS provider: the block `acme_dns_provider`.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// The name in the configuration.
+    pub name: String,
+    /// The provider's type, with its settings.
+    pub kind: ProviderKind,
+}
+
+/// The settings of each type of provider.
+#[derive(Clone, Debug)]
+pub enum ProviderKind {
+    /// Cloudflare's API v4.
+    Cloudflare(Cloudflare),
+}
+
+/// The settings of Cloudflare's API.
+#[derive(Clone, Debug)]
+pub struct Cloudflare {
+    /// How requests are authorized.
+    pub credentials: CloudflareCredentials,
+    /// The zone to use, where the token may not list zones.
+    pub zone_id: Option<String>,
+    /// The records' time to live in seconds: 60 to 86400, or 1 for automatic.
+    pub ttl: u32,
+    /// The base URL of the API, without a final slash.
+    pub api: String,
+    /// Certificates in PEM that are trusted for the API's host, besides the system's.
+    pub trusted_certificate: Option<Vec<u8>>,
+}
+
+/// Cloudflare's two ways to authorize a request.
+#[derive(Clone, Debug)]
+pub enum CloudflareCredentials {
+    /// An API token.
+    Token(SecretId),
+    /// The legacy pair of an account's address and its global key.
+    Key {
+        /// The account's e-mail address.
+        email: String,
+        /// The global API key.
+        key: SecretId,
+    },
+}
+
+/// A certificate to obtain and to serve.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Certificate {
+    /// Its name: unique, and the name of its directory in the state path.
+    pub name: String,
+    /// The names that it holds, at least one.
+    pub names: Vec<Name>,
+    /// The type of its key.
+    pub key: KeyType,
+    /// Index into [`Config::issuers`].
+    pub issuer: usize,
+    /// Index into [`Config::providers`].
+    pub provider: usize,
+}
+
+/// How to wait for TXT records: the directive `acme_dns_propagation`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Propagation {
+    /// Ask the zone's authoritative servers until all have the records.
+    Check {
+        /// Give up after this time.
+        timeout: Duration,
+        /// The pause between two rounds.
+        interval: Duration,
+        /// The resolvers that find the zone's servers; the system's if empty.
+        resolvers: Vec<SocketAddr>,
+        /// The port of the authoritative servers.
+        port: u16,
+    },
+    /// Do not ask, wait for a fixed time.
+    Off {
+        /// The time to wait.
+        delay: Duration,
+    },
+}
+
+/// Refers to a secret that [`Resources::secret`] has read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SecretId(pub usize);
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SecretSource {
+    /// The first line of a file.
+    File(String),
+    /// A variable of the master's environment.
+    Environment(String),
+}
+
+/// Reads what a directive refers to while the configuration is read; the message of an error is
+/// shown to the user as it is.
+pub trait Resources {
+    /// Reads a secret and keeps it.
+    ///
+    /// # Errors
+    /// The source is not there, cannot be read or is empty.
+    fn secret(&mut self, source: &SecretSource) -> Result<SecretId, String>;
+
+    /// Reads a file of certificates in PEM and checks that it holds at least one.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds no certificate.
+    fn certificates(&mut self, path: &str) -> Result<Vec<u8>, String>;
+}
+
+/// A place in the configuration.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Location {
+    /// The file as nginx names it.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}

@@ -1,0 +1,199 @@
+//! The domain names that a certificate can hold.
+//!
+//! Names are kept as the CA wants them (RFC 8555 section 7.1.3, RFC 5280 section 4.2.1.6): lower
+//! case, A-labels, without a final dot, a wildcard only as the whole first label.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+use thiserror::Error;
+
+/// The longest name that DNS can carry, in octets of its text form (RFC 1035 section 2.3.4).
+const MAX_NAME: usize = 253;
+
+/// The longest label (RFC 1035 section 2.3.4).
+const MAX_LABEL: usize = 63;
+
+/// A domain name, possibly a wildcard.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
+/// Why a name cannot be certified.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum NameError {
+    /// The name is empty.
+    #[error("it is empty")]
+    Empty,
+    /// A regular expression of nginx.
+    #[error("it is a regular expression")]
+    RegularExpression,
+    /// nginx's catch-all names.
+    #[error("it is not a domain name")]
+    NotADomain,
+    /// An IP address.
+    #[error("it is an IP address, which dns-01 cannot prove")]
+    Address,
+    /// Longer than [`MAX_NAME`].
+    #[error("it is longer than 253 characters")]
+    TooLong,
+    /// A label is empty, too long, or has a character or hyphen where it must not.
+    #[error(
+        "it has a label that is empty, longer than 63 characters or not made of letters, digits and inner hyphens"
+    )]
+    Label,
+    /// A `*` that is not the whole first label, or more than one.
+    #[error("a wildcard must be the whole first label")]
+    Wildcard,
+    /// Only one label: no public suffix can be certified.
+    #[error("it has only one label")]
+    SingleLabel,
+    /// Not a valid internationalized name (IDNA, UTS #46).
+    #[error("it is not a valid internationalized domain name")]
+    Idn,
+}
+
+impl Name {
+    /// Reads a name as a person writes it; an internationalized name is converted to A-labels.
+    ///
+    /// # Errors
+    /// The name cannot be certified by dns-01.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.starts_with('~') {
+            return Err(NameError::RegularExpression);
+        }
+        if text == "_" {
+            return Err(NameError::NotADomain);
+        }
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        if bare.parse::<IpAddr>().is_ok() {
+            return Err(NameError::Address);
+        }
+        let text = text.strip_suffix('.').unwrap_or(text);
+        let (wildcard, base) = match text.strip_prefix("*.") {
+            Some(base) => (true, base),
+            None => (false, text),
+        };
+        if base.contains('*') {
+            return Err(NameError::Wildcard);
+        }
+        let base = to_a_labels(base)?;
+        check_labels(&base)?;
+        let name = if wildcard { format!("*.{base}") } else { base };
+        if name.len() > MAX_NAME { Err(NameError::TooLong) } else { Ok(Self(name)) }
+    }
+
+    /// The name as it stands in an order and in a certificate.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is `*.` and a domain.
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with("*.")
+    }
+
+    /// The name without `*.`.
+    pub fn base(&self) -> &str {
+        self.0.strip_prefix("*.").unwrap_or(&self.0)
+    }
+}
+
+fn to_a_labels(base: &str) -> Result<String, NameError> {
+    if base.is_ascii() && !base.to_ascii_lowercase().split('.').any(|l| l.starts_with("xn--")) {
+        return Ok(base.to_ascii_lowercase());
+    }
+    idna::domain_to_ascii_strict(base).map_err(|_| NameError::Idn)
+}
+
+fn check_labels(base: &str) -> Result<(), NameError> {
+    if base.len() > MAX_NAME {
+        return Err(NameError::TooLong);
+    }
+    let valid = |label: &str| {
+        !label.is_empty()
+            && label.len() <= MAX_LABEL
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    if !base.split('.').all(valid) {
+        return Err(NameError::Label);
+    }
+    if base.contains('.') { Ok(()) } else { Err(NameError::SingleLabel) }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Name, NameError};
+
+    #[test]
+    fn names_are_normalized() {
+        for (text, expected) in [
+            ("example.com", "example.com"),
+            ("Example.COM.", "example.com"),
+            ("*.example.com", "*.example.com"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("*.BÜCHER.example", "*.xn--bcher-kva.example"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("a-b.1.example", "a-b.1.example"),
+            ("例え.テスト", "xn--r8jz45g.xn--zckzah"),
+        ] {
+            assert_eq!(Name::parse(text).map(String::from), Ok(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_certified_is_refused() {
+        let long_label = format!("{}.example", "a".repeat(64));
+        let long_name = format!("{}example", "abcdefgh.".repeat(28));
+        assert!(long_name.len() > 253);
+        for (text, expected) in [
+            ("", NameError::Empty),
+            ("~^www\\.", NameError::RegularExpression),
+            ("_", NameError::NotADomain),
+            ("192.0.2.1", NameError::Address),
+            ("2001:db8::1", NameError::Address),
+            ("[2001:db8::1]", NameError::Address),
+            (long_label.as_str(), NameError::Label),
+            (long_name.as_str(), NameError::TooLong),
+            ("a..example", NameError::Label),
+            ("-a.example", NameError::Label),
+            ("a-.example", NameError::Label),
+            ("a_b.example", NameError::Label),
+            (".example.com", NameError::Label),
+            ("*.*.example.com", NameError::Wildcard),
+            ("www.*.com", NameError::Wildcard),
+            ("www.example.*", NameError::Wildcard),
+            ("w*.example.com", NameError::Wildcard),
+            ("localhost", NameError::SingleLabel),
+            ("*.com", NameError::SingleLabel),
+            ("xn--a.example", NameError::Idn),
+        ] {
+            assert_eq!(Name::parse(text), Err(expected), "{text}");
+        }
+    }
+}

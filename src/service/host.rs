@@ -1,0 +1,17 @@
+//! What the service asks of the process that it runs in.
+
+use acme_dns_core::level::Level;
+use acme_dns_core::material::Material;
+use std::fmt;
+
+/// The process around the service: nginx's helper, or a test.
+pub trait Host: Send + Sync + 'static {
+    /// Writes one line to the error log.
+    fn log(&self, level: Level, message: fmt::Arguments<'_>);
+
+    /// Hands a certificate to the workers; `certificate` is an index into the configuration's.
+    ///
+    /// # Errors
+    /// The shared zone has no room, as a message for the log.
+    fn publish(&self, certificate: usize, material: &Material) -> Result<(), String>;
+}
