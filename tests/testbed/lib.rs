@@ -1,1 +1,15 @@
 //! Real servers for the end-to-end tests.
+//!
+//! Everything runs unprivileged from a temporary directory on 127.0.0.1, each server on a port of
+//! its own, and ends with the value that stands for it, or with the test process. [`Testbed`] puts
+//! together what most tests need. The interface is synchronous; servers that run inside the test
+//! process share one runtime behind it.
+
+pub mod authority;
+pub mod package;
+pub mod paths;
+pub mod pebble;
+pub mod ports;
+pub mod powerdns;
+pub mod process;
+mod rt;

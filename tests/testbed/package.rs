@@ -1,0 +1,174 @@
+//! Programs from a newer Debian than the machine's, unpacked into the cache.
+//!
+//! The machine's own apt is not touched: lists, cache and sources lie in the cache as well, and
+//! the mirror is the one that the machine's own sources name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::paths::cached;
+use crate::process::run;
+
+/// The suites that have Pebble, the best first: trixie's 2.6 knows no profiles.
+const SUITES: [&str; 2] = ["sid", "trixie"];
+
+/// The path of the Pebble program. `PEBBLE` in the environment names another one.
+///
+/// # Panics
+/// If it can neither be found nor downloaded.
+#[must_use]
+pub fn pebble() -> PathBuf {
+    if let Some(path) = std::env::var_os("PEBBLE") {
+        return path.into();
+    }
+    cached("pebble", |dir| {
+        let mut errors = String::new();
+        for suite in SUITES {
+            match unpack(dir, suite, "pebble") {
+                Ok(()) => return Ok(()),
+                Err(e) => errors.push_str(&format!("\n{suite}: {e}")),
+            }
+        }
+        Err(errors)
+    })
+    .join("usr/bin/pebble")
+}
+
+/// Unpacks a package of a Debian suite into `dir`.
+fn unpack(dir: &Path, suite: &str, package: &str) -> Result<(), String> {
+    let source = debian_source().ok_or("the machine has no apt source of a Debian release")?;
+    let work = tempfile::tempdir().map_err(|e| format!("no temporary directory: {e}"))?;
+    for sub in ["lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(work.path().join(sub)).map_err(|e| format!("{sub}: {e}"))?;
+    }
+    let sources = work.path().join("sources.list");
+    let line = format!("deb [signed-by={}] {} {suite} main\n", source.keyring, source.mirror);
+    fs::write(&sources, line).map_err(|e| format!("{}: {e}", sources.display()))?;
+
+    let apt_get = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.current_dir(work.path()).arg("-qq");
+        for (option, value) in [
+            ("Dir::Etc::SourceList", sources.clone()),
+            ("Dir::Etc::SourceParts", "/dev/null".into()),
+            ("Dir::State::Lists", work.path().join("lists")),
+            ("Dir::Cache", work.path().join("cache")),
+            // The user _apt cannot enter the temporary directory.
+            ("APT::Sandbox::User", "root".into()),
+            // Some mirrors are snapshots.
+            ("Acquire::Check-Valid-Until", "false".into()),
+            ("Acquire::Languages", "none".into()),
+        ] {
+            command.arg("-o").arg(format!("{option}={}", value.display()));
+        }
+        run(command.args(arguments))
+    };
+    apt_get(&["update"])?;
+    apt_get(&["download", package])?;
+    let deb = fs::read_dir(work.path())
+        .ok()
+        .and_then(|mut entries| {
+            entries.find_map(|entry| {
+                let path = entry.ok()?.path();
+                (path.extension()? == "deb").then_some(path)
+            })
+        })
+        .ok_or("apt-get has downloaded nothing")?;
+    run(Command::new("dpkg").arg("-x").arg(deb).arg(dir)).map(|_| ())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Source {
+    mirror: String,
+    keyring: String,
+}
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// The mirror that the machine gets its own release from.
+fn debian_source() -> Option<Source> {
+    let release = fs::read_to_string("/etc/os-release").ok()?;
+    let codename = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))?
+        .trim_matches('"')
+        .to_owned();
+    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
+    if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
+        files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
+    }
+    files.iter().find_map(|file| {
+        let text = fs::read_to_string(file).ok()?;
+        match file.extension()?.to_str()? {
+            "sources" => deb822(&text, &codename),
+            "list" => one_line(&text, &codename),
+            _ => None,
+        }
+    })
+}
+
+/// The format of `*.sources`: stanzas of fields.
+fn deb822(text: &str, codename: &str) -> Option<Source> {
+    text.split("\n\n").find_map(|stanza| {
+        let field = |name: &str| {
+            stanza.lines().find_map(|line| {
+                let (key, value) = line.split_once(':')?;
+                key.eq_ignore_ascii_case(name).then(|| value.trim())
+            })
+        };
+        let enabled = field("Enabled").is_none_or(|value| value != "no");
+        if !enabled || !field("Suites")?.split_whitespace().any(|suite| suite == codename) {
+            return None;
+        }
+        let mirror = field("URIs")?.split_whitespace().next()?.to_owned();
+        let keyring = field("Signed-By").filter(|path| path.starts_with('/')).unwrap_or(KEYRING);
+        Some(Source { mirror, keyring: keyring.to_owned() })
+    })
+}
+
+/// The format of `*.list`: `deb [options] URI suite components`.
+fn one_line(text: &str, codename: &str) -> Option<Source> {
+    text.lines().find_map(|line| {
+        let rest = line.trim().strip_prefix("deb ")?.trim_start();
+        let (options, rest) = match rest.strip_prefix('[') {
+            Some(rest) => rest.split_once(']')?,
+            None => ("", rest),
+        };
+        let mut words = rest.split_whitespace();
+        let mirror = words.next()?.to_owned();
+        if words.next()? != codename {
+            return None;
+        }
+        let signed_by = options.split_whitespace().find_map(|o| o.strip_prefix("signed-by="));
+        Some(Source { mirror, keyring: signed_by.unwrap_or(KEYRING).to_owned() })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_mirror_from_deb822_sources() {
+        let text = "Types: deb\n# a comment: with a colon\nURIs: http://security.test/s\n\
+                    Suites: bookworm-security\nComponents: main\n\nTypes: deb\n\
+                    URIs: http://mirror.test/debian\nSuites: bookworm bookworm-updates\n\
+                    Components: main\nSigned-By: /keys/debian.gpg\n";
+        let source = deb822(text, "bookworm").expect("there is one");
+        assert_eq!(source.mirror, "http://mirror.test/debian");
+        assert_eq!(source.keyring, "/keys/debian.gpg");
+        assert_eq!(deb822(text, "trixie"), None);
+    }
+
+    #[test]
+    fn reads_the_mirror_from_one_line_sources() {
+        let text = "# deb http://old.test bookworm main\n\
+                    deb [arch=amd64 signed-by=/k.gpg] http://mirror.test/debian bookworm main\n";
+        let source = one_line(text, "bookworm").expect("there is one");
+        let expected = Source { mirror: "http://mirror.test/debian".into(), keyring: "/k.gpg".into() };
+        assert_eq!(source, expected);
+        let plain = one_line("deb http://m.test/d bookworm main", "bookworm");
+        assert_eq!(plain.expect("there is one").keyring, KEYRING);
+    }
+}

@@ -1,0 +1,303 @@
+//! PowerDNS, the authoritative server, with zones that are made at run time.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::ports::Port;
+use crate::process::{Process, read_log, run};
+use crate::rt;
+
+const API_KEY: &str = "testbed";
+const SCHEMA: &str = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
+const START: Duration = Duration::from_secs(20);
+
+/// The HTTP API of PowerDNS.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    client: reqwest::Client,
+    base: String,
+}
+
+impl Api {
+    fn new(addr: SocketAddr) -> Self {
+        let client = rt::http_client(Duration::from_secs(5), None);
+        Self { client, base: format!("http://{addr}/api/v1/servers/localhost") }
+    }
+
+    /// `Ok(None)` is the answer 404.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Option<Value>, String> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.client.request(method.clone(), &url).header("X-API-Key", API_KEY);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.map_err(|e| format!("{method} {url}: {e}"))?;
+        let status = response.status();
+        let text = response.text().await.map_err(|e| format!("{method} {url}: {e}"))?;
+        match status.as_u16() {
+            404 => Ok(None),
+            200..=299 if text.is_empty() => Ok(Some(Value::Null)),
+            200..=299 => serde_json::from_str(&text).map(Some).map_err(|e| format!("{url}: {e}")),
+            _ => Err(format!("{method} {url}: {status} {text}")),
+        }
+    }
+
+    /// Sets the records of one name and type, or removes them if `contents` is empty.
+    pub(crate) async fn set_rrset(
+        &self,
+        zone: &str,
+        name: &str,
+        kind: &str,
+        ttl: u32,
+        contents: &[String],
+    ) -> Result<(), String> {
+        let records: Vec<Value> =
+            contents.iter().map(|c| json!({"content": c, "disabled": false})).collect();
+        let change = if records.is_empty() { "DELETE" } else { "REPLACE" };
+        let rrset = json!({"name": name, "type": kind, "ttl": ttl, "changetype": change,
+                           "records": records});
+        let path = format!("/zones/{}", zone_id(zone));
+        let body = json!({"rrsets": [rrset]});
+        match self.call(Method::PATCH, &path, Some(body)).await? {
+            Some(_) => Ok(()),
+            None => Err(format!("PowerDNS has no zone {zone}")),
+        }
+    }
+}
+
+/// A running PowerDNS. Nothing is cached: what is written is what the next query sees.
+///
+/// Names may be given with or without the dot at their end.
+#[derive(Debug)]
+pub struct PowerDns {
+    process: Process,
+    dir: PathBuf,
+    port: Port,
+    web: Port,
+    api: Api,
+}
+
+impl PowerDns {
+    /// Starts a server without zones that keeps its files in `dir`.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    #[must_use]
+    pub fn start(dir: &Path) -> Self {
+        fs::create_dir_all(dir).unwrap_or_else(|e| panic!("cannot create {}: {e}", dir.display()));
+        let database = dir.join("pdns.sqlite3");
+        run(Command::new("sqlite3").arg(&database).arg(format!(".read {SCHEMA}")))
+            .unwrap_or_else(|e| panic!("cannot make the database of PowerDNS: {e}"));
+        let (port, web) = (Port::reserve(), Port::reserve());
+        let process = launch(dir, &port, &web);
+        let api = Api::new(web.addr());
+        Self { process, dir: dir.to_owned(), port, web, api }
+    }
+
+    /// Where it answers queries, over UDP and TCP.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+
+    pub(crate) fn api(&self) -> Api {
+        self.api.clone()
+    }
+
+    /// Makes a zone with SOA, `NS ns1.<zone>` and the address 127.0.0.1 of that; nothing if the
+    /// zone is there.
+    pub fn create_zone(&self, zone: &str) {
+        let zone = &fqdn(zone);
+        let path = format!("/zones/{}", zone_id(zone));
+        if rt::block_on(self.api.call(Method::GET, &path, None)).is_ok_and(|z| z.is_some()) {
+            return;
+        }
+        let server = format!("ns1.{zone}");
+        // The last figure is the time for which resolvers remember that a name is not there.
+        let soa = format!("{server} hostmaster.{zone} 1 3600 600 86400 60");
+        let rrset = |name: &str, kind: &str, content: &str| {
+            json!({"name": name, "type": kind, "ttl": 60,
+                   "records": [{"content": content, "disabled": false}]})
+        };
+        let rrsets = [
+            rrset(zone, "SOA", &soa),
+            rrset(zone, "NS", &server),
+            rrset(&server, "A", "127.0.0.1"),
+        ];
+        let body = json!({"name": zone, "kind": "Native", "rrsets": rrsets, "soa_edit_api": ""});
+        self.must(Method::POST, "/zones", Some(body));
+    }
+
+    /// Removes a zone with all it has.
+    pub fn remove_zone(&self, zone: &str) {
+        self.must(Method::DELETE, &format!("/zones/{}", zone_id(&fqdn(zone))), None);
+    }
+
+    /// The names of all zones, with the dot.
+    #[must_use]
+    pub fn zones(&self) -> Vec<String> {
+        let zones = self.must(Method::GET, "/zones", None);
+        let zones = zones.as_array().map(Vec::as_slice).unwrap_or_default();
+        zones.iter().filter_map(|zone| Some(zone["name"].as_str()?.to_owned())).collect()
+    }
+
+    /// Sets the records of one name and type in the zone that the name belongs to. Contents are
+    /// in the presentation format: a TXT value has quotes, a name has its dot.
+    pub fn set_rrset(&self, name: &str, kind: &str, contents: &[&str]) {
+        let name = fqdn(name);
+        let zone = self.zone_of(&name);
+        let contents: Vec<String> = contents.iter().map(|&c| c.to_owned()).collect();
+        rt::block_on(self.api.set_rrset(&zone, &name, kind, 60, &contents))
+            .unwrap_or_else(|e| panic!("cannot set {name} {kind}: {e}"));
+    }
+
+    /// Removes the records of one name and type.
+    pub fn delete_rrset(&self, name: &str, kind: &str) {
+        self.set_rrset(name, kind, &[]);
+    }
+
+    /// Makes `name` an alias of `target`.
+    pub fn set_cname(&self, name: &str, target: &str) {
+        self.set_rrset(name, "CNAME", &[&fqdn(target)]);
+    }
+
+    /// The TXT values of a name, without quotes. Aliases are not followed.
+    #[must_use]
+    pub fn txt_records(&self, name: &str) -> Vec<String> {
+        let name = fqdn(name);
+        self.all_txt().into_iter().filter(|(n, _)| *n == name).map(|(_, value)| value).collect()
+    }
+
+    /// All TXT records of all zones: name with the dot, value without quotes.
+    #[must_use]
+    pub fn all_txt(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for zone in self.zones() {
+            let zone = self.must(Method::GET, &format!("/zones/{}", zone_id(&zone)), None);
+            for rrset in zone["rrsets"].as_array().map(Vec::as_slice).unwrap_or_default() {
+                if rrset["type"] != "TXT" {
+                    continue;
+                }
+                let name = rrset["name"].as_str().unwrap_or_default();
+                for record in rrset["records"].as_array().map(Vec::as_slice).unwrap_or_default() {
+                    let content = record["content"].as_str().unwrap_or_default();
+                    found.push((name.to_owned(), unquote(content)));
+                }
+            }
+        }
+        found
+    }
+
+    /// Kills it. [`restart`](Self::restart) brings it back with its zones.
+    pub fn stop(&mut self) {
+        self.process.stop();
+    }
+
+    /// Starts it anew on the same ports with the zones it had.
+    pub fn restart(&mut self) {
+        self.process.stop();
+        self.process = launch(&self.dir, &self.port, &self.web);
+    }
+
+    /// Stops it where it is: queries are not answered.
+    pub fn pause(&mut self) {
+        self.process.pause();
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    pub fn resume(&mut self) {
+        self.process.resume();
+    }
+
+    /// What it has logged; every query is a line.
+    #[must_use]
+    pub fn log(&self) -> String {
+        read_log(&self.dir.join("pdns.log"))
+    }
+
+    fn zone_of(&self, name: &str) -> String {
+        let zones = self.zones();
+        let inside = |zone: &&String| name == *zone || name.ends_with(&format!(".{zone}"));
+        match zones.iter().filter(inside).max_by_key(|zone| zone.len()) {
+            Some(zone) => zone.clone(),
+            None => panic!("no zone of PowerDNS has {name}: {zones:?}"),
+        }
+    }
+
+    fn must(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        match rt::block_on(self.api.call(method.clone(), path, body)) {
+            Ok(Some(value)) => value,
+            Ok(None) => panic!("PowerDNS: {method} {path}: not found"),
+            Err(e) => panic!("PowerDNS: {e}\n{}", self.log()),
+        }
+    }
+}
+
+fn launch(dir: &Path, port: &Port, web: &Port) -> Process {
+    let config = format!(
+        "launch=gsqlite3\n\
+         gsqlite3-database={dir}/pdns.sqlite3\n\
+         gsqlite3-pragma-synchronous=0\n\
+         gsqlite3-dnssec=no\n\
+         daemon=no\nguardian=no\ndisable-syslog=yes\nsocket-dir={dir}\n\
+         local-address=127.0.0.1\nlocal-port={dns}\n\
+         api=yes\napi-key={API_KEY}\nwebserver=yes\nwebserver-address=127.0.0.1\n\
+         webserver-port={web}\nwebserver-allow-from=127.0.0.1\nwebserver-loglevel=none\n\
+         cache-ttl=0\nquery-cache-ttl=0\nnegquery-cache-ttl=0\nzone-cache-refresh-interval=0\n\
+         zone-metadata-cache-ttl=0\nsecurity-poll-suffix=\nloglevel=5\nlog-dns-queries=yes\n\
+         version-string=anonymous\nreceiver-threads=1\ndistributor-threads=2\n",
+        dir = dir.display(),
+        dns = port.number(),
+        web = web.number(),
+    );
+    let path = dir.join("pdns.conf");
+    fs::write(&path, config).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+    let mut command = Command::new("/usr/sbin/pdns_server");
+    command.arg(format!("--config-dir={}", dir.display()));
+    let mut process = Process::start(&command, &dir.join("pdns.log"));
+    process.wait_for_port(port.addr(), START);
+    process.wait_for_port(web.addr(), START);
+    process
+}
+
+/// The name with the dot at its end, in lower case.
+pub(crate) fn fqdn(name: &str) -> String {
+    format!("{}.", name.trim_end_matches('.').to_ascii_lowercase())
+}
+
+/// PowerDNS's own identifier of a zone in its paths.
+fn zone_id(zone: &str) -> String {
+    zone.replace('/', "=2F")
+}
+
+/// The value of a TXT record in presentation format: its strings joined.
+pub(crate) fn unquote(content: &str) -> String {
+    if !content.starts_with('"') {
+        return content.to_owned();
+    }
+    let (mut value, mut inside, mut escaped) = (String::new(), false, false);
+    for c in content.chars() {
+        match c {
+            _ if escaped => {
+                value.push(c);
+                escaped = false;
+            }
+            '\\' => escaped = true,
+            '"' => inside = !inside,
+            _ if inside => value.push(c),
+            _ => {}
+        }
+    }
+    value
+}
