@@ -1,1 +1,148 @@
-//! HTTP.
+//! The one HTTP client: reqwest on the OpenSSL that nginx links.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Response};
+use std::error::Error as _;
+use std::time::{Duration, SystemTime};
+use thiserror::Error;
+
+/// How the helper names itself to the servers that it asks.
+const USER_AGENT: &str = concat!("ngx_http_acme_dns_module/", env!("CARGO_PKG_VERSION"));
+
+/// A host that does not answer a SYN is down, or its packets are dropped.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest silence in the middle of an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A whole request, connection and answer included.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An order makes its requests within seconds; a connection kept for longer than this is likely to
+/// be closed from the other side just when it is needed.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A server that asks for a longer pause than a day is asked again after a day.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86400);
+
+/// Why a client could not be made, or an answer not be read.
+#[derive(Debug, Error)]
+pub enum HttpError {
+    /// The trusted certificates cannot be read.
+    #[error("invalid trusted certificate: {}", describe(.0))]
+    Certificate(reqwest::Error),
+    /// The TLS library cannot be set up.
+    #[error("cannot set up the HTTP client: {}", describe(.0))]
+    Client(reqwest::Error),
+    /// The credentials hold a character that no header may carry.
+    #[error("the credentials of provider \"{0}\" hold a character that cannot be sent in a header")]
+    Credentials(String),
+    /// The connection broke, or took too long.
+    #[error("{}", describe(.0))]
+    Transport(reqwest::Error),
+    /// The answer is longer than it may be, in bytes.
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
+}
+
+/// Makes a client. It trusts the system's certificates and the given ones (PEM, one or more), keeps
+/// connections, speaks HTTP/2 where it is offered, and follows no redirect: what goes out carries
+/// credentials.
+///
+/// # Errors
+/// The certificates cannot be read, or the TLS library refuses to start.
+pub fn client(trusted_certificate: Option<&[u8]>) -> Result<Client, HttpError> {
+    let mut builder = Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .redirect(Policy::none())
+        .referer(false);
+    if let Some(pem) = trusted_certificate {
+        let certificates = Certificate::from_pem_bundle(pem).map_err(HttpError::Certificate)?;
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(HttpError::Client)
+}
+
+/// Reads the body of an answer, up to a number of bytes.
+///
+/// # Errors
+/// The body is longer, or the connection breaks.
+pub async fn read_limited(mut response: Response, limit: usize) -> Result<Bytes, HttpError> {
+    let announced = response.content_length().unwrap_or(0);
+    if usize::try_from(announced).is_ok_and(|length| length > limit) {
+        return Err(HttpError::TooLong(limit));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(HttpError::Transport)? {
+        if chunk.len() > limit - body.len() {
+            return Err(HttpError::TooLong(limit));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}
+
+/// Reads `Retry-After` (RFC 9110 section 10.2.3), in seconds or as a date; a date of the past means
+/// now, and what is neither is ignored.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        // Digits that do not fit are a long time, not a mistake.
+        text.parse().map_or(Duration::MAX, Duration::from_secs)
+    } else {
+        let date = httpdate::parse_http_date(text).ok()?;
+        date.duration_since(now).unwrap_or(Duration::ZERO)
+    };
+    Some(wait.min(LONGEST_RETRY_AFTER))
+}
+
+/// Describes an error in one line: what failed, at which host, and the chain of causes. The path
+/// and the query of the URL are left out.
+#[must_use]
+pub fn describe(error: &reqwest::Error) -> String {
+    let what = if error.is_timeout() {
+        "timed out"
+    } else if error.is_connect() {
+        "cannot connect"
+    } else if error.is_body() || error.is_decode() {
+        "the answer broke off"
+    } else if error.is_request() {
+        "the request failed"
+    } else {
+        "HTTP error"
+    };
+    let host = error.url().and_then(|url| {
+        let host = url.host_str()?;
+        Some(match url.port() {
+            Some(port) => format!(" ({host}:{port})"),
+            None => format!(" ({host})"),
+        })
+    });
+    let mut text = format!("{what}{}", host.unwrap_or_default());
+    let mut last = String::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let message = cause.to_string();
+        // Layers that only pass an error on repeat its text.
+        if message != last && !message.is_empty() {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        last = message;
+        source = cause.source();
+    }
+    one_line(&text)
+}
+
+/// Makes text from elsewhere fit for a log: one line, without control characters.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

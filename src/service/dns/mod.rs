@@ -1,1 +1,89 @@
-//! Written in this change.
+//! DNS providers: who puts up TXT records, and takes them down again.
+
+mod budget;
+pub mod cloudflare;
+mod error;
+
+pub use budget::Budget;
+pub use error::ProviderError;
+
+use crate::http::HttpError;
+use acme_dns_core::config::{Provider, ProviderKind, SecretId};
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use std::rc::Rc;
+
+/// A TXT record that an order needs.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TxtRecord {
+    /// Its name without a final dot, such as `_acme-challenge.example.com`.
+    pub name: String,
+    /// Its content, without quotes.
+    pub value: String,
+}
+
+/// A zone as its provider knows it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Zone {
+    /// The provider's identifier.
+    pub id: String,
+    /// Its name without a final dot.
+    pub name: String,
+}
+
+/// A record that was put up, or may have been: what the journal keeps.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Placed {
+    /// The record.
+    pub record: TxtRecord,
+    /// The zone that holds it.
+    pub zone: Zone,
+    /// The provider's identifier of the record, where its answer came through.
+    pub id: Option<String>,
+}
+
+/// A DNS provider.
+#[async_trait(?Send)]
+pub trait DnsProvider {
+    /// Finds the zone that holds a name.
+    ///
+    /// # Errors
+    /// There is none that the credentials may see, or the provider cannot be asked.
+    async fn zone_of(&self, name: &str) -> Result<Zone, ProviderError>;
+
+    /// Puts up records of one zone together and gives their ids in the same order. An identical
+    /// record that exists already counts as created.
+    ///
+    /// # Errors
+    /// Not all of the records are there; some may be. What was asked for must then be given to
+    /// [`DnsProvider::remove`] without an id.
+    async fn create(
+        &self,
+        zone: &Zone,
+        records: &[TxtRecord],
+    ) -> Result<Vec<String>, ProviderError>;
+
+    /// Removes records, of one zone or of several. A record whose id is unknown or no longer valid
+    /// is found by name, type and exact content; one that is not there counts as removed.
+    ///
+    /// # Errors
+    /// Not all of the records are known to be gone. All of `placed` may be given again.
+    async fn remove(&self, placed: &[Placed]) -> Result<(), ProviderError>;
+}
+
+/// Makes the client of a provider of the configuration. `budget` is shared by all of the helper's.
+///
+/// # Errors
+/// The TLS library refuses the trusted certificates, or the credentials cannot be sent in a header.
+pub fn provider(
+    config: &Provider,
+    secret: impl Fn(SecretId) -> SecretString,
+    budget: Rc<Budget>,
+) -> Result<Box<dyn DnsProvider>, HttpError> {
+    match &config.kind {
+        ProviderKind::Cloudflare(settings) => {
+            Ok(Box::new(cloudflare::Cloudflare::new(&config.name, settings, secret, budget)?))
+        }
+    }
+}

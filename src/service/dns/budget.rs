@@ -1,0 +1,98 @@
+//! How many requests Cloudflare takes: 1200 in five minutes for each user, over all tokens; who
+//! goes beyond is locked out for the next five minutes.
+//!
+//! [`Window`] is the count, without a clock; [`Budget`] is what waits.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// The span over which requests are counted.
+const SPAN: Duration = Duration::from_secs(300);
+
+/// Some less than 1200: other software of the same user also wants to live.
+const LIMIT: usize = 1100;
+
+/// The requests of the last five minutes, and a pause that the provider asked for.
+#[derive(Debug)]
+struct Window {
+    limit: usize,
+    sent: VecDeque<Instant>,
+    paused_until: Option<Instant>,
+}
+
+impl Window {
+    /// Counts a request at `now`, or says when the next one may be tried.
+    fn admit(&mut self, now: Instant) -> Result<(), Instant> {
+        if let Some(until) = self.paused_until.filter(|until| *until > now) {
+            return Err(until);
+        }
+        while self.sent.front().is_some_and(|sent| *sent + SPAN <= now) {
+            self.sent.pop_front();
+        }
+        match self.sent.front() {
+            Some(oldest) if self.sent.len() >= self.limit => Err(*oldest + SPAN),
+            _ => {
+                self.sent.push_back(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// How long the pause still is.
+    fn pause_left(&self, now: Instant) -> Duration {
+        self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+}
+
+/// The requests that the whole helper may make; shared by all of its Cloudflare providers.
+#[derive(Debug)]
+pub struct Budget(RefCell<Window>);
+
+impl Budget {
+    /// A budget with nothing spent.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_limit(LIMIT)
+    }
+
+    /// A budget of fewer requests, for tests.
+    #[must_use]
+    pub fn with_limit(limit: usize) -> Self {
+        Self(RefCell::new(Window { limit, sent: VecDeque::new(), paused_until: None }))
+    }
+
+    /// Waits until a request may go out, and counts it. A pause that the provider asked for is sat
+    /// out only if no more than `patience` is left of it.
+    ///
+    /// # Errors
+    /// More is left: how much.
+    pub async fn acquire(&self, patience: Duration) -> Result<(), Duration> {
+        loop {
+            let now = Instant::now();
+            let left = self.0.borrow().pause_left(now);
+            if left > patience {
+                return Err(left);
+            }
+            let admitted = self.0.borrow_mut().admit(now);
+            match admitted {
+                Ok(()) => return Ok(()),
+                Err(later) => sleep_until(later).await,
+            }
+        }
+    }
+
+    /// Lets no request out for this time; a longer pause that is on already stays.
+    pub fn pause(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let mut window = self.0.borrow_mut();
+        window.paused_until = window.paused_until.max(Some(until));
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
+    }
+}

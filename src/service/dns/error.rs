@@ -1,0 +1,149 @@
+//! What can go wrong with a DNS provider, and what a person can do about it.
+
+use std::fmt;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why a provider did not do what it was asked for. `action` says what that was, with provider,
+/// zone and record.
+#[derive(Clone, Debug, Error)]
+pub enum ProviderError {
+    /// No answer came, or not all of it, however often it was tried.
+    #[error("{action}: {detail}")]
+    Unreachable {
+        /// What was asked for.
+        action: String,
+        /// The last try's error.
+        detail: String,
+    },
+    /// The provider has trouble of its own.
+    #[error("{action}: {refusal}")]
+    Unavailable {
+        /// What was asked for.
+        action: String,
+        /// The last try's answer.
+        refusal: Refusal,
+    },
+    /// There were too many requests.
+    #[error("{action}: too many requests{}", waiting(.retry_after))]
+    Throttled {
+        /// What was asked for.
+        action: String,
+        /// When the provider wants to hear of us again.
+        retry_after: Option<Duration>,
+    },
+    /// The answer makes no sense: something between here and the provider, or a changed interface.
+    #[error("{action}: unexpected answer: {detail}")]
+    Unexpected {
+        /// What was asked for.
+        action: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The credentials are wrong, or not enough.
+    #[error("{action}: {refusal}; {advice}")]
+    Unauthorized {
+        /// What was asked for.
+        action: String,
+        /// The provider's answer.
+        refusal: Refusal,
+        /// What a person must do.
+        advice: String,
+    },
+    /// The provider understood, and does not want to.
+    #[error("{action}: {refusal}{}{advice}", if .advice.is_empty() { "" } else { "; " })]
+    Refused {
+        /// What was asked for.
+        action: String,
+        /// The provider's answer.
+        refusal: Refusal,
+        /// What a person can do, or nothing.
+        advice: String,
+    },
+    /// No zone holds the name, as far as the credentials can see.
+    #[error("{action}: {detail}; {advice}")]
+    NoZone {
+        /// What was asked for.
+        action: String,
+        /// What was found instead.
+        detail: String,
+        /// What a person must do.
+        advice: String,
+    },
+}
+
+impl ProviderError {
+    /// Whether it is useless to try again before a person has changed something.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Unavailable { .. }
+            | Self::Throttled { .. }
+            | Self::Unexpected { .. } => false,
+            Self::Unauthorized { .. } | Self::Refused { .. } | Self::NoZone { .. } => true,
+        }
+    }
+
+    /// How long the provider asked us to stay away.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The provider's own words, where it had an answer.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Unavailable { refusal, .. }
+            | Self::Unauthorized { refusal, .. }
+            | Self::Refused { refusal, .. } => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+fn waiting(retry_after: &Option<Duration>) -> String {
+    match retry_after {
+        Some(wait) => format!(", the next in {} s", wait.as_secs()),
+        None => String::new(),
+    }
+}
+
+/// An answer that says no.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Refusal {
+    /// The status of HTTP.
+    pub status: u16,
+    /// The provider's own codes and texts.
+    pub reasons: Vec<Reason>,
+}
+
+/// One reason of a refusal.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reason {
+    /// The provider's code.
+    pub code: i64,
+    /// The provider's text.
+    pub text: String,
+}
+
+impl Refusal {
+    /// Whether one of the reasons has one of these codes.
+    #[must_use]
+    pub fn has_code(&self, codes: &[i64]) -> bool {
+        self.reasons.iter().any(|reason| codes.contains(&reason.code))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for reason in &self.reasons {
+            write!(f, "{} \"{}\", ", reason.code, reason.text)?;
+        }
+        write!(f, "HTTP status {}", self.status)
+    }
+}
