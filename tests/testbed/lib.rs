@@ -5,11 +5,18 @@
 //! together what most tests need. The interface is synchronous; servers that run inside the test
 //! process share one runtime behind it.
 
+pub mod acme_proxy;
 pub mod authority;
+pub mod cloudflare;
+mod http_server;
+pub mod nginx;
+pub mod nginx_build;
 pub mod package;
 pub mod paths;
 pub mod pebble;
 pub mod ports;
 pub mod powerdns;
+pub mod proc;
 pub mod process;
 mod rt;
+pub mod traffic;

@@ -36,7 +36,7 @@ pub fn pebble() -> PathBuf {
 }
 
 /// Unpacks a package of a Debian suite into `dir`.
-fn unpack(dir: &Path, suite: &str, package: &str) -> Result<(), String> {
+pub(crate) fn unpack(dir: &Path, suite: &str, package: &str) -> Result<(), String> {
     let source = debian_source().ok_or("the machine has no apt source of a Debian release")?;
     let work = tempfile::tempdir().map_err(|e| format!("no temporary directory: {e}"))?;
     for sub in ["lists/partial", "cache/archives/partial"] {
@@ -65,7 +65,8 @@ fn unpack(dir: &Path, suite: &str, package: &str) -> Result<(), String> {
         run(command.args(arguments))
     };
     apt_get(&["update"])?;
-    apt_get(&["download", package])?;
+    // The suite, because the machine's own apt may have installed a newer one from elsewhere.
+    apt_get(&["download", &format!("{package}/{suite}")])?;
     let deb = fs::read_dir(work.path())
         .ok()
         .and_then(|mut entries| {
@@ -79,21 +80,23 @@ fn unpack(dir: &Path, suite: &str, package: &str) -> Result<(), String> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Source {
-    mirror: String,
-    keyring: String,
+pub(crate) struct Source {
+    pub(crate) mirror: String,
+    pub(crate) keyring: String,
 }
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// The mirror that the machine gets its own release from.
-fn debian_source() -> Option<Source> {
+/// The name of the machine's own release, such as `bookworm`.
+pub(crate) fn codename() -> Option<String> {
     let release = fs::read_to_string("/etc/os-release").ok()?;
-    let codename = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))?
-        .trim_matches('"')
-        .to_owned();
+    let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
+    Some(name.trim_matches('"').to_owned())
+}
+
+/// The mirror that the machine gets its own release from.
+pub(crate) fn debian_source() -> Option<Source> {
+    let codename = codename()?;
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
         files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));

@@ -53,26 +53,33 @@ impl Api {
         }
     }
 
-    /// Sets the records of one name and type, or removes them if `contents` is empty.
-    pub(crate) async fn set_rrset(
-        &self,
-        zone: &str,
-        name: &str,
-        kind: &str,
-        ttl: u32,
-        contents: &[String],
-    ) -> Result<(), String> {
-        let records: Vec<Value> =
-            contents.iter().map(|c| json!({"content": c, "disabled": false})).collect();
-        let change = if records.is_empty() { "DELETE" } else { "REPLACE" };
-        let rrset = json!({"name": name, "type": kind, "ttl": ttl, "changetype": change,
-                           "records": records});
+    /// Sets all records of the given names and types in one zone.
+    pub(crate) async fn set_rrsets(&self, zone: &str, rrsets: &[Rrset]) -> Result<(), String> {
+        let rrsets: Vec<Value> = rrsets.iter().map(Rrset::to_json).collect();
         let path = format!("/zones/{}", zone_id(zone));
-        let body = json!({"rrsets": [rrset]});
-        match self.call(Method::PATCH, &path, Some(body)).await? {
+        match self.call(Method::PATCH, &path, Some(json!({"rrsets": rrsets}))).await? {
             Some(_) => Ok(()),
             None => Err(format!("PowerDNS has no zone {zone}")),
         }
+    }
+}
+
+/// All records of one name and type; none removes them.
+#[derive(Clone, Debug)]
+pub(crate) struct Rrset {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) ttl: u32,
+    pub(crate) contents: Vec<String>,
+}
+
+impl Rrset {
+    fn to_json(&self) -> Value {
+        let records: Vec<Value> =
+            self.contents.iter().map(|c| json!({"content": c, "disabled": false})).collect();
+        let change = if records.is_empty() { "DELETE" } else { "REPLACE" };
+        json!({"name": self.name, "type": self.kind, "ttl": self.ttl, "changetype": change,
+               "records": records})
     }
 }
 
@@ -157,9 +164,10 @@ impl PowerDns {
     pub fn set_rrset(&self, name: &str, kind: &str, contents: &[&str]) {
         let name = fqdn(name);
         let zone = self.zone_of(&name);
-        let contents: Vec<String> = contents.iter().map(|&c| c.to_owned()).collect();
-        rt::block_on(self.api.set_rrset(&zone, &name, kind, 60, &contents))
-            .unwrap_or_else(|e| panic!("cannot set {name} {kind}: {e}"));
+        let contents = contents.iter().map(|&c| c.to_owned()).collect();
+        let rrset = Rrset { name, kind: kind.to_owned(), ttl: 60, contents };
+        rt::block_on(self.api.set_rrsets(&zone, &[rrset]))
+            .unwrap_or_else(|e| panic!("cannot set records in {zone}: {e}"));
     }
 
     /// Removes the records of one name and type.

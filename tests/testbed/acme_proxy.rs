@@ -1,0 +1,186 @@
+//! A proxy in front of the authority that can be told to misbehave.
+//!
+//! It ends TLS on both sides and keeps the `Host` header: Pebble makes its URLs from that, so
+//! that a client stays with the proxy and the `url` of its requests fits.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderName, Method};
+use tokio_native_tls::TlsAcceptor;
+
+use crate::authority::Authority;
+use crate::http_server::{Flavor, Handler, HttpServer};
+use crate::pebble::Pebble;
+use crate::rt;
+use crate::traffic::{Match, Reply, Request, Traffic};
+
+/// The requests of an order, named after RFC 8555.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcmeStep {
+    /// GET of the directory.
+    Directory,
+    /// A new nonce.
+    NewNonce,
+    /// A new account, or the search for an existing one.
+    NewAccount,
+    /// An update of the account.
+    Account,
+    /// A new order.
+    NewOrder,
+    /// Reading an authorization, or deactivating it.
+    Authorization,
+    /// Answering a challenge, or reading it.
+    Challenge,
+    /// Polling the order.
+    Order,
+    /// Sending the CSR.
+    Finalize,
+    /// Fetching the certificate.
+    Certificate,
+    /// Reading the renewal information.
+    RenewalInfo,
+    /// Changing the account key.
+    KeyChange,
+    /// Revoking a certificate.
+    Revoke,
+}
+
+impl AcmeStep {
+    /// The steps of a first issuance, in their order.
+    pub const ISSUANCE: [Self; 9] = [
+        Self::Directory,
+        Self::NewNonce,
+        Self::NewAccount,
+        Self::NewOrder,
+        Self::Authorization,
+        Self::Challenge,
+        Self::Finalize,
+        Self::Order,
+        Self::Certificate,
+    ];
+
+    /// Matches the requests of this step, as Pebble names its paths.
+    #[must_use]
+    pub fn requests(self) -> Match {
+        let post = |path| Match::new(Method::POST, path);
+        match self {
+            Self::Directory => Match::any().path_ends("/dir"),
+            Self::NewNonce => Match::any().path_ends("/nonce-plz"),
+            Self::NewAccount => post("/sign-me-up"),
+            Self::Account => post("/my-account/"),
+            Self::NewOrder => post("/order-plz"),
+            Self::Authorization => post("/authZ/"),
+            Self::Challenge => post("/chalZ/"),
+            Self::Order => post("/my-order/"),
+            Self::Finalize => post("/finalize-order/"),
+            Self::Certificate => post("/certZ/"),
+            Self::RenewalInfo => Match::new(Method::GET, "/renewalInfo/"),
+            Self::KeyChange => post("/rollover-account-key"),
+            Self::Revoke => post("/revoke-cert"),
+        }
+    }
+}
+
+/// A running proxy. It ends when it is dropped.
+#[derive(Debug)]
+pub struct AcmeProxy {
+    server: HttpServer,
+    authority: Authority,
+    /// The log of its requests, and what is to go wrong with them.
+    pub traffic: Traffic,
+}
+
+impl AcmeProxy {
+    /// Starts a proxy in front of `pebble` that keeps its files in `dir`.
+    ///
+    /// # Panics
+    /// If it cannot listen.
+    #[must_use]
+    pub fn start(dir: &Path, pebble: &Pebble) -> Self {
+        let authority = Authority::create(dir);
+        let tls = acceptor(&authority);
+        let ca = read(pebble.ca_file());
+        let client = rt::http_client(Duration::from_secs(30), Some(&ca));
+        let upstream = format!("https://{}", pebble.addr());
+        let handler: Handler = Arc::new(move |request| {
+            let (client, upstream) = (client.clone(), upstream.clone());
+            Box::pin(async move {
+                forward(&client, &upstream, request).await.unwrap_or_else(|e| {
+                    Reply::new(502, "text/plain", format!("the authority does not answer: {e}"))
+                })
+            })
+        });
+        let server = HttpServer::start(Flavor::Acme, Some(tls), handler);
+        let traffic = server.traffic();
+        Self { server, authority, traffic }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    /// The URL of the directory.
+    #[must_use]
+    pub fn directory_url(&self) -> String {
+        format!("https://{}/dir", self.addr())
+    }
+
+    /// The authority of its endpoint: what belongs into `trusted_certificate`.
+    #[must_use]
+    pub fn ca_file(&self) -> &Path {
+        self.authority.ca_file()
+    }
+
+    /// Closes the port and all connections.
+    pub fn stop(&mut self) {
+        self.server.stop();
+    }
+
+    /// Listens again after [`stop`](Self::stop).
+    pub fn restart(&mut self) {
+        self.server.listen();
+    }
+}
+
+fn acceptor(authority: &Authority) -> TlsAcceptor {
+    let (certificate, key) = (read(authority.certificate_file()), read(authority.key_file()));
+    native_tls::Identity::from_pkcs8(&certificate, &key)
+        .and_then(native_tls::TlsAcceptor::new)
+        .map(TlsAcceptor::from)
+        .unwrap_or_else(|e| panic!("cannot serve TLS: {e}"))
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
+}
+
+async fn forward(
+    client: &reqwest::Client,
+    upstream: &str,
+    request: Request,
+) -> Result<Reply, reqwest::Error> {
+    let query = if request.query.is_empty() { "" } else { "?" };
+    let url = format!("{upstream}{}{query}{}", request.path, request.query);
+    let mut headers = request.headers;
+    drop_hop_headers(&mut headers);
+    let answer = client.request(request.method, url).headers(headers).body(request.body);
+    let answer = answer.send().await?;
+    let (status, mut headers) = (answer.status().as_u16(), answer.headers().clone());
+    drop_hop_headers(&mut headers);
+    Ok(Reply { status, headers, body: answer.bytes().await? })
+}
+
+/// The other side makes its own.
+fn drop_hop_headers(headers: &mut http::HeaderMap) {
+    for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+    headers.remove(HeaderName::from_static("keep-alive"));
+}

@@ -1,0 +1,215 @@
+//! NGINX and the module built for it, in the versions that we support.
+//!
+//! A build is an nginx and the module for it. The version of the crate `nginx-src` comes from its
+//! source; the others are Debian's: the module is built with the suite's package `nginx-dev`, and a
+//! suite that is not the machine's own runs in a chroot, because its nginx wants newer libraries.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::package;
+use crate::paths::{cache_dir, cached, workspace_dir};
+use crate::process::run;
+
+/// What cargo makes of the root package.
+const MODULE: &str = "ngx_http_acme_dns_module";
+
+/// An nginx and the module for it.
+#[derive(Clone, Debug)]
+pub struct NginxBuild {
+    /// Such as `1.28.3`.
+    pub version: String,
+    /// The program, inside of `root` if there is one.
+    pub binary: PathBuf,
+    /// The module; always a path outside of `root`.
+    pub module: PathBuf,
+    /// The chroot that the program needs.
+    pub root: Option<PathBuf>,
+}
+
+impl NginxBuild {
+    /// The build that the tests use: `NGINX_BINARY` and `ACME_DNS_MODULE` of the environment, or
+    /// else what [`vendored`](Self::vendored) builds.
+    ///
+    /// # Panics
+    /// If it cannot be built.
+    pub fn get() -> &'static Self {
+        // A failure is kept as well: the next test would only run into it again.
+        static BUILD: OnceLock<Result<NginxBuild, String>> = OnceLock::new();
+        let build = BUILD.get_or_init(|| {
+            let given = (std::env::var_os("NGINX_BINARY"), std::env::var_os("ACME_DNS_MODULE"));
+            match given {
+                (Some(binary), Some(module)) => Self::found(binary.into(), module.into(), None),
+                _ => Self::vendored(),
+            }
+        });
+        build.as_ref().unwrap_or_else(|e| panic!("no nginx with the module: {e}"))
+    }
+
+    /// Builds the nginx that the crate `nginx-src` carries, and the module for it.
+    ///
+    /// # Errors
+    /// What cargo says, beyond what it has written to the terminal.
+    pub fn vendored() -> Result<Self, String> {
+        let mut cargo = cargo_build();
+        cargo.args(["--features", "vendored"]);
+        let messages = messages(&mut cargo)?;
+        let out_dir = messages
+            .iter()
+            .filter(|message| message["reason"] == "build-script-executed")
+            .find(|message| message["package_id"].as_str().is_some_and(is_nginx_sys))
+            .and_then(|message| message["out_dir"].as_str())
+            .ok_or("cargo does not say where it has built nginx")?;
+        let binary = Path::new(out_dir).join("objs/nginx");
+        Self::found(binary, artifact(&messages)?, None)?.keep()
+    }
+
+    /// Builds the module for the nginx of a Debian suite, and gets that nginx.
+    ///
+    /// # Errors
+    /// When a package cannot be had, or cargo fails.
+    pub fn debian(suite: &str) -> Result<Self, String> {
+        let dir = cached(&format!("nginx-{suite}"), |dir| prepare(dir, suite));
+        let source = dir.join(SOURCE);
+        let mut cargo = cargo_build();
+        cargo.env("NGINX_SOURCE_DIR", &source).env("NGINX_BUILD_DIR", source.join("objs"));
+        // The module's file has the same name for every nginx: in a directory of its own it does
+        // not make cargo build the vendored one again. All suites share what they can there.
+        cargo.arg("--target-dir").arg(cache_dir().join("matrix"));
+        let module = artifact(&messages(&mut cargo)?)?;
+        let root = dir.join("root");
+        if is_own(suite) {
+            Self::found(root.join("usr/sbin/nginx"), module, None)
+        } else {
+            Self::found("/usr/sbin/nginx".into(), module, Some(root))
+        }?
+        .keep()
+    }
+
+    /// Runs the program of this build, in its chroot.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        match &self.root {
+            None => Command::new(&self.binary),
+            Some(root) => {
+                let mut command = Command::new("chroot");
+                command.arg(root).arg(&self.binary);
+                command
+            }
+        }
+    }
+
+    fn found(binary: PathBuf, module: PathBuf, root: Option<PathBuf>) -> Result<Self, String> {
+        let mut build = Self { version: String::new(), binary, module, root };
+        let output = build
+            .command()
+            .arg("-v")
+            .output()
+            .map_err(|e| format!("cannot run {}: {e}", build.binary.display()))?;
+        // Such as "nginx version: nginx/1.26.3 (Debian)", on stderr.
+        let text = String::from_utf8_lossy(&output.stderr);
+        build.version = text
+            .split_once("nginx/")
+            .and_then(|(_, rest)| rest.split_whitespace().next())
+            .ok_or_else(|| format!("{} -v says: {text}", build.binary.display()))?
+            .to_owned();
+        Ok(build)
+    }
+
+    /// Keeps the module where no other build writes. By a rename: an nginx that runs with the file
+    /// of before must not see it change.
+    fn keep(mut self) -> Result<Self, String> {
+        let dir = cache_dir().join("modules").join(&self.version);
+        let kept = dir.join(format!("{MODULE}.so"));
+        let new = dir.join(format!("{MODULE}.{}", process::id()));
+        fs::create_dir_all(&dir)
+            .and_then(|()| fs::copy(&self.module, &new))
+            .and_then(|_| fs::rename(&new, &kept))
+            .map_err(|e| format!("{}: {e}", kept.display()))?;
+        self.module = kept;
+        Ok(self)
+    }
+}
+
+/// Where the package `nginx-dev` has the sources, below the directory it is unpacked in.
+const SOURCE: &str = "dev/usr/share/nginx/src";
+
+/// Gets the sources of a suite's nginx, configures them as the suite does, and gets its program.
+/// Both come at the same time, so that they are of the same version.
+fn prepare(dir: &Path, suite: &str) -> Result<(), String> {
+    package::unpack(&dir.join("dev"), suite, "nginx-dev")?;
+    // Debian's compiler options are for its own compiler: only -fPIC matters here. A relative
+    // build directory survives the renaming of `dir`.
+    let configure = ". ./conf_flags; \
+        ./configure \"${NGX_CONF_FLAGS[@]}\" --with-cc-opt='-g -O2 -fPIC' --with-ld-opt= --builddir=objs";
+    run(Command::new("bash").args(["-ec", configure]).current_dir(dir.join(SOURCE)))?;
+
+    let root = dir.join("root");
+    if is_own(suite) {
+        return package::unpack(&root, suite, "nginx");
+    }
+    let source = package::debian_source().ok_or("the machine has no apt source of Debian")?;
+    let line = format!("deb [signed-by={}] {} {suite} main", source.keyring, source.mirror);
+    run(Command::new("mmdebstrap")
+        .args(["--mode=root", "--variant=minbase", "--include=nginx", "--quiet"])
+        .arg("--aptopt=APT::Sandbox::User \"root\"")
+        // Some mirrors are snapshots.
+        .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
+        .args([suite, &root.display().to_string(), &line]))
+    .map(|_| ())
+}
+
+fn is_own(suite: &str) -> bool {
+    package::codename().is_some_and(|own| own == suite)
+}
+
+/// `cargo build --release` as it is when it is typed: the variables that cargo gives to the programs
+/// it runs would make it build nginx anew.
+fn cargo_build() -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release", "--message-format=json-render-diagnostics"]);
+    cargo.current_dir(workspace_dir());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let of_package = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_PRIMARY_", "NGINX_"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix));
+        if of_package || text == "OUT_DIR" || text == "CARGO_TARGET_TMPDIR" {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+}
+
+/// Runs cargo, whose progress goes to the terminal, and returns the messages it writes.
+fn messages(cargo: &mut Command) -> Result<Vec<Value>, String> {
+    let output = cargo
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|e| format!("cannot run cargo: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo build: {}", output.status));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+fn artifact(messages: &[Value]) -> Result<PathBuf, String> {
+    messages
+        .iter()
+        .filter(|message| message["reason"] == "compiler-artifact")
+        .find(|message| message["target"]["name"] == MODULE)
+        .and_then(|message| message["filenames"][0].as_str())
+        .map(PathBuf::from)
+        .ok_or_else(|| format!("cargo has built no {MODULE}"))
+}
+
+/// A package id is `registry+URL#nginx-sys@0.5.0`.
+fn is_nginx_sys(package_id: &str) -> bool {
+    package_id.rsplit('#').next().is_some_and(|name| name.starts_with("nginx-sys@"))
+}
