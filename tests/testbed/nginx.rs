@@ -89,7 +89,8 @@ impl Nginx {
             daemon_pid: None,
         };
         for name in ["modules", "temp"] {
-            fs::create_dir_all(dir.join(name)).unwrap_or_else(|e| panic!("cannot make {name}: {e}"));
+            fs::create_dir_all(dir.join(name))
+                .unwrap_or_else(|e| panic!("cannot make {name}: {e}"));
         }
         nginx
     }
@@ -297,7 +298,8 @@ impl Nginx {
             family.iter().for_each(|pid| proc::kill(*pid, Signal::KILL));
             let _ = wait_until(LIMIT, || {
                 let _ = self.child.as_mut().map(Child::try_wait);
-                let gone = !proc::is_alive(master) && !family.iter().any(|pid| proc::is_alive(*pid));
+                let gone =
+                    !proc::is_alive(master) && !family.iter().any(|pid| proc::is_alive(*pid));
                 gone.then_some(())
             });
         }
@@ -500,7 +502,8 @@ impl Nginx {
 
     fn write(&self, name: &str, content: &[u8]) {
         let path = self.dir.join(name);
-        fs::write(&path, content).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+        fs::write(&path, content)
+            .unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
     }
 }
 
