@@ -1,1 +1,171 @@
-//! Written in this change.
+//! What outlives the process: files under the state path.
+//!
+//! ```text
+//! lock                          flock of the working helper
+//! accounts/<issuer>/            account.json, account_key.pem
+//! certs/<name>                  link to .versions/<name>/<number>/, with fullchain.pem privkey.pem
+//!                               cert.pem chain.pem
+//! certs/.versions/<name>/       the version that is served, and the one before
+//! orders/<name>.json            how far the attempts have come
+//! journal/<name>.json           TXT records that are up, or may be
+//! ```
+//!
+//! A crash at any instant leaves the old state or the new one. Only the helper writes, and sweeps
+//! what a crash left only when it holds the lock; the master reads certificates and creates nothing.
+
+mod accounts;
+mod certificates;
+mod error;
+mod files;
+mod journal;
+mod progress;
+pub(crate) mod x509;
+
+pub use accounts::Account;
+pub use certificates::{IssuedPem, Stored, load_certificate, load_material};
+pub use error::StoreError;
+pub use journal::Entry;
+
+use error::failed;
+use files::{DIRECTORY_MODE, ensure_directory, list, sweep};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The state path, opened for writing. It is cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    path: PathBuf,
+}
+
+/// The lock of the state path: who holds it is the one helper that works.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Store {
+    /// Opens a state path and creates what is missing in it.
+    ///
+    /// # Errors
+    /// A directory cannot be created, or the state path cannot be made private.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        ensure_directory(path)?;
+        tighten(path)?;
+        let store = Self { path: path.to_owned() };
+        for directory in [store.accounts(), store.certs(), store.orders(), store.journal()] {
+            ensure_directory(&directory)?;
+        }
+        ensure_directory(&store.certs().join(certificates::VERSIONS))?;
+        Ok(store)
+    }
+
+    /// The directory that was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the lock unless another process has it, and removes what a crash left unfinished.
+    /// The lock lasts until it is dropped or the process ends.
+    ///
+    /// # Errors
+    /// The lock file cannot be opened, or leftovers cannot be removed.
+    pub fn lock(&self) -> Result<Option<Lock>, StoreError> {
+        let path = self.path.join("lock");
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(failed("flock", &path)(error)),
+        }
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(failed("fchmod", &path))?;
+        self.sweep()?;
+        Ok(Some(Lock { _file: file }))
+    }
+
+    fn sweep(&self) -> Result<(), StoreError> {
+        let versions = self.certs().join(certificates::VERSIONS);
+        for directory in [self.accounts(), versions] {
+            for name in list(&directory)? {
+                sweep(&directory.join(name))?;
+            }
+            sweep(&directory)?;
+        }
+        [self.certs(), self.orders(), self.journal()].iter().try_for_each(|path| sweep(path))
+    }
+
+    fn accounts(&self) -> PathBuf {
+        self.path.join("accounts")
+    }
+
+    fn certs(&self) -> PathBuf {
+        self.path.join(certificates::CERTS)
+    }
+
+    fn orders(&self) -> PathBuf {
+        self.path.join("orders")
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+}
+
+/// Takes the state path away from everybody else; a directory of another owner stays as it is.
+fn tighten(path: &Path) -> Result<(), StoreError> {
+    let metadata = fs::metadata(path).map_err(failed("stat", path))?;
+    let mine = metadata.uid() == rustix::process::geteuid().as_raw();
+    if mine && metadata.mode() & 0o7777 != DIRECTORY_MODE {
+        fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
+            .map_err(failed("chmod", path))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Store;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn the_state_path_becomes_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let store = Store::open(&path).unwrap();
+        let _lock = store.lock().unwrap().unwrap();
+        for name in ["", "accounts", "certs", "certs/.versions", "orders", "journal"] {
+            assert_eq!(mode(&path.join(name)), 0o700, "{name}");
+        }
+        assert_eq!(mode(&path.join("lock")), 0o600);
+    }
+
+    #[test]
+    fn one_holds_the_lock_and_only_it_sweeps() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let lock = store.lock().unwrap().unwrap();
+        let written = dir.path().join("orders/.tmp-0-a.json");
+        fs::write(&written, "{").unwrap();
+        let other = Store::open(dir.path()).unwrap();
+        assert!(other.lock().unwrap().is_none());
+        assert!(written.exists(), "what the working helper writes is not a leftover");
+        drop(lock);
+        assert!(other.lock().unwrap().is_some());
+        assert!(!written.exists());
+    }
+}

@@ -1,0 +1,358 @@
+//! Why a certificate was not obtained.
+
+use crate::dns::ProviderError;
+use crate::store::StoreError;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+use thiserror::Error;
+
+/// The longest text of a CA that is shown.
+const MAX_TEXT: usize = 500;
+
+/// The namespace of ACME's problem types (RFC 8555 section 6.7).
+const NAMESPACE: &str = "urn:ietf:params:acme:error:";
+
+/// Problems that need a person: trying again soon changes nothing.
+const PERMANENT: [&str; 10] = [
+    "caa",
+    "externalAccountRequired",
+    "invalidContact",
+    "invalidProfile",
+    "malformed",
+    "rejectedIdentifier",
+    "unsupportedContact",
+    "unsupportedIdentifier",
+    "userActionRequired",
+    "badPublicKey",
+];
+
+/// A step of obtaining a certificate, as RFC 8555 calls it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Reading the directory.
+    Directory,
+    /// Creating the account.
+    NewAccount,
+    /// Changing the account's contacts.
+    UpdateAccount,
+    /// Placing the order.
+    NewOrder,
+    /// Reading an authorization.
+    Authorization,
+    /// Answering a challenge.
+    Challenge,
+    /// Reading the order.
+    Order,
+    /// Sending the CSR.
+    Finalize,
+    /// Downloading the certificate.
+    Certificate,
+    /// Giving up an authorization.
+    Deactivate,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Directory => "reading the directory",
+            Self::NewAccount => "creating the account",
+            Self::UpdateAccount => "updating the account",
+            Self::NewOrder => "placing the order",
+            Self::Authorization => "reading an authorization",
+            Self::Challenge => "answering a challenge",
+            Self::Order => "reading the order",
+            Self::Finalize => "finalizing the order",
+            Self::Certificate => "downloading the certificate",
+            Self::Deactivate => "deactivating an authorization",
+        })
+    }
+}
+
+/// A problem that the CA names (RFC 7807), as one printable line.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Refusal {
+    /// The problem's type; ACME's own without their namespace, such as `rateLimited`.
+    pub kind: String,
+    /// The CA's text.
+    pub detail: String,
+    /// Problems of single identifiers: the identifier, if it is named, and its problem.
+    pub subproblems: Vec<(Option<String>, Refusal)>,
+}
+
+impl Refusal {
+    pub(super) fn new(problem: &instant_acme::Problem) -> Self {
+        let subproblems = problem.subproblems.iter().map(|sub| {
+            let identifier = sub.identifier.as_ref();
+            let identifier = identifier.map(|id| printable(&id.authorized(false).to_string()));
+            let refusal = Self {
+                kind: kind(sub.r#type.as_deref()),
+                detail: printable(sub.detail.as_deref().unwrap_or_default()),
+                subproblems: Vec::new(),
+            };
+            (identifier, refusal)
+        });
+        Self {
+            kind: kind(problem.r#type.as_deref()),
+            detail: printable(problem.detail.as_deref().unwrap_or_default()),
+            subproblems: subproblems.collect(),
+        }
+    }
+
+    /// Whether this is the type `kind`, such as `badNonce`.
+    #[must_use]
+    pub fn is(&self, kind: &str) -> bool {
+        self.kind == kind
+    }
+
+    fn is_permanent(&self) -> bool {
+        let own = PERMANENT.contains(&self.kind.as_str());
+        own || self.subproblems.iter().any(|(_, problem)| problem.is_permanent())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind.is_empty(), self.detail.is_empty()) {
+            (false, false) => write!(f, "{}: {}", self.kind, self.detail)?,
+            (false, true) => f.write_str(&self.kind)?,
+            (true, false) => f.write_str(&self.detail)?,
+            (true, true) => f.write_str("no reason was given")?,
+        }
+        for (identifier, problem) in &self.subproblems {
+            match identifier {
+                Some(identifier) => write!(f, "; \"{identifier}\": {problem}")?,
+                None => write!(f, "; {problem}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn kind(text: Option<&str>) -> String {
+    let text = text.unwrap_or_default();
+    printable(text.strip_prefix(NAMESPACE).unwrap_or(text))
+}
+
+/// Text of another party in one line of the log: no control characters, not too long.
+pub(super) fn printable(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let mut shown: String = text.chars().take(MAX_TEXT).map(clean).collect();
+    if text.chars().nth(MAX_TEXT).is_some() {
+        shown.push_str("...");
+    }
+    shown.trim().to_owned()
+}
+
+/// What goes wrong between us and the CA.
+#[derive(Clone, Debug, Error)]
+pub enum AcmeError {
+    /// The CA refused a request.
+    #[error("{step} was refused by \"{host}\": {problem}")]
+    Refused {
+        /// What was done.
+        step: Step,
+        /// The host and port of the URL.
+        host: String,
+        /// The CA's reason.
+        problem: Refusal,
+        /// How long the CA wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// There was no answer, or none that can be understood, although it was tried again.
+    #[error("{step} at \"{host}\" failed: {reason}")]
+    Failed {
+        /// What was done.
+        step: Step,
+        /// The host and port of the URL.
+        host: String,
+        /// What happened.
+        reason: String,
+        /// How long the CA wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The CA wants to know whose customer the account is.
+    #[error("the CA at \"{host}\" requires an external account, which is not supported yet")]
+    ExternalAccountRequired {
+        /// The host and port of the directory.
+        host: String,
+    },
+    /// The account cannot be kept on disk.
+    #[error("the account cannot be kept: {0}")]
+    Store(#[source] Rc<StoreError>),
+}
+
+impl AcmeError {
+    /// Whether trying again soon is of no use.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Refused { problem, .. } => problem.is_permanent(),
+            Self::ExternalAccountRequired { .. } => true,
+            Self::Failed { .. } | Self::Store(_) => false,
+        }
+    }
+
+    /// How long the CA wants to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } | Self::Failed { retry_after, .. } => *retry_after,
+            Self::ExternalAccountRequired { .. } | Self::Store(_) => None,
+        }
+    }
+
+    /// Whether the CA refused with this problem type.
+    #[must_use]
+    pub fn is(&self, kind: &str) -> bool {
+        matches!(self, Self::Refused { problem, .. } if problem.is(kind))
+    }
+}
+
+/// Why a certificate was not obtained.
+#[derive(Debug, Error)]
+pub enum ObtainError {
+    /// The index is none of the configuration's.
+    #[error("there is no such certificate in the configuration")]
+    NoSuchCertificate,
+    /// A request to the CA failed.
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
+    /// The profile is required and the CA does not list it.
+    #[error("the CA does not offer the profile \"{profile}\", only {offered}")]
+    NoProfile {
+        /// The profile of the configuration.
+        profile: String,
+        /// What the CA lists.
+        offered: String,
+    },
+    /// An authorization has no dns-01 challenge.
+    #[error("the CA offers no dns-01 challenge for \"{name}\", only {offered}")]
+    NoChallenge {
+        /// The name.
+        name: String,
+        /// The types that are offered.
+        offered: String,
+    },
+    /// The CA looked for the TXT records and was not satisfied, or the order came to an end.
+    #[error("the order was refused: {}", list(.0))]
+    Invalid(Vec<(String, Refusal)>),
+    /// The CA did not come to an end.
+    #[error("the order is still \"{status}\" after {} s", .waited.as_secs())]
+    Timeout {
+        /// The order's last status.
+        status: &'static str,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The DNS provider failed.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The TXT records did not become visible.
+    #[error("{0}")]
+    Propagation(String),
+    /// Something cannot be kept on disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The key or the CSR cannot be made.
+    #[error("the key cannot be made: {0}")]
+    Key(String),
+    /// The certificate is not the one that was asked for.
+    #[error("the certificate of the CA cannot be used: {0}")]
+    Certificate(String),
+}
+
+impl ObtainError {
+    /// Whether trying again soon is of no use: a person has to change something.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Acme(error) => error.is_permanent(),
+            Self::Provider(error) => error.is_permanent(),
+            Self::Invalid(problems) => problems.iter().any(|(_, problem)| problem.is_permanent()),
+            Self::NoProfile { .. } | Self::NoChallenge { .. } | Self::NoSuchCertificate => true,
+            Self::Timeout { .. }
+            | Self::Propagation(_)
+            | Self::Store(_)
+            | Self::Key(_)
+            | Self::Certificate(_) => false,
+        }
+    }
+
+    /// How long the CA or the DNS provider wants to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Acme(error) => error.retry_after(),
+            Self::Provider(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+fn list(problems: &[(String, Refusal)]) -> String {
+    let one = |(name, problem): &(String, Refusal)| match name.is_empty() {
+        true => problem.to_string(),
+        false => format!("\"{name}\": {problem}"),
+    };
+    problems.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AcmeError, ObtainError, Refusal, Step};
+    use std::time::Duration;
+
+    fn refusal(json: &str) -> Refusal {
+        Refusal::new(&serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn a_refusal_names_the_identifiers_and_is_one_line() {
+        let problem = refusal(
+            r#"{"type":"urn:ietf:params:acme:error:malformed","detail":"Two\nlines",
+                "subproblems":[{"type":"urn:ietf:params:acme:error:rejectedIdentifier",
+                "detail":"no","identifier":{"type":"dns","value":"a.example"}}]}"#,
+        );
+        let error = AcmeError::Refused {
+            step: Step::NewOrder,
+            host: "ca.example".into(),
+            problem,
+            retry_after: None,
+        };
+        assert_eq!(
+            error.to_string(),
+            "placing the order was refused by \"ca.example\": malformed: Two lines; \
+             \"a.example\": rejectedIdentifier: no"
+        );
+        assert!(error.is_permanent());
+    }
+
+    #[test]
+    fn problems_are_permanent_or_not() {
+        for (kind, permanent) in [
+            ("urn:ietf:params:acme:error:rateLimited", false),
+            ("urn:ietf:params:acme:error:serverInternal", false),
+            ("urn:ietf:params:acme:error:dns", false),
+            ("urn:ietf:params:acme:error:unauthorized", false),
+            ("urn:ietf:params:acme:error:caa", true),
+            ("urn:ietf:params:acme:error:invalidProfile", true),
+            ("urn:ietf:params:acme:error:externalAccountRequired", true),
+            ("about:blank", false),
+        ] {
+            let problem = refusal(&format!("{{\"type\":\"{kind}\"}}"));
+            let error = ObtainError::Invalid(vec![("a.example".into(), problem)]);
+            assert_eq!(error.is_permanent(), permanent, "{kind}");
+        }
+    }
+
+    #[test]
+    fn the_pause_that_the_ca_asks_for_is_passed_on() {
+        let problem = refusal(r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"x"}"#);
+        let retry_after = Some(Duration::from_secs(3600));
+        let host = "ca.example".to_owned();
+        let error = AcmeError::Refused { step: Step::NewOrder, host, problem, retry_after };
+        assert!(error.is("rateLimited"));
+        assert_eq!(ObtainError::from(error).retry_after(), retry_after);
+    }
+}

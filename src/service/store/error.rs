@@ -1,0 +1,72 @@
+//! Errors of the store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why something cannot be kept or read.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The system refused an operation.
+    #[error("{operation}() \"{path}\" failed ({text})", path = .path.display(), text = system(.source))]
+    Io {
+        /// The operation, as nginx names it.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A file is there but does not hold what it should.
+    #[error("\"{path}\" cannot be used: {reason}", path = .path.display())]
+    Invalid {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it; never a part of a key.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn invalid(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Invalid { path: path.to_owned(), reason: reason.into() }
+    }
+
+    /// Whether a file or directory is missing.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Makes the error of an operation on a path, for `map_err`.
+pub(crate) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { operation, path, source }
+}
+
+/// `13: Permission denied`, as nginx writes it.
+fn system(error: &io::Error) -> String {
+    let text = error.to_string();
+    match error.raw_os_error() {
+        Some(number) => {
+            let suffix = format!(" (os error {number})");
+            format!("{number}: {}", text.strip_suffix(&suffix).unwrap_or(&text))
+        }
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::failed;
+    use std::io;
+    use std::path::Path;
+
+    #[test]
+    fn errors_read_like_those_of_nginx() {
+        let error = failed("open", Path::new("/state/lock"))(io::Error::from_raw_os_error(13));
+        assert_eq!(error.to_string(), "open() \"/state/lock\" failed (13: Permission denied)");
+        assert!(!error.is_not_found());
+    }
+}

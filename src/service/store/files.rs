@@ -1,0 +1,234 @@
+//! Files that a crash leaves either old or new, with exact modes.
+//!
+//! nginx sets its umask to 0, others do not: modes are set on the open descriptor. What is being
+//! written has a name that begins with [`TEMPORARY`], in the directory where it will be; after a
+//! crash [`sweep`] finds it there. No certificate, issuer or provider has such a name.
+
+use super::error::{StoreError, failed};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use zeroize::Zeroizing;
+
+/// How the name of everything unfinished begins.
+const TEMPORARY: &str = ".tmp-";
+
+/// The largest file that is read: many times the largest chain.
+const MAX_FILE: u64 = 4 << 20;
+
+const FILE_MODE: u32 = 0o600;
+pub(crate) const DIRECTORY_MODE: u32 = 0o700;
+
+/// A name next to `path` for what will become `path`.
+pub(crate) fn temporary(path: &Path) -> PathBuf {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{TEMPORARY}{number}-{name}"))
+}
+
+/// Replaces a file: after an error or a crash it is the old one, after a success it is durable.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let temporary = temporary(path);
+    let result = remove_leftover(&temporary)
+        .and_then(|()| create(&temporary, bytes))
+        .and_then(|()| rename(&temporary, path));
+    if result.is_err() {
+        // What matters is the first error; a leftover is swept at the next start.
+        let _ = fs::remove_file(&temporary);
+    }
+    result
+}
+
+/// Creates a file that must not exist yet, and writes it through to the disk.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(path)
+        .map_err(failed("open", path))?;
+    file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(failed("fchmod", path))?;
+    file.write_all(bytes).map_err(failed("write", path))?;
+    file.sync_all().map_err(failed("fsync", path))
+}
+
+/// Moves a file, link or directory over another name of the same directory, durably.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    fs::rename(from, to).map_err(failed("rename", to))?;
+    sync_parent(to)
+}
+
+/// Points a symbolic link at another target by one rename.
+pub(crate) fn swap_link(link: &Path, target: &Path) -> Result<(), StoreError> {
+    let temporary = temporary(link);
+    remove_leftover(&temporary)?;
+    symlink(target, &temporary).map_err(failed("symlink", &temporary))?;
+    let result = rename(&temporary, link);
+    if result.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    result
+}
+
+/// Creates a directory unless it is there; a new one is 0700 whatever the umask.
+pub(crate) fn ensure_directory(path: &Path) -> Result<(), StoreError> {
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
+            return Ok(());
+        }
+        Err(error) => return Err(failed("mkdir", path)(error)),
+    }
+    fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
+        .map_err(failed("chmod", path))?;
+    sync_parent(path)
+}
+
+/// Removes a file; one that is not there counts as removed.
+pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed("unlink", path)(error)),
+    }
+}
+
+/// Reads a file into memory that is wiped when it is dropped. `None`: there is no such file.
+pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("open", path)(error)),
+    };
+    let size = file.metadata().map_err(failed("fstat", path))?.len();
+    if size > MAX_FILE {
+        return Err(StoreError::invalid(path, format!("it is larger than {MAX_FILE} bytes")));
+    }
+    // Allocated once: a growing vector would leave copies of a key behind.
+    let capacity = usize::try_from(size).unwrap_or(0) + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(failed("read", path))?;
+    Ok(Some(bytes))
+}
+
+/// The names in a directory that are those of finished things, sorted; none if it is not there.
+pub(crate) fn list(path: &Path) -> Result<Vec<String>, StoreError> {
+    let mut names: Vec<String> =
+        all(path)?.into_iter().filter(|name| !name.starts_with('.')).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Removes from a directory what a crash left unfinished.
+pub(crate) fn sweep(directory: &Path) -> Result<(), StoreError> {
+    for name in all(directory)?.into_iter().filter(|name| name.starts_with(TEMPORARY)) {
+        remove_leftover(&directory.join(name))?;
+    }
+    Ok(())
+}
+
+/// Removes a file, a link or a whole directory that may not be there.
+pub(crate) fn remove_leftover(path: &Path) -> Result<(), StoreError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("unlink", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the entries of a directory durable.
+pub(crate) fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    let directory = File::open(path).map_err(failed("open", path))?;
+    directory.sync_all().map_err(failed("fsync", path))
+}
+
+fn sync_parent(path: &Path) -> Result<(), StoreError> {
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+fn all(path: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("opendir", path)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed("readdir", path))?;
+        // A name that is no text is not one of ours.
+        names.extend(entry.file_name().into_string());
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{create, ensure_directory, read, remove, replace, swap_link, sweep};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn modes_are_exact() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sub, file) = (dir.path().join("sub"), dir.path().join("sub/file"));
+        ensure_directory(&sub).unwrap();
+        ensure_directory(&sub).unwrap();
+        replace(&file, b"1").unwrap();
+        assert_eq!((mode(&sub), mode(&file)), (0o700, 0o600));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        replace(&file, b"2").unwrap();
+        assert_eq!(mode(&file), 0o600, "the mode of the file that was there does not stay");
+        assert_eq!(read(&file).unwrap().unwrap().as_slice(), b"2");
+    }
+
+    #[test]
+    fn what_a_crash_left_is_swept_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".tmp-7-account.json"), "half").unwrap();
+        fs::create_dir(dir.path().join(".tmp-3")).unwrap();
+        fs::write(dir.path().join(".tmp-3/privkey.pem"), "half").unwrap();
+        fs::write(dir.path().join("account.json"), "whole").unwrap();
+        fs::create_dir(dir.path().join(".versions")).unwrap();
+        sweep(dir.path()).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".versions", "account.json"]);
+        sweep(&dir.path().join("missing")).unwrap();
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_old_file_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("target");
+        ensure_directory(&target).unwrap();
+        let error = replace(&target, b"x").unwrap_err().to_string();
+        assert!(error.starts_with("rename() ") && error.contains("directory"), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(create(&target, b"x").is_err());
+    }
+
+    #[test]
+    fn a_link_is_swapped_and_a_missing_file_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        for target in ["one", "two"] {
+            swap_link(&link, Path::new(target)).unwrap();
+            assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
+        }
+        assert!(read(&link).unwrap().is_none());
+        remove(&dir.path().join("missing")).unwrap();
+    }
+}

@@ -1,0 +1,66 @@
+//! How far the attempts for each certificate have come.
+
+use super::{Store, StoreError, files};
+use acme_dns_core::schedule::Progress;
+use std::path::PathBuf;
+
+impl Store {
+    /// What was kept of earlier attempts; the default if there is nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds something else; the default is then a good answer.
+    pub fn load_progress(&self, name: &str) -> Result<Progress, StoreError> {
+        let path = self.progress_path(name);
+        let Some(bytes) = files::read(&path)? else { return Ok(Progress::default()) };
+        serde_json::from_slice(&bytes).map_err(|e| StoreError::invalid(&path, e.to_string()))
+    }
+
+    /// Keeps the progress of a certificate.
+    ///
+    /// # Errors
+    /// The file cannot be written; what was there is still there.
+    pub fn save_progress(&self, name: &str, progress: &Progress) -> Result<(), StoreError> {
+        let path = self.progress_path(name);
+        let json =
+            serde_json::to_vec(progress).map_err(|e| StoreError::invalid(&path, e.to_string()))?;
+        files::replace(&path, &json)
+    }
+
+    /// Forgets the progress of a certificate.
+    ///
+    /// # Errors
+    /// The file is there and cannot be removed.
+    pub fn remove_progress(&self, name: &str) -> Result<(), StoreError> {
+        files::remove(&self.progress_path(name))
+    }
+
+    fn progress_path(&self, name: &str) -> PathBuf {
+        self.orders().join(format!("{name}.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Store;
+    use acme_dns_core::schedule::Progress;
+    use acme_dns_core::time::UnixTime;
+    use std::fs;
+
+    #[test]
+    fn progress_is_kept_and_forgotten_and_garbage_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let progress = Progress { failures: 3, next: UnixTime(7), ..Progress::default() };
+        assert_eq!(store.load_progress("a").unwrap(), Progress::default());
+        store.save_progress("a", &progress).unwrap();
+        assert_eq!(store.load_progress("a").unwrap(), progress);
+        for garbage in ["", "{", "[1]", "{\"failures\":-1}"] {
+            fs::write(dir.path().join("orders/a.json"), garbage).unwrap();
+            let error = store.load_progress("a").unwrap_err().to_string();
+            assert!(error.contains("orders/a.json\" cannot be used"), "{error}");
+        }
+        store.remove_progress("a").unwrap();
+        store.remove_progress("a").unwrap();
+        assert_eq!(store.load_progress("a").unwrap(), Progress::default());
+    }
+}

@@ -1,0 +1,82 @@
+//! What has to be known of certificates and keys, through OpenSSL.
+
+use acme_dns_core::key::KeyType;
+use acme_dns_core::schedule::Validity;
+use acme_dns_core::time::UnixTime;
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::error::ErrorStack;
+use openssl::nid::Nid;
+use openssl::pkey::{HasPublic, Id, PKeyRef};
+use openssl::x509::{X509, X509NameRef, X509Ref};
+
+/// OpenSSL's errors as one line.
+pub(crate) fn reason(error: &ErrorStack) -> String {
+    let reasons = error.errors().iter().filter_map(|e| e.reason());
+    let reasons: Vec<&str> = reasons.collect();
+    if reasons.is_empty() { "OpenSSL failed".to_owned() } else { reasons.join(", ") }
+}
+
+/// The certificates of a PEM text, at least one.
+pub(crate) fn chain_from_pem(pem: &[u8]) -> Result<Vec<X509>, String> {
+    let chain = X509::stack_from_pem(pem)
+        .map_err(|e| format!("it is not a chain of certificates in PEM: {}", reason(&e)))?;
+    if chain.is_empty() {
+        return Err("it holds no certificate in PEM".to_owned());
+    }
+    Ok(chain)
+}
+
+/// The time between the two dates of a certificate.
+pub(crate) fn validity(certificate: &X509Ref) -> Result<Validity, ErrorStack> {
+    Ok(Validity {
+        not_before: unix_time(certificate.not_before())?,
+        not_after: unix_time(certificate.not_after())?,
+    })
+}
+
+fn unix_time(time: &Asn1TimeRef) -> Result<UnixTime, ErrorStack> {
+    let difference = Asn1Time::from_unix(0)?.diff(time)?;
+    Ok(UnixTime(i64::from(difference.days) * 86_400 + i64::from(difference.secs)))
+}
+
+/// The DNS names that a certificate holds, in lower case, sorted.
+pub(crate) fn dns_names(certificate: &X509Ref) -> Vec<String> {
+    let alternatives = certificate.subject_alt_names();
+    let names = alternatives.iter().flatten().filter_map(|name| name.dnsname());
+    let mut names: Vec<String> = names.map(str::to_ascii_lowercase).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// How many subject alternative names are something else than DNS names.
+pub(crate) fn other_names(certificate: &X509Ref) -> usize {
+    let alternatives = certificate.subject_alt_names();
+    alternatives.iter().flatten().filter(|name| name.dnsname().is_none()).count()
+}
+
+/// The type of a key; `None` if it is none that can be configured.
+pub(crate) fn key_type<T: HasPublic>(key: &PKeyRef<T>) -> Option<KeyType> {
+    match key.id() {
+        Id::EC => match key.ec_key().ok()?.group().curve_name()? {
+            Nid::X9_62_PRIME256V1 => Some(KeyType::EcdsaP256),
+            Nid::SECP384R1 => Some(KeyType::EcdsaP384),
+            _ => None,
+        },
+        Id::RSA => match key.bits() {
+            2048 => Some(KeyType::Rsa2048),
+            3072 => Some(KeyType::Rsa3072),
+            4096 => Some(KeyType::Rsa4096),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A distinguished name for people: the common name, else the organization, else all of it.
+pub(crate) fn display_name(name: &X509NameRef) -> String {
+    let entry = |nid| name.entries_by_nid(nid).next()?.data().to_string().ok();
+    entry(Nid::COMMONNAME)
+        .or_else(|| entry(Nid::ORGANIZATIONNAME))
+        .unwrap_or_else(|| format!("{name:?}"))
+}
