@@ -58,8 +58,7 @@ impl fmt::Debug for HttpServer {
 
 impl HttpServer {
     pub(crate) fn start(flavor: Flavor, tls: Option<TlsAcceptor>, handler: Handler) -> Self {
-        let service =
-            Service { handler, traffic: Traffic::new(), flavor, working: Arc::default() };
+        let service = Service { handler, traffic: Traffic::new(), flavor, working: Arc::default() };
         let mut server = Self { port: Port::reserve(), tls, service, accepting: None };
         server.listen();
         server

@@ -7,7 +7,10 @@
 
 pub mod acme_proxy;
 pub mod authority;
+pub mod bed;
+pub mod certbot;
 pub mod cloudflare;
+pub mod example;
 mod http_server;
 pub mod nginx;
 pub mod nginx_build;
@@ -19,4 +22,7 @@ pub mod powerdns;
 pub mod proc;
 pub mod process;
 mod rt;
+pub mod tls;
 pub mod traffic;
+
+pub use bed::{Testbed, ZONE};

@@ -169,7 +169,8 @@ mod tests {
         let text = "# deb http://old.test bookworm main\n\
                     deb [arch=amd64 signed-by=/k.gpg] http://mirror.test/debian bookworm main\n";
         let source = one_line(text, "bookworm").expect("there is one");
-        let expected = Source { mirror: "http://mirror.test/debian".into(), keyring: "/k.gpg".into() };
+        let expected =
+            Source { mirror: "http://mirror.test/debian".into(), keyring: "/k.gpg".into() };
         assert_eq!(source, expected);
         let plain = one_line("deb http://m.test/d bookworm main", "bookworm");
         assert_eq!(plain.expect("there is one").keyring, KEYRING);

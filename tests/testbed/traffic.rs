@@ -437,12 +437,8 @@ impl Traffic {
                 drop(state);
                 panic!("waited {timeout:?} for {what}; there was:\n{log}");
             }
-            state = self
-                .shared
-                .1
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state =
+                self.shared.1.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

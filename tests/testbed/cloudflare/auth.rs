@@ -89,7 +89,11 @@ impl Accounts {
 
     /// Checks the credentials of a request. `unknown` is the answer to a token that is not there,
     /// which differs between endpoints.
-    pub(super) fn access(&self, headers: &HeaderMap, unknown: ApiError) -> Result<Access, ApiError> {
+    pub(super) fn access(
+        &self,
+        headers: &HeaderMap,
+        unknown: ApiError,
+    ) -> Result<Access, ApiError> {
         let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or_default());
         if let Some(authorization) = headers.get(AUTHORIZATION) {
             return self.bearer(authorization.to_str().unwrap_or_default(), unknown);

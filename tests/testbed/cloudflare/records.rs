@@ -58,8 +58,7 @@ pub(super) async fn handle(
                 Method::PATCH | Method::PUT => {
                     let body = object(request)?;
                     let whole = *method == Method::PUT;
-                    let edit =
-                        |records: &mut Vec<Record>| update(records, zone, id, &body, whole);
+                    let edit = |records: &mut Vec<Record>| update(records, zone, id, &body, whole);
                     Ok(Success::new(state.change(zone, edit).await?.to_json()))
                 }
                 _ => Err(bad_method()),
@@ -85,9 +84,8 @@ fn list(state: &State, zone: &Zone, query: &Query) -> Success {
     let fits = |record: &&Record| {
         record.zone_id == zone.id
             && query.get("type").is_none_or(|kind| kind.eq_ignore_ascii_case(&record.kind))
-            && exact("name").is_none_or(|name| {
-                name.trim_end_matches('.').eq_ignore_ascii_case(&record.name)
-            })
+            && exact("name")
+                .is_none_or(|name| name.trim_end_matches('.').eq_ignore_ascii_case(&record.name))
             && exact("content").is_none_or(|content| unquote(content) == record.value())
             && has("name", &record.name)
             && has("content", &record.content)
