@@ -175,9 +175,10 @@ fn cargo_build() -> Command {
     cargo.current_dir(workspace_dir());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let of_package = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_PRIMARY_", "NGINX_"]
-            .iter()
-            .any(|prefix| text.starts_with(prefix));
+        let of_package =
+            ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_PRIMARY_", "NGINX_"]
+                .iter()
+                .any(|prefix| text.starts_with(prefix));
         if of_package || text == "OUT_DIR" || text == "CARGO_TARGET_TMPDIR" {
             cargo.env_remove(&name);
         }

@@ -1,0 +1,81 @@
+//! `make matrix`: builds the module for every nginx that we support, loads it there, and has each
+//! obtain a certificate.
+//!
+//! Arguments choose among them: `vendored` or the name of a Debian suite.
+
+use std::any::Any;
+use std::env;
+use std::fs;
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use testbed::Testbed;
+use testbed::example::Example;
+use testbed::nginx_build::NginxBuild;
+
+/// Oldest first: 1.22, 1.26, 1.28 and 1.30.
+const ALL: [&str; 4] = ["bookworm", "trixie", "vendored", "sid"];
+
+/// What one nginx has done.
+struct Row {
+    version: String,
+    module_bytes: Option<u64>,
+    result: Result<Duration, String>,
+}
+
+fn main() -> ExitCode {
+    let chosen: Vec<String> = env::args().skip(1).collect();
+    let chosen = if chosen.is_empty() { ALL.map(str::to_owned).to_vec() } else { chosen };
+    let bed = Testbed::start();
+    let rows: Vec<Row> = chosen.iter().map(|from| try_one(&bed, from)).collect();
+
+    println!("\n{:<10} {:>12} {:>20}  result", "nginx", "module, KiB", "certificate after, s");
+    for row in &rows {
+        let size = row.module_bytes.map_or("-".to_owned(), |bytes| (bytes / 1024).to_string());
+        let time = row.result.as_ref().map(|t| format!("{:.2}", t.as_secs_f64()));
+        let result = if row.result.is_ok() { "ok" } else { "failed" };
+        println!("{:<10} {size:>12} {:>20}  {result}", row.version, time.unwrap_or("-".into()));
+    }
+    if rows.iter().all(|row| row.result.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn try_one(bed: &Testbed, from: &str) -> Row {
+    println!("==> nginx of {from}");
+    let built = caught(|| match from {
+        "vendored" => NginxBuild::vendored(),
+        suite => NginxBuild::debian(suite),
+    });
+    let row = match built {
+        Err(error) => Row { version: from.to_owned(), module_bytes: None, result: Err(error) },
+        Ok(build) => Row {
+            version: build.version.clone(),
+            module_bytes: fs::metadata(&build.module).ok().map(|meta| meta.len()),
+            result: caught(|| issue(bed, &build)),
+        },
+    };
+    match &row.result {
+        Ok(time) => println!("    {}: certificate after {time:.2?}", row.version),
+        Err(error) => println!("    {} failed: {error}", row.version),
+    }
+    row
+}
+
+fn issue(bed: &Testbed, build: &NginxBuild) -> Result<Duration, String> {
+    let mut example = Example::new(bed, build);
+    let (_, time) = example.obtain(|_| true)?;
+    for name in Example::names() {
+        example.check_with_openssl(&name).map_err(|e| format!("openssl on {name}: {e}"))?;
+    }
+    Ok(time)
+}
+
+/// The testbed panics; one nginx that fails must not keep the others from their turn.
+fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(text(&*payload)))
+}
+
+fn text(payload: &(dyn Any + Send)) -> String {
+    let words = payload.downcast_ref::<String>().map(String::as_str);
+    words.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
+}
