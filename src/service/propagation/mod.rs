@@ -1,43 +1,322 @@
 //! Waiting until TXT records are visible to the CA.
+//!
+//! Every authoritative server of the zone is asked, over each of its addresses, until all have the
+//! records; [`progress`] has the rule. Recursive resolvers only say which servers these are
+//! ([`servers`]); they are never asked for the records, because they would remember for the zone's
+//! negative time to live that a record is not there. Each server is asked anew on its own, so that
+//! a slow one does not keep the others waiting: first at once, then after 0.1 s, 0.2 s and so on up
+//! to the configured interval.
+
+mod progress;
+mod query;
+mod servers;
 
 use acme_dns_core::config::Propagation;
 use acme_dns_core::level::Level;
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
+use hickory_proto::rr::Name;
+use progress::{Progress, Wanted};
+use query::{Answer, Failure, ask_txt};
+use servers::{Directory, LookupError, ServerSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// The first pause between two questions to a server.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// So many names are asked of a server at a time; some servers limit the rate of answers.
+const NAMES_AT_ONCE: usize = 8;
 
 /// Asks the authoritative servers of zones for TXT records. One value serves all orders, which may
 /// wait at the same time.
 #[derive(Debug)]
 pub struct Checker {
-    settings: Propagation,
+    mode: Mode,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Check { timeout: Duration, interval: Duration, directory: Directory },
+    Off { delay: Duration },
 }
 
 /// Why the records cannot be taken for visible.
 #[derive(Debug, Error)]
-#[error("not written yet")]
-pub struct PropagationError;
+pub enum PropagationError {
+    /// A name cannot be asked for.
+    #[error("invalid name \"{0}\" of a zone or a TXT record")]
+    InvalidName(String),
+    /// Which servers the zone has is not known.
+    #[error(
+        "cannot find the servers of zone \"{zone}\" within {timeout:?}: {reason}; set \"resolvers\" \
+         in \"acme_dns_propagation\" directive to resolvers that know the zone, or use \
+         \"acme_dns_propagation off\""
+    )]
+    NoServers {
+        /// The zone.
+        zone: String,
+        /// How long it was tried.
+        timeout: Duration,
+        /// What each resolver answered.
+        reason: String,
+    },
+    /// No server of the zone gives an answer.
+    #[error(
+        "no server of zone \"{zone}\" has answered for \"{record}\" within {timeout:?}: {servers}; \
+         let this machine reach them by UDP and TCP, or use \"acme_dns_propagation off\""
+    )]
+    Unreachable {
+        /// The zone.
+        zone: String,
+        /// The first of the records.
+        record: String,
+        /// How long it was tried.
+        timeout: Duration,
+        /// The servers, each with its failure.
+        servers: String,
+    },
+    /// Some servers lack some of the records.
+    #[error(
+        "not all servers of zone \"{zone}\" have the TXT records within {timeout:?}: {servers}; \
+         raise \"timeout\" in \"acme_dns_propagation\" directive, or use \
+         \"acme_dns_propagation off\""
+    )]
+    Missing {
+        /// The zone.
+        zone: String,
+        /// How long it was tried.
+        timeout: Duration,
+        /// The servers, each with what it lacks.
+        servers: String,
+    },
+}
+
+/// What one server said when it was asked for several names.
+struct Asked {
+    server: usize,
+    answers: Vec<(usize, Answer)>,
+    failure: Option<Failure>,
+}
 
 impl Checker {
     /// A checker with the settings of `acme_dns_propagation`. Nothing is contacted yet.
     #[must_use]
     pub fn new(settings: &Propagation) -> Self {
-        Self { settings: settings.clone() }
+        let mode = match settings {
+            Propagation::Off { delay } => Mode::Off { delay: *delay },
+            Propagation::Check { timeout, interval, resolvers, port } => Mode::Check {
+                timeout: *timeout,
+                interval: *interval,
+                directory: Directory::new(resolvers, *port),
+            },
+        };
+        Self { mode }
     }
 
     /// Waits until every authoritative server of `zone` serves all of `records`: pairs of a name
-    /// without a final dot and a value.
+    /// without a final dot and a value. Other values at the same name do not matter.
     ///
     /// # Errors
     /// Some servers do not have them in time, or the zone's servers cannot be found.
     pub async fn wait(
         &self,
-        _zone: &str,
-        _records: &[(String, String)],
-        _log: &dyn Fn(Level, String),
+        zone: &str,
+        records: &[(String, String)],
+        log: &dyn Fn(Level, String),
     ) -> Result<(), PropagationError> {
-        match &self.settings {
-            Propagation::Off { delay } => tokio::time::sleep(*delay).await,
-            Propagation::Check { .. } => return Err(PropagationError),
+        match &self.mode {
+            Mode::Off { delay } => {
+                log(Level::Debug, format!("waiting {delay:?} for the records of zone \"{zone}\""));
+                sleep(*delay).await;
+                Ok(())
+            }
+            Mode::Check { timeout, interval, directory } => {
+                let (timeout, interval) = (*timeout, *interval);
+                let wait = Wait { zone, timeout, interval, directory, log };
+                wait.run(records).await
+            }
         }
-        Ok(())
     }
+}
+
+/// One wait for the records of one zone.
+struct Wait<'a> {
+    zone: &'a str,
+    timeout: Duration,
+    interval: Duration,
+    directory: &'a Directory,
+    log: &'a dyn Fn(Level, String),
+}
+
+impl Wait<'_> {
+    async fn run(&self, records: &[(String, String)]) -> Result<(), PropagationError> {
+        let deadline = Instant::now() + self.timeout;
+        let zone = parse_name(self.zone)?;
+        let wanted = group(records);
+        let names: Vec<Name> =
+            wanted.iter().map(|wanted| parse_name(&wanted.name)).collect::<Result<_, _>>()?;
+        let Some(record) = wanted.first().map(|wanted| wanted.name.clone()) else { return Ok(()) };
+        let set = self.find_servers(&zone, deadline).await?;
+        let servers = set.servers().iter().cloned();
+        let mut progress = Progress::new(wanted, servers, |server| set.is_silent(server));
+        let visible = timeout_at(deadline, self.ask_all(&names, &set, &mut progress)).await;
+        if visible.is_ok() {
+            self.note_ignored(&set, &progress);
+            return Ok(());
+        }
+        // The set may be wrong by now.
+        self.directory.forget(&zone);
+        let (zone, timeout, servers) = (self.zone.to_owned(), self.timeout, progress.describe());
+        Err(if progress.is_silent() {
+            PropagationError::Unreachable { zone, record, timeout, servers }
+        } else {
+            PropagationError::Missing { zone, timeout, servers }
+        })
+    }
+
+    /// Looks the servers up, again and again if need be.
+    async fn find_servers(
+        &self,
+        zone: &Name,
+        deadline: Instant,
+    ) -> Result<Arc<ServerSet>, PropagationError> {
+        let mut last: Option<LookupError> = None;
+        let found = timeout_at(deadline, async {
+            let mut pause = FIRST_PAUSE.min(self.interval);
+            loop {
+                let error = match self.directory.servers(zone).await {
+                    Ok(set) => return set,
+                    Err(error) => error,
+                };
+                let level = if last.is_none() { Level::Info } else { Level::Debug };
+                let line =
+                    format!("cannot find the servers of zone \"{}\" yet: {error}", self.zone);
+                (self.log)(level, line);
+                last = Some(error);
+                sleep(pause).await;
+                pause = pause.saturating_mul(2).min(self.interval);
+            }
+        })
+        .await;
+        if let Ok(set) = &found {
+            let list = set.to_string();
+            (self.log)(Level::Debug, format!("zone \"{}\" has the servers {list}", self.zone));
+        }
+        found.map_err(|_| PropagationError::NoServers {
+            zone: self.zone.to_owned(),
+            timeout: self.timeout,
+            reason: last.map_or_else(|| "no answer yet".to_owned(), |error| error.to_string()),
+        })
+    }
+
+    /// Asks every server until the records are visible.
+    async fn ask_all(&self, names: &[Name], set: &ServerSet, progress: &mut Progress) {
+        let question = |progress: &Progress, server, pause| {
+            let (place, open) = progress.open(server);
+            ask_server(names, server, place.address, open, pause)
+        };
+        let mut pauses = vec![FIRST_PAUSE; progress.len()];
+        let mut questions: FuturesUnordered<_> =
+            (0..progress.len()).map(|server| question(progress, server, Duration::ZERO)).collect();
+        while let Some(asked) = questions.next().await {
+            let server = asked.server;
+            self.handle(asked, set, progress);
+            if progress.is_done() {
+                return;
+            }
+            if !progress.has_all(server) {
+                let pause = pauses[server].min(self.interval);
+                pauses[server] = pause.saturating_mul(2);
+                questions.push(question(progress, server, pause));
+            }
+        }
+    }
+
+    /// Notes what a server said.
+    fn handle(&self, asked: Asked, set: &ServerSet, progress: &mut Progress) {
+        let server = asked.server;
+        let answered = !asked.answers.is_empty();
+        for (name, answer) in asked.answers {
+            progress.handle_answer(server, name, answer);
+        }
+        if let Some(failure) = asked.failure {
+            progress.handle_failure(server, failure);
+        }
+        let (place, _) = progress.open(server);
+        if answered {
+            set.set_silent(place, false);
+        }
+        let zone = self.zone;
+        (self.log)(
+            Level::Debug,
+            match progress.describe_server(server) {
+                None => format!("{place} has the TXT records of zone \"{zone}\""),
+                Some(lacks) => format!("waiting for TXT records of zone \"{zone}\": {lacks}"),
+            },
+        );
+    }
+
+    /// Says which servers were left out, and remembers that they are down.
+    fn note_ignored(&self, set: &ServerSet, progress: &Progress) {
+        for (server, failure) in progress.ignored() {
+            // Without a route it fails at once again; and the next configuration may have one.
+            let (level, reason) = match failure {
+                Some(failure @ Failure::NoRoute(_)) => (Level::Debug, failure.to_string()),
+                Some(failure) => (Level::Info, failure.to_string()),
+                None => (Level::Debug, "it did not answer the last time".to_owned()),
+            };
+            if level == Level::Info {
+                set.set_silent(server, true);
+            }
+            let zone = self.zone;
+            (self.log)(level, format!("ignoring {server} of zone \"{zone}\": {reason}"));
+        }
+    }
+}
+
+/// Asks one server for several names after a pause, and stops at the first failure.
+async fn ask_server(
+    names: &[Name],
+    server: usize,
+    address: SocketAddr,
+    open: Vec<usize>,
+    pause: Duration,
+) -> Asked {
+    sleep(pause).await;
+    let mut asked = Asked { server, answers: Vec::new(), failure: None };
+    let mut answers = stream::iter(open)
+        .map(|index| async move { (index, ask_txt(address, &names[index]).await) })
+        .buffered(NAMES_AT_ONCE);
+    while let Some((index, answer)) = answers.next().await {
+        match answer {
+            Ok(answer) => asked.answers.push((index, answer)),
+            Err(failure) => {
+                asked.failure = Some(failure);
+                break;
+            }
+        }
+    }
+    asked
+}
+
+/// The values by name.
+fn group(records: &[(String, String)]) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for (name, value) in records {
+        match wanted.iter_mut().find(|wanted| wanted.name.eq_ignore_ascii_case(name)) {
+            Some(wanted) => wanted.values.push(value.clone()),
+            None => wanted.push(Wanted { name: name.clone(), values: vec![value.clone()] }),
+        }
+    }
+    wanted
+}
+
+fn parse_name(text: &str) -> Result<Name, PropagationError> {
+    let invalid = |_| PropagationError::InvalidName(text.to_owned());
+    let mut name = Name::from_ascii(text).map_err(invalid)?;
+    name.set_fqdn(true);
+    Ok(name)
 }

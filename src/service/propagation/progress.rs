@@ -1,0 +1,386 @@
+//! What is known about the servers of a zone, and what follows from it. No I/O, no clock.
+//!
+//! The rule: the records count as visible when at least one server has all of them and every
+//! server that answers has all of them. A server that has not answered at all is left out after
+//! [`FAILURES`] failures in a row (no answer, unreachable, an error code, not authoritative), or
+//! after one if this machine has no route to its address. A server that has once answered is
+//! always waited for: it will be asked by the CA, too.
+
+use super::query::{Answer, Failure};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// So many failures in a row mean that a server that never answered is down.
+const FAILURES: u32 = 3;
+
+/// The longest list of servers in a message: a line of nginx's log holds 2048 octets.
+const LISTED: usize = 4;
+
+/// The port of DNS, which messages need not name.
+const DNS_PORT: u16 = 53;
+
+/// One address of an authoritative server.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Server {
+    /// The name in the NS record, without the final dot.
+    pub name: String,
+    /// Where it is asked.
+    pub address: SocketAddr,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address.port() {
+            DNS_PORT => write!(f, "{} ({})", self.name, self.address.ip()),
+            _ => write!(f, "{} ({})", self.name, self.address),
+        }
+    }
+}
+
+/// The values that a name has to have.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Wanted {
+    /// The name without the final dot.
+    pub name: String,
+    /// All of its values that are waited for.
+    pub values: Vec<String>,
+}
+
+impl Wanted {
+    fn is_in(&self, answer: &Answer) -> bool {
+        match answer {
+            Answer::Values(found) => self.values.iter().all(|value| found.contains(value)),
+            Answer::NoName | Answer::Alias(_) => false,
+        }
+    }
+
+    /// What an answer without the values has instead.
+    fn describe(&self, answer: Option<&Answer>) -> String {
+        let name = &self.name;
+        match answer {
+            None => format!("has not answered for \"{name}\" yet"),
+            Some(Answer::NoName) => format!("has no name \"{name}\""),
+            Some(Answer::Alias(to)) => format!("has an alias to \"{to}\" at \"{name}\""),
+            Some(Answer::Values(found)) if found.is_empty() => {
+                format!("has no TXT record at \"{name}\"")
+            }
+            Some(Answer::Values(found)) => {
+                let lacking = self.values.iter().filter(|value| !found.contains(value));
+                let quoted: Vec<String> = lacking.map(|value| format!("\"{value}\"")).collect();
+                let (count, records) =
+                    (found.len(), if found.len() == 1 { "record" } else { "records" });
+                format!("has {count} TXT {records} at \"{name}\", none with {}", quoted.join(", "))
+            }
+        }
+    }
+}
+
+/// Where one server stands.
+#[derive(Debug)]
+struct Standing {
+    server: Server,
+    /// The names whose values it did not have, with the last answer.
+    missing: Vec<(usize, Option<Answer>)>,
+    answered: bool,
+    failures: u32,
+    failure: Option<Failure>,
+}
+
+impl Standing {
+    fn has_all(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    fn may_be_ignored(&self) -> bool {
+        !self.answered && self.failures >= FAILURES
+    }
+}
+
+/// The standing of all servers of a zone.
+#[derive(Debug)]
+pub(super) struct Progress {
+    wanted: Vec<Wanted>,
+    servers: Vec<Standing>,
+}
+
+impl Progress {
+    /// Nothing has been asked yet. A server that is `silent` has lately been found to be down, and
+    /// is ignored unless it answers.
+    pub(super) fn new(
+        wanted: Vec<Wanted>,
+        servers: impl IntoIterator<Item = Server>,
+        silent: impl Fn(&Server) -> bool,
+    ) -> Self {
+        let missing: Vec<_> = (0..wanted.len()).map(|name| (name, None)).collect();
+        let standing = |server| Standing {
+            failures: if silent(&server) { FAILURES } else { 0 },
+            missing: missing.clone(),
+            answered: false,
+            failure: None,
+            server,
+        };
+        let servers = servers.into_iter().map(standing).collect();
+        Self { wanted, servers }
+    }
+
+    /// The number of servers.
+    pub(super) fn len(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// One of the servers, and the names that it has still to be asked for.
+    pub(super) fn open(&self, server: usize) -> (&Server, Vec<usize>) {
+        let standing = &self.servers[server];
+        (&standing.server, standing.missing.iter().map(|(name, _)| *name).collect())
+    }
+
+    /// Whether a server has everything.
+    pub(super) fn has_all(&self, server: usize) -> bool {
+        self.servers[server].has_all()
+    }
+
+    /// A server has answered for one name.
+    pub(super) fn handle_answer(&mut self, server: usize, name: usize, answer: Answer) {
+        let standing = &mut self.servers[server];
+        (standing.answered, standing.failures, standing.failure) = (true, 0, None);
+        if self.wanted[name].is_in(&answer) {
+            standing.missing.retain(|(missing, _)| *missing != name);
+        } else if let Some(entry) = standing.missing.iter_mut().find(|(other, _)| *other == name) {
+            entry.1 = Some(answer);
+        }
+    }
+
+    /// A server could not be asked.
+    pub(super) fn handle_failure(&mut self, server: usize, failure: Failure) {
+        let standing = &mut self.servers[server];
+        standing.failures = match failure {
+            Failure::NoRoute(_) => FAILURES,
+            _ => standing.failures.saturating_add(1),
+        };
+        standing.failure = Some(failure);
+    }
+
+    /// Whether the records are visible.
+    pub(super) fn is_done(&self) -> bool {
+        self.servers.iter().any(Standing::has_all)
+            && self.servers.iter().all(|s| s.has_all() || s.may_be_ignored())
+    }
+
+    /// The servers that are down.
+    pub(super) fn ignored(&self) -> impl Iterator<Item = (&Server, Option<&Failure>)> {
+        self.servers
+            .iter()
+            .filter(|standing| !standing.has_all() && standing.may_be_ignored())
+            .map(|standing| (&standing.server, standing.failure.as_ref()))
+    }
+
+    /// Whether no server has answered at all.
+    pub(super) fn is_silent(&self) -> bool {
+        self.servers.iter().all(|standing| !standing.answered)
+    }
+
+    /// What one server lacks, as text; nothing if it has everything.
+    pub(super) fn describe_server(&self, server: usize) -> Option<String> {
+        let standing = &self.servers[server];
+        (!standing.has_all()).then(|| self.describe_one(standing))
+    }
+
+    /// What each server lacks, as text.
+    pub(super) fn describe(&self) -> String {
+        let lacking = || self.servers.iter().filter(|standing| !standing.has_all());
+        let mut listed: Vec<String> =
+            lacking().take(LISTED).map(|standing| self.describe_one(standing)).collect();
+        let more = lacking().count().saturating_sub(LISTED);
+        if more > 0 {
+            listed.push(format!("{more} more servers"));
+        }
+        listed.join(", ")
+    }
+
+    fn describe_one(&self, standing: &Standing) -> String {
+        let server = &standing.server;
+        if let Some(failure) = &standing.failure {
+            return format!("{server}: {failure}");
+        }
+        // What it said about one name says more than silence about another.
+        let said = standing.missing.iter().find(|(_, answer)| answer.is_some());
+        let Some((name, answer)) = said.or(standing.missing.first()) else {
+            return server.to_string();
+        };
+        let lacks = self.wanted[*name].describe(answer.as_ref());
+        match standing.missing.len() {
+            0 | 1 => format!("{server} {lacks}"),
+            more => format!("{server} {lacks} (and {} more missing)", more - 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    /// What happens to one of the servers.
+    #[derive(Clone, Copy)]
+    enum Event {
+        /// It has these values of the name 0.
+        Has(&'static [&'static str]),
+        /// It has no name 0.
+        NoName,
+        /// It gives no answer.
+        Silent,
+        /// It cannot be reached from here.
+        NoRoute,
+    }
+    use Event::{Has, NoName, NoRoute, Silent};
+
+    fn server(number: usize) -> Server {
+        let address = SocketAddr::from(([192, 0, 2, number as u8], DNS_PORT));
+        Server { name: format!("ns{number}.test"), address }
+    }
+
+    fn wanted(names: &[(&str, &[&str])]) -> Vec<Wanted> {
+        let strings = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
+        names.iter().map(|(n, v)| Wanted { name: (*n).to_owned(), values: strings(v) }).collect()
+    }
+
+    fn values(list: &[&str]) -> Answer {
+        Answer::Values(list.iter().map(|&text| text.to_owned()).collect())
+    }
+
+    fn handle(progress: &mut Progress, server: usize, event: Event) {
+        let no_route = || Failure::NoRoute(io::ErrorKind::NetworkUnreachable.into());
+        match event {
+            Has(list) => progress.handle_answer(server, 0, values(list)),
+            NoName => progress.handle_answer(server, 0, Answer::NoName),
+            Silent => progress.handle_failure(server, Failure::Silent),
+            NoRoute => progress.handle_failure(server, no_route()),
+        }
+    }
+
+    #[test]
+    fn decides_when_the_records_are_visible() {
+        const ALL: Event = Has(&["a", "b"]);
+        const REST: Event = Has(&["a", "old"]);
+        // Two servers, "a" and "b" are waited for at one name.
+        type Row = (&'static str, &'static [(usize, Event)], bool);
+        let rows: &[Row] = &[
+            ("nothing known", &[], false),
+            ("both have all", &[(0, ALL), (1, ALL)], true),
+            ("others do not matter", &[(0, Has(&["old", "b", "a"])), (1, ALL)], true),
+            ("one has not been heard of", &[(0, ALL)], false),
+            ("one lacks a value", &[(0, ALL), (1, REST)], false),
+            ("one lacks the name", &[(0, ALL), (1, NoName)], false),
+            ("it gets them", &[(0, ALL), (1, NoName), (1, REST), (1, ALL)], true),
+            ("one fails twice", &[(0, ALL), (1, Silent), (1, Silent)], false),
+            ("one is down", &[(0, ALL), (1, Silent), (1, Silent), (1, Silent)], true),
+            ("no route to one", &[(0, ALL), (1, NoRoute)], true),
+            ("all are down", &[(0, Silent), (0, Silent), (0, Silent), (1, NoRoute)], false),
+            ("no route to any", &[(0, NoRoute), (1, NoRoute)], false),
+            ("one is down, one lacks", &[(0, NoName), (1, NoRoute)], false),
+            (
+                "it had answered before it went down",
+                &[(0, ALL), (1, NoName), (1, Silent), (1, Silent), (1, Silent), (1, NoRoute)],
+                false,
+            ),
+            (
+                "it comes back without them",
+                &[(0, NoName), (1, Silent), (1, Silent), (1, Silent), (1, NoName), (0, ALL)],
+                false,
+            ),
+        ];
+        for (row, events, expected) in rows {
+            let names = wanted(&[("x.test", &["a", "b"])]);
+            let mut progress = Progress::new(names, [server(1), server(2)], |_| false);
+            for (server, event) in *events {
+                handle(&mut progress, *server, *event);
+            }
+            assert_eq!(progress.is_done(), *expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn leaves_out_a_server_that_was_down_before_unless_it_answers() {
+        let names = wanted(&[("x.test", &["a"])]);
+        let mut progress = Progress::new(names, [server(1), server(2)], |s| *s == server(2));
+        assert!(!progress.is_done(), "no server has the record");
+        handle(&mut progress, 0, Has(&["a"]));
+        assert!(progress.is_done());
+        let ignored: Vec<_> = progress.ignored().map(|(server, _)| server.clone()).collect();
+        assert_eq!(ignored, [server(2)]);
+        handle(&mut progress, 1, NoName);
+        assert!(!progress.is_done(), "it is up again and lacks the record");
+        assert_eq!(progress.ignored().count(), 0);
+    }
+
+    #[test]
+    fn asks_only_for_what_a_server_has_not_shown_yet() {
+        let names = wanted(&[("x.test", &["a"]), ("y.test", &["b"])]);
+        let mut progress = Progress::new(names, [server(1)], |_| false);
+        assert_eq!(progress.open(0), (&server(1), vec![0, 1]));
+        progress.handle_answer(0, 0, values(&["a"]));
+        assert_eq!(progress.open(0), (&server(1), vec![1]));
+        assert!(!progress.has_all(0));
+        progress.handle_answer(0, 1, values(&["b", "c"]));
+        assert!(progress.has_all(0));
+        assert!(progress.is_done());
+        assert_eq!(progress.describe_server(0), None);
+    }
+
+    #[test]
+    fn describes_what_a_server_answered() {
+        let rows: Vec<(Option<Answer>, &str)> = vec![
+            (None, "ns1.test (192.0.2.1) has not answered for \"x.test\" yet"),
+            (Some(Answer::NoName), "ns1.test (192.0.2.1) has no name \"x.test\""),
+            (
+                Some(Answer::Alias("z.test".to_owned())),
+                "ns1.test (192.0.2.1) has an alias to \"z.test\" at \"x.test\"",
+            ),
+            (Some(values(&[])), "ns1.test (192.0.2.1) has no TXT record at \"x.test\""),
+            (
+                Some(values(&["old", "b"])),
+                "ns1.test (192.0.2.1) has 2 TXT records at \"x.test\", none with \"a\", \"c\"",
+            ),
+            (
+                Some(values(&["old"])),
+                "ns1.test (192.0.2.1) has 1 TXT record at \"x.test\", none with \"a\", \"b\", \"c\"",
+            ),
+        ];
+        for (answer, expected) in rows {
+            let names = wanted(&[("x.test", &["a", "b", "c"])]);
+            let mut progress = Progress::new(names, [server(1)], |_| false);
+            if let Some(answer) = answer {
+                progress.handle_answer(0, 0, answer);
+            }
+            assert_eq!(progress.describe(), expected);
+        }
+    }
+
+    #[test]
+    fn describes_failures_and_cuts_long_lists() {
+        let names = wanted(&[("x.test", &["a"]), ("y.test", &["a"])]);
+        let mut progress = Progress::new(names, (1..=7).map(server), |_| false);
+        for name in [0, 1] {
+            progress.handle_answer(0, name, values(&["a"]));
+        }
+        handle(&mut progress, 1, Silent);
+        progress.handle_answer(2, 1, Answer::NoName);
+        assert_eq!(
+            progress.describe(),
+            "ns2.test (192.0.2.2): no answer, \
+             ns3.test (192.0.2.3) has no name \"y.test\" (and 1 more missing), \
+             ns4.test (192.0.2.4) has not answered for \"x.test\" yet (and 1 more missing), \
+             ns5.test (192.0.2.5) has not answered for \"x.test\" yet (and 1 more missing), \
+             2 more servers"
+        );
+        assert!(!progress.is_silent());
+    }
+
+    #[test]
+    fn names_a_port_other_than_that_of_dns() {
+        let name = "ns.test".to_owned();
+        let other = Server { name, address: SocketAddr::from(([127, 0, 0, 1], 5353)) };
+        assert_eq!(other.to_string(), "ns.test (127.0.0.1:5353)");
+        assert_eq!(server(1).to_string(), "ns1.test (192.0.2.1)");
+    }
+}

@@ -1,0 +1,316 @@
+//! One question to one DNS server.
+//!
+//! Messages are made and read by hickory-proto, the sockets are our own: hickory's client does not
+//! connect its UDP sockets, so a closed port looks like a lost packet to it, and its pool of name
+//! servers does not tell which of them said what. Questions go out without EDNS, which the oldest
+//! servers understand, too; what does not fit into 512 octets is asked for again over TCP.
+
+use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
+
+/// How often a question is sent over UDP.
+const UDP_TRIES: u32 = 2;
+
+/// How long an answer to each of these is waited for.
+const UDP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a question over TCP may take, with the connection.
+const TCP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// More than any answer to a question without EDNS (RFC 1035 section 4.2.1).
+const UDP_ANSWER: usize = 4096;
+
+/// Why a question has no usable answer.
+#[derive(Debug, Error)]
+pub(super) enum Failure {
+    /// Nothing came back in time.
+    #[error("no answer")]
+    Silent,
+    /// This machine has no way to the address, such as an IPv6 address without IPv6.
+    #[error("{0}")]
+    NoRoute(io::Error),
+    /// The connection failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The server answered that it will not or cannot answer.
+    #[error("{}", mnemonic(*.0))]
+    Code(ResponseCode),
+    /// The server has no data of its own for the name: it does not know the zone.
+    #[error("not authoritative")]
+    NotAuthoritative,
+    /// What came back over TCP is no answer to the question.
+    #[error("malformed answer")]
+    Malformed,
+    /// The answer does not fit into UDP, and TCP failed.
+    #[error("answer too long for UDP, over TCP: {0}")]
+    Truncated(Box<Failure>),
+}
+
+/// What a server says about the TXT records of a name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Answer {
+    /// The name is not there.
+    NoName,
+    /// The name is an alias of another.
+    Alias(String),
+    /// The values of the TXT records, the strings of each joined.
+    Values(Vec<String>),
+}
+
+/// Asks an authoritative server for the TXT records of a name.
+pub(super) async fn ask_txt(server: SocketAddr, name: &Name) -> Result<Answer, Failure> {
+    read_txt(&ask(server, name, RecordType::TXT, false).await?, name)
+}
+
+/// Asks a recursive resolver for records.
+pub(super) async fn resolve(
+    resolver: SocketAddr,
+    name: &Name,
+    kind: RecordType,
+) -> Result<Vec<Record>, Failure> {
+    let mut records = ask(resolver, name, kind, true).await?.answers;
+    records.retain(|record| record.record_type() == kind);
+    Ok(records)
+}
+
+/// Asks over UDP, and over TCP where UDP does not give a whole answer.
+async fn ask(
+    server: SocketAddr,
+    name: &Name,
+    kind: RecordType,
+    recursion: bool,
+) -> Result<Message, Failure> {
+    // The identifier is random, and the kernel chooses a random port: RFC 5452 section 9.2.
+    let mut request = Message::query();
+    request.metadata.recursion_desired = recursion;
+    request.add_query(Query::query(name.clone(), kind));
+    let bytes = request.to_vec().map_err(|_| Failure::Malformed)?;
+    let answer = match over_udp(server, &request, &bytes).await {
+        Ok(answer) if answer.metadata.truncation => over_tcp(server, &request, &bytes)
+            .await
+            .map_err(|failure| Failure::Truncated(Box::new(failure)))?,
+        Ok(answer) => answer,
+        Err(Failure::NoRoute(error)) => return Err(Failure::NoRoute(error)),
+        Err(failure) => over_tcp(server, &request, &bytes).await.map_err(|_| failure)?,
+    };
+    match answer.metadata.response_code {
+        ResponseCode::NoError | ResponseCode::NXDomain => Ok(answer),
+        code => Err(Failure::Code(code)),
+    }
+}
+
+async fn over_udp(server: SocketAddr, request: &Message, bytes: &[u8]) -> Result<Message, Failure> {
+    let socket = connect_udp(server).await.map_err(without_route)?;
+    for _ in 0..UDP_TRIES {
+        socket.send(bytes).await.map_err(without_route)?;
+        if let Ok(answer) = timeout(UDP_PATIENCE, receive(&socket, request)).await {
+            return answer;
+        }
+    }
+    Err(Failure::Silent)
+}
+
+/// A connected socket takes packets of its server only and hears of closed ports.
+async fn connect_udp(server: SocketAddr) -> io::Result<UdpSocket> {
+    let local: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(local).await?;
+    socket.connect(server).await?;
+    Ok(socket)
+}
+
+/// Waits for the answer. Whatever else arrives may be forged and is passed over.
+async fn receive(socket: &UdpSocket, request: &Message) -> Result<Message, Failure> {
+    let mut buffer = vec![0; UDP_ANSWER];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        if let Some(answer) = buffer.get(..length).and_then(|bytes| read_answer(bytes, request)) {
+            return Ok(answer);
+        }
+    }
+}
+
+async fn over_tcp(server: SocketAddr, request: &Message, bytes: &[u8]) -> Result<Message, Failure> {
+    let exchange = async {
+        let length = u16::try_from(bytes.len()).map_err(|_| Failure::Malformed)?;
+        let mut stream = TcpStream::connect(server).await?;
+        // One write: some servers expect length and message in one segment (RFC 7766 section 8).
+        stream.write_all(&[&length.to_be_bytes(), bytes].concat()).await?;
+        let mut buffer = vec![0; usize::from(stream.read_u16().await?)];
+        stream.read_exact(&mut buffer).await?;
+        read_answer(&buffer, request).ok_or(Failure::Malformed)
+    };
+    timeout(TCP_PATIENCE, exchange).await.unwrap_or(Err(Failure::Silent))
+}
+
+/// The errors of a socket that has not sent anything yet.
+fn without_route(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => {
+            Failure::NoRoute(error)
+        }
+        _ => Failure::Io(error),
+    }
+}
+
+/// The message, if it answers the request. A refusal may leave the question out.
+fn read_answer(bytes: &[u8], request: &Message) -> Option<Message> {
+    let answer = Message::from_vec(bytes).ok()?;
+    let refusal = answer.metadata.response_code != ResponseCode::NoError;
+    let question = answer.queries == request.queries || (refusal && answer.queries.is_empty());
+    let (id, kind) = (answer.metadata.id, answer.metadata.message_type);
+    (id == request.metadata.id && kind == MessageType::Response && question).then_some(answer)
+}
+
+/// Reads the answer of an authoritative server.
+fn read_txt(message: &Message, name: &Name) -> Result<Answer, Failure> {
+    let own = || message.answers.iter().filter(|record| record.name == *name);
+    let values: Vec<String> = own().filter_map(|record| txt_value(&record.data)).collect();
+    if !values.is_empty() {
+        return Ok(Answer::Values(values));
+    }
+    let alias = own().find_map(|record| match &record.data {
+        RData::CNAME(target) => Some(without_dot(&target.0)),
+        _ => None,
+    });
+    match alias {
+        Some(target) => Ok(Answer::Alias(target)),
+        // A referral, or the answer of a resolver: it says nothing about the zone.
+        None if !message.metadata.authoritative => Err(Failure::NotAuthoritative),
+        None if message.metadata.response_code == ResponseCode::NXDomain => Ok(Answer::NoName),
+        None => Ok(Answer::Values(Vec::new())),
+    }
+}
+
+fn txt_value(data: &RData) -> Option<String> {
+    match data {
+        RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+        _ => None,
+    }
+}
+
+/// A name as text, without the final dot.
+pub(super) fn without_dot(name: &Name) -> String {
+    let mut text = name.to_ascii();
+    if text.len() > 1 && text.ends_with('.') {
+        text.pop();
+    }
+    text
+}
+
+/// The codes as every DNS tool shows them.
+fn mnemonic(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::FormErr => "FORMERR".to_owned(),
+        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::NXDomain => "NXDOMAIN".to_owned(),
+        ResponseCode::NotImp => "NOTIMP".to_owned(),
+        ResponseCode::Refused => "REFUSED".to_owned(),
+        ResponseCode::NotAuth => "NOTAUTH".to_owned(),
+        other => format!("RCODE {}", u16::from(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::op::OpCode;
+    use hickory_proto::rr::rdata::{CNAME, TXT};
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).expect("a name")
+    }
+
+    fn txt(owner: &str, strings: &[&str]) -> Record {
+        let strings = strings.iter().map(|&s| s.to_owned()).collect();
+        Record::from_rdata(name(owner), 60, RData::TXT(TXT::new(strings)))
+    }
+
+    fn response(code: ResponseCode, authoritative: bool, answers: Vec<Record>) -> Message {
+        let mut message = Message::response(1, OpCode::Query);
+        message.metadata.response_code = code;
+        message.metadata.authoritative = authoritative;
+        message.add_answers(answers);
+        message
+    }
+
+    #[test]
+    fn reads_what_a_server_says_about_a_name() {
+        let alias =
+            || Record::from_rdata(name("a.test."), 60, RData::CNAME(CNAME(name("b.test."))));
+        let values = |list: &[&str]| {
+            Some(Answer::Values(list.iter().map(|&value| value.to_owned()).collect()))
+        };
+        use ResponseCode::{NXDomain, NoError};
+        let rows = [
+            ("one value", NoError, true, vec![txt("a.test.", &["x"])], values(&["x"])),
+            (
+                "strings are joined",
+                NoError,
+                true,
+                vec![txt("a.test.", &["x", "y"])],
+                values(&["xy"]),
+            ),
+            (
+                "all values",
+                NoError,
+                true,
+                vec![txt("a.test.", &["x"]), txt("A.test.", &["y"])],
+                values(&["x", "y"]),
+            ),
+            ("of other names", NoError, true, vec![txt("b.test.", &["x"])], values(&[])),
+            ("no record", NoError, true, vec![], values(&[])),
+            ("no name", NXDomain, true, vec![], Some(Answer::NoName)),
+            ("lame", NoError, false, vec![], None),
+            ("lame without the name", NXDomain, false, vec![], None),
+            ("a cached value", NoError, false, vec![txt("a.test.", &["x"])], values(&["x"])),
+            (
+                "an alias is not followed",
+                NoError,
+                true,
+                vec![alias(), txt("b.test.", &["x"])],
+                Some(Answer::Alias("b.test".to_owned())),
+            ),
+        ];
+        for (row, code, authoritative, answers, expected) in rows {
+            let read = read_txt(&response(code, authoritative, answers), &name("a.test."));
+            assert_eq!(read.ok(), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn takes_only_the_answer_to_its_own_question() {
+        let question = |text| Query::query(name(text), RecordType::TXT);
+        let mut request = Message::query();
+        request.metadata.id = 7;
+        request.add_query(question("a.test."));
+        let rows = [
+            ("the answer", 7, MessageType::Response, 0, Some("a.test."), true),
+            ("in another case", 7, MessageType::Response, 0, Some("A.TEST."), true),
+            ("another identifier", 8, MessageType::Response, 0, Some("a.test."), false),
+            ("another name", 7, MessageType::Response, 0, Some("b.test."), false),
+            ("the question itself", 7, MessageType::Query, 0, Some("a.test."), false),
+            ("no question", 7, MessageType::Response, 0, None, false),
+            ("a refusal without question", 7, MessageType::Response, 5, None, true),
+            ("a refusal of another question", 7, MessageType::Response, 5, Some("b.test."), false),
+        ];
+        for (row, id, kind, code, asked, expected) in rows {
+            let mut answer = Message::new(id, kind, OpCode::Query);
+            answer.metadata.response_code = ResponseCode::from(0, code);
+            answer.add_queries(asked.map(question));
+            let bytes = answer.to_vec().expect("a message");
+            assert_eq!(read_answer(&bytes, &request).is_some(), expected, "{row}");
+        }
+        assert!(read_answer(b"", &request).is_none(), "nothing");
+        assert!(read_answer(b"\0\x07garbage", &request).is_none(), "garbage");
+    }
+}
