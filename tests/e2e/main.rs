@@ -1,3 +1,7 @@
 //! The end-to-end tests, one module a behaviour.
 
 mod certbot;
+mod cloudflare_stand_in;
+mod faults;
+mod pebble;
+mod support;

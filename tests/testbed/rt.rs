@@ -26,6 +26,8 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 /// A client for the servers of the testbed. `ca_pem` is the only authority it trusts.
 pub(crate) fn http_client(timeout: Duration, ca_pem: Option<&[u8]>) -> reqwest::Client {
     let mut builder = reqwest::Client::builder()
+        // Pebble refuses requests without one.
+        .user_agent("testbed")
         .no_proxy()
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
