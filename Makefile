@@ -1,0 +1,46 @@
+# What one types here. On Debian 12, `make demo` and `make test` work from a fresh clone: they
+# install what is missing first.
+
+# Where the installer of Rust puts cargo, before a new login finds it there.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+CARGO_RUN = cargo run --quiet --package testbed --bin
+
+.DEFAULT_GOAL = help
+.PHONY: help packages build demo test matrix bench lint clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
+
+packages: ## Installs the packages of tests/packages.txt and Rust, where they are missing
+	@tests/install-packages
+
+build: packages ## Builds NGINX 1.28.3 and the module for it
+	cargo build --release --features vendored
+
+demo: build ## NGINX obtains a wildcard certificate from servers on this machine; ONCE=1 only checks it
+	@$(CARGO_RUN) demo
+
+# NGINX_BINARY=... ACME_DNS_MODULE=... tests another build instead.
+test: build ## All tests; TEST=name only those whose name contains it
+	cargo test -p acme-dns-core -p acme-dns-service -p testbed -- $(TEST)
+
+matrix: packages ## The module with each NGINX that is supported; FROM="vendored bookworm trixie sid" chooses
+	@$(CARGO_RUN) matrix -- $(FROM)
+
+bench: build ## Measures how long certificates take
+	@cargo run --quiet --release --package testbed --bin bench
+
+# Clippy in release, because NGINX would be built once more in debug.
+lint: packages ## Formatting, clippy, and the licences, sources and advisories of the dependencies
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets --features vendored -- -D warnings
+	cargo deny --log-level error check licenses bans sources
+	@if cargo deny --log-level off fetch db; then \
+		cargo deny check advisories; \
+	else \
+		echo "advisories: NOT CHECKED, their database cannot be fetched"; \
+	fi
+
+clean: ## Removes all that was built or downloaded
+	cargo clean
