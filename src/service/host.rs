@@ -9,9 +9,13 @@ pub trait Host: Send + Sync + 'static {
     /// Writes one line to the error log.
     fn log(&self, level: Level, message: fmt::Arguments<'_>);
 
-    /// Hands a certificate to the workers; `certificate` is an index into the configuration's.
+    /// Hands a certificate to the workers; `certificate` is an index into the configuration's. What
+    /// they have already changes nothing.
     ///
     /// # Errors
     /// The shared zone has no room, as a message for the log.
     fn publish(&self, certificate: usize, material: &Material) -> Result<(), String>;
+
+    /// The service has ended by a fault, and its thread with it.
+    fn died(&self) {}
 }

@@ -1,7 +1,7 @@
 //! What the helper process of `ngx_http_acme_dns_module` does: it obtains certificates by ACME
 //! (RFC 8555) with dns-01, keeps them on disk and hands them to the workers.
 //!
-//! One thread with a tokio current-thread runtime runs the one loop that sleeps ([`run`]); the
+//! One thread with a tokio current-thread runtime runs the one loop that sleeps ([`service`]); the
 //! rest are its parts: [`acme`] talks to the CA, [`dns`] to the DNS providers, [`propagation`] asks
 //! the authoritative servers, [`store`] keeps files. nginx is seen only through [`Host`].
 #![forbid(unsafe_code)]
@@ -11,4 +11,5 @@ pub mod dns;
 pub mod host;
 pub mod http;
 pub mod propagation;
+pub mod service;
 pub mod store;

@@ -11,6 +11,7 @@ pub mod issuer;
 pub mod propagation;
 pub mod provider;
 mod text;
+pub mod zone;
 
 use crate::key::KeyType;
 use crate::name::Name;
