@@ -1,0 +1,239 @@
+//! The handshake: which certificate a connection gets.
+//!
+//! OpenSSL calls [`certificate_callback`] once for each full handshake. As long as nothing has
+//! changed that is one atomic load and one comparison: the certificate was installed into the
+//! worker's own `SSL_CTX`, whose certificates every new connection has. Only after a change the
+//! record is copied out of shared memory, parsed and installed.
+
+use super::catch::guard;
+use super::nginx::log;
+use super::zone::Slot;
+use acme_dns_core::level::Level;
+use acme_dns_core::material::{Material, Pair};
+use foreign_types::ForeignType;
+use nginx_sys::{
+    EVP_PKEY, SSL, SSL_CTX, SSL_CTX_use_cert_and_key, SSL_certs_clear, SSL_get_certificate,
+    SSL_use_cert_and_key, X509 as RawX509, stack_st_X509,
+};
+use openssl::asn1::Asn1Time;
+use openssl::bn::{BigNum, MsbOption};
+use openssl::ec::{EcGroup, EcKey};
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{Id, PKey, Private};
+use openssl::stack::Stack;
+use openssl::x509::extension::SubjectAlternativeName;
+use openssl::x509::{X509, X509NameBuilder};
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+/// What the callback returns: go on with what the connection has.
+const PROCEED: c_int = 1;
+
+/// What the callback returns: end the handshake with an internal error.
+const FAIL: c_int = 0;
+
+/// How long a self-signed certificate is valid, in days.
+const SELF_SIGNED_DAYS: u32 = 7;
+
+/// The longest common name (RFC 5280 appendix A.1, ub-common-name).
+const MAX_COMMON_NAME: usize = 64;
+
+/// A server that serves one of our certificates.
+pub(super) struct Binding {
+    /// Index into the configuration's certificates; known when the configuration is complete.
+    pub(super) certificate: Option<usize>,
+    /// Where the certificate is in shared memory; `None` where the zone has no room.
+    pub(super) slot: Option<Slot>,
+    /// What is done while there is no certificate.
+    pub(super) rejects: bool,
+    /// The names of the server's certificate, for the self-signed one.
+    pub(super) names: Vec<String>,
+    /// The server's context. Belongs to nginx, and lives as long as the cycle.
+    pub(super) context: *mut SSL_CTX,
+    /// The generation that was last looked at in this process.
+    seen: u64,
+    installed: Option<Installed>,
+    self_signed: Option<ParsedPair>,
+}
+
+/// A certificate in this process.
+struct Installed {
+    pairs: Vec<ParsedPair>,
+    /// Whether the context holds these certificates and no others. OpenSSL cannot clear a context,
+    /// so when the key types change, each connection is given its certificates instead.
+    in_context: bool,
+}
+
+struct ParsedPair {
+    key: PKey<Private>,
+    leaf: X509,
+    chain: Stack<X509>,
+}
+
+impl Binding {
+    pub(super) fn new(names: Vec<String>, rejects: bool) -> Self {
+        Self {
+            certificate: None,
+            slot: None,
+            rejects,
+            names,
+            context: ptr::null_mut(),
+            seen: 0,
+            installed: None,
+            self_signed: None,
+        }
+    }
+
+    /// Takes over what has changed in shared memory. What cannot be used leaves the certificate that
+    /// is served as it is, and is reported once.
+    fn refresh(&mut self, slot: Slot) {
+        let Some((generation, record)) = slot.read() else { return };
+        self.seen = generation;
+        let pairs = Material::decode(&record).map_err(|error| error.to_string());
+        drop(record);
+        let installed = pairs.and_then(|material| {
+            let pairs = material.pairs.iter().map(ParsedPair::new).collect::<Result<Vec<_>, _>>();
+            self.install(pairs.map_err(|error| error.to_string())?)
+        });
+        match installed {
+            Ok(installed) => self.installed = Some(installed),
+            Err(error) => {
+                let name = self.names.first().map_or("", String::as_str);
+                let message =
+                    format!("acme_dns: certificate for \"{name}\" cannot be used: {error}");
+                log(Level::Error, &message);
+            }
+        }
+    }
+
+    /// Puts the pairs into the context, where it has held none or the same key types.
+    fn install(&self, pairs: Vec<ParsedPair>) -> Result<Installed, String> {
+        let types = |pairs: &[ParsedPair]| pairs.iter().map(|p| p.key.id()).collect::<Vec<Id>>();
+        let in_context = match &self.installed {
+            None => true,
+            Some(old) => old.in_context && types(&old.pairs) == types(&pairs),
+        };
+        if in_context {
+            for pair in &pairs {
+                let (leaf, key, chain) = pair.raw();
+                // SAFETY: the context lives as long as the cycle; OpenSSL takes references of its own.
+                if unsafe { SSL_CTX_use_cert_and_key(self.context, leaf, key, chain, 1) } != 1 {
+                    return Err(ErrorStack::get().to_string());
+                }
+            }
+        }
+        Ok(Installed { pairs, in_context })
+    }
+
+    fn serve(&mut self, ssl: *mut SSL) -> c_int {
+        if let Some(slot) = self.slot {
+            if slot.generation() != self.seen {
+                self.refresh(slot);
+            }
+        }
+        let Some(installed) = &self.installed else { return self.serve_without(ssl) };
+        // SAFETY: OpenSSL gives a live connection.
+        let current = unsafe { SSL_get_certificate(ssl) };
+        let is_current =
+            installed.pairs.iter().any(|pair| ptr::eq(pair.leaf.as_ptr().cast(), current));
+        if is_current {
+            return PROCEED;
+        }
+        // The connection began before the change, or the context cannot hold the certificate.
+        give(ssl, &installed.pairs)
+    }
+
+    /// There is no certificate yet.
+    fn serve_without(&mut self, ssl: *mut SSL) -> c_int {
+        if self.rejects {
+            // Without a certificate no signature algorithm fits: alert 40, handshake failure.
+            return PROCEED;
+        }
+        if self.self_signed.is_none() {
+            self.self_signed = self_signed(&self.names).ok();
+        }
+        self.self_signed.as_ref().map_or(FAIL, |pair| give(ssl, std::slice::from_ref(pair)))
+    }
+}
+
+/// Gives a connection these certificates, and no others.
+fn give(ssl: *mut SSL, pairs: &[ParsedPair]) -> c_int {
+    // SAFETY: OpenSSL gives a live connection, before it has chosen a certificate.
+    unsafe { SSL_certs_clear(ssl) };
+    for pair in pairs {
+        let (leaf, key, chain) = pair.raw();
+        // SAFETY: as above; OpenSSL takes references of its own.
+        if unsafe { SSL_use_cert_and_key(ssl, leaf, key, chain, 1) } != 1 {
+            // The error goes to nginx's report of the failed handshake, not to another connection.
+            return FAIL;
+        }
+    }
+    PROCEED
+}
+
+impl ParsedPair {
+    fn new(pair: &Pair) -> Result<Self, ErrorStack> {
+        let key = PKey::private_key_from_pkcs8(&pair.key)?;
+        let mut certificates = pair.chain.iter().map(|der| X509::from_der(der));
+        // A record without a certificate is refused when it is decoded.
+        let leaf = certificates.next().unwrap_or_else(|| X509::from_der(&[]))?;
+        let mut chain = Stack::new()?;
+        for certificate in certificates {
+            chain.push(certificate?)?;
+        }
+        Ok(Self { key, leaf, chain })
+    }
+
+    /// The three as the bindings of nginx name their types: the same library, other Rust names.
+    fn raw(&self) -> (*mut RawX509, *mut EVP_PKEY, *mut stack_st_X509) {
+        (self.leaf.as_ptr().cast(), self.key.as_ptr().cast(), self.chain.as_ptr().cast())
+    }
+}
+
+/// A certificate that says what it is: nothing to trust, served until the real one is there.
+fn self_signed(names: &[String]) -> Result<ParsedPair, ErrorStack> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+    let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
+    let first = names.first().map_or("", String::as_str);
+    let mut subject = X509NameBuilder::new()?;
+    subject.append_entry_by_text("O", "acme_dns: self-signed until a certificate is issued")?;
+    if first.len() <= MAX_COMMON_NAME {
+        subject.append_entry_by_text("CN", first)?;
+    }
+    let subject = subject.build();
+    let mut serial = BigNum::new()?;
+    serial.rand(127, MsbOption::MAYBE_ZERO, false)?;
+    let mut builder = X509::builder()?;
+    builder.set_version(2)?;
+    let serial = serial.to_asn1_integer()?;
+    builder.set_serial_number(&serial)?;
+    builder.set_subject_name(&subject)?;
+    builder.set_issuer_name(&subject)?;
+    let (start, end) = (Asn1Time::days_from_now(0)?, Asn1Time::days_from_now(SELF_SIGNED_DAYS)?);
+    builder.set_not_before(&start)?;
+    builder.set_not_after(&end)?;
+    builder.set_pubkey(&key)?;
+    let mut alternative = SubjectAlternativeName::new();
+    for name in names {
+        alternative.dns(name);
+    }
+    let alternative = alternative.build(&builder.x509v3_context(None, None))?;
+    builder.append_extension(alternative)?;
+    builder.sign(&key, MessageDigest::sha256())?;
+    Ok(ParsedPair { key, leaf: builder.build(), chain: Stack::new()? })
+}
+
+/// Called by OpenSSL when a handshake needs a certificate.
+///
+/// # Safety
+/// `ssl` is a live connection, `data` the `Binding` of its server; a process has one thread that
+/// handshakes.
+pub(super) unsafe extern "C" fn certificate_callback(ssl: *mut SSL, data: *mut c_void) -> c_int {
+    guard(FAIL, || {
+        // SAFETY: by this function's contract.
+        let binding = unsafe { &mut *data.cast::<Binding>() };
+        binding.serve(ssl)
+    })
+}

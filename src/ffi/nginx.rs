@@ -1,0 +1,305 @@
+//! What is used of nginx's API, with its obligations written down.
+
+use acme_dns_core::config::Location;
+use acme_dns_core::level::Level;
+use nginx_sys::{
+    NGX_LOG_DEBUG, NGX_LOG_DEBUG_CORE, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE,
+    NGX_LOG_WARN, NGX_OK, ngx_array_create, ngx_array_push, ngx_array_t, ngx_command_t,
+    ngx_conf_full_name, ngx_conf_log_error, ngx_conf_parse, ngx_conf_t, ngx_cycle, ngx_cycle_t,
+    ngx_int_t, ngx_log_error_core, ngx_log_t, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t,
+    ngx_process, ngx_str_t, ngx_test_config, ngx_uint_t,
+};
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+/// `NGX_CONF_OK`.
+pub(super) const CONF_OK: *mut c_char = ptr::null_mut();
+
+/// `NGX_CONF_ERROR`.
+pub(super) const CONF_ERROR: *mut c_char = ptr::without_provenance_mut(usize::MAX);
+
+/// `NGX_OK` as functions return it.
+pub(super) const OK: ngx_int_t = NGX_OK as ngx_int_t;
+
+/// `NGX_ERROR` as functions return it.
+pub(super) const ERROR: ngx_int_t = nginx_sys::NGX_ERROR as ngx_int_t;
+
+/// The kind of this process: one of nginx's `NGX_PROCESS_...`.
+pub(super) fn process() -> u32 {
+    // SAFETY: nginx writes this variable only before it starts the process's event loop.
+    let process = unsafe { ngx_process };
+    u32::try_from(process).unwrap_or(u32::MAX)
+}
+
+/// Whether this is `nginx -t`.
+pub(super) fn is_test() -> bool {
+    // SAFETY: written once, while the command line is read.
+    let test = unsafe { ngx_test_config };
+    test != 0
+}
+
+/// The current cycle. It is replaced by a reload in the master and in single process mode.
+pub(super) fn cycle() -> *mut ngx_cycle_t {
+    // SAFETY: nginx sets it before it loads any module, a word that is read at once.
+    unsafe { ngx_cycle }
+}
+
+/// Moves `value` to the heap, to be dropped with the pool.
+///
+/// # Safety
+/// `pool` is a live pool.
+pub(super) unsafe fn pool_box<T>(pool: *mut ngx_pool_t, value: T) -> *mut T {
+    unsafe extern "C" fn drop_box<T>(data: *mut c_void) {
+        super::catch::guard((), || {
+            // SAFETY: `data` came from `Box::into_raw` below, and a cleanup handler runs once.
+            drop(unsafe { Box::from_raw(data.cast::<T>()) });
+        });
+    }
+    // SAFETY: the pool is live by this function's contract.
+    let cleanup = unsafe { ngx_pool_cleanup_add(pool, 0) };
+    // SAFETY: nginx gives a valid cleanup entry, or null when memory is exhausted.
+    let Some(cleanup) = (unsafe { cleanup.as_mut() }) else { return ptr::null_mut() };
+    let raw = Box::into_raw(Box::new(value));
+    cleanup.handler = Some(drop_box::<T>);
+    cleanup.data = raw.cast();
+    raw
+}
+
+/// An nginx string as text, `None` if it is not UTF-8.
+///
+/// # Safety
+/// A non-empty string points to `len` readable bytes that outlive `'a`.
+pub(super) unsafe fn text<'a>(string: ngx_str_t) -> Option<&'a str> {
+    if string.len == 0 {
+        return Some("");
+    }
+    // SAFETY: by this function's contract.
+    let bytes = unsafe { std::slice::from_raw_parts(string.data, string.len) };
+    std::str::from_utf8(bytes).ok()
+}
+
+/// A copy of `text` in the pool, with a final NUL that its length does not count.
+///
+/// # Safety
+/// `pool` is a live pool.
+pub(super) unsafe fn pool_string(pool: *mut ngx_pool_t, text: &str) -> Option<ngx_str_t> {
+    // SAFETY: the pool is live by this function's contract.
+    let data = unsafe { ngx_pnalloc(pool, text.len() + 1) }.cast::<u8>();
+    if data.is_null() {
+        return None;
+    }
+    // SAFETY: there is room for the text and one byte more.
+    unsafe { ptr::copy_nonoverlapping(text.as_ptr(), data, text.len()) };
+    // SAFETY: as above.
+    let end = unsafe { data.add(text.len()) };
+    // SAFETY: as above.
+    unsafe { end.write(0) };
+    Some(ngx_str_t { len: text.len(), data })
+}
+
+/// An array of the pool that holds one string.
+///
+/// # Safety
+/// `pool` is a live pool, `string` lives as long.
+pub(super) unsafe fn array_of_one(
+    pool: *mut ngx_pool_t,
+    string: ngx_str_t,
+) -> Option<*mut ngx_array_t> {
+    // SAFETY: the pool is live by this function's contract.
+    let array = unsafe { ngx_array_create(pool, 1, size_of::<ngx_str_t>()) };
+    if array.is_null() {
+        return None;
+    }
+    // SAFETY: the array was just made, with elements of this size.
+    let element = unsafe { ngx_array_push(array) }.cast::<ngx_str_t>();
+    if element.is_null() {
+        return None;
+    }
+    // SAFETY: nginx gives room for one element.
+    unsafe { element.write(string) };
+    Some(array)
+}
+
+/// The elements of an array.
+///
+/// # Safety
+/// The array is null or holds elements of type `T`, and outlives `'a` unchanged.
+pub(super) unsafe fn elements<'a, T>(array: *const ngx_array_t) -> &'a [T] {
+    // SAFETY: by this function's contract.
+    match unsafe { array.as_ref() } {
+        // SAFETY: by this function's contract.
+        Some(array) => unsafe { array.as_slice() },
+        None => &[],
+    }
+}
+
+/// Writes a line to the error log of the cycle.
+pub(super) fn log(level: Level, message: &str) {
+    let level = match level {
+        Level::Error => NGX_LOG_ERR,
+        Level::Warn => NGX_LOG_WARN,
+        Level::Notice => NGX_LOG_NOTICE,
+        Level::Info => NGX_LOG_INFO,
+        Level::Debug => NGX_LOG_DEBUG,
+    };
+    // SAFETY: the cycle is live for as long as it is current.
+    let log = unsafe { (*cycle()).log };
+    // SAFETY: the log of a live cycle.
+    unsafe { log_to(log, level, message) };
+}
+
+/// Writes a line to a log.
+///
+/// # Safety
+/// `log` is a live log.
+pub(super) unsafe fn log_to(log: *mut ngx_log_t, level: u32, message: &str) {
+    // SAFETY: by this function's contract.
+    let log_level = unsafe { (*log).log_level };
+    // Debug lines have levels of their own in nginx, enabled by `error_log ... debug`.
+    let enabled = match level {
+        NGX_LOG_DEBUG => log_level & NGX_LOG_DEBUG_CORE as usize != 0,
+        level => log_level >= level as usize,
+    };
+    if enabled {
+        // A server's answer may be quoted in a message: it must not forge a line of the log.
+        let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let format = c"%*s".as_ptr();
+        // SAFETY: "%*s" takes a length and that many bytes.
+        unsafe {
+            ngx_log_error_core(level as ngx_uint_t, log, 0, format, line.len(), line.as_ptr())
+        };
+    }
+}
+
+/// nginx's parser at a directive.
+pub(super) struct Conf(*mut ngx_conf_t);
+
+impl Conf {
+    /// # Safety
+    /// `cf` is what nginx gave to a callback that is still running.
+    pub(super) unsafe fn new(cf: *mut ngx_conf_t) -> Self {
+        Self(cf)
+    }
+
+    fn as_ref(&self) -> &ngx_conf_t {
+        // SAFETY: `Conf::new` was promised a live parser.
+        unsafe { &*self.0 }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut ngx_conf_t {
+        self.0
+    }
+
+    /// The cycle that is being configured.
+    pub(super) fn cycle(&self) -> *mut ngx_cycle_t {
+        self.as_ref().cycle
+    }
+
+    /// The pool of that cycle.
+    pub(super) fn pool(&self) -> *mut ngx_pool_t {
+        self.as_ref().pool
+    }
+
+    /// The words of the directive, its name first.
+    ///
+    /// # Errors
+    /// A word is not UTF-8.
+    pub(super) fn words(&self) -> Result<Vec<&str>, String> {
+        // SAFETY: the parser's arguments are an array of strings that live as long as the pool.
+        let words = unsafe { elements::<ngx_str_t>(self.as_ref().args) };
+        words
+            .iter()
+            // SAFETY: as above.
+            .map(|word| unsafe { text(*word) }.ok_or_else(|| "invalid UTF-8".to_owned()))
+            .collect()
+    }
+
+    /// Where the directive stands.
+    pub(super) fn location(&self) -> Location {
+        // SAFETY: a live parser has a file, or null outside of files.
+        let Some(file) = (unsafe { self.as_ref().conf_file.as_ref() }) else {
+            return Location::default();
+        };
+        // SAFETY: the name of an open file is a string of the pool.
+        let name = unsafe { text(file.file.name) }.unwrap_or_default();
+        Location { file: name.to_owned(), line: file.line }
+    }
+
+    /// Reports what is wrong, with file and line; gives `NGX_CONF_ERROR`.
+    pub(super) fn fail(&self, message: &str) -> *mut c_char {
+        self.report(NGX_LOG_EMERG, message);
+        CONF_ERROR
+    }
+
+    /// Warns, with file and line.
+    pub(super) fn warn(&self, message: &str) {
+        self.report(NGX_LOG_WARN, message);
+    }
+
+    /// Reports what is wrong with a message that names its place; gives `NGX_CONF_ERROR`.
+    pub(super) fn fail_at(&self, message: &str) -> *mut c_char {
+        // SAFETY: the log of a live parser.
+        unsafe { log_to(self.as_ref().log, NGX_LOG_EMERG, message) };
+        CONF_ERROR
+    }
+
+    /// Warns with a message that names its place.
+    pub(super) fn warn_at(&self, message: &str) {
+        // SAFETY: the log of a live parser.
+        unsafe { log_to(self.as_ref().log, NGX_LOG_WARN, message) };
+    }
+
+    fn report(&self, level: u32, message: &str) {
+        let format = c"%*s".as_ptr();
+        let (length, data) = (message.len(), message.as_ptr());
+        // SAFETY: "%*s" takes a length and that many bytes.
+        unsafe { ngx_conf_log_error(level as ngx_uint_t, self.0, 0, format, length, data) };
+    }
+
+    /// `path` as nginx resolves it: relative to the directory of nginx.conf, or to the prefix.
+    pub(super) fn full_name(&self, path: &str, base: PathBase) -> Option<String> {
+        // SAFETY: the parser's pool is live.
+        let mut name = unsafe { pool_string(self.pool(), path) }?;
+        let conf_prefix = ngx_uint_t::from(base == PathBase::Configuration);
+        // SAFETY: the cycle is the parser's, the name a string of its pool.
+        if unsafe { ngx_conf_full_name(self.cycle(), &raw mut name, conf_prefix) } != OK {
+            return None;
+        }
+        // SAFETY: nginx left a string of the pool there.
+        unsafe { text(name) }.map(str::to_owned)
+    }
+
+    /// Reads a block: each directive in it is given to `handler`, with `data`.
+    ///
+    /// # Safety
+    /// `data` is what `handler` expects, and lives for the call.
+    pub(super) unsafe fn parse_block(
+        &self,
+        handler: BlockHandler,
+        data: *mut c_void,
+    ) -> *mut c_char {
+        // SAFETY: `Conf::new` was promised a live parser, and nothing else refers to it here.
+        let saved = unsafe { *self.0 };
+        let block = nginx_sys::ngx_conf_s { handler: Some(handler), handler_conf: data, ..saved };
+        // SAFETY: as above.
+        unsafe { self.0.write(block) };
+        // SAFETY: without a file name nginx reads on in the current file up to the closing brace.
+        let result = unsafe { ngx_conf_parse(self.0, ptr::null_mut()) };
+        // SAFETY: as above.
+        unsafe { self.0.write(saved) };
+        result
+    }
+}
+
+/// What nginx calls for each directive of a block.
+pub(super) type BlockHandler =
+    unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
+
+/// What a relative path is relative to.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum PathBase {
+    /// The directory of nginx.conf, as for `ssl_certificate`.
+    Configuration,
+    /// The prefix, as for `proxy_cache_path`.
+    Prefix,
+}

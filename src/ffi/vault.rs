@@ -1,0 +1,218 @@
+//! Secrets, from the moment the master reads them.
+//!
+//! They live in one anonymous mapping that is left out of core dumps. A worker unmaps it before it
+//! serves; the helper, a child of the same master, keeps it. Nothing copies a secret to the heap
+//! before the fork, as heap pages would be shared with the workers.
+
+use super::nginx::{Conf, PathBase};
+use acme_dns_core::config::{Resources, SecretId, SecretSource};
+use openssl::x509::X509;
+use secrecy::SecretString;
+use std::ffi::{CString, c_char, c_void};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::ptr;
+
+/// Room for the secrets of one configuration; a token has some dozens of bytes.
+const SIZE: usize = 64 * 1024;
+
+/// The longest secret; a larger file is something else.
+const MAX_SECRET: usize = 4096;
+
+/// The secrets of one configuration.
+#[derive(Debug)]
+pub(super) struct Vault {
+    base: *mut u8,
+    used: usize,
+    entries: Vec<(usize, usize)>,
+    /// Values in the block of the environment that nginx inherited.
+    environment: Vec<(*mut c_char, usize)>,
+}
+
+impl Vault {
+    pub(super) fn new() -> Self {
+        Self { base: ptr::null_mut(), used: 0, entries: Vec::new(), environment: Vec::new() }
+    }
+
+    /// The secret as the service takes it; called in the process that works, after the fork.
+    pub(super) fn secret(&self, id: SecretId) -> Option<SecretString> {
+        let (offset, length) = *self.entries.get(id.0)?;
+        // SAFETY: `keep` wrote `length` bytes at this offset of the mapping.
+        let start = unsafe { self.base.add(offset) };
+        // SAFETY: as above.
+        let bytes = unsafe { std::slice::from_raw_parts(start, length) };
+        std::str::from_utf8(bytes).ok().map(SecretString::from)
+    }
+
+    /// Makes the secrets unreachable in this process.
+    pub(super) fn forget(&mut self) {
+        for (value, length) in self.environment.drain(..) {
+            // SAFETY: the environment block is never freed; in a worker only this code uses it.
+            unsafe { wipe(value.cast(), length) };
+        }
+        self.unmap();
+    }
+
+    fn unmap(&mut self) {
+        if !self.base.is_null() {
+            // SAFETY: the mapping is this vault's own, of this size.
+            unsafe { wipe(self.base, SIZE) };
+            // SAFETY: as above; nothing refers to it any more.
+            unsafe { libc::munmap(self.base.cast(), SIZE) };
+            self.base = ptr::null_mut();
+            self.entries.clear();
+        }
+    }
+
+    /// The free part of the mapping.
+    fn room(&mut self) -> io::Result<&mut [u8]> {
+        if self.base.is_null() {
+            self.base = map()?;
+        }
+        // SAFETY: `used` never exceeds the mapping.
+        let start = unsafe { self.base.add(self.used) };
+        // SAFETY: the mapping is `SIZE` long and exclusively this vault's.
+        Ok(unsafe { std::slice::from_raw_parts_mut(start, SIZE - self.used) })
+    }
+
+    /// Takes the first `length` bytes of the room as a secret, without surrounding white space.
+    fn keep(&mut self, length: usize) -> Result<SecretId, String> {
+        let used = self.used;
+        let room = self.room().map_err(|e| e.to_string())?;
+        let bytes = room.get(..length).unwrap_or_default();
+        let leading = bytes.len() - bytes.trim_ascii_start().len();
+        let secret = bytes.trim_ascii();
+        if secret.is_empty() {
+            return Err("is empty".to_owned());
+        }
+        if !secret.iter().all(u8::is_ascii_graphic) {
+            return Err("does not hold one word of printable ASCII".to_owned());
+        }
+        let secret_length = secret.len();
+        self.entries.push((used + leading, secret_length));
+        self.used += length;
+        Ok(SecretId(self.entries.len() - 1))
+    }
+
+    fn read_file(&mut self, path: &str) -> Result<(SecretId, bool), String> {
+        let failed =
+            |call: &str, e: &io::Error| format!("{call}() \"{path}\" failed ({})", errno(e));
+        let mut file = File::open(path).map_err(|e| failed("open", &e))?;
+        let metadata = file.metadata().map_err(|e| failed("fstat", &e))?;
+        let room = self.room().map_err(|e| failed("mmap", &e))?;
+        let mut length = 0;
+        loop {
+            let rest = room.get_mut(length..).unwrap_or_default();
+            match file.read(rest).map_err(|e| failed("read", &e))? {
+                0 => break,
+                read => length += read,
+            }
+            if length > MAX_SECRET {
+                return Err(format!("\"{path}\" is longer than {MAX_SECRET} bytes"));
+            }
+        }
+        let id = self.keep(length).map_err(|why| format!("\"{path}\" {why}"))?;
+        Ok((id, metadata.permissions().mode() & 0o007 != 0))
+    }
+
+    fn read_environment(&mut self, name: &str) -> Result<SecretId, String> {
+        let variable = CString::new(name).map_err(|_| format!("invalid variable \"{name}\""))?;
+        // SAFETY: the master has one thread while it reads its configuration.
+        let value = unsafe { libc::getenv(variable.as_ptr()) };
+        if value.is_null() {
+            return Err(format!("the environment variable \"{name}\" is not set"));
+        }
+        // SAFETY: a variable is a string that ends in NUL.
+        let length = unsafe { libc::strlen(value) };
+        if length > MAX_SECRET {
+            return Err(format!(
+                "the environment variable \"{name}\" is longer than {MAX_SECRET} bytes"
+            ));
+        }
+        // SAFETY: as above.
+        let bytes = unsafe { std::slice::from_raw_parts(value.cast::<u8>(), length) };
+        let room = self.room().map_err(|e| format!("mmap() failed ({})", errno(&e)))?;
+        if let Some(room) = room.get_mut(..length) {
+            room.copy_from_slice(bytes);
+        }
+        self.environment.push((value, length));
+        self.keep(length).map_err(|why| format!("the environment variable \"{name}\" {why}"))
+    }
+}
+
+impl Drop for Vault {
+    fn drop(&mut self) {
+        // The environment stays: the next configuration may read it again.
+        self.unmap();
+    }
+}
+
+/// Maps the pages of a vault.
+fn map() -> io::Result<*mut u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new anonymous mapping, at an address of the kernel's choice.
+    let address = unsafe { libc::mmap(ptr::null_mut(), SIZE, protection, flags, -1, 0) };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the mapping was just made. A kernel without this advice dumps it, no more.
+    unsafe { libc::madvise(address, SIZE, libc::MADV_DONTDUMP) };
+    Ok(address.cast())
+}
+
+/// Overwrites memory in a way that the compiler does not leave out.
+///
+/// # Safety
+/// `length` bytes can be written at `start`.
+unsafe fn wipe(start: *mut u8, length: usize) {
+    // SAFETY: by this function's contract.
+    unsafe { libc::explicit_bzero(start.cast::<c_void>(), length) };
+}
+
+/// The text of an error as nginx writes it: `2: No such file or directory`.
+fn errno(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    format!("{}: {text}", error.raw_os_error().unwrap_or_default())
+}
+
+/// Reads for the directive at which the parser stands.
+pub(super) struct ConfResources<'a> {
+    pub(super) conf: &'a Conf,
+    pub(super) vault: &'a mut Vault,
+}
+
+impl ConfResources<'_> {
+    fn path(&self, path: &str) -> Result<String, String> {
+        let full = self.conf.full_name(path, PathBase::Configuration);
+        full.ok_or_else(|| format!("invalid path \"{path}\""))
+    }
+}
+
+impl Resources for ConfResources<'_> {
+    fn secret(&mut self, source: &SecretSource) -> Result<SecretId, String> {
+        match source {
+            SecretSource::File(path) => {
+                let path = self.path(path)?;
+                let (id, exposed) = self.vault.read_file(&path)?;
+                if exposed {
+                    self.conf.warn(&format!("secret file \"{path}\" can be accessed by everyone"));
+                }
+                Ok(id)
+            }
+            SecretSource::Environment(name) => self.vault.read_environment(name),
+        }
+    }
+
+    fn certificates(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        let path = self.path(path)?;
+        let pem = std::fs::read(&path)
+            .map_err(|e| format!("open() \"{path}\" failed ({})", errno(&e)))?;
+        match X509::stack_from_pem(&pem) {
+            Ok(certificates) if !certificates.is_empty() => Ok(pem),
+            _ => Err(format!("\"{path}\" holds no certificate in PEM")),
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The thread of the service, and the one loop that sleeps.
+//!
+//! Only the holder of the lock of the state path works, so that the helpers of an old and a new
+//! configuration, or of two binaries, overlap safely. Everything that is under way is a task of one
+//! thread; stopping drops the tasks, and what they leave behind is in the journal.
+
+use crate::acme::{Issued, ObtainError, Obtainer};
+use crate::dns::{self, Budget};
+use crate::host::Host;
+use crate::propagation::Checker;
+use crate::store::{Store, Stored};
+use acme_dns_core::config::{Certificate, Config, SecretId};
+use acme_dns_core::level::Level;
+use acme_dns_core::schedule::{Known, Progress, Schedule, Validity};
+use acme_dns_core::time::UnixTime;
+use secrecy::SecretString;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep};
+
+/// How often a helper looks whether the one before it has left.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The pause before something of this machine, such as the disk, is tried again.
+const LOCAL_PAUSE: Duration = Duration::from_secs(30);
+
+/// The longest sleep. The clock may be set, and a machine may sleep, without a timer noticing.
+const LONGEST_SLEEP: Duration = Duration::from_secs(600);
+
+/// The pauses between two attempts to remove TXT records that were left behind: doubling.
+const CLEANING_PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(600));
+
+/// The pause before a process that has lost its thread ends and is started anew.
+const DEATH_PAUSE: Duration = Duration::from_secs(2);
+
+/// The running service.
+#[derive(Debug)]
+pub struct Service {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Service {
+    /// Starts the thread; `secrets` are what the configuration's [`SecretId`]s refer to.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        config: Arc<Config>,
+        secrets: Vec<SecretString>,
+        host: Arc<dyn Host>,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let body = move || {
+            let work = AssertUnwindSafe(|| run(config, secrets, &host, stopped));
+            let error = match catch_unwind(work) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "a bug in the module, its message is on standard error".to_owned(),
+            };
+            host.log(Level::Error, format_args!("acme_dns: the service ended: {error}"));
+            thread::sleep(DEATH_PAUSE);
+            host.died();
+        };
+        let thread = thread::Builder::new().name("acme_dns".to_owned()).spawn(body)?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Gives up what is under way and waits for the end of the thread.
+    pub fn stop(self) {
+        // A thread that has ended does not listen.
+        let _ended = self.stop.send(());
+        let _panicked = self.thread.join();
+    }
+}
+
+fn run(
+    config: Arc<Config>,
+    secrets: Vec<SecretString>,
+    host: &Arc<dyn Host>,
+    stopped: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, async {
+        let mut work = Work { config, secrets, host: Arc::clone(host), schedule: None };
+        tokio::select! {
+            () = work.run() => {}
+            _ = stopped => {}
+        }
+        work.interrupt();
+    });
+    drop(tasks);
+    // A look-up of a name may hang in the system's resolver; it must not delay the stop.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+struct Work {
+    config: Arc<Config>,
+    secrets: Vec<SecretString>,
+    host: Arc<dyn Host>,
+    schedule: Option<(Store, Schedule)>,
+}
+
+/// What a task reports: which certificate, since when, and how it ended.
+struct Outcome {
+    certificate: usize,
+    started: Instant,
+    result: Result<Issued, ObtainError>,
+}
+
+impl Work {
+    async fn run(&mut self) {
+        let store = self.open_store().await;
+        let _lock = self.lock(&store).await;
+        let known = self.load(&store);
+        let now = now();
+        self.schedule = Some((store.clone(), Schedule::new(known, now, jitter)));
+        let obtainer = match self.obtainer(&store) {
+            Ok(obtainer) => Rc::new(obtainer),
+            Err(error) => {
+                self.log(Level::Error, format_args!("cannot work until the next reload: {error}"));
+                return std::future::pending().await;
+            }
+        };
+        let cleaning = Rc::new(Notify::new());
+        tokio::task::spawn_local(clean(Rc::clone(&obtainer), Rc::clone(&cleaning)));
+        let (report, mut outcomes) = mpsc::unbounded_channel();
+        loop {
+            self.begin_due(&obtainer, &report);
+            let pause = self.pause();
+            tokio::select! {
+                Some(outcome) = outcomes.recv() => {
+                    self.handle(outcome).await;
+                    cleaning.notify_one();
+                }
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
+        self.host.log(level, format_args!("acme_dns: {message}"));
+    }
+
+    fn certificate(&self, index: usize) -> Option<&Certificate> {
+        self.config.certificates.get(index)
+    }
+
+    async fn open_store(&self) -> Store {
+        loop {
+            match Store::open(&self.config.state_path) {
+                Ok(store) => return store,
+                Err(error) => {
+                    let pause = LOCAL_PAUSE.as_secs();
+                    self.log(Level::Error, format_args!("{error}; next attempt in {pause} s"));
+                    sleep(LOCAL_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn lock(&self, store: &Store) -> crate::store::Lock {
+        let mut waiting = false;
+        loop {
+            match store.lock() {
+                Ok(Some(lock)) => return lock,
+                Ok(None) => {
+                    if !waiting {
+                        let path = store.path().display();
+                        self.log(Level::Info, format_args!("waiting for the process that works in \"{path}\" to leave"));
+                        waiting = true;
+                    }
+                    sleep(LOCK_INTERVAL).await;
+                }
+                Err(error) => {
+                    let pause = LOCAL_PAUSE.as_secs();
+                    self.log(Level::Error, format_args!("{error}; next attempt in {pause} s"));
+                    sleep(LOCAL_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn obtainer(&self, store: &Store) -> Result<Obtainer, crate::http::HttpError> {
+        let budget = Rc::new(Budget::new());
+        let secret = |id: SecretId| {
+            self.secrets.get(id.0).cloned().unwrap_or_else(|| SecretString::from(String::new()))
+        };
+        let providers = self.config.providers.iter();
+        let providers =
+            providers.map(|p| dns::provider(p, secret, Rc::clone(&budget))).collect::<Result<_, _>>()?;
+        let checker = Checker::new(&self.config.propagation);
+        let config = Rc::new(Config::clone(&self.config));
+        Obtainer::new(config, providers, store.clone(), checker, Arc::clone(&self.host))
+    }
+
+    /// Publishes what is on disk, as the helper before may have published into an older zone, and
+    /// gathers what the schedule begins with.
+    fn load(&self, store: &Store) -> Vec<Known> {
+        let known = self.config.certificates.iter().enumerate().map(|(index, certificate)| {
+            let name = &certificate.name;
+            let progress = store.load_progress(name).unwrap_or_else(|error| {
+                self.log(Level::Warn, format_args!("{error}; it is ignored"));
+                Progress::default()
+            });
+            let stored = store.load_certificate(name).unwrap_or_else(|error| {
+                self.log(Level::Error, format_args!("certificate \"{name}\" on disk cannot be used, a new one will be obtained: {error}"));
+                None
+            });
+            let validity = stored.and_then(|stored| self.take_over(index, certificate, &stored));
+            Known { validity, progress }
+        });
+        known.collect()
+    }
+
+    /// Publishes a certificate from the disk; gives its validity if it is the one that is wanted.
+    fn take_over(&self, index: usize, wanted: &Certificate, stored: &Stored) -> Option<Validity> {
+        if let Err(error) = self.host.publish(index, &stored.material) {
+            self.host.log(Level::Error, format_args!("{error}"));
+        }
+        let mut names: Vec<_> = wanted.names.iter().map(|name| name.as_str()).collect();
+        names.sort_unstable();
+        let name = &wanted.name;
+        if stored.names != names {
+            self.log(Level::Notice, format_args!("certificate \"{name}\" holds other names than configured, a new one will be obtained"));
+            return None;
+        }
+        if stored.key != wanted.key {
+            self.log(Level::Notice, format_args!("certificate \"{name}\" has another type of key than configured, a new one will be obtained"));
+            return None;
+        }
+        Some(stored.validity)
+    }
+
+    /// Begins what is due, as far as there is room.
+    fn begin_due(&mut self, obtainer: &Rc<Obtainer>, report: &mpsc::UnboundedSender<Outcome>) {
+        let now = now();
+        let Some((store, schedule)) = &mut self.schedule else { return };
+        while let Some((certificate, progress)) = schedule.poll(now) {
+            let name = self.config.certificates.get(certificate).map_or("", |c| c.name.as_str());
+            // Kept before the work begins: if the process dies, the next one pauses.
+            if let Err(error) = store.save_progress(name, &progress) {
+                self.host.log(Level::Error, format_args!("acme_dns: {error}"));
+            }
+            let (obtainer, report) = (Rc::clone(obtainer), report.clone());
+            tokio::task::spawn_local(async move {
+                let started = Instant::now();
+                let result = obtainer.obtain(certificate).await;
+                // The receiver lives as long as the tasks.
+                let _ended = report.send(Outcome { certificate, started, result });
+            });
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        let next = self.schedule.as_ref().and_then(|(_, schedule)| schedule.poll_timeout());
+        next.map_or(LONGEST_SLEEP, |next| next.since(now()).min(LONGEST_SLEEP))
+    }
+
+    async fn handle(&mut self, outcome: Outcome) {
+        let Outcome { certificate, started, result } = outcome;
+        match result {
+            Ok(issued) => self.handle_issued(certificate, started, &issued).await,
+            Err(error) => self.handle_failure(certificate, &error),
+        }
+    }
+
+    async fn handle_issued(&mut self, index: usize, started: Instant, issued: &Issued) {
+        let Some(certificate) = self.certificate(index).cloned() else { return };
+        let name = &certificate.name;
+        let Some((store, schedule)) = &mut self.schedule else { return };
+        let renewal = schedule.handle_success(index, issued.validity, jitter());
+        let kept = store.save_certificate(name, &issued.pem);
+        if let Err(error) = store.remove_progress(name) {
+            self.host.log(Level::Warn, format_args!("acme_dns: {error}"));
+        }
+        // Served even if the disk refuses it: better than nothing, or than the old one.
+        if let Err(error) = self.host.publish(index, &issued.material) {
+            self.host.log(Level::Error, format_args!("{error}"));
+        }
+        let names = certificate.names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+        let took = started.elapsed().as_secs_f64();
+        let (issuer, until) = (&issued.issuer, issued.validity.not_after);
+        self.log(Level::Notice, format_args!(
+            "certificate \"{name}\" issued by \"{issuer}\" in {took:.1} s, serial {}, for {names}, valid until {until}, renewal at {renewal}",
+            issued.serial
+        ));
+        if let Err(error) = kept {
+            self.log(Level::Error, format_args!("certificate \"{name}\" is served, but cannot be kept on disk, and would be lost by a restart: {error}; tried again every {} s", LOCAL_PAUSE.as_secs()));
+            self.keep_later(name.clone(), issued.clone());
+        }
+    }
+
+    /// Goes on trying to write a certificate that the disk has refused.
+    fn keep_later(&self, name: String, issued: Issued) {
+        let Some((store, _)) = &self.schedule else { return };
+        let (store, host) = (store.clone(), Arc::clone(&self.host));
+        tokio::task::spawn_local(async move {
+            loop {
+                sleep(LOCAL_PAUSE).await;
+                if store.save_certificate(&name, &issued.pem).is_ok() {
+                    host.log(Level::Notice, format_args!("acme_dns: certificate \"{name}\" is kept on disk now"));
+                    return;
+                }
+            }
+        });
+    }
+
+    fn handle_failure(&mut self, index: usize, error: &ObtainError) {
+        let Some(certificate) = self.config.certificates.get(index) else { return };
+        let name = &certificate.name;
+        let Some((store, schedule)) = &mut self.schedule else { return };
+        let progress = schedule.handle_failure(index, now(), error.retry_after(), jitter());
+        if let Err(error) = store.save_progress(name, &progress) {
+            self.host.log(Level::Error, format_args!("acme_dns: {error}"));
+        }
+        let level = if error.is_permanent() { Level::Error } else { Level::Warn };
+        let (next, failures) = (progress.next, progress.failures);
+        self.log(level, format_args!(
+            "certificate \"{name}\" was not obtained, attempt {failures}: {error}; next attempt at {next}"
+        ));
+    }
+
+    /// Keeps that what is under way was given up in good order, so that it begins again at once.
+    fn interrupt(&self) {
+        let Some((store, schedule)) = &self.schedule else { return };
+        for (certificate, progress) in schedule.interrupted() {
+            let name = self.certificate(certificate).map_or("", |c| c.name.as_str());
+            if let Err(error) = store.save_progress(name, &progress) {
+                self.log(Level::Error, format_args!("{error}"));
+            }
+        }
+    }
+}
+
+/// Removes TXT records that were left behind: at once, and after each order that ended.
+async fn clean(obtainer: Rc<Obtainer>, order_ended: Rc<Notify>) {
+    let (shortest, longest) = CLEANING_PAUSES;
+    let mut pause = shortest;
+    loop {
+        if obtainer.clean_journal().await == 0 {
+            pause = shortest;
+            order_ended.notified().await;
+        } else {
+            sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+}
+
+fn now() -> UnixTime {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixTime(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// A number from 0 to 1.
+fn jitter() -> f64 {
+    let mut bytes = [0; 4];
+    match openssl::rand::rand_bytes(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
+}
