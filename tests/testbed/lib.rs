@@ -12,6 +12,7 @@ pub mod certbot;
 pub mod cloudflare;
 pub mod example;
 mod http_server;
+pub mod knot;
 pub mod nginx;
 pub mod nginx_build;
 pub mod package;
@@ -24,5 +25,6 @@ pub mod process;
 mod rt;
 pub mod tls;
 pub mod traffic;
+pub mod unbound;
 
 pub use bed::{Testbed, ZONE};
