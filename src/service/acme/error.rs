@@ -52,6 +52,14 @@ pub enum Step {
     Deactivate,
 }
 
+impl Step {
+    /// Whether the request may be sent again when it is not known whether it arrived. An order
+    /// more does no harm; a CSR that was accepted is not accepted again.
+    pub(super) fn is_repeatable(self) -> bool {
+        !matches!(self, Self::Finalize | Self::Deactivate)
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -228,3 +228,6 @@ fn linked_version(link: &Path) -> Option<u64> {
 fn next(numbers: &[u64]) -> u64 {
     numbers.iter().max().map_or(1, |last| last + 1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,9 +19,12 @@ mod error;
 mod files;
 mod journal;
 mod progress;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod x509;
 
 pub use accounts::Account;
+pub(crate) use certificates::material;
 pub use certificates::{IssuedPem, Stored, load_certificate, load_material};
 pub use error::StoreError;
 pub use journal::Entry;

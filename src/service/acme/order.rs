@@ -1,0 +1,333 @@
+//! One order at a CA (RFC 8555 section 7.4).
+
+use super::error::{AcmeError, ObtainError, Refusal, Step};
+use super::issuer::Session;
+use super::log::Log;
+use crate::dns::TxtRecord;
+use acme_dns_core::name::Name;
+use instant_acme::{
+    AuthorizationHandle, AuthorizationStatus, ChallengeType, Identifier, NewOrder, OrderStatus,
+};
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout};
+
+/// The pause before an order is read for the first time after something was sent: a fast CA is
+/// done by then.
+const FIRST_POLL: Duration = Duration::from_millis(75);
+
+/// The pauses after that, where the CA asks for none: each is longer than the one before.
+const POLL: Duration = Duration::from_millis(250);
+const POLL_GROWTH: f64 = 1.6;
+const LONGEST_POLL: Duration = Duration::from_secs(5);
+
+/// How long a CA may take for each of the two waits of an order.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long to look for the reasons of a failed order, and to give up what is left of it.
+const AFTERMATH: Duration = Duration::from_secs(10);
+
+/// How often a CSR is sent if the order does not show that it arrived.
+const FINALIZE_ATTEMPTS: usize = 3;
+
+/// An order that was placed.
+pub(super) struct Order {
+    session: Session,
+    inner: instant_acme::Order,
+    log: Log,
+}
+
+/// One authorization of an order (RFC 8555 section 7.1.4).
+#[derive(Debug)]
+pub(super) struct Authorization {
+    index: usize,
+    /// The name, with `*.` if it is a wildcard.
+    pub(super) name: String,
+    pub(super) status: AuthorizationStatus,
+    /// The record of its dns-01 challenge (RFC 8555 section 8.4), if there is one.
+    pub(super) record: Option<TxtRecord>,
+    /// The types of its challenges.
+    pub(super) offered: String,
+    problem: Option<Refusal>,
+}
+
+impl Authorization {
+    fn read<'a>(index: usize, handle: &'a mut AuthorizationHandle<'a>) -> Self {
+        let identifier = handle.identifier();
+        let name = identifier.to_string();
+        let base = match identifier.identifier {
+            Identifier::Dns(base) => base.clone(),
+            _ => name.clone(),
+        };
+        let status = handle.status;
+        let offered: Vec<String> =
+            handle.challenges.iter().map(|challenge| challenge_type(&challenge.r#type)).collect();
+        let problem = handle.challenges.iter().find_map(|challenge| challenge.error.as_ref());
+        let problem = problem.map(Refusal::new).or_else(|| dead(status));
+        let record = handle.challenge(ChallengeType::Dns01).map(|challenge| TxtRecord {
+            name: format!("_acme-challenge.{base}"),
+            value: challenge.key_authorization().dns_value(),
+        });
+        Self { index, name, status, record, offered: offered.join(", "), problem }
+    }
+}
+
+impl Order {
+    /// Places an order (newOrder).
+    pub(super) async fn place(
+        session: Session,
+        names: &[Name],
+        profile: Option<&str>,
+        log: Log,
+    ) -> Result<Self, AcmeError> {
+        let identifiers: Vec<Identifier> =
+            names.iter().map(|name| Identifier::Dns(name.as_str().to_owned())).collect();
+        let mut order = NewOrder::new(&identifiers);
+        if let Some(profile) = profile {
+            order = order.profile(profile);
+        }
+        let place = async || session.account.new_order(&order).await;
+        let inner = session.transport.call(Step::NewOrder, &log, place).await?;
+        log.debug(format_args!("order {} placed", inner.url()));
+        Ok(Self { session, inner, log })
+    }
+
+    /// Reads all authorizations.
+    pub(super) async fn authorizations(&mut self) -> Result<Vec<Authorization>, AcmeError> {
+        let mut all = Vec::new();
+        while let Some(authorization) = self.authorization(all.len()).await? {
+            all.push(authorization);
+        }
+        Ok(all)
+    }
+
+    /// Reads an authorization unless it was read since the order was.
+    async fn authorization(&mut self, index: usize) -> Result<Option<Authorization>, AcmeError> {
+        let Self { session, inner, log } = self;
+        let read = async || {
+            let mut authorizations = inner.authorizations();
+            for _ in 0..index {
+                authorizations.next().await.transpose()?;
+            }
+            let Some(handle) = authorizations.next().await else { return Ok(None) };
+            let mut handle = handle?;
+            Ok(Some(Authorization::read(index, &mut handle)))
+        };
+        session.transport.call(Step::Authorization, log, read).await
+    }
+
+    /// Tells the CA that the record of an authorization is there.
+    pub(super) async fn answer(&mut self, authorization: &Authorization) -> Result<(), AcmeError> {
+        let Self { session, inner, log } = self;
+        let index = authorization.index;
+        let answer = async || {
+            let mut authorizations = inner.authorizations();
+            for _ in 0..index {
+                authorizations.next().await.transpose()?;
+            }
+            let Some(handle) = authorizations.next().await else { return Ok(()) };
+            let mut handle = handle?;
+            match handle.challenge(ChallengeType::Dns01) {
+                Some(mut challenge) => challenge.set_ready().await,
+                None => Ok(()),
+            }
+        };
+        let answered = session.transport.call(Step::Challenge, log, answer).await;
+        match answered {
+            // Perhaps an answer was lost and the CA is already at work, or done.
+            Err(error @ AcmeError::Refused { .. }) => match self.reread(index).await {
+                Ok(AuthorizationStatus::Pending) => Err(error),
+                Ok(_) => Ok(()),
+                Err(_) => Err(error),
+            },
+            other => other,
+        }
+    }
+
+    async fn reread(&mut self, index: usize) -> Result<AuthorizationStatus, AcmeError> {
+        let Self { session, inner, log } = self;
+        let read = async || {
+            let mut authorizations = inner.authorizations();
+            for _ in 0..index {
+                authorizations.next().await.transpose()?;
+            }
+            match authorizations.next().await {
+                Some(handle) => Ok(handle?.refresh().await?.status),
+                None => Ok(AuthorizationStatus::Valid),
+            }
+        };
+        session.transport.call(Step::Authorization, log, read).await
+    }
+
+    /// Waits until the order can be finalized.
+    pub(super) async fn wait_ready(&mut self) -> Result<(), ObtainError> {
+        if self.inner.state().status == OrderStatus::Pending {
+            self.wait_while(OrderStatus::Pending, FIRST_POLL).await?;
+        }
+        self.check_alive().await
+    }
+
+    /// Sends the CSR and waits for the certificate. Gives the chain in PEM.
+    pub(super) async fn finalize(&mut self, csr: &[u8]) -> Result<String, ObtainError> {
+        self.send_csr(csr).await?;
+        if self.inner.state().status == OrderStatus::Processing {
+            let asked = self.session.transport.last().retry_after;
+            self.wait_while(OrderStatus::Processing, asked.unwrap_or(FIRST_POLL)).await?;
+        }
+        self.check_alive().await?;
+        let Self { session, inner, log } = self;
+        let download = async || inner.certificate().await;
+        let chain = session.transport.call(Step::Certificate, log, download).await?;
+        // Without a certificate, the order is "processing" again.
+        chain.ok_or(ObtainError::Timeout { status: "processing", waited: Duration::ZERO })
+    }
+
+    async fn send_csr(&mut self, csr: &[u8]) -> Result<(), ObtainError> {
+        let mut attempt = 1;
+        while self.inner.state().status == OrderStatus::Ready {
+            let Self { session, inner, log } = self;
+            let send = async || inner.finalize_csr(csr).await;
+            match session.transport.call(Step::Finalize, log, send).await {
+                Ok(()) => break,
+                Err(error) if attempt == FINALIZE_ATTEMPTS || !may_have_arrived(&error) => {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    log.debug(format_args!("{error}; reading the order"));
+                    sleep(FIRST_POLL * 4).await;
+                    self.refresh().await?;
+                }
+            }
+            attempt += 1;
+        }
+        Ok(())
+    }
+
+    async fn refresh(&mut self) -> Result<OrderStatus, AcmeError> {
+        let Self { session, inner, log } = self;
+        let refresh = async || inner.refresh().await.map(|state| state.status);
+        session.transport.call(Step::Order, log, refresh).await
+    }
+
+    /// Reads the order until it has another status.
+    async fn wait_while(
+        &mut self,
+        status: OrderStatus,
+        first: Duration,
+    ) -> Result<OrderStatus, ObtainError> {
+        let started = Instant::now();
+        let (mut pause, mut own) = (first, POLL);
+        while started.elapsed() + pause < PATIENCE {
+            sleep(pause).await;
+            let now = self.refresh().await?;
+            if now != status {
+                return Ok(now);
+            }
+            let asked = self.session.transport.last().retry_after;
+            pause = asked.filter(|asked| !asked.is_zero()).unwrap_or(own);
+            own = own.mul_f64(POLL_GROWTH).min(LONGEST_POLL);
+        }
+        match self.problems().await {
+            problems if problems.is_empty() => {
+                Err(ObtainError::Timeout { status: text(status), waited: started.elapsed() })
+            }
+            problems => Err(ObtainError::Invalid(problems)),
+        }
+    }
+
+    /// An order that came to an end without a certificate is an error, with the reasons.
+    async fn check_alive(&mut self) -> Result<(), ObtainError> {
+        if self.inner.state().status != OrderStatus::Invalid {
+            return Ok(());
+        }
+        let mut problems = self.problems().await;
+        if problems.is_empty() {
+            let error = self.inner.state().error.as_ref().map(Refusal::new);
+            problems.push((String::new(), error.unwrap_or_default()));
+        }
+        Err(ObtainError::Invalid(problems))
+    }
+
+    /// What the CA says of the authorizations that failed.
+    async fn problems(&mut self) -> Vec<(String, Refusal)> {
+        let read = timeout(AFTERMATH, self.authorizations()).await;
+        let authorizations = read.ok().and_then(Result::ok).unwrap_or_default();
+        let failed = authorizations.into_iter().filter_map(|a| Some((a.name, a.problem?)));
+        failed.collect()
+    }
+
+    /// Gives up the authorizations that are still pending, as far as that works: a CA limits their
+    /// number.
+    pub(super) async fn abandon(&mut self) {
+        let left = timeout(AFTERMATH, self.deactivate()).await;
+        match left {
+            Ok(Ok(0)) => {}
+            Ok(Ok(number)) => self.log.debug(format_args!("{number} authorizations deactivated")),
+            Ok(Err(error)) => self.log.debug(format_args!("{error}")),
+            Err(_) => self.log.debug(format_args!("authorizations not deactivated in time")),
+        }
+    }
+
+    async fn deactivate(&mut self) -> Result<usize, AcmeError> {
+        let mut number = 0;
+        for authorization in self.authorizations().await? {
+            if authorization.status != AuthorizationStatus::Pending {
+                continue;
+            }
+            let Self { session, inner, log } = self;
+            let deactivate = async || {
+                let mut authorizations = inner.authorizations();
+                for _ in 0..authorization.index {
+                    authorizations.next().await.transpose()?;
+                }
+                match authorizations.next().await {
+                    Some(handle) => handle?.deactivate().await.map(drop),
+                    None => Ok(()),
+                }
+            };
+            session.transport.call(Step::Deactivate, log, deactivate).await?;
+            number += 1;
+        }
+        Ok(number)
+    }
+}
+
+/// Whether the CA may have taken the CSR although the answer says something else.
+fn may_have_arrived(error: &AcmeError) -> bool {
+    match error {
+        AcmeError::Failed { .. } => true,
+        error => error.is("orderNotReady") || error.is("serverInternal"),
+    }
+}
+
+fn text(status: OrderStatus) -> &'static str {
+    match status {
+        OrderStatus::Pending => "pending",
+        OrderStatus::Ready => "ready",
+        OrderStatus::Processing => "processing",
+        OrderStatus::Valid => "valid",
+        OrderStatus::Invalid => "invalid",
+    }
+}
+
+fn challenge_type(kind: &ChallengeType) -> String {
+    match kind {
+        ChallengeType::Http01 => "http-01".to_owned(),
+        ChallengeType::Dns01 => "dns-01".to_owned(),
+        ChallengeType::TlsAlpn01 => "tls-alpn-01".to_owned(),
+        ChallengeType::Unknown(name) => super::error::printable(name),
+        _ => "another".to_owned(),
+    }
+}
+
+/// What is wrong with an authorization that cannot become valid any more.
+fn dead(status: AuthorizationStatus) -> Option<Refusal> {
+    let status = match status {
+        AuthorizationStatus::Pending | AuthorizationStatus::Valid => return None,
+        AuthorizationStatus::Invalid => "invalid",
+        AuthorizationStatus::Revoked => "revoked",
+        AuthorizationStatus::Expired => "expired",
+        AuthorizationStatus::Deactivated => "deactivated",
+    };
+    let detail = format!("the authorization is {status}");
+    Some(Refusal { detail, ..Refusal::default() })
+}

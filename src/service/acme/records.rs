@@ -1,0 +1,211 @@
+//! The TXT records of an order, from the journal to the provider and back.
+
+use super::error::ObtainError;
+use super::log::Log;
+use super::{Shared, names_of};
+use crate::dns::{Placed, TxtRecord, Zone};
+use crate::store::{Entry, StoreError};
+use acme_dns_core::level::Level;
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
+use tokio::time::timeout;
+
+/// How long removing records may take before it is left to a later time.
+const CLEAN_UP: Duration = Duration::from_secs(120);
+
+/// The records of one order. They are in the journal before they exist; what is dropped without
+/// [`Records::clean_up`] stays there.
+pub(super) struct Records {
+    shared: Rc<Shared>,
+    active: Active,
+    provider: usize,
+    placed: Vec<Placed>,
+    log: Log,
+}
+
+/// Marks a journal entry as being worked on.
+pub(super) struct Active {
+    shared: Rc<Shared>,
+    pub(super) id: String,
+}
+
+impl Active {
+    /// Takes a journal entry unless another has it.
+    pub(super) fn take(shared: &Rc<Shared>, id: &str) -> Option<Self> {
+        let new = shared.active.borrow_mut().insert(id.to_owned());
+        new.then(|| Self { shared: Rc::clone(shared), id: id.to_owned() })
+    }
+
+    /// Takes an entry that does not exist yet: that of an earlier order may still be there.
+    fn take_free(shared: &Rc<Shared>, name: &str) -> Self {
+        let mut number = 1_u64;
+        loop {
+            let id = if number == 1 { name.to_owned() } else { format!("{name}~{number}") };
+            if !shared.store.journal_has(&id)
+                && let Some(active) = Self::take(shared, &id)
+            {
+                return active;
+            }
+            number += 1;
+        }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.shared.active.borrow_mut().remove(&self.id);
+    }
+}
+
+impl Records {
+    pub(super) fn new(shared: &Rc<Shared>, certificate: &str, provider: usize, log: &Log) -> Self {
+        Self {
+            shared: Rc::clone(shared),
+            active: Active::take_free(shared, certificate),
+            provider,
+            placed: Vec::new(),
+            log: log.clone(),
+        }
+    }
+
+    /// Puts the records up: all of a zone together, the zones at the same time.
+    pub(super) async fn put_up(&mut self, wanted: Vec<TxtRecord>) -> Result<(), ObtainError> {
+        self.placed = self.find_zones(wanted).await?;
+        self.write_journal().await?;
+        let shared = Rc::clone(&self.shared);
+        let provider = shared.provider(self.provider)?;
+        let zones = self.by_zone();
+        let creations = zones.values().map(|(zone, positions)| async {
+            let records: Vec<TxtRecord> = self.records_at(positions).cloned().collect();
+            let names = names_of(&records);
+            self.log.debug(format_args!("creating TXT {names} in zone \"{}\"", zone.name));
+            (positions.clone(), provider.create(zone, &records).await)
+        });
+        let created = join_all(creations).await;
+        let mut first_error = None;
+        for (positions, result) in created {
+            match result {
+                Ok(ids) => self.note_ids(&positions, ids),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        match first_error {
+            Some(error) => Err(error.into()),
+            // Cleaning up is quicker with the ids, and works without them.
+            None => Ok(self.write_journal().await?),
+        }
+    }
+
+    /// Waits until the servers of all zones have the records.
+    pub(super) async fn wait(&self) -> Result<(), ObtainError> {
+        let log = |level: Level, message: String| self.log.write(level, format_args!("{message}"));
+        let zones = self.by_zone();
+        let waits = zones.values().map(|(zone, positions)| {
+            let records = self.records_at(positions);
+            let pairs: Vec<(String, String)> =
+                records.map(|record| (record.name.clone(), record.value.clone())).collect();
+            let log = &log;
+            async move { self.shared.checker.wait(&zone.name, &pairs, log).await }
+        });
+        let waited: Result<Vec<()>, _> = join_all(waits).await.into_iter().collect();
+        waited.map(drop).map_err(|error| ObtainError::Propagation(error.to_string()))
+    }
+
+    /// Removes the records, whatever becomes of the order; what cannot be removed stays in the
+    /// journal, with a warning.
+    pub(super) fn clean_up(self) -> JoinHandle<()> {
+        spawn_local(async move {
+            if self.placed.is_empty() {
+                return;
+            }
+            let entry = self.entry();
+            if let Err(why) = remove(&self.shared, &self.active, &entry).await {
+                let names = names_of(entry.records.iter().map(|placed| &placed.record));
+                self.log.warn(format_args!(
+                    "TXT {names} cannot be removed now, will be tried again: {why}"
+                ));
+            }
+        })
+    }
+
+    async fn find_zones(&self, wanted: Vec<TxtRecord>) -> Result<Vec<Placed>, ObtainError> {
+        let provider = self.shared.provider(self.provider)?;
+        let mut zones: BTreeMap<String, Zone> = BTreeMap::new();
+        let mut placed: Vec<Placed> = Vec::new();
+        // One after the other: the provider has found most zones after the first name.
+        for record in wanted {
+            if placed.iter().any(|other| other.record == record) {
+                continue;
+            }
+            let zone = match zones.get(&record.name) {
+                Some(zone) => zone.clone(),
+                None => provider.zone_of(&record.name).await?,
+            };
+            zones.insert(record.name.clone(), zone.clone());
+            placed.push(Placed { record, zone, id: None });
+        }
+        Ok(placed)
+    }
+
+    fn by_zone(&self) -> BTreeMap<String, (Zone, Vec<usize>)> {
+        let mut zones: BTreeMap<String, (Zone, Vec<usize>)> = BTreeMap::new();
+        for (position, placed) in self.placed.iter().enumerate() {
+            let zone = zones.entry(placed.zone.id.clone());
+            zone.or_insert_with(|| (placed.zone.clone(), Vec::new())).1.push(position);
+        }
+        zones
+    }
+
+    fn records_at(&self, positions: &[usize]) -> impl Iterator<Item = &TxtRecord> {
+        positions.iter().filter_map(|position| Some(&self.placed.get(*position)?.record))
+    }
+
+    fn note_ids(&mut self, positions: &[usize], ids: Vec<String>) {
+        for (position, id) in positions.iter().zip(ids) {
+            if let Some(placed) = self.placed.get_mut(*position) {
+                placed.id = Some(id);
+            }
+        }
+    }
+
+    fn entry(&self) -> Entry {
+        let config = self.shared.config.providers.get(self.provider);
+        let provider = config.map(|provider| provider.name.clone()).unwrap_or_default();
+        Entry { provider, records: self.placed.clone() }
+    }
+
+    async fn write_journal(&self) -> Result<(), StoreError> {
+        let (store, id, entry) = (self.shared.store.clone(), self.active.id.clone(), self.entry());
+        // A disk may take its time; other orders go on.
+        let written = spawn_blocking(move || store.journal_write(&id, &entry)).await;
+        // A task that did not end by itself panicked, or the runtime is shutting down.
+        written.unwrap_or_else(|error| {
+            Err(StoreError::invalid(self.shared.store.path(), error.to_string()))
+        })
+    }
+}
+
+/// Removes the records of a journal entry, then the entry. What goes wrong is one line.
+pub(super) async fn remove(
+    shared: &Rc<Shared>,
+    active: &Active,
+    entry: &Entry,
+) -> Result<(), String> {
+    let Some(provider) = shared.provider_named(&entry.provider) else {
+        return Err(format!("no provider \"{}\" is defined any more", entry.provider));
+    };
+    match timeout(CLEAN_UP, provider.remove(&entry.records)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_) => return Err(format!("not done in {} s", CLEAN_UP.as_secs())),
+    }
+    let (store, id) = (shared.store.clone(), active.id.clone());
+    match spawn_blocking(move || store.journal_remove(&id)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}

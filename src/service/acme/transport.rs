@@ -1,0 +1,216 @@
+//! instant-acme's requests through our HTTP client.
+//!
+//! instant-acme hides headers and status codes, gives up after three refused nonces and takes every
+//! error answer for a problem document. So each order has a [`Transport`] of its own that notes
+//! what the last answer was, and every request goes through [`Transport::call`].
+
+use super::error::{AcmeError, Refusal, Step, printable};
+use super::log::Log;
+use crate::http::{self as client, HttpError};
+use bytes::Bytes;
+use http::header::USER_AGENT;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Collected};
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
+use reqwest::Client;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use thiserror::Error as ThisError;
+
+/// The largest answer: a chain of a few certificates has some ten thousand bytes.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// How often a refused nonce is taken for bad luck; instant-acme tries thrice in each round.
+const NONCE_ROUNDS: usize = 10;
+
+/// The pauses before a request that got no proper answer is repeated.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// A CA that asks for a longer pause than this is left alone: the schedule comes back to it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The HTTP client of one order.
+#[derive(Clone)]
+pub(super) struct Transport {
+    client: Client,
+    /// What instant-acme gets when it asks for the directory.
+    directory: Bytes,
+    last: Arc<Mutex<Exchange>>,
+}
+
+/// What is known of the last request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Exchange {
+    /// The host and port of its URL.
+    pub(super) host: String,
+    /// The status of the answer, if one came.
+    pub(super) status: Option<StatusCode>,
+    /// How long the CA wants to be left alone.
+    pub(super) retry_after: Option<Duration>,
+}
+
+#[derive(Debug, ThisError)]
+enum AnswerError {
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("unexpected status {0}")]
+    Status(StatusCode),
+}
+
+impl Transport {
+    pub(super) fn new(client: Client, directory: Bytes) -> Self {
+        Self { client, directory, last: Arc::default() }
+    }
+
+    /// What is known of the last request.
+    pub(super) fn last(&self) -> Exchange {
+        self.exchange().clone()
+    }
+
+    /// Sends a request until it is answered: refused nonces, lost connections and failures of the
+    /// server are tried again. What must not be done twice is not: see [`Step::is_repeatable`].
+    pub(super) async fn call<T>(
+        &self,
+        step: Step,
+        log: &Log,
+        mut attempt: impl AsyncFnMut() -> Result<T, Error>,
+    ) -> Result<T, AcmeError> {
+        let mut pauses = PAUSES.iter();
+        let mut refused_nonces = 0;
+        loop {
+            *self.exchange() = Exchange::default();
+            let error = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let exchange = self.last();
+            let pause = exchange.pause(&error);
+            let error = classify(step, exchange, error);
+            if error.is("badNonce") && refused_nonces < NONCE_ROUNDS {
+                refused_nonces += 1;
+                continue;
+            }
+            let pause = match (pause, step.is_repeatable()) {
+                (Some(asked), true) => pauses.next().map(|own| asked.max(*own)),
+                _ => None,
+            };
+            let Some(pause) = pause else { return Err(error) };
+            log.debug(format_args!("{error}; trying again in {} ms", pause.as_millis()));
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Reads a resource that needs no signature.
+    pub(super) async fn get(&self, url: &str) -> Result<Bytes, Error> {
+        let request = Request::builder().uri(url).body(())?;
+        let (parts, ()) = request.into_parts();
+        let (_, body) = self.send(parts, Bytes::new()).await?;
+        Ok(body)
+    }
+
+    async fn send(
+        &self,
+        mut parts: Parts,
+        body: Bytes,
+    ) -> Result<(http::response::Parts, Bytes), Error> {
+        let authority = parts.uri.authority().map(ToString::to_string);
+        let host = authority.unwrap_or_default();
+        *self.exchange() = Exchange { host, status: None, retry_after: None };
+        // The client has a name of its own.
+        parts.headers.remove(USER_AGENT);
+        let answer = self.exchange_bytes(parts, body).await;
+        answer.map_err(|error| Error::Other(Box::new(error)))
+    }
+
+    async fn exchange_bytes(
+        &self,
+        parts: Parts,
+        body: Bytes,
+    ) -> Result<(http::response::Parts, Bytes), AnswerError> {
+        let request = self
+            .client
+            .request(parts.method, parts.uri.to_string())
+            .headers(parts.headers)
+            .body(body);
+        let response = request.send().await.map_err(HttpError::Transport)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        {
+            let mut exchange = self.exchange();
+            exchange.status = Some(status);
+            exchange.retry_after = client::retry_after(&headers, SystemTime::now());
+        }
+        let body = client::read_limited(response, MAX_ANSWER).await?;
+        let is_problem = || serde_json::from_slice::<Problem>(&body).is_ok();
+        if !status.is_success() && (status.is_redirection() || !is_problem()) {
+            return Err(AnswerError::Status(status));
+        }
+        let (mut parts, ()) = Response::new(()).into_parts();
+        parts.status = status;
+        parts.headers = headers;
+        Ok((parts, body))
+    }
+
+    fn exchange(&self) -> MutexGuard<'_, Exchange> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HttpClient for Transport {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            if parts.method == Method::GET {
+                // Only the directory is read by GET, and we have it.
+                let (parts, ()) = Response::new(()).into_parts();
+                return Ok(BytesResponse { parts, body: Box::new(this.directory) });
+            }
+            let Ok(body) = body.collect().await.map(Collected::to_bytes);
+            let (parts, body) = this.send(parts, body).await?;
+            Ok(BytesResponse { parts, body: Box::new(body) })
+        })
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("last", &self.last()).finish_non_exhaustive()
+    }
+}
+
+impl Exchange {
+    /// How long to wait at least before the request may be repeated; `None`: it must not be.
+    fn pause(&self, error: &Error) -> Option<Duration> {
+        let transient = match (self.status, error) {
+            (Some(status), _) if status.is_server_error() => true,
+            (Some(StatusCode::REQUEST_TIMEOUT), _) | (None, Error::Other(_)) => true,
+            // The connection broke in the middle of the answer, or it makes no sense.
+            (Some(status), Error::Other(_) | Error::Json(_) | Error::Str(_)) => status.is_success(),
+            _ => false,
+        };
+        let asked = self.retry_after.unwrap_or_default();
+        (transient && asked <= LONGEST_PAUSE).then_some(asked)
+    }
+}
+
+fn classify(step: Step, exchange: Exchange, error: Error) -> AcmeError {
+    let Exchange { host, retry_after, .. } = exchange;
+    let reason = match error {
+        Error::Api(problem) => {
+            let problem = Refusal::new(&problem);
+            return AcmeError::Refused { step, host, problem, retry_after };
+        }
+        Error::Json(error) => format!("unexpected answer: {error}"),
+        Error::Str(what) => format!("unexpected answer: {what}"),
+        error => error.to_string(),
+    };
+    AcmeError::Failed { step, host, reason: printable(&reason), retry_after }
+}

@@ -1,0 +1,159 @@
+use super::{load_certificate, load_material};
+use crate::store::testing::{NOW, issued};
+use crate::store::{IssuedPem, Store};
+use acme_dns_core::key::KeyType;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+const FILES: [&str; 4] = ["fullchain.pem", "privkey.pem", "cert.pem", "chain.pem"];
+
+fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+fn file(dir: &Path, file: &str) -> PathBuf {
+    dir.join("certs/a.example").join(file)
+}
+
+fn versions(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir.join("certs/.versions/a.example")).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn error(dir: &Path) -> String {
+    load_certificate(dir, "a.example").unwrap_err().to_string()
+}
+
+#[test]
+fn a_certificate_is_read_as_it_was_kept() {
+    let (dir, store) = store();
+    assert!(load_certificate(dir.path(), "a.example").unwrap().is_none());
+    assert!(load_material(dir.path(), "a.example").unwrap().is_none());
+    store.save_certificate("a.example", &issued(&["a.example", "*.a.example"])).unwrap();
+    let stored = store.load_certificate("a.example").unwrap().unwrap();
+    assert_eq!(stored.names, ["*.a.example", "a.example"]);
+    assert_eq!(stored.key, KeyType::EcdsaP256);
+    assert_eq!(stored.validity.not_before.0, NOW - 3600);
+    assert_eq!(stored.validity.not_after.0, NOW + 86_400);
+    let [pair] = stored.material.pairs.as_slice() else { panic!("one pair") };
+    assert_eq!(pair.chain.len(), 2);
+    let quick = load_material(dir.path(), "a.example").unwrap().unwrap();
+    assert!(quick == stored.material, "both loaders read the same");
+}
+
+#[test]
+fn files_have_the_customary_names_and_are_private() {
+    let (dir, store) = store();
+    let issued = issued(&["a.example"]);
+    store.save_certificate("a.example", &issued).unwrap();
+    let read = |name| fs::read_to_string(file(dir.path(), name)).unwrap();
+    assert_eq!(read("fullchain.pem"), issued.fullchain);
+    assert_eq!(read("cert.pem") + &read("chain.pem"), issued.fullchain);
+    assert_eq!(read("cert.pem").matches("BEGIN CERTIFICATE").count(), 1);
+    assert_eq!(read("privkey.pem"), *issued.key);
+    for name in FILES {
+        let mode = fs::metadata(file(dir.path(), name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600, "{name}");
+    }
+    let directory = fs::metadata(dir.path().join("certs/a.example")).unwrap();
+    assert_eq!(directory.permissions().mode() & 0o7777, 0o700);
+    assert!(fs::read_link(dir.path().join("certs/a.example")).unwrap().is_relative());
+}
+
+#[test]
+fn all_files_change_together_and_the_version_before_stays() {
+    let (dir, store) = store();
+    let mut all: Vec<IssuedPem> = Vec::new();
+    for expected in [&["1"][..], &["1", "2"], &["2", "3"], &["3", "4"]] {
+        all.push(issued(&["a.example"]));
+        store.save_certificate("a.example", all.last().unwrap()).unwrap();
+        assert_eq!(versions(dir.path()), expected);
+        let read = fs::read_to_string(file(dir.path(), "fullchain.pem")).unwrap();
+        assert_eq!(read, all.last().unwrap().fullchain);
+    }
+    let before = dir.path().join("certs/.versions/a.example/3/privkey.pem");
+    assert_eq!(fs::read_to_string(before).unwrap(), *all[2].key);
+}
+
+#[test]
+fn a_crash_before_the_swap_leaves_the_old_certificate_and_no_rest() {
+    let (dir, store) = store();
+    let old = issued(&["a.example"]);
+    store.save_certificate("a.example", &old).unwrap();
+    // Killed while it wrote the files, or between the rename of the version and that of the link.
+    let versions_path = dir.path().join("certs/.versions/a.example");
+    fs::create_dir(versions_path.join(".tmp-0-2")).unwrap();
+    fs::write(versions_path.join(".tmp-0-2/fullchain.pem"), "-----BEGIN").unwrap();
+    fs::create_dir(versions_path.join("2")).unwrap();
+    std::os::unix::fs::symlink("x", dir.path().join("certs/.tmp-1-a.example")).unwrap();
+    assert!(load_certificate(dir.path(), "a.example").unwrap().is_some());
+    let _lock = store.lock().unwrap().unwrap();
+    assert_eq!(versions(dir.path()), ["1", "2"]);
+    assert!(fs::symlink_metadata(dir.path().join("certs/.tmp-1-a.example")).is_err());
+    store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
+    assert_eq!(versions(dir.path()), ["1", "3"], "what was never served goes");
+}
+
+#[test]
+fn a_copied_directory_is_read_and_replaced() {
+    let (dir, store) = store();
+    let old = issued(&["a.example"]);
+    let plain = dir.path().join("certs/a.example");
+    fs::create_dir(&plain).unwrap();
+    fs::write(plain.join("fullchain.pem"), &old.fullchain).unwrap();
+    fs::write(plain.join("privkey.pem"), &*old.key).unwrap();
+    assert!(load_certificate(dir.path(), "a.example").unwrap().is_some());
+    store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
+    assert_eq!(versions(dir.path()), ["1", "2"]);
+    assert!(fs::read_link(&plain).is_ok());
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let (dir, store) = store();
+    let (one, other) = (issued(&["a.example"]), issued(&["a.example"]));
+    let mixed = IssuedPem { key: other.key.clone(), fullchain: one.fullchain.clone() };
+    store.save_certificate("a.example", &mixed).unwrap();
+    assert!(error(dir.path()).contains("is not that of the certificate"), "{}", error(dir.path()));
+}
+
+#[test]
+fn garbage_and_truncated_files_are_refused_with_their_path() {
+    let good = issued(&["a.example"]);
+    for (name, text, expected) in [
+        ("fullchain.pem", "", "holds no certificate in PEM"),
+        ("fullchain.pem", "garbage", "holds no certificate in PEM"),
+        ("fullchain.pem", &good.fullchain[..200], "not a chain of certificates"),
+        ("fullchain.pem", &good.key, "holds no certificate in PEM"),
+        ("privkey.pem", "", "no private key in PEM"),
+        ("privkey.pem", &good.key[..100], "no private key in PEM"),
+        ("privkey.pem", &good.fullchain, "no private key in PEM"),
+    ] {
+        let (dir, store) = store();
+        store.save_certificate("a.example", &good).unwrap();
+        fs::write(file(dir.path(), name), text).unwrap();
+        let error = error(dir.path());
+        assert!(error.contains(expected) && error.contains(name), "{name} {text}: {error}");
+        assert!(!error.contains("BEGIN"), "{error}");
+        assert!(load_material(dir.path(), "a.example").is_err(), "{name} {text}");
+    }
+    let (dir, store) = store();
+    store.save_certificate("a.example", &good).unwrap();
+    fs::remove_file(file(dir.path(), "privkey.pem")).unwrap();
+    let error = error(dir.path());
+    assert!(error.contains("privkey.pem\" failed (2: No such file"), "{error}");
+}
+
+#[test]
+fn reading_creates_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("state");
+    assert!(load_certificate(&missing, "a.example").unwrap().is_none());
+    assert!(!missing.exists());
+}
