@@ -37,6 +37,9 @@ pub enum HttpError {
     /// The TLS library cannot be set up.
     #[error("cannot set up the HTTP client: {}", describe(.0))]
     Client(reqwest::Error),
+    /// What the configuration calls a URL is none.
+    #[error("invalid URL \"{0}\"")]
+    Url(String),
     /// The credentials hold a character that no header may carry.
     #[error("the credentials of provider \"{0}\" hold a character that cannot be sent in a header")]
     Credentials(String),
@@ -131,8 +134,8 @@ pub fn describe(error: &reqwest::Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         let message = cause.to_string();
-        // Layers that only pass an error on repeat its text.
-        if message != last && !message.is_empty() {
+        // Layers that only pass an error on repeat its text, and reqwest's own name the URL.
+        if message != last && !message.is_empty() && !cause.is::<reqwest::Error>() {
             text.push_str(": ");
             text.push_str(&message);
         }
@@ -145,4 +148,108 @@ pub fn describe(error: &reqwest::Error) -> String {
 /// Makes text from elsewhere fit for a log: one line, without control characters.
 pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HttpError, client, describe, read_limited, retry_after};
+    use http::{HeaderMap, HeaderValue, header};
+    use std::time::{Duration, SystemTime};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (text, expected) in [
+            ("0", Some(0)),
+            (" 120 ", Some(120)),
+            ("99999999", Some(86400)),
+            ("99999999999999999999999", Some(86400)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sun, 06 Nov 1994 08:48:37 GMT", Some(0)),
+            ("Sat, 06 Nov 2094 08:48:37 GMT", Some(86400)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(text));
+            let wait = expected.map(Duration::from_secs);
+            assert_eq!(retry_after(&headers, now), wait, "{text:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn trusted_certificates_must_be_certificates() {
+        let pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let error = client(Some(pem)).unwrap_err();
+        let expected = matches!(error, HttpError::Certificate(_) | HttpError::Client(_));
+        assert!(expected, "{error}");
+    }
+
+    /// Answers one request with the given bytes and closes.
+    async fn answer(text: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await.unwrap();
+            stream.write_all(text.as_bytes()).await.unwrap();
+        });
+        format!("http://{address}/secret-path?secret=query")
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_is_not_read() {
+        let client = client(None).unwrap();
+        for (text, limit, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", 4, Some("body")),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", 3, None),
+            ("HTTP/1.1 200 OK\r\n\r\nbody", 4, Some("body")),
+            ("HTTP/1.1 200 OK\r\n\r\nbody", 3, None),
+        ] {
+            let response = client.get(answer(text).await).send().await.unwrap();
+            match (read_limited(response, limit).await, expected) {
+                (Ok(body), Some(expected)) => assert_eq!(body, expected, "{text} {limit}"),
+                (Err(HttpError::TooLong(_)), None) => {}
+                (other, _) => panic!("{text} {limit}: {other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn redirects_are_not_followed() {
+        let url = answer("HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n").await;
+        let response = client(None).unwrap().get(url).send().await.unwrap();
+        assert_eq!(response.status(), 302);
+    }
+
+    #[tokio::test]
+    async fn errors_name_host_and_cause_but_not_the_url() {
+        let client = client(None).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let url = format!("http://{address}/secret-path?secret=query");
+        let refused = describe(&client.get(url).send().await.unwrap_err());
+        assert!(refused.starts_with(&format!("cannot connect ({address}): ")), "{refused}");
+        assert!(refused.contains("Connection refused"), "{refused}");
+
+        let response = client
+            .get(answer("HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\nbody").await)
+            .send()
+            .await
+            .unwrap();
+        let broken = read_limited(response, 100).await.unwrap_err().to_string();
+        assert!(broken.starts_with("the answer broke off: "), "{broken}");
+
+        for text in [refused, broken] {
+            assert!(!text.contains("secret") && !text.contains('\n'), "{text}");
+        }
+    }
 }

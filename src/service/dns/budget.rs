@@ -96,3 +96,53 @@ impl Default for Budget {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Budget, LIMIT, SPAN};
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn no_five_minutes_see_more_than_the_limit() {
+        let budget = Budget::new();
+        let mut sent = Vec::new();
+        for _ in 0..3 * LIMIT {
+            budget.acquire(PATIENCE).await.unwrap();
+            sent.push(Instant::now());
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        for pair in sent.windows(LIMIT + 1) {
+            assert!(*pair.last().unwrap() - pair[0] >= SPAN);
+        }
+        // What is allowed is used: two spans are over just when the third begins.
+        assert!(*sent.last().unwrap() - sent[0] < 3 * SPAN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_holds_everyone_back() {
+        let budget = Budget::new();
+        let begun = Instant::now();
+        budget.pause(Duration::from_secs(30));
+        budget.pause(Duration::from_secs(10));
+        let (first, second) = tokio::join!(budget.acquire(PATIENCE), budget.acquire(PATIENCE));
+        assert_eq!((first, second), (Ok(()), Ok(())));
+        let waited = begun.elapsed();
+        assert!(
+            waited >= Duration::from_secs(30) && waited < Duration::from_secs(31),
+            "{waited:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_pause_is_not_sat_out() {
+        let budget = Budget::new();
+        budget.pause(Duration::from_secs(300));
+        tokio::time::advance(Duration::from_secs(100)).await;
+        assert_eq!(budget.acquire(PATIENCE).await, Err(Duration::from_secs(200)));
+        tokio::time::advance(Duration::from_secs(150)).await;
+        assert_eq!(budget.acquire(PATIENCE).await, Ok(()));
+    }
+}

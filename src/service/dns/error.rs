@@ -142,7 +142,11 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for reason in &self.reasons {
-            write!(f, "{} \"{}\", ", reason.code, reason.text)?;
+            // Some answers have a text only.
+            if reason.code != 0 {
+                write!(f, "{} ", reason.code)?;
+            }
+            write!(f, "\"{}\", ", reason.text)?;
         }
         write!(f, "HTTP status {}", self.status)
     }

@@ -5,7 +5,7 @@ pub mod cloudflare;
 mod error;
 
 pub use budget::Budget;
-pub use error::ProviderError;
+pub use error::{ProviderError, Reason, Refusal};
 
 use crate::http::HttpError;
 use acme_dns_core::config::{Provider, ProviderKind, SecretId};
@@ -28,7 +28,8 @@ pub struct TxtRecord {
 pub struct Zone {
     /// The provider's identifier.
     pub id: String,
-    /// Its name without a final dot.
+    /// Its name without a final dot, for messages; the identifier again where the credentials may
+    /// not read the name.
     pub name: String,
 }
 

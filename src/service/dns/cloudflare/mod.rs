@@ -1,50 +1,583 @@
 //! Cloudflare's API v4.
+//!
+//! A lost answer is the case that shapes this: whether a record was created is then unknown, so
+//! the request is made again, an identical record that exists counts as created, and its identifier
+//! is found by name, type and content. Records are removed by identifier only.
 
-use super::{Budget, DnsProvider, Placed, ProviderError, TxtRecord, Zone};
-use crate::http::{self, HttpError};
+mod client;
+mod txt;
+
+pub use client::Timing;
+
+use super::{Budget, DnsProvider, Placed, ProviderError, Refusal, TxtRecord, Zone};
+use crate::http::HttpError;
 use acme_dns_core::config::{Cloudflare as Settings, SecretId};
 use async_trait::async_trait;
+use client::{Call, Client, Kind, Permission, unexpected};
+use futures_util::future::join_all;
+use http::Method;
 use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::rc::Rc;
+use tokio::sync::OnceCell;
 
-/// The provider.
+/// Operations of one batch, on the free plan.
+const BATCH: usize = 200;
+
+/// Names at the beginning of a message that concerns many records.
+const NAMED: usize = 3;
+
+/// Says in Cloudflare's dashboard whose a record is; at most 100 characters.
+const COMMENT: &str = "ngx_http_acme_dns_module: ACME challenge, removed after validation";
+
+/// An identical record exists.
+const EXISTS: [i64; 2] = [81057, 81058];
+
+/// There is no such record, no such zone, or the identifier is none.
+const GONE: [i64; 3] = [81044, 1001, 7003];
+
+/// No route for that URI.
+const NO_ROUTE: i64 = 7000;
+
+/// The client of one `acme_dns_provider` block.
 pub struct Cloudflare {
-    client: reqwest::Client,
     name: String,
-    budget: Rc<Budget>,
+    api: Client,
+    zone_id: Option<String>,
+    ttl: u32,
+    /// Zones by name; an explicit one by its identifier, which has no dot. Orders that ask for the
+    /// same zone at the same time share one request.
+    zones: RefCell<HashMap<String, Rc<OnceCell<Found>>>>,
 }
+
+/// How a lookup ended, for all that wait for it: a provider that is down is not asked again by
+/// each order in turn.
+type Found = Result<Lookup, ProviderError>;
+
+/// What there is of a name.
+#[derive(Clone, Debug)]
+enum Lookup {
+    Nothing,
+    /// A zone whose name servers the world does not ask, with its status.
+    Inactive(String),
+    Active(Zone),
+}
+
+impl fmt::Debug for Cloudflare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cloudflare").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl Cloudflare {
-    /// Makes the client.
+    /// Makes a client; `name` is the one of the block.
     ///
     /// # Errors
-    /// The trusted certificates are no good, or the credentials cannot be sent.
+    /// The TLS library refuses the trusted certificates, or the credentials cannot be sent in a
+    /// header.
     pub fn new(
         name: &str,
         settings: &Settings,
-        _secret: impl Fn(SecretId) -> SecretString,
+        secret: impl Fn(SecretId) -> SecretString,
         budget: Rc<Budget>,
     ) -> Result<Self, HttpError> {
-        let client = http::client(settings.trusted_certificate.as_deref())?;
-        Ok(Self { client, name: name.to_owned(), budget })
+        Ok(Self {
+            name: name.to_owned(),
+            api: Client::new(name, settings, secret, budget)?,
+            zone_id: settings.zone_id.clone(),
+            ttl: settings.ttl,
+            zones: RefCell::default(),
+        })
     }
-    fn nothing(&self) -> ProviderError {
-        let detail = format!("{:?} {:?}", self.client, self.budget);
-        ProviderError::Unexpected { action: self.name.clone(), detail }
+
+    /// Changes how long the client waits.
+    #[must_use]
+    pub fn with_timing(mut self, timing: Timing) -> Self {
+        self.api.timing = timing;
+        self
+    }
+
+    fn action(&self, what: impl fmt::Display) -> String {
+        format!("provider \"{}\" cannot {what}", self.name)
+    }
+
+    /// What is known of a zone: looked up once, and kept while it is in use.
+    async fn lookup(&self, key: &str, find: impl Future<Output = Found>) -> Found {
+        let cell = self.zones.borrow_mut().entry(key.to_owned()).or_default().clone();
+        let found = cell.get_or_init(|| find).await.clone();
+        // A zone that is not there yet may be there at the next try.
+        if !matches!(found, Ok(Lookup::Active(_))) {
+            self.zones.borrow_mut().retain(|_, known| !Rc::ptr_eq(known, &cell));
+        }
+        found
+    }
+
+    fn forget(&self, zone: &Zone) {
+        let is = |found: &Found| matches!(found, Ok(Lookup::Active(known)) if known.id == zone.id);
+        self.zones.borrow_mut().retain(|_, cell| !cell.get().is_some_and(is));
+    }
+
+    /// Asks for the zones of exactly this name; several accounts can have one.
+    async fn find_zone(&self, candidate: &str) -> Found {
+        let action = &self.action(format_args!("look for zone \"{candidate}\""));
+        let call = Call {
+            method: Method::GET,
+            path: &["zones"],
+            query: &[("name", candidate), ("per_page", "50")],
+            body: None,
+            permission: Permission::ReadZones,
+            action,
+        };
+        let mut found = Lookup::Nothing;
+        for item in self.api.list(&call).await? {
+            if !text(&item, "name").eq_ignore_ascii_case(candidate) {
+                continue;
+            }
+            match text(&item, "status") {
+                "active" | "" => return Ok(Lookup::Active(zone(&item, action)?)),
+                status => found = Lookup::Inactive(status.to_owned()),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Asks for the name of the zone of the configuration. A token that may edit its records but
+    /// not read the zone itself is enough: the identifier then stands for the name, which serves
+    /// messages only.
+    async fn read_zone(&self, id: &str) -> Found {
+        let action = &self.action(format_args!("read the zone of zone_id \"{id}\""));
+        let call = Call {
+            method: Method::GET,
+            path: &["zones", id],
+            query: &[],
+            body: None,
+            permission: Permission::ReadZones,
+            action,
+        };
+        match self.api.call(&call).await {
+            Ok(reply) => Ok(Lookup::Active(zone(&reply.result, action)?)),
+            Err(ProviderError::Unauthorized { refusal, .. }) if refusal.status == 403 => {
+                Ok(Lookup::Active(Zone { id: id.to_owned(), name: id.to_owned() }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn configured_zone(&self, id: &str, name: &str) -> Result<Zone, ProviderError> {
+        let action = self.action(format_args!("use zone_id \"{id}\" for \"{name}\""));
+        let zone = match self.lookup(id, self.read_zone(id)).await? {
+            Lookup::Active(zone) => zone,
+            Lookup::Nothing | Lookup::Inactive(_) => {
+                return Err(unexpected(&action, "it is no zone"));
+            }
+        };
+        if zone.name == id || holds(&zone.name, name) {
+            return Ok(zone);
+        }
+        Err(ProviderError::NoZone {
+            action,
+            detail: format!("it is the zone \"{}\"", zone.name),
+            advice: "remove \"zone_id\", or use another provider for this name".to_owned(),
+        })
+    }
+
+    fn no_zone(
+        &self,
+        action: String,
+        candidates: &[&str],
+        inactive: Option<String>,
+    ) -> ProviderError {
+        if let Some(detail) = inactive {
+            let advice = "set the domain's name servers at its registrar to Cloudflare's, or set \
+                          \"zone_id\" to use it as it is"
+                .to_owned();
+            return ProviderError::NoZone { action, detail, advice };
+        }
+        let names: Vec<_> = candidates.iter().map(|name| format!("\"{name}\"")).collect();
+        let noun = match self.api.kind() {
+            Kind::Token => "token",
+            Kind::Key => "key",
+        };
+        ProviderError::NoZone {
+            action,
+            detail: format!("there is no zone {} that the {noun} may see", names.join(", ")),
+            advice: match self.api.kind() {
+                Kind::Token => {
+                    "add the domain to the account, or give the token the permissions \
+                     Zone/DNS/Edit and Zone/Zone/Read for it, or set \"zone_id\""
+                }
+                Kind::Key => "add the domain to the account, or use one that has it",
+            }
+            .to_owned(),
+        }
+    }
+
+    /// Asks for the TXT records of one name; gives identifiers and values.
+    async fn list(
+        &self,
+        zone: &Zone,
+        name: &str,
+        action: &str,
+    ) -> Result<Vec<(String, String)>, ProviderError> {
+        let call = Call {
+            method: Method::GET,
+            path: &["zones", &zone.id, "dns_records"],
+            query: &[("type", "TXT"), ("name", name), ("per_page", "100")],
+            body: None,
+            permission: Permission::EditRecords,
+            action,
+        };
+        let items = self.api.list(&call).await?;
+        let of_name = items.iter().filter(|item| {
+            text(item, "type") == "TXT" && text(item, "name").eq_ignore_ascii_case(name)
+        });
+        of_name.map(|item| Ok((id(item, action)?, txt::unquote(text(item, "content"))))).collect()
+    }
+
+    /// Asks for the TXT records of all names of `records`; gives their identifiers as far as they
+    /// are there.
+    async fn find(
+        &self,
+        zone: &Zone,
+        records: &[&TxtRecord],
+        action: &str,
+    ) -> Result<Vec<Option<String>>, ProviderError> {
+        let mut names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let lists = join_all(names.iter().map(|name| self.list(zone, name, action))).await;
+        let mut known = BTreeMap::new();
+        for (name, list) in names.iter().zip(lists) {
+            for (id, value) in list? {
+                known.insert((*name, value), id);
+            }
+        }
+        let id = |record: &&TxtRecord| known.get(&(&record.name, record.value.clone())).cloned();
+        Ok(records.iter().map(id).collect())
+    }
+
+    fn content(&self, record: &TxtRecord) -> Value {
+        json!({
+            "type": "TXT",
+            "name": record.name,
+            "content": txt::quote(&record.value),
+            "ttl": self.ttl,
+            "comment": COMMENT,
+        })
+    }
+
+    async fn create_one(&self, zone: &Zone, record: &TxtRecord) -> Result<String, ProviderError> {
+        let action =
+            self.action(format_args!("create {} in zone \"{}\"", all(&[record]), zone.name));
+        let call = Call {
+            method: Method::POST,
+            path: &["zones", &zone.id, "dns_records"],
+            query: &[],
+            body: Some(&self.content(record)),
+            permission: Permission::EditRecords,
+            action: &action,
+        };
+        match self.api.call(&call).await {
+            Ok(reply) => self.accept(zone, record, &reply.result, &action).await,
+            Err(error) if has_code(&error, &EXISTS) => {
+                let found = self.find(zone, &[record], &action).await?;
+                let missing = || unexpected(&action, "it exists already, but is not listed");
+                found.into_iter().flatten().next().ok_or_else(missing)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks that a created record has the name that it was to have: in a zone that does not hold
+    /// the name, Cloudflare takes it as relative.
+    async fn accept(
+        &self,
+        zone: &Zone,
+        record: &TxtRecord,
+        created: &Value,
+        action: &str,
+    ) -> Result<String, ProviderError> {
+        let id = id(created, action)?;
+        let name = text(created, "name");
+        if name.eq_ignore_ascii_case(&record.name) {
+            return Ok(id);
+        }
+        self.delete_one(zone, &id, action).await?;
+        Err(ProviderError::NoZone {
+            action: action.to_owned(),
+            detail: format!("this zone makes \"{}\" of the name", crate::http::one_line(name)),
+            advice: "check \"zone_id\"".to_owned(),
+        })
+    }
+
+    /// Creates records in one transaction, or one by one where Cloudflare does not want that.
+    async fn create_all(
+        &self,
+        zone: &Zone,
+        records: &[&TxtRecord],
+    ) -> Result<Vec<String>, ProviderError> {
+        let action = self.action(format_args!("create {} in zone \"{}\"", all(records), zone.name));
+        let posts: Vec<_> = records.iter().map(|record| self.content(record)).collect();
+        let mut known = match self.batch(zone, &json!({ "posts": posts }), &action).await {
+            Ok(result) => self.accept_all(zone, records, &result, &action).await?,
+            Err(error) if has_code(&error, &EXISTS) => self.find(zone, records, &action).await?,
+            Err(ProviderError::Refused { .. }) => vec![None; records.len()],
+            Err(error) => return Err(error),
+        };
+        let missing = records.iter().zip(&known).filter(|(_, id)| id.is_none());
+        let made = join_all(missing.map(|(record, _)| self.create_one(zone, record))).await;
+        let mut made = made.into_iter();
+        for id in known.iter_mut().filter(|id| id.is_none()) {
+            *id = made.next().transpose()?;
+        }
+        Ok(known.into_iter().flatten().collect())
+    }
+
+    /// Takes the identifiers out of the answer to a batch.
+    async fn accept_all(
+        &self,
+        zone: &Zone,
+        records: &[&TxtRecord],
+        result: &Value,
+        action: &str,
+    ) -> Result<Vec<Option<String>>, ProviderError> {
+        let posts = result.get("posts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let accepted = join_all(records.iter().map(|record| async move {
+            let created = posts.iter().find(|post| {
+                txt::unquote(text(post, "content")) == record.value
+                    && starts_with(text(post, "name"), &record.name)
+            });
+            match created {
+                Some(created) => self.accept(zone, record, created, action).await.map(Some),
+                None => Ok(None),
+            }
+        }));
+        accepted.await.into_iter().collect()
+    }
+
+    async fn batch(&self, zone: &Zone, body: &Value, action: &str) -> Result<Value, ProviderError> {
+        let call = Call {
+            method: Method::POST,
+            path: &["zones", &zone.id, "dns_records", "batch"],
+            query: &[],
+            body: Some(body),
+            permission: Permission::EditRecords,
+            action,
+        };
+        self.api.call(&call).await.map(|reply| reply.result)
+    }
+
+    async fn delete_one(&self, zone: &Zone, id: &str, action: &str) -> Result<(), ProviderError> {
+        let call = Call {
+            method: Method::DELETE,
+            path: &["zones", &zone.id, "dns_records", id],
+            query: &[],
+            body: None,
+            permission: Permission::EditRecords,
+            action,
+        };
+        match self.api.call(&call).await {
+            Err(error) if !is_gone(&error) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn delete_all(
+        &self,
+        zone: &Zone,
+        ids: &[String],
+        action: &str,
+    ) -> Result<(), ProviderError> {
+        if ids.len() > 1 {
+            let deletes: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
+            match self.batch(zone, &json!({ "deletes": deletes }), action).await {
+                Ok(_) => return Ok(()),
+                Err(ProviderError::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let deleted = join_all(ids.iter().map(|id| self.delete_one(zone, id, action))).await;
+        deleted.into_iter().collect()
+    }
+
+    /// Removes records of one zone.
+    async fn remove_from(&self, zone: &Zone, placed: &[&Placed]) -> Result<(), ProviderError> {
+        let records: Vec<_> = placed.iter().map(|placed| &placed.record).collect();
+        let action =
+            self.action(format_args!("remove {} from zone \"{}\"", all(&records), zone.name));
+        let mut ids: Vec<String> = placed.iter().filter_map(|placed| placed.id.clone()).collect();
+        let lost: Vec<_> =
+            placed.iter().filter(|placed| placed.id.is_none()).map(|p| &p.record).collect();
+        if !lost.is_empty() {
+            match self.find(zone, &lost, &action).await {
+                Ok(found) => ids.extend(found.into_iter().flatten()),
+                // What a zone held is gone with it.
+                Err(error) if is_gone(&error) => self.forget(zone),
+                Err(error) => return Err(error),
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        for chunk in ids.chunks(BATCH) {
+            self.delete_all(zone, chunk, &action).await?;
+        }
+        Ok(())
     }
 }
+
 #[async_trait(?Send)]
 impl DnsProvider for Cloudflare {
-    async fn zone_of(&self, _name: &str) -> Result<Zone, ProviderError> {
-        Err(self.nothing())
+    async fn zone_of(&self, name: &str) -> Result<Zone, ProviderError> {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        if let Some(id) = &self.zone_id {
+            return self.configured_zone(id, &name).await;
+        }
+        let action = self.action(format_args!("find the zone of \"{name}\""));
+        let candidates = candidates(&name);
+        // All at once: one round trip instead of one for each label.
+        let lookups = candidates.iter().map(|c| self.lookup(c, self.find_zone(c)));
+        let mut inactive = None;
+        for (candidate, found) in candidates.iter().zip(join_all(lookups).await) {
+            match found? {
+                Lookup::Active(zone) => return Ok(zone),
+                Lookup::Inactive(status) if inactive.is_none() => {
+                    inactive = Some(format!("zone \"{candidate}\" is {status}, not active"));
+                }
+                Lookup::Inactive(_) | Lookup::Nothing => {}
+            }
+        }
+        Err(self.no_zone(action, &candidates, inactive))
     }
+
     async fn create(
         &self,
-        _zone: &Zone,
-        _records: &[TxtRecord],
+        zone: &Zone,
+        records: &[TxtRecord],
     ) -> Result<Vec<String>, ProviderError> {
-        Err(self.nothing())
+        let mut unique: Vec<&TxtRecord> = Vec::new();
+        for record in records {
+            if !unique.contains(&record) {
+                unique.push(record);
+            }
+        }
+        let mut ids = Vec::new();
+        for chunk in unique.chunks(BATCH) {
+            let created = match chunk {
+                [record] => self.create_one(zone, record).await.map(|id| vec![id]),
+                _ => self.create_all(zone, chunk).await,
+            };
+            ids.extend(created.inspect_err(|error| {
+                if is_gone(error) {
+                    self.forget(zone);
+                }
+            })?);
+        }
+        let id = |record| unique.iter().position(|u| *u == record).and_then(|i| ids.get(i));
+        Ok(records.iter().filter_map(id).cloned().collect())
     }
-    async fn remove(&self, _placed: &[Placed]) -> Result<(), ProviderError> {
-        Err(self.nothing())
+
+    async fn remove(&self, placed: &[Placed]) -> Result<(), ProviderError> {
+        let mut by_zone: BTreeMap<&str, Vec<&Placed>> = BTreeMap::new();
+        for one in placed {
+            by_zone.entry(&one.zone.id).or_default().push(one);
+        }
+        // What can be removed is, whatever happens to the rest.
+        let zones =
+            by_zone.values().filter_map(|of_zone| of_zone.first().map(|p| (&p.zone, of_zone)));
+        let removed = join_all(zones.map(|(zone, of)| self.remove_from(zone, of))).await;
+        removed.into_iter().collect()
+    }
+}
+
+/// The names that a zone of `name` can have, the longest first; never a public suffix of one label.
+fn candidates(name: &str) -> Vec<&str> {
+    let starts = std::iter::once(0).chain(name.match_indices('.').map(|(dot, _)| dot + 1));
+    starts.filter_map(|start| name.get(start..)).filter(|rest| rest.contains('.')).collect()
+}
+
+fn holds(zone: &str, name: &str) -> bool {
+    name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+fn has_code(error: &ProviderError, codes: &[i64]) -> bool {
+    error.refusal().is_some_and(|refusal| refusal.has_code(codes))
+}
+
+/// Whether Cloudflare says that the record or its zone is not there. A 404 of something in between
+/// does not count, nor does an unknown route.
+fn is_gone(error: &ProviderError) -> bool {
+    let not_found = |refusal: &Refusal| {
+        refusal.status == 404 && !refusal.reasons.is_empty() && !refusal.has_code(&[NO_ROUTE])
+    };
+    has_code(error, &GONE) || error.refusal().is_some_and(not_found)
+}
+
+fn starts_with(text: &str, start: &str) -> bool {
+    text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+}
+
+/// Records in a message.
+fn all(records: &[&TxtRecord]) -> String {
+    let names: Vec<_> = records.iter().take(NAMED).map(|r| format!("\"{}\"", r.name)).collect();
+    let more = records.len() - names.len();
+    let noun = if records.len() == 1 { "TXT record" } else { "TXT records" };
+    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{noun} {}{rest}", names.join(", "))
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn id(value: &Value, action: &str) -> Result<String, ProviderError> {
+    match text(value, "id") {
+        "" => Err(unexpected(action, "it has no \"id\"")),
+        id => Ok(id.to_owned()),
+    }
+}
+
+fn zone(value: &Value, action: &str) -> Result<Zone, ProviderError> {
+    match text(value, "name") {
+        "" => Err(unexpected(action, "the zone has no \"name\"")),
+        name => Ok(Zone { id: id(value, action)?, name: name.to_ascii_lowercase() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{candidates, holds};
+
+    #[test]
+    fn zones_are_looked_for_from_the_name_upwards() {
+        for (name, expected) in [
+            (
+                "_acme-challenge.www.example.co.uk",
+                &[
+                    "_acme-challenge.www.example.co.uk",
+                    "www.example.co.uk",
+                    "example.co.uk",
+                    "co.uk",
+                ][..],
+            ),
+            ("example.com", &["example.com"]),
+            ("com", &[]),
+        ] {
+            assert_eq!(candidates(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_zone_holds_itself_and_what_is_below() {
+        for (zone, name, expected) in [
+            ("example.com", "example.com", true),
+            ("example.com", "_acme-challenge.example.com", true),
+            ("example.com", "badexample.com", false),
+            ("www.example.com", "example.com", false),
+        ] {
+            assert_eq!(holds(zone, name), expected, "{zone} {name}");
+        }
     }
 }

@@ -1,0 +1,543 @@
+//! Requests to Cloudflare's API and what their answers mean.
+
+use super::super::{Budget, ProviderError, Reason, Refusal};
+use crate::http::{HttpError, describe, one_line, read_limited, retry_after};
+use acme_dns_core::config::{Cloudflare as Settings, CloudflareCredentials, SecretId};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::Value;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+/// The longest answer, in bytes: a page of zones is a tenth of it.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// The longest text of Cloudflare's that is shown, in characters.
+const MAX_TEXT: usize = 200;
+
+/// Requests at the same time: enough for many orders at once, few enough to be polite.
+const CONCURRENT: usize = 16;
+
+/// A listing that goes on for longer than this does not end at all.
+const MAX_PAGES: u64 = 500;
+
+/// Too many requests.
+const THROTTLED: [i64; 2] = [971, 10100];
+
+/// Codes of Cloudflare that say that the credentials are malformed, missing or wrong.
+const CREDENTIALS: [i64; 10] = [6003, 6102, 6103, 6111, 9103, 9106, 9107, 9109, 10000, 10001];
+
+/// How long to wait for what.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    /// One request, connection and answer included.
+    pub request: Duration,
+    /// The pauses between tries; with the first there is one try more than pauses.
+    pub pauses: Vec<Duration>,
+    /// The longest pause asked for by Cloudflare that is sat out.
+    pub patience: Duration,
+    /// No try begins later than this after the first one.
+    pub total: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            request: Duration::from_secs(30),
+            pauses: [500, 1000, 2000, 4000].map(Duration::from_millis).to_vec(),
+            patience: Duration::from_secs(60),
+            total: Duration::from_secs(90),
+        }
+    }
+}
+
+/// What a request needs the permission for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Permission {
+    ReadZones,
+    EditRecords,
+}
+
+/// A request.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a [&'a str],
+    pub(super) query: &'a [(&'a str, &'a str)],
+    pub(super) body: Option<&'a Value>,
+    pub(super) permission: Permission,
+    /// The beginning of the message if it fails.
+    pub(super) action: &'a str,
+}
+
+/// A positive answer.
+pub(super) struct Reply {
+    pub(super) result: Value,
+    pages: u64,
+}
+
+/// The two ways to authorize, for messages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Token,
+    Key,
+}
+
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    headers: HeaderMap,
+    kind: Kind,
+    /// Kept to be cut out of texts that come from elsewhere.
+    secret: SecretString,
+    budget: Rc<Budget>,
+    slots: Semaphore,
+    pub(super) timing: Timing,
+}
+
+impl Client {
+    pub(super) fn new(
+        provider: &str,
+        settings: &Settings,
+        secret: impl Fn(SecretId) -> SecretString,
+        budget: Rc<Budget>,
+    ) -> Result<Self, HttpError> {
+        let http = crate::http::client(settings.trusted_certificate.as_deref())?;
+        let base = Url::parse(&settings.api).map_err(|_| HttpError::Url(settings.api.clone()))?;
+        let invalid = || HttpError::Credentials(provider.to_owned());
+        let mut headers = HeaderMap::new();
+        let (kind, secret) = match &settings.credentials {
+            CloudflareCredentials::Token(id) => {
+                let token = secret(*id);
+                let text = format!("Bearer {}", token.expose_secret());
+                headers.insert(header::AUTHORIZATION, sensitive(text).ok_or_else(invalid)?);
+                (Kind::Token, token)
+            }
+            CloudflareCredentials::Key { email, key } => {
+                let key = secret(*key);
+                let text = key.expose_secret().to_owned();
+                let email = sensitive(email.clone()).ok_or_else(invalid)?;
+                headers.insert(HeaderName::from_static("x-auth-email"), email);
+                let text = sensitive(text).ok_or_else(invalid)?;
+                headers.insert(HeaderName::from_static("x-auth-key"), text);
+                (Kind::Key, key)
+            }
+        };
+        let slots = Semaphore::new(CONCURRENT);
+        Ok(Self { http, base, headers, kind, secret, budget, slots, timing: Timing::default() })
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Makes a request, again if its answer is lost or asks for patience. All requests of this
+    /// client may be repeated: what a lost one created is refused as a duplicate, what it deleted
+    /// is not found.
+    pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, ProviderError> {
+        let begun = Instant::now();
+        let mut pauses = self.timing.pauses.iter();
+        loop {
+            let error = match self.attempt(call).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) if error.is_permanent() => return Err(error),
+                Err(error) => error,
+            };
+            let asked = error.retry_after().unwrap_or(Duration::ZERO);
+            let Some(pause) = pauses.next() else { return Err(error) };
+            let pause = asked.max(jitter(*pause));
+            if asked > self.timing.patience || begun.elapsed() + pause > self.timing.total {
+                return Err(error);
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Makes a request for a list until all of its pages are there.
+    pub(super) async fn list(&self, call: &Call<'_>) -> Result<Vec<Value>, ProviderError> {
+        let mut all = Vec::new();
+        for page in 1..=MAX_PAGES {
+            let number = page.to_string();
+            let mut query = call.query.to_vec();
+            query.push(("page", &number));
+            let call = Call { method: call.method.clone(), query: &query, ..*call };
+            let reply = self.call(&call).await?;
+            let Value::Array(items) = reply.result else {
+                return Err(unexpected(call.action, "the result is not a list"));
+            };
+            let done = items.is_empty() || page >= reply.pages;
+            all.extend(items);
+            if done {
+                return Ok(all);
+            }
+        }
+        Err(unexpected(call.action, "the list does not end"))
+    }
+
+    async fn attempt(&self, call: &Call<'_>) -> Result<Reply, ProviderError> {
+        let throttled = |left| ProviderError::Throttled {
+            action: call.action.to_owned(),
+            retry_after: Some(left),
+        };
+        let unreachable = |error: &reqwest::Error| ProviderError::Unreachable {
+            action: call.action.to_owned(),
+            detail: self.clean(&describe(error)),
+        };
+        // The semaphore is never closed.
+        let _slot = self.slots.acquire().await;
+        self.budget.acquire(self.timing.patience).await.map_err(throttled)?;
+        let mut request = self
+            .http
+            .request(call.method.clone(), self.url(call))
+            .headers(self.headers.clone())
+            .timeout(self.timing.request);
+        if let Some(body) = call.body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| unreachable(&error))?;
+        let status = response.status();
+        let wait = retry_after(response.headers(), SystemTime::now());
+        let body = match read_limited(response, MAX_ANSWER).await {
+            Ok(body) => body,
+            Err(HttpError::Transport(error)) => return Err(unreachable(&error)),
+            Err(error) => return Err(unexpected(call.action, &error.to_string())),
+        };
+        let reply = self.interpret(call, status, wait, &body);
+        if let Err(ProviderError::Throttled { retry_after: Some(wait), .. }) = &reply {
+            self.budget.pause(*wait);
+        }
+        reply
+    }
+
+    fn url(&self, call: &Call<'_>) -> Url {
+        let mut url = self.base.clone();
+        // Only a URL such as `mailto:` has no segments, and the configuration takes none.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(call.path);
+        }
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(call.query);
+        }
+        url
+    }
+
+    fn interpret(
+        &self,
+        call: &Call<'_>,
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        body: &[u8],
+    ) -> Result<Reply, ProviderError> {
+        let action = call.action.to_owned();
+        let envelope = serde_json::from_slice::<Envelope>(body);
+        let mut refusal = Refusal { status: status.as_u16(), reasons: Vec::new() };
+        if let Ok(envelope) = &envelope {
+            self.collect(&envelope.errors, &mut refusal.reasons);
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS || refusal.has_code(&THROTTLED) {
+            return Err(ProviderError::Throttled { action, retry_after });
+        }
+        if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
+            return Err(ProviderError::Unavailable { action, refusal });
+        }
+        let Ok(envelope) = envelope else {
+            if status.is_success() {
+                return Err(unexpected(&action, "it is not JSON as Cloudflare sends it"));
+            }
+            let advice = "this is not an answer of Cloudflare's API, check \"api\"".to_owned();
+            return Err(ProviderError::Refused { action, refusal, advice });
+        };
+        if status.is_success() && envelope.success {
+            let pages = envelope.result_info.map_or(1, |info| info.total_pages);
+            return Ok(Reply { result: envelope.result, pages });
+        }
+        let unauthorized = status == StatusCode::UNAUTHORIZED
+            || status == StatusCode::FORBIDDEN
+            || refusal.has_code(&CREDENTIALS);
+        Err(if unauthorized {
+            let advice = unauthorized_advice(self.kind, call.permission, &refusal);
+            ProviderError::Unauthorized { action, refusal, advice }
+        } else {
+            let advice = refused_advice(&refusal).to_owned();
+            ProviderError::Refused { action, refusal, advice }
+        })
+    }
+
+    fn collect(&self, errors: &[ApiError], reasons: &mut Vec<Reason>) {
+        for error in errors {
+            reasons.push(Reason { code: error.code, text: self.clean(&error.message) });
+            self.collect(&error.error_chain, reasons);
+        }
+    }
+
+    /// Makes a text from elsewhere fit for a log.
+    fn clean(&self, text: &str) -> String {
+        let secret = self.secret.expose_secret();
+        let text = if secret.is_empty() { text.to_owned() } else { text.replace(secret, "***") };
+        one_line(&text).chars().take(MAX_TEXT).collect()
+    }
+}
+
+pub(super) fn unexpected(action: &str, detail: &str) -> ProviderError {
+    ProviderError::Unexpected { action: action.to_owned(), detail: detail.to_owned() }
+}
+
+fn sensitive(text: String) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from(text)).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Half as much again at most, so that what failed together is not tried again together.
+fn jitter(pause: Duration) -> Duration {
+    let mut byte = [0];
+    // Without randomness there is no jitter, which is no reason to fail.
+    let _ = openssl::rand::rand_bytes(&mut byte);
+    pause + pause * u32::from(byte[0]) / 512
+}
+
+/// What every answer looks like.
+#[derive(Deserialize)]
+struct Envelope {
+    success: bool,
+    #[serde(default, deserialize_with = "null_is_default")]
+    errors: Vec<ApiError>,
+    #[serde(default)]
+    result: Value,
+    #[serde(default)]
+    result_info: Option<ResultInfo>,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    #[serde(default)]
+    code: i64,
+    #[serde(default, deserialize_with = "null_is_default")]
+    message: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    error_chain: Vec<ApiError>,
+}
+
+#[derive(Deserialize)]
+struct ResultInfo {
+    #[serde(default)]
+    total_pages: u64,
+}
+
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn unauthorized_advice(kind: Kind, permission: Permission, refusal: &Refusal) -> String {
+    match (kind, permission) {
+        (Kind::Token, _) if refusal.has_code(&[6003, 6111]) => {
+            "the secret does not have the form of a token: check that it is the API token alone, and \
+             not the Global API Key"
+        }
+        (Kind::Token, _) if refusal.status == StatusCode::UNAUTHORIZED.as_u16() => {
+            "check that the token is valid, and has the permissions Zone/DNS/Edit and Zone/Zone/Read"
+        }
+        (Kind::Token, Permission::ReadZones) => {
+            "check that the token is valid, may be used from this address, and has the permissions \
+             Zone/DNS/Edit and Zone/Zone/Read; without the latter set \"zone_id\""
+        }
+        (Kind::Token, Permission::EditRecords) => {
+            "check that the token is valid, may be used from this address, and has the permission \
+             Zone/DNS/Edit for this zone"
+        }
+        (Kind::Key, _) => {
+            "check that \"email\" is the address of the user, and the key this user's Global API Key"
+        }
+    }
+    .to_owned()
+}
+
+fn refused_advice(refusal: &Refusal) -> &'static str {
+    if refusal.has_code(&[81045]) {
+        "the zone has as many records as its plan allows, remove some"
+    } else if refusal.has_code(&[9021]) {
+        "check \"ttl\""
+    } else if refusal.has_code(&[81053, 81054]) {
+        "a CNAME record has this name: remove it, or use the provider that holds its target"
+    } else if refusal.has_code(&[1001, 7003]) {
+        "the zone is not there or no longer, or \"zone_id\" is wrong"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Call, Client, Permission};
+    use crate::dns::{Budget, ProviderError};
+    use acme_dns_core::config::{Cloudflare, CloudflareCredentials, SecretId};
+    use http::{Method, StatusCode};
+    use secrecy::SecretString;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    const SECRET: &str = "s3cr3t-token";
+
+    fn client(credentials: CloudflareCredentials) -> Client {
+        let settings = Cloudflare {
+            credentials,
+            zone_id: None,
+            ttl: 60,
+            api: "https://api.example/client/v4".to_owned(),
+            trusted_certificate: None,
+        };
+        Client::new("cf", &settings, |_| SecretString::from(SECRET), Rc::new(Budget::new()))
+            .unwrap()
+    }
+
+    fn token() -> Client {
+        client(CloudflareCredentials::Token(SecretId(0)))
+    }
+
+    fn call(permission: Permission) -> Call<'static> {
+        Call {
+            method: Method::GET,
+            path: &["zones", "a/b", "dns_records"],
+            query: &[("name", "a&b=c")],
+            body: None,
+            permission,
+            action: "cannot",
+        }
+    }
+
+    fn error(client: &Client, permission: Permission, status: u16, body: &str) -> ProviderError {
+        let status = StatusCode::from_u16(status).unwrap();
+        let wait = Some(Duration::from_secs(7));
+        client.interpret(&call(permission), status, wait, body.as_bytes()).err().unwrap()
+    }
+
+    fn errors(code: i64, text: &str) -> String {
+        format!(
+            r#"{{"success":false,"errors":[{{"code":{code},"message":"{text}"}}],"result":null}}"#
+        )
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        use Permission::{EditRecords, ReadZones};
+        let key = client(CloudflareCredentials::Key {
+            email: "you@example.com".to_owned(),
+            key: SecretId(0),
+        });
+        for (client, permission, status, body, permanent, expected) in [
+            (
+                &token(),
+                ReadZones,
+                403,
+                errors(9109, "Invalid access token"),
+                true,
+                &["9109 \"Invalid access token\", HTTP status 403", "Zone/Zone/Read", "zone_id"][..],
+            ),
+            (
+                &token(),
+                EditRecords,
+                403,
+                errors(10000, "Authentication error"),
+                true,
+                &["10000 \"Authentication error\"", "Zone/DNS/Edit"],
+            ),
+            (
+                &token(),
+                EditRecords,
+                400,
+                errors(6003, "Invalid request headers"),
+                true,
+                &["does not have the form of a token"],
+            ),
+            (
+                &key,
+                EditRecords,
+                403,
+                errors(9103, "Unknown X-Auth-Key or X-Auth-Email"),
+                true,
+                &["\"email\"", "Global API Key"],
+            ),
+            (
+                &token(),
+                EditRecords,
+                400,
+                errors(81045, "Record quota exceeded."),
+                true,
+                &["81045", "remove some"],
+            ),
+            (&token(), EditRecords, 400, errors(9021, "Invalid TTL."), true, &["check \"ttl\""]),
+            (&token(), EditRecords, 200, errors(1004, "DNS Validation Error"), true, &["1004"]),
+            (&token(), EditRecords, 404, "<html>".to_owned(), true, &["check \"api\""]),
+            (&token(), EditRecords, 200, "<html>".to_owned(), false, &["unexpected answer"]),
+            (&token(), EditRecords, 502, "<html>".to_owned(), false, &["HTTP status 502"]),
+            (&token(), EditRecords, 429, String::new(), false, &["too many requests", "7 s"]),
+            (&token(), EditRecords, 400, errors(971, "Please wait"), false, &["too many requests"]),
+            (&token(), EditRecords, 400, errors(10100, "Please wait"), false, &["too many"]),
+        ] {
+            let error = error(client, permission, status, &body);
+            let text = error.to_string();
+            assert_eq!(error.is_permanent(), permanent, "{status} {body}: {text}");
+            for part in expected {
+                assert!(text.contains(part), "{status} {body}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn causes_of_an_error_are_shown() {
+        let body = r#"{"success":false,"messages":null,"result":null,"errors":[{"code":6003,
+            "message":"Invalid request headers","error_chain":[{"code":6111,
+            "message":"Invalid format for Authorization header","error_chain":null}]}]}"#;
+        let text = error(&token(), Permission::ReadZones, 400, body).to_string();
+        let expected = "cannot: 6003 \"Invalid request headers\", \
+                        6111 \"Invalid format for Authorization header\", HTTP status 400; ";
+        assert!(text.starts_with(expected), "{text}");
+    }
+
+    #[test]
+    fn only_throttling_says_when_to_come_back() {
+        let throttled = error(&token(), Permission::ReadZones, 429, "");
+        assert_eq!(throttled.retry_after(), Some(Duration::from_secs(7)));
+        let down = error(&token(), Permission::ReadZones, 503, "");
+        assert_eq!(down.retry_after(), None);
+    }
+
+    #[test]
+    fn foreign_text_is_one_short_line_without_the_secret() {
+        let text = format!("{SECRET} is\\nbad {}", "x".repeat(1000));
+        let text = error(&token(), Permission::ReadZones, 400, &errors(1, &text)).to_string();
+        assert!(text.contains("*** is bad"), "{text}");
+        assert!(!text.contains(SECRET) && text.len() < 300, "{text}");
+    }
+
+    #[test]
+    fn what_is_put_into_a_url_stays_in_its_place() {
+        let url = token().url(&call(Permission::ReadZones));
+        let expected = "https://api.example/client/v4/zones/a%2Fb/dns_records?name=a%26b%3Dc";
+        assert_eq!(url.as_str(), expected);
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let key = client(CloudflareCredentials::Key {
+            email: "you@example.com".to_owned(),
+            key: SecretId(0),
+        });
+        for (client, names) in
+            [(token(), &["authorization"][..]), (key, &["x-auth-email", "x-auth-key"])]
+        {
+            assert!(!format!("{:?}", client.headers).contains(SECRET));
+            for name in names {
+                assert!(client.headers.get(*name).is_some_and(|v| v.is_sensitive()), "{name}");
+            }
+        }
+    }
+}
