@@ -204,7 +204,7 @@ impl Service {
             }
         };
         self.traffic.pass(Phase::Answer, place, &request).await;
-        self.traffic.finish(place, reply.as_ref().map(|reply| reply.status));
+        self.traffic.finish(place, reply.as_ref());
         reply
     }
 }

@@ -30,9 +30,9 @@ pub struct PebbleOptions {
     pub va_nosleep: bool,
     /// Per cent of valid authorizations that a new order reuses.
     pub authz_reuse_percent: u8,
-    /// Seconds in `Retry-After` of a pending authorization and a processing order. Pebble's default
-    /// is 1 and 1 here: it does not write 0 at all, and clients then use defaults of their own.
-    pub retry_after: (u32, u32),
+    /// Seconds in `Retry-After` of a pending authorization and of a processing order, which Pebble
+    /// writes as a number or as a date, at random. It sends none for `None`, as for 0.
+    pub retry_after: Option<(u32, u32)>,
     /// Accounts need an external account binding with one of these: key identifier, MAC key
     /// (base64url).
     pub eab: BTreeMap<String, String>,
@@ -59,7 +59,7 @@ impl PebbleOptions {
             nonce_reject_percent: 0,
             va_nosleep: true,
             authz_reuse_percent: 0,
-            retry_after: (1, 1),
+            retry_after: None,
             eab: BTreeMap::new(),
             alternate_roots: 0,
             chain_length: 1,
@@ -90,7 +90,7 @@ impl PebbleOptions {
                 (name.clone(), json!({"description": description, "validityPeriod": seconds}))
             })
             .collect();
-        json!({"pebble": {
+        let mut config = json!({
             "listenAddress": acme.to_string(),
             "managementListenAddress": management.to_string(),
             "certificate": certificate.certificate_file(),
@@ -102,11 +102,14 @@ impl PebbleOptions {
             "externalAccountBindingRequired": !self.eab.is_empty(),
             "externalAccountMACKeys": self.eab,
             "domainBlocklist": self.blocklist,
-            "retryAfter": {"authz": self.retry_after.0, "order": self.retry_after.1},
             // A start takes 50 ms instead of 700.
             "keyAlgorithm": "ecdsa",
             "profiles": profiles,
-        }})
+        });
+        if let Some((authz, order)) = self.retry_after {
+            config["retryAfter"] = json!({"authz": authz, "order": order});
+        }
+        json!({"pebble": config})
     }
 }
 

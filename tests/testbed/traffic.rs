@@ -75,6 +75,8 @@ pub struct Logged {
     pub finished: Option<Instant>,
     /// The status of the answer; `None` while, or because, there is none.
     pub status: Option<u16>,
+    /// The answer; `None` while, or because, there is none.
+    pub reply: Option<Reply>,
 }
 
 impl Logged {
@@ -450,6 +452,7 @@ impl Traffic {
             arrived: Instant::now(),
             finished: None,
             status: None,
+            reply: None,
         };
         state.log.push(entry);
         let place = state.log.len() - 1;
@@ -489,11 +492,12 @@ impl Traffic {
         }
     }
 
-    pub(crate) fn finish(&self, place: usize, status: Option<u16>) {
+    pub(crate) fn finish(&self, place: usize, reply: Option<&Reply>) {
         let mut state = self.state();
         if let Some(entry) = state.log.get_mut(place) {
             entry.finished = Some(Instant::now());
-            entry.status = status;
+            entry.status = reply.map(|reply| reply.status);
+            entry.reply = reply.cloned();
         }
         self.shared.1.notify_all();
     }
