@@ -5,7 +5,7 @@ use super::text::MAX_FILE_NAME;
 use super::{Certificate, Config, Issuer, Location, Propagation, Provider};
 use crate::key::KeyType;
 use crate::name::Name;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -28,6 +28,12 @@ struct Binding {
     wanted: Wanted,
     names: Vec<Name>,
     location: Location,
+}
+
+impl Binding {
+    fn error(&self, message: String) -> DraftError {
+        DraftError { message, location: self.location.clone() }
+    }
 }
 
 /// Refers to what [`Draft::bind`] was told.
@@ -115,7 +121,8 @@ impl Draft {
         self.bindings.is_empty()
     }
 
-    /// Notes that a server wants a certificate for these names.
+    /// Notes that a server wants a certificate for these names. Names that a wildcard among them
+    /// covers are left out, because a CA refuses an order that has both.
     ///
     /// # Errors
     /// There are no names, or more than a CA takes.
@@ -125,6 +132,7 @@ impl Draft {
         names: Vec<Name>,
         location: Location,
     ) -> Result<BindingId, String> {
+        let names = without_redundant(names);
         match names.len() {
             0 => return Err("no names to certify for \"acme_dns\"".to_owned()),
             1..=MAX_NAMES => {}
@@ -145,15 +153,18 @@ impl Draft {
     /// means, or two bindings disagree about a certificate.
     pub fn finish(mut self, default_state_path: PathBuf) -> Result<Finished, DraftError> {
         let bindings = std::mem::take(&mut self.bindings);
+        let resolved = bindings
+            .iter()
+            .map(|binding| self.resolve(binding).map_err(|message| binding.error(message)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut entries: Vec<_> = bindings.into_iter().zip(resolved).enumerate().collect();
+        // What is named comes first, so that no other certificate has taken the name.
+        entries.sort_by_key(|(_, (binding, _))| binding.wanted.name.is_none());
         let mut register = Register::default();
-        let mut certificates = Vec::with_capacity(bindings.len());
-        for binding in bindings {
-            let location = binding.location.clone();
-            let index = self
-                .resolve(&binding)
-                .and_then(|(issuer, provider)| register.add(binding, issuer, provider))
-                .map_err(|message| DraftError { message, location })?;
-            certificates.push(index);
+        let mut certificates = vec![0; entries.len()];
+        for (id, (binding, (issuer, provider))) in entries {
+            let owners = format!("{} {}", self.issuers[issuer].name, self.providers[provider].name);
+            certificates[id] = register.add(binding, issuer, provider, &owners)?;
         }
         let config = Config {
             state_path: self.state_path.unwrap_or(default_state_path),
@@ -173,6 +184,17 @@ impl Draft {
             choose("provider", providers, binding.wanted.provider.as_deref())?,
         ))
     }
+}
+
+/// The names without those that a wildcard among them covers.
+fn without_redundant(names: Vec<Name>) -> Vec<Name> {
+    let wildcards: HashSet<String> =
+        names.iter().filter(|name| name.is_wildcard()).map(|name| name.base().to_owned()).collect();
+    let covered = |name: &Name| {
+        let parent = name.as_str().split_once('.').map(|(_, parent)| parent);
+        !name.is_wildcard() && parent.is_some_and(|parent| wildcards.contains(parent))
+    };
+    names.into_iter().filter(|name| !covered(name)).collect()
 }
 
 /// The only one, or the one that is named.
@@ -197,12 +219,13 @@ fn choose<'a>(
 #[derive(Default)]
 struct Register {
     certificates: Vec<Certificate>,
+    settings: Vec<Settings>,
     by_name: HashMap<String, usize>,
     by_settings: HashMap<Settings, usize>,
 }
 
 /// What makes two requests the same certificate.
-#[derive(Eq, Hash, PartialEq)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 struct Settings {
     names: Vec<Name>,
     key: KeyType,
@@ -211,50 +234,60 @@ struct Settings {
 }
 
 impl Register {
-    /// The certificate of a binding: one that is there with the same names and settings, or a new one.
-    fn add(&mut self, binding: Binding, issuer: usize, provider: usize) -> Result<usize, String> {
-        let Binding { wanted, names, location: _ } = binding;
-        let key = wanted.key.unwrap_or_default();
-        let mut sorted = names.clone();
+    /// The certificate of a binding: one that is there with the same names and settings, or a new
+    /// one. `owners` are the names of the issuer and of the provider.
+    fn add(
+        &mut self,
+        binding: Binding,
+        issuer: usize,
+        provider: usize,
+        owners: &str,
+    ) -> Result<usize, DraftError> {
+        let key = binding.wanted.key.unwrap_or_default();
+        let mut sorted = binding.names.clone();
         sorted.sort();
         let settings = Settings { names: sorted, key, issuer, provider };
-        let name = match wanted.name {
-            Some(name) => match self.by_name.get(&name) {
-                None => name,
-                Some(&index) if self.by_settings.get(&settings) == Some(&index) => {
-                    return Ok(index);
-                }
+        let name = match &binding.wanted.name {
+            Some(name) => match self.by_name.get(name) {
+                None => name.clone(),
+                Some(&index) if self.settings.get(index) == Some(&settings) => return Ok(index),
                 Some(_) => {
-                    return Err(format!(
-                        "certificate \"{name}\" is defined with different settings"
-                    ));
+                    let message =
+                        format!("certificate \"{name}\" is defined with different settings");
+                    return Err(binding.error(message));
                 }
             },
             None => match self.by_settings.get(&settings) {
                 Some(&index) => return Ok(index),
-                None => self.free_name(&names, &settings),
+                None => self.free_name(&binding.names, &settings, owners),
             },
         };
         let index = self.certificates.len();
         self.by_name.insert(name.clone(), index);
-        self.by_settings.insert(settings, index);
-        self.certificates.push(Certificate { name, names, key, issuer, provider });
+        self.by_settings.entry(settings.clone()).or_insert(index);
+        self.settings.push(settings);
+        self.certificates.push(Certificate { name, names: binding.names, key, issuer, provider });
         Ok(index)
     }
 
     /// The first name of the certificate, `_` for its `*`; with a suffix that follows from the
     /// settings where another certificate has that name, or where a file system could not hold it.
-    fn free_name(&self, names: &[Name], settings: &Settings) -> String {
+    fn free_name(&self, names: &[Name], settings: &Settings, owners: &str) -> String {
         let first = names.first().map_or("", Name::as_str).replacen('*', "_", 1);
         if first.len() <= MAX_FILE_NAME && !self.by_name.contains_key(&first) {
             return first;
         }
         let text = settings.names.iter().map(Name::as_str).collect::<Vec<_>>().join(",");
-        let Settings { key, issuer, provider, .. } = settings;
-        let suffix = fnv1a(format!("{text} {key} {issuer} {provider}").as_bytes());
+        let mut suffix = fnv1a(format!("{text} {} {owners}", settings.key).as_bytes());
         // Names are ASCII, so that any length is a boundary of characters.
         let stem = first.get(..MAX_FILE_NAME).unwrap_or(&first);
-        format!("{stem}-{suffix:08x}")
+        loop {
+            let name = format!("{stem}-{suffix:08x}");
+            if !self.by_name.contains_key(&name) {
+                return name;
+            }
+            suffix = suffix.wrapping_add(1);
+        }
     }
 }
 

@@ -110,6 +110,7 @@ fn contact(text: &str) -> Result<String, String> {
 
 fn profile(directive: &str, args: &[&str]) -> Result<Profile, String> {
     match args {
+        ["", ..] => Err(invalid_parameter("")),
         [name] => Ok(Profile { name: (*name).to_owned(), required: false }),
         [name, "require"] => Ok(Profile { name: (*name).to_owned(), required: true }),
         [_, other] => Err(invalid_parameter(other)),

@@ -10,6 +10,8 @@ pub mod draft;
 pub mod issuer;
 pub mod propagation;
 pub mod provider;
+#[cfg(test)]
+mod tests;
 mod text;
 pub mod zone;
 

@@ -54,26 +54,35 @@ fn parse_off(parameters: &[&str]) -> Result<Propagation, String> {
 }
 
 fn parse_check(parameters: &[&str]) -> Result<Propagation, String> {
-    let (mut timeout, mut interval, mut port) = (DEFAULT_TIMEOUT, DEFAULT_INTERVAL, DNS_PORT);
-    let mut resolvers = Vec::new();
+    let (mut timeout, mut interval, mut port, mut resolvers) = (None, None, None, None);
     for parameter in parameters {
         let invalid = || invalid_parameter(parameter);
         let (key, value) = parameter.split_once('=').ok_or_else(invalid)?;
-        match key {
-            "timeout" => timeout = positive(value).ok_or_else(invalid)?,
-            "interval" => interval = positive(value).ok_or_else(invalid)?,
-            "port" => port = value.parse().ok().filter(|port| *port != 0).ok_or_else(invalid)?,
-            "resolvers" => resolvers = parse_resolvers(value).ok_or_else(invalid)?,
+        let repeated = match key {
+            "timeout" => timeout.replace(positive(value).ok_or_else(invalid)?).is_some(),
+            "interval" => interval.replace(positive(value).ok_or_else(invalid)?).is_some(),
+            "port" => port.replace(parse_port(value).ok_or_else(invalid)?).is_some(),
+            "resolvers" => resolvers.replace(parse_resolvers(value).ok_or_else(invalid)?).is_some(),
             _ => return Err(invalid()),
+        };
+        if repeated {
+            return Err(format!("duplicate parameter \"{parameter}\""));
         }
     }
+    let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let interval = interval.unwrap_or(DEFAULT_INTERVAL.min(timeout));
     if interval > timeout {
         return Err(
             "\"interval\" is longer than \"timeout\" in \"acme_dns_propagation\" directive"
                 .to_owned(),
         );
     }
+    let (port, resolvers) = (port.unwrap_or(DNS_PORT), resolvers.unwrap_or_default());
     Ok(Propagation::Check { timeout, interval, resolvers, port })
+}
+
+fn parse_port(value: &str) -> Option<u16> {
+    value.parse().ok().filter(|port| *port != 0)
 }
 
 fn positive(value: &str) -> Option<Duration> {

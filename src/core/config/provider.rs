@@ -1,6 +1,6 @@
 //! The block `acme_dns_provider NAME [TYPE] { ... }`.
 
-use super::text::{arguments, set_once, url};
+use super::text::{arguments, is_file_name, set_once, url};
 use super::{
     Cloudflare, CloudflareCredentials, Provider, ProviderKind, Resources, SecretId, SecretSource,
 };
@@ -28,8 +28,11 @@ impl ProviderReader {
     /// Begins a block; `kind` is the optional second argument.
     ///
     /// # Errors
-    /// There is no such type of provider.
+    /// The name cannot be written in `provider=`, or there is no such type of provider.
     pub fn new(name: &str, kind: Option<&str>) -> Result<Self, String> {
+        if !is_file_name(name) {
+            return Err(format!("invalid provider name \"{name}\""));
+        }
         match kind.unwrap_or(name) {
             "cloudflare" => {}
             other => {

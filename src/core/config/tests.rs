@@ -1,0 +1,463 @@
+//! Every directive: what it makes of its arguments, and the exact message of every mistake.
+
+use super::binding::{Request, Wanted, server_names};
+use super::issuer::IssuerReader;
+use super::provider::ProviderReader;
+use super::{
+    Cloudflare, CloudflareCredentials, Issuer, Profile, Propagation, Provider, ProviderKind,
+    Resources, SecretId, SecretSource,
+};
+use crate::key::KeyType;
+use crate::name::Name;
+use std::time::Duration;
+
+mod draft;
+
+/// Files and environment that exist in thought only: whatever has "missing" in its name is not
+/// there.
+#[derive(Default)]
+struct Fake {
+    secrets: Vec<SecretSource>,
+}
+
+impl Resources for Fake {
+    fn secret(&mut self, source: &SecretSource) -> Result<SecretId, String> {
+        let (SecretSource::File(name) | SecretSource::Environment(name)) = source;
+        if name.contains("missing") {
+            return Err(format!("cannot read \"{name}\""));
+        }
+        self.secrets.push(source.clone());
+        Ok(SecretId(self.secrets.len() - 1))
+    }
+
+    fn certificates(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        if path.contains("missing") {
+            Err(format!("cannot load \"{path}\""))
+        } else {
+            Ok(path.into())
+        }
+    }
+}
+
+/// Directives of a block, each a line.
+type Block<'a> = &'a [&'a [&'a str]];
+
+fn read_issuer(name: &str, block: Block<'_>) -> Result<Issuer, String> {
+    let mut reader = IssuerReader::new(name)?;
+    for line in block {
+        reader.set(line[0], &line[1..], &mut Fake::default())?;
+    }
+    reader.finish()
+}
+
+fn read_provider(name: &str, kind: Option<&str>, block: Block<'_>) -> Result<Provider, String> {
+    read_provider_with(&mut Fake::default(), name, kind, block)
+}
+
+fn read_provider_with(
+    fake: &mut Fake,
+    name: &str,
+    kind: Option<&str>,
+    block: Block<'_>,
+) -> Result<Provider, String> {
+    let mut reader = ProviderReader::new(name, kind)?;
+    for line in block {
+        reader.set(line[0], &line[1..], fake)?;
+    }
+    reader.finish()
+}
+
+fn cloudflare(provider: Provider) -> Cloudflare {
+    let ProviderKind::Cloudflare(cloudflare) = provider.kind;
+    cloudflare
+}
+
+const ACCEPT: &[&str] = &["accept_terms_of_service"];
+
+#[test]
+fn an_issuer_has_defaults() {
+    let rows = [
+        ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"),
+        ("letsencrypt-staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
+    ];
+    for (name, directory) in rows {
+        let issuer = read_issuer(name, &[ACCEPT]).expect(name);
+        assert_eq!((issuer.name.as_str(), issuer.directory.as_str()), (name, directory));
+        assert!(issuer.contacts.is_empty());
+        assert_eq!((issuer.trusted_certificate, issuer.profile), (None, None));
+    }
+}
+
+#[test]
+fn an_issuer_has_what_its_block_says() {
+    let issuer = read_issuer(
+        "letsencrypt",
+        &[
+            &["directory", "https://ca.test/dir"],
+            &["contact", "a@example.test", "mailto:b@example.test"],
+            ACCEPT,
+            &["trusted_certificate", "ca.pem"],
+            &["profile", "shortlived", "require"],
+        ],
+    )
+    .expect("valid");
+    assert_eq!(issuer.directory, "https://ca.test/dir", "stands before what is built in");
+    assert_eq!(issuer.contacts, ["mailto:a@example.test", "mailto:b@example.test"]);
+    assert_eq!(issuer.trusted_certificate.as_deref(), Some("ca.pem".as_bytes()));
+    assert_eq!(issuer.profile, Some(Profile { name: "shortlived".to_owned(), required: true }));
+    let issuer = read_issuer("letsencrypt", &[ACCEPT, &["profile", "tlsserver"]]).expect("valid");
+    assert_eq!(issuer.profile, Some(Profile { name: "tlsserver".to_owned(), required: false }));
+}
+
+#[test]
+fn mistakes_in_an_issuer_are_told() {
+    const URL: &[&str] = &["directory", "https://ca.test/dir"];
+    let rows: &[(&str, Block<'_>, &str)] = &[
+        ("", &[], "invalid issuer name \"\""),
+        ("../x", &[], "invalid issuer name \"../x\""),
+        ("a b", &[], "invalid issuer name \"a b\""),
+        ("own", &[ACCEPT], "no \"directory\" is defined for issuer \"own\""),
+        ("own", &[URL], "\"accept_terms_of_service\" is required for issuer \"own\""),
+        ("own", &[URL, URL], "\"directory\" directive is duplicate"),
+        ("own", &[ACCEPT, ACCEPT], "\"accept_terms_of_service\" directive is duplicate"),
+        ("own", &[&["directory"]], "invalid number of arguments in \"directory\" directive"),
+        (
+            "own",
+            &[&["directory", "https://a.test", "b"]],
+            "invalid number of arguments in \"directory\" directive",
+        ),
+        (
+            "own",
+            &[&["directory", "ca.test"]],
+            "invalid URL \"ca.test\" in \"directory\" directive: relative URL without a base",
+        ),
+        (
+            "own",
+            &[&["directory", "http://ca.test/"]],
+            "invalid URL \"http://ca.test/\" in \"directory\" directive: \
+             only a loopback address can be used without TLS",
+        ),
+        (
+            "own",
+            &[&["directory", "ftp://ca.test/"]],
+            "invalid URL \"ftp://ca.test/\" in \"directory\" directive: \
+             it must begin with \"https://\"",
+        ),
+        (
+            "own",
+            &[&["directory", "data:x"]],
+            "invalid URL \"data:x\" in \"directory\" directive: it has no host",
+        ),
+        (
+            "own",
+            &[&["directory", "https://u:p@ca.test/"]],
+            "invalid URL \"https://u:p@ca.test/\" in \"directory\" directive: \
+             it must not have a user, a password or a fragment",
+        ),
+        ("own", &[&["contact"]], "invalid number of arguments in \"contact\" directive"),
+        (
+            "own",
+            &[&["contact", "a@b.test"], &["contact", "a@b.test"]],
+            "\"contact\" directive is duplicate",
+        ),
+        ("own", &[&["contact", "me"]], "invalid e-mail address \"me\" in \"contact\" directive"),
+        (
+            "own",
+            &[&["contact", "me@host"]],
+            "invalid e-mail address \"me@host\" in \"contact\" directive",
+        ),
+        (
+            "own",
+            &[&["contact", "@b.test"]],
+            "invalid e-mail address \"@b.test\" in \"contact\" directive",
+        ),
+        (
+            "own",
+            &[&["contact", "a@b@c.test"]],
+            "invalid e-mail address \"a@b@c.test\" in \"contact\" directive",
+        ),
+        (
+            "own",
+            &[&["contact", "a@b.test,c@d.test"]],
+            "invalid e-mail address \"a@b.test,c@d.test\" in \"contact\" directive",
+        ),
+        (
+            "own",
+            &[&["accept_terms_of_service", "yes"]],
+            "invalid number of arguments in \"accept_terms_of_service\" directive",
+        ),
+        ("own", &[&["trusted_certificate", "missing.pem"]], "cannot load \"missing.pem\""),
+        (
+            "own",
+            &[&["trusted_certificate", "a"], &["trusted_certificate", "b"]],
+            "\"trusted_certificate\" directive is duplicate",
+        ),
+        ("own", &[&["profile"]], "invalid number of arguments in \"profile\" directive"),
+        ("own", &[&["profile", ""]], "invalid parameter \"\""),
+        ("own", &[&["profile", "a", "maybe"]], "invalid parameter \"maybe\""),
+        (
+            "own",
+            &[&["profile", "a", "require", "b"]],
+            "invalid number of arguments in \"profile\" directive",
+        ),
+        ("own", &[&["profile", "a"], &["profile", "b"]], "\"profile\" directive is duplicate"),
+        ("own", &[&["email", "a@b.test"]], "unknown directive \"email\""),
+    ];
+    for (name, block, expected) in rows {
+        let error = read_issuer(name, block).expect_err(expected);
+        assert_eq!(error, *expected, "{name} {block:?}");
+    }
+}
+
+#[test]
+fn a_provider_has_defaults() {
+    let mut fake = Fake::default();
+    let block: Block<'_> = &[&["token_file", "token"]];
+    let provider = read_provider_with(&mut fake, "cloudflare", None, block).expect("valid");
+    assert_eq!(provider.name, "cloudflare");
+    assert_eq!(fake.secrets, [SecretSource::File("token".to_owned())]);
+    let cloudflare = cloudflare(provider);
+    assert!(matches!(cloudflare.credentials, CloudflareCredentials::Token(SecretId(0))));
+    assert_eq!(cloudflare.api, "https://api.cloudflare.com/client/v4");
+    assert_eq!((cloudflare.ttl, cloudflare.zone_id), (60, None));
+    assert_eq!(cloudflare.trusted_certificate, None);
+}
+
+#[test]
+fn a_provider_has_what_its_block_says() {
+    let mut fake = Fake::default();
+    let block: Block<'_> = &[
+        &["email", "me@example.test"],
+        &["key", "env:CF_KEY"],
+        &["zone_id", "023e105f4ecef8ad9ca31a8372d0c353"],
+        &["ttl", "1"],
+        &["api", "http://127.0.0.1:8080/client/v4/"],
+        &["trusted_certificate", "ca.pem"],
+    ];
+    let provider = read_provider_with(&mut fake, "cf-2", Some("cloudflare"), block).expect("valid");
+    assert_eq!(provider.name, "cf-2");
+    assert_eq!(fake.secrets, [SecretSource::Environment("CF_KEY".to_owned())]);
+    let cloudflare = cloudflare(provider);
+    let CloudflareCredentials::Key { email, key } = cloudflare.credentials else {
+        panic!("not a key");
+    };
+    assert_eq!((email.as_str(), key), ("me@example.test", SecretId(0)));
+    assert_eq!(cloudflare.zone_id.as_deref(), Some("023e105f4ecef8ad9ca31a8372d0c353"));
+    assert_eq!((cloudflare.ttl, cloudflare.api.as_str()), (1, "http://127.0.0.1:8080/client/v4"));
+    assert_eq!(cloudflare.trusted_certificate.as_deref(), Some("ca.pem".as_bytes()));
+}
+
+#[test]
+fn mistakes_in_a_provider_are_told() {
+    const TOKEN: &[&str] = &["token_file", "token"];
+    const EMAIL: &[&str] = &["email", "me@example.test"];
+    const KEY: &[&str] = &["key_file", "key"];
+    const TTL: &str = "in \"ttl\" directive, it must be 60 to 86400, or 1 for automatic";
+    let rows: &[(Block<'_>, &str)] = &[
+        (&[], "no \"token_file\" or \"token\" is defined for provider \"cloudflare\""),
+        (&[KEY], "no \"email\" is defined for provider \"cloudflare\""),
+        (&[EMAIL], "no \"key_file\" is defined for provider \"cloudflare\""),
+        (&[TOKEN, KEY], "provider \"cloudflare\" has both a token and \"email\" or \"key_file\""),
+        (&[TOKEN, EMAIL], "provider \"cloudflare\" has both a token and \"email\" or \"key_file\""),
+        (&[TOKEN, TOKEN], "\"token_file\" directive is duplicate"),
+        (&[TOKEN, &["token", "env:T"]], "\"token\" directive is duplicate"),
+        (&[KEY, &["key", "env:K"]], "\"key\" directive is duplicate"),
+        (&[EMAIL, EMAIL], "\"email\" directive is duplicate"),
+        (&[&["token_file"]], "invalid number of arguments in \"token_file\" directive"),
+        (&[&["token_file", "missing"]], "cannot read \"missing\""),
+        (&[&["token", "env:missing"]], "cannot read \"missing\""),
+        (
+            &[&["token", "s3cret"]],
+            "\"token\" takes \"env:NAME\", a secret in a file is named by \"token_file\"",
+        ),
+        (
+            &[&["key", "env:"]],
+            "\"key\" takes \"env:NAME\", a secret in a file is named by \"key_file\"",
+        ),
+        (&[&["email", "me"]], "invalid e-mail address \"me\" in \"email\" directive"),
+        (&[&["zone_id", ""]], "invalid zone id \"\" in \"zone_id\" directive"),
+        (&[&["zone_id", "a/b"]], "invalid zone id \"a/b\" in \"zone_id\" directive"),
+        (&[&["zone_id", "a"], &["zone_id", "a"]], "\"zone_id\" directive is duplicate"),
+        (&[&["ttl", "59"]], &format!("invalid value \"59\" {TTL}")),
+        (&[&["ttl", "86401"]], &format!("invalid value \"86401\" {TTL}")),
+        (&[&["ttl", "1h"]], &format!("invalid value \"1h\" {TTL}")),
+        (&[&["ttl", "60"], &["ttl", "60"]], "\"ttl\" directive is duplicate"),
+        (
+            &[&["api", "http://cf.test/"]],
+            "invalid URL \"http://cf.test/\" in \"api\" directive: \
+             only a loopback address can be used without TLS",
+        ),
+        (&[&["trusted_certificate", "missing"]], "cannot load \"missing\""),
+        (&[&["tokens", "x"]], "unknown directive \"tokens\""),
+    ];
+    for (block, expected) in rows {
+        let error = read_provider("cloudflare", None, block).expect_err(expected);
+        assert_eq!(error, *expected, "{block:?}");
+    }
+    for (name, kind, expected) in [
+        ("route53", None, "unknown provider type \"route53\", the known type is \"cloudflare\""),
+        ("cf", None, "unknown provider type \"cf\", the known type is \"cloudflare\""),
+        ("cf", Some("CF"), "unknown provider type \"CF\", the known type is \"cloudflare\""),
+        ("", Some("cloudflare"), "invalid provider name \"\""),
+    ] {
+        assert_eq!(read_provider(name, kind, &[]).expect_err(name), expected);
+    }
+}
+
+#[test]
+fn propagation_has_defaults_and_parameters() {
+    let check = |timeout, interval, resolvers: &[&str], port| Propagation::Check {
+        timeout: Duration::from_millis(timeout),
+        interval: Duration::from_millis(interval),
+        resolvers: resolvers.iter().map(|text| text.parse().expect("an address")).collect(),
+        port,
+    };
+    let rows: &[(&[&str], Propagation)] = &[
+        (&[], Propagation::default()),
+        (&[], check(300_000, 2_000, &[], 53)),
+        (&["timeout=10m"], check(600_000, 2_000, &[], 53)),
+        (&["timeout=1s"], check(1_000, 1_000, &[], 53)),
+        (
+            &["timeout=5s", "interval=100ms", "resolvers=192.0.2.1,[::1]:5353", "port=5300"],
+            check(5_000, 100, &["192.0.2.1:53", "[::1]:5353"], 5300),
+        ),
+        (&["off"], Propagation::Off { delay: Duration::from_secs(60) }),
+        (&["off", "delay=2m"], Propagation::Off { delay: Duration::from_secs(120) }),
+        (&["off", "delay=0"], Propagation::Off { delay: Duration::ZERO }),
+    ];
+    for (args, expected) in rows {
+        assert_eq!(Propagation::parse(args).as_ref(), Ok(expected), "{args:?}");
+    }
+}
+
+#[test]
+fn mistakes_in_propagation_are_told() {
+    let rows: &[(&[&str], &str)] = &[
+        (&["on"], "invalid parameter \"on\""),
+        (&["timeout"], "invalid parameter \"timeout\""),
+        (&["timeout=0"], "invalid parameter \"timeout=0\""),
+        (&["timeout=5x"], "invalid parameter \"timeout=5x\""),
+        (&["interval="], "invalid parameter \"interval=\""),
+        (&["interval=0s"], "invalid parameter \"interval=0s\""),
+        (&["port=0"], "invalid parameter \"port=0\""),
+        (&["port=65536"], "invalid parameter \"port=65536\""),
+        (&["resolvers="], "invalid parameter \"resolvers=\""),
+        (&["resolvers=dns.test"], "invalid parameter \"resolvers=dns.test\""),
+        (&["resolvers=192.0.2.1,"], "invalid parameter \"resolvers=192.0.2.1,\""),
+        (&["delay=1s"], "invalid parameter \"delay=1s\""),
+        (&["timeout=1s", "off"], "invalid parameter \"off\""),
+        (&["timeout=1s", "timeout=2s"], "duplicate parameter \"timeout=2s\""),
+        (&["port=53", "port=53"], "duplicate parameter \"port=53\""),
+        (&["off", "timeout=1s"], "invalid parameter \"timeout=1s\""),
+        (&["off", "delay=x"], "invalid parameter \"delay=x\""),
+        (&["off", "delay=1s", "delay=2s"], "invalid parameter \"delay=2s\""),
+        (
+            &["timeout=1s", "interval=2s"],
+            "\"interval\" is longer than \"timeout\" in \"acme_dns_propagation\" directive",
+        ),
+    ];
+    for (args, expected) in rows {
+        assert_eq!(Propagation::parse(args), Err((*expected).to_owned()), "{args:?}");
+    }
+}
+
+fn names(list: &[&str]) -> Vec<Name> {
+    list.iter().map(|text| Name::parse(text).expect(text)).collect()
+}
+
+#[test]
+fn a_server_asks_for_names_with_parameters() {
+    let text = |text: &str| Some(text.to_owned());
+    let rows: Vec<(&[&str], Request)> = vec![
+        (&["off"], Request::Off),
+        (&["on"], Request::On(Wanted::default())),
+        (
+            &["on", "issuer=a", "provider=b", "key=rsa:2048", "name=web"],
+            Request::On(Wanted {
+                issuer: text("a"),
+                provider: text("b"),
+                key: Some(KeyType::Rsa2048),
+                name: text("web"),
+                names: Vec::new(),
+            }),
+        ),
+        (
+            &["Example.com.", ".example.org", "bücher.example", "example.org"],
+            Request::On(Wanted {
+                names: names(&[
+                    "example.com",
+                    "example.org",
+                    "*.example.org",
+                    "xn--bcher-kva.example",
+                ]),
+                ..Wanted::default()
+            }),
+        ),
+    ];
+    for (args, expected) in rows {
+        assert_eq!(Request::parse(args), Ok(expected), "{args:?}");
+    }
+}
+
+#[test]
+fn mistakes_of_a_server_are_told() {
+    const LABEL: &str = "it has a label that is empty, longer than 63 characters or not made of \
+                         letters, digits and inner hyphens";
+    let long = format!("{}test", "abcdefgh.".repeat(28));
+    let rows: &[(&[&str], &str)] = &[
+        (&[], "\"acme_dns\" directive needs \"on\", \"off\" or names"),
+        (&["issuer=a"], "\"acme_dns\" directive needs \"on\", \"off\" or names"),
+        (&["off", "issuer=a"], "\"acme_dns off\" takes no parameters"),
+        (&["off", "example.com"], "invalid parameter \"example.com\""),
+        (&["on", "example.com"], "invalid parameter \"example.com\""),
+        (&["on", "on"], "invalid parameter \"on\""),
+        (&["example.com", "on"], "\"on\" cannot be certified: it has only one label"),
+        (&["on", "issuer="], "invalid parameter \"issuer=\""),
+        (&["on", "issuer=a", "issuer=a"], "invalid parameter \"issuer=a\""),
+        (&["on", "key=rsa:2048", "key=rsa:2048"], "invalid parameter \"key=rsa:2048\""),
+        (&["on", "name=a/b"], "invalid parameter \"name=a/b\""),
+        (&["on", "name=.hidden"], "invalid parameter \"name=.hidden\""),
+        (&["on", "profile=x"], "invalid parameter \"profile=x\""),
+        (
+            &["on", "key=rsa:1024"],
+            "invalid key type \"rsa:1024\", known types are ecdsa:256, ecdsa:384, rsa:2048, \
+             rsa:3072, rsa:4096",
+        ),
+        (&[""], "\"\" cannot be certified: it is empty"),
+        (&["_"], "\"_\" cannot be certified: it is not a domain name"),
+        (&["~^www"], "\"~^www\" cannot be certified: it is a regular expression"),
+        (
+            &["192.0.2.1"],
+            "\"192.0.2.1\" cannot be certified: it is an IP address, which dns-01 cannot prove",
+        ),
+        (
+            &["*.*.a.test"],
+            "\"*.*.a.test\" cannot be certified: a wildcard must be the whole first label",
+        ),
+        (&["www.*"], "\"www.*\" cannot be certified: a wildcard must be the whole first label"),
+        (&["a..test"], &format!("\"a..test\" cannot be certified: {LABEL}")),
+        (&["."], "\".\" cannot be certified: it is empty"),
+        (&[".test"], "\".test\" cannot be certified: it has only one label"),
+        (
+            &["xn--a.test"],
+            "\"xn--a.test\" cannot be certified: it is not a valid internationalized domain name",
+        ),
+        (&[&long], &format!("\"{long}\" cannot be certified: it is longer than 253 characters")),
+    ];
+    for (args, expected) in rows {
+        assert_eq!(Request::parse(args), Err((*expected).to_owned()), "{args:?}");
+    }
+}
+
+#[test]
+fn server_names_expand_and_leave_regular_expressions_out() {
+    let list = ["example.com", ".example.com", "~^(www\\.)?x$", "EXAMPLE.com", "*.bücher.example"];
+    let (found, left_out) = server_names(list).expect("valid");
+    assert_eq!(found, names(&["example.com", "*.example.com", "*.xn--bcher-kva.example"]));
+    assert_eq!(left_out, ["~^(www\\.)?x$"]);
+    assert_eq!(server_names([]), Ok((vec![], vec![])));
+    assert_eq!(
+        server_names(["example.com", "_"]),
+        Err("\"_\" cannot be certified: it is not a domain name".to_owned())
+    );
+}

@@ -1,0 +1,216 @@
+//! What refers to what: servers, issuers, providers and certificates.
+
+use super::{ACCEPT, names, read_issuer, read_provider};
+use crate::config::binding::Request;
+use crate::config::draft::{BindingId, Draft, Finished};
+use crate::config::{Location, Propagation};
+use crate::key::KeyType;
+use std::path::PathBuf;
+
+/// One `acme_dns`: its names and its parameters.
+type Server<'a> = (&'a [&'a str], &'a [&'a str]);
+
+/// Reads a whole configuration: issuers, providers, and servers, each on a line of its own.
+fn finish(
+    issuers: &[&str],
+    providers: &[&str],
+    servers: &[Server<'_>],
+) -> Result<(Finished, Vec<BindingId>), String> {
+    let mut bindings = Vec::new();
+    let mut draft = Draft::default();
+    for name in issuers {
+        draft.add_issuer(read_issuer(name, &[&["directory", "https://ca.test/"], ACCEPT])?)?;
+    }
+    for name in providers {
+        draft.add_provider(read_provider(name, Some("cloudflare"), &[&["token_file", "t"]])?)?;
+    }
+    for (line, (list, parameters)) in (1..).zip(servers) {
+        let args: Vec<&str> = ["on"].iter().chain(*parameters).copied().collect();
+        let Request::On(wanted) = Request::parse(&args)? else { return Err("off".to_owned()) };
+        let location = Location { file: "nginx.conf".to_owned(), line };
+        bindings.push(draft.bind(wanted, names(list), location)?);
+    }
+    let finished = draft.finish(PathBuf::from("/state")).map_err(|error| error.to_string())?;
+    Ok((finished, bindings))
+}
+
+/// The name of each server's certificate.
+fn certificates(issuers: &[&str], providers: &[&str], servers: &[Server<'_>]) -> Vec<String> {
+    let (finished, bindings) = finish(issuers, providers, servers).expect("valid");
+    let name = |id| {
+        let index = finished.certificate(id).expect("a certificate");
+        finished.config.certificates[index].name.clone()
+    };
+    bindings.into_iter().map(name).collect()
+}
+
+#[test]
+fn servers_with_the_same_names_share_a_certificate() {
+    let rows: &[(&[Server<'_>], &[&str])] = &[
+        (&[(&["a.test"], &[]), (&["a.test"], &[])], &["a.test", "a.test"]),
+        (&[(&["a.test", "b.test"], &[]), (&["b.test", "a.test"], &[])], &["a.test", "a.test"]),
+        (&[(&["a.test"], &[]), (&["a.test"], &["key=ecdsa:256"])], &["a.test", "a.test"]),
+        (&[(&["a.test"], &[]), (&["b.test"], &[])], &["a.test", "b.test"]),
+        (
+            &[(&["*.a.test"], &[]), (&["*.a.test", "a.test"], &[])],
+            &["_.a.test", "_.a.test-874f403b"],
+        ),
+        // A certificate with a name is used by those without, wherever they stand.
+        (&[(&["a.test"], &[]), (&["a.test"], &["name=web"])], &["web", "web"]),
+        (&[(&["a.test"], &["name=x"]), (&["a.test"], &["name=y"])], &["x", "y"]),
+        (
+            &[(&["a.test"], &["name=x"]), (&["a.test"], &["name=y"]), (&["a.test"], &["name=x"])],
+            &["x", "y", "x"],
+        ),
+    ];
+    for (servers, expected) in rows {
+        assert_eq!(certificates(&["ca"], &["cf"], servers), *expected, "{servers:?}");
+    }
+}
+
+#[test]
+fn a_certificate_keeps_the_order_and_the_defaults_of_the_first_server() {
+    let servers: &[Server<'_>] = &[(&["b.test", "*.b.test", "a.test"], &[])];
+    let (finished, _) = finish(&["ca"], &["cf"], servers).expect("valid");
+    let [certificate] = finished.config.certificates.as_slice() else { panic!("not one") };
+    assert_eq!(certificate.names, names(&["b.test", "*.b.test", "a.test"]));
+    assert_eq!(
+        (certificate.key, certificate.issuer, certificate.provider),
+        (KeyType::EcdsaP256, 0, 0)
+    );
+    assert_eq!(finished.config.state_path, PathBuf::from("/state"));
+    assert_eq!(finished.config.propagation, Propagation::default());
+}
+
+#[test]
+fn a_taken_name_gets_a_suffix_that_follows_from_the_settings_alone() {
+    const SUFFIX: &str = "a.test-79be90d5";
+    let second: Server<'_> = (&["a.test"], &["issuer=ca", "provider=cf", "key=rsa:2048"]);
+    let first: Server<'_> = (&["a.test"], &["issuer=ca", "provider=cf"]);
+    let other: Server<'_> = (&["b.test"], &["issuer=ca", "provider=cf"]);
+    let rows: &[(&[&str], &[Server<'_>], &[&str])] = &[
+        (&["ca"], &[first, second], &["a.test", SUFFIX]),
+        (&["ca"], &[other, first, second], &["b.test", "a.test", SUFFIX]),
+        // Neither does the position of the issuer matter.
+        (&["more", "ca"], &[first, second, second], &["a.test", SUFFIX, SUFFIX]),
+    ];
+    for (issuers, servers, expected) in rows {
+        assert_eq!(certificates(issuers, &["cf"], servers), *expected, "{issuers:?} {servers:?}");
+    }
+    let named: Server<'_> = (&["c.test"], &["issuer=ca", "name=a.test"]);
+    let found = certificates(&["ca"], &["cf"], &[second, named]);
+    assert_eq!(found, [SUFFIX, "a.test"], "the name that is asked for is not taken by another");
+}
+
+#[test]
+fn a_name_too_long_for_a_file_is_cut() {
+    let long = format!("{}test", "abcdefghi.".repeat(24));
+    let found = certificates(&["ca"], &["cf"], &[(&[&long], &[])]);
+    assert_eq!(found[0].len(), 200 + "-".len() + 8);
+    assert!(long.starts_with(&found[0][..200]));
+}
+
+#[test]
+fn names_that_a_wildcard_covers_are_left_out() {
+    let rows: &[(&[&str], &[&str])] = &[
+        (&["a.test", "*.a.test", "www.a.test"], &["a.test", "*.a.test"]),
+        (&["www.a.test", "*.a.test"], &["*.a.test"]),
+        (&["x.www.a.test", "*.a.test"], &["x.www.a.test", "*.a.test"]),
+        (&["*.a.test", "*.www.a.test"], &["*.a.test", "*.www.a.test"]),
+        (&["www.b.test", "*.a.test"], &["www.b.test", "*.a.test"]),
+    ];
+    for (list, expected) in rows {
+        let (finished, _) = finish(&["ca"], &["cf"], &[(list, &[])]).expect("valid");
+        assert_eq!(finished.config.certificates[0].names, names(expected), "{list:?}");
+    }
+}
+
+#[test]
+fn mistakes_between_directives_are_told() {
+    let ok: Server<'_> = (&["a.test"], &[]);
+    type Row<'a> = (&'a [&'a str], &'a [&'a str], &'a [Server<'a>], &'a str);
+    let rows: &[Row<'_>] = &[
+        (&["ca", "ca"], &[], &[], "duplicate issuer \"ca\""),
+        (&[], &["cf", "cf"], &[], "duplicate provider \"cf\""),
+        (&["ca"], &["cf"], &[(&[], &[])], "no names to certify for \"acme_dns\""),
+        (&[], &["cf"], &[ok], "no \"acme_dns_issuer\" is defined for \"acme_dns\" in nginx.conf:1"),
+        (
+            &["ca"],
+            &[],
+            &[ok],
+            "no \"acme_dns_provider\" is defined for \"acme_dns\" in nginx.conf:1",
+        ),
+        (
+            &["ca", "cb"],
+            &["cf"],
+            &[ok],
+            "several \"acme_dns_issuer\" are defined, \"acme_dns\" needs \"issuer=NAME\" in nginx.conf:1",
+        ),
+        (
+            &["ca"],
+            &["cf", "cg"],
+            &[ok],
+            "several \"acme_dns_provider\" are defined, \"acme_dns\" needs \"provider=NAME\" in nginx.conf:1",
+        ),
+        (
+            &["ca"],
+            &["cf"],
+            &[ok, (&["a.test"], &["issuer=cb"])],
+            "no \"acme_dns_issuer\" is defined for \"issuer=cb\" in nginx.conf:2",
+        ),
+        (
+            &["ca"],
+            &["cf"],
+            &[ok, (&["a.test"], &["provider=cg"])],
+            "no \"acme_dns_provider\" is defined for \"provider=cg\" in nginx.conf:2",
+        ),
+        (
+            &["ca"],
+            &["cf"],
+            &[(&["a.test"], &["name=x"]), ok, (&["b.test"], &["name=x"])],
+            "certificate \"x\" is defined with different settings in nginx.conf:3",
+        ),
+        (
+            &["ca"],
+            &["cf"],
+            &[(&["a.test"], &["name=x"]), (&["a.test"], &["name=x", "key=rsa:2048"])],
+            "certificate \"x\" is defined with different settings in nginx.conf:2",
+        ),
+        (
+            &["ca", "cb"],
+            &["cf"],
+            &[(&["a.test"], &["name=x", "issuer=ca"]), (&["a.test"], &["name=x", "issuer=cb"])],
+            "certificate \"x\" is defined with different settings in nginx.conf:2",
+        ),
+    ];
+    for (issuers, providers, servers, expected) in rows {
+        let error = finish(issuers, providers, servers).map(|_| ()).expect_err(expected);
+        assert_eq!(error, *expected, "{issuers:?} {providers:?} {servers:?}");
+    }
+}
+
+#[test]
+fn a_certificate_has_as_many_names_as_a_ca_takes() {
+    let list: Vec<String> = (0..101).map(|number| format!("n{number}.test")).collect();
+    let list: Vec<&str> = list.iter().map(String::as_str).collect();
+    assert!(finish(&["ca"], &["cf"], &[(&list[..100], &[])]).is_ok());
+    let error = finish(&["ca"], &["cf"], &[(&list, &[])]).map(|_| ()).expect_err("too many");
+    assert_eq!(error, "101 names for one certificate, a CA takes 100 at the most");
+}
+
+#[test]
+fn what_is_set_once_cannot_be_set_again() {
+    let mut draft = Draft::default();
+    assert!(draft.is_unused());
+    assert_eq!(draft.state_path(), None);
+    assert_eq!(draft.set_propagation(Propagation::default()), Ok(()));
+    assert_eq!(
+        draft.set_propagation(Propagation::default()),
+        Err("\"acme_dns_propagation\" directive is duplicate".to_owned())
+    );
+    assert_eq!(draft.set_state_path(PathBuf::from("/a")), Ok(()));
+    assert_eq!(
+        draft.set_state_path(PathBuf::from("/b")),
+        Err("\"acme_dns_state_path\" directive is duplicate".to_owned())
+    );
+}
