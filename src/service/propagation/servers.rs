@@ -24,6 +24,9 @@ const FAILURE_MEMORY: Duration = Duration::from_millis(50);
 /// The configuration of the system's resolver, see resolv.conf(5).
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
+/// So many failed lookups of addresses are told: a line of nginx's log holds 2048 octets.
+const LISTED: usize = 4;
+
 /// The port of DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
 
@@ -143,7 +146,8 @@ impl Directory {
             unresolved.extend(failures);
         }
         if servers.is_empty() {
-            let errors: Vec<String> = unresolved.iter().map(ToString::to_string).collect();
+            let errors: Vec<String> =
+                unresolved.iter().take(LISTED).map(ToString::to_string).collect();
             return Err(LookupError(errors.join(", ")));
         }
         let server =
