@@ -28,8 +28,8 @@ pub struct TxtRecord {
 pub struct Zone {
     /// The provider's identifier.
     pub id: String,
-    /// Its name without a final dot, for messages; the identifier again where the credentials may
-    /// not read the name.
+    /// Its name without a final dot; where the credentials may not read it, the domain that its
+    /// records are in, which can be below it.
     pub name: String,
 }
 

@@ -511,14 +511,27 @@ fn a_zone_id_is_used_without_a_search() {
 fn a_zone_id_makes_up_for_a_token_that_may_not_read_zones() {
     let bed = Bed::new();
     bed.cloudflare.add_token(Token::new(TOKEN).without_zone_read());
-    let id = bed.zone().id;
-    let cf = bed.with_zone_id(&id);
+    let cf = bed.with_zone_id(&bed.zone().id);
     let zone = run(cf.zone_of(NAME)).unwrap();
-    assert_eq!(zone, Zone { id: id.clone(), name: id });
+    assert_eq!(zone, bed.zone());
     let ids = run(cf.create(&zone, &[txt("one")])).unwrap();
     assert_eq!(bed.values(), ["one"]);
     run(cf.remove(&[placed(&zone, "one", Some(&ids[0]))])).unwrap();
     assert_eq!(bed.values(), [""; 0]);
+}
+
+#[test]
+fn the_name_of_an_unreadable_zone_follows_from_its_records() {
+    let bed = Bed::new();
+    let record = TxtRecord { name: "a.b.example.com".to_owned(), value: "v".to_owned() };
+    run(bed.provider().create(&bed.zone(), &[record])).unwrap();
+    bed.cloudflare.add_token(Token::new(TOKEN).without_zone_read());
+    let cf = bed.with_zone_id(&bed.zone().id);
+    for name in [NAME, "_acme-challenge.www.example.com"] {
+        assert_eq!(run(cf.zone_of(name)).unwrap(), bed.zone(), "{name}");
+    }
+    let text = run(cf.zone_of("_acme-challenge.other.test")).unwrap_err().to_string();
+    assert!(text.contains("its records are in \"a.b.example.com\""), "{text}");
 }
 
 #[test]

@@ -64,6 +64,9 @@ enum Lookup {
     /// A zone whose name servers the world does not ask, with its status.
     Inactive(String),
     Active(Zone),
+    /// The zone of the configuration, which the token may not read: the domain that all of its
+    /// records are in, if it has any.
+    Unreadable(Option<String>),
 }
 
 impl fmt::Debug for Cloudflare {
@@ -109,7 +112,7 @@ impl Cloudflare {
         let cell = self.zones.borrow_mut().entry(key.to_owned()).or_default().clone();
         let found = cell.get_or_init(|| find).await.clone();
         // A zone that is not there yet may be there at the next try.
-        if !matches!(found, Ok(Lookup::Active(_))) {
+        if !matches!(found, Ok(Lookup::Active(_) | Lookup::Unreadable(_))) {
             self.zones.borrow_mut().retain(|_, known| !Rc::ptr_eq(known, &cell));
         }
         found
@@ -117,7 +120,7 @@ impl Cloudflare {
 
     fn forget(&self, zone: &Zone) {
         let is = |found: &Found| matches!(found, Ok(Lookup::Active(known)) if known.id == zone.id);
-        self.zones.borrow_mut().retain(|_, cell| !cell.get().is_some_and(is));
+        self.zones.borrow_mut().retain(|key, cell| *key != zone.id && !cell.get().is_some_and(is));
     }
 
     /// Asks for the zones of exactly this name; several accounts can have one.
@@ -145,8 +148,7 @@ impl Cloudflare {
     }
 
     /// Asks for the name of the zone of the configuration. A token that may edit its records but
-    /// not read the zone itself is enough: the identifier then stands for the name, which serves
-    /// messages only.
+    /// not read the zone itself is enough: the names of its records then tell the zone's, almost.
     async fn read_zone(&self, id: &str) -> Found {
         let action = &self.action(format_args!("read the zone of zone_id \"{id}\""));
         let call = Call {
@@ -160,28 +162,47 @@ impl Cloudflare {
         match self.api.call(&call).await {
             Ok(reply) => Ok(Lookup::Active(zone(&reply.result, action)?)),
             Err(ProviderError::Unauthorized { refusal, .. }) if refusal.status == 403 => {
-                Ok(Lookup::Active(Zone { id: id.to_owned(), name: id.to_owned() }))
+                self.read_records(id).await
             }
             Err(error) => Err(error),
         }
     }
 
+    /// Asks for records of the zone of the configuration; one page tells enough.
+    async fn read_records(&self, id: &str) -> Found {
+        let action = &self.action(format_args!("list the records of zone_id \"{id}\""));
+        let call = Call {
+            method: Method::GET,
+            path: &["zones", id, "dns_records"],
+            query: &[("per_page", "500")],
+            body: None,
+            permission: Permission::EditRecords,
+            action,
+        };
+        let result = self.api.call(&call).await?.result;
+        let names = result.as_array().into_iter().flatten().map(|item| text(item, "name"));
+        let names = names.map(str::to_ascii_lowercase);
+        Ok(Lookup::Unreadable(names.reduce(|domain, name| common(&domain, &name).to_owned())))
+    }
+
     async fn configured_zone(&self, id: &str, name: &str) -> Result<Zone, ProviderError> {
         let action = self.action(format_args!("use zone_id \"{id}\" for \"{name}\""));
-        let zone = match self.lookup(id, self.read_zone(id)).await? {
-            Lookup::Active(zone) => zone,
-            Lookup::Nothing | Lookup::Inactive(_) => {
-                return Err(unexpected(&action, "it is no zone"));
+        let (zone, detail) = match self.lookup(id, self.read_zone(id)).await? {
+            Lookup::Active(zone) => {
+                let detail = format!("it is the zone \"{}\"", zone.name);
+                (holds(&zone.name, name).then_some(zone), detail)
             }
+            Lookup::Unreadable(domain) => {
+                let base = base(name);
+                let shared = domain.as_deref().map_or(base, |domain| common(domain, base));
+                let zone = Zone { id: id.to_owned(), name: shared.to_owned() };
+                let detail = format!("its records are in \"{}\"", domain.unwrap_or_default());
+                (zone.name.contains('.').then_some(zone), detail)
+            }
+            Lookup::Nothing | Lookup::Inactive(_) => (None, "it is no zone".to_owned()),
         };
-        if zone.name == id || holds(&zone.name, name) {
-            return Ok(zone);
-        }
-        Err(ProviderError::NoZone {
-            action,
-            detail: format!("it is the zone \"{}\"", zone.name),
-            advice: "remove \"zone_id\", or use another provider for this name".to_owned(),
-        })
+        let advice = || "remove \"zone_id\", or use another provider for this name".to_owned();
+        zone.ok_or_else(|| ProviderError::NoZone { action, detail, advice: advice() })
     }
 
     fn no_zone(
@@ -446,7 +467,7 @@ impl DnsProvider for Cloudflare {
                 Lookup::Inactive(status) if inactive.is_none() => {
                     inactive = Some(format!("zone \"{candidate}\" is {status}, not active"));
                 }
-                Lookup::Inactive(_) | Lookup::Nothing => {}
+                Lookup::Inactive(_) | Lookup::Nothing | Lookup::Unreadable(_) => {}
             }
         }
         Err(self.no_zone(action, &candidates, inactive))
@@ -502,6 +523,24 @@ fn holds(zone: &str, name: &str) -> bool {
     name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
+/// The domain that a name with `_` labels in front speaks about.
+fn base(name: &str) -> &str {
+    match name.split_once('.') {
+        Some((label, rest)) if label.starts_with('_') => base(rest),
+        _ => name,
+    }
+}
+
+/// The longest domain that two names are in; empty if there is none.
+fn common<'a>(a: &'a str, b: &str) -> &'a str {
+    let mut labels = a.rsplit('.').zip(b.rsplit('.')).take_while(|(a, b)| a == b).peekable();
+    let length = match labels.peek() {
+        Some(_) => labels.map(|(label, _)| label.len() + 1).sum::<usize>() - 1,
+        None => 0,
+    };
+    a.get(a.len() - length..).unwrap_or_default()
+}
+
 fn has_code(error: &ProviderError, codes: &[i64]) -> bool {
     error.refusal().is_some_and(|refusal| refusal.has_code(codes))
 }
@@ -548,7 +587,21 @@ fn zone(value: &Value, action: &str) -> Result<Zone, ProviderError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{candidates, holds};
+    use super::{base, candidates, common, holds};
+
+    #[test]
+    fn a_zone_is_guessed_from_its_records() {
+        for (a, b, expected) in [
+            ("example.com", "www.example.com", "example.com"),
+            ("www.example.com", "api.example.com", "example.com"),
+            ("www.example.com", "www.example.com", "www.example.com"),
+            ("badexample.com", "example.com", "com"),
+            ("example.com", "example.org", ""),
+        ] {
+            assert_eq!(common(a, b), expected, "{a} {b}");
+        }
+        assert_eq!(base("_x._acme-challenge.www.example.com"), "www.example.com");
+    }
 
     #[test]
     fn zones_are_looked_for_from_the_name_upwards() {
