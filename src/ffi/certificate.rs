@@ -128,10 +128,10 @@ impl Binding {
     }
 
     fn serve(&mut self, ssl: *mut SSL) -> c_int {
-        if let Some(slot) = self.slot {
-            if slot.generation() != self.seen {
-                self.refresh(slot);
-            }
+        if let Some(slot) = self.slot
+            && slot.generation() != self.seen
+        {
+            self.refresh(slot);
         }
         let Some(installed) = &self.installed else { return self.serve_without(ssl) };
         // SAFETY: OpenSSL gives a live connection.

@@ -49,8 +49,8 @@ pub(super) fn follow_master() {
     // SAFETY: a plain system call.
     if unsafe { libc::getppid() } != master {
         // It died before the request above.
-        // SAFETY: a plain system call.
-        unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+        // SAFETY: a signal to this process.
+        unsafe { libc::raise(libc::SIGTERM) };
     }
 }
 

@@ -88,12 +88,15 @@ struct ServerConf {
 /// The configuration of a module at the level that the context points to.
 ///
 /// # Safety
-/// The context is live; `index` is the module's, and `T` its type of configuration.
-unsafe fn at<T>(confs: *mut *mut c_void, index: usize) -> *mut T {
+/// The context is live; `index` is the module's, and `T` its type of configuration. Nothing else
+/// refers to it while the result is used.
+unsafe fn at<'a, T>(confs: *mut *mut c_void, index: usize) -> &'a mut T {
     // SAFETY: a context has an entry for each module.
     let entry = unsafe { confs.add(index) };
     // SAFETY: as above.
-    unsafe { *entry }.cast()
+    let conf = unsafe { *entry }.cast::<T>();
+    // SAFETY: every module makes a configuration for each level that it has.
+    unsafe { &mut *conf }
 }
 
 /// # Safety
@@ -149,9 +152,9 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         // SAFETY: nginx calls this inside `http`.
         let context = unsafe { context(&conf) };
         // SAFETY: `create_main_conf` made it.
-        let main = unsafe { &mut *at::<MainConf>(context.main_conf, own_index()) };
+        let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
         // SAFETY: the SSL module made it.
-        main.ssl = unsafe { at(context.srv_conf, ssl_index()) };
+        main.ssl = unsafe { at::<ngx_http_ssl_srv_conf_t>(context.srv_conf, ssl_index()) };
         // SAFETY: the parser's pool is live.
         let Some(mut name) = (unsafe { pool_string(conf.pool(), VARIABLE) }) else { return ERROR };
         // SAFETY: the parser is inside `http`.
@@ -241,8 +244,10 @@ unsafe extern "C" fn merge_srv_conf(
     guard(CONF_ERROR, || {
         // SAFETY: `cf` is what nginx gave.
         let conf = unsafe { Conf::new(cf) };
-        // SAFETY: `create_srv_conf` made both.
-        let (parent, child) = unsafe { (&*parent.cast::<ServerConf>(), &mut *child.cast()) };
+        // SAFETY: `create_srv_conf` made it.
+        let parent = unsafe { &*parent.cast::<ServerConf>() };
+        // SAFETY: as above; the two are not the same.
+        let child = unsafe { &mut *child.cast::<ServerConf>() };
         // SAFETY: nginx merges inside `http`.
         let result = unsafe { bind(&conf, parent, child) };
         result.map_or_else(|message| conf.fail_at(&message), |()| CONF_OK)
@@ -257,11 +262,11 @@ unsafe fn bind(conf: &Conf, parent: &ServerConf, child: &mut ServerConf) -> Resu
     // SAFETY: by this function's contract.
     let context = unsafe { context(conf) };
     // SAFETY: the SSL module made it.
-    let ssl = unsafe { &mut *at::<ngx_http_ssl_srv_conf_t>(context.srv_conf, ssl_index()) };
+    let ssl = unsafe { at::<ngx_http_ssl_srv_conf_t>(context.srv_conf, ssl_index()) };
     // SAFETY: the core module made it.
-    let server = unsafe { &*at::<ngx_http_core_srv_conf_t>(context.srv_conf, core_index()) };
+    let server = unsafe { at::<ngx_http_core_srv_conf_t>(context.srv_conf, core_index()) };
     // SAFETY: `create_main_conf` made it.
-    let main = unsafe { &mut *at::<MainConf>(context.main_conf, own_index()) };
+    let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
     let inherited = child.request.is_none();
     let Some((Request::On(wanted), location)) = child.request.as_ref().or(parent.request.as_ref())
     else {
@@ -377,7 +382,7 @@ impl MainConf {
         let servers = self.tls_servers.get_or_insert_with(|| {
             // SAFETY: the core module made it.
             let core =
-                unsafe { &*at::<ngx_http_core_main_conf_t>(context.main_conf, core_index()) };
+                unsafe { at::<ngx_http_core_main_conf_t>(context.main_conf, core_index()) };
             // SAFETY: by this function's contract.
             unsafe { tls_servers(core) }
         });
@@ -423,16 +428,18 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         // SAFETY: nginx calls this inside `http`.
         let context = unsafe { context(&conf) };
         // SAFETY: the core module made it.
-        let core = unsafe { &*at::<ngx_http_core_main_conf_t>(context.main_conf, core_index()) };
+        let core = unsafe { at::<ngx_http_core_main_conf_t>(context.main_conf, core_index()) };
         // SAFETY: an array of servers.
         let servers = unsafe { elements::<*mut ngx_http_core_srv_conf_t>(&raw const core.servers) };
         for server in servers {
-            // SAFETY: a server of this configuration, which has a context.
-            let confs = unsafe { (*(**server).ctx).srv_conf };
+            // SAFETY: a server of this configuration.
+            let server_context = unsafe { (**server).ctx };
+            // SAFETY: every server has a context.
+            let confs = unsafe { (*server_context).srv_conf };
             // SAFETY: `create_srv_conf` made it.
-            let own = unsafe { &*at::<ServerConf>(confs, own_index()) };
+            let own = unsafe { at::<ServerConf>(confs, own_index()) };
             // SAFETY: the SSL module made it.
-            let ssl = unsafe { &*at::<ngx_http_ssl_srv_conf_t>(confs, ssl_index()) };
+            let ssl = unsafe { at::<ngx_http_ssl_srv_conf_t>(confs, ssl_index()) };
             if let Some(binding) = own.binding.filter(|_| !ssl.ssl.ctx.is_null()) {
                 let context = ssl.ssl.ctx;
                 // SAFETY: the binding belongs to the cycle's pool; nothing else refers to it now.

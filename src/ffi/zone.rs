@@ -108,8 +108,10 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
+        // SAFETY: the memory of a zone stays mapped, and begins with a pool.
+        let mutex = unsafe { &raw mut (*self.0).mutex };
         // SAFETY: `Zone::lock` took this mutex.
-        unsafe { ngx_shmtx_unlock(&raw mut (*self.0).mutex) };
+        unsafe { ngx_shmtx_unlock(mutex) };
     }
 }
 
@@ -171,8 +173,10 @@ impl Zone {
     }
 
     fn lock(self) -> Locked {
-        // SAFETY: the memory of a zone stays mapped, and begins with a pool that has a mutex.
-        unsafe { ngx_shmtx_lock(&raw mut (*self.0).mutex) };
+        // SAFETY: the memory of a zone stays mapped, and begins with a pool.
+        let mutex = unsafe { &raw mut (*self.0).mutex };
+        // SAFETY: nginx has initialized the mutex.
+        unsafe { ngx_shmtx_lock(mutex) };
         Locked(self.0)
     }
 
