@@ -1,6 +1,7 @@
 //! Why a certificate was not obtained.
 
 use crate::dns::ProviderError;
+use crate::propagation::PropagationError;
 use crate::store::StoreError;
 use std::fmt;
 use std::rc::Rc;
@@ -257,8 +258,8 @@ pub enum ObtainError {
     #[error(transparent)]
     Provider(#[from] ProviderError),
     /// The TXT records did not become visible.
-    #[error("{0}")]
-    Propagation(String),
+    #[error(transparent)]
+    Propagation(#[from] PropagationError),
     /// Something cannot be kept on disk.
     #[error(transparent)]
     Store(#[from] StoreError),

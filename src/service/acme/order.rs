@@ -4,9 +4,11 @@ use super::error::{AcmeError, ObtainError, Refusal, Step};
 use super::issuer::Session;
 use super::log::Log;
 use crate::dns::TxtRecord;
+use crate::store::x509::chain_from_pem;
 use acme_dns_core::name::Name;
 use instant_acme::{
-    AuthorizationHandle, AuthorizationStatus, ChallengeType, Identifier, NewOrder, OrderStatus,
+    AuthorizationHandle, AuthorizationStatus, ChallengeType, Error, Identifier, NewOrder,
+    OrderStatus,
 };
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
@@ -175,7 +177,12 @@ impl Order {
         }
         self.check_alive().await?;
         let Self { session, inner, log } = self;
-        let download = async || inner.certificate().await;
+        let download = async || match inner.certificate().await? {
+            Some(chain) if chain_from_pem(chain.as_bytes()).is_err() => {
+                Err(Error::Str("no certificate in PEM"))
+            }
+            chain => Ok(chain),
+        };
         let chain = session.transport.call(Step::Certificate, log, download).await?;
         // Without a certificate, the order is "processing" again.
         chain.ok_or(ObtainError::Timeout { status: "processing", waited: Duration::ZERO })
@@ -188,10 +195,13 @@ impl Order {
             let send = async || inner.finalize_csr(csr).await;
             match session.transport.call(Step::Finalize, log, send).await {
                 Ok(()) => break,
-                Err(error) if attempt == FINALIZE_ATTEMPTS || !may_have_arrived(&error) => {
-                    return Err(error.into());
-                }
                 Err(error) => {
+                    // The CA may have taken the CSR although the answer says something else.
+                    let unclear =
+                        session.transport.last().is_transient || error.is("orderNotReady");
+                    if attempt == FINALIZE_ATTEMPTS || !unclear {
+                        return Err(error.into());
+                    }
                     log.debug(format_args!("{error}; reading the order"));
                     sleep(FIRST_POLL * 4).await;
                     self.refresh().await?;
@@ -288,14 +298,6 @@ impl Order {
             number += 1;
         }
         Ok(number)
-    }
-}
-
-/// Whether the CA may have taken the CSR although the answer says something else.
-fn may_have_arrived(error: &AcmeError) -> bool {
-    match error {
-        AcmeError::Failed { .. } => true,
-        error => error.is("orderNotReady") || error.is("serverInternal"),
     }
 }
 

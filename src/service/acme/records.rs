@@ -110,8 +110,7 @@ impl Records {
             let log = &log;
             async move { self.shared.checker.wait(&zone.name, &pairs, log).await }
         });
-        let waited: Result<Vec<()>, _> = join_all(waits).await.into_iter().collect();
-        waited.map(drop).map_err(|error| ObtainError::Propagation(error.to_string()))
+        Ok(join_all(waits).await.into_iter().collect::<Result<_, _>>()?)
     }
 
     /// Removes the records, whatever becomes of the order; what cannot be removed stays in the

@@ -52,6 +52,8 @@ pub(super) struct Exchange {
     pub(super) status: Option<StatusCode>,
     /// How long the CA wants to be left alone.
     pub(super) retry_after: Option<Duration>,
+    /// Whether it failed in a way that the next one may not.
+    pub(super) is_transient: bool,
 }
 
 #[derive(Debug, ThisError)]
@@ -90,6 +92,7 @@ impl Transport {
             };
             let exchange = self.last();
             let pause = exchange.pause(&error);
+            self.exchange().is_transient = pause.is_some();
             let error = classify(step, exchange, error);
             if error.is("badNonce") && refused_nonces < NONCE_ROUNDS {
                 refused_nonces += 1;
@@ -120,7 +123,7 @@ impl Transport {
     ) -> Result<(http::response::Parts, Bytes), Error> {
         let authority = parts.uri.authority().map(ToString::to_string);
         let host = authority.unwrap_or_default();
-        *self.exchange() = Exchange { host, status: None, retry_after: None };
+        *self.exchange() = Exchange { host, ..Exchange::default() };
         // The client has a name of its own.
         parts.headers.remove(USER_AGENT);
         let answer = self.exchange_bytes(parts, body).await;

@@ -19,6 +19,9 @@ pub struct Entry {
     pub records: Vec<Placed>,
 }
 
+/// A file of the journal: which order's, and what it holds.
+pub type Journaled = (String, Result<Entry, StoreError>);
+
 impl Store {
     /// Keeps the records of an order.
     ///
@@ -43,7 +46,7 @@ impl Store {
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub fn journal_all(&self) -> Result<Vec<(String, Result<Entry, StoreError>)>, StoreError> {
+    pub fn journal_all(&self) -> Result<Vec<Journaled>, StoreError> {
         let names = files::list(&self.journal())?;
         let ids = names.iter().filter_map(|name| name.strip_suffix(".json"));
         Ok(ids.filter_map(|id| Some((id.to_owned(), self.journal_read(id).transpose()?))).collect())

@@ -27,7 +27,7 @@ pub use accounts::Account;
 pub(crate) use certificates::material;
 pub use certificates::{IssuedPem, Stored, load_certificate, load_material};
 pub use error::StoreError;
-pub use journal::Entry;
+pub use journal::{Entry, Journaled};
 
 use error::failed;
 use files::{DIRECTORY_MODE, ensure_directory, list, sweep};

@@ -32,7 +32,7 @@ fn name(common: &str) -> X509Name {
 fn builder(key: &PKey<Private>, from: i64, to: i64) -> X509Builder {
     let mut builder = X509::builder().unwrap();
     builder.set_version(2).unwrap();
-    let serial = BigNum::from_u32(0x1_2ab).unwrap().to_asn1_integer().unwrap();
+    let serial = BigNum::from_u32(0x12ab).unwrap().to_asn1_integer().unwrap();
     builder.set_serial_number(&serial).unwrap();
     builder.set_pubkey(key).unwrap();
     builder.set_not_before(&Asn1Time::from_unix(from).unwrap()).unwrap();

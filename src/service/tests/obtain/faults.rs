@@ -1,0 +1,189 @@
+//! What goes wrong on the way.
+
+use super::support::Bed;
+use acme_dns_core::level::Level;
+use acme_dns_service::dns::{Placed, TxtRecord, Zone};
+use acme_dns_service::store::Entry;
+use std::fs;
+use std::time::Duration;
+use testbed::acme_proxy::AcmeStep;
+use testbed::traffic::{Action, Fault, Match};
+
+/// Each request of a first issuance fails once, and the certificate is obtained all the same.
+fn survives(action: &Action) {
+    let bed = Bed::start();
+    for step in AcmeStep::ISSUANCE {
+        let _ = fs::remove_dir_all(bed.state());
+        bed.proxy.traffic.clear_faults();
+        bed.proxy.traffic.clear_log();
+        bed.proxy.traffic.inject(Fault::new(step.requests(), action.clone()));
+        if let Err(error) = bed.obtain() {
+            panic!("{action:?} at {step:?}: {error}\n{}", bed.proxy.traffic.summary());
+        }
+        bed.assert_clean();
+        assert!(bed.proxy.traffic.count(&step.requests()) > 0, "{step:?} was not there");
+    }
+}
+
+#[test]
+fn a_failure_of_the_server_is_survived_at_each_step() {
+    survives(&Action::Status { status: 503, retry_after: None });
+}
+
+#[test]
+fn a_lost_connection_is_survived_at_each_step() {
+    survives(&Action::Drop);
+}
+
+#[test]
+fn a_lost_answer_is_survived_at_each_step() {
+    survives(&Action::LostAnswer);
+}
+
+#[test]
+fn garbage_is_survived_at_each_step() {
+    survives(&Action::Garbage);
+}
+
+#[test]
+fn a_ca_that_stays_away_fails_the_order_with_step_and_host() {
+    let bed = Bed::start();
+    for (step, expected) in [
+        (AcmeStep::Directory, "reading the directory"),
+        (AcmeStep::NewOrder, "placing the order"),
+        (AcmeStep::Authorization, "reading an authorization"),
+        (AcmeStep::Challenge, "answering a challenge"),
+        (AcmeStep::Finalize, "finalizing the order"),
+        (AcmeStep::Certificate, "downloading the certificate"),
+    ] {
+        bed.proxy.traffic.clear_faults();
+        let action = Action::Status { status: 502, retry_after: None };
+        bed.proxy.traffic.inject(Fault::new(step.requests(), action).always());
+        let error = bed.obtain_error();
+        let text = error.to_string();
+        let start = format!("{expected} at \"127.0.0.1:");
+        assert!(text.starts_with(&start) && text.contains("502"), "{step:?}: {text}");
+        assert!(!error.is_permanent(), "{text}");
+        bed.assert_clean();
+    }
+}
+
+#[test]
+fn a_rate_limit_is_not_tried_again_and_its_pause_is_passed_on() {
+    let bed = Bed::start();
+    let action = Action::Problem {
+        status: 429,
+        kind: "rateLimited".into(),
+        detail: "too many new orders".into(),
+        retry_after: Some(3600),
+    };
+    bed.proxy.traffic.inject(Fault::new(AcmeStep::NewOrder.requests(), action));
+    let error = bed.obtain_error();
+    assert!(error.to_string().contains("rateLimited: too many new orders"), "{error}");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));
+    assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 1);
+}
+
+#[test]
+fn a_server_that_wants_a_long_pause_is_left_alone() {
+    let bed = Bed::start();
+    let action = Action::Status { status: 503, retry_after: Some(600) };
+    bed.proxy.traffic.inject(Fault::new(AcmeStep::NewOrder.requests(), action));
+    assert_eq!(bed.obtain_error().retry_after(), Some(Duration::from_secs(600)));
+    assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 1);
+}
+
+#[test]
+fn authorizations_of_a_failed_order_are_given_up() {
+    let bed = Bed::start();
+    let refused = Action::Error { status: 403, code: 10_000, message: "no".into() };
+    let writes = Match::any().method(http::Method::POST);
+    bed.testbed.cloudflare.traffic.inject(Fault::new(writes, refused).always());
+    let error = bed.obtain_error();
+    assert!(error.is_permanent(), "{error}");
+    let requests = bed.proxy.traffic.requests(&AcmeStep::Authorization.requests());
+    let given_up = requests.iter().filter(|r| r.jws_payload()["status"] == "deactivated");
+    assert_eq!(given_up.count(), 2);
+}
+
+#[test]
+fn a_record_that_cannot_be_removed_stays_in_the_journal_until_it_can() {
+    let bed = Bed::start();
+    let deletions =
+        || [Match::any().method(http::Method::DELETE), Match::any().body("\"deletes\":[{")];
+    for matcher in deletions() {
+        let action = Action::Error { status: 403, code: 10_000, message: "no".into() };
+        bed.testbed.cloudflare.traffic.inject(Fault::new(matcher, action).always());
+    }
+    bed.obtain().unwrap();
+    assert_eq!(bed.journal(), ["example.test.json"]);
+    let [warning] = bed.log.lines(Level::Warn).try_into().unwrap();
+    assert!(warning.contains("TXT _acme-challenge.example.test cannot be removed"), "{warning}");
+    // The next order of the same certificate does not forget it.
+    bed.obtain().unwrap();
+    assert_eq!(bed.journal(), ["example.test.json", "example.test~2.json"]);
+    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await), 2);
+    bed.testbed.cloudflare.traffic.clear_faults();
+    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await), 0);
+    bed.assert_clean();
+}
+
+#[test]
+fn a_process_that_dies_while_records_are_up_cleans_up_at_its_next_start() {
+    let bed = Bed::start();
+    bed.testbed.cloudflare.pause_propagation();
+    bed.run(async |obtainer| {
+        let working = obtainer.obtain(0);
+        let up = async {
+            while bed.testbed.cloudflare.txt_records().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            result = working => panic!("{result:?}"),
+            () = up => {}
+        }
+    });
+    assert_eq!(bed.journal(), ["example.test.json"]);
+    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await), 0);
+    bed.assert_clean();
+}
+
+#[test]
+fn records_of_orders_under_way_are_left_alone() {
+    let bed = Bed::start();
+    bed.testbed.cloudflare.pause_propagation();
+    bed.run(async |obtainer| {
+        let meddling = async {
+            while bed.testbed.cloudflare.txt_records().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(obtainer.clean_journal().await, 0);
+            assert_eq!(bed.testbed.cloudflare.txt_records().len(), 2);
+            bed.testbed.cloudflare.resume_propagation();
+        };
+        let (result, ()) = futures_util::future::join(obtainer.obtain(0), meddling).await;
+        result.unwrap();
+    });
+    bed.assert_clean();
+}
+
+#[test]
+fn records_of_a_provider_that_is_gone_are_named_once_and_kept() {
+    let bed = Bed::start();
+    let record = TxtRecord { name: "_acme-challenge.old.example".into(), value: "v".into() };
+    let zone = Zone { id: "z".into(), name: "old.example".into() };
+    let entry = Entry { provider: "gone".into(), records: vec![Placed { record, zone, id: None }] };
+    bed.store().journal_write("old.example", &entry).unwrap();
+    fs::write(bed.state().join("journal/broken.json"), "{").unwrap();
+    bed.run(async |obtainer| {
+        assert_eq!(obtainer.clean_journal().await, 0);
+        assert_eq!(obtainer.clean_journal().await, 0);
+    });
+    let warnings = bed.log.lines(Level::Warn);
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    assert!(warnings.iter().any(|w| w.contains("_acme-challenge.old.example")
+        && w.contains("no \"acme_dns_provider\" named \"gone\"")));
+    assert!(warnings.iter().any(|w| w.contains("broken.json")));
+    assert_eq!(bed.journal(), ["broken.invalid", "old.example.json"]);
+}

@@ -1,0 +1,175 @@
+//! A configuration for the testbed, and what the service logs.
+
+use acme_dns_core::config::{
+    Certificate, Cloudflare, CloudflareCredentials, Config, Issuer, Profile, Propagation, Provider,
+    ProviderKind, SecretId,
+};
+use acme_dns_core::key::KeyType;
+use acme_dns_core::level::Level;
+use acme_dns_core::material::Material;
+use acme_dns_core::name::Name;
+use acme_dns_service::acme::{Issued, ObtainError, Obtainer};
+use acme_dns_service::dns::{self, Budget};
+use acme_dns_service::host::Host;
+use acme_dns_service::propagation::Checker;
+use acme_dns_service::store::Store;
+use secrecy::SecretString;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use testbed::Testbed;
+use testbed::acme_proxy::AcmeProxy;
+use testbed::pebble::PebbleOptions;
+use tokio::task::LocalSet;
+
+/// Longer than anything that does not wait for a fault takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+pub(crate) struct Log(Mutex<Vec<(Level, String)>>);
+
+impl Host for Log {
+    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        self.0.lock().unwrap().push((level, message.to_string()));
+    }
+
+    fn publish(&self, _: usize, _: &Material) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Log {
+    pub(crate) fn lines(&self, level: Level) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter(|(l, _)| *l == level).map(|(_, line)| line.clone()).collect()
+    }
+}
+
+/// The testbed with a proxy in front of Pebble, and a configuration for both.
+pub(crate) struct Bed {
+    pub(crate) proxy: AcmeProxy,
+    pub(crate) testbed: Testbed,
+    pub(crate) config: Config,
+    pub(crate) log: Arc<Log>,
+}
+
+pub(crate) fn names(names: &[&str]) -> Vec<Name> {
+    names.iter().map(|name| Name::parse(name).unwrap()).collect()
+}
+
+impl Bed {
+    pub(crate) fn start() -> Self {
+        Self::start_with(|options| options)
+    }
+
+    pub(crate) fn start_with(change: impl FnOnce(PebbleOptions) -> PebbleOptions) -> Self {
+        let testbed = Testbed::start_with(change);
+        let proxy = testbed.acme_proxy();
+        let dns = testbed.dns.addr();
+        let config = Config {
+            state_path: testbed.dir().join("state"),
+            issuers: vec![Issuer {
+                name: "pebble".into(),
+                directory: proxy.directory_url(),
+                contacts: vec!["mailto:admin@example.test".into()],
+                trusted_certificate: Some(fs::read(proxy.ca_file()).unwrap()),
+                profile: None,
+            }],
+            providers: vec![Provider {
+                name: "cloudflare".into(),
+                kind: ProviderKind::Cloudflare(Cloudflare {
+                    credentials: CloudflareCredentials::Token(SecretId(0)),
+                    zone_id: None,
+                    ttl: 60,
+                    api: testbed.cloudflare.api_url(),
+                    trusted_certificate: None,
+                }),
+            }],
+            certificates: Vec::new(),
+            propagation: Propagation::Check {
+                timeout: Duration::from_secs(20),
+                interval: Duration::from_millis(100),
+                resolvers: vec![dns],
+                port: dns.port(),
+            },
+        };
+        let mut bed = Self { proxy, testbed, config, log: Arc::default() };
+        bed.add("example.test", &["example.test", "*.example.test"]);
+        bed
+    }
+
+    pub(crate) fn add(&mut self, name: &str, held: &[&str]) {
+        self.config.certificates.push(Certificate {
+            name: name.into(),
+            names: names(held),
+            key: KeyType::EcdsaP256,
+            issuer: 0,
+            provider: 0,
+        });
+    }
+
+    pub(crate) fn set_profile(&mut self, name: &str, required: bool) {
+        self.config.issuers[0].profile = Some(Profile { name: name.into(), required });
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::open(&self.config.state_path).unwrap()
+    }
+
+    pub(crate) fn state(&self) -> &Path {
+        &self.config.state_path
+    }
+
+    /// A service that was started anew: it knows only what is on disk.
+    pub(crate) fn obtainer(&self) -> Obtainer {
+        let token = SecretString::from(self.testbed.token().to_owned());
+        let budget = Rc::new(Budget::new());
+        let providers = self.config.providers.iter();
+        let providers = providers
+            .map(|config| dns::provider(config, |_| token.clone(), Rc::clone(&budget)).unwrap());
+        let checker = Checker::new(&self.config.propagation);
+        let config = Rc::new(self.config.clone());
+        let log: Arc<dyn Host> = self.log.clone();
+        Obtainer::new(config, providers.collect(), self.store(), checker, log).unwrap()
+    }
+
+    /// Obtains the first certificate, in a service of its own.
+    pub(crate) fn obtain(&self) -> Result<Issued, ObtainError> {
+        self.run(async |obtainer| obtainer.obtain(0).await)
+    }
+
+    pub(crate) fn obtain_error(&self) -> ObtainError {
+        self.obtain().expect_err("the certificate should not be obtained")
+    }
+
+    pub(crate) fn run<T>(&self, work: impl AsyncFnOnce(&Obtainer) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let obtainer = self.obtainer();
+        let tasks = LocalSet::new();
+        let work = async { tokio::time::timeout(PATIENCE, work(&obtainer)).await };
+        let done = tasks.block_on(&runtime, work);
+        drop(tasks);
+        done.unwrap_or_else(|_| panic!("not done in time: {:#?}", self.proxy.traffic.summary()))
+    }
+
+    /// Neither a TXT record nor a journal entry is left.
+    pub(crate) fn assert_clean(&self) {
+        assert_eq!(self.testbed.cloudflare.txt_records(), []);
+        assert_eq!(self.journal(), [""; 0]);
+    }
+
+    pub(crate) fn journal(&self) -> Vec<String> {
+        self.entries("journal")
+    }
+
+    pub(crate) fn entries(&self, directory: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.state().join(directory)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
