@@ -154,6 +154,15 @@ pub(crate) fn one_line(text: &str) -> String {
 mod tests {
     use super::{HttpError, client, describe, read_limited, retry_after};
     use http::{HeaderMap, HeaderValue, header};
+    use openssl::asn1::Asn1Time;
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::hash::MessageDigest;
+    use openssl::nid::Nid;
+    use openssl::pkey::{PKey, Private};
+    use openssl::ssl::{SslAcceptor, SslMethod};
+    use openssl::x509::extension::SubjectAlternativeName;
+    use openssl::x509::{X509, X509Name};
+    use std::io::{Read, Write};
     use std::time::{Duration, SystemTime};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -189,6 +198,60 @@ mod tests {
         let error = client(Some(pem)).unwrap_err();
         let expected = matches!(error, HttpError::Certificate(_) | HttpError::Client(_));
         assert!(expected, "{error}");
+    }
+
+    fn certificate(cn: &str) -> (X509, PKey<Private>) {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+        let mut name = X509Name::builder().unwrap();
+        name.append_entry_by_text("CN", cn).unwrap();
+        let name = name.build();
+        let mut certificate = X509::builder().unwrap();
+        certificate.set_version(2).unwrap();
+        certificate.set_subject_name(&name).unwrap();
+        certificate.set_issuer_name(&name).unwrap();
+        certificate.set_pubkey(&key).unwrap();
+        certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+        certificate.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+        let names = SubjectAlternativeName::new()
+            .dns("localhost")
+            .build(&certificate.x509v3_context(None, None));
+        certificate.append_extension(names.unwrap()).unwrap();
+        certificate.sign(&key, MessageDigest::sha256()).unwrap();
+        (certificate.build(), key)
+    }
+
+    /// A server that answers each TLS handshake that is completed with an empty answer.
+    fn tls_server(certificate: &X509, key: &PKey<Private>) -> u16 {
+        let mut acceptor = SslAcceptor::mozilla_intermediate(SslMethod::tls_server()).unwrap();
+        acceptor.set_certificate(certificate).unwrap();
+        acceptor.set_private_key(key).unwrap();
+        let acceptor = acceptor.build();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = acceptor.accept(stream.unwrap()) else { continue };
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn all_given_certificates_are_trusted_and_no_others() {
+        let (certificate, key) = certificate("ours");
+        let url = format!("https://localhost:{}/", tls_server(&certificate, &key));
+        let other = self::certificate("other").0.to_pem().unwrap();
+        let both = [other.clone(), certificate.to_pem().unwrap()].concat();
+        let trusting = client(Some(&both)).unwrap().get(&url).send().await;
+        assert_eq!(trusting.unwrap().status(), 200);
+        for pem in [Some(other.as_slice()), None] {
+            let error = client(pem).unwrap().get(&url).send().await.unwrap_err();
+            let text = describe(&error);
+            assert!(text.contains("certificate verify failed"), "{text}");
+        }
     }
 
     /// Answers one request with the given bytes and closes.
