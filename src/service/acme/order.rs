@@ -226,8 +226,8 @@ impl Order {
     ) -> Result<OrderStatus, ObtainError> {
         let started = Instant::now();
         let (mut pause, mut own) = (first, POLL);
-        while started.elapsed() + pause < PATIENCE {
-            sleep(pause).await;
+        while let Some(left) = PATIENCE.checked_sub(started.elapsed()) {
+            sleep(pause.min(left)).await;
             let now = self.refresh().await?;
             if now != status {
                 return Ok(now);

@@ -94,8 +94,13 @@ impl Records {
         }
         match first_error {
             Some(error) => Err(error.into()),
-            // Cleaning up is quicker with the ids, and works without them.
-            None => Ok(self.write_journal().await?),
+            None => {
+                // Cleaning up is quicker with the ids, and works without them.
+                if let Err(error) = self.write_journal().await {
+                    self.log.warn(format_args!("{error}"));
+                }
+                Ok(())
+            }
         }
     }
 

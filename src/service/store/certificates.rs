@@ -15,6 +15,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -174,7 +175,8 @@ fn read_files(state_path: &Path, name: &str) -> Result<Option<Files>, StoreError
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed("readlink", &link)(error)),
         };
-        result = read_version(directory).map(Some);
+        let owner = fs::metadata(state_path).map_err(failed("stat", state_path))?.uid();
+        result = read_version(directory, owner).map(Some);
         if !result.as_ref().is_err_and(StoreError::is_not_found) {
             break;
         }
@@ -182,10 +184,10 @@ fn read_files(state_path: &Path, name: &str) -> Result<Option<Files>, StoreError
     result
 }
 
-fn read_version(directory: PathBuf) -> Result<Files, StoreError> {
+fn read_version(directory: PathBuf, owner: u32) -> Result<Files, StoreError> {
     let read = |name: &str| {
         let path = directory.join(name);
-        files::read(&path)?
+        files::read_of(&path, owner)?
             .ok_or_else(|| failed("open", &path)(io::Error::from_raw_os_error(ENOENT)))
     };
     let (full_chain, key) = (read(FULL_CHAIN)?, read(KEY)?);

@@ -5,9 +5,10 @@
 //! crash [`sweep`] finds it there. No certificate, issuer or provider has such a name.
 
 use super::error::{StoreError, failed};
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use rustix::fs::OFlags;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use zeroize::Zeroizing;
@@ -98,12 +99,35 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
 
 /// Reads a file into memory that is wiped when it is dropped. `None`: there is no such file.
 pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-    let file = match File::open(path) {
+    read_if(path, |_| Ok(()))
+}
+
+/// Reads a file that must belong to the owner of the state path. The master reads as root what lies
+/// in a directory of another user: that user must not make it read, by a link, what only root can.
+pub(crate) fn read_of(path: &Path, owner: u32) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+    read_if(path, |metadata| match metadata.uid() == owner {
+        true => Ok(()),
+        false => Err(StoreError::invalid(path, "it has another owner than the state path")),
+    })
+}
+
+fn read_if(
+    path: &Path,
+    check: impl FnOnce(&Metadata) -> Result<(), StoreError>,
+) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+    // Does not wait for the writer of a FIFO.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("open", path)(error)),
     };
-    let size = file.metadata().map_err(failed("fstat", path))?.len();
+    let metadata = file.metadata().map_err(failed("fstat", path))?;
+    if !metadata.is_file() {
+        return Err(StoreError::invalid(path, "it is not a regular file"));
+    }
+    check(&metadata)?;
+    let size = metadata.len();
     if size > MAX_FILE {
         return Err(StoreError::invalid(path, format!("it is larger than {MAX_FILE} bytes")));
     }
@@ -170,9 +194,9 @@ fn all(path: &Path) -> Result<Vec<String>, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{create, ensure_directory, read, remove, replace, swap_link, sweep};
+    use super::{create, ensure_directory, read, read_of, remove, replace, swap_link, sweep};
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::path::Path;
 
     fn mode(path: &Path) -> u32 {
@@ -221,6 +245,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_another_owner_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("privkey.pem");
+        replace(&file, b"secret").unwrap();
+        let owner = fs::metadata(dir.path()).unwrap().uid();
+        assert!(read_of(&file, owner).unwrap().is_some());
+        let error = read_of(&file, owner + 1).unwrap_err().to_string();
+        assert!(error.contains("another owner"), "{error}");
+        let device = Path::new("/dev/zero");
+        assert!(read(device).unwrap_err().to_string().contains("not a regular file"));
+    }
+
+    #[test]
     fn a_link_is_swapped_and_a_missing_file_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("link");
@@ -229,6 +266,7 @@ mod tests {
             assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
         }
         assert!(read(&link).unwrap().is_none());
+        assert!(read(dir.path()).unwrap_err().to_string().contains("not a regular file"));
         remove(&dir.path().join("missing")).unwrap();
     }
 }
