@@ -11,7 +11,7 @@ use super::zone::Slot;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use foreign_types::ForeignType;
-use nginx_sys::{
+use ngx::ffi::{
     EVP_PKEY, SSL, SSL_CTX, SSL_CTX_use_cert_and_key, SSL_certs_clear, SSL_get_certificate,
     SSL_use_cert_and_key, X509 as RawX509, stack_st_X509,
 };

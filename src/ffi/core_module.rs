@@ -14,7 +14,7 @@ use acme_dns_core::config::draft::{BindingId, Draft};
 use acme_dns_core::config::{Config, zone};
 use acme_dns_core::level::Level;
 use acme_dns_service::store;
-use nginx_sys::{
+use ngx::ffi::{
     NGX_CORE_MODULE, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_MAIN_CONF, NGX_PROCESS_HELPER,
     NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_add_path, ngx_command_t,
     ngx_conf_full_name, ngx_conf_t, ngx_core_module_t, ngx_cycle_t, ngx_int_t, ngx_module_t,

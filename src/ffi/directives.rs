@@ -8,7 +8,7 @@ use acme_dns_core::config::Propagation;
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::provider::ProviderReader;
 use acme_dns_core::config::zone::Zone;
-use nginx_sys::{
+use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1, NGX_CONF_TAKE12, ngx_command_t, ngx_conf_t,
     ngx_str_t, ngx_uint_t,
 };
@@ -95,7 +95,7 @@ unsafe extern "C" fn set_shared_zone(
 ) -> *mut c_char {
     let body = |_: &Conf, args: &[&str], core: &mut CoreConf| {
         // SAFETY: written once at start.
-        let page = unsafe { nginx_sys::ngx_pagesize };
+        let page = unsafe { ngx::ffi::ngx_pagesize };
         let zone = Zone::parse(args.first().copied().unwrap_or_default(), page)?;
         if core.zone.replace(zone).is_some() {
             return Err("\"acme_dns_shared_zone\" directive is duplicate".to_owned());

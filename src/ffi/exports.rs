@@ -2,7 +2,7 @@
 
 use super::core_module::NGX_ACME_DNS_MODULE;
 use super::http_module::NGX_HTTP_ACME_DNS_MODULE;
-use nginx_sys::ngx_module_t;
+use ngx::ffi::ngx_module_t;
 use std::ffi::c_char;
 use std::ptr;
 

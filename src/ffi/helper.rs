@@ -14,7 +14,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_service::host::Host;
 use acme_dns_service::service::Service;
-use nginx_sys::{NGX_PROCESS_HELPER, ngx_msec_t, ngx_parent, ngx_setproctitle, ngx_time_update};
+use ngx::ffi::{NGX_PROCESS_HELPER, ngx_msec_t, ngx_parent, ngx_setproctitle, ngx_time_update};
 use std::ffi::c_void;
 use std::fmt;
 use std::mem::MaybeUninit;

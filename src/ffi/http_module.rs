@@ -14,7 +14,7 @@ use super::nginx::{
 use acme_dns_core::config::Location;
 use acme_dns_core::config::binding::{Request, Wanted, server_names};
 use acme_dns_core::name::Name;
-use nginx_sys::{
+use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF,
     SSL_CTX_set_cert_cb, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_http_add_variable,
     ngx_http_conf_addr_t, ngx_http_conf_ctx_t, ngx_http_conf_port_t, ngx_http_core_main_conf_t,
@@ -337,11 +337,8 @@ unsafe fn names(
         // SAFETY: names are strings of the pool.
         let text = unsafe { text(name.name) }.ok_or("invalid UTF-8 in \"server_name\"")?;
         // nginx strips the `~` of a regular expression.
-        if name.regex.is_null() {
-            texts.push(text.to_owned())
-        } else {
-            texts.push(format!("~{text}"))
-        }
+        let mark = if is_regex(name) { "~" } else { "" };
+        texts.push(format!("{mark}{text}"));
     }
     // A server without `server_name` has the empty name.
     texts.retain(|text| !text.is_empty());
@@ -358,6 +355,15 @@ unsafe fn names(
         Err(_) if inherited => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// An nginx without PCRE knows no regular expressions.
+#[cfg_attr(not(ngx_pcre), allow(unused_variables, reason = "see above"))]
+fn is_regex(name: &ngx_http_server_name_t) -> bool {
+    #[cfg(ngx_pcre)]
+    return !name.regex.is_null();
+    #[cfg(not(ngx_pcre))]
+    false
 }
 
 /// # Safety
@@ -381,8 +387,7 @@ impl MainConf {
     ) -> bool {
         let servers = self.tls_servers.get_or_insert_with(|| {
             // SAFETY: the core module made it.
-            let core =
-                unsafe { at::<ngx_http_core_main_conf_t>(context.main_conf, core_index()) };
+            let core = unsafe { at::<ngx_http_core_main_conf_t>(context.main_conf, core_index()) };
             // SAFETY: by this function's contract.
             unsafe { tls_servers(core) }
         });

@@ -2,7 +2,7 @@
 
 use acme_dns_core::config::Location;
 use acme_dns_core::level::Level;
-use nginx_sys::{
+use ngx::ffi::{
     NGX_LOG_DEBUG, NGX_LOG_DEBUG_CORE, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE,
     NGX_LOG_WARN, NGX_OK, ngx_array_create, ngx_array_push, ngx_array_t, ngx_command_t,
     ngx_conf_full_name, ngx_conf_log_error, ngx_conf_parse, ngx_conf_t, ngx_cycle, ngx_cycle_t,
@@ -22,7 +22,7 @@ pub(super) const CONF_ERROR: *mut c_char = ptr::without_provenance_mut(usize::MA
 pub(super) const OK: ngx_int_t = NGX_OK as ngx_int_t;
 
 /// `NGX_ERROR` as functions return it.
-pub(super) const ERROR: ngx_int_t = nginx_sys::NGX_ERROR as ngx_int_t;
+pub(super) const ERROR: ngx_int_t = ngx::ffi::NGX_ERROR as ngx_int_t;
 
 /// The kind of this process: one of nginx's `NGX_PROCESS_...`.
 pub(super) fn process() -> u32 {
@@ -280,7 +280,7 @@ impl Conf {
     ) -> *mut c_char {
         // SAFETY: `Conf::new` was promised a live parser, and nothing else refers to it here.
         let saved = unsafe { *self.0 };
-        let block = nginx_sys::ngx_conf_s { handler: Some(handler), handler_conf: data, ..saved };
+        let block = ngx::ffi::ngx_conf_s { handler: Some(handler), handler_conf: data, ..saved };
         // SAFETY: as above.
         unsafe { self.0.write(block) };
         // SAFETY: without a file name nginx reads on in the current file up to the closing brace.

@@ -9,7 +9,7 @@
 //! no configuration holds is freed when the next configuration is in force.
 
 use acme_dns_core::material::Material;
-use nginx_sys::{
+use ngx::ffi::{
     ngx_cycle_t, ngx_list_part_t, ngx_shm_zone_t, ngx_shmtx_lock, ngx_shmtx_unlock,
     ngx_slab_alloc_locked, ngx_slab_free_locked, ngx_slab_pool_t,
 };
