@@ -8,7 +8,7 @@ use crate::acme::{Issued, ObtainError, Obtainer};
 use crate::dns::{self, Budget};
 use crate::host::Host;
 use crate::propagation::Checker;
-use crate::store::{Store, Stored};
+use crate::store::{Lock, Store, StoreError, Stored};
 use acme_dns_core::config::{Certificate, Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{Known, Progress, Schedule, Validity};
@@ -35,6 +35,10 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
 /// The pauses between two attempts to remove TXT records that were left behind: doubling.
 const CLEANING_PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(600));
+
+/// How long a stop waits for what other threads write to the disk. A look-up of a name may hang in
+/// the system's resolver for much longer; it must not delay the stop.
+const STOP_GRACE: Duration = Duration::from_millis(300);
 
 /// The pause before a process that has lost its thread ends and is started anew.
 const DEATH_PAUSE: Duration = Duration::from_secs(2);
@@ -88,8 +92,9 @@ fn run(
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = LocalSet::new();
+    let host = Arc::clone(host);
+    let mut work = Work { config, secrets, host, lock: None, schedule: None };
     tasks.block_on(&runtime, async {
-        let mut work = Work { config, secrets, host: Arc::clone(host), schedule: None };
         tokio::select! {
             () = work.run() => {}
             _ = stopped => {}
@@ -97,8 +102,9 @@ fn run(
         work.interrupt();
     });
     drop(tasks);
-    // A look-up of a name may hang in the system's resolver; it must not delay the stop.
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(STOP_GRACE);
+    // Last, with the lock: the next helper begins when nothing is written any more.
+    drop(work);
     Ok(())
 }
 
@@ -106,20 +112,22 @@ struct Work {
     config: Arc<Config>,
     secrets: Vec<SecretString>,
     host: Arc<dyn Host>,
+    lock: Option<Lock>,
     schedule: Option<(Store, Schedule)>,
 }
 
-/// What a task reports: which certificate, since when, and how it ended.
+/// What a task reports.
 struct Outcome {
     certificate: usize,
-    started: Instant,
-    result: Result<Issued, ObtainError>,
+    /// What was obtained, and whether it is on disk.
+    result: Result<(Issued, Result<(), StoreError>), ObtainError>,
+    took: Duration,
 }
 
 impl Work {
     async fn run(&mut self) {
         let store = self.open_store().await;
-        let _lock = self.lock(&store).await;
+        self.lock = Some(self.lock(&store).await);
         let known = self.load(&store);
         let now = now();
         self.schedule = Some((store.clone(), Schedule::new(known, now, jitter)));
@@ -138,7 +146,7 @@ impl Work {
             let pause = self.pause();
             tokio::select! {
                 Some(outcome) = outcomes.recv() => {
-                    self.handle(outcome).await;
+                    self.handle(outcome);
                     cleaning.notify_one();
                 }
                 () = sleep(pause) => {}
@@ -148,10 +156,6 @@ impl Work {
 
     fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
         self.host.log(level, format_args!("acme_dns: {message}"));
-    }
-
-    fn certificate(&self, index: usize) -> Option<&Certificate> {
-        self.config.certificates.get(index)
     }
 
     async fn open_store(&self) -> Store {
@@ -167,7 +171,7 @@ impl Work {
         }
     }
 
-    async fn lock(&self, store: &Store) -> crate::store::Lock {
+    async fn lock(&self, store: &Store) -> Lock {
         let mut waiting = false;
         loop {
             match store.lock() {
@@ -175,7 +179,12 @@ impl Work {
                 Ok(None) => {
                     if !waiting {
                         let path = store.path().display();
-                        self.log(Level::Info, format_args!("waiting for the process that works in \"{path}\" to leave"));
+                        self.log(
+                            Level::Info,
+                            format_args!(
+                                "waiting for the process that works in \"{path}\" to leave"
+                            ),
+                        );
                         waiting = true;
                     }
                     sleep(LOCK_INTERVAL).await;
@@ -195,8 +204,9 @@ impl Work {
             self.secrets.get(id.0).cloned().unwrap_or_else(|| SecretString::from(String::new()))
         };
         let providers = self.config.providers.iter();
-        let providers =
-            providers.map(|p| dns::provider(p, secret, Rc::clone(&budget))).collect::<Result<_, _>>()?;
+        let providers = providers
+            .map(|p| dns::provider(p, secret, Rc::clone(&budget)))
+            .collect::<Result<_, _>>()?;
         let checker = Checker::new(&self.config.propagation);
         let config = Rc::new(Config::clone(&self.config));
         Obtainer::new(config, providers, store.clone(), checker, Arc::clone(&self.host))
@@ -245,17 +255,19 @@ impl Work {
         let now = now();
         let Some((store, schedule)) = &mut self.schedule else { return };
         while let Some((certificate, progress)) = schedule.poll(now) {
-            let name = self.config.certificates.get(certificate).map_or("", |c| c.name.as_str());
-            // Kept before the work begins: if the process dies, the next one pauses.
-            if let Err(error) = store.save_progress(name, &progress) {
-                self.host.log(Level::Error, format_args!("acme_dns: {error}"));
-            }
-            let (obtainer, report) = (Rc::clone(obtainer), report.clone());
+            let Some(wanted) = self.config.certificates.get(certificate) else { continue };
+            let attempt = Attempt {
+                certificate,
+                name: wanted.name.clone(),
+                progress,
+                obtainer: Rc::clone(obtainer),
+                store: store.clone(),
+                host: Arc::clone(&self.host),
+            };
+            let report = report.clone();
             tokio::task::spawn_local(async move {
-                let started = Instant::now();
-                let result = obtainer.obtain(certificate).await;
                 // The receiver lives as long as the tasks.
-                let _ended = report.send(Outcome { certificate, started, result });
+                let _ended = report.send(attempt.run().await);
             });
         }
     }
@@ -265,36 +277,50 @@ impl Work {
         next.map_or(LONGEST_SLEEP, |next| next.since(now()).min(LONGEST_SLEEP))
     }
 
-    async fn handle(&mut self, outcome: Outcome) {
-        let Outcome { certificate, started, result } = outcome;
+    fn handle(&mut self, outcome: Outcome) {
+        let Outcome { certificate, result, took } = outcome;
         match result {
-            Ok(issued) => self.handle_issued(certificate, started, &issued).await,
+            Ok((issued, kept)) => self.handle_issued(certificate, &issued, kept, took),
             Err(error) => self.handle_failure(certificate, &error),
         }
     }
 
-    async fn handle_issued(&mut self, index: usize, started: Instant, issued: &Issued) {
-        let Some(certificate) = self.certificate(index).cloned() else { return };
-        let name = &certificate.name;
-        let Some((store, schedule)) = &mut self.schedule else { return };
+    fn handle_issued(
+        &mut self,
+        index: usize,
+        issued: &Issued,
+        kept: Result<(), StoreError>,
+        took: Duration,
+    ) {
+        let Some(certificate) = self.config.certificates.get(index) else { return };
+        let Some((_, schedule)) = &mut self.schedule else { return };
         let renewal = schedule.handle_success(index, issued.validity, jitter());
-        let kept = store.save_certificate(name, &issued.pem);
-        if let Err(error) = store.remove_progress(name) {
-            self.host.log(Level::Warn, format_args!("acme_dns: {error}"));
-        }
         // Served even if the disk refuses it: better than nothing, or than the old one.
         if let Err(error) = self.host.publish(index, &issued.material) {
             self.host.log(Level::Error, format_args!("{error}"));
         }
-        let names = certificate.names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-        let took = started.elapsed().as_secs_f64();
-        let (issuer, until) = (&issued.issuer, issued.validity.not_after);
-        self.log(Level::Notice, format_args!(
-            "certificate \"{name}\" issued by \"{issuer}\" in {took:.1} s, serial {}, for {names}, valid until {until}, renewal at {renewal}",
-            issued.serial
-        ));
+        let name = &certificate.name;
+        let names = certificate.names.iter().map(|name| name.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        let Issued { issuer, serial, validity, .. } = issued;
+        self.log(
+            Level::Notice,
+            format_args!(
+                "certificate \"{name}\" issued by \"{issuer}\" in {:.1} s, serial {serial}, for \
+                 {names}, valid until {}, renewal at {renewal}",
+                took.as_secs_f64(),
+                validity.not_after
+            ),
+        );
         if let Err(error) = kept {
-            self.log(Level::Error, format_args!("certificate \"{name}\" is served, but cannot be kept on disk, and would be lost by a restart: {error}; tried again every {} s", LOCAL_PAUSE.as_secs()));
+            self.log(
+                Level::Error,
+                format_args!(
+                    "certificate \"{name}\" is served, but cannot be kept on disk, and would be \
+                     lost by a restart: {error}; tried again every {} s",
+                    LOCAL_PAUSE.as_secs()
+                ),
+            );
             self.keep_later(name.clone(), issued.clone());
         }
     }
@@ -307,7 +333,10 @@ impl Work {
             loop {
                 sleep(LOCAL_PAUSE).await;
                 if store.save_certificate(&name, &issued.pem).is_ok() {
-                    host.log(Level::Notice, format_args!("acme_dns: certificate \"{name}\" is kept on disk now"));
+                    host.log(
+                        Level::Notice,
+                        format_args!("acme_dns: certificate \"{name}\" is kept on disk now"),
+                    );
                     return;
                 }
             }
@@ -333,12 +362,57 @@ impl Work {
     fn interrupt(&self) {
         let Some((store, schedule)) = &self.schedule else { return };
         for (certificate, progress) in schedule.interrupted() {
-            let name = self.certificate(certificate).map_or("", |c| c.name.as_str());
+            let name = self.config.certificates.get(certificate).map_or("", |c| c.name.as_str());
             if let Err(error) = store.save_progress(name, &progress) {
                 self.log(Level::Error, format_args!("{error}"));
             }
         }
     }
+}
+
+/// One attempt to obtain a certificate. Disks may be slow: files are written on other threads, so
+/// that the orders do not wait for each other.
+struct Attempt {
+    certificate: usize,
+    name: String,
+    progress: Progress,
+    obtainer: Rc<Obtainer>,
+    store: Store,
+    host: Arc<dyn Host>,
+}
+
+impl Attempt {
+    async fn run(self) -> Outcome {
+        let started = Instant::now();
+        let Self { certificate, name, progress, obtainer, store, host } = self;
+        // Kept before the work begins: if the process dies, the next one pauses.
+        let (begun, of) = (store.clone(), name.clone());
+        if let Err(error) = on_disk(&store, move || begun.save_progress(&of, &progress)).await {
+            host.log(Level::Error, format_args!("acme_dns: {error}"));
+        }
+        let result = match obtainer.obtain(certificate).await {
+            Ok(issued) => {
+                let (ended, pem) = (store.clone(), issued.pem.clone());
+                let keep = move || {
+                    ended.save_certificate(&name, &pem).and_then(|()| ended.remove_progress(&name))
+                };
+                let kept = on_disk(&store, keep).await;
+                Ok((issued, kept))
+            }
+            Err(error) => Err(error),
+        };
+        Outcome { certificate, result, took: started.elapsed() }
+    }
+}
+
+/// Does something with files on another thread.
+async fn on_disk(
+    store: &Store,
+    action: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), StoreError> {
+    let done = tokio::task::spawn_blocking(action).await;
+    // A task that did not end by itself panicked, or the runtime is shutting down.
+    done.unwrap_or_else(|error| Err(StoreError::invalid(store.path(), error.to_string())))
 }
 
 /// Removes TXT records that were left behind: at once, and after each order that ended.
