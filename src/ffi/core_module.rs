@@ -11,7 +11,7 @@ use super::nginx::{
 use super::vault::Vault;
 use super::zone::{Slot, Zone};
 use acme_dns_core::config::draft::{BindingId, Draft};
-use acme_dns_core::config::{Config, zone};
+use acme_dns_core::config::{Config, Location, zone};
 use acme_dns_core::level::Level;
 use acme_dns_service::store;
 use ngx::ffi::{
@@ -55,7 +55,8 @@ pub(super) static mut NGX_ACME_DNS_MODULE: ngx_module_t = ngx_module_t {
 pub(super) struct CoreConf {
     pub(super) draft: Draft,
     pub(super) vault: Vault,
-    pub(super) zone: Option<zone::Zone>,
+    /// The zone, where one is given, and where it is given.
+    pub(super) zone: Option<(zone::Zone, Location)>,
     /// The servers that asked for certificates; they belong to the cycle's pool.
     pub(super) bindings: Vec<(BindingId, *mut Binding)>,
     ready: Option<Ready>,
@@ -149,18 +150,19 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
         binding.certificate = finished.certificate(*id);
     }
     let count = finished.config.certificates.len();
-    let zone = core.zone.clone().unwrap_or_else(|| zone::Zone::for_certificates(count));
     // SAFETY: the cycle is live by this function's contract.
     let mut cf = unsafe { parser(cycle) };
-    if !zone.suits(count) {
+    if let Some((zone, location)) = core.zone.as_ref().filter(|(zone, _)| !zone.suits(count)) {
         let message = format!(
             "zone \"{}\" may be too small for {count} certificates, leave out \
-             \"acme_dns_shared_zone\" to have it sized automatically",
+             \"acme_dns_shared_zone\" to have it sized automatically, in {location}",
             zone.name
         );
         // SAFETY: the log of a live cycle.
         unsafe { log_to(cf.log, NGX_LOG_WARN, &message) };
     }
+    let given = core.zone.as_ref().map(|(zone, _)| zone.clone());
+    let zone = given.unwrap_or_else(|| zone::Zone::for_certificates(count));
     // SAFETY: `cf` is a parser of a live cycle.
     unsafe { add_path(&mut cf, &finished.config) }?;
     // SAFETY: as above.

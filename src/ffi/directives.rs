@@ -93,11 +93,11 @@ unsafe extern "C" fn set_shared_zone(
     _: *mut ngx_command_t,
     _: *mut c_void,
 ) -> *mut c_char {
-    let body = |_: &Conf, args: &[&str], core: &mut CoreConf| {
+    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
         // SAFETY: written once at start.
         let page = unsafe { ngx::ffi::ngx_pagesize };
         let zone = Zone::parse(args.first().copied().unwrap_or_default(), page)?;
-        if core.zone.replace(zone).is_some() {
+        if core.zone.replace((zone, conf.location())).is_some() {
             return Err("\"acme_dns_shared_zone\" directive is duplicate".to_owned());
         }
         Ok(())

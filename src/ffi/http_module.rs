@@ -291,7 +291,7 @@ unsafe fn bind(conf: &Conf, parent: &ServerConf, child: &mut ServerConf) -> Resu
         ));
     }
     // SAFETY: by this function's contract.
-    let names = unsafe { names(conf, wanted, server, inherited) }.map_err(at_fault)?;
+    let names = unsafe { names(conf, wanted, server, location, inherited) }.map_err(at_fault)?;
     let Some(names) = names else { return Ok(()) };
     let rejects = child.rejects.or(parent.rejects).unwrap_or(false);
     let texts = names.iter().map(|name| name.as_str().to_owned()).collect();
@@ -324,6 +324,7 @@ unsafe fn names(
     conf: &Conf,
     wanted: &Wanted,
     server: &ngx_http_core_srv_conf_t,
+    location: &Location,
     inherited: bool,
 ) -> Result<Option<Vec<Name>>, String> {
     if !wanted.names.is_empty() {
@@ -346,13 +347,16 @@ unsafe fn names(
         Ok((names, left_out)) => {
             for name in left_out {
                 conf.warn_at(&format!(
-                    "\"{name}\" is left out of the certificate: it is a regular expression"
+                    "\"{name}\" is left out of the certificate: it is a regular expression in {location}"
                 ));
             }
             Ok((!names.is_empty() || !inherited).then_some(names))
         }
-        // A catch-all server below an `acme_dns on` of `http` is no mistake.
-        Err(_) if inherited => Ok(None),
+        // A catch-all server below an `acme_dns on` of `http` is no mistake; one bad name among
+        // good ones is.
+        Err(_) if inherited && !texts.iter().any(|text| server_names([text.as_str()]).is_ok()) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -198,7 +198,9 @@ impl Resources for ConfResources<'_> {
                 let path = self.path(path)?;
                 let (id, exposed) = self.vault.read_file(&path)?;
                 if exposed {
-                    self.conf.warn(&format!("secret file \"{path}\" can be accessed by everyone"));
+                    self.conf.warn(&format!(
+                        "secret file \"{path}\" can be accessed by everyone, make its mode 0600"
+                    ));
                 }
                 Ok(id)
             }

@@ -12,6 +12,9 @@ use std::path::PathBuf;
 /// How many names a CA puts into one certificate (Let's Encrypt's limit, the lowest of the known).
 const MAX_NAMES: usize = 100;
 
+const NO_NAMES: &str =
+    "\"acme_dns on\" needs a \"server_name\" to certify, or names in the place of \"on\"";
+
 /// Collects directives. An issuer may be defined behind the server that refers to it, so references
 /// are resolved by [`Draft::finish`].
 #[derive(Debug, Default)]
@@ -134,7 +137,7 @@ impl Draft {
     ) -> Result<BindingId, String> {
         let names = without_redundant(names);
         match names.len() {
-            0 => return Err("no names to certify for \"acme_dns\"".to_owned()),
+            0 => return Err(NO_NAMES.to_owned()),
             1..=MAX_NAMES => {}
             many => {
                 return Err(format!(

@@ -132,7 +132,12 @@ fn mistakes_between_directives_are_told() {
     let rows: &[Row<'_>] = &[
         (&["ca", "ca"], &[], &[], "duplicate issuer \"ca\""),
         (&[], &["cf", "cf"], &[], "duplicate provider \"cf\""),
-        (&["ca"], &["cf"], &[(&[], &[])], "no names to certify for \"acme_dns\""),
+        (
+            &["ca"],
+            &["cf"],
+            &[(&[], &[])],
+            "\"acme_dns on\" needs a \"server_name\" to certify, or names in the place of \"on\"",
+        ),
         (&[], &["cf"], &[ok], "no \"acme_dns_issuer\" is defined for \"acme_dns\" in nginx.conf:1"),
         (
             &["ca"],
