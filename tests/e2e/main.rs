@@ -2,6 +2,7 @@
 
 mod certbot;
 mod cloudflare_stand_in;
+mod configuration;
 mod faults;
 mod pebble;
 mod support;
