@@ -13,6 +13,7 @@ use super::nginx::{
 };
 use acme_dns_core::config::Location;
 use acme_dns_core::config::binding::{Request, Wanted, server_names};
+use acme_dns_core::config::draft::without_redundant;
 use acme_dns_core::name::Name;
 use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF,
@@ -292,7 +293,7 @@ unsafe fn bind(conf: &Conf, parent: &ServerConf, child: &mut ServerConf) -> Resu
     }
     // SAFETY: by this function's contract.
     let names = unsafe { names(conf, wanted, server, location, inherited) }.map_err(at_fault)?;
-    let Some(names) = names else { return Ok(()) };
+    let Some(names) = names.map(without_redundant) else { return Ok(()) };
     let rejects = child.rejects.or(parent.rejects).unwrap_or(false);
     let texts = names.iter().map(|name| name.as_str().to_owned()).collect();
     // SAFETY: the parser's pool is live.

@@ -189,8 +189,8 @@ impl Draft {
     }
 }
 
-/// The names without those that a wildcard among them covers.
-fn without_redundant(names: Vec<Name>) -> Vec<Name> {
+/// The names without those that a wildcard among them covers: what the certificate will hold.
+pub fn without_redundant(names: Vec<Name>) -> Vec<Name> {
     let wildcards: HashSet<String> =
         names.iter().filter(|name| name.is_wildcard()).map(|name| name.base().to_owned()).collect();
     let covered = |name: &Name| {
