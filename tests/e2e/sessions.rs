@@ -1,0 +1,94 @@
+//! What nginx's SSL module does with a context goes on beside our certificates: session
+//! resumption, stapling.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+use testbed::proc;
+
+use crate::lone::Lone;
+use crate::site::Site;
+
+/// Visits with `openssl s_client`, which keeps the session in a file; whether it was resumed.
+fn visit(addr: SocketAddr, version: &str, old: Option<&Path>, new: &Path) -> bool {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-ign_eof", version, "-connect", &addr.to_string(), "-sess_out"]);
+    command.arg(new);
+    // No server name: with one, nginx refuses sessions of other names for reasons of its own.
+    command.arg("-noservername");
+    if let Some(old) = old {
+        command.arg("-sess_in").arg(old);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("openssl runs");
+    // An answer: TLS 1.3 sends tickets behind the handshake.
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    drop(stdin);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (resumed, full) = (text.contains("\nReused, TLSv1"), text.contains("\nNew, TLSv1"));
+    assert!(resumed != full, "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    resumed
+}
+
+const VERSIONS: [&str; 2] = ["-tls1_2", "-tls1_3"];
+
+#[test]
+fn a_session_of_one_certificate_is_not_resumed_at_another() {
+    let lone = Lone::start(
+        "ssl_session_cache shared:SSL:1m;
+         server { listen LISTEN ssl; server_name a.example.com; acme_dns on; return 200; }
+         server { listen OTHER ssl; server_name b.example.com; acme_dns on; return 200; }",
+    );
+    let dir = lone.nginx.dir();
+    for version in VERSIONS {
+        let (session, other) = (dir.join("session"), dir.join("other"));
+        assert!(!visit(lone.addr(), version, None, &session), "{version}");
+        assert!(visit(lone.addr(), version, Some(&session), &other), "{version}: at home");
+        assert!(!visit(lone.other_addr(), version, Some(&session), &other), "{version}: next door");
+    }
+}
+
+#[test]
+fn sessions_are_resumed_before_and_after_a_swap() {
+    let mut site = Site::new();
+    site.http = "ssl_session_cache shared:SSL:1m;".to_owned();
+    site.set_servers(&["example.test"]);
+    site.start_nginx();
+    let session = site.nginx.dir().join("session");
+    let other = site.nginx.dir().join("other");
+    let mut serial = String::new();
+    for round in 0..2 {
+        let leaf = site.wait_for_other("example.test", &serial).leaf;
+        for version in VERSIONS {
+            assert!(!visit(site.addr(), version, None, &session), "{version}");
+            assert!(visit(site.addr(), version, Some(&session), &other), "{version} {round}");
+        }
+        serial = leaf.serial;
+        // A helper that finds no certificate obtains one.
+        let helper = site.nginx.wait_for_helper();
+        std::fs::remove_file(site.state().join("certs/example.test")).expect("the link is there");
+        proc::kill(helper, Signal::KILL);
+    }
+}
+
+#[test]
+fn stapling_gives_no_error_and_prints_no_certificate() {
+    let mut site = Site::new();
+    site.http = "ssl_stapling on; ssl_stapling_verify on;".to_owned();
+    site.set_servers(&["example.test"]);
+    site.start_nginx();
+    site.wait_for_certificate("example.test");
+    site.reload();
+    site.wait_for_certificate("example.test");
+    let log = site.nginx.log();
+    for text in ["stapling", "BEGIN", "data:", "[warn]", "[error]", "[emerg]"] {
+        assert!(!log.contains(text), "{text}:\n{log}");
+    }
+    let (good, said) = site.nginx.test();
+    assert!(good && !said.contains("stapling") && !said.contains("[warn]"), "{said}");
+}
