@@ -1,8 +1,9 @@
 //! `make demo`: a wildcard certificate inside NGINX, obtained before your eyes from a real ACME
 //! authority and a real DNS server on this machine.
 //!
-//! Serves until Ctrl-C. With `ONCE=1` in the environment it has openssl check what is served,
-//! and ends with status 0 or 1.
+//! Serves until Ctrl-C; the certificates live for minutes, so that one sees them renewed and
+//! swapped too. With `ONCE=1` in the environment it has openssl check what is served, and ends with
+//! status 0 or 1.
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -10,7 +11,7 @@ use std::panic;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openssl::asn1::Asn1Time;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -18,11 +19,17 @@ use testbed::example::Example;
 use testbed::nginx::Nginx;
 use testbed::nginx_build::NginxBuild;
 use testbed::process::wait_until;
-use testbed::tls::PeerChain;
+use testbed::tls::{Leaf, PeerChain};
 use testbed::{Testbed, ZONE};
 
 /// As long as anybody watches.
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
+
+/// How long a certificate is valid: renewed at half of it.
+const VALIDITY: Duration = Duration::from_secs(90);
+
+/// How often the served certificate is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     // The testbed panics with a whole sentence; where in our sources is of no interest here.
@@ -53,7 +60,11 @@ fn demo(stop: &AtomicBool) -> Result<(), String> {
     screen.step("Building NGINX and the module");
     let build = NginxBuild::get();
     screen.step("Starting PowerDNS, a stand-in of Cloudflare's API, and Pebble, an ACME authority");
-    let bed = Testbed::start();
+    let bed = Testbed::start_with(|mut options| {
+        // The only profile: where there are several, Pebble chooses one at random.
+        options.profiles.clear();
+        options.profile("default", VALIDITY)
+    });
     let mut example = Example::new(&bed, build);
     // The module's own steps; an nginx that is not built for it logs nothing of its own there.
     example.nginx.log_level("debug");
@@ -73,8 +84,11 @@ fn demo(stop: &AtomicBool) -> Result<(), String> {
         }
     } else {
         show_usage(&screen, &example);
+        let mut renewals =
+            Renewals { serial: chain.leaf.serial.clone(), last_look: Instant::now() };
         let _ = wait_until(FOREVER, || {
             log.show(&example.nginx);
+            renewals.show(&screen, &example);
             (stopped() || !example.nginx.is_running()).then_some(())
         });
         // Ctrl-C in a terminal reaches nginx too.
@@ -109,10 +123,35 @@ fn show_certificate(
 fn show_usage(screen: &Screen, example: &Example) {
     let port = example.addr().port();
     let roots = example.roots_file().display();
-    screen.step("Try it from another terminal; Ctrl-C here stops everything");
+    let seconds = VALIDITY.as_secs();
+    screen.step(&format!(
+        "Serving; the certificate is renewed within {seconds} s; Ctrl-C stops everything"
+    ));
     screen.line(&format!(
         "curl --cacert {roots} --resolve www.{ZONE}:{port}:127.0.0.1 https://www.{ZONE}:{port}/"
     ));
+}
+
+/// Shows when nginx serves another certificate.
+struct Renewals {
+    serial: String,
+    last_look: Instant,
+}
+
+impl Renewals {
+    fn show(&mut self, screen: &Screen, example: &Example) {
+        if self.last_look.elapsed() < LOOK {
+            return;
+        }
+        self.last_look = Instant::now();
+        // While the servers are being stopped, there is nothing to look at.
+        let Ok(PeerChain { leaf: Leaf { serial, .. }, .. }) = example.trusted() else { return };
+        if serial != self.serial {
+            screen
+                .step(&format!("NGINX serves the renewed certificate {serial}, without a reload"));
+            self.serial = serial;
+        }
+    }
 }
 
 /// Shows the lines of nginx's error log as they come.
