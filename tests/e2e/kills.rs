@@ -1,0 +1,174 @@
+//! The helper ends at every step of an order, by SIGKILL or by a reload; the one after it obtains the
+//! certificate, and nothing is left behind.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use reqwest::Method;
+use rustix::process::Signal;
+use testbed::acme_proxy::AcmeStep;
+use testbed::proc;
+use testbed::process::wait_until;
+use testbed::traffic::{Action, Fault, Hold, Match};
+
+use crate::site::{LIMIT, Site};
+
+/// How the helper ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Kill,
+    Reload,
+}
+
+/// Where in a request it ends.
+#[derive(Clone, Copy, Debug)]
+enum When {
+    /// The request has been sent and is never done.
+    Before,
+    /// The request is done and its answer not yet there.
+    After,
+}
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug)]
+enum Server {
+    Acme,
+    Cloudflare,
+}
+
+struct Case {
+    what: String,
+    server: Server,
+    requests: Match,
+    when: When,
+}
+
+fn acme(when: When) -> Vec<Case> {
+    let steps = AcmeStep::ISSUANCE.into_iter();
+    let case = |step: AcmeStep| Case {
+        what: format!("{step:?}"),
+        server: Server::Acme,
+        requests: step.requests(),
+        when,
+    };
+    steps.map(case).collect()
+}
+
+fn cloudflare(when: When) -> Vec<Case> {
+    let batch = |what: &str| {
+        Match::new(Method::POST, "/dns_records/batch").body(&format!("\"{what}\":[{{"))
+    };
+    let rows = [
+        ("zone lookup", Match::new(Method::GET, "/zones").query("name=")),
+        ("create", batch("posts")),
+        ("delete", batch("deletes")),
+    ];
+    let case = |(what, requests): (&str, Match)| Case {
+        what: what.to_owned(),
+        server: Server::Cloudflare,
+        requests,
+        when,
+    };
+    rows.into_iter().map(case).collect()
+}
+
+#[test]
+fn killed_before_each_request_to_the_authority_is_done() {
+    run(End::Kill, acme(When::Before));
+}
+
+#[test]
+fn killed_before_each_answer_of_the_authority() {
+    run(End::Kill, acme(When::After));
+}
+
+#[test]
+fn killed_at_each_request_to_cloudflare() {
+    run(End::Kill, [cloudflare(When::Before), cloudflare(When::After)].into_iter().flatten());
+}
+
+#[test]
+fn reloaded_at_each_request_to_the_authority() {
+    run(End::Reload, [acme(When::Before), acme(When::After)].into_iter().flatten());
+}
+
+#[test]
+fn reloaded_at_each_request_to_cloudflare() {
+    run(End::Reload, [cloudflare(When::Before), cloudflare(When::After)].into_iter().flatten());
+}
+
+/// All cases in one nginx, each with a certificate and an account of its own.
+fn run(end: End, cases: impl IntoIterator<Item = Case>) {
+    let mut site = Site::start(&["idle.example.test"]);
+    site.wait_for_certificate("idle.example.test");
+    site.wait_until_clean();
+    let mut table = format!("{end:?}:\n");
+    for (number, case) in cases.into_iter().enumerate() {
+        let row = run_case(&mut site, end, &case, &format!("c{number}.example.test"));
+        let _ = writeln!(table, "  {:?} {:13} {row}", case.when, case.what);
+    }
+    println!("{table}");
+}
+
+fn run_case(site: &mut Site, end: End, case: &Case, name: &str) -> String {
+    let traffic = match case.server {
+        Server::Acme => site.proxy.traffic.clone(),
+        Server::Cloudflare => site.bed.cloudflare.traffic.clone(),
+    };
+    site.proxy.traffic.clear_log();
+    site.bed.cloudflare.traffic.clear_log();
+    fs::remove_dir_all(site.state().join("accounts/pebble")).expect("there is an account");
+    let gate: Option<Hold> = match case.when {
+        When::Before => {
+            traffic.inject(Fault::new(case.requests.clone(), Action::Hang));
+            None
+        }
+        When::After => Some(traffic.hold_answer(case.requests.clone())),
+    };
+    let old = site.helpers();
+    site.set_servers(&[&format!("{name} *.{name}")]);
+    site.reload();
+    match &gate {
+        Some(gate) => gate.wait(LIMIT),
+        None => traffic.wait_for_request(&case.requests, LIMIT),
+    };
+    let helper = site.wait_for_other_helper(&old);
+    let start = Instant::now();
+    match end {
+        End::Kill => {
+            proc::kill(helper, Signal::KILL);
+            let gone = wait_until(LIMIT, || (!proc::is_alive(helper)).then_some(()));
+            assert!(gone.is_some(), "{} {:?}: it lives", case.what, case.when);
+        }
+        End::Reload => {
+            site.reload();
+            site.wait_for_other_helper(&[helper]);
+        }
+    }
+    drop(gate);
+    let leaf = site.wait_for_certificate(name).leaf;
+    let took = start.elapsed();
+    site.wait_until_clean();
+    assert_eq!(site.check_files(name), leaf);
+    assert_eq!(leftovers(&site.state()), [""; 0], "{} {:?}", case.what, case.when);
+    assert_eq!(site.entries("accounts"), ["pebble"], "{} {:?}", case.what, case.when);
+    let orders = site.proxy.traffic.count(&AcmeStep::NewOrder.requests());
+    format!("obtained {:4} ms later, {orders} orders", took.as_millis())
+}
+
+/// Files that were being written.
+fn leftovers(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    let mut found = Vec::new();
+    for entry in entries.filter_map(Result::ok) {
+        if entry.file_name().to_string_lossy().starts_with(".tmp") {
+            found.push(entry.path().display().to_string());
+        }
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(leftovers(&entry.path()));
+        }
+    }
+    found
+}

@@ -1,0 +1,149 @@
+//! What is on disk is served from the first handshake on; what cannot be used is replaced.
+
+use std::fs;
+use std::time::Duration;
+
+use testbed::acme_proxy::AcmeStep;
+use testbed::tls::LoadClient;
+
+use crate::site::{LIMIT, Site};
+use crate::support::LONG;
+
+#[test]
+fn restart_without_network_serves_what_is_on_disk() {
+    let mut site = Site::start(&["example.test *.example.test"]);
+    let first = site.wait_for_certificate("example.test").leaf;
+    site.wait_until_clean();
+    site.nginx.quit();
+    let client = site.trusting("example.test");
+    site.bed.pebble.stop();
+    site.bed.dns.stop();
+    site.bed.cloudflare.stop();
+    site.proxy.stop();
+
+    // Knocks before nginx is there, so that the very first handshake is among them.
+    let load = LoadClient::start(&client, 2, Duration::from_millis(1));
+    load.wait(LONG, |report| !report.failed.is_empty());
+    let mark = site.nginx.log_mark();
+    site.nginx.workers(2).start();
+    load.wait(LONG, |report| report.made >= 100);
+    let report = load.stop();
+    let refused = report.failed.iter().all(|(_, error)| error.contains("cannot connect"));
+    assert!(refused, "a handshake has failed: {:?}", report.failed.last());
+    let serials: Vec<&str> = report.serials.iter().map(|seen| seen.serial.as_str()).collect();
+    assert_eq!(serials, [first.serial.as_str()]);
+    for level in ["warn", "error"] {
+        assert_eq!(site.lines(level, mark), [""; 0], "nothing is to be done");
+    }
+}
+
+#[test]
+fn restart_after_a_crash_serves_what_is_on_disk() {
+    let mut site = Site::start(&["example.test *.example.test"]);
+    let first = site.wait_for_certificate("example.test").leaf;
+    site.wait_until_clean();
+    site.nginx.stop_hard();
+    let client = site.trusting("example.test");
+    site.proxy.stop();
+    site.nginx.start();
+    assert_eq!(client.handshake().expect("it is trusted").leaf, first);
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_and_replaced() {
+    // What is done to the files of a certificate, and what the log says of it.
+    type Damage = fn(&Site, &str);
+    let rows: [(&str, Damage, &str); 6] = [
+        ("garbage", |site, name| write(site, name, "fullchain.pem", b"garbage"), "in PEM"),
+        ("empty", |site, name| write(site, name, "fullchain.pem", b""), "no certificate in PEM"),
+        (
+            "truncated",
+            |site, name| {
+                let whole = read(site, name, "fullchain.pem");
+                write(site, name, "fullchain.pem", &whole[..whole.len() / 4]);
+            },
+            "PEM",
+        ),
+        ("no-key", |site, name| write(site, name, "privkey.pem", b"\n"), "private key"),
+        (
+            "mismatch",
+            |site, name| {
+                let key = read(site, "good.example.test", "privkey.pem");
+                write(site, name, "privkey.pem", &key);
+            },
+            "is not that of the certificate",
+        ),
+        (
+            "missing",
+            |site, name| {
+                let file = site.state().join("certs").join(name).join("privkey.pem");
+                fs::remove_file(file).expect("it is removed");
+            },
+            "privkey.pem\" failed (2: No such file or directory)",
+        ),
+    ];
+    let names: Vec<String> = rows.iter().map(|(row, ..)| format!("{row}.example.test")).collect();
+    let servers: Vec<&str> =
+        names.iter().map(String::as_str).chain(["good.example.test"]).collect();
+    let mut site = Site::start(&servers);
+    let old: Vec<_> = servers.iter().map(|name| site.wait_for_certificate(name).leaf).collect();
+    site.wait_until_clean();
+    site.nginx.quit();
+    for (row, damage, _) in &rows {
+        damage(&site, &format!("{row}.example.test"));
+    }
+
+    let orders = site.proxy.traffic.hold(AcmeStep::NewOrder.requests());
+    let mark = site.nginx.log_mark();
+    site.nginx.start();
+    for ((row, _, reason), name) in rows.iter().zip(&names) {
+        let text =
+            format!("certificate \"{name}\" on disk cannot be used, a new one will be obtained");
+        let line = site.nginx.wait_for_log_from(mark, &text, LIMIT);
+        assert!(line.contains("[error]"), "{row}: {line}");
+        let lines = site.lines("error", mark);
+        let found = lines.iter().any(|line| line.contains(&text) && line.contains(reason));
+        assert!(found, "{row}: {lines:#?}");
+        assert!(site.serves_fallback(name), "{row}");
+    }
+    let good = site.trusting("good.example.test").handshake().expect("it is not concerned").leaf;
+    assert_eq!(Some(&good), old.last());
+    orders.release();
+    for (name, old) in names.iter().zip(&old) {
+        let new = site.wait_for_other(name, &old.serial).leaf;
+        assert_eq!(site.check_files(name), new, "{name}");
+    }
+    site.wait_until_clean();
+}
+
+fn read(site: &Site, name: &str, file: &str) -> Vec<u8> {
+    fs::read(site.state().join("certs").join(name).join(file)).expect("the file is readable")
+}
+
+/// The file keeps its owner and its mode.
+fn write(site: &Site, name: &str, file: &str, content: &[u8]) {
+    let path = site.state().join("certs").join(name).join(file);
+    fs::write(path, content).expect("the file is written");
+}
+
+#[test]
+fn old_certificate_is_served_until_the_one_with_new_names_is_there() {
+    let mut site = Site::start(&["example.test *.example.test"]);
+    let old = site.wait_for_certificate("example.test").leaf;
+    site.wait_until_clean();
+    let orders = site.proxy.traffic.hold(AcmeStep::NewOrder.requests());
+    let mark = site.nginx.log_mark();
+    site.set_servers(&["example.test *.example.test more.www.example.test"]);
+    site.reload();
+    orders.wait(LIMIT);
+    assert_eq!(site.served("example.test"), old);
+    assert_eq!(site.served("more.www.example.test"), old, "better than none");
+    let text = "certificate \"example.test\" holds other names than configured";
+    let line = site.nginx.wait_for_log_from(mark, text, LIMIT);
+    assert!(line.contains("[notice]"), "{line}");
+    orders.release();
+    let new = site.wait_for_certificate("more.www.example.test").leaf;
+    assert_eq!(new.sans, ["*.example.test", "example.test", "more.www.example.test"]);
+    assert_eq!(site.check_files("example.test"), new);
+    site.wait_until_clean();
+}
