@@ -73,8 +73,7 @@ impl PebbleOptions {
         self.profile("shortlived", validity)
     }
 
-    /// Adds a profile, or changes the validity of one. The one named `default` is what an order
-    /// without a profile gets.
+    /// Adds a profile, or changes the validity of one. An order without a profile gets any of them.
     #[must_use]
     pub fn profile(mut self, name: &str, validity: Duration) -> Self {
         self.profiles.retain(|(known, ..)| known != name);
