@@ -558,13 +558,16 @@ fn starts_with(text: &str, start: &str) -> bool {
     text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
 
-/// Records in a message.
+/// Records in a message, each name once: an apex and its wildcard share one.
 fn all(records: &[&TxtRecord]) -> String {
-    let names: Vec<_> = records.iter().take(NAMED).map(|r| format!("\"{}\"", r.name)).collect();
-    let more = records.len() - names.len();
+    let mut names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let more = names.len().saturating_sub(NAMED);
+    let named: Vec<_> = names.iter().take(NAMED).map(|name| format!("\"{name}\"")).collect();
     let noun = if records.len() == 1 { "TXT record" } else { "TXT records" };
     let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
-    format!("{noun} {}{rest}", names.join(", "))
+    format!("{noun} {}{rest}", named.join(", "))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -587,7 +590,17 @@ fn zone(value: &Value, action: &str) -> Result<Zone, ProviderError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{base, candidates, common, holds};
+    use super::{TxtRecord, all, base, candidates, common, holds};
+
+    #[test]
+    fn each_name_is_shown_once() {
+        let record = |name: &str| TxtRecord { name: name.into(), value: String::new() };
+        let records = ["a", "a", "b", "c", "d"].map(record);
+        let records: Vec<&TxtRecord> = records.iter().collect();
+        assert_eq!(all(&records[..1]), "TXT record \"a\"");
+        assert_eq!(all(&records[..2]), "TXT records \"a\"");
+        assert_eq!(all(&records), "TXT records \"a\", \"b\", \"c\" and 1 more");
+    }
 
     #[test]
     fn a_zone_is_guessed_from_its_records() {
