@@ -1,0 +1,178 @@
+//! From the start of nginx to certificates that are served: obtained, and from the disk.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testbed::bed::issuer;
+use testbed::nginx::Nginx;
+use testbed::nginx_build::NginxBuild;
+use testbed::ports::Port;
+use testbed::{Testbed, ZONE};
+
+use crate::client::{Client, Served};
+use crate::report::Report;
+
+/// Longer than all certificates together take, with attempts that fail.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The pause after a look that was in vain: long enough not to slow down what is measured.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// How many certificates, and how often.
+const SIZES: [(usize, usize); 3] = [(1, 5), (20, 3), (100, 2)];
+
+/// How often nginx is started with its certificates on disk.
+const RESTARTS: usize = 5;
+
+/// One nginx with its servers.
+struct Site {
+    nginx: Nginx,
+    port: Port,
+    /// A name that each certificate covers.
+    names: Vec<String>,
+}
+
+/// What a start was like, in seconds after it.
+struct Start {
+    first: f64,
+    last: f64,
+    /// Handshakes that met the certificate that stands in for a missing one.
+    fallbacks: usize,
+}
+
+/// Measures both.
+pub(crate) fn measure(build: &NginxBuild, report: &mut Report) -> Result<(), String> {
+    let mut bed = Testbed::start_with(|mut options| {
+        // Pebble's default waits. One profile, because it chooses among several at random.
+        options.retry_after = Some((1, 1));
+        options.profiles.truncate(1);
+        options
+    });
+    let client =
+        Client::trusting(&bed.pebble.root_pem(0)).map_err(|e| format!("no TLS client: {e}"))?;
+    report.explain(
+        "issue_N: from the start of nginx until the certificates of N servers, obtained from a \
+         CA that asks for two waits of a second, are served",
+    );
+    let mut last = None;
+    for (size, runs) in SIZES {
+        let mut times = Vec::new();
+        for _ in 0..runs {
+            // One at a time works.
+            drop(last.take());
+            let mut site = Site::new(build, &bed, size);
+            times.push(site.start(&client)?.last);
+            last = Some(site);
+        }
+        report.runs(&format!("issue_{size}"), &times, "s");
+    }
+    let Some(mut site) = last else { return Ok(()) };
+    bed.pebble.stop();
+    bed.dns.stop();
+    bed.cloudflare.stop();
+    report.explain(
+        "restart_N: from the start of nginx with N certificates on disk, and no server that it \
+         could ask, until the first and the last is served; how many handshakes before met the \
+         certificate that stands in",
+    );
+    let mut starts = Vec::new();
+    for _ in 0..RESTARTS {
+        site.nginx.stop();
+        starts.push(site.start(&client)?);
+    }
+    let figures = |of: fn(&Start) -> f64| starts.iter().map(of).collect::<Vec<f64>>();
+    let name = format!("restart_{}", site.names.len());
+    report.runs(&format!("{name}_first"), &figures(|start| start.first), "s");
+    report.runs(&format!("{name}_last"), &figures(|start| start.last), "s");
+    report.runs(
+        &format!("{name}_fallbacks"),
+        &figures(|start| start.fallbacks as f64),
+        "handshakes",
+    );
+    Ok(())
+}
+
+impl Site {
+    fn new(build: &NginxBuild, bed: &Testbed, size: usize) -> Self {
+        let mut nginx = Nginx::new(build);
+        let port = Port::reserve();
+        let server_names: Vec<String> = match size {
+            1 => vec![format!("{ZONE} *.{ZONE}")],
+            _ => (0..size).map(|n| format!("h{n}.{ZONE}")).collect(),
+        };
+        let http = configuration(&nginx, bed, port.addr(), &server_names);
+        nginx.log_level("notice").http(http);
+        let first = |names: &String| names.split(' ').next().unwrap_or_default().to_owned();
+        Self { nginx, port, names: server_names.iter().map(first).collect() }
+    }
+
+    /// Starts nginx and looks for its certificates until all are served.
+    fn start(&mut self, client: &Client) -> Result<Start, String> {
+        let (address, names, nginx) = (self.port.addr(), &self.names, &mut self.nginx);
+        let begin = Instant::now();
+        thread::scope(|scope| {
+            // Beside the start, which itself ends only when it has seen all processes.
+            let watch = scope.spawn(move || watch(client, address, names, begin));
+            let started = nginx.try_start();
+            let watched = watch.join().unwrap_or_else(|_| Err("the TLS client failed".into()));
+            started.and(watched)
+        })
+        .map_err(|error| format!("{error}\n{}", self.nginx.log()))
+    }
+}
+
+/// Looks at one name after the other until a trusted certificate was served for each.
+fn watch(
+    client: &Client,
+    address: SocketAddr,
+    names: &[String],
+    begin: Instant,
+) -> Result<Start, String> {
+    let mut missing: Vec<&String> = names.iter().rev().collect();
+    let mut start = Start { first: 0.0, last: 0.0, fallbacks: 0 };
+    while let Some(name) = missing.pop() {
+        let served = client.look(address, name).map_err(|e| format!("TLS client: {e}"))?;
+        if served == Served::Trusted {
+            start.last = begin.elapsed().as_secs_f64();
+            if missing.len() + 1 == names.len() {
+                start.first = start.last;
+            }
+            continue;
+        }
+        if begin.elapsed() > LIMIT {
+            return Err(format!("{} certificates are not served", missing.len() + 1));
+        }
+        start.fallbacks += usize::from(served == Served::Untrusted);
+        missing.insert(0, name);
+        thread::sleep(PAUSE);
+    }
+    Ok(start)
+}
+
+fn configuration(nginx: &Nginx, bed: &Testbed, address: SocketAddr, servers: &[String]) -> String {
+    // Copies, because those of the testbed go with its servers, and an nginx in a chroot sees
+    // nothing else.
+    let read = |path: &Path| {
+        fs::read(path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
+    };
+    let ca = nginx.add_file("ca.pem", read(bed.pebble.ca_file()));
+    let token = nginx.add_file("token", bed.token());
+    let mut text = format!(
+        "{issuer}\
+         acme_dns_provider cloudflare {{\n    api {api};\n    token_file {token};\n}}\n\
+         {propagation}",
+        issuer = issuer("pebble", &bed.pebble.directory_url(), &ca, ""),
+        api = bed.cloudflare.api_url(),
+        token = token.display(),
+        propagation = bed.propagation(),
+    );
+    for names in servers {
+        text.push_str(&format!(
+            "server {{\n    listen {address} ssl;\n    server_name {names};\n    acme_dns on;\n}}\n"
+        ));
+    }
+    text
+}
