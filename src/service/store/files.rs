@@ -8,7 +8,7 @@ use super::error::{StoreError, failed};
 use rustix::fs::OFlags;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use zeroize::Zeroizing;
@@ -52,6 +52,7 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         .open(path)
         .map_err(failed("open", path))?;
     file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(failed("fchmod", path))?;
+    give_to_owner(&file, path)?;
     file.write_all(bytes).map_err(failed("write", path))?;
     file.sync_all().map_err(failed("fsync", path))
 }
@@ -85,7 +86,23 @@ pub(crate) fn ensure_directory(path: &Path) -> Result<(), StoreError> {
     }
     fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
         .map_err(failed("chmod", path))?;
+    let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
+    let directory = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    give_to_owner(&directory.map_err(failed("open", path))?, path)?;
     sync_parent(path)
+}
+
+/// Gives what this process has just made to the owner of the directory that it lies in. They differ
+/// where nginx is a single process of root: nginx gives the state path to the workers' user.
+pub(crate) fn give_to_owner(file: &File, path: &Path) -> Result<(), StoreError> {
+    let stat = path.parent().map(fs::metadata).transpose().map_err(failed("stat", path))?;
+    let mine = file.metadata().map_err(failed("fstat", path))?;
+    match stat {
+        Some(theirs) if theirs.uid() != mine.uid() && rustix::process::geteuid().is_root() => {
+            fchown(file, Some(theirs.uid()), Some(theirs.gid())).map_err(failed("fchown", path))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Removes a file; one that is not there counts as removed.
@@ -196,7 +213,7 @@ fn all(path: &Path) -> Result<Vec<String>, StoreError> {
 mod tests {
     use super::{create, ensure_directory, read, read_of, remove, replace, swap_link, sweep};
     use std::fs;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
     use std::path::Path;
 
     fn mode(path: &Path) -> u32 {
@@ -255,6 +272,23 @@ mod tests {
         assert!(error.contains("another owner"), "{error}");
         let device = Path::new("/dev/zero");
         assert!(read(device).unwrap_err().to_string().contains("not a regular file"));
+    }
+
+    #[test]
+    fn what_root_makes_belongs_to_the_owner_of_the_directory() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        chown(dir.path(), Some(65534), Some(65534)).unwrap();
+        let (sub, file) = (dir.path().join("sub"), dir.path().join("sub/file"));
+        ensure_directory(&sub).unwrap();
+        replace(&file, b"1").unwrap();
+        for path in [&sub, &file] {
+            let metadata = fs::metadata(path).unwrap();
+            assert_eq!((metadata.uid(), metadata.gid()), (65534, 65534), "{}", path.display());
+        }
+        assert!(read_of(&file, 65534).unwrap().is_some());
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub use error::StoreError;
 pub use journal::{Entry, Journaled};
 
 use error::failed;
-use files::{DIRECTORY_MODE, ensure_directory, list, sweep};
+use files::{DIRECTORY_MODE, ensure_directory, give_to_owner, list, sweep};
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -89,6 +89,7 @@ impl Store {
             Err(TryLockError::Error(error)) => return Err(failed("flock", &path)(error)),
         }
         file.set_permissions(Permissions::from_mode(0o600)).map_err(failed("fchmod", &path))?;
+        give_to_owner(&file, &path)?;
         self.sweep()?;
         Ok(Some(Lock { _file: file }))
     }
