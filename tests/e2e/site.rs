@@ -31,6 +31,8 @@ pub(crate) struct Site {
     pub(crate) issuer: String,
     /// The directive `acme_dns_propagation`.
     pub(crate) propagation: String,
+    /// A block `acme_dns_provider` in the place of the testbed's.
+    pub(crate) provider: Option<String>,
     /// Whatever else stands in `http { }`.
     pub(crate) http: String,
     /// Further parameters of `listen`.
@@ -51,6 +53,7 @@ impl Site {
             proxy: bed.acme_proxy(),
             issuer: String::new(),
             propagation: bed.propagation(),
+            provider: None,
             http: String::new(),
             listen: String::new(),
             port: Port::reserve(),
@@ -91,8 +94,8 @@ impl Site {
     fn configure(&mut self) {
         let issuer =
             issuer("pebble", &self.proxy.directory_url(), self.proxy.ca_file(), &self.issuer);
-        let mut text =
-            format!("{issuer}{}{}\n{}\n", self.bed.provider(), self.propagation, self.http);
+        let provider = self.provider.clone().unwrap_or_else(|| self.bed.provider());
+        let mut text = format!("{issuer}{provider}{}\n{}\n", self.propagation, self.http);
         let (addr, more) = (self.port.addr(), &self.listen);
         for (position, (names, acme_dns)) in self.servers.iter().enumerate() {
             // An address takes its parameters once.

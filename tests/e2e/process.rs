@@ -1,0 +1,378 @@
+//! The helper process: its life beside the master, other helpers and reloads.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use rustix::process::Signal;
+use testbed::acme_proxy::AcmeStep;
+use testbed::nginx::Nginx;
+use testbed::nginx_build::NginxBuild;
+use testbed::proc;
+use testbed::process::wait_until;
+use testbed::tls::LoadClient;
+use testbed::traffic::{Action, Fault, Match};
+
+use crate::site::{LIMIT, Site};
+
+const NAME: &str = "example.test";
+
+/// How long a stop may take on a busy machine; it is not to wait for anything.
+const STOP: Duration = Duration::from_secs(3);
+
+fn wait_until_gone(pid: u32) {
+    let gone = wait_until(LIMIT, || (!proc::is_alive(pid)).then_some(()));
+    assert!(gone.is_some(), "process {pid} ({}) is still there", proc::title(pid));
+}
+
+#[test]
+fn works_as_a_daemon_and_in_the_foreground() {
+    for daemon in [true, false] {
+        let mut site = Site::new();
+        site.nginx.daemon(daemon);
+        site.set_servers(&[NAME]);
+        site.start_nginx();
+        site.wait_for_certificate(NAME);
+        let helper = site.nginx.wait_for_helper();
+        assert_eq!(proc::title(helper), "nginx: acme dns process");
+        site.reload();
+        let other = site.wait_for_other_helper(&[helper]);
+        site.wait_for_certificate(NAME);
+        site.nginx.quit();
+        wait_until_gone(other);
+    }
+}
+
+#[test]
+fn a_single_process_obtains_and_reloads() {
+    let mut site = Site::new();
+    site.nginx.master_process(false);
+    site.set_servers(&[NAME]);
+    site.start_nginx();
+    let first = site.wait_for_certificate(NAME).leaf;
+    site.set_servers(&[NAME, "b.example.test"]);
+    site.reload();
+    // What it serves then is not looked at: nginx itself resets all connections after a reload in
+    // this mode.
+    site.nginx.wait_for_log("certificate \"b.example.test\" issued", LIMIT);
+    assert_eq!(site.check_files(NAME), first, "what is there is not obtained again");
+    assert_eq!(proc::children(site.nginx.master_pid()), [0; 0]);
+    // While a thread of it waits for an answer that does not come.
+    site.proxy.traffic.inject(Fault::new(AcmeStep::NewOrder.requests(), Action::Hang).always());
+    site.proxy.traffic.clear_log();
+    site.set_servers(&["c.example.test"]);
+    site.reload();
+    site.proxy.traffic.wait_for_request(&AcmeStep::NewOrder.requests(), LIMIT);
+    let start = Instant::now();
+    site.nginx.quit();
+    assert!(start.elapsed() < STOP, "{:?}", start.elapsed());
+}
+
+#[test]
+fn the_helper_does_not_outlive_its_master() {
+    let mut site = Site::start(&[NAME]);
+    site.wait_for_certificate(NAME);
+    let (helper, workers) = (site.nginx.wait_for_helper(), site.nginx.worker_pids());
+    proc::kill(site.nginx.master_pid(), Signal::KILL);
+    wait_until_gone(helper);
+    workers.iter().for_each(|pid| proc::kill(*pid, Signal::KILL));
+    site.nginx.stop_hard();
+    // What it has left behind does not keep the next one from its work.
+    site.set_servers(&[NAME, "b.example.test"]);
+    site.start_nginx();
+    site.wait_for_certificate("b.example.test");
+}
+
+#[test]
+fn a_killed_helper_is_replaced() {
+    let mut site = Site::start(&[NAME]);
+    site.wait_for_certificate(NAME);
+    let helper = site.nginx.wait_for_helper();
+    proc::kill(helper, Signal::KILL);
+    let second = site.wait_for_other_helper(&[helper]);
+    site.set_servers(&[NAME, "b.example.test"]);
+    site.reload();
+    site.wait_for_certificate("b.example.test");
+    site.wait_for_other_helper(&[helper, second]);
+    assert_eq!(site.proxy.traffic.count(&AcmeStep::NewAccount.requests()), 1);
+}
+
+/// Makes the helper wait for something, and returns when it does.
+type Obstacle = fn(&mut Site);
+
+const OBSTACLES: [(&str, Obstacle); 6] = [
+    ("propagation", |site| {
+        site.bed.cloudflare.pause_propagation();
+        site.start_nginx();
+        site.bed.cloudflare.wait_for_records(LIMIT, |records| !records.is_empty());
+    }),
+    ("name servers", |site| {
+        site.bed.dns.pause();
+        site.start_nginx();
+        site.bed.cloudflare.wait_for_records(LIMIT, |records| !records.is_empty());
+    }),
+    ("authority", |site| {
+        let requests = AcmeStep::NewOrder.requests();
+        site.proxy.traffic.inject(Fault::new(requests.clone(), Action::Hang).always());
+        site.start_nginx();
+        site.proxy.traffic.wait_for_request(&requests, LIMIT);
+    }),
+    ("provider", |site| {
+        let requests = Match::any().method(Method::POST);
+        site.bed.cloudflare.traffic.inject(Fault::new(requests.clone(), Action::Hang).always());
+        site.start_nginx();
+        site.bed.cloudflare.traffic.wait_for_request(&requests, LIMIT);
+    }),
+    ("pause", |site| {
+        let problem = Action::Problem {
+            status: 403,
+            kind: "unauthorized".into(),
+            detail: "no".into(),
+            retry_after: None,
+        };
+        site.proxy.traffic.inject(Fault::new(AcmeStep::NewOrder.requests(), problem).always());
+        site.start_nginx();
+        site.nginx.wait_for_log("next attempt at", LIMIT);
+    }),
+    ("lock", |site| {
+        let state = site.state();
+        fs::create_dir_all(&state).expect("it can be made");
+        let lock = fs::File::create(state.join("lock")).expect("it can be made");
+        fs::set_permissions(state.join("lock"), fs::Permissions::from_mode(0o666)).expect("a mode");
+        lock.lock().expect("nobody else has it");
+        site.start_nginx();
+        site.nginx.wait_for_log("waiting for the process that works in", LIMIT);
+        // It lasts until the test process ends.
+        std::mem::forget(lock);
+    }),
+];
+
+#[test]
+fn stops_at_once_whatever_it_waits_for() {
+    for (what, obstruct) in OBSTACLES {
+        for stop in [Nginx::quit, Nginx::stop] {
+            let mut site = Site::new();
+            site.nginx.log_level("debug");
+            site.set_servers(&[NAME]);
+            let t = Instant::now();
+            obstruct(&mut site);
+            eprintln!("OBST {what} {:?}", t.elapsed());
+            let helper = site.nginx.wait_for_helper();
+            let start = Instant::now();
+            stop(&mut site.nginx);
+            assert!(start.elapsed() < STOP, "{what}: {:?}", start.elapsed());
+            assert!(!proc::is_alive(helper), "{what}");
+            site.bed.dns.resume();
+            eprintln!("OBST stop {what} {:?}", start.elapsed());
+            drop(site);
+            eprintln!("OBST drop {what} {:?}", start.elapsed());
+        }
+    }
+}
+
+#[test]
+fn of_two_on_one_state_path_one_works() {
+    let mut site = Site::start(&[NAME]);
+    site.wait_for_certificate(NAME);
+    let mut second = Nginx::new(NginxBuild::get());
+    let port = testbed::ports::Port::reserve();
+    second.http(format!(
+        "{}acme_dns_state_path {};\nserver {{ listen {} ssl; server_name b.{NAME}; acme_dns on; }}",
+        site.bed.directives_through(&site.proxy),
+        site.state().display(),
+        port.addr(),
+    ));
+    let orders = || site.proxy.traffic.count(&AcmeStep::NewOrder.requests());
+    second.start();
+    second.wait_for_log("waiting for the process that works in", LIMIT);
+    assert_eq!(orders(), 1);
+    site.nginx.quit();
+    second.wait_for_log(&format!("certificate \"b.{NAME}\" issued"), LIMIT);
+    assert_eq!(orders(), 2);
+    assert_eq!(site.proxy.traffic.count(&AcmeStep::NewAccount.requests()), 1);
+    // And the other way round.
+    site.start_nginx();
+    site.nginx.wait_for_log("waiting for the process that works in", LIMIT);
+    site.wait_for_certificate(NAME);
+}
+
+#[test]
+fn a_reload_keeps_what_is_in_shared_memory() {
+    let mut site = Site::new();
+    site.http = "acme_dns_shared_zone zone=acme:256k;".to_owned();
+    site.set_servers(&[NAME]);
+    site.start_nginx();
+    let leaf = site.wait_for_certificate(NAME).leaf;
+    // Nothing else has it: not the disk, and not the authority.
+    site.proxy.traffic.inject(Fault::new(AcmeStep::NewOrder.requests(), Action::Hang).always());
+    fs::remove_dir_all(site.state().join("certs")).expect("it is there");
+    let load = LoadClient::start(&site.trusting(NAME), 2, Duration::from_millis(2));
+    for (size, servers) in [
+        ("256k", &[NAME][..]),
+        ("512k", &[NAME]),
+        ("256k", &["b.example.test", NAME]),
+        ("1m", &["a.example.test", "b.example.test", NAME]),
+        ("1m", &[NAME]),
+    ] {
+        site.http = format!("acme_dns_shared_zone zone=acme:{size};");
+        site.set_servers(servers);
+        let made = load.report().made;
+        site.reload();
+        load.wait(LIMIT, |report| report.made > made + 20);
+        assert_eq!(site.served(NAME), leaf, "{size} {servers:?}");
+    }
+    let report = load.stop();
+    assert_eq!(report.failed.len(), 0, "{:?}", report.failed);
+    assert_eq!(report.serials.len(), 1);
+}
+
+#[test]
+fn a_zone_too_small_leaves_the_others_at_work() {
+    let mut site = Site::new();
+    site.http = "acme_dns_shared_zone zone=acme:32k;".to_owned();
+    let names: Vec<String> = (0..8).map(|n| format!("n{n}.{NAME}")).collect();
+    for name in &names {
+        site.add_server(name, "on key=rsa:2048");
+    }
+    site.start_nginx();
+    let count = |text: &str, from| site_lines(&site, text, from).len();
+    let done = wait_until(LIMIT, || {
+        (count("\" issued by ", 0) == names.len() && count("cannot be published", 0) > 0)
+            .then_some(())
+    });
+    assert!(done.is_some(), "{}", site.nginx.log());
+    let lines = site_lines(&site, "cannot be published", 0);
+    assert!(lines.len() < names.len(), "{lines:?}");
+    for line in &lines {
+        assert!(
+            line.contains("[error]") && line.contains("raise its size in \"acme_dns_shared_zone\"")
+        );
+    }
+    let full = |name: &String| lines.iter().any(|line| line.contains(&format!("\"{name}\"")));
+    let (out, served): (Vec<_>, Vec<_>) = names.iter().partition(|name| full(name));
+    assert_eq!(out.len(), lines.len(), "{lines:?}");
+    for name in &served {
+        site.wait_for_certificate(name);
+    }
+    assert!(out.iter().all(|name| site.serves_fallback(name)));
+
+    let mark = site.nginx.log_mark();
+    site.reload();
+    for name in &served {
+        site.wait_for_certificate(name);
+    }
+    assert!(!site_lines(&site, "cannot be published", mark).is_empty());
+    // What the message says helps.
+    site.http = String::new();
+    site.reload();
+    for name in &names {
+        site.wait_for_certificate(name);
+    }
+    assert_eq!(site.proxy.traffic.count(&AcmeStep::NewOrder.requests()), names.len());
+}
+
+fn site_lines(site: &Site, text: &str, from: u64) -> Vec<String> {
+    let log = site.nginx.log_from(from);
+    log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+}
+
+#[test]
+fn one_process_serves_a_cache_too() {
+    let mut site = Site::new();
+    let cache = site.nginx.path("cache").display().to_string();
+    let addr = site.addr();
+    site.http = format!(
+        "proxy_cache_path {cache} keys_zone=cache:1m;
+         server {{ listen unix:{cache}.sock; return 200 cached; }}
+         server {{ listen {addr} ssl; server_name c.{NAME}; acme_dns on;
+             location / {{ proxy_pass http://unix:{cache}.sock; proxy_cache cache;
+                           proxy_cache_valid 1h; }} }}"
+    );
+    site.set_servers(&[NAME]);
+    site.start_nginx();
+    site.wait_for_certificate(NAME);
+    site.wait_for_certificate(&format!("c.{NAME}"));
+    let titles: Vec<_> =
+        proc::children(site.nginx.master_pid()).into_iter().map(proc::title).collect();
+    let count = |text: &str| titles.iter().filter(|title| title.contains(text)).count();
+    assert_eq!((count("acme dns process"), count("cache manager")), (1, 0), "{titles:?}");
+    let helper = site.nginx.wait_for_helper();
+    site.reload();
+    site.wait_for_other_helper(&[helper]);
+}
+
+#[test]
+fn an_unprivileged_master_works() {
+    const NOBODY: u32 = 65534;
+    let mut site = Site::new();
+    let build = NginxBuild::get();
+    let wrapper = site.bed.dir().join("nginx");
+    let script = format!(
+        "#!/bin/sh\nexec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \
+         --pdeathsig TERM -- {} \"$@\"\n",
+        build.binary.display()
+    );
+    fs::write(&wrapper, script).expect("it can be written");
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a mode");
+    site.nginx = Nginx::new(&NginxBuild { binary: wrapper, ..build.clone() });
+    let give = |path: &Path| chown(path, Some(NOBODY), Some(NOBODY)).expect("root may do that");
+    give(site.bed.token_file());
+    give(site.nginx.dir());
+    give(&site.nginx.dir().join("temp"));
+    site.set_servers(&[NAME]);
+    site.start_nginx();
+    let leaf = site.wait_for_certificate(NAME).leaf;
+    assert_eq!(site.check_files(NAME), leaf);
+    let master = fs::read_to_string(format!("/proc/{}/status", site.nginx.master_pid()));
+    assert!(master.expect("it runs").contains(&format!("Uid:\t{NOBODY}\t")));
+    site.set_servers(&[NAME, "b.example.test"]);
+    site.reload();
+    site.wait_for_certificate("b.example.test");
+    assert_eq!(site.served(NAME), leaf);
+}
+
+/// Ends a process that is nobody's child.
+struct Orphan(u32);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        let family = proc::children(self.0);
+        proc::kill(self.0, Signal::TERM);
+        wait_until(STOP, || (!proc::is_alive(self.0)).then_some(()));
+        [self.0].iter().chain(&family).for_each(|pid| proc::kill(*pid, Signal::KILL));
+    }
+}
+
+#[test]
+fn a_binary_upgrade_hands_over() {
+    let mut site = Site::new();
+    // In the foreground nginx ignores the signal.
+    site.nginx.daemon(true);
+    site.set_servers(&[NAME]);
+    site.start_nginx();
+    let leaf = site.wait_for_certificate(NAME).leaf;
+    let old = site.nginx.master_pid();
+    let load = LoadClient::start(&site.trusting(NAME), 2, Duration::from_millis(2));
+    proc::kill(old, Signal::USR2);
+    let of_new = |pid: &u32| proc::title(*pid).starts_with("nginx: master process");
+    let new = wait_until(LIMIT, || proc::children(old).into_iter().find(of_new));
+    let new = Orphan(new.unwrap_or_else(|| panic!("no new master:\n{}", site.nginx.log())));
+    site.nginx.wait_for_log("waiting for the process that works in", LIMIT);
+    let made = load.report().made;
+    load.wait(LIMIT, |report| report.made > made + 50);
+    site.nginx.quit();
+    // The disk has it, and so has the new one, at once.
+    let made = load.report().made;
+    load.wait(LIMIT, |report| report.made > made + 50);
+    let report = load.stop();
+    assert_eq!((report.failed.len(), report.serials.len()), (0, 1), "{report:?}");
+    assert_eq!(report.serials[0].serial, leaf.serial);
+    // It works: a helper without a certificate obtains one.
+    let is_helper = |pid: &u32| proc::title(*pid) == "nginx: acme dns process";
+    let helper = wait_until(LIMIT, || proc::children(new.0).into_iter().find(is_helper));
+    fs::remove_dir_all(site.state().join("certs")).expect("it is there");
+    proc::kill(helper.expect("a helper"), Signal::KILL);
+    site.wait_for_other(NAME, &leaf.serial);
+}

@@ -1,0 +1,163 @@
+//! Tokens and keys are where they have to be, and nowhere else.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use testbed::nginx_build::NginxBuild;
+use testbed::proc::count_in_memory;
+
+use crate::site::{LIMIT, Site};
+
+const NAME: &str = "example.test";
+
+fn site() -> Site {
+    let mut site = Site::new();
+    site.nginx.workers(2);
+    site.set_servers(&[NAME]);
+    site
+}
+
+/// A block with these credentials.
+fn provider(site: &Site, credentials: &str) -> String {
+    let api = site.bed.cloudflare.api_url();
+    format!("acme_dns_provider cloudflare {{\n    api {api};\n    {credentials}\n}}\n")
+}
+
+/// The secret is in the helper and in no worker.
+fn check_memory(site: &Site, secret: &str, helper: u32, when: &str) {
+    assert!(count_in_memory(helper, secret.as_bytes()) > 0, "{when}: the scan finds nothing");
+    let workers = site.nginx.worker_pids();
+    assert_eq!(workers.len(), 2);
+    for worker in workers {
+        assert_eq!(count_in_memory(worker, secret.as_bytes()), 0, "{when}");
+    }
+}
+
+/// Issues, reloads and issues again; no worker ever has the secret.
+fn check_through_a_reload(site: &mut Site, secret: &str) {
+    site.start_nginx();
+    site.wait_for_certificate(NAME);
+    let helper = site.nginx.wait_for_helper();
+    check_memory(site, secret, helper, "after the start");
+    site.set_servers(&[NAME, "b.example.test"]);
+    site.reload();
+    site.wait_for_certificate("b.example.test");
+    let helper = site.wait_for_other_helper(&[helper]);
+    check_memory(site, secret, helper, "after a reload");
+}
+
+#[test]
+fn no_worker_has_a_token_from_a_file() {
+    let mut site = site();
+    let token = site.bed.token().to_owned();
+    check_through_a_reload(&mut site, &token);
+}
+
+#[test]
+fn no_worker_has_a_token_from_the_environment() {
+    let mut site = site();
+    site.provider = Some(provider(&site, "token env:CLOUDFLARE_TOKEN;"));
+    let token = site.bed.token().to_owned();
+    site.nginx.env("CLOUDFLARE_TOKEN", &token);
+    check_through_a_reload(&mut site, &token);
+}
+
+#[test]
+fn no_worker_has_a_global_key() {
+    let mut site = site();
+    let key: String = site.bed.token().chars().rev().collect();
+    site.bed.cloudflare.set_legacy_key("you@example.test", &key);
+    let file = site.nginx.add_file("key", &key).display().to_string();
+    site.provider = Some(provider(&site, &format!("email you@example.test; key_file {file};")));
+    check_through_a_reload(&mut site, &key);
+    for logged in site.bed.cloudflare.traffic.log() {
+        let sent = logged.request.headers.get("x-auth-key").map(|value| value.as_bytes());
+        assert_eq!(sent, Some(key.as_bytes()), "{}", logged.request.path);
+    }
+}
+
+/// Everything below a directory.
+fn below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = vec![dir.to_owned()];
+    let mut next = 0;
+    while let Some(path) = found.get(next).cloned() {
+        next += 1;
+        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            let entries = fs::read_dir(&path).expect("a directory");
+            found.extend(entries.map(|entry| entry.expect("an entry").path()));
+        }
+    }
+    found
+}
+
+/// Words of this length in the files of keys: lines of PEM, numbers of a JWK, PKCS #8 in base64.
+fn key_material(state: &Path) -> Vec<String> {
+    let files = below(state).into_iter().filter(|path| {
+        path.is_file()
+            && (path.ends_with("privkey.pem") || path.starts_with(state.join("accounts")))
+    });
+    let mut words = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("it is text");
+        let plain = |c: char| c.is_ascii_alphanumeric() || "+/=-_".contains(c);
+        let long = text.split(|c| !plain(c)).filter(|word| word.len() >= 40);
+        words.extend(long.map(str::to_owned));
+    }
+    assert!(words.len() >= 3, "keys were found: {}", words.len());
+    words
+}
+
+#[test]
+fn nothing_secret_is_logged_or_printed() {
+    let mut site = Site::new();
+    site.nginx.log_level("debug");
+    site.set_servers(&[NAME]);
+    site.start_nginx();
+    site.wait_for_certificate(NAME);
+    // Errors quote what they are about.
+    site.bed.cloudflare.revoke_token(site.bed.token());
+    site.set_servers(&[NAME, "b.example.test"]);
+    site.reload();
+    site.nginx.wait_for_log("was not obtained", LIMIT);
+
+    let mut command = NginxBuild::get().command();
+    command.arg("-T").arg("-p").arg(site.nginx.dir()).arg("-c").arg(site.nginx.path("nginx.conf"));
+    let output = command.output().expect("nginx runs");
+    let dump = [output.stdout, output.stderr].concat();
+    let dump = String::from_utf8_lossy(&dump);
+    assert!(dump.contains("acme_dns_provider cloudflare {"), "{dump}");
+    let log = site.nginx.log();
+    assert!(log.contains("[debug]") && log.contains("acme_dns"), "{log}");
+    let mut secrets = key_material(&site.state());
+    secrets.extend([site.bed.token().to_owned(), "PRIVATE KEY".to_owned()]);
+    for secret in secrets {
+        assert!(!log.contains(&secret), "the log has {secret}");
+        assert!(!dump.contains(&secret), "the output of nginx -T has {secret}");
+    }
+}
+
+#[test]
+fn the_state_path_is_closed_to_others() {
+    const NOBODY: u32 = 65534;
+    let mut site = Site::start(&[NAME]);
+    site.wait_for_certificate(NAME);
+    // A second version, and one that is not obtained and so leaves its progress.
+    site.bed.cloudflare.revoke_token(site.bed.token());
+    site.set_servers(&[NAME, "b.example.test"]);
+    site.reload();
+    site.nginx.wait_for_log("was not obtained", LIMIT);
+    let mut files = 0;
+    for path in below(&site.state()) {
+        let metadata = path.symlink_metadata().expect("it is there");
+        assert_eq!(metadata.uid(), NOBODY, "{}", path.display());
+        let mode = metadata.mode() & 0o7777;
+        if metadata.is_dir() {
+            assert_eq!(mode, 0o700, "{}", path.display());
+        } else if metadata.is_file() {
+            assert_eq!(mode, 0o600, "{}", path.display());
+            files += 1;
+        }
+    }
+    assert!(files >= 7, "lock, account, four of the certificate, progress: {files}");
+}
