@@ -107,7 +107,7 @@ fn run(end: End, cases: impl IntoIterator<Item = Case>) {
     let mut table = format!("{end:?}:\n");
     for (number, case) in cases.into_iter().enumerate() {
         let row = run_case(&mut site, end, &case, &format!("c{number}.example.test"));
-        let _ = writeln!(table, "  {:?} {:13} {row}", case.when, case.what);
+        let _ = writeln!(table, "  {:6} {:13} {row}", format!("{:?}", case.when), case.what);
     }
     println!("{table}");
 }

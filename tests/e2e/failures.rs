@@ -1,0 +1,47 @@
+//! What goes wrong at the DNS provider and at the authority: the log says what and what to do, the
+//! other certificates are not held up, and when it is over the certificate is obtained.
+
+mod authority;
+mod cloudflare;
+
+use testbed::process::wait_until;
+
+use crate::site::{LIMIT, Site};
+
+/// What becomes of a certificate.
+enum Outcome {
+    /// It is obtained without anybody noticing.
+    Survives,
+    /// The first attempt fails with a line of this level that contains these texts.
+    Fails(&'static str, &'static [&'static str]),
+}
+
+/// Waits for the line that says that a certificate was not obtained, and checks it. What stands in
+/// for the certificate is served meanwhile.
+fn check_failure(site: &Site, name: &str, level: &str, texts: &[&str]) {
+    let failed = format!("certificate \"{name}\" was not obtained, attempt 1: ");
+    let line = site.nginx.wait_for_log(&failed, LIMIT);
+    assert!(line.contains(&format!("[{level}]")), "{name}: {line}");
+    for text in texts {
+        assert!(line.contains(text), "{name}: {line}\nhas no {text:?}");
+    }
+    assert!(line.contains("; next attempt at 2"), "{name}: {line}");
+    assert!(site.serves_fallback(name), "{name}");
+}
+
+/// No attempt for this certificate has failed.
+fn check_survival(site: &Site, name: &str) {
+    let failed = format!("certificate \"{name}\" was not obtained");
+    assert!(!site.nginx.log().contains(&failed), "{name}: {}", site.nginx.log());
+}
+
+/// Whether a certificate of the authority is served, seen once.
+fn is_obtained(site: &Site, name: &str) -> bool {
+    !site.serves_fallback(name)
+}
+
+/// Waits until a number is reached.
+fn wait_for_count(what: &str, count: usize, now: impl Fn() -> usize) {
+    let reached = wait_until(LIMIT, || (now() >= count).then_some(()));
+    assert!(reached.is_some(), "{} {what} instead of {count}", now());
+}
