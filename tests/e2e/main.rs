@@ -4,6 +4,7 @@ mod binding;
 mod certbot;
 mod cloudflare_stand_in;
 mod configuration;
+mod examples;
 mod failures;
 mod faults;
 mod issuance;

@@ -99,33 +99,62 @@ fn a_killed_helper_is_replaced() {
     assert_eq!(site.proxy.traffic.count(&AcmeStep::NewAccount.requests()), 1);
 }
 
-/// Makes the helper wait for something, and returns when it does.
-type Obstacle = fn(&mut Site);
+/// Stops nginx in both ways when `obstruct` has started it and made the helper wait for something.
+fn stops_at_once(obstruct: impl Fn(&mut Site)) {
+    for stop in [Nginx::quit, Nginx::stop] {
+        let mut site = Site::new();
+        site.set_servers(&[NAME]);
+        obstruct(&mut site);
+        let helper = site.nginx.wait_for_helper();
+        let start = Instant::now();
+        stop(&mut site.nginx);
+        assert!(start.elapsed() < STOP, "{:?}", start.elapsed());
+        assert!(!proc::is_alive(helper));
+        site.bed.dns.resume();
+    }
+}
 
-const OBSTACLES: [(&str, Obstacle); 6] = [
-    ("propagation", |site| {
+#[test]
+fn stops_at_once_while_records_spread() {
+    stops_at_once(|site| {
         site.bed.cloudflare.pause_propagation();
         site.start_nginx();
         site.bed.cloudflare.wait_for_records(LIMIT, |records| !records.is_empty());
-    }),
-    ("name servers", |site| {
+    });
+}
+
+#[test]
+fn stops_at_once_while_a_name_server_is_silent() {
+    stops_at_once(|site| {
         site.bed.dns.pause();
         site.start_nginx();
         site.bed.cloudflare.wait_for_records(LIMIT, |records| !records.is_empty());
-    }),
-    ("authority", |site| {
+    });
+}
+
+#[test]
+fn stops_at_once_while_the_authority_is_silent() {
+    stops_at_once(|site| {
         let requests = AcmeStep::NewOrder.requests();
         site.proxy.traffic.inject(Fault::new(requests.clone(), Action::Hang).always());
         site.start_nginx();
         site.proxy.traffic.wait_for_request(&requests, LIMIT);
-    }),
-    ("provider", |site| {
+    });
+}
+
+#[test]
+fn stops_at_once_while_the_provider_is_silent() {
+    stops_at_once(|site| {
         let requests = Match::any().method(Method::POST);
         site.bed.cloudflare.traffic.inject(Fault::new(requests.clone(), Action::Hang).always());
         site.start_nginx();
         site.bed.cloudflare.traffic.wait_for_request(&requests, LIMIT);
-    }),
-    ("pause", |site| {
+    });
+}
+
+#[test]
+fn stops_at_once_in_the_pause_after_a_failure() {
+    stops_at_once(|site| {
         let problem = Action::Problem {
             status: 403,
             kind: "unauthorized".into(),
@@ -135,41 +164,22 @@ const OBSTACLES: [(&str, Obstacle); 6] = [
         site.proxy.traffic.inject(Fault::new(AcmeStep::NewOrder.requests(), problem).always());
         site.start_nginx();
         site.nginx.wait_for_log("next attempt at", LIMIT);
-    }),
-    ("lock", |site| {
-        let state = site.state();
-        fs::create_dir_all(&state).expect("it can be made");
-        let lock = fs::File::create(state.join("lock")).expect("it can be made");
-        fs::set_permissions(state.join("lock"), fs::Permissions::from_mode(0o666)).expect("a mode");
-        lock.lock().expect("nobody else has it");
-        site.start_nginx();
-        site.nginx.wait_for_log("waiting for the process that works in", LIMIT);
-        // It lasts until the test process ends.
-        std::mem::forget(lock);
-    }),
-];
+    });
+}
 
 #[test]
-fn stops_at_once_whatever_it_waits_for() {
-    for (what, obstruct) in OBSTACLES {
-        for stop in [Nginx::quit, Nginx::stop] {
-            let mut site = Site::new();
-            site.nginx.log_level("debug");
-            site.set_servers(&[NAME]);
-            let t = Instant::now();
-            obstruct(&mut site);
-            eprintln!("OBST {what} {:?}", t.elapsed());
-            let helper = site.nginx.wait_for_helper();
-            let start = Instant::now();
-            stop(&mut site.nginx);
-            assert!(start.elapsed() < STOP, "{what}: {:?}", start.elapsed());
-            assert!(!proc::is_alive(helper), "{what}");
-            site.bed.dns.resume();
-            eprintln!("OBST stop {what} {:?}", start.elapsed());
-            drop(site);
-            eprintln!("OBST drop {what} {:?}", start.elapsed());
-        }
-    }
+fn stops_at_once_while_another_has_the_lock() {
+    let held = std::cell::RefCell::new(Vec::new());
+    stops_at_once(|site| {
+        let path = site.state().join("lock");
+        fs::create_dir_all(site.state()).expect("it can be made");
+        let lock = fs::File::create(&path).expect("it can be made");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("a mode");
+        lock.lock().expect("nobody else has it");
+        held.borrow_mut().push(lock);
+        site.start_nginx();
+        site.nginx.wait_for_log("waiting for the process that works in", LIMIT);
+    });
 }
 
 #[test]
