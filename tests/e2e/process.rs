@@ -74,10 +74,11 @@ fn a_single_process_obtains_and_reloads() {
 fn the_helper_does_not_outlive_its_master() {
     let mut site = Site::start(&[NAME]);
     site.wait_for_certificate(NAME);
-    let (helper, workers) = (site.nginx.wait_for_helper(), site.nginx.worker_pids());
+    let helper = Orphan(site.nginx.wait_for_helper());
+    let workers: Vec<_> = site.nginx.worker_pids().into_iter().map(Orphan).collect();
     proc::kill(site.nginx.master_pid(), Signal::KILL);
-    wait_until_gone(helper);
-    workers.iter().for_each(|pid| proc::kill(*pid, Signal::KILL));
+    wait_until_gone(helper.0);
+    drop(workers);
     site.nginx.stop_hard();
     // What it has left behind does not keep the next one from its work.
     site.set_servers(&[NAME, "b.example.test"]);
