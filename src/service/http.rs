@@ -5,6 +5,7 @@ use http::HeaderMap;
 use http::header::RETRY_AFTER;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response};
+use std::cell::RefCell;
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
@@ -51,13 +52,34 @@ pub enum HttpError {
     TooLong(usize),
 }
 
-/// Makes a client. It trusts the system's certificates and the given ones (PEM, one or more), keeps
+/// What a client trusts besides the system's certificates, and the client.
+type Known = (Option<Vec<u8>>, Client);
+
+thread_local! {
+    /// The clients of this thread, which has one runtime: their connections are tasks of it.
+    static CLIENTS: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Gives a client. It trusts the system's certificates and the given ones (PEM, one or more), keeps
 /// connections, speaks HTTP/2 where it is offered, and follows no redirect: what goes out carries
-/// credentials.
+/// credentials. Those on one thread that trust the same are one, because OpenSSL takes some
+/// 50 ms to read the system's certificates.
 ///
 /// # Errors
 /// The certificates cannot be read, or the TLS library refuses to start.
 pub fn client(trusted_certificate: Option<&[u8]>) -> Result<Client, HttpError> {
+    let is_known = |known: &&Known| known.0.as_deref() == trusted_certificate;
+    let known = CLIENTS.with_borrow(|all| all.iter().find(is_known).map(|(_, c)| c.clone()));
+    if let Some(client) = known {
+        return Ok(client);
+    }
+    let client = make_client(trusted_certificate)?;
+    let known = (trusted_certificate.map(<[u8]>::to_vec), client.clone());
+    CLIENTS.with_borrow_mut(|all| all.push(known));
+    Ok(client)
+}
+
+fn make_client(trusted_certificate: Option<&[u8]>) -> Result<Client, HttpError> {
     let mut builder = Client::builder()
         .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT)

@@ -238,16 +238,22 @@ impl Work {
         }
         let mut names: Vec<_> = wanted.names.iter().map(|name| name.as_str()).collect();
         names.sort_unstable();
+        let directory = self.config.issuers.get(wanted.issuer).map(|issuer| &issuer.directory);
+        let differs = if stored.names != names {
+            "holds other names than configured"
+        } else if stored.key != wanted.key {
+            "has another type of key than configured"
+        } else if stored.directory.is_some() && stored.directory.as_ref() != directory {
+            "is from another CA than configured"
+        } else {
+            return Some(stored.validity);
+        };
         let name = &wanted.name;
-        if stored.names != names {
-            self.log(Level::Notice, format_args!("certificate \"{name}\" holds other names than configured, a new one will be obtained"));
-            return None;
-        }
-        if stored.key != wanted.key {
-            self.log(Level::Notice, format_args!("certificate \"{name}\" has another type of key than configured, a new one will be obtained"));
-            return None;
-        }
-        Some(stored.validity)
+        self.log(
+            Level::Notice,
+            format_args!("certificate \"{name}\" {differs}, a new one will be obtained"),
+        );
+        None
     }
 
     /// Begins what is due, as far as there is room.

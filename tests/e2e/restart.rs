@@ -50,6 +50,24 @@ fn restart_after_a_crash_serves_what_is_on_disk() {
 }
 
 #[test]
+fn certificate_of_another_authority_than_configured_is_served_until_it_is_replaced() {
+    let mut site = Site::start(&["example.test"]);
+    let first = site.wait_for_certificate("example.test").leaf;
+    site.wait_until_clean();
+    // The same authority at another address: its directory has another URL.
+    site.proxy = site.bed.acme_proxy();
+    let placing = site.proxy.traffic.hold(AcmeStep::NewOrder.requests());
+    site.reload();
+    placing.wait(LIMIT);
+    assert_eq!(site.served("example.test"), first, "until the new one is there");
+    placing.release();
+    site.wait_for_other("example.test", &first.serial);
+    site.nginx
+        .wait_for_log("certificate \"example.test\" is from another CA than configured", LIMIT);
+    assert_eq!(site.entries("accounts"), ["pebble", "pebble~1"], "the other account is kept");
+}
+
+#[test]
 fn files_that_cannot_be_used_are_named_and_replaced() {
     // What is done to the files of a certificate, and what the log says of it.
     type Damage = fn(&Site, &str);

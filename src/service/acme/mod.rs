@@ -318,7 +318,8 @@ impl Attempt<'_> {
         let chain = order.finalize(&request.csr).await?;
         let verified = verify::verify(chain.as_bytes(), &request.key, &self.names(), now())
             .map_err(ObtainError::Certificate)?;
-        issued(&request, verified).map_err(|error| ObtainError::Key(reason(&error)))
+        issued(&request, verified, &self.issuer.config().directory)
+            .map_err(|error| ObtainError::Key(reason(&error)))
     }
 
     fn names(&self) -> Vec<String> {
@@ -326,7 +327,11 @@ impl Attempt<'_> {
     }
 }
 
-fn issued(request: &csr::Request, verified: Verified) -> Result<Issued, ErrorStack> {
+fn issued(
+    request: &csr::Request,
+    verified: Verified,
+    directory: &str,
+) -> Result<Issued, ErrorStack> {
     let Verified { chain, validity, issuer, serial } = verified;
     let mut fullchain = Vec::new();
     for certificate in &chain {
@@ -336,7 +341,8 @@ fn issued(request: &csr::Request, verified: Verified) -> Result<Issued, ErrorSta
     let key = Zeroizing::new(String::from_utf8_lossy(&key).into_owned());
     let fullchain = String::from_utf8_lossy(&fullchain).into_owned();
     let material = material(&request.key, &chain)?;
-    Ok(Issued { pem: IssuedPem { key, fullchain }, material, validity, issuer, serial })
+    let pem = IssuedPem { key, fullchain, directory: directory.to_owned() };
+    Ok(Issued { pem, material, validity, issuer, serial })
 }
 
 /// The names of records, each once.

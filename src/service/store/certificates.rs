@@ -1,6 +1,6 @@
 //! Certificates with their keys.
 //!
-//! `certs/<name>` is a relative link to a directory of a version, so one rename changes all four
+//! `certs/<name>` is a relative link to a directory of a version, so one rename changes all of its
 //! files. The version before stays, for who reads the files one after the other and for people.
 
 use super::error::failed;
@@ -26,6 +26,7 @@ const FULL_CHAIN: &str = "fullchain.pem";
 const KEY: &str = "privkey.pem";
 const LEAF: &str = "cert.pem";
 const CHAIN: &str = "chain.pem";
+const DIRECTORY: &str = "directory.txt";
 
 const END_CERTIFICATE: &str = "-----END CERTIFICATE-----\n";
 
@@ -39,6 +40,8 @@ pub struct IssuedPem {
     pub key: Zeroizing<String>,
     /// The certificates in PEM, the leaf first, each ended by a newline.
     pub fullchain: String,
+    /// The URL of the directory of the CA that issued it.
+    pub directory: String,
 }
 
 /// A certificate from the disk.
@@ -52,6 +55,9 @@ pub struct Stored {
     pub names: Vec<String>,
     /// The type of its key.
     pub key: KeyType,
+    /// The URL of the directory of the CA that issued it; not known of one that was put there by
+    /// hand.
+    pub directory: Option<String>,
 }
 
 impl Store {
@@ -121,6 +127,8 @@ pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>,
         names: dns_names(leaf),
         material: material(&key, &chain).map_err(openssl)?,
         key: key_type,
+        directory: files::read(&files.directory.join(DIRECTORY))?
+            .map(|text| String::from_utf8_lossy(&text).trim().to_owned()),
     }))
 }
 
@@ -203,9 +211,15 @@ fn write_version(path: &Path, issued: &IssuedPem) -> Result<(), StoreError> {
     let temporary = files::temporary(path);
     files::remove_leftover(&temporary)?;
     files::ensure_directory(&temporary)?;
-    for (name, text) in
-        [(FULL_CHAIN, issued.fullchain.as_str()), (KEY, &issued.key), (LEAF, leaf), (CHAIN, chain)]
-    {
+    let directory = format!("{}\n", issued.directory);
+    let contents = [
+        (FULL_CHAIN, issued.fullchain.as_str()),
+        (KEY, &issued.key),
+        (LEAF, leaf),
+        (CHAIN, chain),
+        (DIRECTORY, &directory),
+    ];
+    for (name, text) in contents {
         files::create(&temporary.join(name), text.as_bytes())?;
     }
     files::sync_directory(&temporary)?;

@@ -39,10 +39,14 @@ fn a_certificate_is_read_as_it_was_kept() {
     let stored = store.load_certificate("a.example").unwrap().unwrap();
     assert_eq!(stored.names, ["*.a.example", "a.example"]);
     assert_eq!(stored.key, KeyType::EcdsaP256);
+    assert_eq!(stored.directory.as_deref(), Some("https://ca.example/directory"));
     assert_eq!(stored.validity.not_before.0, NOW - 3600);
     assert_eq!(stored.validity.not_after.0, NOW + 86_400);
     let [pair] = stored.material.pairs.as_slice() else { panic!("one pair") };
     assert_eq!(pair.chain.len(), 2);
+    fs::remove_file(file(dir.path(), "directory.txt")).unwrap();
+    let copied = store.load_certificate("a.example").unwrap().unwrap();
+    assert_eq!(copied.directory, None, "as of a certificate that was put there by hand");
     let quick = load_material(dir.path(), "a.example").unwrap().unwrap();
     assert!(quick == stored.material, "both loaders read the same");
 }
@@ -118,7 +122,11 @@ fn a_copied_directory_is_read_and_replaced() {
 fn what_does_not_belong_together_is_refused() {
     let (dir, store) = store();
     let (one, other) = (issued(&["a.example"]), issued(&["a.example"]));
-    let mixed = IssuedPem { key: other.key.clone(), fullchain: one.fullchain.clone() };
+    let mixed = IssuedPem {
+        key: other.key.clone(),
+        fullchain: one.fullchain.clone(),
+        directory: String::new(),
+    };
     store.save_certificate("a.example", &mixed).unwrap();
     assert!(error(dir.path()).contains("is not that of the certificate"), "{}", error(dir.path()));
 }
