@@ -61,7 +61,6 @@ fn refuse_as_identical(reply: &mut Reply) {
 }
 
 const ROWS: [Row; 15] = [
-    Row { name: "healthy", faults: |_| Vec::new(), outcome: Survives },
     Row {
         name: "gateway",
         faults: |zone| vec![Fault::new(zone.batch("posts"), status(502)).times(3)],
@@ -151,6 +150,8 @@ const ROWS: [Row; 15] = [
         },
         outcome: Fails("error", &["81045 \"Record quota exceeded.\"", "remove some"]),
     },
+    // The last, so that it would wait for all others if it had to.
+    Row { name: "healthy", faults: |_| Vec::new(), outcome: Survives },
 ];
 
 #[test]
