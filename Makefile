@@ -22,8 +22,10 @@ demo: build ## NGINX obtains a wildcard certificate from servers on this machine
 	@$(CARGO_RUN) demo
 
 # NGINX_BINARY=... ACME_DNS_MODULE=... tests another build instead.
+# The end-to-end tests wait for servers and for pauses most of the time, so that many run at once.
 test: build ## All tests; TEST=name only those whose name contains it
-	cargo test -p acme-dns-core -p acme-dns-service -p testbed -- $(TEST)
+	cargo test -p acme-dns-core -p acme-dns-service -- $(TEST)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test -p testbed -- $(TEST)
 
 matrix: packages ## The module with each NGINX that is supported; FROM="vendored bookworm trixie sid" chooses
 	@$(CARGO_RUN) matrix -- $(FROM)
