@@ -6,7 +6,6 @@
 //! times.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
@@ -18,13 +17,14 @@ use testbed::process::wait_until;
 use testbed::{Testbed, ZONE};
 
 use crate::client::{Client, Served};
+use crate::machine::cpu_time;
 use crate::report::Report;
 
 /// How often each of the three has its turn.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 240;
 
 /// The handshakes of one turn.
-const TURN: usize = 40;
+const TURN: usize = 10;
 
 /// The handshakes of each before anything is measured.
 const WARM_UP: usize = 100;
@@ -127,25 +127,19 @@ impl Server {
 
     /// Makes handshakes; gives the nanoseconds that the worker has worked.
     fn shake_hands(&self, client: &Client, number: usize) -> Result<f64, String> {
-        let address: SocketAddr = self.port.addr();
         let before = self.work()?;
         for _ in 0..number {
-            client.handshake(address, ZONE)?;
+            client.handshake(self.port.addr(), ZONE)?;
         }
-        Ok((self.work()? - before) as f64)
+        Ok((self.work()? - before).as_nanos() as f64)
     }
 
-    /// The nanoseconds that the worker has worked, when it has nothing to do any more: the kernel
-    /// counts them when a process goes to sleep.
-    fn work(&self) -> Result<u64, String> {
-        let path = format!("/proc/{}/schedstat", self.worker);
-        let read = || {
-            let text = fs::read_to_string(&path).ok()?;
-            text.split_whitespace().next()?.parse::<u64>().ok()
-        };
+    /// The time that the worker has worked, when it has nothing to do any more.
+    fn work(&self) -> Result<Duration, String> {
         let mut last = None;
         loop {
-            let now = read().ok_or_else(|| format!("cannot read {path}"))?;
+            let now = cpu_time(self.worker);
+            let now = now.ok_or_else(|| format!("worker {} has ended", self.worker))?;
             if last == Some(now) {
                 return Ok(now);
             }

@@ -206,6 +206,15 @@ impl Pebble {
         }
     }
 
+    /// Whether requests hang for good. Pebble 2.10 takes the lock of its store and that of an
+    /// authorization in both orders, so that two new orders at the same time may stop it; seldom.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        // It looks the certificate up in the store.
+        let url = format!("{}/cert-status-by-serial/0", self.management_url());
+        rt::block_on(self.client.get(&url).send()).is_err_and(|error| error.is_timeout())
+    }
+
     /// Kills it. Connections are refused until [`restart`](Self::restart).
     pub fn stop(&mut self) {
         self.process.stop();
