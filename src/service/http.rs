@@ -174,7 +174,7 @@ pub(crate) fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{HttpError, client, describe, read_limited, retry_after};
+    use super::{CLIENTS, HttpError, client, describe, read_limited, retry_after};
     use http::{HeaderMap, HeaderValue, header};
     use openssl::asn1::Asn1Time;
     use openssl::ec::{EcGroup, EcKey};
@@ -220,6 +220,17 @@ mod tests {
         let error = client(Some(pem)).unwrap_err();
         let expected = matches!(error, HttpError::Certificate(_) | HttpError::Client(_));
         assert!(expected, "{error}");
+    }
+
+    #[test]
+    fn one_client_for_each_set_of_trusted_certificates() {
+        let known = || CLIENTS.with_borrow(Vec::len);
+        let (before, pem) = (known(), certificate("ours").0.to_pem().unwrap());
+        client(Some(&pem)).unwrap();
+        client(Some(&pem)).unwrap();
+        assert_eq!(known(), before + 1);
+        client(Some(&certificate("other").0.to_pem().unwrap())).unwrap();
+        assert_eq!(known(), before + 2);
     }
 
     fn certificate(cn: &str) -> (X509, PKey<Private>) {
