@@ -34,7 +34,7 @@ const LOCAL_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
 /// The pauses between two attempts to remove TXT records that were left behind: doubling.
-const CLEANING_PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(600));
+const CLEANING_PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
 
 /// How long a stop waits for what other threads write to the disk. A look-up of a name may hang in
 /// the system's resolver for much longer; it must not delay the stop.

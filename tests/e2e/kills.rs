@@ -74,6 +74,28 @@ fn cloudflare(when: When) -> Vec<Case> {
     rows.into_iter().map(case).collect()
 }
 
+/// On a real server a request is carried out although its client is dead by then.
+#[test]
+fn records_that_are_created_after_the_helper_was_killed_are_removed() {
+    let mut site = Site::new();
+    site.set_servers(&["example.test *.example.test"]);
+    let creation = Match::new(Method::POST, "/dns_records/batch").body("\"posts\":[{");
+    let late = site.bed.cloudflare.traffic.hold(creation);
+    site.start_nginx();
+    late.wait(LIMIT);
+    let placing = site.proxy.traffic.hold(AcmeStep::NewOrder.requests());
+    proc::kill(site.nginx.wait_for_helper(), Signal::KILL);
+    let look = Match::new(Method::GET, "/dns_records").query("type=TXT");
+    site.bed.cloudflare.traffic.wait_for_request(&look, LIMIT);
+    placing.wait(LIMIT);
+    assert_eq!(site.entries("journal"), ["example.test.json"], "nobody knows yet how it ended");
+    late.release();
+    site.bed.cloudflare.wait_for_records(LIMIT, |records| records.len() == 2);
+    placing.release();
+    site.wait_for_certificate("example.test");
+    site.wait_until_clean();
+}
+
 #[test]
 fn killed_before_each_request_to_the_authority_is_done() {
     run(End::Kill, acme(When::Before));

@@ -38,20 +38,16 @@ use issuer::Issuer;
 use log::Log;
 use openssl::error::ErrorStack;
 use order::{Authorization, Order};
-use records::{Active, Records};
+use records::{Active, Records, Removal};
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
 use verify::Verified;
 use zeroize::Zeroizing;
-
-/// How long a certificate that is there waits for its TXT records to be removed.
-const CLEAN_UP_GRACE: Duration = Duration::from_secs(1);
 
 /// A certificate that was obtained and checked.
 #[derive(Clone)]
@@ -95,6 +91,9 @@ struct Shared {
     active: RefCell<HashSet<String>>,
     /// Journal entries that were warned of and stay.
     hopeless: RefCell<HashSet<String>>,
+    /// When the records of journal entries were first looked for, of which it is not known whether
+    /// they were created.
+    looked: RefCell<HashMap<String, Instant>>,
 }
 
 impl Shared {
@@ -123,7 +122,6 @@ impl Obtainer {
         let log = Log::new(host);
         let issuers = config.issuers.iter().map(|issuer| Issuer::new(issuer, store.clone(), &log));
         let issuers = issuers.collect::<Result<_, _>>()?;
-        let (active, hopeless) = (RefCell::default(), RefCell::default());
         Ok(Self {
             shared: Rc::new(Shared {
                 config,
@@ -132,8 +130,9 @@ impl Obtainer {
                 store,
                 checker,
                 log,
-                active,
-                hopeless,
+                active: RefCell::default(),
+                hopeless: RefCell::default(),
+                looked: RefCell::default(),
             }),
         })
     }
@@ -154,7 +153,7 @@ impl Obtainer {
     }
 
     /// Removes the TXT records of orders that are not under way. Gives the number of journal
-    /// entries that are left and worth another try.
+    /// entries that are left and worth another try, those of orders under way included.
     pub async fn clean_journal(&self) -> usize {
         let entries = match self.shared.store.journal_all() {
             Ok(entries) => entries,
@@ -163,9 +162,11 @@ impl Obtainer {
                 return 1;
             }
         };
-        let cleanings = entries.into_iter().filter_map(|(id, entry)| {
-            let active = Active::take(&self.shared, &id)?;
-            Some(self.clean_entry(active, entry))
+        let cleanings = entries.into_iter().map(|(id, entry)| async move {
+            match Active::take(&self.shared, &id) {
+                Some(active) => self.clean_entry(active, entry).await,
+                None => true,
+            }
         });
         join_all(cleanings).await.into_iter().filter(|left| *left).count()
     }
@@ -198,10 +199,11 @@ impl Obtainer {
             return false;
         }
         match records::remove(&self.shared, &active, &entry).await {
-            Ok(()) => {
+            Ok(Removal::Done) => {
                 log.write(Level::Notice, format_args!("TXT {names} of an earlier order removed"));
                 false
             }
+            Ok(Removal::LookAgain) => true,
             Err(why) => {
                 log.warn(format_args!(
                     "TXT {names} of an earlier order cannot be removed now, will be tried \
@@ -232,17 +234,15 @@ impl Attempt<'_> {
         let (name, provider) = (&self.certificate.name, self.certificate.provider);
         let mut records = Records::new(self.shared, name, provider, &self.log);
         let authorized = self.authorize(&mut order, &mut records).await;
-        let cleaning = records.clean_up();
-        let result = match authorized {
+        // Goes on by itself: nobody waits for it with a certificate in hand.
+        records.clean_up();
+        match authorized {
             Ok(()) => self.issue(&mut order, request).await,
             Err(error) => {
                 order.abandon().await;
                 Err(error)
             }
-        };
-        // It goes on by itself if this is not enough.
-        let _ = timeout(CLEAN_UP_GRACE, cleaning).await;
-        result
+        }
     }
 
     async fn place(&self) -> Result<Order, ObtainError> {

@@ -9,12 +9,16 @@ use acme_dns_core::level::Level;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
-use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
+use std::time::{Duration, Instant};
+use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::timeout;
 
 /// How long removing records may take before it is left to a later time.
 const CLEAN_UP: Duration = Duration::from_secs(120);
+
+/// How long a request may be under way at a provider after its client has gone or has given up:
+/// what it creates late is found only by looking again.
+const IN_FLIGHT: Duration = Duration::from_secs(15);
 
 /// The records of one order. They are in the journal before they exist; what is dropped without
 /// [`Records::clean_up`] stays there.
@@ -120,19 +124,23 @@ impl Records {
 
     /// Removes the records, whatever becomes of the order; what cannot be removed stays in the
     /// journal, with a warning.
-    pub(super) fn clean_up(self) -> JoinHandle<()> {
+    pub(super) fn clean_up(self) {
         spawn_local(async move {
             if self.placed.is_empty() {
                 return;
             }
             let entry = self.entry();
-            if let Err(why) = remove(&self.shared, &self.active, &entry).await {
-                let names = names_of(entry.records.iter().map(|placed| &placed.record));
-                self.log.warn(format_args!(
+            let names = names_of(entry.records.iter().map(|placed| &placed.record));
+            match remove(&self.shared, &self.active, &entry).await {
+                Ok(Removal::Done) => {}
+                Ok(Removal::LookAgain) => self.log.debug(format_args!(
+                    "TXT {names} may still appear: whether it was created is not known"
+                )),
+                Err(why) => self.log.warn(format_args!(
                     "TXT {names} cannot be removed now, will be tried again: {why}"
-                ));
+                )),
             }
-        })
+        });
     }
 
     async fn find_zones(&self, wanted: Vec<TxtRecord>) -> Result<Vec<Placed>, ObtainError> {
@@ -192,12 +200,20 @@ impl Records {
     }
 }
 
+/// How removing the records of a journal entry ended.
+pub(super) enum Removal {
+    /// They are gone, and the entry too.
+    Done,
+    /// What is there is gone. A record may still appear, so the entry stays for a while.
+    LookAgain,
+}
+
 /// Removes the records of a journal entry, then the entry. What goes wrong is one line.
 pub(super) async fn remove(
     shared: &Rc<Shared>,
     active: &Active,
     entry: &Entry,
-) -> Result<(), String> {
+) -> Result<Removal, String> {
     let Some(provider) = shared.provider_named(&entry.provider) else {
         return Err(format!("no provider \"{}\" is defined any more", entry.provider));
     };
@@ -207,8 +223,15 @@ pub(super) async fn remove(
         Err(_) => return Err(format!("not done in {} s", CLEAN_UP.as_secs())),
     }
     let (store, id) = (shared.store.clone(), active.id.clone());
+    if entry.records.iter().any(|placed| placed.id.is_none()) {
+        let first_look = *shared.looked.borrow_mut().entry(id.clone()).or_insert_with(Instant::now);
+        if first_look.elapsed() < IN_FLIGHT {
+            return Ok(Removal::LookAgain);
+        }
+    }
+    shared.looked.borrow_mut().remove(&id);
     match spawn_blocking(move || store.journal_remove(&id)).await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(())) => Ok(Removal::Done),
         Ok(Err(error)) => Err(error.to_string()),
         Err(error) => Err(error.to_string()),
     }

@@ -145,13 +145,15 @@ impl Bed {
         self.obtain().expect_err("the certificate should not be obtained")
     }
 
+    /// Lets a service of its own work, and waits for the end of what goes on behind it.
     pub(crate) fn run<T>(&self, work: impl AsyncFnOnce(&Obtainer) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let obtainer = self.obtainer();
         let tasks = LocalSet::new();
         let work = async { tokio::time::timeout(PATIENCE, work(&obtainer)).await };
         let done = tasks.block_on(&runtime, work);
-        drop(tasks);
+        let rest = async { tokio::time::timeout(PATIENCE, tasks).await };
+        assert!(runtime.block_on(rest).is_ok(), "the removal of TXT records does not end");
         done.unwrap_or_else(|_| panic!("not done in time: {:#?}", self.proxy.traffic.summary()))
     }
 
