@@ -26,6 +26,13 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// be closed from the other side just when it is needed.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How often a server is asked whether an HTTP/2 connection is alive while it owes an answer. All
+/// requests share one connection: a dead one must not take each of them to its timeout.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long it may take to say so.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A server that asks for a longer pause than a day is asked again after a day.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86400);
 
@@ -55,28 +62,28 @@ pub enum HttpError {
 /// What a client trusts besides the system's certificates, and the client.
 type Known = (Option<Vec<u8>>, Client);
 
-thread_local! {
-    /// The clients of this thread, which has one runtime: their connections are tasks of it.
-    static CLIENTS: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
-}
+/// The HTTP clients of one runtime, whose tasks their connections are. Those that trust the same are
+/// one, because OpenSSL takes some 50 ms to read the system's certificates.
+#[derive(Debug, Default)]
+pub struct Clients(RefCell<Vec<Known>>);
 
-/// Gives a client. It trusts the system's certificates and the given ones (PEM, one or more), keeps
-/// connections, speaks HTTP/2 where it is offered, and follows no redirect: what goes out carries
-/// credentials. Those on one thread that trust the same are one, because OpenSSL takes some
-/// 50 ms to read the system's certificates.
-///
-/// # Errors
-/// The certificates cannot be read, or the TLS library refuses to start.
-pub fn client(trusted_certificate: Option<&[u8]>) -> Result<Client, HttpError> {
-    let is_known = |known: &&Known| known.0.as_deref() == trusted_certificate;
-    let known = CLIENTS.with_borrow(|all| all.iter().find(is_known).map(|(_, c)| c.clone()));
-    if let Some(client) = known {
-        return Ok(client);
+impl Clients {
+    /// Gives a client. It trusts the system's certificates and the given ones (PEM, one or more),
+    /// keeps connections, speaks HTTP/2 where it is offered, and follows no redirect: what goes out
+    /// carries credentials.
+    ///
+    /// # Errors
+    /// The certificates cannot be read, or the TLS library refuses to start.
+    pub fn get(&self, trusted_certificate: Option<&[u8]>) -> Result<Client, HttpError> {
+        let is_known = |known: &&Known| known.0.as_deref() == trusted_certificate;
+        if let Some((_, client)) = self.0.borrow().iter().find(is_known) {
+            return Ok(client.clone());
+        }
+        let client = make_client(trusted_certificate)?;
+        let known = (trusted_certificate.map(<[u8]>::to_vec), client.clone());
+        self.0.borrow_mut().push(known);
+        Ok(client)
     }
-    let client = make_client(trusted_certificate)?;
-    let known = (trusted_certificate.map(<[u8]>::to_vec), client.clone());
-    CLIENTS.with_borrow_mut(|all| all.push(known));
-    Ok(client)
 }
 
 fn make_client(trusted_certificate: Option<&[u8]>) -> Result<Client, HttpError> {
@@ -86,6 +93,8 @@ fn make_client(trusted_certificate: Option<&[u8]>) -> Result<Client, HttpError> 
         .read_timeout(READ_TIMEOUT)
         .timeout(TOTAL_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
         .redirect(Policy::none())
         .referer(false);
     if let Some(pem) = trusted_certificate {
@@ -174,7 +183,7 @@ pub(crate) fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{CLIENTS, HttpError, client, describe, read_limited, retry_after};
+    use super::{Clients, HttpError, describe, make_client, read_limited, retry_after};
     use http::{HeaderMap, HeaderValue, header};
     use openssl::asn1::Asn1Time;
     use openssl::ec::{EcGroup, EcKey};
@@ -217,20 +226,21 @@ mod tests {
     #[test]
     fn trusted_certificates_must_be_certificates() {
         let pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let error = client(Some(pem)).unwrap_err();
+        let error = make_client(Some(pem)).unwrap_err();
         let expected = matches!(error, HttpError::Certificate(_) | HttpError::Client(_));
         assert!(expected, "{error}");
     }
 
     #[test]
     fn one_client_for_each_set_of_trusted_certificates() {
-        let known = || CLIENTS.with_borrow(Vec::len);
-        let (before, pem) = (known(), certificate("ours").0.to_pem().unwrap());
-        client(Some(&pem)).unwrap();
-        client(Some(&pem)).unwrap();
-        assert_eq!(known(), before + 1);
-        client(Some(&certificate("other").0.to_pem().unwrap())).unwrap();
-        assert_eq!(known(), before + 2);
+        let clients = Clients::default();
+        let pem = certificate("ours").0.to_pem().unwrap();
+        clients.get(Some(&pem)).unwrap();
+        clients.get(Some(&pem)).unwrap();
+        assert_eq!(clients.0.borrow().len(), 1);
+        clients.get(Some(&certificate("other").0.to_pem().unwrap())).unwrap();
+        clients.get(None).unwrap();
+        assert_eq!(clients.0.borrow().len(), 3);
     }
 
     fn certificate(cn: &str) -> (X509, PKey<Private>) {
@@ -278,10 +288,10 @@ mod tests {
         let url = format!("https://localhost:{}/", tls_server(&certificate, &key));
         let other = self::certificate("other").0.to_pem().unwrap();
         let both = [other.clone(), certificate.to_pem().unwrap()].concat();
-        let trusting = client(Some(&both)).unwrap().get(&url).send().await;
+        let trusting = make_client(Some(&both)).unwrap().get(&url).send().await;
         assert_eq!(trusting.unwrap().status(), 200);
         for pem in [Some(other.as_slice()), None] {
-            let error = client(pem).unwrap().get(&url).send().await.unwrap_err();
+            let error = make_client(pem).unwrap().get(&url).send().await.unwrap_err();
             let text = describe(&error);
             assert!(text.contains("certificate verify failed"), "{text}");
         }
@@ -302,7 +312,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_answer_is_not_read() {
-        let client = client(None).unwrap();
+        let client = make_client(None).unwrap();
         for (text, limit, expected) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", 4, Some("body")),
             ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", 3, None),
@@ -321,13 +331,13 @@ mod tests {
     #[tokio::test]
     async fn redirects_are_not_followed() {
         let url = answer("HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n").await;
-        let response = client(None).unwrap().get(url).send().await.unwrap();
+        let response = make_client(None).unwrap().get(url).send().await.unwrap();
         assert_eq!(response.status(), 302);
     }
 
     #[tokio::test]
     async fn errors_name_host_and_cause_but_not_the_url() {
-        let client = client(None).unwrap();
+        let client = make_client(None).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);

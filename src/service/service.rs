@@ -7,6 +7,7 @@
 use crate::acme::{Issued, ObtainError, Obtainer};
 use crate::dns::{self, Budget};
 use crate::host::Host;
+use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::store::{Lock, Store, StoreError, Stored};
 use acme_dns_core::config::{Certificate, Config, SecretId};
@@ -198,18 +199,19 @@ impl Work {
         }
     }
 
-    fn obtainer(&self, store: &Store) -> Result<Obtainer, crate::http::HttpError> {
+    fn obtainer(&self, store: &Store) -> Result<Obtainer, HttpError> {
         let budget = Rc::new(Budget::new());
         let secret = |id: SecretId| {
             self.secrets.get(id.0).cloned().unwrap_or_else(|| SecretString::from(String::new()))
         };
         let providers = self.config.providers.iter();
+        let clients = Clients::default();
         let providers = providers
-            .map(|p| dns::provider(p, secret, Rc::clone(&budget)))
+            .map(|p| dns::provider(p, secret, Rc::clone(&budget), &clients))
             .collect::<Result<_, _>>()?;
         let checker = Checker::new(&self.config.propagation);
         let config = Rc::new(Config::clone(&self.config));
-        Obtainer::new(config, providers, store.clone(), checker, Arc::clone(&self.host))
+        Obtainer::new(config, providers, store.clone(), checker, &clients, Arc::clone(&self.host))
     }
 
     /// Publishes what is on disk, as the helper before may have published into an older zone, and

@@ -19,6 +19,9 @@ use crate::pebble::Pebble;
 use crate::rt;
 use crate::traffic::{Match, Reply, Request, Traffic};
 
+/// Pebble's path of new orders.
+const NEW_ORDER: &str = "/order-plz";
+
 /// The requests of an order, named after RFC 8555.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcmeStep {
@@ -73,7 +76,7 @@ impl AcmeStep {
             Self::NewNonce => Match::any().path_ends("/nonce-plz"),
             Self::NewAccount => post("/sign-me-up"),
             Self::Account => post("/my-account/"),
-            Self::NewOrder => post("/order-plz"),
+            Self::NewOrder => post(NEW_ORDER),
             Self::Authorization => post("/authZ/"),
             Self::Challenge => post("/chalZ/"),
             Self::Order => post("/my-order/"),
@@ -107,9 +110,14 @@ impl AcmeProxy {
         let ca = read(pebble.ca_file());
         let client = rt::http_client(Duration::from_secs(30), Some(&ca));
         let upstream = format!("https://{}", pebble.addr());
+        // Pebble 2.10 locks itself up for good when it takes orders at the same time.
+        let ordering = Arc::new(tokio::sync::Mutex::new(()));
         let handler: Handler = Arc::new(move |request| {
             let (client, upstream) = (client.clone(), upstream.clone());
+            let ordering = ordering.clone();
             Box::pin(async move {
+                let _one_by_one =
+                    if request.path == NEW_ORDER { Some(ordering.lock().await) } else { None };
                 forward(&client, &upstream, request).await.unwrap_or_else(|e| {
                     Reply::new(502, "text/plain", format!("the authority does not answer: {e}"))
                 })

@@ -4,7 +4,7 @@ use super::error::{AcmeError, Step};
 use super::log::Log;
 use super::shared::Shared;
 use super::transport::Transport;
-use crate::http::{self, HttpError};
+use crate::http::{Clients, HttpError};
 use crate::store::{self, Store, StoreError};
 use acme_dns_core::config;
 use acme_dns_core::level::Level;
@@ -91,10 +91,15 @@ impl Directory {
 }
 
 impl Issuer {
-    pub(super) fn new(config: &config::Issuer, store: Store, log: &Log) -> Result<Self, HttpError> {
+    pub(super) fn new(
+        config: &config::Issuer,
+        store: Store,
+        clients: &Clients,
+        log: &Log,
+    ) -> Result<Self, HttpError> {
         Ok(Self {
             config: config.clone(),
-            client: http::client(config.trusted_certificate.as_deref())?,
+            client: clients.get(config.trusted_certificate.as_deref())?,
             store,
             log: log.about("issuer", &config.name),
             directory: Shared::new(),

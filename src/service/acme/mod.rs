@@ -23,7 +23,7 @@ pub use error::{AcmeError, ObtainError, Refusal, Step};
 
 use crate::dns::{DnsProvider, TxtRecord};
 use crate::host::Host;
-use crate::http::HttpError;
+use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::store::x509::reason;
 use crate::store::{Entry, IssuedPem, Store, StoreError, material};
@@ -117,10 +117,12 @@ impl Obtainer {
         providers: Vec<Box<dyn DnsProvider>>,
         store: Store,
         checker: Checker,
+        clients: &Clients,
         host: Arc<dyn Host>,
     ) -> Result<Self, HttpError> {
         let log = Log::new(host);
-        let issuers = config.issuers.iter().map(|issuer| Issuer::new(issuer, store.clone(), &log));
+        let issuers = config.issuers.iter();
+        let issuers = issuers.map(|issuer| Issuer::new(issuer, store.clone(), clients, &log));
         let issuers = issuers.collect::<Result<_, _>>()?;
         Ok(Self {
             shared: Rc::new(Shared {

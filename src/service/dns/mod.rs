@@ -7,7 +7,7 @@ mod error;
 pub use budget::Budget;
 pub use error::{ProviderError, Reason, Refusal};
 
-use crate::http::HttpError;
+use crate::http::{Clients, HttpError};
 use acme_dns_core::config::{Provider, ProviderKind, SecretId};
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -81,10 +81,15 @@ pub fn provider(
     config: &Provider,
     secret: impl Fn(SecretId) -> SecretString,
     budget: Rc<Budget>,
+    clients: &Clients,
 ) -> Result<Box<dyn DnsProvider>, HttpError> {
     match &config.kind {
-        ProviderKind::Cloudflare(settings) => {
-            Ok(Box::new(cloudflare::Cloudflare::new(&config.name, settings, secret, budget)?))
-        }
+        ProviderKind::Cloudflare(settings) => Ok(Box::new(cloudflare::Cloudflare::new(
+            &config.name,
+            settings,
+            secret,
+            budget,
+            clients,
+        )?)),
     }
 }

@@ -5,6 +5,7 @@ use acme_dns_core::config::{
 };
 use acme_dns_service::dns::cloudflare::{Cloudflare, Timing};
 use acme_dns_service::dns::{Budget, DnsProvider, Placed, TxtRecord, Zone, provider};
+use acme_dns_service::http::Clients;
 use http::Method;
 use secrecy::SecretString;
 use std::rc::Rc;
@@ -91,7 +92,7 @@ fn fast() -> Timing {
 
 fn make(settings: &Settings, secret: &str) -> Cloudflare {
     let budget = Rc::new(Budget::new());
-    Cloudflare::new("cf", settings, |_| SecretString::from(secret), budget)
+    Cloudflare::new("cf", settings, |_| SecretString::from(secret), budget, &Clients::default())
         .unwrap()
         .with_timing(fast())
 }
@@ -370,7 +371,9 @@ fn a_retry_after_holds_all_providers_back() {
     let budget = Rc::new(Budget::new());
     let made = |timing| {
         let secret = |_| SecretString::from(TOKEN);
-        Cloudflare::new("cf", &bed.settings(), secret, budget.clone()).unwrap().with_timing(timing)
+        Cloudflare::new("cf", &bed.settings(), secret, budget.clone(), &Clients::default())
+            .unwrap()
+            .with_timing(timing)
     };
     let impatient = made(Timing { patience: Duration::ZERO, ..fast() });
     run(impatient.create(&bed.zone(), &[txt("one")])).unwrap_err();
@@ -592,7 +595,7 @@ fn the_legacy_pair_is_accepted_and_explained() {
             assert_eq!(id, SecretId(3));
             SecretString::from(secret)
         };
-        provider(&config, secret, Rc::new(Budget::new())).unwrap()
+        provider(&config, secret, Rc::new(Budget::new()), &Clients::default()).unwrap()
     };
     run(async {
         let cf = made(key);
@@ -622,7 +625,13 @@ fn a_full_zone_is_explained() {
 fn secrets_that_no_header_can_carry_are_refused() {
     let bed = Bed::new();
     let budget = Rc::new(Budget::new());
-    let made = Cloudflare::new("cf", &bed.settings(), |_| SecretString::from("a\nb"), budget);
+    let made = Cloudflare::new(
+        "cf",
+        &bed.settings(),
+        |_| SecretString::from("a\nb"),
+        budget,
+        &Clients::default(),
+    );
     let text = made.unwrap_err().to_string();
     assert!(text.contains("provider \"cf\"") && !text.contains("a\nb"), "{text}");
 }

@@ -1,7 +1,7 @@
 //! Requests to Cloudflare's API and what their answers mean.
 
 use super::super::{Budget, ProviderError, Reason, Refusal};
-use crate::http::{HttpError, describe, one_line, read_limited, retry_after};
+use crate::http::{Clients, HttpError, describe, one_line, read_limited, retry_after};
 use acme_dns_core::config::{Cloudflare as Settings, CloudflareCredentials, SecretId};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -105,8 +105,9 @@ impl Client {
         settings: &Settings,
         secret: impl Fn(SecretId) -> SecretString,
         budget: Rc<Budget>,
+        clients: &Clients,
     ) -> Result<Self, HttpError> {
-        let http = crate::http::client(settings.trusted_certificate.as_deref())?;
+        let http = clients.get(settings.trusted_certificate.as_deref())?;
         let base = Url::parse(&settings.api).map_err(|_| HttpError::Url(settings.api.clone()))?;
         let invalid = || HttpError::Credentials(provider.to_owned());
         let mut headers = HeaderMap::new();
@@ -378,6 +379,7 @@ fn refused_advice(refusal: &Refusal) -> &'static str {
 mod tests {
     use super::{Call, Client, Permission};
     use crate::dns::{Budget, ProviderError};
+    use crate::http::Clients;
     use acme_dns_core::config::{Cloudflare, CloudflareCredentials, SecretId};
     use http::{Method, StatusCode};
     use secrecy::SecretString;
@@ -394,8 +396,14 @@ mod tests {
             api: "https://api.example/client/v4".to_owned(),
             trusted_certificate: None,
         };
-        Client::new("cf", &settings, |_| SecretString::from(SECRET), Rc::new(Budget::new()))
-            .unwrap()
+        Client::new(
+            "cf",
+            &settings,
+            |_| SecretString::from(SECRET),
+            Rc::new(Budget::new()),
+            &Clients::default(),
+        )
+        .unwrap()
     }
 
     fn token() -> Client {

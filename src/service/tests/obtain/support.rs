@@ -11,6 +11,7 @@ use acme_dns_core::name::Name;
 use acme_dns_service::acme::{Issued, ObtainError, Obtainer};
 use acme_dns_service::dns::{self, Budget};
 use acme_dns_service::host::Host;
+use acme_dns_service::http::Clients;
 use acme_dns_service::propagation::Checker;
 use acme_dns_service::store::Store;
 use secrecy::SecretString;
@@ -128,12 +129,16 @@ impl Bed {
         let token = SecretString::from(self.testbed.token().to_owned());
         let budget = Rc::new(Budget::new());
         let providers = self.config.providers.iter();
-        let providers = providers
-            .map(|config| dns::provider(config, |_| token.clone(), Rc::clone(&budget)).unwrap());
+        let clients = Clients::default();
+        let provider = |config| {
+            let secret = |_| token.clone();
+            dns::provider(config, secret, Rc::clone(&budget), &clients).unwrap()
+        };
+        let providers = providers.map(provider);
         let checker = Checker::new(&self.config.propagation);
         let config = Rc::new(self.config.clone());
         let log: Arc<dyn Host> = self.log.clone();
-        Obtainer::new(config, providers.collect(), self.store(), checker, log).unwrap()
+        Obtainer::new(config, providers.collect(), self.store(), checker, &clients, log).unwrap()
     }
 
     /// Obtains the first certificate, in a service of its own.
