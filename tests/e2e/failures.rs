@@ -35,6 +35,18 @@ fn check_survival(site: &Site, name: &str) {
     assert!(!site.nginx.log().contains(&failed), "{name}: {}", site.nginx.log());
 }
 
+/// When everything works again, all certificates are obtained, and nothing is left of any order.
+fn check_recovery<'a>(site: &Site, rows: impl IntoIterator<Item = (String, &'a Outcome)>) {
+    for (name, outcome) in rows {
+        let leaf = site.wait_for_certificate(&name).leaf;
+        assert_eq!(site.check_files(&name), leaf);
+        if let Outcome::Survives = outcome {
+            check_survival(site, &name);
+        }
+    }
+    site.wait_until_clean();
+}
+
 /// Whether a certificate of the authority is served, seen once.
 fn is_obtained(site: &Site, name: &str) -> bool {
     !site.serves_fallback(name)

@@ -219,6 +219,7 @@ impl Wait<'_> {
             ask_server(names, server, place.address, open, pause)
         };
         let mut pauses = vec![FIRST_PAUSE; progress.len()];
+        let mut told = false;
         let mut questions: FuturesUnordered<_> =
             (0..progress.len()).map(|server| question(progress, server, Duration::ZERO)).collect();
         while let Some(asked) = questions.next().await {
@@ -230,6 +231,16 @@ impl Wait<'_> {
             if !progress.has_all(server) {
                 let pause = pauses[server].min(self.interval);
                 pauses[server] = pause.saturating_mul(2);
+                // It takes longer than most: time to say what the order waits for.
+                if pause == self.interval && !told {
+                    told = true;
+                    let (zone, timeout) = (self.zone, self.timeout.as_secs());
+                    let lacks = progress.describe_server(server).unwrap_or_default();
+                    let line = format!(
+                        "still waiting for TXT records of zone \"{zone}\", at most {timeout} s: {lacks}"
+                    );
+                    (self.log)(Level::Info, line);
+                }
                 questions.push(question(progress, server, pause));
             }
         }

@@ -104,7 +104,7 @@ impl Directory {
         }
         let (lookup, memory) = match self.look_up(zone).await {
             Ok(set) if set.unresolved.is_empty() => (Ok(Arc::new(set)), MEMORY),
-            // Some of the servers are not known: good enough for now.
+            // Some of the servers are not known: they are looked for again at the next order.
             Ok(set) => (Ok(Arc::new(set)), FAILURE_MEMORY),
             Err(error) => (Err(error), FAILURE_MEMORY),
         };

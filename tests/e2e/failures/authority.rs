@@ -7,7 +7,7 @@ use testbed::bed::issuer;
 use testbed::traffic::{Action, Fault, Reply};
 
 use super::Outcome::{Fails, Survives};
-use super::{Outcome, check_failure, check_survival, is_obtained};
+use super::{Outcome, check_failure, check_recovery, is_obtained};
 use crate::site::Site;
 
 /// A certificate for `NAME.example.test` from an issuer of its own: a proxy in front of Pebble.
@@ -148,15 +148,8 @@ fn failures_of_the_authority_are_survived_or_named() {
             proxy.restart();
         }
     }
-    for row in &ROWS {
-        let name = format!("{}.example.test", row.name);
-        let leaf = site.wait_for_certificate(&name).leaf;
-        assert_eq!(site.check_files(&name), leaf);
-        if let Survives = row.outcome {
-            check_survival(&site, &name);
-        }
-    }
-    site.wait_until_clean();
+    let rows = ROWS.iter().map(|row| (format!("{}.example.test", row.name), &row.outcome));
+    check_recovery(&site, rows);
 }
 
 #[test]
