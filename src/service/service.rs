@@ -129,7 +129,7 @@ impl Work {
     async fn run(&mut self) {
         let store = self.open_store().await;
         self.lock = Some(self.lock(&store).await);
-        let known = self.load(&store);
+        let known = self.load(&store).await;
         let now = now();
         self.schedule = Some((store.clone(), Schedule::new(known, now, jitter)));
         let obtainer = match self.obtainer(&store) {
@@ -216,8 +216,11 @@ impl Work {
 
     /// Publishes what is on disk, as the helper before may have published into an older zone, and
     /// gathers what the schedule begins with.
-    fn load(&self, store: &Store) -> Vec<Known> {
-        let known = self.config.certificates.iter().enumerate().map(|(index, certificate)| {
+    async fn load(&self, store: &Store) -> Vec<Known> {
+        let mut known = Vec::with_capacity(self.config.certificates.len());
+        for (index, certificate) in self.config.certificates.iter().enumerate() {
+            // Thousands take seconds, and a stop must not wait for them.
+            tokio::task::yield_now().await;
             let name = &certificate.name;
             let progress = store.load_progress(name).unwrap_or_else(|error| {
                 self.log(Level::Warn, format_args!("{error}; it is ignored"));
@@ -228,9 +231,9 @@ impl Work {
                 None
             });
             let validity = stored.and_then(|stored| self.take_over(index, certificate, &stored));
-            Known { validity, progress }
-        });
-        known.collect()
+            known.push(Known { validity, progress });
+        }
+        known
     }
 
     /// Publishes a certificate from the disk; gives its validity if it is the one that is wanted.
@@ -274,8 +277,16 @@ impl Work {
             };
             let report = report.clone();
             tokio::task::spawn_local(async move {
+                let started = Instant::now();
+                // In a task of its own, so that a panic is an outcome like any other.
+                let outcome = tokio::task::spawn_local(attempt.run()).await;
+                let outcome = outcome.unwrap_or_else(|_| Outcome {
+                    certificate,
+                    result: Err(ObtainError::Bug),
+                    took: started.elapsed(),
+                });
                 // The receiver lives as long as the tasks.
-                let _ended = report.send(attempt.run().await);
+                let _ended = report.send(outcome);
             });
         }
     }

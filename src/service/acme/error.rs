@@ -224,6 +224,9 @@ pub enum ObtainError {
     /// The index is none of the configuration's.
     #[error("there is no such certificate in the configuration")]
     NoSuchCertificate,
+    /// The attempt panicked.
+    #[error("there is a bug in the module, its message is on standard error")]
+    Bug,
     /// A request to the CA failed.
     #[error(transparent)]
     Acme(#[from] AcmeError),
@@ -280,7 +283,8 @@ impl ObtainError {
             Self::Provider(error) => error.is_permanent(),
             Self::Invalid(problems) => problems.iter().any(|(_, problem)| problem.is_permanent()),
             Self::NoProfile { .. } | Self::NoChallenge { .. } | Self::NoSuchCertificate => true,
-            Self::Timeout { .. }
+            Self::Bug
+            | Self::Timeout { .. }
             | Self::Propagation(_)
             | Self::Store(_)
             | Self::Key(_)

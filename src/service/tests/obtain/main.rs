@@ -1,6 +1,7 @@
 //! Certificates from Pebble, with the stand-in of Cloudflare's API and PowerDNS.
 
 mod faults;
+mod service;
 mod support;
 
 use acme_dns_core::config::Propagation;
