@@ -92,3 +92,13 @@ fn load_counts_handshakes_and_failures() {
     assert_eq!(seen.count, report.made);
     assert!(seen.first < seen.last);
 }
+
+#[test]
+fn pebble_that_hangs_is_told_from_one_that_works() {
+    let mut bed = Testbed::start();
+    assert!(!bed.pebble.is_stuck());
+    bed.pebble.pause();
+    assert!(bed.pebble.is_stuck());
+    bed.pebble.resume();
+    assert!(!bed.pebble.is_stuck());
+}

@@ -212,7 +212,8 @@ impl Pebble {
     pub fn is_stuck(&self) -> bool {
         // It looks the certificate up in the store.
         let url = format!("{}/cert-status-by-serial/0", self.management_url());
-        rt::block_on(self.client.get(&url).send()).is_err_and(|error| error.is_timeout())
+        let answer = rt::block_on(async { self.client.get(&url).send().await });
+        answer.is_err_and(|error| error.is_timeout())
     }
 
     /// Kills it. Connections are refused until [`restart`](Self::restart).
