@@ -4,7 +4,7 @@
 //! configuration, or of two binaries, overlap safely. Everything that is under way is a task of one
 //! thread; stopping drops the tasks, and what they leave behind is in the journal.
 
-use crate::acme::{Issued, ObtainError, Obtainer};
+use crate::acme::{Issued, Left, ObtainError, Obtainer};
 use crate::dns::{self, Budget};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
@@ -36,6 +36,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
 /// The pauses between two attempts to remove TXT records that were left behind: doubling.
 const CLEANING_PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
+
+/// The pause before records are looked for again that may still appear.
+const LOOKING_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a stop waits for what other threads write to the disk. A look-up of a name may hang in
 /// the system's resolver for much longer; it must not delay the stop.
@@ -132,6 +135,7 @@ impl Work {
         let known = self.load(&store).await;
         let now = now();
         self.schedule = Some((store.clone(), Schedule::new(known, now, jitter)));
+        self.idle(&store).await;
         let obtainer = match self.obtainer(&store) {
             Ok(obtainer) => Rc::new(obtainer),
             Err(error) => {
@@ -196,6 +200,19 @@ impl Work {
                     sleep(LOCAL_PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Waits until there is something to do. Before that no HTTP client is set up, which costs as much
+    /// as a hundred handshakes: after a start with good certificates the machine is the workers'.
+    async fn idle(&self, store: &Store) {
+        let is_clean = || store.journal_all().is_ok_and(|entries| entries.is_empty());
+        while is_clean() {
+            let pause = self.pause();
+            if pause.is_zero() {
+                return;
+            }
+            sleep(pause).await;
         }
     }
 
@@ -439,12 +456,15 @@ async fn clean(obtainer: Rc<Obtainer>, order_ended: Rc<Notify>) {
     let (shortest, longest) = CLEANING_PAUSES;
     let mut pause = shortest;
     loop {
-        if obtainer.clean_journal().await == 0 {
-            pause = shortest;
-            order_ended.notified().await;
-        } else {
-            sleep(pause).await;
-            pause = (pause * 2).min(longest);
+        let (wait, next) = match obtainer.clean_journal().await {
+            Left { failed: 0, waiting: 0 } => (LONGEST_SLEEP, shortest),
+            Left { failed: 0, .. } => (LOOKING_PAUSE, shortest),
+            Left { .. } => (pause, (pause * 2).min(longest)),
+        };
+        pause = next;
+        tokio::select! {
+            () = order_ended.notified() => {}
+            () = sleep(wait) => {}
         }
     }
 }

@@ -74,6 +74,22 @@ impl fmt::Debug for Issued {
     }
 }
 
+/// The journal entries that are left and worth another look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Left {
+    /// Their records could not be removed.
+    pub failed: usize,
+    /// Their order is under way, or a record of theirs may still appear.
+    pub waiting: usize,
+}
+
+/// What became of a journal entry.
+enum Cleaned {
+    Done,
+    Failed,
+    Waiting,
+}
+
 /// Obtains the certificates of a configuration; its methods can run at the same time, on one
 /// thread.
 pub struct Obtainer {
@@ -154,27 +170,29 @@ impl Obtainer {
         Attempt { shared, certificate, issuer, log }.run().await
     }
 
-    /// Removes the TXT records of orders that are not under way. Gives the number of journal
-    /// entries that are left and worth another try, those of orders under way included.
-    pub async fn clean_journal(&self) -> usize {
+    /// Removes the TXT records of orders that are not under way.
+    pub async fn clean_journal(&self) -> Left {
         let entries = match self.shared.store.journal_all() {
             Ok(entries) => entries,
             Err(error) => {
                 self.shared.log.warn(format_args!("{error}"));
-                return 1;
+                return Left { failed: 1, waiting: 0 };
             }
         };
         let cleanings = entries.into_iter().map(|(id, entry)| async move {
             match Active::take(&self.shared, &id) {
                 Some(active) => self.clean_entry(active, entry).await,
-                None => true,
+                None => Cleaned::Waiting,
             }
         });
-        join_all(cleanings).await.into_iter().filter(|left| *left).count()
+        join_all(cleanings).await.into_iter().fold(Left::default(), |left, cleaned| match cleaned {
+            Cleaned::Done => left,
+            Cleaned::Failed => Left { failed: left.failed + 1, ..left },
+            Cleaned::Waiting => Left { waiting: left.waiting + 1, ..left },
+        })
     }
 
-    /// Gives whether the entry is left and worth another try.
-    async fn clean_entry(&self, active: Active, entry: Result<Entry, StoreError>) -> bool {
+    async fn clean_entry(&self, active: Active, entry: Result<Entry, StoreError>) -> Cleaned {
         let Shared { log, store, hopeless, .. } = &*self.shared;
         let entry = match entry {
             Ok(entry) => entry,
@@ -186,7 +204,7 @@ impl Obtainer {
                     )),
                     Err(other) => log.warn(format_args!("{error}; {other}")),
                 }
-                return false;
+                return Cleaned::Done;
             }
         };
         let names = names_of(entry.records.iter().map(|placed| &placed.record));
@@ -198,20 +216,20 @@ impl Obtainer {
                     entry.provider
                 ));
             }
-            return false;
+            return Cleaned::Done;
         }
         match records::remove(&self.shared, &active, &entry).await {
             Ok(Removal::Done) => {
                 log.write(Level::Notice, format_args!("TXT {names} of an earlier order removed"));
-                false
+                Cleaned::Done
             }
-            Ok(Removal::LookAgain) => true,
+            Ok(Removal::LookAgain) => Cleaned::Waiting,
             Err(why) => {
                 log.warn(format_args!(
                     "TXT {names} of an earlier order cannot be removed now, will be tried \
                      again: {why}"
                 ));
-                true
+                Cleaned::Failed
             }
         }
     }

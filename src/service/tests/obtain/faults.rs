@@ -2,6 +2,7 @@
 
 use super::support::Bed;
 use acme_dns_core::level::Level;
+use acme_dns_service::acme::Left;
 use acme_dns_service::dns::{Placed, TxtRecord, Zone};
 use acme_dns_service::store::Entry;
 use std::fs;
@@ -122,9 +123,9 @@ fn a_record_that_cannot_be_removed_stays_in_the_journal_until_it_can() {
     // The next order of the same certificate does not forget it.
     bed.obtain().unwrap();
     assert_eq!(bed.journal(), ["example.test.json", "example.test~2.json"]);
-    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await), 2);
+    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await.failed), 2);
     bed.testbed.cloudflare.traffic.clear_faults();
-    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await), 0);
+    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await), Left::default());
     bed.assert_clean();
 }
 
@@ -148,7 +149,7 @@ fn a_process_that_dies_while_records_are_up_cleans_up_at_its_next_start() {
         }
     });
     assert_eq!(bed.journal(), ["example.test.json"]);
-    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await), 0);
+    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await), Left::default());
     bed.assert_clean();
 }
 
@@ -161,7 +162,8 @@ fn records_of_orders_under_way_are_left_alone() {
             while bed.testbed.cloudflare.txt_records().len() < 2 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            assert_eq!(obtainer.clean_journal().await, 1, "it is to be looked at again");
+            let left = Left { failed: 0, waiting: 1 };
+            assert_eq!(obtainer.clean_journal().await, left, "it is to be looked at again");
             assert_eq!(bed.testbed.cloudflare.txt_records().len(), 2);
             bed.testbed.cloudflare.resume_propagation();
         };
@@ -180,8 +182,8 @@ fn records_of_a_provider_that_is_gone_are_named_once_and_kept() {
     bed.store().journal_write("old.example", &entry).unwrap();
     fs::write(bed.state().join("journal/broken.json"), "{").unwrap();
     bed.run(async |obtainer| {
-        assert_eq!(obtainer.clean_journal().await, 0);
-        assert_eq!(obtainer.clean_journal().await, 0);
+        assert_eq!(obtainer.clean_journal().await, Left::default());
+        assert_eq!(obtainer.clean_journal().await, Left::default());
     });
     let warnings = bed.log.lines(Level::Warn);
     assert_eq!(warnings.len(), 2, "{warnings:#?}");
