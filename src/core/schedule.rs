@@ -153,11 +153,6 @@ impl Schedule {
         Self { entries: entries.collect() }
     }
 
-    /// When the certificate will be worked on.
-    pub fn next_attempt(&self, certificate: usize) -> Option<UnixTime> {
-        self.entries.get(certificate).map(|entry| entry.next)
-    }
-
     /// A certificate to work on now, the longest due first. The caller ends the work with
     /// [`Schedule::handle_success`] or [`Schedule::handle_failure`]; it keeps the progress first.
     pub fn poll(&mut self, now: UnixTime) -> Option<(usize, Progress)> {
@@ -301,7 +296,7 @@ mod tests {
         let later = NOW + Duration::from_secs(10);
         assert!(schedule.poll(later).is_some());
         schedule.handle_success(0, validity(90 * DAY), 0.0);
-        let renewal = schedule.next_attempt(0).unwrap_or_default();
+        let renewal = schedule.poll_timeout().unwrap_or_default();
         let (_, progress) = schedule.poll(renewal).unwrap_or_default();
         assert_eq!(progress.failures, 0);
     }

@@ -114,11 +114,6 @@ impl Draft {
         super::text::set_once(&mut self.state_path, "acme_dns_state_path", path)
     }
 
-    /// The directory of accounts, certificates and journal, where one is set.
-    pub fn state_path(&self) -> Option<&PathBuf> {
-        self.state_path.as_ref()
-    }
-
     /// Whether nothing asks for a certificate.
     pub fn is_unused(&self) -> bool {
         self.bindings.is_empty()

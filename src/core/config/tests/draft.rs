@@ -207,7 +207,6 @@ fn a_certificate_has_as_many_names_as_a_ca_takes() {
 fn what_is_set_once_cannot_be_set_again() {
     let mut draft = Draft::default();
     assert!(draft.is_unused());
-    assert_eq!(draft.state_path(), None);
     assert_eq!(draft.set_propagation(Propagation::default()), Ok(()));
     assert_eq!(
         draft.set_propagation(Propagation::default()),
