@@ -103,10 +103,10 @@ fn run(
             () = work.run() => {}
             _ = stopped => {}
         }
-        work.interrupt();
     });
     drop(tasks);
     runtime.shutdown_timeout(STOP_GRACE);
+    work.interrupt();
     // Last, with the lock: the next helper begins when nothing is written any more.
     drop(work);
     Ok(())
@@ -394,11 +394,15 @@ impl Work {
         ));
     }
 
-    /// Keeps that what is under way was given up in good order, so that it begins again at once.
+    /// Keeps that what is under way was given up in good order, so that it begins again at once. An
+    /// order whose file is gone has ended with a certificate on disk: only its report is missing.
     fn interrupt(&self) {
         let Some((store, schedule)) = &self.schedule else { return };
         for (certificate, progress) in schedule.interrupted() {
             let name = self.config.certificates.get(certificate).map_or("", |c| c.name.as_str());
+            if !store.has_progress(name) {
+                continue;
+            }
             if let Err(error) = store.save_progress(name, &progress) {
                 self.log(Level::Error, format_args!("{error}"));
             }

@@ -26,6 +26,12 @@ impl Store {
         files::replace(&path, &json)
     }
 
+    /// Whether there is a file of this certificate's progress.
+    #[must_use]
+    pub fn has_progress(&self, name: &str) -> bool {
+        self.progress_path(name).exists()
+    }
+
     /// Forgets the progress of a certificate.
     ///
     /// # Errors

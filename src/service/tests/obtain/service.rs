@@ -1,15 +1,17 @@
 //! The loop around the orders.
 
-use super::support::Bed;
+use super::support::{Bed, Log};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_service::host::Host;
 use acme_dns_service::service::Service;
 use secrecy::SecretString;
 use std::fmt;
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use testbed::process::wait_until;
 
 /// The pause after a first failure, and as much again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,4 +57,27 @@ fn a_panic_is_a_failure_that_is_told_and_tried_again() {
         warnings.iter().any(|line| line.contains("attempt 1: there is a bug in the module")),
         "{warnings:#?}"
     );
+}
+
+/// The stop comes when the files say that the order has ended, and the service does not know it yet.
+#[test]
+fn a_stop_right_after_a_certificate_was_kept_leaves_no_progress() {
+    let bed = Bed::start();
+    let config = Arc::new(bed.config.clone());
+    for round in 0..10 {
+        let log = Arc::<Log>::default();
+        let secrets = vec![SecretString::from(bed.testbed.token().to_owned())];
+        let service = Service::start(Arc::clone(&config), secrets, log).unwrap();
+        let certificate = bed.state().join("certs/example.test");
+        let progress = bed.state().join("orders/example.test.json");
+        let begun = wait_until(PATIENCE, || progress.exists().then_some(()));
+        assert!(begun.is_some(), "round {round}: no order");
+        let end = Instant::now() + PATIENCE;
+        // Without a pause: the moment is short.
+        while progress.exists() && Instant::now() < end {}
+        service.stop();
+        assert!(certificate.exists(), "round {round}: no certificate");
+        assert_eq!(bed.entries("orders"), [""; 0], "round {round}");
+        fs::remove_dir_all(bed.state().join("certs")).unwrap();
+    }
 }
