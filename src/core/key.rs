@@ -33,6 +33,14 @@ impl KeyType {
         Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, key)| *key)
     }
 
+    /// The algorithm alone: `ecdsa` or `rsa`. A server has one certificate of each.
+    pub fn algorithm(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 | Self::EcdsaP384 => "ecdsa",
+            Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => "rsa",
+        }
+    }
+
     /// The values that [`KeyType::parse`] takes, for messages.
     pub fn known() -> String {
         Self::ALL.map(|(name, _)| name).join(", ")
@@ -55,6 +63,7 @@ mod tests {
         for (text, key) in KeyType::ALL {
             assert_eq!(KeyType::parse(text), Some(key));
             assert_eq!(key.to_string(), text);
+            assert!(text.starts_with(&format!("{}:", key.algorithm())));
         }
         for text in ["", "ecdsa", "rsa:1024", "ECDSA:256", "ed25519"] {
             assert_eq!(KeyType::parse(text), None, "{text}");

@@ -62,7 +62,8 @@ pub(super) struct Binding {
 struct Installed {
     pairs: Vec<ParsedPair>,
     /// Whether the context holds these certificates and no others. OpenSSL cannot clear a context,
-    /// so when the key types change, each connection is given its certificates instead.
+    /// so when there is none any more of a type of key, each connection is given its certificates
+    /// instead.
     in_context: bool,
 }
 
@@ -108,12 +109,12 @@ impl Binding {
         }
     }
 
-    /// Puts the pairs into the context, where it has held none or the same key types.
+    /// Puts the pairs into the context, where that leaves no pair of before in it.
     fn install(&self, pairs: Vec<ParsedPair>) -> Result<Installed, String> {
-        let types = |pairs: &[ParsedPair]| pairs.iter().map(|p| p.key.id()).collect::<Vec<Id>>();
+        let has = |id: Id| pairs.iter().any(|pair| pair.key.id() == id);
         let in_context = match &self.installed {
             None => true,
-            Some(old) => old.in_context && types(&old.pairs) == types(&pairs),
+            Some(old) => old.in_context && old.pairs.iter().all(|pair| has(pair.key.id())),
         };
         if in_context {
             for pair in &pairs {

@@ -11,8 +11,9 @@ use super::nginx::{
 use super::vault::Vault;
 use super::zone::{Slot, Zone};
 use acme_dns_core::config::draft::{BindingId, Draft};
-use acme_dns_core::config::{Config, Location, zone};
+use acme_dns_core::config::{Certificate, Config, Location, Variant, zone};
 use acme_dns_core::level::Level;
+use acme_dns_core::material::{Material, Pair};
 use acme_dns_service::store;
 use ngx::ffi::{
     NGX_CORE_MODULE, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_MAIN_CONF, NGX_PROCESS_HELPER,
@@ -149,7 +150,7 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
         let binding = unsafe { &mut **binding };
         binding.certificate = finished.certificate(*id);
     }
-    let count = finished.config.certificates.len();
+    let count = finished.config.variants.len();
     // SAFETY: the cycle is live by this function's contract.
     let mut cf = unsafe { parser(cycle) };
     if let Some((zone, location)) = core.zone.as_ref().filter(|(zone, _)| !zone.suits(count)) {
@@ -320,33 +321,43 @@ fn load_from_disk(ready: &Ready, bindings: &[(BindingId, *mut Binding)]) {
         if slot.is_filled() {
             continue;
         }
-        match store::load_material(&ready.config.state_path, name) {
-            Ok(Some(material)) => {
-                if slot.publish(&material).is_err() {
-                    log(Level::Error, &zone_full(name));
-                }
+        let pairs = pairs_from_disk(&ready.config, certificate);
+        if !pairs.is_empty() {
+            if slot.publish(&Material { pairs }).is_err() {
+                log(Level::Error, &zone_full(name));
             }
-            Ok(None) => {
-                // SAFETY: the bindings belong to the cycle's pool, and no worker runs yet.
-                let rejects = bindings
-                    .iter()
-                    .map(|(_, binding)| unsafe { &**binding })
-                    .any(|binding| binding.certificate == Some(index) && binding.rejects);
-                let what =
-                    if rejects { "handshakes are rejected" } else { "a self-signed one is served" };
-                log(
-                    Level::Notice,
-                    &format!("acme_dns: no certificate \"{name}\" yet, {what} until it is issued"),
-                );
-            }
+            continue;
+        }
+        // SAFETY: the bindings belong to the cycle's pool, and no worker runs yet.
+        let rejects = bindings
+            .iter()
+            .map(|(_, binding)| unsafe { &**binding })
+            .any(|binding| binding.certificate == Some(index) && binding.rejects);
+        let what = if rejects { "handshakes are rejected" } else { "a self-signed one is served" };
+        log(
+            Level::Notice,
+            &format!("acme_dns: no certificate \"{name}\" yet, {what} until it is issued"),
+        );
+    }
+}
+
+/// What is on disk of the variants of a certificate.
+fn pairs_from_disk(config: &Config, certificate: &Certificate) -> Vec<Pair> {
+    let variants = config.variants.get(certificate.variants.clone()).unwrap_or_default();
+    let mut pairs = Vec::new();
+    for Variant { name, .. } in variants {
+        match store::load_material(&config.state_path, name) {
+            Ok(material) => pairs.extend(material.into_iter().flat_map(|material| material.pairs)),
             Err(error) => log(
                 Level::Error,
                 &format!(
-                    "acme_dns: certificate \"{name}\" on disk cannot be used, a new one will be obtained: {error}"
+                    "acme_dns: certificate \"{name}\" on disk cannot be used, a new one will be \
+                     obtained: {error}"
                 ),
             ),
         }
     }
+    pairs
 }
 
 /// What a full zone means, and what to do.

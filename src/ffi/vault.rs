@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::ptr;
+use zeroize::Zeroizing;
 
 /// Room for the secrets of one configuration; a token has some dozens of bytes.
 const SIZE: usize = 64 * 1024;
@@ -78,6 +79,18 @@ impl Vault {
 
     /// Takes the first `length` bytes of the room as a secret, without surrounding white space.
     fn keep(&mut self, length: usize) -> Result<SecretId, String> {
+        self.keep_if(length, |secret| match secret.iter().all(u8::is_ascii_graphic) {
+            true => Ok(()),
+            false => Err("does not hold one word of printable ASCII"),
+        })
+    }
+
+    /// The same, if the secret passes a check.
+    fn keep_if(
+        &mut self,
+        length: usize,
+        check: impl FnOnce(&[u8]) -> Result<(), &'static str>,
+    ) -> Result<SecretId, String> {
         let used = self.used;
         let room = self.room().map_err(|e| e.to_string())?;
         let bytes = room.get(..length).unwrap_or_default();
@@ -86,9 +99,7 @@ impl Vault {
         if secret.is_empty() {
             return Err("is empty".to_owned());
         }
-        if !secret.iter().all(u8::is_ascii_graphic) {
-            return Err("does not hold one word of printable ASCII".to_owned());
-        }
+        check(secret)?;
         let secret_length = secret.len();
         self.entries.push((used + leading, secret_length));
         self.used += length;
@@ -96,6 +107,19 @@ impl Vault {
     }
 
     fn read_file(&mut self, path: &str) -> Result<(SecretId, bool), String> {
+        let (length, exposed) = self.read(path)?;
+        let id = self.keep(length).map_err(|why| format!("\"{path}\" {why}"))?;
+        Ok((id, exposed))
+    }
+
+    fn read_key(&mut self, path: &str) -> Result<(SecretId, bool), String> {
+        let (length, exposed) = self.read(path)?;
+        let id = self.keep_if(length, check_key).map_err(|why| format!("\"{path}\" {why}"))?;
+        Ok((id, exposed))
+    }
+
+    /// Reads a file into the room; gives its length, and whether everyone can access it.
+    fn read(&mut self, path: &str) -> Result<(usize, bool), String> {
         let failed =
             |call: &str, e: &io::Error| format!("{call}() \"{path}\" failed ({})", errno(e));
         let mut file = File::open(path).map_err(|e| failed("open", &e))?;
@@ -112,8 +136,7 @@ impl Vault {
                 return Err(format!("\"{path}\" is longer than {MAX_SECRET} bytes"));
             }
         }
-        let id = self.keep(length).map_err(|why| format!("\"{path}\" {why}"))?;
-        Ok((id, metadata.permissions().mode() & 0o007 != 0))
+        Ok((length, metadata.permissions().mode() & 0o007 != 0))
     }
 
     fn read_environment(&mut self, name: &str) -> Result<SecretId, String> {
@@ -162,6 +185,31 @@ fn map() -> io::Result<*mut u8> {
     Ok(address.cast())
 }
 
+/// Whether a text is a private key on P-256 in PEM, PKCS #8 or SEC 1. It is not parsed: a library would
+/// leave copies of the key on the heap, which the workers share.
+fn check_key(pem: &[u8]) -> Result<(), &'static str> {
+    const WRONG: &str = "holds no unencrypted private key in PEM";
+    let text = std::str::from_utf8(pem).map_err(|_| WRONG)?;
+    let labels = ["PRIVATE KEY", "EC PRIVATE KEY"];
+    let body = labels.iter().find_map(|label| {
+        let (_, rest) = text.split_once(&format!("-----BEGIN {label}-----"))?;
+        Some(rest.split_once(&format!("-----END {label}-----"))?.0)
+    });
+    let body = body.ok_or(WRONG)?;
+    let mut base64 = Zeroizing::new(Vec::with_capacity(body.len()));
+    base64.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace()));
+    let base64 = std::str::from_utf8(&base64).map_err(|_| WRONG)?;
+    let der = Zeroizing::new(openssl::base64::decode_block(base64).map_err(|_| WRONG)?);
+    if der.windows(P256.len()).any(|window| window == P256) {
+        Ok(())
+    } else {
+        Err("holds no ECDSA key on P-256, the one type of account key that is supported")
+    }
+}
+
+/// The object identifier of the curve P-256 (RFC 5480 section 2.1.1.1), in DER.
+const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+
 /// Overwrites memory in a way that the compiler does not leave out.
 ///
 /// # Safety
@@ -189,6 +237,12 @@ impl ConfResources<'_> {
         let full = self.conf.full_name(path, PathBase::Configuration);
         full.ok_or_else(|| format!("invalid path \"{path}\""))
     }
+
+    fn warn_of_exposure(&self, path: &str) {
+        self.conf.warn(&format!(
+            "secret file \"{path}\" can be accessed by everyone, make its mode 0600"
+        ));
+    }
 }
 
 impl Resources for ConfResources<'_> {
@@ -198,14 +252,21 @@ impl Resources for ConfResources<'_> {
                 let path = self.path(path)?;
                 let (id, exposed) = self.vault.read_file(&path)?;
                 if exposed {
-                    self.conf.warn(&format!(
-                        "secret file \"{path}\" can be accessed by everyone, make its mode 0600"
-                    ));
+                    self.warn_of_exposure(&path);
                 }
                 Ok(id)
             }
             SecretSource::Environment(name) => self.vault.read_environment(name),
         }
+    }
+
+    fn private_key(&mut self, path: &str) -> Result<SecretId, String> {
+        let path = self.path(path)?;
+        let (id, exposed) = self.vault.read_key(&path)?;
+        if exposed {
+            self.warn_of_exposure(&path);
+        }
+        Ok(id)
     }
 
     fn certificates(&mut self, path: &str) -> Result<Vec<u8>, String> {

@@ -10,8 +10,9 @@ use crate::host::Host;
 use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::store::{Lock, Store, StoreError, Stored};
-use acme_dns_core::config::{Certificate, Config, SecretId};
+use acme_dns_core::config::{Certificate, Config, SecretId, Variant};
 use acme_dns_core::level::Level;
+use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::schedule::{Known, Progress, Schedule, Validity};
 use acme_dns_core::time::UnixTime;
 use secrecy::SecretString;
@@ -97,7 +98,8 @@ fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = LocalSet::new();
     let host = Arc::clone(host);
-    let mut work = Work { config, secrets, host, lock: None, schedule: None };
+    let pairs = vec![Vec::new(); config.variants.len()];
+    let mut work = Work { config, secrets, host, pairs, lock: None, schedule: None };
     tasks.block_on(&runtime, async {
         tokio::select! {
             () = work.run() => {}
@@ -116,13 +118,15 @@ struct Work {
     config: Arc<Config>,
     secrets: Vec<SecretString>,
     host: Arc<dyn Host>,
+    /// What is served of each variant: nothing, or a key with its chain.
+    pairs: Vec<Vec<Pair>>,
     lock: Option<Lock>,
     schedule: Option<(Store, Schedule)>,
 }
 
 /// What a task reports.
 struct Outcome {
-    certificate: usize,
+    variant: usize,
     /// What was obtained, and whether it is on disk.
     result: Result<(Issued, Result<(), StoreError>), ObtainError>,
     took: Duration,
@@ -233,12 +237,13 @@ impl Work {
 
     /// Publishes what is on disk, as the helper before may have published into an older zone, and
     /// gathers what the schedule begins with.
-    async fn load(&self, store: &Store) -> Vec<Known> {
-        let mut known = Vec::with_capacity(self.config.certificates.len());
-        for (index, certificate) in self.config.certificates.iter().enumerate() {
+    async fn load(&mut self, store: &Store) -> Vec<Known> {
+        let config = Arc::clone(&self.config);
+        let mut known = Vec::with_capacity(config.variants.len());
+        for (index, variant) in config.variants.iter().enumerate() {
             // Thousands take seconds, and a stop must not wait for them.
             tokio::task::yield_now().await;
-            let name = &certificate.name;
+            let name = &variant.name;
             let progress = store.load_progress(name).unwrap_or_else(|error| {
                 self.log(Level::Warn, format_args!("{error}; it is ignored"));
                 Progress::default()
@@ -247,45 +252,82 @@ impl Work {
                 self.log(Level::Error, format_args!("certificate \"{name}\" on disk cannot be used, a new one will be obtained: {error}"));
                 None
             });
-            let validity = stored.and_then(|stored| self.take_over(index, certificate, &stored));
+            let validity = stored.and_then(|stored| self.take_over(index, stored));
             known.push(Known { validity, progress });
+        }
+        for certificate in 0..config.certificates.len() {
+            self.publish(certificate);
         }
         known
     }
 
-    /// Publishes a certificate from the disk; gives its validity if it is the one that is wanted.
-    fn take_over(&self, index: usize, wanted: &Certificate, stored: &Stored) -> Option<Validity> {
-        if let Err(error) = self.host.publish(index, &stored.material) {
+    /// Hands a certificate to the workers, as far as there is anything of it.
+    fn publish(&self, certificate: usize) {
+        let variants = self.config.certificates.get(certificate).map(|c| c.variants.clone());
+        let pairs = variants.and_then(|variants| self.pairs.get(variants)).unwrap_or_default();
+        let material = Material { pairs: pairs.concat() };
+        if material.pairs.is_empty() {
+            return;
+        }
+        if let Err(error) = self.host.publish(certificate, &material) {
             self.host.log(Level::Error, format_args!("{error}"));
         }
-        let mut names: Vec<_> = wanted.names.iter().map(|name| name.as_str()).collect();
-        names.sort_unstable();
-        let directory = self.config.issuers.get(wanted.issuer).map(|issuer| &issuer.directory);
-        let differs = if stored.names != names {
-            "holds other names than configured"
-        } else if stored.key != wanted.key {
-            "has another type of key than configured"
-        } else if stored.directory.is_some() && stored.directory.as_ref() != directory {
-            "is from another CA than configured"
-        } else {
-            return Some(stored.validity);
-        };
-        let name = &wanted.name;
+    }
+
+    /// Serves a variant from now on.
+    fn serve(&mut self, variant: usize, material: Material) {
+        if let Some(pairs) = self.pairs.get_mut(variant) {
+            *pairs = material.pairs;
+        }
+    }
+
+    /// Serves a variant from the disk; gives its validity if it is the one that is wanted.
+    fn take_over(&mut self, index: usize, stored: Stored) -> Option<Validity> {
+        let config = Arc::clone(&self.config);
+        let (variant, certificate) = config.variant(index)?;
+        let validity = stored.validity;
+        let difference = self.difference(variant, certificate, &stored);
+        self.serve(index, stored.material);
+        let Some(difference) = difference else { return Some(validity) };
+        let name = &variant.name;
         self.log(
             Level::Notice,
-            format_args!("certificate \"{name}\" {differs}, a new one will be obtained"),
+            format_args!("certificate \"{name}\" {difference}, a new one will be obtained"),
         );
         None
+    }
+
+    /// What makes a certificate from the disk another than the one that is wanted.
+    fn difference(
+        &self,
+        variant: &Variant,
+        wanted: &Certificate,
+        stored: &Stored,
+    ) -> Option<&'static str> {
+        let mut names: Vec<_> = wanted.names.iter().map(|name| name.as_str()).collect();
+        names.sort_unstable();
+        let issuers = wanted.issuers.iter().filter_map(|index| self.config.issuers.get(*index));
+        let mut directories = issuers.map(|issuer| &issuer.directory);
+        let is_from = |directory: &String| directories.any(|configured| configured == directory);
+        if stored.names != names {
+            Some("holds other names than configured")
+        } else if stored.key != variant.key {
+            Some("has another type of key than configured")
+        } else if !stored.directory.as_ref().is_none_or(is_from) {
+            Some("is from another CA than configured")
+        } else {
+            None
+        }
     }
 
     /// Begins what is due, as far as there is room.
     fn begin_due(&mut self, obtainer: &Rc<Obtainer>, report: &mpsc::UnboundedSender<Outcome>) {
         let now = now();
         let Some((store, schedule)) = &mut self.schedule else { return };
-        while let Some((certificate, progress)) = schedule.poll(now) {
-            let Some(wanted) = self.config.certificates.get(certificate) else { continue };
+        while let Some((variant, progress)) = schedule.poll(now) {
+            let Some(wanted) = self.config.variants.get(variant) else { continue };
             let attempt = Attempt {
-                certificate,
+                variant,
                 name: wanted.name.clone(),
                 progress,
                 obtainer: Rc::clone(obtainer),
@@ -298,7 +340,7 @@ impl Work {
                 // In a task of its own, so that a panic is an outcome like any other.
                 let outcome = tokio::task::spawn_local(attempt.run()).await;
                 let outcome = outcome.unwrap_or_else(|_| Outcome {
-                    certificate,
+                    variant,
                     result: Err(ObtainError::Bug),
                     took: started.elapsed(),
                 });
@@ -314,10 +356,10 @@ impl Work {
     }
 
     fn handle(&mut self, outcome: Outcome) {
-        let Outcome { certificate, result, took } = outcome;
+        let Outcome { variant, result, took } = outcome;
         match result {
-            Ok((issued, kept)) => self.handle_issued(certificate, &issued, kept, took),
-            Err(error) => self.handle_failure(certificate, &error),
+            Ok((issued, kept)) => self.handle_issued(variant, &issued, kept, took),
+            Err(error) => self.handle_failure(variant, &error),
         }
     }
 
@@ -328,14 +370,14 @@ impl Work {
         kept: Result<(), StoreError>,
         took: Duration,
     ) {
-        let Some(certificate) = self.config.certificates.get(index) else { return };
+        let config = Arc::clone(&self.config);
+        let Some((variant, certificate)) = config.variant(index) else { return };
         let Some((_, schedule)) = &mut self.schedule else { return };
         let renewal = schedule.handle_success(index, issued.validity, jitter());
         // Served even if the disk refuses it: better than nothing, or than the old one.
-        if let Err(error) = self.host.publish(index, &issued.material) {
-            self.host.log(Level::Error, format_args!("{error}"));
-        }
-        let name = &certificate.name;
+        self.serve(index, issued.material.clone());
+        self.publish(variant.certificate);
+        let name = &variant.name;
         let names = certificate.names.iter().map(|name| name.as_str());
         let names = names.collect::<Vec<_>>().join(", ");
         let Issued { issuer, serial, validity, .. } = issued;
@@ -380,8 +422,8 @@ impl Work {
     }
 
     fn handle_failure(&mut self, index: usize, error: &ObtainError) {
-        let Some(certificate) = self.config.certificates.get(index) else { return };
-        let name = &certificate.name;
+        let Some(variant) = self.config.variants.get(index) else { return };
+        let name = &variant.name;
         let Some((store, schedule)) = &mut self.schedule else { return };
         let progress = schedule.handle_failure(index, now(), error.retry_after(), jitter());
         if let Err(error) = store.save_progress(name, &progress) {
@@ -398,8 +440,8 @@ impl Work {
     /// order whose file is gone has ended with a certificate on disk: only its report is missing.
     fn interrupt(&self) {
         let Some((store, schedule)) = &self.schedule else { return };
-        for (certificate, progress) in schedule.interrupted() {
-            let name = self.config.certificates.get(certificate).map_or("", |c| c.name.as_str());
+        for (variant, progress) in schedule.interrupted() {
+            let name = self.config.variants.get(variant).map_or("", |v| v.name.as_str());
             if !store.has_progress(name) {
                 continue;
             }
@@ -413,7 +455,7 @@ impl Work {
 /// One attempt to obtain a certificate. Disks may be slow: files are written on other threads, so
 /// that the orders do not wait for each other.
 struct Attempt {
-    certificate: usize,
+    variant: usize,
     name: String,
     progress: Progress,
     obtainer: Rc<Obtainer>,
@@ -424,13 +466,13 @@ struct Attempt {
 impl Attempt {
     async fn run(self) -> Outcome {
         let started = Instant::now();
-        let Self { certificate, name, progress, obtainer, store, host } = self;
+        let Self { variant, name, progress, obtainer, store, host } = self;
         // Kept before the work begins: if the process dies, the next one pauses.
         let (begun, of) = (store.clone(), name.clone());
         if let Err(error) = on_disk(&store, move || begun.save_progress(&of, &progress)).await {
             host.log(Level::Error, format_args!("acme_dns: {error}"));
         }
-        let result = match obtainer.obtain(certificate).await {
+        let result = match obtainer.obtain(variant).await {
             Ok(issued) => {
                 let (ended, pem) = (store.clone(), issued.pem.clone());
                 let keep = move || {
@@ -441,7 +483,7 @@ impl Attempt {
             }
             Err(error) => Err(error),
         };
-        Outcome { certificate, result, took: started.elapsed() }
+        Outcome { variant, result, took: started.elapsed() }
     }
 }
 

@@ -18,12 +18,14 @@ pub enum Request {
 pub struct Wanted {
     /// The names given; none means those of `server_name`.
     pub names: Vec<Name>,
-    /// The parameter `issuer=`.
-    pub issuer: Option<String>,
+    /// The parameter `issuer=`, one or more.
+    pub issuers: Vec<String>,
     /// The parameter `provider=`.
     pub provider: Option<String>,
-    /// The parameter `key=`.
-    pub key: Option<KeyType>,
+    /// The parameter `key=`: at most one of each algorithm.
+    pub keys: Vec<KeyType>,
+    /// The parameter `reuse_key=`.
+    pub reuses_key: Option<bool>,
     /// The parameter `name=`.
     pub name: Option<String>,
 }
@@ -60,21 +62,23 @@ impl Request {
 
 impl Wanted {
     fn set(&mut self, parameter: &str, key: &str, value: &str) -> Result<(), String> {
-        let invalid = || invalid_parameter(parameter);
-        let slot = match key {
-            "issuer" => &mut self.issuer,
-            "provider" => &mut self.provider,
-            "name" if is_file_name(value) => &mut self.name,
-            "key" => {
-                let key = KeyType::parse(value).ok_or_else(|| {
-                    format!("invalid key type \"{value}\", known types are {}", KeyType::known())
-                })?;
-                return if self.key.replace(key).is_some() { Err(invalid()) } else { Ok(()) };
-            }
-            _ => return Err(invalid()),
+        let is_first = match key {
+            "issuer" => self.issuers.is_empty(),
+            "provider" => self.provider.is_none(),
+            "name" => self.name.is_none() && is_file_name(value),
+            "key" => self.keys.is_empty(),
+            "reuse_key" => self.reuses_key.is_none() && matches!(value, "on" | "off"),
+            _ => false,
         };
-        if value.is_empty() || slot.replace(value.to_owned()).is_some() {
-            return Err(invalid());
+        if !is_first || value.is_empty() {
+            return Err(invalid_parameter(parameter));
+        }
+        match key {
+            "issuer" => self.issuers = issuers(parameter, value)?,
+            "provider" => self.provider = Some(value.to_owned()),
+            "name" => self.name = Some(value.to_owned()),
+            "key" => self.keys = keys(parameter, value)?,
+            _ => self.reuses_key = Some(value == "on"),
         }
         Ok(())
     }
@@ -87,6 +91,34 @@ impl Wanted {
         }
         Ok(())
     }
+}
+
+/// The value of `issuer=`: names with commas between them, each once.
+fn issuers(parameter: &str, value: &str) -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in value.split(',') {
+        if name.is_empty() || names.iter().any(|other| other == name) {
+            return Err(invalid_parameter(parameter));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// The value of `key=`: types with commas between them.
+fn keys(parameter: &str, value: &str) -> Result<Vec<KeyType>, String> {
+    let mut keys: Vec<KeyType> = Vec::new();
+    for text in value.split(',') {
+        let key = KeyType::parse(text).ok_or_else(|| {
+            format!("invalid key type \"{text}\", known types are {}", KeyType::known())
+        })?;
+        let algorithm = key.algorithm();
+        if keys.iter().any(|other| other.algorithm() == algorithm) {
+            return Err(format!("\"{parameter}\" has two types of {algorithm} keys"));
+        }
+        keys.push(key);
+    }
+    Ok(keys)
 }
 
 /// The names of a server that has `acme_dns on`, in order and without repetition, and what was left

@@ -2,7 +2,7 @@
 
 use super::binding::Wanted;
 use super::text::MAX_FILE_NAME;
-use super::{Certificate, Config, Issuer, Location, Propagation, Provider};
+use super::{Certificate, Config, Issuer, Location, Propagation, Provider, Variant};
 use crate::key::KeyType;
 use crate::name::Name;
 use std::collections::{HashMap, HashSet};
@@ -160,27 +160,32 @@ impl Draft {
         entries.sort_by_key(|(_, (binding, _))| binding.wanted.name.is_none());
         let mut register = Register::default();
         let mut certificates = vec![0; entries.len()];
-        for (id, (binding, (issuer, provider))) in entries {
-            let owners = format!("{} {}", self.issuers[issuer].name, self.providers[provider].name);
-            certificates[id] = register.add(binding, issuer, provider, &owners)?;
+        for (id, (binding, (issuers, provider))) in entries {
+            let names: Vec<&str> = issuers.iter().map(|i| self.issuers[*i].name.as_str()).collect();
+            let owners = format!("{} {}", names.join(","), self.providers[provider].name);
+            certificates[id] = register.add(binding, issuers, provider, &owners)?;
         }
         let config = Config {
             state_path: self.state_path.unwrap_or(default_state_path),
             issuers: self.issuers,
             providers: self.providers,
             certificates: register.certificates,
+            variants: register.variants,
             propagation: self.propagation.unwrap_or_default(),
         };
         Ok(Finished { config, certificates })
     }
 
-    fn resolve(&self, binding: &Binding) -> Result<(usize, usize), String> {
-        let issuers = self.issuers.iter().map(|issuer| issuer.name.as_str());
+    fn resolve(&self, binding: &Binding) -> Result<(Vec<usize>, usize), String> {
+        let issuer = |wanted| {
+            choose("issuer", self.issuers.iter().map(|issuer| issuer.name.as_str()), wanted)
+        };
+        let issuers = match binding.wanted.issuers.as_slice() {
+            [] => vec![issuer(None)?],
+            names => names.iter().map(|name| issuer(Some(name))).collect::<Result<_, _>>()?,
+        };
         let providers = self.providers.iter().map(|provider| provider.name.as_str());
-        Ok((
-            choose("issuer", issuers, binding.wanted.issuer.as_deref())?,
-            choose("provider", providers, binding.wanted.provider.as_deref())?,
-        ))
+        Ok((issuers, choose("provider", providers, binding.wanted.provider.as_deref())?))
     }
 }
 
@@ -217,7 +222,9 @@ fn choose<'a>(
 #[derive(Default)]
 struct Register {
     certificates: Vec<Certificate>,
+    variants: Vec<Variant>,
     settings: Vec<Settings>,
+    /// Of the variants too.
     by_name: HashMap<String, usize>,
     by_settings: HashMap<Settings, usize>,
 }
@@ -226,29 +233,46 @@ struct Register {
 #[derive(Clone, Eq, Hash, PartialEq)]
 struct Settings {
     names: Vec<Name>,
-    key: KeyType,
-    issuer: usize,
+    keys: Vec<KeyType>,
+    issuers: Vec<usize>,
     provider: usize,
+    reuses_key: bool,
+}
+
+impl Settings {
+    /// The keys as they are written in `key=`.
+    fn keys(&self) -> String {
+        self.keys.iter().map(KeyType::to_string).collect::<Vec<_>>().join(",")
+    }
 }
 
 impl Register {
     /// The certificate of a binding: one that is there with the same names and settings, or a new
-    /// one. `owners` are the names of the issuer and of the provider.
+    /// one. `owners` are the names of the issuers and of the provider.
     fn add(
         &mut self,
         binding: Binding,
-        issuer: usize,
+        issuers: Vec<usize>,
         provider: usize,
         owners: &str,
     ) -> Result<usize, DraftError> {
-        let key = binding.wanted.key.unwrap_or_default();
+        let keys = match binding.wanted.keys.as_slice() {
+            [] => vec![KeyType::default()],
+            keys => keys.to_vec(),
+        };
         let mut sorted = binding.names.clone();
         sorted.sort();
-        let settings = Settings { names: sorted, key, issuer, provider };
+        let reuses_key = binding.wanted.reuses_key.unwrap_or(false);
+        let settings = Settings { names: sorted, keys, issuers, provider, reuses_key };
         let name = match &binding.wanted.name {
             Some(name) => match self.by_name.get(name) {
                 None => name.clone(),
-                Some(&index) if self.settings.get(index) == Some(&settings) => return Ok(index),
+                Some(&index)
+                    if self.settings.get(index) == Some(&settings)
+                        && self.certificates.get(index).is_some_and(|c| c.name == *name) =>
+                {
+                    return Ok(index);
+                }
                 Some(_) => {
                     let message =
                         format!("certificate \"{name}\" is defined with different settings");
@@ -261,10 +285,31 @@ impl Register {
             },
         };
         let index = self.certificates.len();
-        self.by_name.insert(name.clone(), index);
+        let first = self.variants.len();
+        for key in &settings.keys {
+            // The first has the name of the certificate, so that nothing changes for other software
+            // that reads its files when a second type of key is added.
+            let variant = match self.variants.len() == first {
+                true => name.clone(),
+                false => format!("{name}-{}", key.algorithm()),
+            };
+            if self.by_name.insert(variant.clone(), index).is_some() {
+                let message =
+                    format!("certificate \"{variant}\" is defined with different settings");
+                return Err(binding.error(message));
+            }
+            self.variants.push(Variant { name: variant, key: *key, certificate: index });
+        }
         self.by_settings.entry(settings.clone()).or_insert(index);
+        self.certificates.push(Certificate {
+            name,
+            names: binding.names,
+            variants: first..self.variants.len(),
+            issuers: settings.issuers.clone(),
+            provider,
+            reuses_key,
+        });
         self.settings.push(settings);
-        self.certificates.push(Certificate { name, names: binding.names, key, issuer, provider });
         Ok(index)
     }
 
@@ -276,7 +321,8 @@ impl Register {
             return first;
         }
         let text = settings.names.iter().map(Name::as_str).collect::<Vec<_>>().join(",");
-        let mut suffix = fnv1a(format!("{text} {} {owners}", settings.key).as_bytes());
+        let reuse = if settings.reuses_key { " reuse_key" } else { "" };
+        let mut suffix = fnv1a(format!("{text} {} {owners}{reuse}", settings.keys()).as_bytes());
         // Names are ASCII, so that any length is a boundary of characters.
         let stem = first.get(..MAX_FILE_NAME).unwrap_or(&first);
         loop {

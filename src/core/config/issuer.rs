@@ -1,12 +1,37 @@
 //! The block `acme_dns_issuer NAME { ... }`.
 
-use super::text::{arguments, invalid_parameter, is_file_name, set_once, url, wrong_arguments};
-use super::{Issuer, Profile, Resources};
+use super::text::{
+    arguments, duplicate, invalid_parameter, is_file_name, set_once, url, wrong_arguments,
+};
+use super::{ExternalAccount, Issuer, Profile, Resources, SecretId, SecretSource};
 
-/// The issuers whose directory is built in.
-const KNOWN: [(&str, &str); 2] = [
-    ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"),
-    ("letsencrypt-staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
+/// An issuer whose URLs are built in.
+struct Known {
+    name: &'static str,
+    directory: &'static str,
+    staging: Option<&'static str>,
+}
+
+const LETSENCRYPT_STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
+const GOOGLE_STAGING: &str = "https://dv.acme-v02.test-api.pki.goog/directory";
+
+/// The issuers whose directory is built in. That of Google has a staging directory too, but it wants
+/// an external account of its own.
+const KNOWN: [Known; 6] = [
+    Known {
+        name: "letsencrypt",
+        directory: "https://acme-v02.api.letsencrypt.org/directory",
+        staging: Some(LETSENCRYPT_STAGING),
+    },
+    Known { name: "letsencrypt-staging", directory: LETSENCRYPT_STAGING, staging: None },
+    Known { name: "zerossl", directory: "https://acme.zerossl.com/v2/DV90", staging: None },
+    Known {
+        name: "google",
+        directory: "https://dv.acme-v02.api.pki.goog/directory",
+        staging: None,
+    },
+    Known { name: "google-staging", directory: GOOGLE_STAGING, staging: None },
+    Known { name: "sslcom", directory: "https://acme.ssl.com/sslcom-dv-ecc", staging: None },
 ];
 
 /// Reads the block, one directive after the other.
@@ -14,10 +39,14 @@ const KNOWN: [(&str, &str); 2] = [
 pub struct IssuerReader {
     name: String,
     directory: Option<String>,
+    staging: Option<Option<String>>,
     contacts: Option<Vec<String>>,
     terms_accepted: Option<()>,
     trusted_certificate: Option<Vec<u8>>,
     profile: Option<Profile>,
+    account_key: Option<SecretId>,
+    external_account: Option<ExternalAccount>,
+    preferred_chain: Option<String>,
 }
 
 impl IssuerReader {
@@ -32,10 +61,14 @@ impl IssuerReader {
         Ok(Self {
             name: name.to_owned(),
             directory: None,
+            staging: None,
             contacts: None,
             terms_accepted: None,
             trusted_certificate: None,
             profile: None,
+            account_key: None,
+            external_account: None,
+            preferred_chain: None,
         })
     }
 
@@ -53,6 +86,34 @@ impl IssuerReader {
             "directory" => {
                 let [value] = arguments(directive, args)?;
                 set_once(&mut self.directory, directive, url(directive, value)?)
+            }
+            "staging" => {
+                let [value] = arguments(directive, args)?;
+                let url = if value == "off" { None } else { Some(url(directive, value)?) };
+                set_once(&mut self.staging, directive, url)
+            }
+            "account_key" => {
+                let [path] = arguments(directive, args)?;
+                if self.account_key.is_some() {
+                    return Err(duplicate(directive));
+                }
+                self.account_key = Some(resources.private_key(path)?);
+                Ok(())
+            }
+            "external_account" => {
+                let [key_id, source] = arguments(directive, args)?;
+                if self.external_account.is_some() {
+                    return Err(duplicate(directive));
+                }
+                self.external_account = Some(external_account(key_id, source, resources)?);
+                Ok(())
+            }
+            "preferred_chain" => {
+                let [name] = arguments(directive, args)?;
+                if name.is_empty() {
+                    return Err(invalid_parameter(""));
+                }
+                set_once(&mut self.preferred_chain, directive, name.to_owned())
             }
             "contact" => {
                 let contacts =
@@ -81,18 +142,53 @@ impl IssuerReader {
     /// # Errors
     /// Something that every issuer needs is missing.
     pub fn finish(self) -> Result<Issuer, String> {
-        let Self { name, directory, contacts, terms_accepted, trusted_certificate, profile } = self;
-        let known =
-            KNOWN.iter().find(|(known, _)| *known == name).map(|(_, url)| (*url).to_owned());
-        let Some(directory) = directory.or(known) else {
+        let name = self.name;
+        let known = KNOWN.iter().find(|known| known.name == name);
+        // The staging directory that is built in belongs to the directory that is.
+        let known_staging = known.filter(|_| self.directory.is_none()).and_then(|k| k.staging);
+        let known_directory = known.map(|known| known.directory.to_owned());
+        let Some(directory) = self.directory.or(known_directory) else {
             return Err(format!("no \"directory\" is defined for issuer \"{name}\""));
         };
-        if terms_accepted.is_none() {
+        if self.terms_accepted.is_none() {
             return Err(format!("\"accept_terms_of_service\" is required for issuer \"{name}\""));
         }
-        let contacts = contacts.unwrap_or_default();
-        Ok(Issuer { name, directory, contacts, trusted_certificate, profile })
+        if self.account_key.is_some() && self.external_account.is_some() {
+            return Err(format!(
+                "issuer \"{name}\" has both \"account_key\" and \"external_account\", a key that is \
+                 given must have its account already"
+            ));
+        }
+        Ok(Issuer {
+            name,
+            directory,
+            staging: self.staging.unwrap_or_else(|| known_staging.map(str::to_owned)),
+            contacts: self.contacts.unwrap_or_default(),
+            trusted_certificate: self.trusted_certificate,
+            profile: self.profile,
+            account_key: self.account_key,
+            external_account: self.external_account,
+            preferred_chain: self.preferred_chain,
+        })
     }
+}
+
+/// The arguments of `external_account`: what the CA calls the key identifier and the MAC key.
+fn external_account(
+    key_id: &str,
+    source: &str,
+    resources: &mut dyn Resources,
+) -> Result<ExternalAccount, String> {
+    if key_id.is_empty() || !key_id.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(format!(
+            "invalid key identifier \"{key_id}\" in \"external_account\" directive"
+        ));
+    }
+    let source = match source.strip_prefix("env:") {
+        Some(name) => SecretSource::Environment(name.to_owned()),
+        None => SecretSource::File(source.to_owned()),
+    };
+    Ok(ExternalAccount { key_id: key_id.to_owned(), mac_key: resources.secret(&source)? })
 }
 
 fn contact(text: &str) -> Result<String, String> {

@@ -19,6 +19,7 @@ use crate::key::KeyType;
 use crate::name::Name;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,8 +32,10 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// The DNS providers.
     pub providers: Vec<Provider>,
-    /// The certificates to obtain.
+    /// The certificates that are served.
     pub certificates: Vec<Certificate>,
+    /// What is ordered for them: those of one certificate follow each other.
+    pub variants: Vec<Variant>,
     /// How to wait for TXT records.
     pub propagation: Propagation,
 }
@@ -44,12 +47,29 @@ pub struct Issuer {
     pub name: String,
     /// The URL of the ACME directory (RFC 8555 section 7.1.1).
     pub directory: String,
+    /// The URL of the directory of the CA's staging environment, where failures cost nothing.
+    pub staging: Option<String>,
     /// The account's contacts as URLs, such as `mailto:you@example.com`.
     pub contacts: Vec<String>,
     /// Certificates in PEM that are trusted for the directory's host, besides the system's.
     pub trusted_certificate: Option<Vec<u8>>,
     /// The profile to ask for (draft-ietf-acme-profiles).
     pub profile: Option<Profile>,
+    /// The private key of the account, in PEM, where it is not made here.
+    pub account_key: Option<SecretId>,
+    /// What binds the account to one that the CA knows otherwise (RFC 8555 section 7.3.4).
+    pub external_account: Option<ExternalAccount>,
+    /// The common name of the root that the chain should lead to, where the CA offers several.
+    pub preferred_chain: Option<String>,
+}
+
+/// The customer of a CA to whom an account belongs (RFC 8555 section 7.3.4).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ExternalAccount {
+    /// The key identifier that the CA gave.
+    pub key_id: String,
+    /// The MAC key that the CA gave, in base64url.
+    pub mac_key: SecretId,
 }
 
 /// A certificate profile of a CA.
@@ -106,19 +126,42 @@ pub enum CloudflareCredentials {
     },
 }
 
-/// A certificate to obtain and to serve.
+/// A certificate to serve.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Certificate {
-    /// Its name: unique, and the name of its directory in the state path.
+    /// Its name, which is unique.
     pub name: String,
     /// The names that it holds, at least one.
     pub names: Vec<Name>,
-    /// The type of its key.
-    pub key: KeyType,
-    /// Index into [`Config::issuers`].
-    pub issuer: usize,
+    /// Its variants, as indices into [`Config::variants`]; at least one.
+    pub variants: Range<usize>,
+    /// Indices into [`Config::issuers`], at least one: the next one is for when those before keep
+    /// failing.
+    pub issuers: Vec<usize>,
     /// Index into [`Config::providers`].
     pub provider: usize,
+    /// Whether a renewal keeps the key.
+    pub reuses_key: bool,
+}
+
+/// A certificate with one type of key: what an order is for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Variant {
+    /// Its name: unique, and the name of its directory in the state path. That of a certificate's
+    /// first variant is the certificate's.
+    pub name: String,
+    /// The type of its key.
+    pub key: KeyType,
+    /// Index into [`Config::certificates`].
+    pub certificate: usize,
+}
+
+impl Config {
+    /// A variant, with its certificate.
+    pub fn variant(&self, index: usize) -> Option<(&Variant, &Certificate)> {
+        let variant = self.variants.get(index)?;
+        Some((variant, self.certificates.get(variant.certificate)?))
+    }
 }
 
 /// How to wait for TXT records: the directive `acme_dns_propagation`.
@@ -163,6 +206,12 @@ pub trait Resources {
     /// # Errors
     /// The source is not there, cannot be read or is empty.
     fn secret(&mut self, source: &SecretSource) -> Result<SecretId, String>;
+
+    /// Reads a file that holds a private key on P-256 in PEM and keeps it.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds something else.
+    fn private_key(&mut self, path: &str) -> Result<SecretId, String>;
 
     /// Reads a file of certificates in PEM and checks that it holds at least one.
     ///

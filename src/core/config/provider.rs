@@ -1,6 +1,6 @@
 //! The block `acme_dns_provider NAME [TYPE] { ... }`.
 
-use super::text::{arguments, is_file_name, set_once, url};
+use super::text::{arguments, duplicate, is_file_name, set_once, url};
 use super::{
     Cloudflare, CloudflareCredentials, Provider, ProviderKind, Resources, SecretId, SecretSource,
 };
@@ -70,7 +70,7 @@ impl ProviderReader {
                 let slot =
                     if directive.starts_with("token") { &mut self.token } else { &mut self.key };
                 if slot.is_some() {
-                    return Err(format!("\"{directive}\" directive is duplicate"));
+                    return Err(duplicate(directive));
                 }
                 *slot = Some(resources.secret(&source)?);
                 Ok(())

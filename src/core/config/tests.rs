@@ -4,8 +4,8 @@ use super::binding::{Request, Wanted, server_names};
 use super::issuer::IssuerReader;
 use super::provider::ProviderReader;
 use super::{
-    Cloudflare, CloudflareCredentials, Issuer, Profile, Propagation, Provider, ProviderKind,
-    Resources, SecretId, SecretSource,
+    Cloudflare, CloudflareCredentials, ExternalAccount, Issuer, Profile, Propagation, Provider,
+    ProviderKind, Resources, SecretId, SecretSource,
 };
 use crate::key::KeyType;
 use crate::name::Name;
@@ -28,6 +28,10 @@ impl Resources for Fake {
         }
         self.secrets.push(source.clone());
         Ok(SecretId(self.secrets.len() - 1))
+    }
+
+    fn private_key(&mut self, path: &str) -> Result<SecretId, String> {
+        self.secret(&SecretSource::File(path.to_owned()))
     }
 
     fn certificates(&mut self, path: &str) -> Result<Vec<u8>, String> {
@@ -76,16 +80,48 @@ const ACCEPT: &[&str] = &["accept_terms_of_service"];
 
 #[test]
 fn an_issuer_has_defaults() {
+    const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
     let rows = [
-        ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"),
-        ("letsencrypt-staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
+        ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory", Some(STAGING)),
+        ("letsencrypt-staging", STAGING, None),
+        ("zerossl", "https://acme.zerossl.com/v2/DV90", None),
+        ("google", "https://dv.acme-v02.api.pki.goog/directory", None),
+        ("google-staging", "https://dv.acme-v02.test-api.pki.goog/directory", None),
+        ("sslcom", "https://acme.ssl.com/sslcom-dv-ecc", None),
     ];
-    for (name, directory) in rows {
+    for (name, directory, staging) in rows {
         let issuer = read_issuer(name, &[ACCEPT]).expect(name);
         assert_eq!((issuer.name.as_str(), issuer.directory.as_str()), (name, directory));
+        assert_eq!(issuer.staging.as_deref(), staging);
         assert!(issuer.contacts.is_empty());
         assert_eq!((issuer.trusted_certificate, issuer.profile), (None, None));
+        assert_eq!((issuer.account_key, issuer.external_account), (None, None));
+        assert_eq!(issuer.preferred_chain, None);
     }
+}
+
+#[test]
+fn a_staging_directory_is_that_of_the_directory() {
+    const OWN: &[&str] = &["directory", "https://ca.test/dir"];
+    let rows: &[(Block<'_>, Option<&str>)] = &[
+        (&[ACCEPT, OWN], None),
+        (&[ACCEPT, OWN, &["staging", "https://ca.test/s"]], Some("https://ca.test/s")),
+        (&[ACCEPT, &["staging", "https://ca.test/s"]], Some("https://ca.test/s")),
+        (&[ACCEPT, &["staging", "off"]], None),
+    ];
+    for (block, expected) in rows {
+        let issuer = read_issuer("letsencrypt", block).expect("valid");
+        assert_eq!(issuer.staging.as_deref(), *expected, "{block:?}");
+    }
+}
+
+#[test]
+fn an_account_is_made_here_or_given_or_bound() {
+    let issuer = read_issuer("zerossl", &[ACCEPT, &["external_account", "kid-1", "env:MAC"]]);
+    let bound = ExternalAccount { key_id: "kid-1".to_owned(), mac_key: SecretId(0) };
+    assert_eq!(issuer.expect("valid").external_account, Some(bound));
+    let issuer = read_issuer("zerossl", &[ACCEPT, &["account_key", "key.pem"]]).expect("valid");
+    assert_eq!((issuer.account_key, issuer.external_account), (Some(SecretId(0)), None));
 }
 
 #[test]
@@ -98,6 +134,7 @@ fn an_issuer_has_what_its_block_says() {
             ACCEPT,
             &["trusted_certificate", "ca.pem"],
             &["profile", "shortlived", "require"],
+            &["preferred_chain", "Root X1"],
         ],
     )
     .expect("valid");
@@ -105,6 +142,7 @@ fn an_issuer_has_what_its_block_says() {
     assert_eq!(issuer.contacts, ["mailto:a@example.test", "mailto:b@example.test"]);
     assert_eq!(issuer.trusted_certificate.as_deref(), Some("ca.pem".as_bytes()));
     assert_eq!(issuer.profile, Some(Profile { name: "shortlived".to_owned(), required: true }));
+    assert_eq!(issuer.preferred_chain.as_deref(), Some("Root X1"));
     let issuer = read_issuer("letsencrypt", &[ACCEPT, &["profile", "tlsserver"]]).expect("valid");
     assert_eq!(issuer.profile, Some(Profile { name: "tlsserver".to_owned(), required: false }));
 }
@@ -118,6 +156,36 @@ fn mistakes_in_an_issuer_are_told() {
         ("a b", &[], "invalid issuer name \"a b\""),
         ("own", &[ACCEPT], "no \"directory\" is defined for issuer \"own\""),
         ("own", &[URL], "\"accept_terms_of_service\" is required for issuer \"own\""),
+        (
+            "own",
+            &[URL, ACCEPT, &["account_key", "k"], &["external_account", "a", "m"]],
+            "issuer \"own\" has both \"account_key\" and \"external_account\", a key that is given \
+             must have its account already",
+        ),
+        ("own", &[&["account_key", "missing"]], "cannot read \"missing\""),
+        (
+            "own",
+            &[&["account_key", "a"], &["account_key", "a"]],
+            "\"account_key\" directive is duplicate",
+        ),
+        (
+            "own",
+            &[&["external_account", "a b", "m"]],
+            "invalid key identifier \"a b\" in \"external_account\" directive",
+        ),
+        ("own", &[&["external_account", "a", "env:missing"]], "cannot read \"missing\""),
+        (
+            "own",
+            &[&["external_account", "a"]],
+            "invalid number of arguments in \"external_account\" directive",
+        ),
+        ("own", &[&["preferred_chain", ""]], "invalid parameter \"\""),
+        ("own", &[&["staging", "off"], &["staging", "off"]], "\"staging\" directive is duplicate"),
+        (
+            "own",
+            &[&["staging", "ca.test"]],
+            "invalid URL \"ca.test\" in \"staging\" directive: relative URL without a base",
+        ),
         ("own", &[URL, URL], "\"directory\" directive is duplicate"),
         ("own", &[ACCEPT, ACCEPT], "\"accept_terms_of_service\" directive is duplicate"),
         ("own", &[&["directory"]], "invalid number of arguments in \"directory\" directive"),
@@ -374,11 +442,20 @@ fn a_server_asks_for_names_with_parameters() {
         (
             &["on", "issuer=a", "provider=b", "key=rsa:2048", "name=web"],
             Request::On(Wanted {
-                issuer: text("a"),
+                issuers: vec!["a".to_owned()],
                 provider: text("b"),
-                key: Some(KeyType::Rsa2048),
+                keys: vec![KeyType::Rsa2048],
                 name: text("web"),
-                names: Vec::new(),
+                ..Wanted::default()
+            }),
+        ),
+        (
+            &["on", "issuer=a,b", "key=ecdsa:384,rsa:4096", "reuse_key=on"],
+            Request::On(Wanted {
+                issuers: vec!["a".to_owned(), "b".to_owned()],
+                keys: vec![KeyType::EcdsaP384, KeyType::Rsa4096],
+                reuses_key: Some(true),
+                ..Wanted::default()
             }),
         ),
         (
@@ -415,6 +492,11 @@ fn mistakes_of_a_server_are_told() {
         (&["on", "issuer="], "invalid parameter \"issuer=\""),
         (&["on", "issuer=a", "issuer=a"], "invalid parameter \"issuer=a\""),
         (&["on", "key=rsa:2048", "key=rsa:2048"], "invalid parameter \"key=rsa:2048\""),
+        (&["on", "issuer=a,"], "invalid parameter \"issuer=a,\""),
+        (&["on", "issuer=a,b,a"], "invalid parameter \"issuer=a,b,a\""),
+        (&["on", "key=rsa:2048,rsa:4096"], "\"key=rsa:2048,rsa:4096\" has two types of rsa keys"),
+        (&["on", "reuse_key=yes"], "invalid parameter \"reuse_key=yes\""),
+        (&["on", "reuse_key=on", "reuse_key=on"], "invalid parameter \"reuse_key=on\""),
         (&["on", "name=a/b"], "invalid parameter \"name=a/b\""),
         (&["on", "name=.hidden"], "invalid parameter \"name=.hidden\""),
         (&["on", "profile=x"], "invalid parameter \"profile=x\""),

@@ -20,10 +20,15 @@ pub(crate) fn invalid_parameter(parameter: &str) -> String {
     format!("invalid parameter \"{parameter}\"")
 }
 
+/// What nginx says of a directive that stands twice.
+pub(crate) fn duplicate(directive: &str) -> String {
+    format!("\"{directive}\" directive is duplicate")
+}
+
 /// Sets a value once; a second time is nginx's `is duplicate`.
 pub(crate) fn set_once<T>(slot: &mut Option<T>, directive: &str, value: T) -> Result<(), String> {
     if slot.replace(value).is_some() {
-        return Err(format!("\"{directive}\" directive is duplicate"));
+        return Err(duplicate(directive));
     }
     Ok(())
 }

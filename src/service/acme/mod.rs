@@ -27,7 +27,7 @@ use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::store::x509::reason;
 use crate::store::{Entry, IssuedPem, Store, StoreError, material};
-use acme_dns_core::config::{Certificate, Config};
+use acme_dns_core::config::{Certificate, Config, Variant};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Validity;
@@ -155,19 +155,19 @@ impl Obtainer {
         })
     }
 
-    /// Obtains the certificate with this index in the configuration. The caller keeps and
-    /// publishes it. Runs within a `LocalSet`: removing TXT records may outlast it.
+    /// Obtains the variant with this index in the configuration. The caller keeps and publishes it.
+    /// Runs within a `LocalSet`: removing TXT records may outlast it.
     ///
     /// # Errors
     /// The certificate was not obtained, or what came cannot be used.
-    pub async fn obtain(&self, certificate: usize) -> Result<Issued, ObtainError> {
+    pub async fn obtain(&self, variant: usize) -> Result<Issued, ObtainError> {
         let shared = &self.shared;
-        let certificate =
-            shared.config.certificates.get(certificate).ok_or(ObtainError::NoSuchCertificate)?;
-        let issuer = shared.issuers.get(certificate.issuer);
+        let (variant, certificate) =
+            shared.config.variant(variant).ok_or(ObtainError::NoSuchCertificate)?;
+        let issuer = certificate.issuers.first().and_then(|index| shared.issuers.get(*index));
         let issuer = issuer.ok_or(ObtainError::NoSuchCertificate)?;
-        let log = shared.log.about("certificate", &certificate.name);
-        Attempt { shared, certificate, issuer, log }.run().await
+        let log = shared.log.about("certificate", &variant.name);
+        Attempt { shared, variant, certificate, issuer, log }.run().await
     }
 
     /// Removes the TXT records of orders that are not under way.
@@ -238,6 +238,7 @@ impl Obtainer {
 /// Obtaining one certificate once.
 struct Attempt<'a> {
     shared: &'a Rc<Shared>,
+    variant: &'a Variant,
     certificate: &'a Certificate,
     issuer: &'a Issuer,
     log: Log,
@@ -247,11 +248,11 @@ type KeyTask = JoinHandle<Result<csr::Request, String>>;
 
 impl Attempt<'_> {
     async fn run(self) -> Result<Issued, ObtainError> {
-        let (key, names) = (self.certificate.key, self.names());
+        let (key, names) = (self.variant.key, self.names());
         // Ready long before it is needed.
         let request = spawn_blocking(move || csr::make(key, &names));
         let mut order = self.place().await?;
-        let (name, provider) = (&self.certificate.name, self.certificate.provider);
+        let (name, provider) = (&self.variant.name, self.certificate.provider);
         let mut records = Records::new(self.shared, name, provider, &self.log);
         let authorized = self.authorize(&mut order, &mut records).await;
         // Goes on by itself: nobody waits for it with a certificate in hand.

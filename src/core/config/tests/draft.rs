@@ -74,12 +74,55 @@ fn a_certificate_keeps_the_order_and_the_defaults_of_the_first_server() {
     let (finished, _) = finish(&["ca"], &["cf"], servers).expect("valid");
     let [certificate] = finished.config.certificates.as_slice() else { panic!("not one") };
     assert_eq!(certificate.names, names(&["b.test", "*.b.test", "a.test"]));
-    assert_eq!(
-        (certificate.key, certificate.issuer, certificate.provider),
-        (KeyType::EcdsaP256, 0, 0)
-    );
+    assert_eq!((certificate.issuers.as_slice(), certificate.provider), ([0].as_slice(), 0));
+    assert!(!certificate.reuses_key);
+    let [variant] = finished.config.variants.as_slice() else { panic!("not one") };
+    assert_eq!((variant.name.as_str(), variant.key), ("b.test", KeyType::EcdsaP256));
     assert_eq!(finished.config.state_path, PathBuf::from("/state"));
     assert_eq!(finished.config.propagation, Propagation::default());
+}
+
+#[test]
+fn a_certificate_has_a_variant_for_each_type_of_key() {
+    let servers: &[Server<'_>] = &[
+        (&["a.test"], &["key=rsa:2048"]),
+        (&["b.test"], &["key=ecdsa:384,rsa:4096", "issuer=second,first"]),
+        (&["c.test"], &[]),
+        (&["b.test"], &["key=ecdsa:384,rsa:4096", "issuer=second,first"]),
+    ];
+    let servers = servers.iter().map(|(names, parameters)| {
+        let is_first = parameters.iter().all(|p| !p.starts_with("issuer"));
+        let rest: &[&str] = if is_first { &["issuer=first"] } else { &[] };
+        (*names, [*parameters, rest].concat())
+    });
+    let servers: Vec<_> = servers.collect();
+    let servers: Vec<Server<'_>> = servers.iter().map(|(n, p)| (*n, p.as_slice())).collect();
+    let (finished, bindings) = finish(&["first", "second"], &["cf"], &servers).expect("valid");
+    let found: Vec<_> = bindings.into_iter().map(|id| finished.certificate(id)).collect();
+    assert_eq!(found, [Some(0), Some(1), Some(2), Some(1)]);
+    let config = finished.config;
+    let variants: Vec<_> = config.variants.iter().map(|v| (v.name.as_str(), v.key)).collect();
+    assert_eq!(
+        variants,
+        [
+            ("a.test", KeyType::Rsa2048),
+            ("b.test", KeyType::EcdsaP384),
+            ("b.test-rsa", KeyType::Rsa4096),
+            ("c.test", KeyType::EcdsaP256),
+        ]
+    );
+    let ranges: Vec<_> = config.certificates.iter().map(|c| c.variants.clone()).collect();
+    assert_eq!(ranges, [0..1, 1..3, 3..4]);
+    assert_eq!(config.certificates[1].issuers, [1, 0], "in the order that was written");
+    let names = (0..4).map(|index| config.variant(index).map(|(_, c)| c.name.as_str()));
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        [Some("a.test"), Some("b.test"), Some("b.test"), Some("c.test")]
+    );
+    let taken: &[Server<'_>] =
+        &[(&["x.test"], &["name=web-rsa"]), (&["y.test"], &["name=web", "key=ecdsa:256,rsa:2048"])];
+    let error = finish(&["ca"], &["cf"], taken).expect_err("the name is taken");
+    assert_eq!(error, "certificate \"web-rsa\" is defined with different settings in nginx.conf:2");
 }
 
 #[test]

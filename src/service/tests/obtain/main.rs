@@ -40,7 +40,7 @@ fn obtains_apex_and_wildcard_and_cleans_up() {
 fn every_key_type_is_certified() {
     let mut bed = Bed::start();
     for key in [KeyType::EcdsaP384, KeyType::Rsa2048, KeyType::Rsa3072] {
-        bed.config.certificates[0].key = key;
+        bed.config.variants[0].key = key;
         let issued = bed.obtain().unwrap();
         bed.store().save_certificate("example.test", &issued.pem).unwrap();
         let stored = bed.store().load_certificate("example.test").unwrap().unwrap();

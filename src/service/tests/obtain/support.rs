@@ -2,7 +2,7 @@
 
 use acme_dns_core::config::{
     Certificate, Cloudflare, CloudflareCredentials, Config, Issuer, Profile, Propagation, Provider,
-    ProviderKind, SecretId,
+    ProviderKind, SecretId, Variant,
 };
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
@@ -78,6 +78,10 @@ impl Bed {
                 contacts: vec!["mailto:admin@example.test".into()],
                 trusted_certificate: Some(fs::read(proxy.ca_file()).unwrap()),
                 profile: None,
+                staging: None,
+                account_key: None,
+                external_account: None,
+                preferred_chain: None,
             }],
             providers: vec![Provider {
                 name: "cloudflare".into(),
@@ -90,6 +94,7 @@ impl Bed {
                 }),
             }],
             certificates: Vec::new(),
+            variants: Vec::new(),
             propagation: Propagation::Check {
                 timeout: Duration::from_secs(20),
                 interval: Duration::from_millis(100),
@@ -103,12 +108,19 @@ impl Bed {
     }
 
     pub(crate) fn add(&mut self, name: &str, held: &[&str]) {
+        let index = self.config.variants.len();
+        self.config.variants.push(Variant {
+            name: name.into(),
+            key: KeyType::EcdsaP256,
+            certificate: self.config.certificates.len(),
+        });
         self.config.certificates.push(Certificate {
             name: name.into(),
             names: names(held),
-            key: KeyType::EcdsaP256,
-            issuer: 0,
+            variants: index..index + 1,
+            issuers: vec![0],
             provider: 0,
+            reuses_key: false,
         });
     }
 
