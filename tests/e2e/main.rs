@@ -8,6 +8,7 @@ mod examples;
 mod failures;
 mod faults;
 mod issuance;
+mod keys;
 mod kills;
 mod lone;
 mod pebble;

@@ -1,0 +1,72 @@
+//! Types of keys: two certificates for one server, and keys that stay.
+
+use testbed::acme_proxy::AcmeStep;
+use testbed::tls::{Leaf, SslVersion};
+
+use crate::site::{LIMIT, Site};
+
+const NAME: &str = "example.test";
+const RSA_NAME: &str = "example.test-rsa";
+
+/// Signature algorithms of a client that takes only certificates of one kind.
+const ECDSA: &str = "ECDSA+SHA256";
+const RSA: &str = "RSA-PSS+SHA256:RSA+SHA256";
+
+/// What a client gets that can verify only these signatures.
+fn served(site: &Site, signatures: &str, version: SslVersion) -> Option<Leaf> {
+    let client = site.trusting(NAME).signatures(signatures).version(version);
+    client.handshake().ok().map(|peer| peer.leaf)
+}
+
+#[test]
+fn each_client_gets_the_certificate_that_it_can_verify() {
+    let mut site = Site::new();
+    site.add_server("example.test *.example.test", "on key=ecdsa:256,rsa:2048");
+    site.start_nginx();
+    let logged = |name: &str| format!("certificate \"{name}\" issued");
+    site.nginx.wait_for_log(&logged(NAME), LIMIT);
+    site.nginx.wait_for_log(&logged(RSA_NAME), LIMIT);
+    site.wait_until_clean();
+    let files = [site.check_files(NAME), site.check_files(RSA_NAME)];
+    assert_eq!([files[0].key.as_str(), files[1].key.as_str()], ["EC", "RSA"]);
+    let [ecdsa, rsa] = files.map(Some);
+    let check = |site: &Site, when: &str| {
+        for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+            assert_eq!(served(site, ECDSA, version), ecdsa, "{when} {version:?}");
+            assert_eq!(served(site, RSA, version), rsa, "{when} {version:?}");
+        }
+        let any = site.trusting(NAME).handshake().expect("a handshake").leaf;
+        assert_eq!(Some(any), ecdsa, "{when}: who can verify both gets the cheaper one");
+    };
+    check(&site, "after the issue");
+    site.reload();
+    check(&site, "after a reload");
+    site.nginx.quit();
+    site.start_nginx();
+    check(&site, "after a restart");
+    assert_eq!(site.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 2);
+}
+
+#[test]
+fn a_type_of_key_comes_and_goes_by_a_reload() {
+    let mut site = Site::start(&[NAME]);
+    let ecdsa = site.wait_for_certificate(NAME).leaf;
+    assert_eq!(served(&site, RSA, SslVersion::TLS1_3), None);
+    let reload = |site: &mut Site, keys: &str| {
+        site.set_servers(&[]);
+        site.add_server(NAME, &format!("on key={keys}"));
+        site.reload();
+    };
+    reload(&mut site, "ecdsa:256,rsa:2048");
+    site.nginx.wait_for_log(&format!("certificate \"{RSA_NAME}\" issued"), LIMIT);
+    let rsa = site.check_files(RSA_NAME);
+    assert_eq!(served(&site, RSA, SslVersion::TLS1_3), Some(rsa));
+    assert_eq!(served(&site, ECDSA, SslVersion::TLS1_3), Some(ecdsa), "it is not replaced");
+    // The only key now is of another type: served until the new certificate is there.
+    reload(&mut site, "rsa:2048");
+    let new = site.wait_for_other(NAME, &site.check_files(NAME).serial).leaf;
+    assert_eq!(new.key, "RSA");
+    site.reload();
+    assert_eq!(served(&site, ECDSA, SslVersion::TLS1_3), None, "nothing is left of it");
+    assert_eq!(served(&site, RSA, SslVersion::TLS1_2), Some(new));
+}
