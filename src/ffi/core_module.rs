@@ -14,6 +14,7 @@ use acme_dns_core::config::draft::{BindingId, Draft};
 use acme_dns_core::config::{Certificate, Config, Location, Variant, zone};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
+use acme_dns_core::time::UnixTime;
 use acme_dns_service::store;
 use ngx::ffi::{
     NGX_CORE_MODULE, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_MAIN_CONF, NGX_PROCESS_HELPER,
@@ -25,6 +26,7 @@ use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
 use std::ptr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The state path below the prefix, where none is set.
 const DEFAULT_STATE_PATH: &str = "acme_dns";
@@ -66,6 +68,8 @@ pub(super) struct CoreConf {
 /// A configuration that is complete.
 pub(super) struct Ready {
     pub(super) config: Arc<Config>,
+    /// When it was loaded. A helper that is started anew keeps it, a reload makes another.
+    pub(super) loaded_at: UnixTime,
     /// For each certificate; `None` where the zone has no room.
     pub(super) slots: Arc<Vec<Option<Slot>>>,
     shared: Option<Zone>,
@@ -168,8 +172,13 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     unsafe { add_path(&mut cf, &finished.config) }?;
     // SAFETY: as above.
     unsafe { add_zone(&mut cf, &zone) }?;
-    core.ready =
-        Some(Ready { config: Arc::new(finished.config), slots: Arc::default(), shared: None });
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    core.ready = Some(Ready {
+        config: Arc::new(finished.config),
+        loaded_at: UnixTime::default() + since_epoch,
+        slots: Arc::default(),
+        shared: None,
+    });
     Ok(())
 }
 

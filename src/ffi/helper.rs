@@ -13,7 +13,7 @@ use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_service::host::Host;
-use acme_dns_service::service::Service;
+use acme_dns_service::service::{Service, Settings};
 use ngx::ffi::{NGX_PROCESS_HELPER, ngx_msec_t, ngx_parent, ngx_setproctitle, ngx_time_update};
 use std::ffi::c_void;
 use std::fmt;
@@ -68,10 +68,13 @@ pub(super) fn start(core: &CoreConf) {
         unsafe { libc::atexit(stop) };
     });
     let host = NginxHost { config: Arc::clone(&ready.config), slots: Arc::clone(&ready.slots) };
-    let secrets = (0..).map_while(|id| core.vault.secret(SecretId(id))).collect();
-    let config = Arc::clone(&ready.config);
+    let settings = Settings {
+        config: Arc::clone(&ready.config),
+        secrets: (0..).map_while(|id| core.vault.secret(SecretId(id))).collect(),
+        configured_at: ready.loaded_at,
+    };
     let blocked = BlockedSignals::new();
-    match Service::start(config, secrets, Arc::new(host)) {
+    match Service::start(settings, Arc::new(host)) {
         Ok(started) => *service = Some(started),
         Err(error) => log(Level::Error, &format!("acme_dns: cannot start a thread: {error}")),
     }

@@ -51,7 +51,7 @@ fn examples_are_accepted_without_a_warning() {
         fs::create_dir(nginx.dir().join(name)).expect("it can be made");
     }
     fs::copy(&NginxBuild::get().module, nginx.dir().join(MODULE)).expect("the module");
-    for name in ["secrets/cloudflare_token", "secrets/public_token"] {
+    for name in ["secrets/cloudflare_token", "secrets/public_token", "secrets/zerossl_mac_key"] {
         nginx.add_file(name, "a-token");
     }
     let authority = Authority::create(&nginx.dir().join("authority"));

@@ -1,5 +1,7 @@
 //! The end-to-end tests, one module a behaviour.
 
+mod actions;
+mod authorities;
 mod binding;
 mod certbot;
 mod cloudflare_stand_in;
@@ -14,6 +16,7 @@ mod lone;
 mod pebble;
 mod process;
 mod renewal;
+mod renewal_info;
 mod restart;
 mod secrets;
 mod sessions;

@@ -29,6 +29,8 @@ pub(crate) struct Site {
     pub(crate) bed: Testbed,
     /// Further directives of the issuer.
     pub(crate) issuer: String,
+    /// What is trusted besides the system's authorities; that of the proxy if not given.
+    pub(crate) trusted_certificate: Option<PathBuf>,
     /// The directive `acme_dns_propagation`.
     pub(crate) propagation: String,
     /// A block `acme_dns_provider` in the place of the testbed's.
@@ -52,6 +54,7 @@ impl Site {
             nginx: Nginx::new(NginxBuild::get()),
             proxy: bed.acme_proxy(),
             issuer: String::new(),
+            trusted_certificate: None,
             propagation: bed.propagation(),
             provider: None,
             http: String::new(),
@@ -92,8 +95,8 @@ impl Site {
     }
 
     fn configure(&mut self) {
-        let issuer =
-            issuer("pebble", &self.proxy.directory_url(), self.proxy.ca_file(), &self.issuer);
+        let trusted = self.trusted_certificate.as_deref().unwrap_or(self.proxy.ca_file());
+        let issuer = issuer("pebble", &self.proxy.directory_url(), trusted, &self.issuer);
         let provider = self.provider.clone().unwrap_or_else(|| self.bed.provider());
         let mut text = format!("{issuer}{provider}{}\n{}\n", self.propagation, self.http);
         let (addr, more) = (self.port.addr(), &self.listen);

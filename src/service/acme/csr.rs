@@ -12,17 +12,22 @@ use openssl::stack::Stack;
 use openssl::x509::X509ReqBuilder;
 use openssl::x509::extension::SubjectAlternativeName;
 
-/// A new key with its certificate signing request.
+/// A key with its certificate signing request.
 pub(super) struct Request {
     pub(super) key: PKey<Private>,
     /// PKCS #10 in DER.
     pub(super) csr: Vec<u8>,
 }
 
-/// Makes a key and a request for these names. An RSA key takes up to seconds: not on the one thread.
-pub(super) fn make(key: KeyType, names: &[String]) -> Result<Request, String> {
+/// Makes a request for these names, with a given key or a new one. An RSA key takes up to seconds: not
+/// on the one thread.
+pub(super) fn make(
+    wanted: KeyType,
+    key: Option<PKey<Private>>,
+    names: &[String],
+) -> Result<Request, String> {
     let make = || {
-        let key = generate(key)?;
+        let key = key.map_or_else(|| generate(wanted), Ok)?;
         let csr = request(&key, names)?;
         Ok(Request { key, csr })
     };
@@ -83,7 +88,7 @@ mod tests {
             KeyType::Rsa3072,
             KeyType::Rsa4096,
         ] {
-            let request = make(key, &names).unwrap();
+            let request = make(key, None, &names).unwrap();
             assert_eq!(key_type(&request.key), Some(key));
             let csr = X509Req::from_der(&request.csr).unwrap();
             assert!(csr.verify(&request.key).unwrap(), "{key}");
@@ -97,7 +102,7 @@ mod tests {
     fn a_request_holds_many_and_long_names() {
         let long = |n| format!("{n}.{}.example.com", vec!["a".repeat(60); 3].join("."));
         let names: Vec<String> = (0..100).map(long).collect();
-        let request = make(KeyType::EcdsaP256, &names).unwrap();
+        let request = make(KeyType::EcdsaP256, None, &names).unwrap();
         assert!(request.csr.len() > 100 * 190);
     }
 }

@@ -211,6 +211,16 @@ impl AcmeError {
         }
     }
 
+    /// Whether an order may have been refused only because it was to replace a certificate.
+    pub(super) fn may_be_about_replaces(&self) -> bool {
+        const OTHERWISE: [&str; 3] = ["accountDoesNotExist", "rateLimited", "userActionRequired"];
+        match self {
+            Self::Refused { problem, .. } => !OTHERWISE.iter().any(|kind| problem.is(kind)),
+            Self::Failed { reason, .. } => reason.contains("replacement of a certificate"),
+            Self::ExternalAccountRequired { .. } | Self::Store(_) => false,
+        }
+    }
+
     /// Whether the CA refused with this problem type.
     #[must_use]
     pub fn is(&self, kind: &str) -> bool {
@@ -289,6 +299,23 @@ impl ObtainError {
             | Self::Store(_)
             | Self::Key(_)
             | Self::Certificate(_) => false,
+        }
+    }
+
+    /// Whether the next attempt can go on with the order.
+    pub(super) fn leaves_order_alive(&self) -> bool {
+        match self {
+            Self::Acme(AcmeError::Failed { .. } | AcmeError::Store(_)) => true,
+            Self::Acme(error) => error.is("rateLimited") || error.is("serverInternal"),
+            Self::Provider(error) => !error.is_permanent(),
+            Self::Propagation(_) | Self::Timeout { .. } | Self::Store(_) => true,
+            Self::Bug
+            | Self::Certificate(_)
+            | Self::Invalid(_)
+            | Self::Key(_)
+            | Self::NoChallenge { .. }
+            | Self::NoProfile { .. }
+            | Self::NoSuchCertificate => false,
         }
     }
 

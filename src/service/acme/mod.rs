@@ -1,14 +1,16 @@
 //! Obtaining certificates from CAs by ACME (RFC 8555) with dns-01.
 //!
 //! ```text
-//! place order -> read authorizations -> journal -> TXT records up -> wait for the zone's servers
-//!   -> answer challenges -> order is ready -> CSR -> certificate -> check
-//!                                         \-> TXT records down -> journal
+//! place order, or go on with an earlier one -> read authorizations -> journal -> TXT records up
+//!   -> wait for the zone's servers -> answer challenges -> order is ready
+//!        -> CSR -> certificate -> preferred chain -> check -> keep
+//!        \-> TXT records down -> journal
 //! ```
 //!
 //! All records of an order go up together and are waited for together. They come down as soon as
 //! the order is ready or has failed; what a process that died left up is in the journal.
 
+mod attempt;
 mod csr;
 mod error;
 mod issuer;
@@ -19,35 +21,32 @@ mod shared;
 mod transport;
 mod verify;
 
+pub use attempt::KeyChoice;
 pub use error::{AcmeError, ObtainError, Refusal, Step};
 
 use crate::dns::{DnsProvider, TxtRecord};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
-use crate::store::x509::reason;
-use crate::store::{Entry, IssuedPem, Store, StoreError, material};
-use acme_dns_core::config::{Certificate, Config, Variant};
+use crate::store::{Entry, IssuedPem, PendingOrder, Store, StoreError};
+use acme_dns_core::config::Config;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
-use acme_dns_core::schedule::Validity;
+use acme_dns_core::schedule::{Environment, Validity};
 use acme_dns_core::time::UnixTime;
+use attempt::Attempt;
 use futures_util::future::join_all;
-use instant_acme::AuthorizationStatus;
 use issuer::Issuer;
 use log::Log;
-use openssl::error::ErrorStack;
-use order::{Authorization, Order};
-use records::{Active, Records, Removal};
+use order::Order;
+use records::{Active, Claim, Removal};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tokio::task::{JoinHandle, spawn_blocking};
-use verify::Verified;
-use zeroize::Zeroizing;
+use tokio::sync::Notify;
 
 /// A certificate that was obtained and checked.
 #[derive(Clone)]
@@ -62,6 +61,8 @@ pub struct Issued {
     pub issuer: String,
     /// The serial number in hexadecimal.
     pub serial: String,
+    /// Whether it is on disk.
+    pub kept: Result<(), Rc<StoreError>>,
 }
 
 impl fmt::Debug for Issued {
@@ -110,6 +111,10 @@ struct Shared {
     /// When the records of journal entries were first looked for, of which it is not known whether
     /// they were created.
     looked: RefCell<HashMap<String, Instant>>,
+    /// The records that an order or the removal of what an earlier one left is at work on.
+    claimed: RefCell<HashSet<TxtRecord>>,
+    /// Some of them are free again.
+    unclaimed: Notify,
 }
 
 impl Shared {
@@ -151,23 +156,77 @@ impl Obtainer {
                 active: RefCell::default(),
                 hopeless: RefCell::default(),
                 looked: RefCell::default(),
+                claimed: RefCell::default(),
+                unclaimed: Notify::new(),
             }),
         })
     }
 
-    /// Obtains the variant with this index in the configuration. The caller keeps and publishes it.
-    /// Runs within a `LocalSet`: removing TXT records may outlast it.
+    /// Obtains a variant from an issuer, both by their index in the configuration, and keeps it. The
+    /// caller publishes it. Runs within a `LocalSet`: removing TXT records may outlast it.
     ///
     /// # Errors
     /// The certificate was not obtained, or what came cannot be used.
-    pub async fn obtain(&self, variant: usize) -> Result<Issued, ObtainError> {
+    pub async fn obtain(
+        &self,
+        variant: usize,
+        issuer: usize,
+        key: KeyChoice,
+    ) -> Result<Issued, ObtainError> {
+        self.attempt(variant, issuer, key)?.obtain().await
+    }
+
+    /// Finds out whether the staging environment of an issuer would issue a variant. Runs within a
+    /// `LocalSet`, as [`Obtainer::obtain`].
+    ///
+    /// # Errors
+    /// It would not.
+    pub async fn probe(&self, variant: usize, issuer: usize) -> Result<(), ObtainError> {
+        self.attempt(variant, issuer, KeyChoice::Configured)?.probe().await
+    }
+
+    fn attempt(
+        &self,
+        variant: usize,
+        issuer: usize,
+        key: KeyChoice,
+    ) -> Result<Attempt<'_>, ObtainError> {
         let shared = &self.shared;
-        let (variant, certificate) =
-            shared.config.variant(variant).ok_or(ObtainError::NoSuchCertificate)?;
-        let issuer = certificate.issuers.first().and_then(|index| shared.issuers.get(*index));
-        let issuer = issuer.ok_or(ObtainError::NoSuchCertificate)?;
+        let found = shared.config.variant(variant).zip(shared.issuers.get(issuer));
+        let ((variant, certificate), issuer) = found.ok_or(ObtainError::NoSuchCertificate)?;
         let log = shared.log.about("certificate", &variant.name);
-        Attempt { shared, variant, certificate, issuer, log }.run().await
+        Ok(Attempt { shared, variant, certificate, issuer, key, log })
+    }
+
+    /// Gives up the orders of certificates that are no longer configured.
+    pub async fn give_up_orders(&self) {
+        let Shared { config, store, log, issuers, .. } = &*self.shared;
+        let names = match store.orders_all() {
+            Ok(names) => names,
+            Err(error) => return log.warn(format_args!("{error}")),
+        };
+        let is_wanted = |name: &String| config.variants.iter().any(|v| v.name == *name);
+        for name in names.into_iter().filter(|name| !is_wanted(name)) {
+            let log = log.about("certificate", &name);
+            let pending = store.load_order(&name);
+            if let Ok(Some(pending)) = &pending {
+                let issuer = issuers.iter().find(|i| i.config().directory == pending.directory);
+                match issuer {
+                    Some(issuer) => match give_up(issuer, pending, &log).await {
+                        Ok(()) => log.debug(format_args!("order {} given up", pending.url)),
+                        // It is tried again at the next start.
+                        Err(error) => {
+                            log.debug(format_args!("{error}"));
+                            continue;
+                        }
+                    },
+                    None => log.debug(format_args!("order {} forgotten", pending.url)),
+                }
+            }
+            if let Err(error) = store.remove_order(&name) {
+                log.warn(format_args!("{error}"));
+            }
+        }
     }
 
     /// Removes the TXT records of orders that are not under way.
@@ -218,6 +277,8 @@ impl Obtainer {
             }
             return Cleaned::Done;
         }
+        let records = entry.records.iter().map(|placed| &placed.record);
+        let Some(_claim) = Claim::take(&self.shared, records) else { return Cleaned::Waiting };
         match records::remove(&self.shared, &active, &entry).await {
             Ok(Removal::Done) => {
                 log.write(Level::Notice, format_args!("TXT {names} of an earlier order removed"));
@@ -235,135 +296,13 @@ impl Obtainer {
     }
 }
 
-/// Obtaining one certificate once.
-struct Attempt<'a> {
-    shared: &'a Rc<Shared>,
-    variant: &'a Variant,
-    certificate: &'a Certificate,
-    issuer: &'a Issuer,
-    log: Log,
-}
-
-type KeyTask = JoinHandle<Result<csr::Request, String>>;
-
-impl Attempt<'_> {
-    async fn run(self) -> Result<Issued, ObtainError> {
-        let (key, names) = (self.variant.key, self.names());
-        // Ready long before it is needed.
-        let request = spawn_blocking(move || csr::make(key, &names));
-        let mut order = self.place().await?;
-        let (name, provider) = (&self.variant.name, self.certificate.provider);
-        let mut records = Records::new(self.shared, name, provider, &self.log);
-        let authorized = self.authorize(&mut order, &mut records).await;
-        // Goes on by itself: nobody waits for it with a certificate in hand.
-        records.clean_up();
-        match authorized {
-            Ok(()) => self.issue(&mut order, request).await,
-            Err(error) => {
-                order.abandon().await;
-                Err(error)
-            }
-        }
+/// Gives up what is pending of an order.
+async fn give_up(issuer: &Issuer, pending: &PendingOrder, log: &Log) -> Result<(), AcmeError> {
+    let session = issuer.session(Environment::Production).await?;
+    if let Some(mut order) = Order::find(session, pending, log.clone()).await? {
+        order.abandon().await;
     }
-
-    async fn place(&self) -> Result<Order, ObtainError> {
-        let mut account_forgotten = false;
-        loop {
-            let session = self.issuer.session().await?;
-            let account = session.account.id().to_owned();
-            let profile = self.profile(session.directory.profiles())?;
-            match Order::place(session, &self.certificate.names, profile, self.log.clone()).await {
-                Ok(order) => return Ok(order),
-                Err(error) if error.is("accountDoesNotExist") && !account_forgotten => {
-                    account_forgotten = true;
-                    self.issuer.forget_account(&account).await?;
-                }
-                Err(error) => {
-                    if matches!(error, AcmeError::Failed { .. }) {
-                        self.issuer.forget_directory().await;
-                    }
-                    return Err(error.into());
-                }
-            }
-        }
-    }
-
-    fn profile(&self, offered: &[String]) -> Result<Option<&str>, ObtainError> {
-        let Some(profile) = &self.issuer.config().profile else { return Ok(None) };
-        if offered.contains(&profile.name) {
-            return Ok(Some(&profile.name));
-        }
-        let offered: Vec<String> = offered.iter().map(|name| error::printable(name)).collect();
-        let offered = match offered.as_slice() {
-            [] => "none".to_owned(),
-            names => names.join(", "),
-        };
-        if profile.required {
-            return Err(ObtainError::NoProfile { profile: profile.name.clone(), offered });
-        }
-        self.log.warn(format_args!(
-            "ordering without the profile \"{}\": the CA offers {offered}",
-            profile.name
-        ));
-        Ok(None)
-    }
-
-    async fn authorize(&self, order: &mut Order, records: &mut Records) -> Result<(), ObtainError> {
-        let authorizations = order.authorizations().await?;
-        let pending: Vec<&Authorization> =
-            authorizations.iter().filter(|a| a.status == AuthorizationStatus::Pending).collect();
-        if !pending.is_empty() {
-            let wanted = pending.iter().map(|a| self.record(a)).collect::<Result<_, _>>()?;
-            records.put_up(wanted).await?;
-            self.log.debug(format_args!("waiting for the servers of the zone"));
-            records.wait().await?;
-            for authorization in &pending {
-                order.answer(authorization).await?;
-            }
-            self.log.debug(format_args!("{} challenges answered", pending.len()));
-        }
-        order.wait_ready().await
-    }
-
-    fn record(&self, authorization: &Authorization) -> Result<TxtRecord, ObtainError> {
-        authorization.record.clone().ok_or_else(|| ObtainError::NoChallenge {
-            name: authorization.name.clone(),
-            offered: authorization.offered.clone(),
-        })
-    }
-
-    async fn issue(&self, order: &mut Order, request: KeyTask) -> Result<Issued, ObtainError> {
-        let request = request.await.unwrap_or_else(|error| Err(error.to_string()));
-        let request = request.map_err(ObtainError::Key)?;
-        self.log.debug(format_args!("order is ready"));
-        let chain = order.finalize(&request.csr).await?;
-        let verified = verify::verify(chain.as_bytes(), &request.key, &self.names(), now())
-            .map_err(ObtainError::Certificate)?;
-        issued(&request, verified, &self.issuer.config().directory)
-            .map_err(|error| ObtainError::Key(reason(&error)))
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.certificate.names.iter().map(|name| name.as_str().to_owned()).collect()
-    }
-}
-
-fn issued(
-    request: &csr::Request,
-    verified: Verified,
-    directory: &str,
-) -> Result<Issued, ErrorStack> {
-    let Verified { chain, validity, issuer, serial } = verified;
-    let mut fullchain = Vec::new();
-    for certificate in &chain {
-        fullchain.extend(certificate.to_pem()?);
-    }
-    let key = Zeroizing::new(request.key.private_key_to_pem_pkcs8()?);
-    let key = Zeroizing::new(String::from_utf8_lossy(&key).into_owned());
-    let fullchain = String::from_utf8_lossy(&fullchain).into_owned();
-    let material = material(&request.key, &chain)?;
-    let pem = IssuedPem { key, fullchain, directory: directory.to_owned() };
-    Ok(Issued { pem, material, validity, issuer, serial })
+    Ok(())
 }
 
 /// The names of records, each once.

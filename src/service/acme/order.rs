@@ -4,12 +4,14 @@ use super::error::{AcmeError, ObtainError, Refusal, Step};
 use super::issuer::Session;
 use super::log::Log;
 use crate::dns::TxtRecord;
+use crate::store::PendingOrder;
 use crate::store::x509::chain_from_pem;
 use acme_dns_core::name::Name;
 use instant_acme::{
-    AuthorizationHandle, AuthorizationStatus, ChallengeType, Error, Identifier, NewOrder,
-    OrderStatus,
+    AuthorizationHandle, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error,
+    Identifier, NewOrder, OrderStatus,
 };
+use openssl::x509::X509Ref;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
@@ -35,7 +37,23 @@ const FINALIZE_ATTEMPTS: usize = 3;
 pub(super) struct Order {
     session: Session,
     inner: instant_acme::Order,
+    /// Where other chains of the certificate are (RFC 8555 section 7.4.2).
+    alternates: Vec<String>,
     log: Log,
+}
+
+/// The certificate that an order replaces (RFC 9773 section 5).
+pub(super) struct Replaces(CertificateIdentifier<'static>);
+
+impl Replaces {
+    /// `None` where the certificate does not say which key of the CA signed it.
+    pub(super) fn new(certificate: &X509Ref) -> Option<Self> {
+        let (key_identifier, serial) = certificate_id(certificate)?;
+        Some(Self(CertificateIdentifier {
+            authority_key_identifier: key_identifier.into(),
+            serial: serial.into(),
+        }))
+    }
 }
 
 /// One authorization of an order (RFC 8555 section 7.1.4).
@@ -79,6 +97,7 @@ impl Order {
         session: Session,
         names: &[Name],
         profile: Option<&str>,
+        replaces: Option<&Replaces>,
         log: Log,
     ) -> Result<Self, AcmeError> {
         let identifiers: Vec<Identifier> =
@@ -87,10 +106,73 @@ impl Order {
         if let Some(profile) = profile {
             order = order.profile(profile);
         }
-        let place = async || session.account.new_order(&order).await;
+        if let Some(Replaces(certificate)) = replaces.filter(|_| session.directory.has_renewal_info())
+        {
+            order = order.replaces(certificate.clone());
+        }
+        let place = async || match session.account.new_order(&order).await {
+            // The order is there, but not as the replacement that it should be.
+            Err(Error::Other(error)) if error.to_string().starts_with("replaces field mismatch") => {
+                Err(Error::Unsupported("the replacement of a certificate"))
+            }
+            placed => placed,
+        };
         let inner = session.transport.call(Step::NewOrder, &log, place).await?;
         log.debug(format_args!("order {} placed", inner.url()));
-        Ok(Self { session, inner, log })
+        Ok(Self { session, inner, alternates: Vec::new(), log })
+    }
+
+    /// Finds an order of an earlier attempt; `None` if nothing can come of it any more.
+    pub(super) async fn find(
+        session: Session,
+        pending: &PendingOrder,
+        log: Log,
+    ) -> Result<Option<Self>, AcmeError> {
+        if session.account.id() != pending.account {
+            return Ok(None);
+        }
+        let read = async || session.account.order(pending.url.clone()).await;
+        let mut inner = match session.transport.call(Step::Order, &log, read).await {
+            Ok(inner) => inner,
+            Err(error @ AcmeError::Refused { .. }) if !error.is("rateLimited") => {
+                log.debug(format_args!("{error}"));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let is_dead = inner.state().status == OrderStatus::Invalid;
+        let order = Self { session, inner, alternates: Vec::new(), log };
+        Ok((!is_dead).then_some(order))
+    }
+
+    pub(super) fn url(&self) -> &str {
+        self.inner.url()
+    }
+
+    /// The URL of the account that the order belongs to.
+    pub(super) fn account(&self) -> &str {
+        self.session.account.id()
+    }
+
+    /// The profiles that the CA offers.
+    pub(super) fn profiles(&self) -> &[String] {
+        self.session.directory.profiles()
+    }
+
+    /// Whether the CA has the CSR already.
+    pub(super) fn has_csr(&mut self) -> bool {
+        matches!(self.inner.state().status, OrderStatus::Processing | OrderStatus::Valid)
+    }
+
+    /// Where other chains of the certificate are; known once it was downloaded.
+    pub(super) fn alternates(&self) -> Vec<String> {
+        self.alternates.clone()
+    }
+
+    /// Downloads another chain of the certificate.
+    pub(super) async fn alternate(&self, url: &str) -> Result<String, AcmeError> {
+        let body = self.session.post_as_get(Step::AlternateChain, url, &self.log).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
     /// Reads all authorizations.
@@ -184,6 +266,7 @@ impl Order {
             chain => Ok(chain),
         };
         let chain = session.transport.call(Step::Certificate, log, download).await?;
+        self.alternates = session.transport.last().alternates;
         // Without a certificate, the order is "processing" again.
         chain.ok_or(ObtainError::Timeout { status: "processing", waited: Duration::ZERO })
     }

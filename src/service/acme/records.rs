@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::task::{spawn_blocking, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 /// How long removing records may take before it is left to a later time.
@@ -25,9 +25,55 @@ const IN_FLIGHT: Duration = Duration::from_secs(15);
 pub(super) struct Records {
     shared: Rc<Shared>,
     active: Active,
+    claim: Option<Claim>,
     provider: usize,
     placed: Vec<Placed>,
     log: Log,
+}
+
+/// Marks records as being worked on. A CA may give the same challenge, and so the same record, to
+/// two orders, or to an order and the one before it, whose records are being removed: one after the
+/// other.
+pub(super) struct Claim {
+    shared: Rc<Shared>,
+    records: Vec<TxtRecord>,
+}
+
+impl Claim {
+    /// Takes the records unless one of them is taken.
+    pub(super) fn take<'a>(
+        shared: &Rc<Shared>,
+        records: impl Iterator<Item = &'a TxtRecord>,
+    ) -> Option<Self> {
+        let records: Vec<TxtRecord> = records.cloned().collect();
+        let mut claimed = shared.claimed.borrow_mut();
+        if records.iter().any(|record| claimed.contains(record)) {
+            return None;
+        }
+        claimed.extend(records.iter().cloned());
+        Some(Self { shared: Rc::clone(shared), records })
+    }
+
+    /// Takes the records as soon as all of them are free.
+    async fn wait(shared: &Rc<Shared>, records: &[TxtRecord]) -> Self {
+        loop {
+            let unclaimed = shared.unclaimed.notified();
+            if let Some(claim) = Self::take(shared, records.iter()) {
+                return claim;
+            }
+            unclaimed.await;
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut claimed = self.shared.claimed.borrow_mut();
+        self.records.iter().for_each(|record| {
+            claimed.remove(record);
+        });
+        self.shared.unclaimed.notify_waiters();
+    }
 }
 
 /// Marks a journal entry as being worked on.
@@ -69,6 +115,7 @@ impl Records {
         Self {
             shared: Rc::clone(shared),
             active: Active::take_free(shared, certificate),
+            claim: None,
             provider,
             placed: Vec::new(),
             log: log.clone(),
@@ -77,6 +124,7 @@ impl Records {
 
     /// Puts the records up: all of a zone together, the zones at the same time.
     pub(super) async fn put_up(&mut self, wanted: Vec<TxtRecord>) -> Result<(), ObtainError> {
+        self.claim = Some(Claim::wait(&self.shared, &wanted).await);
         self.placed = self.find_zones(wanted).await?;
         self.write_journal().await?;
         let shared = Rc::clone(&self.shared);
@@ -190,13 +238,8 @@ impl Records {
     }
 
     async fn write_journal(&self) -> Result<(), StoreError> {
-        let (store, id, entry) = (self.shared.store.clone(), self.active.id.clone(), self.entry());
-        // A disk may take its time; other orders go on.
-        let written = spawn_blocking(move || store.journal_write(&id, &entry)).await;
-        // A task that did not end by itself panicked, or the runtime is shutting down.
-        written.unwrap_or_else(|error| {
-            Err(StoreError::invalid(self.shared.store.path(), error.to_string()))
-        })
+        let (id, entry) = (self.active.id.clone(), self.entry());
+        self.shared.store.on_thread(move |store| store.journal_write(&id, &entry)).await
     }
 }
 
@@ -222,7 +265,7 @@ pub(super) async fn remove(
         Ok(Err(error)) => return Err(error.to_string()),
         Err(_) => return Err(format!("not done in {} s", CLEAN_UP.as_secs())),
     }
-    let (store, id) = (shared.store.clone(), active.id.clone());
+    let id = active.id.clone();
     if entry.records.iter().any(|placed| placed.id.is_none()) {
         let first_look = *shared.looked.borrow_mut().entry(id.clone()).or_insert_with(Instant::now);
         if first_look.elapsed() < IN_FLIGHT {
@@ -230,9 +273,8 @@ pub(super) async fn remove(
         }
     }
     shared.looked.borrow_mut().remove(&id);
-    match spawn_blocking(move || store.journal_remove(&id)).await {
-        Ok(Ok(())) => Ok(Removal::Done),
-        Ok(Err(error)) => Err(error.to_string()),
+    match shared.store.on_thread(move |store| store.journal_remove(&id)).await {
+        Ok(()) => Ok(Removal::Done),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 
 /// A TXT record that an order needs.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct TxtRecord {
     /// Its name without a final dot, such as `_acme-challenge.example.com`.
     pub name: String,

@@ -13,6 +13,8 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -26,7 +28,8 @@ const FULL_CHAIN: &str = "fullchain.pem";
 const KEY: &str = "privkey.pem";
 const LEAF: &str = "cert.pem";
 const CHAIN: &str = "chain.pem";
-const DIRECTORY: &str = "directory.txt";
+const ISSUER: &str = "issuer.json";
+const RENEWAL: &str = "renewal.json";
 
 const END_CERTIFICATE: &str = "-----END CERTIFICATE-----\n";
 
@@ -42,6 +45,15 @@ pub struct IssuedPem {
     pub fullchain: String,
     /// The URL of the directory of the CA that issued it.
     pub directory: String,
+    /// The profile that was wanted.
+    pub profile: Option<String>,
+}
+
+/// Where a certificate is from.
+#[derive(Deserialize, Serialize)]
+struct IssuerFile {
+    directory: String,
+    profile: Option<String>,
 }
 
 /// A certificate from the disk.
@@ -58,6 +70,8 @@ pub struct Stored {
     /// The URL of the directory of the CA that issued it; not known of one that was put there by
     /// hand.
     pub directory: Option<String>,
+    /// The profile that was wanted.
+    pub profile: Option<String>,
 }
 
 impl Store {
@@ -86,6 +100,34 @@ impl Store {
             let _ = fs::remove_dir_all(versions.join(old.to_string()));
         });
         Ok(())
+    }
+
+    /// Keeps when a certificate is renewed, beside it, until it is replaced.
+    ///
+    /// # Errors
+    /// The file cannot be written; what was there is still there.
+    pub fn save_renewal(&self, name: &str, renewal: &impl Serialize) -> Result<(), StoreError> {
+        let path = self.renewal_path(name)?;
+        let json =
+            serde_json::to_vec(renewal).map_err(|e| StoreError::invalid(&path, e.to_string()))?;
+        files::replace(&path, &json)
+    }
+
+    /// When a certificate is renewed, if that is kept.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds something else.
+    pub fn load_renewal<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        let path = self.renewal_path(name)?;
+        let Some(bytes) = files::read(&path)? else { return Ok(None) };
+        let renewal = serde_json::from_slice(&bytes);
+        renewal.map(Some).map_err(|e| StoreError::invalid(&path, e.to_string()))
+    }
+
+    /// In the version itself: the link may be swapped in between.
+    fn renewal_path(&self, name: &str) -> Result<PathBuf, StoreError> {
+        let link = self.certs().join(name);
+        Ok(version_of(&self.path, &link)?.unwrap_or(link).join(RENEWAL))
     }
 
     /// See [`load_certificate`].
@@ -122,14 +164,21 @@ pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>,
     let Some(key_type) = key_type(&key) else {
         return Err(StoreError::invalid(&key_path, "the type of its key is not supported"));
     };
+    let issuer = read_issuer(&files.directory)?;
     Ok(Some(Stored {
         validity: validity(leaf).map_err(openssl)?,
         names: dns_names(leaf),
         material: material(&key, &chain).map_err(openssl)?,
         key: key_type,
-        directory: files::read(&files.directory.join(DIRECTORY))?
-            .map(|text| String::from_utf8_lossy(&text).trim().to_owned()),
+        directory: issuer.as_ref().map(|issuer| issuer.directory.clone()),
+        profile: issuer.and_then(|issuer| issuer.profile),
     }))
+}
+
+/// Where a version is from. What cannot be read is as good as nothing: the certificate is good.
+fn read_issuer(version: &Path) -> Result<Option<IssuerFile>, StoreError> {
+    let bytes = files::read(&version.join(ISSUER))?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// Reads what a server needs of a certificate and decodes PEM, but does not look into it: for the
@@ -176,13 +225,7 @@ fn read_files(state_path: &Path, name: &str) -> Result<Option<Files>, StoreError
     let link = state_path.join(CERTS).join(name);
     let mut result = Ok(None);
     for _ in 0..READ_ATTEMPTS {
-        let directory = match fs::read_link(&link) {
-            Ok(target) => state_path.join(CERTS).join(target),
-            // A plain directory, as a copy that follows links leaves it.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => link.clone(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed("readlink", &link)(error)),
-        };
+        let Some(directory) = version_of(state_path, &link)? else { return Ok(None) };
         let owner = fs::metadata(state_path).map_err(failed("stat", state_path))?.uid();
         result = read_version(directory, owner).map(Some);
         if !result.as_ref().is_err_and(StoreError::is_not_found) {
@@ -190,6 +233,17 @@ fn read_files(state_path: &Path, name: &str) -> Result<Option<Files>, StoreError
         }
     }
     result
+}
+
+/// The directory that a certificate's files are in.
+fn version_of(state_path: &Path, link: &Path) -> Result<Option<PathBuf>, StoreError> {
+    match fs::read_link(link) {
+        Ok(target) => Ok(Some(state_path.join(CERTS).join(target))),
+        // A plain directory, as a copy that follows links leaves it.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(Some(link.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("readlink", link)(error)),
+    }
 }
 
 fn read_version(directory: PathBuf, owner: u32) -> Result<Files, StoreError> {
@@ -211,13 +265,15 @@ fn write_version(path: &Path, issued: &IssuedPem) -> Result<(), StoreError> {
     let temporary = files::temporary(path);
     files::remove_leftover(&temporary)?;
     files::ensure_directory(&temporary)?;
-    let directory = format!("{}\n", issued.directory);
+    let issuer = IssuerFile { directory: issued.directory.clone(), profile: issued.profile.clone() };
+    let issuer =
+        serde_json::to_string(&issuer).map_err(|e| StoreError::invalid(path, e.to_string()))?;
     let contents = [
         (FULL_CHAIN, issued.fullchain.as_str()),
         (KEY, &issued.key),
         (LEAF, leaf),
         (CHAIN, chain),
-        (DIRECTORY, &directory),
+        (ISSUER, &issuer),
     ];
     for (name, text) in contents {
         files::create(&temporary.join(name), text.as_bytes())?;

@@ -4,9 +4,11 @@
 //! lock                          flock of the working helper
 //! accounts/<issuer>/            account.json, account_key.pem
 //! certs/<name>                  link to .versions/<name>/<number>/, with fullchain.pem privkey.pem
-//!                               cert.pem chain.pem
+//!                               cert.pem chain.pem issuer.json renewal.json
 //! certs/.versions/<name>/       the version that is served, and the one before
 //! orders/<name>.json            how far the attempts have come
+//! orders/<name>.order           the order that is under way
+//! actions/                      what a person asks for
 //! journal/<name>.json           TXT records that are up, or may be
 //! ```
 //!
@@ -14,20 +16,25 @@
 //! what a crash left only when it holds the lock; the master reads certificates and creates nothing.
 
 mod accounts;
+mod actions;
+mod blocking;
 mod certificates;
 mod error;
 mod files;
 mod journal;
+mod orders;
 mod progress;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod x509;
 
 pub use accounts::Account;
+pub use actions::Asked;
 pub(crate) use certificates::material;
 pub use certificates::{IssuedPem, Stored, load_certificate, load_material};
 pub use error::StoreError;
 pub use journal::{Entry, Journaled};
+pub use orders::PendingOrder;
 
 use error::failed;
 use files::{DIRECTORY_MODE, ensure_directory, give_to_owner, list, sweep};
@@ -56,7 +63,8 @@ impl Store {
         ensure_directory(path)?;
         tighten(path)?;
         let store = Self { path: path.to_owned() };
-        for directory in [store.accounts(), store.certs(), store.orders(), store.journal()] {
+        let (orders, journal, actions) = (store.orders(), store.journal(), store.actions());
+        for directory in [store.accounts(), store.certs(), orders, journal, actions] {
             ensure_directory(&directory)?;
         }
         ensure_directory(&store.certs().join(certificates::VERSIONS))?;
@@ -102,7 +110,8 @@ impl Store {
             }
             sweep(&directory)?;
         }
-        [self.certs(), self.orders(), self.journal()].iter().try_for_each(|path| sweep(path))
+        let directories = [self.certs(), self.orders(), self.journal(), self.actions()];
+        directories.iter().try_for_each(|path| sweep(path))
     }
 
     fn accounts(&self) -> PathBuf {
@@ -119,6 +128,10 @@ impl Store {
 
     fn journal(&self) -> PathBuf {
         self.path.join("journal")
+    }
+
+    fn actions(&self) -> PathBuf {
+        self.path.join("actions")
     }
 }
 
@@ -152,7 +165,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let store = Store::open(&path).unwrap();
         let _lock = store.lock().unwrap().unwrap();
-        for name in ["", "accounts", "certs", "certs/.versions", "orders", "journal"] {
+        for name in ["", "accounts", "certs", "certs/.versions", "orders", "journal", "actions"] {
             assert_eq!(mode(&path.join(name)), 0o700, "{name}");
         }
         assert_eq!(mode(&path.join("lock")), 0o600);

@@ -91,5 +91,6 @@ pub(crate) fn issued(names: &[&str]) -> IssuedPem {
         key: String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap().into(),
         fullchain: pem(&[&leaf, &ca.certificate]),
         directory: "https://ca.example/directory".to_owned(),
+        profile: None,
     }
 }

@@ -126,6 +126,7 @@ fn what_does_not_belong_together_is_refused() {
         key: other.key.clone(),
         fullchain: one.fullchain.clone(),
         directory: String::new(),
+        profile: None,
     };
     store.save_certificate("a.example", &mixed).unwrap();
     assert!(error(dir.path()).contains("is not that of the certificate"), "{}", error(dir.path()));

@@ -2,7 +2,7 @@
 
 use super::support::Bed;
 use acme_dns_core::level::Level;
-use acme_dns_service::acme::Left;
+use acme_dns_service::acme::{KeyChoice, Left};
 use acme_dns_service::dns::{Placed, TxtRecord, Zone};
 use acme_dns_service::store::Entry;
 use std::fs;
@@ -134,7 +134,7 @@ fn a_process_that_dies_while_records_are_up_cleans_up_at_its_next_start() {
     let bed = Bed::start();
     bed.testbed.cloudflare.pause_propagation();
     bed.run(async |obtainer| {
-        let working = obtainer.obtain(0);
+        let working = obtainer.obtain(0, 0, KeyChoice::Configured);
         // Cloudflare's answer is in the journal by then.
         let is_up =
             || bed.log.lines(Level::Debug).iter().any(|l| l.contains("waiting for the servers"));
@@ -167,7 +167,7 @@ fn records_of_orders_under_way_are_left_alone() {
             assert_eq!(bed.testbed.cloudflare.txt_records().len(), 2);
             bed.testbed.cloudflare.resume_propagation();
         };
-        let (result, ()) = futures_util::future::join(obtainer.obtain(0), meddling).await;
+        let (result, ()) = futures_util::future::join(obtainer.obtain(0, 0, KeyChoice::Configured), meddling).await;
         result.unwrap();
     });
     bed.assert_clean();

@@ -3,8 +3,9 @@
 use super::support::{Bed, Log};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
+use acme_dns_core::time::UnixTime;
 use acme_dns_service::host::Host;
-use acme_dns_service::service::Service;
+use acme_dns_service::service::{Service, Settings};
 use secrecy::SecretString;
 use std::fmt;
 use std::fs;
@@ -38,6 +39,14 @@ impl Host for Faulty {
     }
 }
 
+fn settings(bed: &Bed) -> Settings {
+    Settings {
+        config: Arc::new(bed.config.clone()),
+        secrets: vec![SecretString::from(bed.testbed.token().to_owned())],
+        configured_at: UnixTime::default(),
+    }
+}
+
 #[test]
 fn a_panic_is_a_failure_that_is_told_and_tried_again() {
     let bed = Bed::start();
@@ -47,9 +56,7 @@ fn a_panic_is_a_failure_that_is_told_and_tried_again() {
         warnings: Mutex::default(),
         published,
     });
-    let config = Arc::new(bed.config.clone());
-    let secrets = vec![SecretString::from(bed.testbed.token().to_owned())];
-    let service = Service::start(config, secrets, host.clone()).unwrap();
+    let service = Service::start(settings(&bed), host.clone()).unwrap();
     assert_eq!(certificates.recv_timeout(PATIENCE), Ok(0));
     service.stop();
     let warnings = host.warnings.lock().unwrap();
@@ -63,11 +70,9 @@ fn a_panic_is_a_failure_that_is_told_and_tried_again() {
 #[test]
 fn a_stop_right_after_a_certificate_was_kept_leaves_no_progress() {
     let bed = Bed::start();
-    let config = Arc::new(bed.config.clone());
     for round in 0..10 {
         let log = Arc::<Log>::default();
-        let secrets = vec![SecretString::from(bed.testbed.token().to_owned())];
-        let service = Service::start(Arc::clone(&config), secrets, log).unwrap();
+        let service = Service::start(settings(&bed), log).unwrap();
         let certificate = bed.state().join("certs/example.test");
         let progress = bed.state().join("orders/example.test.json");
         let begun = wait_until(PATIENCE, || progress.exists().then_some(()));

@@ -8,7 +8,7 @@ use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::name::Name;
-use acme_dns_service::acme::{Issued, ObtainError, Obtainer};
+use acme_dns_service::acme::{Issued, KeyChoice, ObtainError, Obtainer};
 use acme_dns_service::dns::{self, Budget};
 use acme_dns_service::host::Host;
 use acme_dns_service::http::Clients;
@@ -155,7 +155,7 @@ impl Bed {
 
     /// Obtains the first certificate, in a service of its own.
     pub(crate) fn obtain(&self) -> Result<Issued, ObtainError> {
-        self.run(async |obtainer| obtainer.obtain(0).await)
+        self.run(async |obtainer| obtainer.obtain(0, 0, KeyChoice::Configured).await)
     }
 
     pub(crate) fn obtain_error(&self) -> ObtainError {

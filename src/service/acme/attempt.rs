@@ -1,0 +1,374 @@
+//! Obtaining one certificate once.
+//!
+//! An order is on disk from the moment the CA has accepted it, with its key before the CSR is sent:
+//! an attempt that ends without a certificate, or with the process, is gone on with by the next one.
+//! Only an order from which nothing can come any more is given up.
+
+use super::csr;
+use super::error::{AcmeError, ObtainError, printable};
+use super::issuer::{Issuer, Session};
+use super::log::Log;
+use super::order::{Authorization, Order, Replaces};
+use super::records::Records;
+use super::verify::{self, Verified};
+use super::{Issued, Shared, now};
+use crate::dns::TxtRecord;
+use crate::store::x509::{chain_from_pem, display_name, key_type, reason};
+use crate::store::{IssuedPem, PendingOrder, Store, StoreError, Stored, material};
+use acme_dns_core::config::{Certificate, Variant};
+use acme_dns_core::schedule::Environment;
+use instant_acme::AuthorizationStatus;
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::X509;
+use std::rc::Rc;
+use tokio::task::{JoinHandle, spawn_blocking};
+use zeroize::Zeroizing;
+
+/// Obtaining one certificate once.
+pub(super) struct Attempt<'a> {
+    pub(super) shared: &'a Rc<Shared>,
+    pub(super) variant: &'a Variant,
+    pub(super) certificate: &'a Certificate,
+    pub(super) issuer: &'a Issuer,
+    pub(super) key: KeyChoice,
+    pub(super) log: Log,
+}
+
+/// Which key a certificate gets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyChoice {
+    /// As the configuration says: a new one, or that of the certificate before.
+    Configured,
+    /// Another one than that of the certificate before, which may be compromised.
+    New,
+}
+
+/// A key that is being made, with its request.
+type Request = JoinHandle<Result<csr::Request, String>>;
+
+impl Attempt<'_> {
+    /// Obtains the certificate and keeps it.
+    pub(super) async fn obtain(self) -> Result<Issued, ObtainError> {
+        let session = self.issuer.session(Environment::Production).await?;
+        let previous = self.previous().await;
+        let (mut order, request) = match self.resume(&session, previous.as_ref()).await? {
+            Some((order, key)) => (order, self.request(key)),
+            None => {
+                // The key is ready long before it is needed.
+                let request = self.request(self.key_to_reuse(previous.as_ref()));
+                let replaces = previous.as_ref().and_then(|stored| self.replaces(stored));
+                (self.place(Environment::Production, replaces).await?, request)
+            }
+        };
+        match self.issue(&mut order, request).await {
+            Ok(issued) => Ok(self.keep(issued).await),
+            Err(error) => {
+                if !error.leaves_order_alive() {
+                    order.abandon().await;
+                    self.forget_order().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets the CA's staging environment look for the records, and gives the order up then: whether
+    /// that works is all that is asked.
+    pub(super) async fn probe(self) -> Result<(), ObtainError> {
+        let mut order = self.place(Environment::Staging, None).await?;
+        let authorized = self.authorize(&mut order).await;
+        order.abandon().await;
+        authorized
+    }
+
+    /// The certificate on disk; what cannot be read counts as none.
+    async fn previous(&self) -> Option<Stored> {
+        let name = self.variant.name.clone();
+        self.on_disk(move |store| store.load_certificate(&name)).await.ok().flatten()
+    }
+
+    /// The certificate that this one replaces, for the CA that it is from.
+    fn replaces(&self, stored: &Stored) -> Option<Replaces> {
+        let is_ours = stored.directory.as_ref() == Some(&self.issuer.config().directory);
+        let leaf = stored.material.pairs.first()?.chain.first().filter(|_| is_ours)?;
+        Replaces::new(&X509::from_der(leaf).ok()?)
+    }
+
+    fn key_to_reuse(&self, previous: Option<&Stored>) -> Option<PKey<Private>> {
+        let reuses = self.certificate.reuses_key && self.key == KeyChoice::Configured;
+        key_of(previous.filter(|_| reuses)?)
+    }
+
+    /// Begins to make the request, with a given key if it is of the right type.
+    fn request(&self, key: Option<PKey<Private>>) -> Request {
+        let (wanted, names) = (self.variant.key, self.names());
+        let key = key.filter(|key| key_type(key) == Some(wanted));
+        spawn_blocking(move || csr::make(wanted, key, &names))
+    }
+
+    /// The order that an earlier attempt has left, with its key, if something can still come of it.
+    async fn resume(
+        &self,
+        session: &Session,
+        previous: Option<&Stored>,
+    ) -> Result<Option<(Order, Option<PKey<Private>>)>, ObtainError> {
+        let name = self.variant.name.clone();
+        let pending = match self.on_disk(move |store| store.load_order(&name)).await {
+            Ok(Some(pending)) => pending,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                self.log.warn(format_args!("{error}; a new order is placed"));
+                return Ok(None);
+            }
+        };
+        let found = Order::find(session.clone(), &pending, self.log.clone()).await?;
+        let Some(mut order) = found else {
+            self.forget_order().await;
+            return Ok(None);
+        };
+        let key = pending.key.and_then(|pem| PKey::private_key_from_pem(pem.as_bytes()).ok());
+        let forbidden = previous.filter(|_| self.key == KeyChoice::New).and_then(key_of);
+        let key = key.filter(|key| !forbidden.is_some_and(|other| other.public_eq(key)));
+        let is_wanted = pending.names == self.names()
+            && pending.profile.as_deref() == self.wanted_profile(session.directory.profiles())?;
+        if !is_wanted || (order.has_csr() && key.is_none()) {
+            order.abandon().await;
+            self.forget_order().await;
+            return Ok(None);
+        }
+        self.log.debug(format_args!("going on with order {}", order.url()));
+        Ok(Some((order, key)))
+    }
+
+    /// Places an order and keeps it.
+    async fn place(
+        &self,
+        environment: Environment,
+        mut replaces: Option<Replaces>,
+    ) -> Result<Order, ObtainError> {
+        let mut account_forgotten = false;
+        loop {
+            let session = self.issuer.session(environment).await?;
+            let account = session.account.id().to_owned();
+            let profile = self.profile(session.directory.profiles())?;
+            let names = &self.certificate.names;
+            let log = self.log.clone();
+            match Order::place(session, names, profile, replaces.as_ref(), log).await {
+                Ok(order) if environment == Environment::Staging => return Ok(order),
+                Ok(order) => {
+                    self.keep_order(&order, profile, None).await;
+                    return Ok(order);
+                }
+                Err(error) if error.is("accountDoesNotExist") && !account_forgotten => {
+                    account_forgotten = true;
+                    self.issuer.forget_account(environment, &account).await?;
+                }
+                Err(error) if replaces.is_some() && error.may_be_about_replaces() => {
+                    self.log.debug(format_args!("{error}; ordering as if nothing was replaced"));
+                    replaces = None;
+                }
+                Err(error) => {
+                    if matches!(error, AcmeError::Failed { .. }) {
+                        self.issuer.forget_directory(environment).await;
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    /// The profile to order, with a warning where the configured one is not offered.
+    fn profile(&self, offered: &[String]) -> Result<Option<&str>, ObtainError> {
+        let wanted = self.wanted_profile(offered)?;
+        if let (None, Some(profile)) = (wanted, &self.issuer.config().profile) {
+            self.log.warn(format_args!(
+                "ordering without the profile \"{}\": the CA offers {}",
+                profile.name,
+                list(offered)
+            ));
+        }
+        Ok(wanted)
+    }
+
+    fn wanted_profile(&self, offered: &[String]) -> Result<Option<&str>, ObtainError> {
+        match &self.issuer.config().profile {
+            Some(profile) if offered.contains(&profile.name) => Ok(Some(&profile.name)),
+            Some(profile) if profile.required => Err(ObtainError::NoProfile {
+                profile: profile.name.clone(),
+                offered: list(offered),
+            }),
+            _ => Ok(None),
+        }
+    }
+
+    /// Proves to the CA that the names are ours, as far as the order still asks for it.
+    async fn authorize(&self, order: &mut Order) -> Result<(), ObtainError> {
+        let (name, provider) = (&self.variant.name, self.certificate.provider);
+        let mut records = Records::new(self.shared, name, provider, &self.log);
+        let authorized = self.prove(order, &mut records).await;
+        // Goes on by itself: nobody waits for it with a certificate in hand.
+        records.clean_up();
+        authorized
+    }
+
+    async fn prove(&self, order: &mut Order, records: &mut Records) -> Result<(), ObtainError> {
+        let authorizations = order.authorizations().await?;
+        let pending: Vec<&Authorization> =
+            authorizations.iter().filter(|a| a.status == AuthorizationStatus::Pending).collect();
+        if !pending.is_empty() {
+            let wanted = pending.iter().map(|a| self.record(a)).collect::<Result<_, _>>()?;
+            records.put_up(wanted).await?;
+            self.log.debug(format_args!("waiting for the servers of the zone"));
+            records.wait().await?;
+            for authorization in &pending {
+                order.answer(authorization).await?;
+            }
+            self.log.debug(format_args!("{} challenges answered", pending.len()));
+        }
+        order.wait_ready().await
+    }
+
+    fn record(&self, authorization: &Authorization) -> Result<TxtRecord, ObtainError> {
+        authorization.record.clone().ok_or_else(|| ObtainError::NoChallenge {
+            name: authorization.name.clone(),
+            offered: authorization.offered.clone(),
+        })
+    }
+
+    async fn issue(&self, order: &mut Order, request: Request) -> Result<Issued, ObtainError> {
+        if !order.has_csr() {
+            self.authorize(order).await?;
+        }
+        let request = request.await.unwrap_or_else(|error| Err(error.to_string()));
+        let request = request.map_err(ObtainError::Key)?;
+        self.log.debug(format_args!("order is ready"));
+        let profile = self.wanted_profile(order.profiles())?;
+        if !order.has_csr() {
+            // A certificate whose key is lost is worth nothing.
+            self.keep_order(order, profile, Some(&request.key)).await;
+        }
+        let chain = order.finalize(&request.csr).await?;
+        let chain = self.preferred_chain(order, chain).await;
+        let verified = verify::verify(chain.as_bytes(), &request.key, &self.names(), now())
+            .map_err(ObtainError::Certificate)?;
+        self.issued(&request.key, verified).map_err(|error| ObtainError::Key(reason(&error)))
+    }
+
+    /// The chain to the preferred root, if the CA has it; else the one that it sent first.
+    async fn preferred_chain(&self, order: &Order, first: String) -> String {
+        let Some(preferred) = &self.issuer.config().preferred_chain else { return first };
+        let leads_there = |chain: &str| root_of(chain).as_ref() == Some(preferred);
+        if leads_there(&first) {
+            return first;
+        }
+        for url in order.alternates() {
+            match order.alternate(&url).await {
+                Ok(chain) if leads_there(&chain) => return chain,
+                Ok(_) => {}
+                Err(error) => self.log.warn(format_args!("{error}")),
+            }
+        }
+        self.log.warn(format_args!(
+            "the CA offers no chain to \"{preferred}\", its default is used, which leads to \"{}\"",
+            root_of(&first).unwrap_or_default()
+        ));
+        first
+    }
+
+    fn issued(
+        &self,
+        key: &PKey<Private>,
+        verified: Verified,
+    ) -> Result<Issued, ErrorStack> {
+        let issuer_config = self.issuer.config();
+        let Verified { chain, validity, issuer, serial } = verified;
+        let mut fullchain = Vec::new();
+        for certificate in &chain {
+            fullchain.extend(certificate.to_pem()?);
+        }
+        let pem = IssuedPem {
+            key: pem_of(key)?,
+            fullchain: String::from_utf8_lossy(&fullchain).into_owned(),
+            directory: issuer_config.directory.clone(),
+            // The one that is wanted: where the CA does not offer it, it is not asked for again at
+            // each start.
+            profile: issuer_config.profile.as_ref().map(|profile| profile.name.clone()),
+        };
+        let material = material(key, &chain)?;
+        Ok(Issued { pem, material, validity, issuer, serial, kept: Ok(()) })
+    }
+
+    /// Keeps the certificate. The order is not needed any more then.
+    async fn keep(&self, mut issued: Issued) -> Issued {
+        let (name, pem) = (self.variant.name.clone(), issued.pem.clone());
+        let keep = move |store: &Store| {
+            store.save_certificate(&name, &pem)?;
+            store.remove_order(&name)
+        };
+        issued.kept = self.on_disk(keep).await.map_err(Rc::new);
+        issued
+    }
+
+    /// Keeps an order. Without that it would have to be placed anew after a crash, no more.
+    async fn keep_order(&self, order: &Order, profile: Option<&str>, key: Option<&PKey<Private>>) {
+        let key = key.map(pem_of).transpose();
+        let pending = key.map(|key| PendingOrder {
+            url: order.url().to_owned(),
+            account: order.account().to_owned(),
+            directory: self.issuer.config().directory.clone(),
+            names: self.names(),
+            profile: profile.map(str::to_owned),
+            key,
+        });
+        let name = self.variant.name.clone();
+        let kept = match pending {
+            Ok(pending) => self.on_disk(move |store| store.save_order(&name, &pending)).await,
+            Err(error) => Err(StoreError::invalid(self.shared.store.path(), reason(&error))),
+        };
+        if let Err(error) = kept {
+            self.log.warn(format_args!("the order cannot be kept: {error}"));
+        }
+    }
+
+    async fn forget_order(&self) {
+        let name = self.variant.name.clone();
+        if let Err(error) = self.on_disk(move |store| store.remove_order(&name)).await {
+            self.log.warn(format_args!("{error}"));
+        }
+    }
+
+    /// Does something with files on another thread: a disk may take its time, and other orders go on.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        action: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.shared.store.on_thread(action).await
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.certificate.names.iter().map(|name| name.as_str().to_owned()).collect()
+    }
+}
+
+fn list(profiles: &[String]) -> String {
+    match profiles {
+        [] => "none".to_owned(),
+        names => names.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// The common name of the root that a chain leads to: the last certificate's issuer.
+fn root_of(chain: &str) -> Option<String> {
+    let chain = chain_from_pem(chain.as_bytes()).ok()?;
+    Some(display_name(chain.last()?.issuer_name()))
+}
+
+fn key_of(stored: &Stored) -> Option<PKey<Private>> {
+    PKey::private_key_from_pkcs8(&stored.material.pairs.first()?.key).ok()
+}
+
+fn pem_of(key: &PKey<Private>) -> Result<Zeroizing<String>, ErrorStack> {
+    let pem = Zeroizing::new(key.private_key_to_pem_pkcs8()?);
+    Ok(Zeroizing::new(String::from_utf8_lossy(&pem).into_owned()))
+}

@@ -1,0 +1,331 @@
+//! What a person asks for by a file in `actions/` of the state path and a reload.
+//!
+//! | file | what is done |
+//! |---|---|
+//! | `renew-NAME` | the certificate is renewed now |
+//! | `revoke-NAME` | the certificate is renewed now, and the one before it is revoked then |
+//! | `rollover-ISSUER` | the account gets a new key |
+//!
+//! The first line of `revoke-NAME` may name a reason (RFC 5280 section 5.3.1). Certificates in PEM
+//! below it are those that are revoked; where there are none, those that are served are written
+//! there first, so that a crash does not lead to the revocation of the new ones. A file stays until
+//! what it asks for is done.
+
+use super::tasks::{Outcome, Report};
+use super::work::{LONGEST_SLEEP, Work};
+use crate::acme::{KeyChoice, Obtainer};
+use crate::store::Store;
+use acme_dns_core::level::Level;
+use openssl::x509::X509;
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The pause before an action that failed is tried again.
+const RETRY: Duration = Duration::from_secs(600);
+
+/// The reasons that a certificate's owner can have (RFC 5280 section 5.3.1).
+const REASONS: [(&str, u8); 5] = [
+    ("unspecified", 0),
+    ("keyCompromise", 1),
+    ("affiliationChanged", 3),
+    ("superseded", 4),
+    ("cessationOfOperation", 5),
+];
+
+/// What was asked for and is not done.
+#[derive(Default)]
+pub(super) struct Actions(Vec<Pending>);
+
+struct Pending {
+    /// The name of the file.
+    name: String,
+    kind: Kind,
+    state: State,
+}
+
+enum Kind {
+    Renew,
+    Revoke { certificates: Vec<Vec<u8>>, issuers: Vec<usize>, reason: Option<u8> },
+    RollOver { issuer: usize },
+}
+
+enum State {
+    /// For the renewal of these variants.
+    WaitsFor(Vec<usize>),
+    /// Can be done at this time.
+    Ready(Instant),
+    Running,
+}
+
+impl Actions {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The key that the next certificate of a variant gets.
+    pub(super) fn key_for(&self, entry: usize) -> KeyChoice {
+        let revokes = self.0.iter().any(|pending| {
+            let waits = matches!(&pending.state, State::WaitsFor(entries) if entries.contains(&entry));
+            waits && matches!(pending.kind, Kind::Revoke { .. })
+        });
+        if revokes { KeyChoice::New } else { KeyChoice::Configured }
+    }
+
+    /// How long there is nothing to do.
+    pub(super) fn pause(&self) -> Duration {
+        let now = Instant::now();
+        let pauses = self.0.iter().filter_map(|pending| match &pending.state {
+            State::Ready(time) => Some(time.saturating_duration_since(now)),
+            State::WaitsFor(_) | State::Running => None,
+        });
+        pauses.min().unwrap_or(LONGEST_SLEEP)
+    }
+}
+
+impl Work {
+    /// Reads what is asked for; what cannot be done is refused, with the reason.
+    pub(super) fn read_actions(&mut self, store: &Store) {
+        let files = match store.actions_all() {
+            Ok(files) => files,
+            Err(error) => return self.log(Level::Error, format_args!("{error}")),
+        };
+        for (name, content) in files {
+            let pending = content.map_err(|error| error.to_string());
+            let pending = pending.and_then(|content| self.read_action(store, &name, &content));
+            match pending {
+                Ok(pending) => {
+                    self.log(Level::Notice, format_args!("asked for by \"actions/{name}\""));
+                    self.actions().0.push(pending);
+                }
+                Err(error) => {
+                    let aside = store.action_refuse(&name);
+                    let aside = aside.map(|path| format!("moved to \"{}\"", path.display()));
+                    let aside = aside.unwrap_or_else(|error| error.to_string());
+                    self.log(
+                        Level::Error,
+                        format_args!("\"actions/{name}\" cannot be done: {error}; {aside}"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn read_action(&mut self, store: &Store, name: &str, text: &[u8]) -> Result<Pending, String> {
+        let unknown =
+            "its name is none of \"renew-NAME\", \"revoke-NAME\" and \"rollover-ISSUER\"";
+        let (verb, of) = name.split_once('-').ok_or(unknown)?;
+        let (kind, state) = match verb {
+            "renew" => (Kind::Renew, State::WaitsFor(self.renew(&self.entries_of(of)?))),
+            "revoke" => self.read_revocation(store, name, of, text)?,
+            "rollover" => {
+                let issuer = self.config.issuers.iter().position(|issuer| issuer.name == of);
+                let issuer =
+                    issuer.ok_or_else(|| format!("no \"acme_dns_issuer\" \"{of}\" is defined"))?;
+                (Kind::RollOver { issuer }, State::Ready(Instant::now()))
+            }
+            _ => return Err(unknown.to_owned()),
+        };
+        Ok(Pending { name: name.to_owned(), kind, state })
+    }
+
+    /// The variants of the certificate of that name.
+    fn entries_of(&self, name: &str) -> Result<Vec<usize>, String> {
+        let certificate = self.config.certificates.iter().find(|c| c.name == name);
+        let variant = || self.config.variants.iter().position(|variant| variant.name == name);
+        match certificate {
+            Some(certificate) => Ok(certificate.variants.clone().collect()),
+            None => variant().map(|entry| vec![entry]).ok_or_else(|| {
+                format!("no certificate \"{name}\" is configured")
+            }),
+        }
+    }
+
+    fn renew(&mut self, entries: &[usize]) -> Vec<usize> {
+        let now = super::work::now();
+        if let Some(schedule) = self.schedule() {
+            entries.iter().for_each(|entry| schedule.renew_now(*entry, now));
+        }
+        entries.to_vec()
+    }
+
+    fn read_revocation(
+        &mut self,
+        store: &Store,
+        name: &str,
+        of: &str,
+        content: &[u8],
+    ) -> Result<(Kind, State), String> {
+        let entries = self.entries_of(of)?;
+        let text = String::from_utf8_lossy(content);
+        let reason = read_reason(&text)?;
+        let served: Vec<(usize, Vec<u8>)> = entries
+            .iter()
+            .filter_map(|entry| Some((*entry, self.served(*entry)?.pair.chain.first()?.clone())))
+            .collect();
+        let mut certificates = read_certificates(&text)?;
+        if certificates.is_empty() {
+            certificates = served.iter().map(|(_, leaf)| leaf.clone()).collect();
+            let text = write_revocation(&text, &certificates)?;
+            store.action_write(name, text.as_bytes()).map_err(|error| error.to_string())?;
+        }
+        if certificates.is_empty() {
+            return Err("there is no certificate to revoke".to_owned());
+        }
+        let in_use: Vec<usize> = served
+            .iter()
+            .filter(|(_, leaf)| certificates.contains(leaf))
+            .map(|(entry, _)| *entry)
+            .collect();
+        let issuers = entries.first().and_then(|entry| self.config.variant(*entry));
+        let issuers = issuers.map(|(_, certificate)| certificate.issuers.clone());
+        let kind = Kind::Revoke { certificates, issuers: issuers.unwrap_or_default(), reason };
+        let state = match in_use.as_slice() {
+            [] => State::Ready(Instant::now()),
+            entries => State::WaitsFor(self.renew(entries)),
+        };
+        Ok((kind, state))
+    }
+
+    /// A variant was renewed: what waited for it goes on.
+    pub(super) fn note_renewal(&mut self, store: &Store, entry: usize) {
+        let mut done = Vec::new();
+        self.actions().0.retain_mut(|pending| {
+            let State::WaitsFor(entries) = &mut pending.state else { return true };
+            entries.retain(|other| *other != entry);
+            if !entries.is_empty() {
+                return true;
+            }
+            pending.state = State::Ready(Instant::now());
+            let is_done = matches!(pending.kind, Kind::Renew);
+            if is_done {
+                done.push(pending.name.clone());
+            }
+            !is_done
+        });
+        for name in done {
+            self.finish_action(store, &name);
+        }
+    }
+
+    /// Begins what is ready.
+    pub(super) fn act(&mut self, obtainer: &Rc<Obtainer>, report: &Report) {
+        let now = Instant::now();
+        for pending in &mut self.actions().0 {
+            if !matches!(pending.state, State::Ready(time) if time <= now) {
+                continue;
+            }
+            pending.state = State::Running;
+            let (name, obtainer, report) =
+                (pending.name.clone(), Rc::clone(obtainer), report.clone());
+            match &pending.kind {
+                Kind::Renew => {}
+                Kind::RollOver { issuer } => {
+                    let issuer = *issuer;
+                    tokio::task::spawn_local(async move {
+                        let result = obtainer.roll_over(issuer).await;
+                        let result = result.map_err(|error| error.to_string());
+                        let _ended = report.send(Outcome::Action { name, result });
+                    });
+                }
+                Kind::Revoke { certificates, issuers, reason } => {
+                    let (certificates, issuers, reason) =
+                        (certificates.clone(), issuers.clone(), *reason);
+                    tokio::task::spawn_local(async move {
+                        let mut result = Ok(());
+                        for certificate in &certificates {
+                            result = result.and(revoke(&obtainer, certificate, &issuers, reason).await);
+                        }
+                        let _ended = report.send(Outcome::Action { name, result });
+                    });
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_action(&mut self, name: &str, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                self.actions().0.retain(|pending| pending.name != name);
+                if let Some(store) = self.store() {
+                    self.finish_action(&store, name);
+                }
+            }
+            Err(error) => {
+                let again = Instant::now() + RETRY;
+                for pending in self.actions().0.iter_mut().filter(|p| p.name == name) {
+                    pending.state = State::Ready(again);
+                }
+                let pause = RETRY.as_secs();
+                self.log(
+                    Level::Error,
+                    format_args!(
+                        "\"actions/{name}\" is not done: {error}; next attempt in {pause} s, remove the \
+                         file and reload to give it up"
+                    ),
+                );
+            }
+        }
+    }
+
+    fn finish_action(&self, store: &Store, name: &str) {
+        match store.action_done(name) {
+            Ok(()) => self.log(Level::Notice, format_args!("\"actions/{name}\" is done")),
+            Err(error) => {
+                self.log(Level::Error, format_args!("\"actions/{name}\" is done, but {error}"));
+            }
+        }
+    }
+}
+
+/// Revokes a certificate at the first of its possible issuers that knows it.
+async fn revoke(
+    obtainer: &Obtainer,
+    certificate: &[u8],
+    issuers: &[usize],
+    reason: Option<u8>,
+) -> Result<(), String> {
+    let mut errors = Vec::new();
+    for issuer in issuers {
+        match obtainer.revoke(*issuer, certificate, reason).await {
+            Ok(()) => return Ok(()),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    Err(errors.join("; "))
+}
+
+fn read_reason(text: &str) -> Result<Option<u8>, String> {
+    let first = text.lines().next().unwrap_or_default().trim();
+    if first.is_empty() || first.starts_with("-----BEGIN") {
+        return Ok(None);
+    }
+    let found = REASONS.iter().find(|(name, _)| *name == first).map(|(_, code)| *code);
+    found.map(Some).ok_or_else(|| {
+        let known = REASONS.map(|(name, _)| name).join(", ");
+        format!("its first line is none of the reasons {known}")
+    })
+}
+
+/// The certificates of a text, in DER.
+fn read_certificates(text: &str) -> Result<Vec<Vec<u8>>, String> {
+    if !text.contains("-----BEGIN") {
+        return Ok(Vec::new());
+    }
+    let invalid = |_| "it holds something that is no certificate in PEM".to_owned();
+    let certificates = X509::stack_from_pem(text.as_bytes()).map_err(invalid)?;
+    certificates.iter().map(|certificate| certificate.to_der().map_err(invalid)).collect()
+}
+
+/// The reason that was given, and the certificates.
+fn write_revocation(text: &str, certificates: &[Vec<u8>]) -> Result<String, String> {
+    let mut out = text.lines().next().unwrap_or_default().trim().to_owned();
+    out.push('\n');
+    for der in certificates {
+        let pem = X509::from_der(der).and_then(|certificate| certificate.to_pem());
+        let pem = pem.map_err(|error| error.to_string())?;
+        let _infallible = write!(out, "{}", String::from_utf8_lossy(&pem));
+    }
+    Ok(out)
+}

@@ -1,0 +1,114 @@
+//! What is on disk when the service begins.
+
+use super::work::{Served, Work};
+use crate::store::{Store, Stored};
+use acme_dns_core::config::{Certificate, Variant};
+use acme_dns_core::level::Level;
+use acme_dns_core::schedule::{Authority, Known, Progress, Renewal, Validity};
+use std::sync::Arc;
+
+impl Work {
+    /// Publishes what is on disk, as the helper before may have published into an older zone, and
+    /// gathers what the schedule begins with.
+    pub(super) async fn load(&mut self, store: &Store) -> Vec<Known> {
+        let config = Arc::clone(&self.config);
+        let mut known = Vec::with_capacity(config.variants.len());
+        for index in 0..config.variants.len() {
+            // Thousands take seconds, and a stop must not wait for them.
+            tokio::task::yield_now().await;
+            known.extend(self.load_variant(store, index));
+        }
+        for certificate in 0..config.certificates.len() {
+            self.publish(certificate);
+        }
+        known
+    }
+
+    fn load_variant(&mut self, store: &Store, index: usize) -> Option<Known> {
+        let config = Arc::clone(&self.config);
+        let (Variant { name, .. }, certificate) = config.variant(index)?;
+        let progress = store.load_progress(name).unwrap_or_else(|error| {
+            self.log(Level::Warn, format_args!("{error}; it is ignored"));
+            Progress::default()
+        });
+        let stored = store.load_certificate(name).unwrap_or_else(|error| {
+            self.log(
+                Level::Error,
+                format_args!(
+                    "certificate \"{name}\" on disk cannot be used, a new one will be obtained: \
+                     {error}"
+                ),
+            );
+            None
+        });
+        let validity = stored.and_then(|stored| self.take_over(index, stored));
+        let renewal = validity.and_then(|_| {
+            store.load_renewal(name).unwrap_or_else(|error| {
+                self.log(Level::Warn, format_args!("{error}; it is ignored"));
+                None
+            })
+        });
+        let authorities = certificate.issuers.iter().map(|issuer| Authority {
+            issuer: *issuer,
+            has_staging: config.issuers.get(*issuer).is_some_and(|i| i.staging.is_some()),
+        });
+        Some(Known {
+            validity,
+            renewal: renewal.unwrap_or_else(Renewal::default),
+            progress,
+            authorities: authorities.collect(),
+        })
+    }
+
+    /// Serves a variant from the disk; gives its validity if it is the one that is wanted.
+    fn take_over(&mut self, index: usize, stored: Stored) -> Option<Validity> {
+        let config = Arc::clone(&self.config);
+        let (variant, certificate) = config.variant(index)?;
+        let validity = stored.validity;
+        let difference = self.difference(variant, certificate, &stored);
+        let directory = stored.directory.as_ref();
+        let issuer = config.issuers.iter().position(|i| Some(&i.directory) == directory);
+        if let Some(pair) = stored.material.pairs.into_iter().next() {
+            self.serve(index, Served { pair, issuer });
+        }
+        let Some(difference) = difference else { return Some(validity) };
+        let name = &variant.name;
+        self.log(
+            Level::Notice,
+            format_args!("certificate \"{name}\" {difference}, a new one will be obtained"),
+        );
+        None
+    }
+
+    /// What makes a certificate from the disk another than the one that is wanted.
+    fn difference(
+        &self,
+        variant: &Variant,
+        wanted: &Certificate,
+        stored: &Stored,
+    ) -> Option<&'static str> {
+        let mut names: Vec<_> = wanted.names.iter().map(|name| name.as_str()).collect();
+        names.sort_unstable();
+        let issuers = wanted.issuers.iter().filter_map(|index| self.config.issuers.get(*index));
+        let issuer = stored.directory.as_ref().map(|directory| {
+            let mut issuers = issuers;
+            issuers.find(|issuer| issuer.directory == *directory)
+        });
+        if stored.names != names {
+            Some("holds other names than configured")
+        } else if stored.key != variant.key {
+            Some("has another type of key than configured")
+        } else {
+            match issuer {
+                Some(None) => Some("is from another CA than configured"),
+                Some(Some(issuer))
+                    if issuer.profile.as_ref().map(|p| &p.name) != stored.profile.as_ref() =>
+                {
+                    Some("has another profile than configured")
+                }
+                // Of one that was put there by hand it is not known where it is from.
+                _ => None,
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The thread of the service.
+//!
+//! Only the holder of the lock of the state path works, so that the helpers of an old and a new
+//! configuration, or of two binaries, overlap safely. Everything that is under way is a task of one
+//! thread; stopping drops the tasks, and what they leave behind is in the state path: TXT records in
+//! the journal, orders beside their progress.
+
+mod actions;
+mod load;
+mod tasks;
+mod work;
+
+use crate::host::Host;
+use acme_dns_core::config::Config;
+use acme_dns_core::level::Level;
+use acme_dns_core::time::UnixTime;
+use secrecy::SecretString;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+use work::Work;
+
+/// How long a stop waits for what other threads write to the disk. A look-up of a name may hang in
+/// the system's resolver for much longer; it must not delay the stop.
+const STOP_GRACE: Duration = Duration::from_millis(300);
+
+/// The pause before a process that has lost its thread ends and is started anew.
+const DEATH_PAUSE: Duration = Duration::from_secs(2);
+
+/// The running service.
+#[derive(Debug)]
+pub struct Service {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// What the service works with.
+pub struct Settings {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What the configuration's [`SecretId`](acme_dns_core::config::SecretId)s refer to.
+    pub secrets: Vec<SecretString>,
+    /// When the configuration was loaded: a person may have changed something by then.
+    pub configured_at: UnixTime,
+}
+
+impl Service {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(settings: Settings, host: Arc<dyn Host>) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let body = move || {
+            let work = AssertUnwindSafe(|| run(settings, &host, stopped));
+            let error = match catch_unwind(work) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "a bug in the module, its message is on standard error".to_owned(),
+            };
+            host.log(Level::Error, format_args!("acme_dns: the service ended: {error}"));
+            thread::sleep(DEATH_PAUSE);
+            host.died();
+        };
+        let thread = thread::Builder::new().name("acme_dns".to_owned()).spawn(body)?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Gives up what is under way and waits for the end of the thread.
+    pub fn stop(self) {
+        // A thread that has ended does not listen.
+        let _ended = self.stop.send(());
+        let _panicked = self.thread.join();
+    }
+}
+
+fn run(
+    settings: Settings,
+    host: &Arc<dyn Host>,
+    stopped: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tasks = LocalSet::new();
+    let mut work = Work::new(settings, Arc::clone(host));
+    tasks.block_on(&runtime, async {
+        tokio::select! {
+            () = work.run() => {}
+            _ = stopped => {}
+        }
+    });
+    drop(tasks);
+    runtime.shutdown_timeout(STOP_GRACE);
+    work.interrupt();
+    // Last, with the lock: the next helper begins when nothing is written any more.
+    drop(work);
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! What runs beside the loop: attempts, questions to the CA, removal of TXT records.
+
+use super::work::{LOCAL_PAUSE, LONGEST_SLEEP};
+use crate::acme::{Issued, KeyChoice, Left, ObtainError, Obtainer};
+use crate::host::Host;
+use crate::store::{IssuedPem, Store, StoreError};
+use acme_dns_core::level::Level;
+use acme_dns_core::schedule::{self, Environment, RenewalInfo};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
+
+/// The pauses between two attempts to remove TXT records that were left behind: doubling.
+const CLEANING_PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
+
+/// The pause before records are looked for again that may still appear.
+const LOOKING_PAUSE: Duration = Duration::from_secs(5);
+
+/// Where tasks report.
+pub(super) type Report = mpsc::UnboundedSender<Outcome>;
+
+/// What a task reports.
+pub(super) enum Outcome {
+    /// A certificate was obtained.
+    Issued { entry: usize, issuer: usize, issued: Box<Issued>, took: Duration },
+    /// The staging environment would issue it.
+    Probed { entry: usize },
+    /// It was not obtained.
+    Failed { entry: usize, issuer: usize, environment: Environment, error: ObtainError },
+    /// The CA was asked when to renew.
+    RenewalInfo { entry: usize, answer: RenewalAnswer },
+    /// What a person has asked for was done, or not.
+    Action { name: String, result: Result<(), String> },
+}
+
+/// What a CA says of a certificate's renewal (RFC 9773).
+pub(super) struct RenewalAnswer {
+    pub(super) info: schedule::RenewalInfoOutcome,
+    pub(super) explanation: Option<String>,
+    pub(super) error: Option<String>,
+}
+
+/// One attempt to obtain a certificate. Disks may be slow: files are written on other threads, so
+/// that the orders do not wait for each other.
+pub(super) struct Attempt {
+    pub(super) due: schedule::Attempt,
+    pub(super) key: KeyChoice,
+    pub(super) name: String,
+    pub(super) obtainer: Rc<Obtainer>,
+    pub(super) store: Store,
+    pub(super) host: Arc<dyn Host>,
+}
+
+impl Attempt {
+    pub(super) fn spawn(self, report: Report) {
+        let schedule::Attempt { entry, issuer, environment, .. } = self.due;
+        tokio::task::spawn_local(async move {
+            // In a task of its own, so that a panic is an outcome like any other.
+            let outcome = tokio::task::spawn_local(self.run()).await;
+            let outcome = outcome.unwrap_or_else(|_| Outcome::Failed {
+                entry,
+                issuer,
+                environment,
+                error: ObtainError::Bug,
+            });
+            // The receiver lives as long as the tasks.
+            let _ended = report.send(outcome);
+        });
+    }
+
+    async fn run(self) -> Outcome {
+        let started = Instant::now();
+        let Self { due, key, name, obtainer, store, host } = self;
+        let schedule::Attempt { entry, issuer, environment, progress } = due;
+        // Kept before the work begins: if the process dies, the next one pauses.
+        let of = name.clone();
+        let begin = move |store: &Store| store.save_progress(&of, &progress);
+        if let Err(error) = store.on_thread(begin).await {
+            host.log(Level::Error, format_args!("acme_dns: {error}"));
+        }
+        let result = match environment {
+            Environment::Production => obtainer.obtain(entry, issuer, key).await.map(Some),
+            Environment::Staging => obtainer.probe(entry, issuer).await.map(|()| None),
+        };
+        match result {
+            Ok(Some(issued)) => {
+                let end = move |store: &Store| store.remove_progress(&name);
+                if issued.kept.is_ok()
+                    && let Err(error) = store.on_thread(end).await
+                {
+                    host.log(Level::Error, format_args!("acme_dns: {error}"));
+                }
+                let (issued, took) = (Box::new(issued), started.elapsed());
+                Outcome::Issued { entry, issuer, issued, took }
+            }
+            Ok(None) => Outcome::Probed { entry },
+            Err(error) => Outcome::Failed { entry, issuer, environment, error },
+        }
+    }
+}
+
+/// Asks the CA when to renew; `of` is the certificate in DER and its issuer, where both are known.
+pub(super) fn ask_renewal_info(
+    entry: usize,
+    of: Option<(Vec<u8>, usize)>,
+    obtainer: Rc<Obtainer>,
+    report: &Report,
+) {
+    let report = report.clone();
+    tokio::task::spawn_local(async move {
+        let answer = tokio::task::spawn_local(async move { ask(of, &obtainer).await }).await;
+        let answer = answer.unwrap_or_else(|_| RenewalAnswer {
+            info: schedule::RenewalInfoOutcome::Failed { retry_after: None },
+            explanation: None,
+            error: Some(ObtainError::Bug.to_string()),
+        });
+        let _ended = report.send(Outcome::RenewalInfo { entry, answer });
+    });
+}
+
+async fn ask(of: Option<(Vec<u8>, usize)>, obtainer: &Obtainer) -> RenewalAnswer {
+    let unsupported = RenewalAnswer {
+        info: schedule::RenewalInfoOutcome::Unsupported,
+        explanation: None,
+        error: None,
+    };
+    let Some((leaf, issuer)) = of else { return unsupported };
+    let failed = |retry_after, error: String| RenewalAnswer {
+        info: schedule::RenewalInfoOutcome::Failed { retry_after },
+        explanation: None,
+        error: Some(error),
+    };
+    match obtainer.renewal_info(issuer, &leaf).await {
+        Ok(None) => unsupported,
+        Ok(Some(answer)) => match RenewalInfo::parse(&answer.body, answer.retry_after) {
+            Ok(info) => RenewalAnswer {
+                explanation: info.explanation_url.clone(),
+                info: schedule::RenewalInfoOutcome::Answered(info),
+                error: None,
+            },
+            Err(error) => failed(answer.retry_after, error.to_string()),
+        },
+        Err(error) => failed(error.retry_after(), error.to_string()),
+    }
+}
+
+/// Goes on trying to write a certificate that the disk has refused.
+pub(super) fn keep_later(
+    store: Store,
+    host: Arc<dyn Host>,
+    name: String,
+    pem: IssuedPem,
+) -> AbortHandle {
+    let task = tokio::task::spawn_local(async move {
+        loop {
+            sleep(LOCAL_PAUSE).await;
+            let (of, pem) = (name.clone(), pem.clone());
+            let keep = move |store: &Store| -> Result<(), StoreError> {
+                store.save_certificate(&of, &pem)?;
+                store.remove_order(&of)?;
+                store.remove_progress(&of)
+            };
+            if store.on_thread(keep).await.is_ok() {
+                host.log(
+                    Level::Notice,
+                    format_args!("acme_dns: certificate \"{name}\" is kept on disk now"),
+                );
+                return;
+            }
+        }
+    });
+    task.abort_handle()
+}
+
+/// Gives up orders that nobody wants any more, and removes TXT records that were left behind: at
+/// once, and after each order that ended.
+pub(super) async fn clean(obtainer: Rc<Obtainer>, order_ended: Rc<Notify>) {
+    tokio::task::spawn_local({
+        let obtainer = Rc::clone(&obtainer);
+        async move { obtainer.give_up_orders().await }
+    });
+    let (shortest, longest) = CLEANING_PAUSES;
+    let mut pause = shortest;
+    loop {
+        let (wait, next) = match obtainer.clean_journal().await {
+            Left { failed: 0, waiting: 0 } => (LONGEST_SLEEP, shortest),
+            Left { failed: 0, .. } => (LOOKING_PAUSE, shortest),
+            Left { .. } => (pause, (pause * 2).min(longest)),
+        };
+        pause = next;
+        tokio::select! {
+            () = order_ended.notified() => {}
+            () = sleep(wait) => {}
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! The one loop that sleeps.
+
+use super::Settings;
+use super::actions::Actions;
+use super::tasks::{self, Attempt, Outcome, Report};
+use crate::acme::{Issued, ObtainError, Obtainer};
+use crate::dns::{self, Budget};
+use crate::host::Host;
+use crate::http::{Clients, HttpError};
+use crate::propagation::Checker;
+use crate::store::{Lock, Store};
+use acme_dns_core::config::{Config, SecretId};
+use acme_dns_core::level::Level;
+use acme_dns_core::material::{Material, Pair};
+use acme_dns_core::schedule::{Action, Environment, Schedule};
+use acme_dns_core::time::UnixTime;
+use secrecy::SecretString;
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+/// How often a helper looks whether the one before it has left.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The pause before something of this machine, such as the disk, is tried again.
+pub(super) const LOCAL_PAUSE: Duration = Duration::from_secs(30);
+
+/// The longest sleep. The clock may be set, and a machine may sleep, without a timer noticing.
+pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(600);
+
+/// Everything of the service, and the loop.
+pub(super) struct Work {
+    pub(super) config: Arc<Config>,
+    secrets: Vec<SecretString>,
+    configured_at: UnixTime,
+    host: Arc<dyn Host>,
+    /// What is served of each variant.
+    served: Vec<Option<Served>>,
+    lock: Option<Lock>,
+    schedule: Option<(Store, Schedule)>,
+    actions: Actions,
+    /// Certificates that the disk has refused, by variant.
+    unkept: HashMap<usize, AbortHandle>,
+}
+
+/// A variant that is served.
+pub(super) struct Served {
+    pub(super) pair: Pair,
+    /// The issuer that it is from, as an index into the configuration's, if it is one of them.
+    pub(super) issuer: Option<usize>,
+}
+
+/// The parts that the loop works with once there is something to do.
+struct Tools {
+    obtainer: Rc<Obtainer>,
+    report: Report,
+}
+
+impl Work {
+    pub(super) fn new(settings: Settings, host: Arc<dyn Host>) -> Self {
+        let Settings { config, secrets, configured_at } = settings;
+        let served = config.variants.iter().map(|_| None).collect();
+        Self {
+            config,
+            secrets,
+            configured_at,
+            host,
+            served,
+            lock: None,
+            schedule: None,
+            actions: Actions::default(),
+            unkept: HashMap::new(),
+        }
+    }
+
+    pub(super) async fn run(&mut self) {
+        let store = self.open_store().await;
+        self.lock = Some(self.lock(&store).await);
+        let known = self.load(&store).await;
+        let schedule = Schedule::new(known, now(), self.configured_at, jitter);
+        self.schedule = Some((store.clone(), schedule));
+        self.read_actions(&store);
+        self.idle(&store).await;
+        let obtainer = match self.obtainer(&store) {
+            Ok(obtainer) => Rc::new(obtainer),
+            Err(error) => {
+                self.log(Level::Error, format_args!("cannot work until the next reload: {error}"));
+                return std::future::pending().await;
+            }
+        };
+        let cleaning = Rc::new(Notify::new());
+        tokio::task::spawn_local(tasks::clean(Rc::clone(&obtainer), Rc::clone(&cleaning)));
+        let (report, mut outcomes) = mpsc::unbounded_channel();
+        let tools = Tools { obtainer, report };
+        loop {
+            self.begin_due(&tools);
+            self.act(&tools.obtainer, &tools.report);
+            let pause = self.pause();
+            tokio::select! {
+                Some(outcome) = outcomes.recv() => {
+                    self.handle(outcome);
+                    cleaning.notify_one();
+                }
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    pub(super) fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        self.host.log(level, format_args!("acme_dns: {message}"));
+    }
+
+    pub(super) fn served(&self, variant: usize) -> Option<&Served> {
+        self.served.get(variant)?.as_ref()
+    }
+
+    pub(super) fn schedule(&mut self) -> Option<&mut Schedule> {
+        self.schedule.as_mut().map(|(_, schedule)| schedule)
+    }
+
+    pub(super) fn store(&self) -> Option<Store> {
+        self.schedule.as_ref().map(|(store, _)| store.clone())
+    }
+
+    pub(super) fn actions(&mut self) -> &mut Actions {
+        &mut self.actions
+    }
+
+    /// Hands a certificate to the workers, as far as there is anything of it.
+    pub(super) fn publish(&self, certificate: usize) {
+        let variants = self.config.certificates.get(certificate).map(|c| c.variants.clone());
+        let served = variants.and_then(|variants| self.served.get(variants)).unwrap_or_default();
+        let pairs: Vec<Pair> = served.iter().flatten().map(|served| served.pair.clone()).collect();
+        if pairs.is_empty() {
+            return;
+        }
+        if let Err(error) = self.host.publish(certificate, &Material { pairs }) {
+            self.host.log(Level::Error, format_args!("{error}"));
+        }
+    }
+
+    /// Serves a variant from now on; [`Work::publish`] makes it so.
+    pub(super) fn serve(&mut self, variant: usize, served: Served) {
+        if let Some(place) = self.served.get_mut(variant) {
+            *place = Some(served);
+        }
+    }
+
+    async fn open_store(&self) -> Store {
+        loop {
+            match Store::open(&self.config.state_path) {
+                Ok(store) => return store,
+                Err(error) => self.pause_after(&error).await,
+            }
+        }
+    }
+
+    async fn lock(&self, store: &Store) -> Lock {
+        let mut waiting = false;
+        loop {
+            match store.lock() {
+                Ok(Some(lock)) => return lock,
+                Ok(None) => {
+                    if !waiting {
+                        let path = store.path().display();
+                        self.log(
+                            Level::Info,
+                            format_args!(
+                                "waiting for the process that works in \"{path}\" to leave"
+                            ),
+                        );
+                        waiting = true;
+                    }
+                    sleep(LOCK_INTERVAL).await;
+                }
+                Err(error) => self.pause_after(&error).await,
+            }
+        }
+    }
+
+    async fn pause_after(&self, error: &dyn fmt::Display) {
+        let pause = LOCAL_PAUSE.as_secs();
+        self.log(Level::Error, format_args!("{error}; next attempt in {pause} s"));
+        sleep(LOCAL_PAUSE).await;
+    }
+
+    /// Waits until there is something to do. Before that no HTTP client is set up, which costs as much
+    /// as a hundred handshakes: after a start with good certificates the machine is the workers'.
+    async fn idle(&self, store: &Store) {
+        let is_clean = || {
+            let journal = store.journal_all().is_ok_and(|entries| entries.is_empty());
+            journal && store.orders_all().is_ok_and(|orders| orders.is_empty())
+        };
+        while self.actions.is_empty() && is_clean() {
+            let pause = self.pause();
+            if pause.is_zero() {
+                return;
+            }
+            sleep(pause).await;
+        }
+    }
+
+    fn obtainer(&self, store: &Store) -> Result<Obtainer, HttpError> {
+        let budget = Rc::new(Budget::new());
+        let secret = |id: SecretId| {
+            self.secrets.get(id.0).cloned().unwrap_or_else(|| SecretString::from(String::new()))
+        };
+        let providers = self.config.providers.iter();
+        let clients = Clients::default();
+        let providers = providers
+            .map(|p| dns::provider(p, secret, Rc::clone(&budget), &clients))
+            .collect::<Result<_, _>>()?;
+        let checker = Checker::new(&self.config.propagation);
+        let config = Rc::new(Config::clone(&self.config));
+        let host = Arc::clone(&self.host);
+        Obtainer::new(config, secret, providers, store.clone(), checker, &clients, host)
+    }
+
+    /// Begins what is due, as far as there is room.
+    fn begin_due(&mut self, tools: &Tools) {
+        let now = now();
+        let Some((store, schedule)) = &mut self.schedule else { return };
+        while let Some(action) = schedule.poll(now) {
+            match action {
+                Action::Obtain(due) => {
+                    let Some(variant) = self.config.variants.get(due.entry) else { continue };
+                    let attempt = Attempt {
+                        key: self.actions.key_for(due.entry),
+                        due,
+                        name: variant.name.clone(),
+                        obtainer: Rc::clone(&tools.obtainer),
+                        store: store.clone(),
+                        host: Arc::clone(&self.host),
+                    };
+                    attempt.spawn(tools.report.clone());
+                }
+                Action::AskRenewalInfo { entry } => {
+                    let served = self.served.get(entry).and_then(Option::as_ref);
+                    let leaf = served.and_then(|served| served.pair.chain.first().cloned());
+                    let issuer = served.and_then(|served| served.issuer);
+                    let obtainer = Rc::clone(&tools.obtainer);
+                    tasks::ask_renewal_info(entry, leaf.zip(issuer), obtainer, &tools.report);
+                }
+            }
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        let next = self.schedule.as_ref().and_then(|(_, schedule)| schedule.poll_timeout());
+        let next = next.map_or(LONGEST_SLEEP, |next| next.since(now()).min(LONGEST_SLEEP));
+        next.min(self.actions.pause())
+    }
+
+    fn handle(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Issued { entry, issuer, issued, took } => {
+                self.handle_issued(entry, issuer, &issued, took);
+            }
+            Outcome::Probed { entry } => self.handle_probed(entry),
+            Outcome::Failed { entry, issuer, environment, error } => {
+                self.handle_failure(entry, issuer, environment, &error);
+            }
+            Outcome::RenewalInfo { entry, answer } => self.handle_renewal_info(entry, answer),
+            Outcome::Action { name, result } => self.handle_action(&name, result),
+        }
+    }
+
+    fn handle_issued(&mut self, entry: usize, issuer: usize, issued: &Issued, took: Duration) {
+        let config = Arc::clone(&self.config);
+        let Some((variant, certificate)) = config.variant(entry) else { return };
+        let Some((store, schedule)) = &mut self.schedule else { return };
+        let renewal = schedule.handle_issued(entry, issued.validity, now(), jitter());
+        let next = schedule.renewal(entry).map_or(issued.validity.not_after, |(time, _)| time);
+        if issued.kept.is_ok()
+            && let Err(error) = store.save_renewal(&variant.name, &renewal)
+        {
+            self.host.log(Level::Warn, format_args!("acme_dns: {error}"));
+        }
+        // It must not replace the newer one later.
+        if let Some(older) = self.unkept.remove(&entry) {
+            older.abort();
+        }
+        // Served even if the disk refuses it: better than nothing, or than the old one.
+        if let Some(pair) = issued.material.pairs.first().cloned() {
+            self.serve(entry, Served { pair, issuer: Some(issuer) });
+        }
+        self.publish(variant.certificate);
+        let name = &variant.name;
+        let names = certificate.names.iter().map(|name| name.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        let Issued { issuer, serial, validity, .. } = issued;
+        self.log(
+            Level::Notice,
+            format_args!(
+                "certificate \"{name}\" issued by \"{issuer}\" in {:.1} s, serial {serial}, for \
+                 {names}, valid until {}, renewal at {next}",
+                took.as_secs_f64(),
+                validity.not_after
+            ),
+        );
+        if let Err(error) = &issued.kept {
+            self.log(
+                Level::Error,
+                format_args!(
+                    "certificate \"{name}\" is served, but cannot be kept on disk, and would be \
+                     lost by a restart: {error}; tried again every {} s",
+                    LOCAL_PAUSE.as_secs()
+                ),
+            );
+            self.keep_later(entry, name.clone(), issued);
+        }
+        if let Some(store) = self.store() {
+            self.note_renewal(&store, entry);
+        }
+    }
+
+    /// Goes on trying to write a certificate that the disk has refused.
+    fn keep_later(&mut self, entry: usize, name: String, issued: &Issued) {
+        let Some(store) = self.store() else { return };
+        let task = tasks::keep_later(store, Arc::clone(&self.host), name, issued.pem.clone());
+        self.unkept.insert(entry, task);
+    }
+
+    fn handle_probed(&mut self, entry: usize) {
+        let Some(name) = self.config.variants.get(entry).map(|variant| variant.name.clone()) else {
+            return;
+        };
+        let Some((store, schedule)) = &mut self.schedule else { return };
+        let progress = schedule.handle_probed(entry, now());
+        if let Err(error) = store.save_progress(&name, &progress) {
+            self.host.log(Level::Error, format_args!("acme_dns: {error}"));
+        }
+        self.log(
+            Level::Notice,
+            format_args!("certificate \"{name}\": the CA's staging environment is satisfied now"),
+        );
+    }
+
+    fn handle_failure(
+        &mut self,
+        entry: usize,
+        issuer: usize,
+        environment: Environment,
+        error: &ObtainError,
+    ) {
+        let config = Arc::clone(&self.config);
+        let Some((variant, certificate)) = config.variant(entry) else { return };
+        let name = &variant.name;
+        let Some((store, schedule)) = &mut self.schedule else { return };
+        let progress = schedule.handle_failed(entry, now(), &error.failure(), jitter());
+        if let Err(error) = store.save_progress(name, &progress) {
+            self.host.log(Level::Error, format_args!("acme_dns: {error}"));
+        }
+        let level = if error.is_permanent() { Level::Error } else { Level::Warn };
+        let issuer = config.issuers.get(issuer).map_or("", |issuer| issuer.name.as_str());
+        let from = match (environment, certificate.issuers.len()) {
+            (Environment::Staging, _) => {
+                format!(" in a test with the staging environment of \"{issuer}\"")
+            }
+            (Environment::Production, 1) => String::new(),
+            (Environment::Production, _) => format!(" from \"{issuer}\""),
+        };
+        let (next, failures) = (progress.next, progress.failures);
+        self.log(level, format_args!(
+            "certificate \"{name}\" was not obtained{from}, attempt {failures}: {error}; next attempt at {next}"
+        ));
+    }
+
+    fn handle_renewal_info(&mut self, entry: usize, answer: tasks::RenewalAnswer) {
+        let Some(name) = self.config.variants.get(entry).map(|variant| variant.name.clone()) else {
+            return;
+        };
+        let Some((store, schedule)) = &mut self.schedule else { return };
+        let before = schedule.renewal(entry);
+        let renewal = schedule.handle_renewal_info(entry, now(), answer.info, jitter());
+        let after = schedule.renewal(entry);
+        if let Err(error) = store.save_renewal(&name, &renewal) {
+            self.host.log(Level::Warn, format_args!("acme_dns: {error}"));
+        }
+        if let Some(error) = answer.error {
+            self.log(Level::Info, format_args!("certificate \"{name}\": {error}"));
+        }
+        if let Some((time, reason)) = after.filter(|_| after != before) {
+            let why = answer.explanation.map(|url| format!(", see {url}")).unwrap_or_default();
+            // The CA changed something: that is worth a line that is shown by default.
+            let level = if why.is_empty() { Level::Info } else { Level::Notice };
+            self.log(
+                level,
+                format_args!("certificate \"{name}\": renewal at {time}, {reason}{why}"),
+            );
+        }
+    }
+
+    /// Keeps that what is under way was given up in good order, so that it begins again at once. An
+    /// order whose file is gone has ended with a certificate on disk: only its report is missing.
+    pub(super) fn interrupt(&self) {
+        let Some((store, schedule)) = &self.schedule else { return };
+        for (variant, progress) in schedule.interrupted() {
+            let name = self.config.variants.get(variant).map_or("", |v| v.name.as_str());
+            if !store.has_progress(name) {
+                continue;
+            }
+            if let Err(error) = store.save_progress(name, &progress) {
+                self.log(Level::Error, format_args!("{error}"));
+            }
+        }
+    }
+}
+
+pub(super) fn now() -> UnixTime {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixTime(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// A number from 0 to 1.
+fn jitter() -> f64 {
+    let mut bytes = [0; 4];
+    match openssl::rand::rand_bytes(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
+}

@@ -1,0 +1,164 @@
+//! Orders that are under way, so that the next process can go on with them.
+
+use super::{Store, StoreError, files};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+use zeroize::{Zeroize, Zeroizing};
+
+/// How the name of a file ends that holds an order. That of the progress beside it ends otherwise, so
+/// the two cannot be mixed up whatever the name of the certificate is.
+const SUFFIX: &str = ".order";
+
+/// An order (RFC 8555 section 7.1.3) that has no certificate yet.
+#[derive(Clone)]
+pub struct PendingOrder {
+    /// Its URL.
+    pub url: String,
+    /// The URL of the account that it belongs to.
+    pub account: String,
+    /// The URL of the CA's directory.
+    pub directory: String,
+    /// The names that were ordered.
+    pub names: Vec<String>,
+    /// The profile that was ordered.
+    pub profile: Option<String>,
+    /// The private key, PKCS #8 in PEM, once the CSR may have been sent.
+    pub key: Option<Zeroizing<String>>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct OrderFile {
+    url: String,
+    account: String,
+    directory: String,
+    names: Vec<String>,
+    profile: Option<String>,
+    key: Option<String>,
+}
+
+impl Drop for OrderFile {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+impl fmt::Debug for PendingOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingOrder").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Keeps the order of a certificate.
+    ///
+    /// # Errors
+    /// The file cannot be written; what was there is still there.
+    pub fn save_order(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
+        let path = self.order_path(name);
+        let file = OrderFile {
+            url: order.url.clone(),
+            account: order.account.clone(),
+            directory: order.directory.clone(),
+            names: order.names.clone(),
+            profile: order.profile.clone(),
+            key: order.key.as_ref().map(|key| key.as_str().to_owned()),
+        };
+        // Allocated once: a growing vector would leave copies of the key behind.
+        let names: usize = order.names.iter().map(|name| name.len() + 4).sum();
+        let key = order.key.as_ref().map_or(0, |key| key.len() * 2);
+        let texts = [&order.url, &order.account, &order.directory].map(|text| text.len() * 2);
+        let capacity = names + key + texts.iter().sum::<usize>() + 1024;
+        let mut json = Zeroizing::new(Vec::with_capacity(capacity));
+        serde_json::to_writer(&mut *json, &file)
+            .map_err(|e| StoreError::invalid(&path, e.to_string()))?;
+        files::replace(&path, &json)
+    }
+
+    /// The order of a certificate, if one is under way.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds something else.
+    pub fn load_order(&self, name: &str) -> Result<Option<PendingOrder>, StoreError> {
+        let path = self.order_path(name);
+        let Some(bytes) = files::read(&path)? else { return Ok(None) };
+        let mut file: OrderFile = serde_json::from_slice(&bytes)
+            .map_err(|e| StoreError::invalid(&path, e.to_string()))?;
+        Ok(Some(PendingOrder {
+            url: std::mem::take(&mut file.url),
+            account: std::mem::take(&mut file.account),
+            directory: std::mem::take(&mut file.directory),
+            names: std::mem::take(&mut file.names),
+            profile: file.profile.take(),
+            key: file.key.take().map(Zeroizing::new),
+        }))
+    }
+
+    /// Forgets the order of a certificate.
+    ///
+    /// # Errors
+    /// The file is there and cannot be removed.
+    pub fn remove_order(&self, name: &str) -> Result<(), StoreError> {
+        files::remove(&self.order_path(name))
+    }
+
+    /// The certificates of which an order is under way.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn orders_all(&self) -> Result<Vec<String>, StoreError> {
+        let names = files::list(&self.orders())?;
+        Ok(names.iter().filter_map(|name| name.strip_suffix(SUFFIX)).map(str::to_owned).collect())
+    }
+
+    fn order_path(&self, name: &str) -> PathBuf {
+        self.orders().join(format!("{name}{SUFFIX}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PendingOrder;
+    use crate::store::Store;
+    use std::fs;
+    use zeroize::Zeroizing;
+
+    fn order(key: Option<&str>) -> PendingOrder {
+        PendingOrder {
+            url: "https://ca.example/order/1".into(),
+            account: "https://ca.example/account/1".into(),
+            directory: "https://ca.example/directory".into(),
+            names: vec!["a.example".into(), "*.a.example".into()],
+            profile: Some("short".into()),
+            key: key.map(|key| Zeroizing::new(key.to_owned())),
+        }
+    }
+
+    #[test]
+    fn orders_are_kept_replaced_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        // Names that look like those of the files.
+        for name in ["a", "a.order", "a.json"] {
+            store.save_order(name, &order(None)).unwrap();
+            store.save_order(name, &order(Some("key\n"))).unwrap();
+            let kept = store.load_order(name).unwrap().unwrap();
+            assert_eq!((kept.url, kept.names), (order(None).url, order(None).names));
+            assert_eq!(kept.key.as_ref().map(|key| key.as_str()), Some("key\n"));
+        }
+        assert_eq!(store.orders_all().unwrap(), ["a.json", "a", "a.order"]);
+        store.remove_order("a").unwrap();
+        store.remove_order("a").unwrap();
+        assert!(store.load_order("a").unwrap().is_none());
+        assert!(!format!("{:?}", order(Some("secret"))).contains("secret"));
+    }
+
+    #[test]
+    fn garbage_is_an_error_with_the_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        fs::write(dir.path().join("orders/a.order"), "{\"url\":").unwrap();
+        let error = store.load_order("a").unwrap_err().to_string();
+        assert!(error.contains("a.order\" cannot be used"), "{error}");
+    }
+}

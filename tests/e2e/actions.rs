@@ -1,0 +1,115 @@
+//! What a person asks for by a file in the state path and a reload.
+
+use std::fs;
+
+use testbed::acme_proxy::AcmeStep;
+use testbed::process::wait_until;
+use testbed::tls::Leaf;
+use testbed::traffic::{Action, Fault};
+
+use crate::site::{LIMIT, Site};
+
+const NAME: &str = "example.test";
+
+fn ask(site: &mut Site, file: &str, content: &str) {
+    fs::write(site.state().join("actions").join(file), content).expect("it is written");
+    site.reload();
+}
+
+/// Waits until nothing that was asked for is left; gives what is refused.
+fn wait_until_done(site: &Site) -> Vec<String> {
+    let left = || site.entries("actions");
+    let done = wait_until(LIMIT, || {
+        let left = left();
+        left.iter().all(|name| name.ends_with(".invalid")).then_some(left)
+    });
+    done.unwrap_or_else(|| panic!("{:?} is left:\n{}", left(), site.nginx.log()))
+}
+
+fn status(site: &Site, leaf: &Leaf) -> Option<String> {
+    site.bed.pebble.certificate_status(&leaf.serial)
+}
+
+#[test]
+fn a_certificate_is_renewed() {
+    let mut site = Site::start(&[NAME]);
+    let first = site.wait_for_certificate(NAME).leaf;
+    ask(&mut site, &format!("renew-{NAME}"), "");
+    site.wait_for_other(NAME, &first.serial);
+    assert_eq!(wait_until_done(&site), [""; 0]);
+    assert_eq!(status(&site, &first).as_deref(), Some("Valid"));
+    site.nginx.wait_for_log(&format!("\"actions/renew-{NAME}\" is done"), LIMIT);
+}
+
+#[test]
+fn a_revoked_certificate_is_replaced_first_with_another_key() {
+    let mut site = Site::new();
+    site.add_server(NAME, "on reuse_key=on");
+    site.start_nginx();
+    let first = site.wait_for_certificate(NAME).leaf;
+    let placing = site.proxy.traffic.hold(AcmeStep::NewOrder.requests());
+    ask(&mut site, &format!("revoke-{NAME}"), "keyCompromise\n");
+    placing.wait(LIMIT);
+    assert_eq!(status(&site, &first).as_deref(), Some("Valid"), "it is still served");
+    // A helper that dies now does not lead to the revocation of the new one.
+    let helper = site.nginx.wait_for_helper();
+    site.reload();
+    site.wait_for_other_helper(&[helper]);
+    placing.release();
+    let second = site.wait_for_other(NAME, &first.serial).leaf;
+    assert_eq!(wait_until_done(&site), [""; 0]);
+    assert_eq!(status(&site, &first).as_deref(), Some("Revoked"));
+    assert_eq!(status(&site, &second).as_deref(), Some("Valid"));
+    let revocations = site.proxy.traffic.requests(&AcmeStep::Revoke.requests());
+    assert_eq!(revocations.len(), 1);
+    assert_eq!(revocations[0].jws_payload()["reason"], 1);
+    let key = |leaf: &Leaf| {
+        let leaf = openssl::x509::X509::from_der(&leaf.der).expect("a certificate");
+        leaf.public_key().and_then(|key| key.public_key_to_der()).expect("a key")
+    };
+    assert_ne!(key(&first), key(&second), "a compromised key is not used again");
+}
+
+#[test]
+fn an_account_key_is_changed() {
+    let mut site = Site::start(&[NAME]);
+    site.wait_for_certificate(NAME);
+    let key = site.state().join("accounts/pebble/account_key.pem");
+    let before = fs::read(&key).expect("the key");
+    // The first answer is lost: which key holds has to be found out.
+    site.proxy.traffic.inject(Fault::new(AcmeStep::KeyChange.requests(), Action::LostAnswer));
+    ask(&mut site, "rollover-pebble", "");
+    site.nginx.wait_for_log("account key changed", LIMIT);
+    assert_eq!(wait_until_done(&site), [""; 0]);
+    assert_ne!(fs::read(&key).expect("the key"), before);
+    site.set_servers(&[NAME, "www.example.test"]);
+    site.reload();
+    site.wait_for_certificate("www.example.test");
+    assert_eq!(site.entries("accounts"), ["pebble"], "it is the same account");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_the_reason() {
+    let mut site = Site::start(&[NAME]);
+    let leaf = site.wait_for_certificate(NAME).leaf;
+    let rows = [
+        ("renew-other.test", "", "no certificate \"other.test\" is configured"),
+        ("rollover-nobody", "", "no \"acme_dns_issuer\" \"nobody\" is defined"),
+        ("revoke-example.test", "because", "its first line is none of the reasons unspecified"),
+        ("dance", "", "its name is none of \"renew-NAME\""),
+    ];
+    for (file, content, _) in rows {
+        fs::write(site.state().join("actions").join(file), content).expect("it is written");
+    }
+    site.reload();
+    for (file, _, reason) in rows {
+        let line = site.nginx.wait_for_log(&format!("\"actions/{file}\" cannot be done"), LIMIT);
+        assert!(line.contains("[error]") && line.contains(reason), "{line}");
+    }
+    let mut refused = wait_until_done(&site);
+    refused.sort();
+    let mut expected: Vec<_> = rows.iter().map(|(file, ..)| format!("{file}.invalid")).collect();
+    expected.sort();
+    assert_eq!(refused, expected);
+    assert_eq!(site.served(NAME), leaf);
+}
