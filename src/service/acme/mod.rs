@@ -11,6 +11,8 @@
 
 mod csr;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod issuer;
 mod log;
 mod order;
