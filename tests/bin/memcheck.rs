@@ -352,15 +352,19 @@ fn leaks_of(text: &str) -> impl Iterator<Item = &str> {
     let number = text.split_whitespace().next().unwrap_or_default();
     let divider = format!("{number} \n");
     let records: Vec<&str> = text.split(divider.as_str()).collect();
-    let ours = |record: &&str| record.contains("definitely lost in loss") && record.contains(".rs:");
+    let ours =
+        |record: &&str| record.contains("definitely lost in loss") && record.contains(".rs:");
     records.into_iter().filter(ours)
 }
 
 /// The last number behind such a text, which valgrind writes with commas.
 fn number_after(text: &str, what: &str) -> Option<i64> {
     let (_, rest) = text.rsplit_once(what)?;
-    let number: String =
-        rest.chars().take_while(|c| c.is_ascii_digit() || *c == ',').filter(|c| *c != ',').collect();
+    let number: String = rest
+        .chars()
+        .take_while(|c| c.is_ascii_digit() || *c == ',')
+        .filter(|c| *c != ',')
+        .collect();
     number.parse().ok()
 }
 
