@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
 .DEFAULT_GOAL = help
-.PHONY: help packages build demo test matrix bench lint clean
+.PHONY: help packages build demo test matrix bench fuzz memcheck lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -32,6 +32,13 @@ matrix: packages ## The module with each NGINX that is supported; FROM="vendored
 
 bench: build ## Measures how long certificates take
 	@cargo run --quiet --release --package testbed --bin bench
+
+# SECONDS=600 is how long each target runs; TARGETS="dns acme" chooses.
+fuzz: packages ## Feeds the readers of what comes from outside with what nobody expects
+	@tests/fuzz/run $(or $(SECONDS),60) $(TARGETS)
+
+memcheck: packages ## NGINX with the module under valgrind: no invalid access, no leak at a reload
+	@$(CARGO_RUN) memcheck
 
 # Clippy in release, because NGINX would be built once more in debug.
 lint: packages ## Formatting, clippy, and the licences, sources and advisories of the dependencies

@@ -55,7 +55,20 @@ impl NginxBuild {
     /// # Errors
     /// What cargo says, beyond what it has written to the terminal.
     pub fn vendored() -> Result<Self, String> {
-        let mut cargo = cargo_build();
+        Self::from_crate("release")?.keep()
+    }
+
+    /// The same with the symbols that a debugger or valgrind shows.
+    ///
+    /// # Errors
+    /// What cargo says, beyond what it has written to the terminal.
+    pub fn with_symbols() -> Result<Self, String> {
+        Self::from_crate("memcheck")
+    }
+
+    /// Builds with a profile of the workspace.
+    fn from_crate(profile: &str) -> Result<Self, String> {
+        let mut cargo = cargo_build(profile);
         cargo.args(["--features", "vendored"]);
         let messages = messages(&mut cargo)?;
         let out_dir = messages
@@ -65,7 +78,7 @@ impl NginxBuild {
             .and_then(|message| message["out_dir"].as_str())
             .ok_or("cargo does not say where it has built nginx")?;
         let binary = Path::new(out_dir).join("objs/nginx");
-        Self::found(binary, artifact(&messages)?, None)?.keep()
+        Self::found(binary, artifact(&messages)?, None)
     }
 
     /// Builds the module for the nginx of a Debian suite, and gets that nginx.
@@ -75,7 +88,7 @@ impl NginxBuild {
     pub fn debian(suite: &str) -> Result<Self, String> {
         let dir = cached(&format!("nginx-{suite}"), |dir| prepare(dir, suite));
         let source = dir.join(SOURCE);
-        let mut cargo = cargo_build();
+        let mut cargo = cargo_build("release");
         cargo.env("NGINX_SOURCE_DIR", &source).env("NGINX_BUILD_DIR", source.join("objs"));
         // The module's file has the same name for every nginx: in a directory of its own it does
         // not make cargo build the vendored one again. All suites share what they can there.
@@ -167,11 +180,11 @@ fn is_own(suite: &str) -> bool {
     package::codename().is_some_and(|own| own == suite)
 }
 
-/// `cargo build --release` as it is when it is typed: the variables that cargo gives to the programs
+/// `cargo build` with a profile, as it is when it is typed: the variables that cargo gives to the programs
 /// it runs would make it build nginx anew.
-fn cargo_build() -> Command {
+fn cargo_build(profile: &str) -> Command {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "--message-format=json-render-diagnostics"]);
+    cargo.args(["build", "--profile", profile, "--message-format=json-render-diagnostics"]);
     cargo.current_dir(workspace_dir());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

@@ -33,8 +33,9 @@ pub(crate) fn set_once<T>(slot: &mut Option<T>, directive: &str, value: T) -> Re
     Ok(())
 }
 
-/// An absolute URL with a host. Plain http is accepted only where it does not leave the machine,
-/// because what is sent there is a credential.
+/// An absolute URL with a host, as it is requested: readers of URLs forgive different mistakes, so
+/// the text itself could mean another host to one of them. Plain http is accepted only where it does
+/// not leave the machine, because what is sent there is a credential.
 pub(crate) fn url(directive: &str, text: &str) -> Result<String, String> {
     let invalid = |why: &str| format!("invalid URL \"{text}\" in \"{directive}\" directive: {why}");
     let url = Url::parse(text).map_err(|e| invalid(&e.to_string()))?;
@@ -43,11 +44,18 @@ pub(crate) fn url(directive: &str, text: &str) -> Result<String, String> {
     }
     match (url.scheme(), url.host()) {
         (_, None) => Err(invalid("it has no host")),
-        ("https", Some(_)) => Ok(text.to_owned()),
-        ("http", Some(host)) if is_loopback(&host) => Ok(text.to_owned()),
+        (_, Some(host)) if !is_plain(&host) => Err(invalid("its host has an odd character")),
+        ("https", Some(_)) => Ok(url.into()),
+        ("http", Some(host)) if is_loopback(&host) => Ok(url.into()),
         ("http", Some(_)) => Err(invalid("only a loopback address can be used without TLS")),
         _ => Err(invalid("it must begin with \"https://\"")),
     }
+}
+
+/// An address, or a name without the characters that other readers of URLs refuse.
+fn is_plain(host: &Host<&str>) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    !matches!(host, Host::Domain(name) if !name.bytes().all(allowed))
 }
 
 fn is_loopback(host: &Host<&str>) -> bool {
@@ -144,6 +152,20 @@ mod tests {
     }
 
     #[test]
+    fn urls_are_kept_as_they_are_requested() {
+        for (text, expected) in [
+            ("https://ca.example/dir?x=1", "https://ca.example/dir?x=1"),
+            ("https:/ca.example/dir", "https://ca.example/dir"),
+            ("https:\\\\CA.example\\dir", "https://ca.example/dir"),
+            ("https://b\u{fc}cher.example/a b", "https://xn--bcher-kva.example/a%20b"),
+            ("http://2130706433/", "http://127.0.0.1/"),
+            ("https://ca.example", "https://ca.example/"),
+        ] {
+            assert_eq!(url("directory", text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
     fn plain_http_does_not_leave_the_machine() {
         for text in
             ["https://ca.example/dir", "http://127.0.0.1:1/x", "http://[::1]/", "http://localhost/"]
@@ -156,6 +178,7 @@ mod tests {
             "ca.example",
             "https://",
             "https://user@ca.example/",
+            "https://ca\"example/",
             "https://ca.example/#x",
         ] {
             assert!(url("directory", text).is_err(), "{text}");

@@ -74,7 +74,7 @@ pub(super) struct Session {
 }
 
 impl Directory {
-    fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
+    pub(super) fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
         let DirectoryJson { urls, meta } = serde_json::from_slice(body)?;
         Ok(Self {
             urls: serde_json::to_vec(&urls)?.into(),

@@ -13,6 +13,8 @@
 mod attempt;
 mod csr;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod issuer;
 mod log;
 mod order;

@@ -7,6 +7,8 @@
 //! a slow one does not keep the others waiting: first at once, then after 0.1 s, 0.2 s and so on up
 //! to the configured interval.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod progress;
 mod query;
 mod servers;

@@ -163,7 +163,7 @@ fn without_route(error: io::Error) -> Failure {
 }
 
 /// The message, if it answers the request. A refusal may leave the question out.
-fn read_answer(bytes: &[u8], request: &Message) -> Option<Message> {
+pub(super) fn read_answer(bytes: &[u8], request: &Message) -> Option<Message> {
     let answer = Message::from_vec(bytes).ok()?;
     let refusal = answer.metadata.response_code != ResponseCode::NoError;
     let question = answer.queries == request.queries || (refusal && answer.queries.is_empty());
@@ -172,7 +172,7 @@ fn read_answer(bytes: &[u8], request: &Message) -> Option<Message> {
 }
 
 /// Reads the answer of an authoritative server.
-fn read_txt(message: &Message, name: &Name) -> Result<Answer, Failure> {
+pub(super) fn read_txt(message: &Message, name: &Name) -> Result<Answer, Failure> {
     let own = || message.answers.iter().filter(|record| record.name == *name);
     let values: Vec<String> = own().filter_map(|record| txt_value(&record.data)).collect();
     if !values.is_empty() {

@@ -206,7 +206,7 @@ fn system_resolvers() -> Vec<SocketAddr> {
 
 /// The lines `nameserver`, and the local machine where there are none, as resolv.conf(5) has it.
 /// Addresses with a zone, such as `fe80::1%eth0`, are left out.
-fn read_resolv_conf(text: &str) -> Vec<SocketAddr> {
+pub(super) fn read_resolv_conf(text: &str) -> Vec<SocketAddr> {
     let address = |line: &str| {
         let mut words = line.split_whitespace();
         let address = (words.next()? == "nameserver").then(|| words.next())??;

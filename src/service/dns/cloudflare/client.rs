@@ -226,7 +226,7 @@ impl Client {
         url
     }
 
-    fn interpret(
+    pub(super) fn interpret(
         &self,
         call: &Call<'_>,
         status: StatusCode,

@@ -5,6 +5,8 @@
 //! is found by name, type and content. Records are removed by identifier only.
 
 mod client;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod txt;
 mod zones;
 

@@ -185,7 +185,7 @@ fn candidates(name: &str) -> Vec<&str> {
     starts.filter_map(|start| name.get(start..)).filter(|rest| rest.contains('.')).collect()
 }
 
-fn holds(zone: &str, name: &str) -> bool {
+pub(super) fn holds(zone: &str, name: &str) -> bool {
     name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
@@ -198,7 +198,7 @@ fn base(name: &str) -> &str {
 }
 
 /// The longest domain that two names are in; empty if there is none.
-fn common<'a>(a: &'a str, b: &str) -> &'a str {
+pub(super) fn common<'a>(a: &'a str, b: &str) -> &'a str {
     let mut labels = a.rsplit('.').zip(b.rsplit('.')).take_while(|(a, b)| a == b).peekable();
     let length = match labels.peek() {
         Some(_) => labels.map(|(label, _)| label.len() + 1).sum::<usize>() - 1,
@@ -207,7 +207,7 @@ fn common<'a>(a: &'a str, b: &str) -> &'a str {
     a.get(a.len() - length..).unwrap_or_default()
 }
 
-fn zone(value: &Value, action: &str) -> Result<Zone, ProviderError> {
+pub(super) fn zone(value: &Value, action: &str) -> Result<Zone, ProviderError> {
     match text(value, "name") {
         "" => Err(unexpected(action, "the zone has no \"name\"")),
         name => Ok(Zone { id: id(value, action)?, name: name.to_ascii_lowercase() }),

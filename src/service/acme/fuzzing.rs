@@ -1,0 +1,34 @@
+//! The readers of a CA's answers, for the fuzzer of `tests/fuzz`.
+
+use super::error::Refusal;
+use super::issuer::Directory;
+use super::verify;
+use acme_dns_core::material::Material;
+use acme_dns_core::time::UnixTime;
+use openssl::pkey::{PKey, Private};
+
+/// Reads a directory; gives the names of its profiles.
+#[must_use]
+pub fn read_directory(body: &[u8]) -> Option<Vec<String>> {
+    Some(Directory::parse(body).ok()?.profiles().to_vec())
+}
+
+/// Reads a problem document.
+#[must_use]
+pub fn read_problem(body: &[u8]) -> Option<Refusal> {
+    Some(Refusal::new(&serde_json::from_slice(body).ok()?))
+}
+
+/// Checks the chain of a CA as an order does.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_chain(
+    pem: &[u8],
+    key: &PKey<Private>,
+    names: &[String],
+    now: UnixTime,
+) -> Result<Material, String> {
+    let verified = verify::verify(pem, key, names, now)?;
+    crate::store::material(key, &verified.chain).map_err(|e| e.to_string())
+}

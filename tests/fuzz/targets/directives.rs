@@ -1,0 +1,178 @@
+//! The arguments of directives: a line each, words divided by one space, blocks as in nginx.conf.
+#![no_main]
+
+use acme_dns_core::config::binding::{Request, Wanted, server_names};
+use acme_dns_core::config::draft::{Draft, Finished};
+use acme_dns_core::config::issuer::IssuerReader;
+use acme_dns_core::config::provider::ProviderReader;
+use acme_dns_core::config::zone::Zone;
+use acme_dns_core::config::{
+    CloudflareCredentials, Issuer, Location, Propagation, Provider, ProviderKind, Resources,
+    SecretId, SecretSource,
+};
+use acme_dns_core::key::KeyType;
+use acme_dns_core::name::Name;
+use fuzzing::{assert_domain_name, assert_file_name};
+use libfuzzer_sys::fuzz_target;
+use std::collections::HashSet;
+
+/// Every file is there, and every variable.
+struct Everything;
+
+impl Resources for Everything {
+    fn secret(&mut self, _: &SecretSource) -> Result<SecretId, String> {
+        Ok(SecretId(0))
+    }
+
+    fn certificates(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        Ok(path.into())
+    }
+}
+
+/// The block that a line is in.
+enum Block {
+    None,
+    Issuer(IssuerReader),
+    Provider(ProviderReader),
+}
+
+fuzz_target!(|text: &str| {
+    let (mut draft, mut block) = (Draft::default(), Block::None);
+    for line in text.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [directive, args @ ..] = words.as_slice() else { continue };
+        block = match (block, *directive, args) {
+            (Block::Issuer(reader), "}", []) => {
+                if let Ok(issuer) = reader.finish() {
+                    check_issuer(&issuer);
+                    let _ = draft.add_issuer(issuer);
+                }
+                Block::None
+            }
+            (Block::Provider(reader), "}", []) => {
+                if let Ok(provider) = reader.finish() {
+                    check_provider(&provider);
+                    let _ = draft.add_provider(provider);
+                }
+                Block::None
+            }
+            (Block::Issuer(mut reader), directive, args) => {
+                let _ = reader.set(directive, args, &mut Everything);
+                Block::Issuer(reader)
+            }
+            (Block::Provider(mut reader), directive, args) => {
+                let _ = reader.set(directive, args, &mut Everything);
+                Block::Provider(reader)
+            }
+            (Block::None, "acme_dns_issuer", [name, "{"]) => {
+                IssuerReader::new(name).map_or(Block::None, Block::Issuer)
+            }
+            (Block::None, "acme_dns_provider", [name, "{"]) => {
+                ProviderReader::new(name, None).map_or(Block::None, Block::Provider)
+            }
+            (Block::None, "acme_dns_provider", [name, kind, "{"]) => {
+                ProviderReader::new(name, Some(kind)).map_or(Block::None, Block::Provider)
+            }
+            (Block::None, directive, args) => {
+                simple(&mut draft, directive, args);
+                Block::None
+            }
+        };
+    }
+    if let Ok(finished) = draft.finish("/state".into()) {
+        check_finished(&finished);
+    }
+});
+
+fn simple(draft: &mut Draft, directive: &str, args: &[&str]) {
+    match directive {
+        "acme_dns" => {
+            if let Ok(Request::On(wanted)) = Request::parse(args) {
+                bind(draft, wanted.clone(), wanted.names);
+            }
+        }
+        "server_name" => {
+            if let Ok((names, left_out)) = server_names(args.iter().copied()) {
+                assert!(names.len() + left_out.len() <= 2 * args.len());
+                bind(draft, Wanted::default(), names);
+            }
+        }
+        "acme_dns_propagation" => {
+            if let Ok(propagation) = Propagation::parse(args) {
+                check_propagation(&propagation);
+                let _ = draft.set_propagation(propagation);
+            }
+        }
+        "acme_dns_shared_zone" => {
+            if let [arg] = args
+                && let Ok(zone) = Zone::parse(arg, 4096)
+            {
+                assert_file_name(&zone.name);
+                assert!(zone.size >= 8 * 4096);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn bind(draft: &mut Draft, wanted: Wanted, names: Vec<Name>) {
+    names.iter().for_each(check_name);
+    if let Some(name) = &wanted.name {
+        assert_file_name(name);
+    }
+    let _ = draft.bind(wanted, names, Location::default());
+}
+
+/// A name is written as it was read.
+fn check_name(name: &Name) {
+    assert_domain_name(name.as_str());
+    assert_eq!(Name::parse(name.as_str()).as_ref(), Ok(name));
+    assert_eq!(name.is_wildcard(), name.as_str() != name.base());
+}
+
+fn check_issuer(issuer: &Issuer) {
+    assert_file_name(&issuer.name);
+    assert_url(&issuer.directory);
+    for contact in &issuer.contacts {
+        assert!(contact.starts_with("mailto:") && contact.contains('@'), "{contact}");
+        assert!(!contact.contains([' ', ',']), "{contact}");
+    }
+    assert!(issuer.profile.as_ref().is_none_or(|profile| !profile.name.is_empty()));
+}
+
+fn check_provider(provider: &Provider) {
+    assert_file_name(&provider.name);
+    let ProviderKind::Cloudflare(cloudflare) = &provider.kind;
+    assert_url(&cloudflare.api);
+    assert!(cloudflare.ttl == 1 || (60..=86_400).contains(&cloudflare.ttl));
+    assert!(cloudflare.zone_id.as_ref().is_none_or(|id| !id.is_empty() && !id.contains('/')));
+    if let CloudflareCredentials::Key { email, .. } = &cloudflare.credentials {
+        assert!(http::HeaderValue::from_str(email).is_ok(), "{email}");
+    }
+}
+
+/// A request can be made of it, as it is written.
+fn assert_url(url: &str) {
+    assert!(url.parse::<http::Uri>().is_ok(), "{url:?} is no URI");
+}
+
+fn check_propagation(propagation: &Propagation) {
+    if let Propagation::Check { timeout, interval, resolvers, port } = propagation {
+        assert!(!interval.is_zero() && interval <= timeout && *port != 0);
+        assert!(resolvers.iter().all(|address| address.port() != 0));
+    }
+}
+
+fn check_finished(finished: &Finished) {
+    let config = &finished.config;
+    let mut names = HashSet::new();
+    for certificate in &config.certificates {
+        assert_file_name(&certificate.name);
+        assert!(names.insert(&certificate.name), "{} is there twice", certificate.name);
+        assert!((1..=100).contains(&certificate.names.len()));
+        certificate.names.iter().for_each(check_name);
+        assert!(certificate.issuer < config.issuers.len());
+        assert!(certificate.provider < config.providers.len());
+        assert_eq!(KeyType::parse(&certificate.key.to_string()), Some(certificate.key));
+    }
+}

@@ -1,0 +1,91 @@
+//! The files of the state path but for certificates. The first byte chooses the file.
+#![no_main]
+
+use acme_dns_core::schedule::{Known, Schedule};
+use acme_dns_core::time::UnixTime;
+use acme_dns_service::store::Store;
+use libfuzzer_sys::fuzz_target;
+use std::cell::OnceCell;
+use std::fs;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+
+/// A key, so that a good `account.json` makes an account.
+const KEY: &str = include_str!("../seeds/state-key.pem");
+
+fn open() -> (TempDir, Store) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let store = Store::open(dir.path()).expect("a state path");
+    fs::create_dir(dir.path().join("accounts/ca")).expect("a directory");
+    (dir, store)
+}
+
+thread_local! {
+    static STATE: OnceCell<(TempDir, Store)> = const { OnceCell::new() };
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let [kind, content @ ..] = bytes else { return };
+    STATE.with(|state| {
+        let (dir, store) = state.get_or_init(open);
+        let write = |name: &str, content: &[u8]| {
+            fs::write(dir.path().join(name), content).expect("the file is written");
+        };
+        match kind {
+            b'p' => {
+                write("orders/a.json", content);
+                progress(store);
+            }
+            b'j' => {
+                write("journal/a.json", content);
+                journal(store);
+            }
+            b'a' => {
+                write("accounts/ca/account.json", content);
+                write("accounts/ca/account_key.pem", KEY.as_bytes());
+                account(store);
+            }
+            b'k' => {
+                write("accounts/ca/account.json", br#"{"url":"u","directory":"d","contacts":[]}"#);
+                write("accounts/ca/account_key.pem", content);
+                account(store);
+            }
+            _ => {}
+        }
+    });
+});
+
+/// It is written as it was read, and a schedule can begin, fail and succeed with it.
+fn progress(store: &Store) {
+    let Ok(progress) = store.load_progress("a") else { return };
+    store.save_progress("a", &progress).expect("it is kept");
+    assert_eq!(store.load_progress("a").ok(), Some(progress));
+    let known = Known { validity: None, progress };
+    let mut schedule = Schedule::new([known], NOW, || 1.0);
+    let next = schedule.poll_timeout().expect("it is due some time");
+    if let Some((certificate, _)) = schedule.poll(next.max(NOW)) {
+        let failed = schedule.handle_failure(certificate, NOW, Some(Duration::MAX), 1.0);
+        assert!(failed.failures > 0 && failed.unfinished == 0);
+        assert!(failed.next > NOW);
+    }
+}
+
+fn journal(store: &Store) {
+    for (id, entry) in store.journal_all().expect("the directory is read") {
+        let Ok(entry) = entry else { continue };
+        store.journal_write(&id, &entry).expect("it is kept");
+        let again = store.journal_all().expect("the directory is read");
+        assert!(again.into_iter().any(|(_, read)| read.ok().as_ref() == Some(&entry)));
+    }
+}
+
+fn account(store: &Store) {
+    let Ok(account) = store.load_account("ca") else { return };
+    let account = account.expect("its file is there");
+    store.save_account("ca", &account).expect("it is kept");
+    let again = store.load_account("ca").expect("it is read").expect("it is there");
+    assert_eq!((&again.url, &again.directory), (&account.url, &account.directory));
+    assert_eq!((&again.contacts, &again.key), (&account.contacts, &account.key));
+}
