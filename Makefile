@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
 .DEFAULT_GOAL = help
-.PHONY: help packages build demo test matrix bench lint clean
+.PHONY: help packages build demo test matrix bench soak lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -34,6 +34,9 @@ bench: build ## Measures how long certificates take
 	@cargo run --quiet --release --package testbed --bin bench
 
 # Clippy in release, because NGINX would be built once more in debug.
+soak: build ## Many short-lived certificates under random faults; MINUTES=30 SEED=n
+	@MINUTES="$(MINUTES)" SEED="$(SEED)" $(CARGO_RUN) soak
+
 lint: packages ## Formatting, clippy, and the licences, sources and advisories of the dependencies
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --features vendored -- -D warnings

@@ -17,4 +17,5 @@ mod restart;
 mod secrets;
 mod sessions;
 mod site;
+mod soak;
 mod support;

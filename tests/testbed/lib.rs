@@ -23,6 +23,7 @@ pub mod powerdns;
 pub mod proc;
 pub mod process;
 mod rt;
+pub mod soak;
 pub mod tls;
 pub mod traffic;
 pub mod unbound;
