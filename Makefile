@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
 .DEFAULT_GOAL = help
-.PHONY: help packages build demo test matrix bench fuzz memcheck lint clean
+.PHONY: help packages build demo test matrix bench soak fuzz memcheck lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -39,6 +39,9 @@ fuzz: packages ## Feeds the readers of what comes from outside with what nobody 
 
 memcheck: packages ## NGINX with the module under valgrind: no invalid access, no leak at a reload
 	@$(CARGO_RUN) memcheck
+
+soak: build ## Many short-lived certificates under random faults; MINUTES=30 SEED=n
+	@MINUTES="$(MINUTES)" SEED="$(SEED)" $(CARGO_RUN) soak
 
 # Clippy in release, because NGINX would be built once more in debug.
 lint: packages ## Formatting, clippy, and the licences, sources and advisories of the dependencies

@@ -84,7 +84,7 @@ impl Lone {
             Ok(peer) if peer.leaf.issuer == "testbed authority" => Served::Static,
             Ok(peer) if stands_in(&peer) => Served::Ours(peer.leaf.sans),
             Ok(peer) => panic!("{name}: {:?}", peer.leaf),
-            Err(TlsError::Handshake(_)) => Served::Nothing,
+            Err(TlsError::Handshake(_) | TlsError::Closed(_)) => Served::Nothing,
             Err(error) => panic!("{name}: {error}"),
         }
     }

@@ -110,8 +110,7 @@ impl AcmeProxy {
         let ca = read(pebble.ca_file());
         let client = rt::http_client(Duration::from_secs(30), Some(&ca));
         let upstream = format!("https://{}", pebble.addr());
-        // Pebble 2.10 locks itself up for good when it takes orders at the same time.
-        let ordering = Arc::new(tokio::sync::Mutex::new(()));
+        let ordering = pebble.ordering();
         let handler: Handler = Arc::new(move |request| {
             let (client, upstream) = (client.clone(), upstream.clone());
             let ordering = ordering.clone();

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -122,6 +123,9 @@ pub struct Pebble {
     acme: Port,
     management: Port,
     client: reqwest::Client,
+    /// Pebble 2.10 locks itself up for good when it takes orders at the same time: whoever places
+    /// one through a proxy holds this meanwhile.
+    ordering: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Pebble {
@@ -137,7 +141,12 @@ impl Pebble {
         let ca = fs::read(authority.ca_file())
             .unwrap_or_else(|e| panic!("cannot read {}: {e}", authority.ca_file().display()));
         let client = rt::http_client(Duration::from_secs(5), Some(&ca));
-        Self { options, process, dir: dir.to_owned(), authority, acme, management, client }
+        let (dir, ordering) = (dir.to_owned(), Arc::default());
+        Self { options, process, dir, authority, acme, management, client, ordering }
+    }
+
+    pub(crate) fn ordering(&self) -> Arc<tokio::sync::Mutex<()>> {
+        self.ordering.clone()
     }
 
     /// Where the ACME endpoint listens.

@@ -1,6 +1,7 @@
 //! TLS clients: one handshake that is looked at closely, or many.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,9 @@ use crate::process::wait_until;
 /// How long a connection or a handshake may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How OpenSSL calls a stream that ends without notice.
+const UNEXPECTED_EOF: &str = "unexpected eof while reading";
+
 /// Why there is no certificate to look at.
 #[derive(Debug)]
 pub enum TlsError {
@@ -28,6 +32,8 @@ pub enum TlsError {
     Connect(std::io::Error),
     /// The handshake failed, or the certificate was not accepted.
     Handshake(String),
+    /// The server's side went away during the handshake.
+    Closed(String),
     /// OpenSSL refuses the settings.
     Settings(ErrorStack),
 }
@@ -37,6 +43,7 @@ impl fmt::Display for TlsError {
         match self {
             Self::Connect(error) => write!(f, "cannot connect: {error}"),
             Self::Handshake(error) => write!(f, "handshake failed: {error}"),
+            Self::Closed(error) => write!(f, "closed during the handshake: {error}"),
             Self::Settings(error) => write!(f, "bad settings: {error}"),
         }
     }
@@ -194,7 +201,7 @@ impl TlsClient {
         self.handshake_with(&connector)
     }
 
-    fn connector(&self) -> Result<SslConnector, TlsError> {
+    pub(crate) fn connector(&self) -> Result<SslConnector, TlsError> {
         // Not the builder's defaults: they load the machine's roots, for every handshake anew.
         let mut builder = SslConnector::builder(SslMethod::tls_client())?;
         match &self.roots {
@@ -216,7 +223,7 @@ impl TlsClient {
         Ok(builder.build())
     }
 
-    fn handshake_with(&self, connector: &SslConnector) -> Result<PeerChain, TlsError> {
+    pub(crate) fn handshake_with(&self, connector: &SslConnector) -> Result<PeerChain, TlsError> {
         let stream = TcpStream::connect_timeout(&self.addr, TIMEOUT).map_err(TlsError::Connect)?;
         let limit = |stream: &TcpStream| {
             stream.set_read_timeout(Some(TIMEOUT))?;
@@ -229,15 +236,7 @@ impl TlsClient {
             .use_server_name_indication(self.sni.is_some())
             .verify_hostname(self.sni.is_some() && self.roots.is_some());
         let name = self.sni.as_deref().unwrap_or("localhost");
-        let stream = settings.connect(name, stream).map_err(|error| {
-            TlsError::Handshake(match error {
-                HandshakeError::Failure(stream) => {
-                    let verify = stream.ssl().verify_result();
-                    format!("{} ({verify})", stream.error())
-                }
-                other => other.to_string(),
-            })
-        })?;
+        let stream = settings.connect(name, stream).map_err(failed)?;
         let ssl = stream.ssl();
         let leaf =
             ssl.peer_certificate().ok_or(TlsError::Handshake("no certificate was sent".into()))?;
@@ -248,6 +247,23 @@ impl TlsClient {
             protocol: ssl.version_str().to_owned(),
         })
     }
+}
+
+fn failed(error: HandshakeError<TcpStream>) -> TlsError {
+    let HandshakeError::Failure(stream) = error else {
+        return TlsError::Handshake(error.to_string());
+    };
+    let error = stream.error();
+    let text = format!("{error} ({})", stream.ssl().verify_result());
+    let closed = match (error.io_error(), error.ssl_error()) {
+        (Some(error), _) => {
+            matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+        }
+        // OpenSSL 3 reports the end of the stream as an error of its own.
+        (None, Some(stack)) => stack.errors().iter().any(|e| e.reason() == Some(UNEXPECTED_EOF)),
+        (None, None) => true,
+    };
+    if closed { TlsError::Closed(text) } else { TlsError::Handshake(text) }
 }
 
 /// Shakes hands once; see [`TlsClient`] for more settings.

@@ -1,9 +1,6 @@
-//! The helper ends at every step of an order, by SIGKILL or by a reload; the one after it obtains the
-//! certificate, and nothing is left behind.
+//! The helper ends at every request of an order, by SIGKILL or by a reload.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
 use std::time::Instant;
 
 use reqwest::Method;
@@ -13,6 +10,7 @@ use testbed::proc;
 use testbed::process::wait_until;
 use testbed::traffic::{Action, Fault, Hold, Match};
 
+use super::Matrix;
 use crate::site::{LIMIT, Site};
 
 /// How the helper ends.
@@ -33,7 +31,7 @@ enum When {
 
 /// Whose request it is.
 #[derive(Clone, Copy, Debug)]
-enum Server {
+pub(super) enum Server {
     Acme,
     Cloudflare,
 }
@@ -56,22 +54,26 @@ fn acme(when: When) -> Vec<Case> {
     steps.map(case).collect()
 }
 
-fn cloudflare(when: When) -> Vec<Case> {
+/// The requests of an order to Cloudflare, in their order.
+pub(super) fn cloudflare_requests() -> [(&'static str, Match); 3] {
     let batch = |what: &str| {
         Match::new(Method::POST, "/dns_records/batch").body(&format!("\"{what}\":[{{"))
     };
-    let rows = [
+    [
         ("zone lookup", Match::new(Method::GET, "/zones").query("name=")),
         ("create", batch("posts")),
         ("delete", batch("deletes")),
-    ];
+    ]
+}
+
+fn cloudflare(when: When) -> Vec<Case> {
     let case = |(what, requests): (&str, Match)| Case {
         what: what.to_owned(),
         server: Server::Cloudflare,
         requests,
         when,
     };
-    rows.into_iter().map(case).collect()
+    cloudflare_requests().map(case).into()
 }
 
 /// On a real server a request is carried out although its client is dead by then.
@@ -123,18 +125,18 @@ fn reloaded_at_each_request_to_cloudflare() {
 
 /// All cases in one nginx, each with a certificate and an account of its own.
 fn run(end: End, cases: impl IntoIterator<Item = Case>) {
-    let mut site = Site::start(&["idle.example.test"]);
-    site.wait_for_certificate("idle.example.test");
-    site.wait_until_clean();
-    let mut table = format!("{end:?}:\n");
+    let mut matrix = Matrix::start(match end {
+        End::Kill => "killed at requests",
+        End::Reload => "reloaded at requests",
+    });
     for (number, case) in cases.into_iter().enumerate() {
-        let row = run_case(&mut site, end, &case, &format!("c{number}.example.test"));
-        let _ = writeln!(table, "  {:6} {:13} {row}", format!("{:?}", case.when), case.what);
+        run_case(&mut matrix, end, &case, &format!("c{number}.example.test"));
     }
-    println!("{table}");
+    matrix.end();
 }
 
-fn run_case(site: &mut Site, end: End, case: &Case, name: &str) -> String {
+fn run_case(matrix: &mut Matrix, end: End, case: &Case, name: &str) {
+    let site = &mut matrix.site;
     let traffic = match case.server {
         Server::Acme => site.proxy.traffic.clone(),
         Server::Cloudflare => site.bed.cloudflare.traffic.clone(),
@@ -150,7 +152,8 @@ fn run_case(site: &mut Site, end: End, case: &Case, name: &str) -> String {
         When::After => Some(traffic.hold_answer(case.requests.clone())),
     };
     let old = site.helpers();
-    site.set_servers(&[&format!("{name} *.{name}")]);
+    matrix.set_servers(&[&format!("{name} *.{name}")]);
+    let site = &mut matrix.site;
     site.reload();
     match &gate {
         Some(gate) => gate.wait(LIMIT),
@@ -170,27 +173,14 @@ fn run_case(site: &mut Site, end: End, case: &Case, name: &str) -> String {
         }
     }
     drop(gate);
-    let leaf = site.wait_for_certificate(name).leaf;
+    let cell = format!("{} {:?}", case.what, case.when);
+    site.wait_for_certificate(name);
     let took = start.elapsed();
-    site.wait_until_clean();
-    assert_eq!(site.check_files(name), leaf);
-    assert_eq!(leftovers(&site.state()), [""; 0], "{} {:?}", case.what, case.when);
-    assert_eq!(site.entries("accounts"), ["pebble"], "{} {:?}", case.what, case.when);
-    let orders = site.proxy.traffic.count(&AcmeStep::NewOrder.requests());
-    format!("obtained {:4} ms later, {orders} orders", took.as_millis())
-}
-
-/// Files that were being written.
-fn leftovers(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
-    let mut found = Vec::new();
-    for entry in entries.filter_map(Result::ok) {
-        if entry.file_name().to_string_lossy().starts_with(".tmp") {
-            found.push(entry.path().display().to_string());
-        }
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            found.extend(leftovers(&entry.path()));
-        }
-    }
-    found
+    matrix.check_obtained(&cell, name);
+    matrix.check_clean(&cell);
+    assert_eq!(matrix.site.entries("accounts"), ["pebble"], "{cell}");
+    let orders = matrix.site.proxy.traffic.count(&AcmeStep::NewOrder.requests());
+    let fault = format!("{end:?} {:?}", case.when).to_lowercase();
+    let survived = format!("obtained {:4} ms later, {orders} orders", took.as_millis());
+    matrix.row(&case.what, &fault, &survived);
 }

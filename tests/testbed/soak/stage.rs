@@ -1,0 +1,145 @@
+//! The servers of a soak, and the nginx in front of them.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::acme_proxy::AcmeProxy;
+use crate::bed::{Testbed, ZONE, issuer};
+use crate::nginx::Nginx;
+use crate::nginx_build::NginxBuild;
+use crate::ports::Port;
+use crate::proc;
+use crate::process::wait_until;
+use crate::tls::TlsClient;
+
+use super::Plan;
+
+/// Longer than the first certificates take together on a busy machine.
+const FIRST: Duration = Duration::from_secs(120);
+
+/// Every so many servers has a wildcard besides its name.
+const WILDCARD_EVERY: usize = 5;
+
+/// The fields are dropped in their order.
+pub(super) struct Stage {
+    pub(super) nginx: Nginx,
+    pub(super) proxy: AcmeProxy,
+    pub(super) bed: Testbed,
+    pub(super) workers: usize,
+    port: Port,
+    certificates: usize,
+}
+
+/// What orders have left behind.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Left {
+    pub(super) journal: Vec<String>,
+    pub(super) orders: Vec<String>,
+    pub(super) records: usize,
+}
+
+impl Stage {
+    pub(super) fn start(plan: &Plan) -> Self {
+        let bed = Testbed::start_with(|options| options.shortlived(plan.validity));
+        let mut stage = Self {
+            nginx: Nginx::new(NginxBuild::get()),
+            proxy: bed.acme_proxy(),
+            workers: plan.workers,
+            port: Port::reserve(),
+            certificates: plan.certificates,
+            bed,
+        };
+        // At `info` nginx logs each connection that brings no request.
+        stage.nginx.workers(plan.workers).log_level("notice");
+        let http = stage.configuration();
+        stage.nginx.http(http).start();
+        stage
+    }
+
+    fn configuration(&self) -> String {
+        let profile = "profile shortlived require;";
+        let (url, ca) = (self.proxy.directory_url(), self.proxy.ca_file());
+        let mut text = issuer("pebble", &url, ca, profile);
+        text.push_str(&self.bed.provider());
+        text.push_str(&self.bed.propagation());
+        for number in 0..self.certificates {
+            let names = names(number).join(" ");
+            text.push_str(&format!(
+                "server {{\n    listen {} ssl;\n    server_name {names};\n    acme_dns on;\n}}\n",
+                self.port.addr()
+            ));
+        }
+        text
+    }
+
+    /// For each certificate the clients of all of its names, which trust the CA alone.
+    pub(super) fn clients(&self) -> Vec<Vec<TlsClient>> {
+        let roots = self.bed.pebble.root_pem(0);
+        let client = |name: &String| {
+            let name = name.replace('*', "www");
+            TlsClient::new(self.port.addr()).sni(&name).roots(&roots)
+        };
+        let clients = |number| names(number).iter().map(client).collect();
+        (0..self.certificates).map(clients).collect()
+    }
+
+    pub(super) fn wait_for_certificates(&self) {
+        for client in self.clients().iter().flatten() {
+            let served = wait_until(FIRST, || client.handshake().ok());
+            assert!(served.is_some(), "no certificate {client:?}:\n{}", self.nginx.log());
+        }
+    }
+
+    /// The helper that works or will work.
+    pub(super) fn helper(&self) -> Option<u32> {
+        let mut family = proc::children(self.nginx.master_pid());
+        family.retain(|pid| proc::title(*pid) == "nginx: acme dns process");
+        family.last().copied()
+    }
+
+    /// Waits for a moment at which no order has left anything; gives what is left otherwise.
+    pub(super) fn wait_until_clean(&self, limit: Duration) -> Left {
+        let mut left = Left::default();
+        let clean = wait_until(limit, || {
+            left = self.left();
+            (left == Left::default()).then_some(())
+        });
+        clean.map_or(left, |()| Left::default())
+    }
+
+    /// Lines of the log that no outage explains: processes that ended on their own, what they left
+    /// open, panics.
+    pub(super) fn alerts(&self) -> Vec<String> {
+        let log = self.nginx.log();
+        let bad = |line: &&str| {
+            let level = ["[emerg]", "[alert]", "[crit]"].iter().any(|level| line.contains(level));
+            (level || line.contains("the service ended")) && !line.contains("exited on signal 9")
+        };
+        log.lines().filter(bad).map(str::to_owned).collect()
+    }
+
+    fn left(&self) -> Left {
+        let (journal, orders) = (self.entries("journal"), self.entries("orders"));
+        // The records last, and only if no order is under way: DNS takes long to list them.
+        let records = if journal.is_empty() && orders.is_empty() {
+            self.bed.cloudflare.txt_records().len() + self.bed.dns.all_txt().len()
+        } else {
+            0
+        };
+        Left { journal, orders, records }
+    }
+
+    fn entries(&self, directory: &str) -> Vec<String> {
+        let path = self.nginx.dir().join("acme_dns").join(directory);
+        let entries =
+            fs::read_dir(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
+        entries.filter_map(|e| Some(e.ok()?.file_name().to_string_lossy().into_owned())).collect()
+    }
+}
+
+/// The names of a server.
+fn names(number: usize) -> Vec<String> {
+    let name = format!("s{number}.{ZONE}");
+    let wildcard = number.is_multiple_of(WILDCARD_EVERY).then(|| format!("*.{name}"));
+    [name].into_iter().chain(wildcard).collect()
+}
