@@ -1,5 +1,6 @@
-//! Chains and keys in PEM: from the disk, and from a CA. A byte 0 divides the chain from the key;
-//! where there is none, the key is one that fits the seeds.
+//! Chains and keys: from the disk, and from a CA. A certificate in DER is put into PEM first, so that
+//! its parts are reached. In PEM a byte 0 divides the chain from the key. Where no key is given, it is
+//! the one of the seeds.
 #![no_main]
 
 use acme_dns_core::material::Material;
@@ -14,6 +15,9 @@ use tempfile::TempDir;
 
 /// Inside of the validity of the seeds.
 const NOW: UnixTime = UnixTime(1_800_000_000);
+
+/// How DER begins: a SEQUENCE with a length of two octets.
+const DER: &[u8] = &[0x30, 0x82];
 
 const KEY: &[u8] = include_bytes!("../seeds/certificates-key.pem");
 
@@ -43,29 +47,41 @@ thread_local! {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let divided = bytes.iter().position(|byte| *byte == 0).map(|at| bytes.split_at(at));
-    let (chain, key) = divided.map_or((bytes, KEY), |(chain, rest)| (chain, &rest[1..]));
-    FILES.with(|files| {
-        let write = |name: &str, content: &[u8]| {
-            let path = files.state.join("certs/a").join(name);
-            fs::write(path, content).expect("the file is written");
-        };
-        write("fullchain.pem", chain);
-        write("privkey.pem", key);
-        if let Ok(stored) = load_certificate(&files.state, "a") {
-            let stored = stored.expect("its files are there");
-            check(&stored.material);
-            let _ = stored.validity.renewal_time(1.0);
-            assert!(stored.names.is_sorted());
-        }
-        // What it accepts is not looked into.
-        let _ = load_material(&files.state, "a");
-        match read_chain(chain, &files.key, &files.names, NOW) {
-            Ok(material) => check(&material),
-            Err(why) => assert!(!why.is_empty()),
-        }
-    });
+    let pem = bytes.starts_with(DER).then(|| to_pem(bytes));
+    let (chain, key) = match bytes.iter().position(|byte| *byte == 0) {
+        _ if pem.is_some() => (pem.as_deref().unwrap_or_default().as_bytes(), KEY),
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => (bytes, KEY),
+    };
+    FILES.with(|files| check_files(files, chain, key));
 });
+
+fn to_pem(der: &[u8]) -> String {
+    let base64 = openssl::base64::encode_block(der);
+    let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+fn check_files(files: &Files, chain: &[u8], key: &[u8]) {
+    let write = |name: &str, content: &[u8]| {
+        let path = files.state.join("certs/a").join(name);
+        fs::write(path, content).expect("the file is written");
+    };
+    write("fullchain.pem", chain);
+    write("privkey.pem", key);
+    if let Ok(stored) = load_certificate(&files.state, "a") {
+        let stored = stored.expect("its files are there");
+        check(&stored.material);
+        let _ = stored.validity.renewal_time(1.0);
+        assert!(stored.names.is_sorted());
+    }
+    // What it accepts is not looked into.
+    let _ = load_material(&files.state, "a");
+    match read_chain(chain, &files.key, &files.names, NOW) {
+        Ok(material) => check(&material),
+        Err(why) => assert!(!why.is_empty()),
+    }
+}
 
 /// A worker reads it back.
 fn check(material: &Material) {
