@@ -67,7 +67,7 @@ impl Matrix {
     }
 
     fn row(&mut self, step: &str, fault: &str, survived: &str) {
-        self.rows.push(format!("{step:30} {fault:24} {survived}"));
+        self.rows.push(format!("{step:50} {fault:24} {survived}"));
     }
 
     /// Checks the bystander and prints the table.

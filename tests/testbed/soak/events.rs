@@ -35,6 +35,10 @@ const ISSUE: Duration = Duration::from_secs(10);
 /// How late certificates may be when something new happens: others may be obtained before them.
 const LATE: Duration = Duration::from_secs(8);
 
+/// How old a helper may get where none is killed. It makes no more requests of Cloudflare in five
+/// minutes than that allows a user, which 50 certificates of two minutes come near.
+const FRESH: Duration = Duration::from_secs(210);
+
 /// How often nginx's processes are struck between an outage and the next event.
 const DISTURBANCES: u32 = 3;
 
@@ -138,7 +142,7 @@ pub(super) struct Killed {
 /// What has happened so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Events {
-    pub(super) happened: Vec<Event>,
+    pub(super) happened: Vec<(Instant, Event)>,
     pub(super) killed: Vec<Killed>,
     /// How many orders were placed.
     pub(super) orders: usize,
@@ -153,7 +157,7 @@ pub(super) fn run(
     start: Instant,
 ) {
     let random = Random::new(plan.seed);
-    Run { plan, stage, load, events, start, random, processes: Vec::new() }.all();
+    Run { plan, stage, load, events, start, random, fresh: start, processes: Vec::new() }.all();
 }
 
 struct Run<'a> {
@@ -163,6 +167,8 @@ struct Run<'a> {
     events: &'a Mutex<Events>,
     start: Instant,
     random: Random,
+    /// When nginx was reloaded last.
+    fresh: Instant,
     /// What has not yet had its turn in the current round of [`PROCESSES`].
     processes: Vec<Event>,
 }
@@ -175,8 +181,8 @@ impl Run<'_> {
         while !self.is_over() {
             let now = self.plan.quarter(self.start.elapsed());
             let quiet = now % 2;
-            if now != quarter && quiet == 1 {
-                // All processes of this quarter begin now.
+            // All processes of a quiet quarter begin with it, and all become as old.
+            if quiet == 1 && (now != quarter || self.fresh.elapsed() >= FRESH) {
                 self.strike(Event::Reload);
             }
             quarter = now;
@@ -235,7 +241,7 @@ impl Run<'_> {
                 let Some((longest, delay)) = how.longest(bearable) else { return };
                 let shortest = Duration::from_secs(1).min(longest);
                 let time = self.random.between(shortest, longest);
-                self.note(|events| events.happened.push(event));
+                self.note(|events| events.happened.push((Instant::now(), event)));
                 self.outage(server, how, time);
                 delay
             }
@@ -280,11 +286,14 @@ impl Run<'_> {
 
     /// Something happens to nginx's own processes.
     fn process(&mut self, event: Event) {
-        self.note(|events| events.happened.push(event));
+        self.note(|events| events.happened.push((Instant::now(), event)));
         match event {
             Event::KillHelper => self.kill_helper(),
             Event::KillWorker => self.kill_worker(),
-            _ => self.stage.nginx.reload(),
+            _ => {
+                self.stage.nginx.reload();
+                self.fresh = Instant::now();
+            }
         }
     }
 

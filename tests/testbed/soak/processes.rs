@@ -1,6 +1,6 @@
 //! Memory and descriptors of nginx's processes over time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::proc;
@@ -19,18 +19,21 @@ impl Role {
 
 /// One process at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
-    pub(super) at: Duration,
-    pub(super) role: Role,
-    pub(super) pid: u32,
-    pub(super) bytes: u64,
-    pub(super) descriptors: u64,
+struct Sample {
+    at: Duration,
+    role: Role,
+    pid: u32,
+    /// Since the process was first seen.
+    age: Duration,
+    bytes: u64,
+    descriptors: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Samples {
     master: u32,
-    pub(super) all: Vec<Sample>,
+    born: BTreeMap<u32, Duration>,
+    all: Vec<Sample>,
 }
 
 /// Medians of several samples.
@@ -42,7 +45,7 @@ pub(super) struct Figures {
 
 impl Samples {
     pub(super) fn new(master: u32) -> Self {
-        Self { master, all: Vec::new() }
+        Self { master, born: BTreeMap::new(), all: Vec::new() }
     }
 
     /// Looks at all processes, but not at those that are leaving.
@@ -57,7 +60,9 @@ impl Samples {
         }
         for (pid, role) in found {
             let descriptors = proc::open_descriptors(pid) as u64;
-            let sample = Sample { at, role, pid, bytes: proc::resident_bytes(pid), descriptors };
+            let age = at.saturating_sub(*self.born.entry(pid).or_insert(at));
+            let bytes = proc::resident_bytes(pid);
+            let sample = Sample { at, role, pid, age, bytes, descriptors };
             // It may have ended meanwhile.
             if sample.bytes > 0 {
                 self.all.push(sample);
@@ -67,8 +72,21 @@ impl Samples {
 
     /// The medians of a role in a time.
     pub(super) fn figures(&self, role: Role, from: Duration, to: Duration) -> Option<Figures> {
-        let within = |sample: &&Sample| sample.role == role && from <= sample.at && sample.at < to;
-        let samples: Vec<&Sample> = self.all.iter().filter(within).collect();
+        self.medians(|sample| sample.role == role && from <= sample.at && sample.at < to)
+    }
+
+    /// The medians of a role at an age.
+    pub(super) fn figures_at_age(
+        &self,
+        role: Role,
+        from: Duration,
+        to: Duration,
+    ) -> Option<Figures> {
+        self.medians(|sample| sample.role == role && from <= sample.age && sample.age < to)
+    }
+
+    fn medians(&self, chosen: impl Fn(&&Sample) -> bool) -> Option<Figures> {
+        let samples: Vec<&Sample> = self.all.iter().filter(chosen).collect();
         let bytes = median(samples.iter().map(|sample| sample.bytes))?;
         let descriptors = median(samples.iter().map(|sample| sample.descriptors))?;
         Some(Figures { bytes, descriptors })
@@ -78,7 +96,7 @@ impl Samples {
     pub(super) fn processes(&self, role: Role, from: Duration, to: Duration) -> usize {
         let within = |sample: &&Sample| sample.role == role && from <= sample.at && sample.at < to;
         let pids = self.all.iter().filter(within).map(|sample| sample.pid);
-        pids.collect::<std::collections::BTreeSet<u32>>().len()
+        pids.collect::<BTreeSet<u32>>().len()
     }
 }
 

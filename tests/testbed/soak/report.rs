@@ -22,8 +22,11 @@ const WARM_UP: f64 = 1.0 / 4.0;
 /// it, and so many bytes besides.
 const MEMORY: (f64, u64) = (0.10, 1 << 20);
 
-/// What its descriptors may differ by.
-const DESCRIPTORS: u64 = 4;
+/// What its descriptors may differ by: a helper keeps connections for the next order.
+const DESCRIPTORS: u64 = 24;
+
+/// Two ages, in seconds, between which a process must not grow. It is warm at the first.
+const AGES: [(u64, u64); 2] = [(70, 130), (140, 200)];
 
 /// How long after the end of a killed worker a connection that it had accepted may fail.
 const AFTERMATH: Duration = Duration::from_secs(1);
@@ -91,7 +94,7 @@ impl Watch<'_> {
     pub(super) fn verdict(&self, seen: &Report, left: Left, alerts: Vec<String>) -> Verdict {
         let events = lock(self.events).clone();
         let mut verdict = Verdict { table: String::new(), complaints: Vec::new() };
-        handshakes(&mut verdict, seen, &events);
+        handshakes(&mut verdict, seen, &events, self.start);
         let Left { journal, orders, records } = left;
         verdict.row(
             "left at the end",
@@ -108,7 +111,7 @@ impl Watch<'_> {
         verdict.complaints.extend(alerts);
         self.memory(&mut verdict);
         let mut happened: BTreeMap<Event, usize> = BTreeMap::new();
-        for event in &events.happened {
+        for (_, event) in &events.happened {
             *happened.entry(*event).or_default() += 1;
         }
         for (event, times) in happened {
@@ -127,13 +130,14 @@ impl Watch<'_> {
             let number = |(from, to)| samples.processes(role, from, to);
             let of = format!("{role:?}, processes in them");
             verdict.row(&of, &format!("{} and {}", number(second), number(last)));
-            // A certificate is renewed so often in what is compared that a leak would show.
-            if self.plan.duration / 4 >= self.plan.validity * 2 {
-                let middle = (1.0 + WARM_UP) / 2.0;
-                let [early, late] = [(WARM_UP, middle), (middle, 1.0)];
-                let [early, late] = [early, late].map(|(from, to)| self.part(3, from, to));
-                let (early, late) = (figures(early), figures(late));
-                verdict.compare(&format!("{role:?}, within the last quarter"), early, late);
+            // What is lost with each handshake or renewal shows with the age.
+            let [early, late] = AGES.map(|(from, to)| {
+                let seconds = Duration::from_secs;
+                samples.figures_at_age(role, seconds(from), seconds(to))
+            });
+            if let (Some(early), Some(late)) = (early, late) {
+                let ((from, _), (_, to)) = (AGES[0], AGES[1]);
+                verdict.compare(&format!("{role:?}, aged {from} and {to} s"), early, late);
             }
         }
     }
@@ -175,7 +179,7 @@ impl Verdict {
     }
 }
 
-fn handshakes(verdict: &mut Verdict, seen: &Report, events: &Events) {
+fn handshakes(verdict: &mut Verdict, seen: &Report, events: &Events, start: Instant) {
     let (resets, failed) = sort(&seen.failed, events);
     let of_each = seen.certificates.iter().map(|seen| seen.made);
     verdict.row(
@@ -192,8 +196,12 @@ fn handshakes(verdict: &mut Verdict, seen: &Report, events: &Events) {
         &format!("{resets} at {} kills", events.killed.len()),
     );
     for failed in failed {
-        let Failed { certificate, error, .. } = failed;
-        verdict.complain(format!("handshake with certificate {certificate}: {error}"));
+        let Failed { certificate, error, began, .. } = failed;
+        let at = began.saturating_duration_since(start).as_secs();
+        let before = events.happened.iter().rfind(|(time, _)| time <= began);
+        let before = before.map_or("the start".to_owned(), |(_, event)| event.to_string());
+        let what = format!("handshake with certificate {certificate} after {at} s");
+        verdict.complain(format!("{what}, last was \"{before}\": {error}"));
     }
     let renewals = seen.renewals();
     let least = renewals.iter().min().copied().unwrap_or_default();
@@ -275,7 +283,7 @@ mod tests {
     fn what_grows_is_a_complaint() {
         let mib = |mib: u64| mib << 20;
         for (after, complaints) in
-            [((10, 15), 0), ((12, 15), 0), ((13, 15), 1), ((5, 19), 0), ((5, 20), 1)]
+            [((10, 15), 0), ((12, 15), 0), ((13, 15), 1), ((5, 39), 0), ((5, 40), 1)]
         {
             let figures = |(bytes, descriptors)| Figures { bytes: mib(bytes), descriptors };
             let mut verdict = Verdict { table: String::new(), complaints: Vec::new() };
