@@ -1,0 +1,319 @@
+//! Each rule of the schedule by itself.
+
+use super::{
+    Action, Attempt, Authority, CONCURRENCY, Environment, Failure, FailureKind, Known, Progress,
+    Renewal, RenewalInfo, RenewalInfoOutcome, Schedule, Scope, Validity, Window,
+};
+use crate::time::UnixTime;
+use std::time::Duration;
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+const NOW: UnixTime = UnixTime(1_800_000_000);
+
+const TEMPORARY: Failure =
+    Failure { kind: FailureKind::Temporary, retry_after: None, scope: Scope::Entry };
+const PERMANENT: Failure = Failure { kind: FailureKind::Permanent, ..TEMPORARY };
+const VALIDATION: Failure = Failure { kind: FailureKind::Validation, ..TEMPORARY };
+
+fn at(seconds: i64) -> UnixTime {
+    UnixTime(NOW.0 + seconds)
+}
+
+fn validity(from: i64, to: i64) -> Validity {
+    Validity { not_before: at(from), not_after: at(to) }
+}
+
+fn authority(issuer: usize) -> Authority {
+    Authority { issuer, has_staging: false }
+}
+
+fn missing() -> Known {
+    Known {
+        validity: None,
+        renewal: Renewal::default(),
+        progress: Progress::default(),
+        authorities: vec![authority(0)],
+    }
+}
+
+fn good(validity: Validity) -> Known {
+    // Not asked for renewal information in these tests.
+    let renewal = Renewal { next_poll: NOW + Duration::from_secs(86_400), ..Renewal::default() };
+    Known { validity: Some(validity), renewal, ..missing() }
+}
+
+fn schedule(known: &[Known], now: UnixTime) -> Schedule {
+    Schedule::new(known.iter().cloned(), now, UnixTime::default(), || 0.0)
+}
+
+fn asked(seconds: u64, scope: Scope) -> Failure {
+    Failure { retry_after: Some(Duration::from_secs(seconds)), scope, ..TEMPORARY }
+}
+
+fn attempt(schedule: &mut Schedule, now: UnixTime) -> Option<Attempt> {
+    match schedule.poll(now) {
+        Some(Action::Obtain(attempt)) => Some(attempt),
+        _ => None,
+    }
+}
+
+fn entry(schedule: &mut Schedule, now: UnixTime) -> Option<usize> {
+    attempt(schedule, now).map(|attempt| attempt.entry)
+}
+
+/// Fails as soon as it is tried; gives the pause until the next attempt.
+fn fail(schedule: &mut Schedule, now: UnixTime, failure: &Failure) -> i64 {
+    let attempt = attempt(schedule, now).expect("it is due");
+    schedule.handle_failed(attempt.entry, now, failure, 0.0);
+    schedule.next_attempt(attempt.entry).map_or(0, |(next, ..)| next.0 - now.0)
+}
+
+#[test]
+fn what_is_missing_is_due_at_once_and_what_is_good_is_not() {
+    let mut schedule = schedule(&[good(validity(0, 90 * DAY)), missing()], NOW);
+    assert_eq!(entry(&mut schedule, NOW), Some(1));
+    assert_eq!(schedule.poll(NOW), None);
+    assert_eq!(entry(&mut schedule, at(60 * DAY)), Some(0));
+}
+
+#[test]
+fn what_expires_first_comes_first_when_many_are_due() {
+    let known =
+        [good(validity(-80 * DAY, 10 * DAY)), missing(), good(validity(-89 * DAY, DAY)), missing()];
+    let mut schedule = schedule(&known, NOW);
+    let order: Vec<_> = std::iter::from_fn(|| entry(&mut schedule, NOW)).collect();
+    assert_eq!(order, [1, 3, 2, 0]);
+}
+
+#[test]
+fn a_failure_holds_up_nobody_else_and_pauses_grow() {
+    let mut schedule = schedule(&[missing(), missing()], NOW);
+    let mut now = NOW;
+    let mut last = 0;
+    assert_eq!(entry(&mut schedule, NOW), Some(0));
+    schedule.handle_failed(0, NOW, &TEMPORARY, 0.0);
+    assert_eq!(entry(&mut schedule, NOW), Some(1), "nobody else waits");
+    now = UnixTime(now.0 + 10);
+    for _ in 0..40 {
+        let pause = fail(&mut schedule, now, &TEMPORARY);
+        assert!(pause >= last, "{pause} after {last}");
+        assert_eq!(attempt(&mut schedule, UnixTime(now.0 + pause - 1)), None);
+        (last, now) = (pause, UnixTime(now.0 + pause));
+    }
+    assert_eq!(last, 6 * HOUR);
+}
+
+#[test]
+fn pauses_are_shorter_where_less_is_left() {
+    let rows = [
+        // Lifetime left, failures before, the longest pause and the shortest.
+        (30 * DAY, 60, 6 * HOUR, 6 * HOUR),
+        (10 * HOUR, 60, HOUR, HOUR),
+        (60, 60, 6, 6),
+        (20, 60, 5, 5),
+        (-DAY, 60, 15 * 60, 15 * 60),
+    ];
+    for (left, failures, longest, shortest) in rows {
+        let progress = Progress { failures, ..Progress::default() };
+        let known = Known { progress, ..good(validity(left - 90 * DAY, left)) };
+        let mut schedule = schedule(&[known], NOW);
+        let pause = fail(&mut schedule, NOW, &TEMPORARY);
+        assert!((shortest..=longest).contains(&pause), "{left} left: {pause}");
+    }
+}
+
+#[test]
+fn the_ca_may_ask_for_a_longer_pause_but_not_for_a_shorter_one() {
+    for (seconds, expected) in [(0, 10), (5, 10), (3600, 3600)] {
+        let mut schedule = schedule(&[missing()], NOW);
+        assert_eq!(fail(&mut schedule, NOW, &asked(seconds, Scope::Entry)), expected);
+    }
+    // A day of rest with an hour to go would take the site down.
+    let mut schedule = schedule(&[good(validity(-89 * DAY, HOUR))], NOW);
+    assert_eq!(fail(&mut schedule, NOW, &asked(86_400, Scope::Entry)), HOUR / 2);
+}
+
+#[test]
+fn a_pause_that_is_asked_for_concerns_what_it_is_about() {
+    let other = Known { authorities: vec![authority(1)], ..missing() };
+    for (scope, free) in [(Scope::Entry, vec![1, 2]), (Scope::Issuer, vec![2])] {
+        let mut schedule = schedule(&[missing(), missing(), other.clone()], NOW);
+        assert_eq!(entry(&mut schedule, NOW), Some(0));
+        let progress = schedule.handle_failed(0, NOW, &asked(3600, scope), 0.0);
+        let found: Vec<_> = std::iter::from_fn(|| entry(&mut schedule, at(1))).collect();
+        assert_eq!(found, free, "{scope:?}");
+        // A restart does not forget it.
+        let kept = Known { progress, ..missing() };
+        let mut again = super::tests::schedule(&[kept, missing(), other.clone()], at(2));
+        let found: Vec<_> = std::iter::from_fn(|| entry(&mut again, at(2))).collect();
+        assert_eq!(found, free, "{scope:?} after a restart");
+        let found: Vec<_> = std::iter::from_fn(|| entry(&mut again, at(3600))).collect();
+        assert!(found.contains(&0), "{scope:?} an hour later");
+    }
+}
+
+#[test]
+fn a_permanent_problem_is_tried_daily_and_after_a_reload() {
+    let mut first = schedule(&[missing()], NOW);
+    assert_eq!(fail(&mut first, NOW, &PERMANENT), DAY);
+    let progress = first.entries[0].progress;
+    let known = || Known { progress, ..missing() };
+    let started = |configured_at| Schedule::new([known()], at(60), configured_at, || 0.0);
+    assert_eq!(entry(&mut started(at(-1)), at(60)), None, "a helper that was started anew");
+    assert_eq!(entry(&mut started(at(30)), at(60)), Some(0), "a person has reloaded");
+    // A reload does not make other pauses shorter.
+    let mut first = schedule(&[missing()], NOW);
+    fail(&mut first, NOW, &TEMPORARY);
+    let known = Known { progress: first.entries[0].progress, ..missing() };
+    let mut reloaded = Schedule::new([known], at(5), at(5), || 0.0);
+    assert_eq!((entry(&mut reloaded, at(5)), entry(&mut reloaded, at(10))), (None, Some(0)));
+}
+
+#[test]
+fn after_a_failed_validation_staging_comes_first() {
+    let authorities = vec![Authority { issuer: 0, has_staging: true }];
+    let mut schedule = schedule(&[Known { authorities, ..missing() }], NOW);
+    let mut now = NOW;
+    let mut environments = Vec::new();
+    for failure in [&TEMPORARY, &VALIDATION, &VALIDATION, &TEMPORARY] {
+        let attempt = attempt(&mut schedule, now).expect("it is due");
+        environments.push(attempt.environment);
+        now = schedule.handle_failed(0, now, failure, 0.0).next;
+    }
+    let (production, staging) = (Environment::Production, Environment::Staging);
+    assert_eq!(environments, [production, production, staging, staging]);
+    // A restart goes on there.
+    let progress = schedule.entries[0].progress;
+    assert!(progress.staging);
+    assert_eq!(attempt(&mut schedule, now).map(|a| a.environment), Some(staging));
+    schedule.handle_probed(0, now);
+    assert_eq!(attempt(&mut schedule, now).map(|a| a.environment), Some(production), "at once");
+}
+
+#[test]
+fn the_next_ca_is_tried_after_repeated_failure_and_the_first_one_at_the_next_renewal() {
+    let known = Known { authorities: vec![authority(7), authority(8)], ..missing() };
+    let mut now = NOW;
+    let mut first = schedule(&[known.clone()], NOW);
+    let mut tried = Vec::new();
+    for _ in 0..7 {
+        let attempt = attempt(&mut first, now).expect("it is due");
+        tried.push(attempt.issuer);
+        now = first.handle_failed(0, now, &TEMPORARY, 0.0).next;
+    }
+    assert_eq!(tried, [7, 7, 7, 8, 8, 8, 7]);
+    // Permanent problems, and long pauses, are no reason to wait.
+    for failure in [PERMANENT, asked(86_400, Scope::Entry), asked(86_400, Scope::Issuer)] {
+        let mut other = schedule(&[known.clone()], NOW);
+        assert_eq!(fail(&mut other, NOW, &failure), 10, "{failure:?}");
+        assert_eq!(attempt(&mut other, at(10)).map(|a| a.issuer), Some(8), "{failure:?}");
+        other.handle_issued(0, validity(10, 90 * DAY), at(10), 0.0);
+        let again = attempt(&mut other, at(80 * DAY)).map(|a| a.issuer);
+        assert_eq!(again, Some(7), "the renewal begins with the first");
+    }
+    // When all of them need a person, a day.
+    let mut all = schedule(&[known.clone()], NOW);
+    assert_eq!(fail(&mut all, NOW, &PERMANENT), 10);
+    assert_eq!(fail(&mut all, at(10), &PERMANENT), DAY);
+    // Certificates that have not failed themselves go to the second while the first is away.
+    let mut two = schedule(&[known.clone(), known], NOW);
+    assert_eq!(entry(&mut two, NOW), Some(0));
+    two.handle_failed(0, NOW, &asked(86_400, Scope::Issuer), 0.0);
+    assert_eq!(attempt(&mut two, NOW).map(|a| (a.entry, a.issuer)), Some((1, 8)));
+}
+
+#[test]
+fn the_ca_says_when_and_is_asked_seldom() {
+    let known = Known { renewal: Renewal::default(), ..good(validity(0, 90 * DAY)) };
+    let mut schedule = schedule(&vec![known; 8], NOW);
+    let questions = |schedule: &mut Schedule, now| {
+        std::iter::from_fn(|| match schedule.poll(now) {
+            Some(Action::AskRenewalInfo { entry }) => Some(entry),
+            _ => None,
+        })
+        .collect::<Vec<_>>()
+    };
+    assert_eq!(questions(&mut schedule, NOW), [0, 1, 2, 3, 4], "a few at once");
+    let window = Window { start: at(DAY), end: at(3 * DAY) };
+    let info = RenewalInfo { window, retry_after: None, explanation_url: None };
+    let answer = RenewalInfoOutcome::Answered(info);
+    let kept = schedule.handle_renewal_info(0, NOW, &answer, 0.5);
+    assert_eq!(schedule.renewal(0).map(|(time, _)| time), Some(at(2 * DAY)));
+    assert_eq!(questions(&mut schedule, NOW), [5]);
+    // A restart keeps the time, and the time of the next question.
+    let known = Known { renewal: kept, ..good(validity(0, 90 * DAY)) };
+    let mut again = super::tests::schedule(&[known], at(60));
+    assert_eq!(again.renewal(0).map(|(time, _)| time), Some(at(2 * DAY)));
+    assert_eq!(questions(&mut again, at(6 * HOUR - 1)), [0; 0]);
+    assert_eq!(questions(&mut again, at(6 * HOUR)), [0]);
+    assert_eq!(entry(&mut again, at(2 * DAY)), Some(0));
+}
+
+#[test]
+fn success_forgets_the_failures() {
+    let mut schedule = schedule(&[missing()], NOW);
+    fail(&mut schedule, NOW, &TEMPORARY);
+    assert!(attempt(&mut schedule, at(10)).is_some());
+    schedule.handle_issued(0, validity(0, 90 * DAY), at(10), 0.0);
+    let (renewal, _) = schedule.renewal(0).expect("there is a certificate");
+    let progress = attempt(&mut schedule, renewal).expect("it is due").progress;
+    assert_eq!(progress.failures, 0);
+}
+
+#[test]
+fn a_renewal_that_is_asked_for_is_due_at_once() {
+    let mut schedule = schedule(&[good(validity(0, 90 * DAY))], NOW);
+    schedule.renew_now(0);
+    assert_eq!(entry(&mut schedule, NOW), Some(0));
+    schedule.handle_issued(0, validity(0, 90 * DAY), NOW, 0.0);
+    assert_eq!(entry(&mut schedule, NOW), None);
+}
+
+#[test]
+fn a_process_that_dies_while_it_works_pauses_longer_each_time() {
+    let mut progress = Progress::default();
+    let mut now = NOW;
+    for expected in [1, 2, 4, 8] {
+        progress = progress.begun(now);
+        let schedule = schedule(&[Known { progress, ..missing() }], now);
+        let next = schedule.poll_timeout().unwrap_or_default();
+        assert_eq!(next.since(now).as_secs(), expected);
+        now = next;
+    }
+    for _ in 0..40 {
+        progress = progress.begun(now);
+    }
+    let schedule = schedule(&[Known { progress, ..missing() }], now);
+    assert_eq!(schedule.poll_timeout().unwrap_or_default().since(now).as_secs(), 600);
+    assert_eq!(progress.interrupted().unfinished, 0, "a stop in good order is no crash");
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_stop_the_work() {
+    let mut late = schedule(&[missing()], at(1_000_000));
+    fail(&mut late, at(1_000_000), &asked(86_400, Scope::Issuer));
+    let progress = late.entries[0].progress;
+    let mut schedule = schedule(&[Known { progress, ..missing() }], NOW);
+    assert_eq!(entry(&mut schedule, NOW), Some(0));
+}
+
+#[test]
+fn a_machine_that_slept_for_a_week_goes_on() {
+    let mut schedule = schedule(&[good(validity(-57 * DAY, 33 * DAY)), missing()], NOW);
+    fail(&mut schedule, NOW, &TEMPORARY);
+    let found: Vec<_> = std::iter::from_fn(|| entry(&mut schedule, at(7 * DAY))).collect();
+    assert_eq!(found, [1, 0]);
+}
+
+#[test]
+fn work_is_bounded() {
+    let known = vec![missing(); CONCURRENCY + 5];
+    let mut schedule = schedule(&known, NOW);
+    let started = std::iter::from_fn(|| schedule.poll(NOW)).count();
+    assert_eq!(started, CONCURRENCY);
+    assert_eq!(schedule.poll_timeout(), None, "only an outcome makes room");
+    schedule.handle_issued(3, validity(0, 90 * DAY), NOW, 0.0);
+    assert_eq!(entry(&mut schedule, NOW), Some(CONCURRENCY));
+    assert_eq!(schedule.interrupted().count(), CONCURRENCY);
+}
