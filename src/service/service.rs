@@ -228,11 +228,12 @@ impl Work {
         let providers = self.config.providers.iter();
         let clients = Clients::default();
         let providers = providers
-            .map(|p| dns::provider(p, secret, Rc::clone(&budget), &clients))
+            .map(|p| dns::provider(p, &secret, Rc::clone(&budget), &clients))
             .collect::<Result<_, _>>()?;
         let checker = Checker::new(&self.config.propagation);
         let config = Rc::new(Config::clone(&self.config));
-        Obtainer::new(config, providers, store.clone(), checker, &clients, Arc::clone(&self.host))
+        let host = Arc::clone(&self.host);
+        Obtainer::new(config, providers, store.clone(), checker, &clients, secret, host)
     }
 
     /// Publishes what is on disk, as the helper before may have published into an older zone, and

@@ -9,17 +9,25 @@
 //! All records of an order go up together and are waited for together. They come down as soon as
 //! the order is ready or has failed; what a process that died left up is in the journal.
 
+mod account;
 mod csr;
+mod directory;
 mod error;
 mod issuer;
+mod jws;
+mod key_change;
 mod log;
+mod operations;
 mod order;
 mod records;
+mod renewal_info;
 mod shared;
 mod transport;
 mod verify;
 
 pub use error::{AcmeError, ObtainError, Refusal, Step};
+pub use issuer::Environment;
+pub use renewal_info::{RenewalAnswer, certificate_id};
 
 use crate::dns::{DnsProvider, TxtRecord};
 use crate::host::Host;
@@ -27,7 +35,7 @@ use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::store::x509::reason;
 use crate::store::{Entry, IssuedPem, Store, StoreError, material};
-use acme_dns_core::config::{Certificate, Config, Variant};
+use acme_dns_core::config::{Certificate, Config, SecretId, Variant};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Validity;
@@ -39,6 +47,7 @@ use log::Log;
 use openssl::error::ErrorStack;
 use order::{Authorization, Order};
 use records::{Active, Records, Removal};
+use secrecy::SecretString;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -124,7 +133,8 @@ impl Shared {
 }
 
 impl Obtainer {
-    /// `providers` are those of the configuration, in its order. Nothing is contacted yet.
+    /// `providers` are those of the configuration, in its order, and `secret` gives what it refers
+    /// to. Nothing is contacted yet.
     ///
     /// # Errors
     /// The TLS library refuses an issuer's trusted certificates.
@@ -134,11 +144,12 @@ impl Obtainer {
         store: Store,
         checker: Checker,
         clients: &Clients,
+        secret: impl Fn(SecretId) -> SecretString,
         host: Arc<dyn Host>,
     ) -> Result<Self, HttpError> {
         let log = Log::new(host);
         let issuers = config.issuers.iter();
-        let issuers = issuers.map(|issuer| Issuer::new(issuer, store.clone(), clients, &log));
+        let issuers = issuers.map(|issuer| Issuer::new(issuer, &store, clients, &secret, &log));
         let issuers = issuers.collect::<Result<_, _>>()?;
         Ok(Self {
             shared: Rc::new(Shared {
@@ -267,22 +278,23 @@ impl Attempt<'_> {
     }
 
     async fn place(&self) -> Result<Order, ObtainError> {
-        let mut account_forgotten = false;
+        let environment = Environment::Production;
+        let mut account_replaced = false;
         loop {
-            let session = self.issuer.session().await?;
+            let session = self.issuer.session(environment).await?;
             let account = session.account.id().to_owned();
             let profile = self.profile(session.directory.profiles())?;
             match Order::place(session, &self.certificate.names, profile, self.log.clone()).await {
                 Ok(order) => return Ok(order),
-                Err(error) if error.is("accountDoesNotExist") && !account_forgotten => {
-                    account_forgotten = true;
-                    self.issuer.forget_account(&account).await?;
-                }
                 Err(error) => {
                     if matches!(error, AcmeError::Failed { .. }) {
-                        self.issuer.forget_directory().await;
+                        self.issuer.forget_directory(environment).await;
                     }
-                    return Err(error.into());
+                    account_replaced = !account_replaced
+                        && self.issuer.replace_account(environment, &account, &error).await?;
+                    if !account_replaced {
+                        return Err(error.into());
+                    }
                 }
             }
         }

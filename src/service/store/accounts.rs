@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     /// A file cannot be written.
     pub fn save_account(&self, issuer: &str, account: &Account) -> Result<(), StoreError> {
-        let (path, key_path) = self.account_paths(issuer);
+        let (path, _) = self.account_paths(issuer);
         let Account { url, directory, contacts, key } = account.clone();
         let json = serde_json::to_vec_pretty(&AccountFile { url, directory, contacts })
             .map_err(|e| StoreError::invalid(&path, e.to_string()))?;
