@@ -228,7 +228,7 @@ impl Work {
         let providers = self.config.providers.iter();
         let clients = Clients::default();
         let providers = providers
-            .map(|p| dns::provider(p, &secret, Rc::clone(&budget), &clients))
+            .map(|p| dns::provider(p, secret, Rc::clone(&budget), &clients))
             .collect::<Result<_, _>>()?;
         let checker = Checker::new(&self.config.propagation);
         let config = Rc::new(Config::clone(&self.config));

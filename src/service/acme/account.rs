@@ -86,14 +86,19 @@ impl Server {
         let transport = self.transport(directory);
         if let Some(key) = known {
             let requests = Requests { transport: &transport, directory, key: &key, log: &self.log };
-            match requests.find_account().await? {
-                Lookup::Valid(url) => {
+            match requests.find_account().await {
+                Ok(Lookup::Valid(url)) => {
                     self.log.write(Level::Notice, format_args!("account found at {url}"));
                     // Its contacts are not known, so those of the configuration are sent.
                     return self.keep(key, url, Vec::new());
                 }
-                Lookup::Unknown => return self.create_account(&transport, directory, key).await,
-                Lookup::Deactivated => self.set_aside_deactivated("of \"account_key\"")?,
+                Ok(Lookup::Deactivated) => self.set_aside_deactivated("of \"account_key\"")?,
+                Err(error) if !error.is_permanent() => return Err(error),
+                // A CA that does not like the question may still answer the demand: it gives the
+                // account that is there, or says what is wrong.
+                Ok(Lookup::Unknown) | Err(_) => {
+                    return self.create_account(&transport, directory, key).await;
+                }
             }
         }
         let key = AccountKey::generate().map_err(|reason| self.bad_key(reason))?;

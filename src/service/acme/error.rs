@@ -126,8 +126,6 @@ pub struct Refusal {
     pub kind: String,
     /// The CA's text.
     pub detail: String,
-    /// Where a person should look, for `userActionRequired`.
-    pub see: Option<String>,
     /// Problems of single identifiers: the identifier, if it is named, and its problem.
     pub subproblems: Vec<(Option<String>, Refusal)>,
 }
@@ -147,9 +145,14 @@ impl Refusal {
         Self {
             kind: kind(problem.r#type.as_deref()),
             detail: printable(problem.detail.as_deref().unwrap_or_default()),
-            see: None,
             subproblems: subproblems.collect(),
         }
+    }
+
+    /// Adds where a person should look.
+    pub(super) fn refer_to(&mut self, url: &str) {
+        let separator = if self.detail.is_empty() { "" } else { ", " };
+        self.detail.push_str(&format!("{separator}see \"{}\"", printable(url)));
     }
 
     /// Whether this is the type `kind`, such as `badNonce`.
@@ -171,9 +174,6 @@ impl fmt::Display for Refusal {
             (false, true) => f.write_str(&self.kind)?,
             (true, false) => f.write_str(&self.detail)?,
             (true, true) => f.write_str("no reason was given")?,
-        }
-        if let Some(url) = &self.see {
-            write!(f, ", see \"{url}\"")?;
         }
         for (identifier, problem) in &self.subproblems {
             match identifier {

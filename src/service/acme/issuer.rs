@@ -266,3 +266,107 @@ impl Server {
         url.map(|url| url.authority().to_owned()).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Environment, Issuer};
+    use crate::acme::error::{AcmeError, Refusal, Step};
+    use crate::acme::log::Log;
+    use crate::host::Host;
+    use crate::http::Clients;
+    use crate::store::Store;
+    use acme_dns_core::config;
+    use acme_dns_core::level::Level;
+    use acme_dns_core::material::Material;
+    use instant_acme::{Identifier, NewOrder};
+    use secrecy::SecretString;
+    use std::fmt::Arguments;
+    use std::fs;
+    use std::path::Path;
+    use std::sync::Arc;
+    use testbed::Testbed;
+
+    const ENVIRONMENT: Environment = Environment::Production;
+
+    struct Silent;
+
+    impl Host for Silent {
+        fn log(&self, _: Level, _: Arguments<'_>) {}
+
+        fn publish(&self, _: usize, _: &Material) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    fn issuer(directory: String, ca: &Path, state: &Path) -> (Issuer, Log) {
+        let config = config::Issuer {
+            name: "pebble".into(),
+            directory,
+            staging: None,
+            contacts: Vec::new(),
+            trusted_certificate: Some(fs::read(ca).unwrap()),
+            profile: None,
+            account_key: None,
+            external_account: None,
+            preferred_chain: None,
+        };
+        let (store, log) = (Store::open(state).unwrap(), Log::new(Arc::new(Silent)));
+        let secret = |_| SecretString::from("");
+        let issuer = Issuer::new(&config, &store, &Clients::default(), secret, &log).unwrap();
+        (issuer, log)
+    }
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    }
+
+    #[test]
+    fn a_resource_is_read_that_instant_acme_does_not_read() {
+        let bed = Testbed::start_with(|o| testbed::pebble::PebbleOptions {
+            nonce_reject_percent: 50,
+            ..o
+        });
+        let pebble = &bed.pebble;
+        let state = bed.dir().join("state");
+        let (issuer, log) = issuer(pebble.directory_url(), pebble.ca_file(), &state);
+        run(async {
+            let session = issuer.session(ENVIRONMENT).await.unwrap();
+            let names = [Identifier::Dns("www.example.test".into())];
+            let place = async || session.account.new_order(&NewOrder::new(&names)).await;
+            let order = session.transport.call(Step::NewOrder, &log, place).await.unwrap();
+            let read = session.post_as_get(Step::Order, order.url(), &log).await;
+            let (headers, body) = read.unwrap();
+            assert_eq!(headers["content-type"], "application/json; charset=utf-8");
+            let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(json["identifiers"][0]["value"], "www.example.test");
+            let other = format!("{}x", order.url());
+            let error = session.post_as_get(Step::AlternateChain, &other, &log).await.unwrap_err();
+            let text = error.to_string();
+            assert!(text.starts_with("downloading an alternate chain "), "{text}");
+        });
+    }
+
+    #[test]
+    fn an_account_that_was_deactivated_is_made_anew() {
+        let bed = Testbed::start();
+        let state = bed.dir().join("state");
+        let (issuer, _) = issuer(bed.pebble.directory_url(), bed.pebble.ca_file(), &state);
+        run(async {
+            let session = issuer.session(ENVIRONMENT).await.unwrap();
+            let url = session.account.id().to_owned();
+            let refusal = AcmeError::Refused {
+                step: Step::NewOrder,
+                host: "ca.example".into(),
+                problem: Refusal { kind: "unauthorized".into(), ..Refusal::default() },
+                retry_after: None,
+            };
+            let replaced = issuer.replace_account(ENVIRONMENT, &url, &refusal).await;
+            assert!(!replaced.unwrap(), "the account is good");
+            session.account.clone().deactivate().await.unwrap();
+            drop(session);
+            assert!(issuer.replace_account(ENVIRONMENT, &url, &refusal).await.unwrap());
+            let session = issuer.session(ENVIRONMENT).await.unwrap();
+            assert_ne!(session.account.id(), url);
+        });
+    }
+}

@@ -236,7 +236,7 @@ impl Requests<'_> {
         account: &str,
         url: &str,
     ) -> Result<(HeaderMap, Bytes), AcmeError> {
-        self.post(step, Some(account), url, &[]).await
+        self.post(step, Some(account), url, &[], |headers, body| Ok((headers, body))).await
     }
 
     /// Asks for the account of the key (RFC 8555 section 7.3.1).
@@ -278,11 +278,12 @@ impl Requests<'_> {
     ) -> Result<(String, AccountJson), AcmeError> {
         let payload = payload.to_string();
         let url = self.directory.new_account();
-        let (headers, body) = self.post(step, None, url, payload.as_bytes()).await?;
-        let Some(location) = headers.get(LOCATION).and_then(|url| url.to_str().ok()) else {
-            return Err(self.transport.failed(step, Error::Str("no URL of the account")));
-        };
-        Ok((location.to_owned(), serde_json::from_slice(&body).unwrap_or_default()))
+        self.post(step, None, url, payload.as_bytes(), |headers, body| {
+            let location = headers.get(LOCATION).and_then(|url| url.to_str().ok());
+            let location = location.ok_or(Error::Str("no URL of the account"))?;
+            Ok((location.to_owned(), serde_json::from_slice(&body).unwrap_or_default()))
+        })
+        .await
     }
 
     /// Replaces the account's key (RFC 8555 section 7.3.5).
@@ -299,7 +300,7 @@ impl Requests<'_> {
         };
         let inner = inner().map_err(|error| self.transport.failed(Step::KeyChange, error))?;
         let inner = inner.to_string();
-        self.post(Step::KeyChange, Some(account), url, inner.as_bytes()).await.map(drop)
+        self.post(Step::KeyChange, Some(account), url, inner.as_bytes(), |_, _| Ok(())).await
     }
 
     /// Revokes a certificate (RFC 8555 section 7.6); `reason` is one of RFC 5280 section 5.3.1.
@@ -315,19 +316,21 @@ impl Requests<'_> {
             payload["reason"] = reason.into();
         }
         let payload = payload.to_string();
-        match self.post(Step::Revoke, Some(account), url, payload.as_bytes()).await {
+        match self.post(Step::Revoke, Some(account), url, payload.as_bytes(), |_, _| Ok(())).await {
             Err(error) if !error.is("alreadyRevoked") => Err(error),
             _ => Ok(()),
         }
     }
 
-    async fn post(
+    /// Sends a request and reads its answer; one that cannot be read is asked for again.
+    async fn post<T>(
         &self,
         step: Step,
         account: Option<&str>,
         url: &str,
         payload: &[u8],
-    ) -> Result<(HeaderMap, Bytes), AcmeError> {
+        read: impl Fn(HeaderMap, Bytes) -> Result<T, Error>,
+    ) -> Result<T, AcmeError> {
         // The one of a refusal is good for the next attempt.
         let mut next_nonce = None;
         let attempt = async || {
@@ -339,7 +342,7 @@ impl Requests<'_> {
             let (parts, body) = self.transport.post(url, jws.to_string()).await?;
             next_nonce = Transport::nonce(&parts.headers);
             if parts.status.is_success() {
-                return Ok((parts.headers, body));
+                return read(parts.headers, body);
             }
             Err(Error::Api(serde_json::from_slice(&body)?))
         };

@@ -73,13 +73,18 @@ impl Server {
             Requests { transport: &transport, directory, key: &ours.key, log: &self.log };
         let mut attempt = 1;
         loop {
-            let Err(error) = requests.change_key(url, &ours.kept.url, new).await else {
-                return Ok(());
-            };
-            let is_unclear = transport.last().is_transient;
+            let result = requests.change_key(url, &ours.kept.url, new).await;
+            let is_unclear = result.is_ok() || transport.last().is_transient;
+            // The account depends on it: a success is not taken on trust.
             if self.is_known(directory, new).await? {
                 return Ok(());
             }
+            let error = result.err().unwrap_or_else(|| AcmeError::Failed {
+                step: Step::KeyChange,
+                host: self.host(),
+                reason: "the account has its old key still".to_owned(),
+                retry_after: None,
+            });
             if !is_unclear {
                 self.drop_key()?;
                 return Err(error);

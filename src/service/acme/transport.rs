@@ -299,8 +299,10 @@ fn classify(step: Step, exchange: Exchange, error: Error) -> AcmeError {
     let reason = match error {
         Error::Api(problem) => {
             let mut problem = Refusal::new(&problem);
-            if problem.is("userActionRequired") {
-                problem.see = terms_of_service.map(|url| printable(&url));
+            if problem.is("userActionRequired")
+                && let Some(url) = terms_of_service
+            {
+                problem.refer_to(&url);
             }
             return AcmeError::Refused { step, host, problem, retry_after };
         }

@@ -1,5 +1,6 @@
 //! Certificates from Pebble, with the stand-in of Cloudflare's API and PowerDNS.
 
+mod accounts;
 mod faults;
 mod service;
 mod support;

@@ -47,6 +47,10 @@ impl Log {
         let lines = self.0.lock().unwrap();
         lines.iter().filter(|(l, _)| *l == level).map(|(_, line)| line.clone()).collect()
     }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|(_, line)| line.clone()).collect()
+    }
 }
 
 /// The testbed with a proxy in front of Pebble, and a configuration for both.
