@@ -134,9 +134,8 @@ fn after_a_failed_validation_the_staging_environment_comes_first() {
     let staging = site.bed.acme_proxy();
     site.issuer = format!("staging {};", staging.directory_url());
     // Both proxies have certificates of their own; one file holds the authorities of both.
-    let both = [site.proxy.ca_file(), staging.ca_file()].map(|path| {
-        fs::read_to_string(path).expect("an authority")
-    });
+    let both = [site.proxy.ca_file(), staging.ca_file()]
+        .map(|path| fs::read_to_string(path).expect("an authority"));
     let file = site.bed.dir().join("both.pem");
     fs::write(&file, both.concat()).expect("it is written");
     site.trusted_certificate = Some(file);

@@ -6,10 +6,11 @@
 
 use super::csr;
 use super::error::{AcmeError, ObtainError, printable};
-use super::issuer::{Issuer, Session};
+use super::issuer::Issuer;
 use super::log::Log;
 use super::order::{Authorization, Order, Replaces};
 use super::records::Records;
+use super::renewal_info::certificate_id;
 use super::verify::{self, Verified};
 use super::{Issued, Shared, now};
 use crate::dns::TxtRecord;
@@ -50,9 +51,8 @@ type Request = JoinHandle<Result<csr::Request, String>>;
 impl Attempt<'_> {
     /// Obtains the certificate and keeps it.
     pub(super) async fn obtain(self) -> Result<Issued, ObtainError> {
-        let session = self.issuer.session(Environment::Production).await?;
         let previous = self.previous().await;
-        let (mut order, request) = match self.resume(&session, previous.as_ref()).await? {
+        let (mut order, request) = match self.resume(previous.as_ref()).await? {
             Some((order, key)) => (order, self.request(key)),
             None => {
                 // The key is ready long before it is needed.
@@ -92,7 +92,7 @@ impl Attempt<'_> {
     fn replaces(&self, stored: &Stored) -> Option<Replaces> {
         let is_ours = stored.directory.as_ref() == Some(&self.issuer.config().directory);
         let leaf = stored.material.pairs.first()?.chain.first().filter(|_| is_ours)?;
-        Replaces::new(&X509::from_der(leaf).ok()?)
+        certificate_id(&*X509::from_der(leaf).ok()?)
     }
 
     fn key_to_reuse(&self, previous: Option<&Stored>) -> Option<PKey<Private>> {
@@ -110,7 +110,6 @@ impl Attempt<'_> {
     /// The order that an earlier attempt has left, with its key, if something can still come of it.
     async fn resume(
         &self,
-        session: &Session,
         previous: Option<&Stored>,
     ) -> Result<Option<(Order, Option<PKey<Private>>)>, ObtainError> {
         let name = self.variant.name.clone();
@@ -122,7 +121,8 @@ impl Attempt<'_> {
                 return Ok(None);
             }
         };
-        let found = Order::find(session.clone(), &pending, self.log.clone()).await?;
+        let session = self.issuer.session(Environment::Production).await?;
+        let found = Order::find(session, &pending, self.log.clone()).await?;
         let Some(mut order) = found else {
             self.forget_order().await;
             return Ok(None);
@@ -131,7 +131,7 @@ impl Attempt<'_> {
         let forbidden = previous.filter(|_| self.key == KeyChoice::New).and_then(key_of);
         let key = key.filter(|key| !forbidden.is_some_and(|other| other.public_eq(key)));
         let is_wanted = pending.names == self.names()
-            && pending.profile.as_deref() == self.wanted_profile(session.directory.profiles())?;
+            && pending.profile.as_deref() == self.wanted_profile(order.profiles())?;
         if !is_wanted || (order.has_csr() && key.is_none()) {
             order.abandon().await;
             self.forget_order().await;
@@ -147,7 +147,7 @@ impl Attempt<'_> {
         environment: Environment,
         mut replaces: Option<Replaces>,
     ) -> Result<Order, ObtainError> {
-        let mut account_forgotten = false;
+        let mut account_replaced = false;
         loop {
             let session = self.issuer.session(environment).await?;
             let account = session.account.id().to_owned();
@@ -160,9 +160,11 @@ impl Attempt<'_> {
                     self.keep_order(&order, profile, None).await;
                     return Ok(order);
                 }
-                Err(error) if error.is("accountDoesNotExist") && !account_forgotten => {
-                    account_forgotten = true;
-                    self.issuer.forget_account(environment, &account).await?;
+                Err(error)
+                    if !account_replaced
+                        && self.issuer.replace_account(environment, &account, &error).await? =>
+                {
+                    account_replaced = true;
                 }
                 Err(error) if replaces.is_some() && error.may_be_about_replaces() => {
                     self.log.debug(format_args!("{error}; ordering as if nothing was replaced"));
@@ -276,11 +278,7 @@ impl Attempt<'_> {
         first
     }
 
-    fn issued(
-        &self,
-        key: &PKey<Private>,
-        verified: Verified,
-    ) -> Result<Issued, ErrorStack> {
+    fn issued(&self, key: &PKey<Private>, verified: Verified) -> Result<Issued, ErrorStack> {
         let issuer_config = self.issuer.config();
         let Verified { chain, validity, issuer, serial } = verified;
         let mut fullchain = Vec::new();

@@ -3,6 +3,7 @@
 use crate::dns::ProviderError;
 use crate::propagation::PropagationError;
 use crate::store::StoreError;
+use acme_dns_core::schedule::{Failure, FailureKind, Scope};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -33,10 +34,16 @@ const PERMANENT: [&str; 10] = [
 pub enum Step {
     /// Reading the directory.
     Directory,
+    /// Getting a nonce, for any of the others.
+    NewNonce,
+    /// Looking for the account of a key.
+    FindAccount,
     /// Creating the account.
     NewAccount,
     /// Changing the account's contacts.
     UpdateAccount,
+    /// Replacing the account's key.
+    KeyChange,
     /// Placing the order.
     NewOrder,
     /// Reading an authorization.
@@ -49,15 +56,44 @@ pub enum Step {
     Finalize,
     /// Downloading the certificate.
     Certificate,
+    /// Downloading another chain for it.
+    AlternateChain,
+    /// Reading when a certificate should be renewed.
+    RenewalInfo,
+    /// Revoking a certificate.
+    Revoke,
     /// Giving up an authorization.
     Deactivate,
 }
 
 impl Step {
     /// Whether the request may be sent again when it is not known whether it arrived. An order
-    /// more does no harm; a CSR that was accepted is not accepted again.
+    /// more does no harm; a CSR that was accepted is not accepted again, and a key that was replaced
+    /// signs nothing any more.
     pub(super) fn is_repeatable(self) -> bool {
-        !matches!(self, Self::Finalize | Self::Deactivate)
+        !matches!(self, Self::Finalize | Self::Deactivate | Self::KeyChange)
+    }
+
+    /// Whether every order of the issuer needs this step to succeed, whatever it is for.
+    fn is_of_issuer(self) -> bool {
+        match self {
+            Self::Directory
+            | Self::NewNonce
+            | Self::FindAccount
+            | Self::NewAccount
+            | Self::UpdateAccount => true,
+            Self::KeyChange
+            | Self::NewOrder
+            | Self::Authorization
+            | Self::Challenge
+            | Self::Order
+            | Self::Finalize
+            | Self::Certificate
+            | Self::AlternateChain
+            | Self::RenewalInfo
+            | Self::Revoke
+            | Self::Deactivate => false,
+        }
     }
 }
 
@@ -65,14 +101,20 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Directory => "reading the directory",
+            Self::NewNonce => "getting a nonce",
+            Self::FindAccount => "looking for the account",
             Self::NewAccount => "creating the account",
             Self::UpdateAccount => "updating the account",
+            Self::KeyChange => "changing the account key",
             Self::NewOrder => "placing the order",
             Self::Authorization => "reading an authorization",
             Self::Challenge => "answering a challenge",
             Self::Order => "reading the order",
             Self::Finalize => "finalizing the order",
             Self::Certificate => "downloading the certificate",
+            Self::AlternateChain => "downloading an alternate chain",
+            Self::RenewalInfo => "reading the renewal information",
+            Self::Revoke => "revoking the certificate",
             Self::Deactivate => "deactivating an authorization",
         })
     }
@@ -97,7 +139,7 @@ impl Refusal {
             let refusal = Self {
                 kind: kind(sub.r#type.as_deref()),
                 detail: printable(sub.detail.as_deref().unwrap_or_default()),
-                subproblems: Vec::new(),
+                ..Self::default()
             };
             (identifier, refusal)
         });
@@ -106,6 +148,12 @@ impl Refusal {
             detail: printable(problem.detail.as_deref().unwrap_or_default()),
             subproblems: subproblems.collect(),
         }
+    }
+
+    /// Adds where a person should look.
+    pub(super) fn refer_to(&mut self, url: &str) {
+        let separator = if self.detail.is_empty() { "" } else { ", " };
+        self.detail.push_str(&format!("{separator}see \"{}\"", printable(url)));
     }
 
     /// Whether this is the type `kind`, such as `badNonce`.
@@ -180,12 +228,66 @@ pub enum AcmeError {
         /// How long the CA wants to be left alone.
         retry_after: Option<Duration>,
     },
-    /// The CA wants to know whose customer the account is.
-    #[error("the CA at \"{host}\" requires an external account, which is not supported yet")]
-    ExternalAccountRequired {
+    /// The CA does not offer this.
+    #[error("{step} is not supported by the CA at \"{host}\"")]
+    Unsupported {
+        /// What was to be done.
+        step: Step,
         /// The host and port of the directory.
         host: String,
     },
+    /// The CA wants to know whose customer the account is.
+    #[error(
+        "the CA at \"{host}\" requires an external account: set \"external_account\" of issuer \
+         \"{issuer}\""
+    )]
+    ExternalAccountRequired {
+        /// The host and port of the directory.
+        host: String,
+        /// The issuer's name.
+        issuer: String,
+    },
+    /// What is configured as the MAC key of an external account is none.
+    #[error("the MAC key in \"external_account\" of issuer \"{issuer}\" is not in base64url")]
+    MacKey {
+        /// The issuer's name.
+        issuer: String,
+    },
+    /// The account key of the configuration is none, or none can be made.
+    #[error("the account key of issuer \"{issuer}\" cannot be used: {reason}")]
+    AccountKey {
+        /// The issuer's name.
+        issuer: String,
+        /// What is wrong with it; never a part of it.
+        reason: String,
+    },
+    /// The CA does not take the account any more, and it is not for us to make another.
+    #[error("the CA at \"{host}\" does not accept the account {url} any more: {what_to_do}")]
+    AccountRefused {
+        /// The host and port of the directory.
+        host: String,
+        /// The account's URL, or whose account it is.
+        url: String,
+        /// What a person can do.
+        what_to_do: String,
+    },
+    /// The key of the configuration is not for us to change.
+    #[error(
+        "the account key of issuer \"{issuer}\" comes from \"account_key\", it is not changed here"
+    )]
+    KeyIsConfigured {
+        /// The issuer's name.
+        issuer: String,
+    },
+    /// The configuration names no staging directory.
+    #[error("no \"staging\" is defined for issuer \"{issuer}\"")]
+    NoStaging {
+        /// The issuer's name.
+        issuer: String,
+    },
+    /// The index is none of the configuration's.
+    #[error("there is no such issuer in the configuration")]
+    NoSuchIssuer,
     /// The account cannot be kept on disk.
     #[error("the account cannot be kept: {0}")]
     Store(#[source] Rc<StoreError>),
@@ -196,9 +298,37 @@ impl AcmeError {
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
+            // Where the account is concerned, its key or what binds it is not accepted.
+            Self::Refused { step: Step::NewAccount | Step::FindAccount, problem, .. } => {
+                problem.is_permanent() || problem.is("unauthorized")
+            }
             Self::Refused { problem, .. } => problem.is_permanent(),
-            Self::ExternalAccountRequired { .. } => true,
             Self::Failed { .. } | Self::Store(_) => false,
+            Self::Unsupported { .. }
+            | Self::ExternalAccountRequired { .. }
+            | Self::MacKey { .. }
+            | Self::AccountKey { .. }
+            | Self::AccountRefused { .. }
+            | Self::KeyIsConfigured { .. }
+            | Self::NoStaging { .. }
+            | Self::NoSuchIssuer => true,
+        }
+    }
+
+    /// Whether it stands in the way of all orders of the issuer, so that they all wait for as long
+    /// as the CA asks; else it is about what was asked for and nothing else.
+    #[must_use]
+    pub fn is_issuer_wide(&self) -> bool {
+        match self {
+            Self::Refused { step, .. } | Self::Failed { step, .. } => step.is_of_issuer(),
+            Self::Unsupported { .. } | Self::KeyIsConfigured { .. } => false,
+            Self::ExternalAccountRequired { .. }
+            | Self::MacKey { .. }
+            | Self::AccountKey { .. }
+            | Self::AccountRefused { .. }
+            | Self::NoStaging { .. }
+            | Self::NoSuchIssuer
+            | Self::Store(_) => true,
         }
     }
 
@@ -207,7 +337,7 @@ impl AcmeError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } | Self::Failed { retry_after, .. } => *retry_after,
-            Self::ExternalAccountRequired { .. } | Self::Store(_) => None,
+            _ => None,
         }
     }
 
@@ -217,7 +347,7 @@ impl AcmeError {
         match self {
             Self::Refused { problem, .. } => !OTHERWISE.iter().any(|kind| problem.is(kind)),
             Self::Failed { reason, .. } => reason.contains("replacement of a certificate"),
-            Self::ExternalAccountRequired { .. } | Self::Store(_) => false,
+            _ => false,
         }
     }
 
@@ -300,6 +430,21 @@ impl ObtainError {
             | Self::Key(_)
             | Self::Certificate(_) => false,
         }
+    }
+
+    /// What the schedule has to know of it.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let kind = match self {
+            _ if self.is_permanent() => FailureKind::Permanent,
+            Self::Invalid(_) => FailureKind::Validation,
+            _ => FailureKind::Temporary,
+        };
+        let scope = match self {
+            Self::Acme(error) if error.is_issuer_wide() => Scope::Issuer,
+            _ => Scope::Entry,
+        };
+        Failure { kind, retry_after: self.retry_after(), scope }
     }
 
     /// Whether the next attempt can go on with the order.
@@ -394,5 +539,41 @@ mod tests {
         let error = AcmeError::Refused { step: Step::NewOrder, host, problem, retry_after };
         assert!(error.is("rateLimited"));
         assert_eq!(ObtainError::from(error).retry_after(), retry_after);
+    }
+
+    #[test]
+    fn what_is_about_the_account_is_about_all_orders() {
+        let failed = |step| AcmeError::Failed {
+            step,
+            host: "ca.example".into(),
+            reason: "x".into(),
+            retry_after: None,
+        };
+        for (step, issuer_wide) in [
+            (Step::Directory, true),
+            (Step::NewNonce, true),
+            (Step::FindAccount, true),
+            (Step::NewAccount, true),
+            (Step::UpdateAccount, true),
+            (Step::NewOrder, false),
+            (Step::Finalize, false),
+            (Step::RenewalInfo, false),
+            (Step::Revoke, false),
+        ] {
+            assert_eq!(failed(step).is_issuer_wide(), issuer_wide, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn an_account_that_is_not_authorized_needs_a_person() {
+        for (step, permanent) in [(Step::NewAccount, true), (Step::NewOrder, false)] {
+            let error = AcmeError::Refused {
+                step,
+                host: "ca.example".into(),
+                problem: refusal(r#"{"type":"urn:ietf:params:acme:error:unauthorized"}"#),
+                retry_after: None,
+            };
+            assert_eq!(error.is_permanent(), permanent, "{step:?}");
+        }
     }
 }

@@ -1,163 +1,233 @@
-//! A CA with its directory and our account.
+//! A CA of the configuration: its directory, and what is done with our account there.
+//!
+//! A CA may have a staging environment, with a directory and an account of its own: a [`Server`]
+//! each. How an account is made is in `account`, how its key is changed in `key_change`.
 
+use super::directory::Directory;
 use super::error::{AcmeError, Step};
+use super::jws::{AccountKey, Binding, Requests};
 use super::log::Log;
+use super::renewal_info::RenewalAnswer;
 use super::shared::Shared;
 use super::transport::Transport;
 use crate::http::{Clients, HttpError};
-use crate::store::{self, Store, StoreError};
-use acme_dns_core::config;
-use acme_dns_core::level::Level;
+use crate::store::{self, Store};
+use acme_dns_core::config::{self, SecretId};
+use acme_dns_core::schedule::Environment;
 use bytes::Bytes;
-use instant_acme::{Account, Key, NewAccount};
+use http::HeaderMap;
+use instant_acme::{Account, CertificateIdentifier};
 use reqwest::Client;
 use rustls_pki_types::PrivatePkcs8KeyDer;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use std::cell::RefCell;
+use secrecy::{ExposeSecret, SecretString};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use url::Url;
-
-/// How long a directory is taken for current.
-const DIRECTORY_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// A CA of the configuration.
 pub(super) struct Issuer {
     config: config::Issuer,
+    production: Server,
+    staging: Option<Server>,
+}
+
+/// An ACME server with our account there.
+pub(super) struct Server {
+    pub(super) issuer: String,
+    /// The URL of the directory.
+    pub(super) directory_url: String,
+    /// The directory of its account's files.
+    pub(super) files: String,
+    pub(super) contacts: Vec<String>,
+    pub(super) account_key: Option<SecretString>,
+    /// Key identifier and MAC key.
+    pub(super) external_account: Option<(String, SecretString)>,
+    pub(super) store: Store,
+    pub(super) log: Log,
+    pub(super) account: Shared<Rc<OurAccount>, AcmeError>,
+    /// The account's key is not changed while a session lasts.
+    pub(super) sessions: Arc<RwLock<()>>,
     client: Client,
-    store: Store,
-    log: Log,
     directory: Shared<Rc<Directory>, AcmeError>,
-    account: Shared<Rc<store::Account>, AcmeError>,
-    /// An account that was created and could not be kept yet.
-    unsaved: RefCell<Option<Rc<store::Account>>>,
 }
 
-/// What is used of a directory (RFC 8555 section 7.1.1).
-pub(super) struct Directory {
-    /// The URLs in JSON, as instant-acme reads them.
-    urls: Bytes,
-    profiles: Vec<String>,
-    external_account_required: bool,
-    fetched: Instant,
+/// An account as it is on disk, and its key.
+pub(super) struct OurAccount {
+    pub(super) kept: store::Account,
+    pub(super) key: AccountKey,
 }
 
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DirectoryUrls {
-    new_nonce: String,
-    new_account: String,
-    new_order: String,
-}
-
-#[derive(Deserialize)]
-struct DirectoryJson {
-    #[serde(flatten)]
-    urls: DirectoryUrls,
-    #[serde(default)]
-    meta: Meta,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Meta {
-    profiles: Map<String, Value>,
-    external_account_required: bool,
-}
-
-/// Our account, for one order.
+/// Our account, for one order. While it lasts, the account's key stays what it is: who holds one
+/// does not wait for another.
 pub(super) struct Session {
     pub(super) account: Account,
     pub(super) transport: Transport,
     pub(super) directory: Rc<Directory>,
+    ours: Rc<OurAccount>,
+    _key_stays: OwnedRwLockReadGuard<()>,
 }
 
-impl Directory {
-    pub(super) fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let DirectoryJson { urls, meta } = serde_json::from_slice(body)?;
-        Ok(Self {
-            urls: serde_json::to_vec(&urls)?.into(),
-            profiles: meta.profiles.into_iter().map(|(name, _)| name).collect(),
-            external_account_required: meta.external_account_required,
-            fetched: Instant::now(),
-        })
+impl Session {
+    /// Reads a resource that instant-acme does not, such as an alternate chain.
+    pub(super) async fn post_as_get(
+        &self,
+        step: Step,
+        url: &str,
+        log: &Log,
+    ) -> Result<(HeaderMap, Bytes), AcmeError> {
+        self.requests(log).post_as_get(step, &self.ours.kept.url, url).await
     }
 
-    /// The names of the profiles that the CA lists (draft-ietf-acme-profiles).
-    pub(super) fn profiles(&self) -> &[String] {
-        &self.profiles
+    fn requests<'a>(&'a self, log: &'a Log) -> Requests<'a> {
+        let Self { transport, directory, ours, .. } = self;
+        Requests { transport, directory, key: &ours.key, log }
     }
 }
 
 impl Issuer {
     pub(super) fn new(
         config: &config::Issuer,
-        store: Store,
+        store: &Store,
         clients: &Clients,
+        secret: impl Fn(SecretId) -> SecretString,
         log: &Log,
     ) -> Result<Self, HttpError> {
-        Ok(Self {
-            config: config.clone(),
-            client: clients.get(config.trusted_certificate.as_deref())?,
-            store,
-            log: log.about("issuer", &config.name),
-            directory: Shared::new(),
+        let name = &config.name;
+        let client = clients.get(config.trusted_certificate.as_deref())?;
+        let external_account = config.external_account.as_ref();
+        let server = |directory_url: &str, files: String, log: Log| Server {
+            issuer: name.clone(),
+            directory_url: directory_url.to_owned(),
+            files,
+            contacts: config.contacts.clone(),
+            account_key: config.account_key.map(&secret),
+            external_account: None,
+            store: store.clone(),
+            log,
             account: Shared::new(),
-            unsaved: RefCell::new(None),
-        })
+            sessions: Arc::default(),
+            client: client.clone(),
+            directory: Shared::new(),
+        };
+        let mut production = server(&config.directory, name.clone(), log.about("issuer", name));
+        // A CA that binds accounts does so in its staging environment in another way, if at all.
+        production.external_account =
+            external_account.map(|bound| (bound.key_id.clone(), secret(bound.mac_key)));
+        let staging = config.staging.as_deref().map(|url| {
+            server(url, format!("{name}/staging"), log.about("staging of issuer", name))
+        });
+        Ok(Self { config: config.clone(), production, staging })
     }
 
     pub(super) fn config(&self) -> &config::Issuer {
         &self.config
     }
 
-    /// The directory and the account, created if there is none, with a transport of its own.
-    pub(super) async fn session(&self) -> Result<Session, AcmeError> {
-        let directory = self.directory().await?;
-        let account =
-            self.account.get(|_| true, async || self.make_account(&directory).await).await?;
-        self.open_session(directory, &account).await
+    fn server(&self, environment: Environment) -> Result<&Server, AcmeError> {
+        match environment {
+            Environment::Production => Ok(&self.production),
+            Environment::Staging => self
+                .staging
+                .as_ref()
+                .ok_or_else(|| AcmeError::NoStaging { issuer: self.config.name.clone() }),
+        }
     }
 
-    async fn open_session(
-        &self,
-        directory: Rc<Directory>,
-        account: &store::Account,
-    ) -> Result<Session, AcmeError> {
-        let transport = Transport::new(self.client.clone(), directory.urls.clone());
-        let key = PrivatePkcs8KeyDer::from(account.key.as_slice());
-        let (id, url) = (account.url.clone(), self.config.directory.clone());
-        let builder = Account::builder_with_http(Box::new(transport.clone()));
-        // This makes no request: the transport answers for the directory.
-        match builder.from_parts(id, key, url).await {
-            Ok(account) => Ok(Session { account, transport, directory }),
-            Err(error) => Err(self.failed(Step::Directory, error.to_string())),
-        }
+    /// The directory and the account, created if there is none, with a transport of its own.
+    pub(super) async fn session(&self, environment: Environment) -> Result<Session, AcmeError> {
+        self.server(environment)?.session().await
     }
 
     /// Forgets the directory, after a failure that a moved resource may have caused.
-    pub(super) async fn forget_directory(&self) {
-        self.directory.lock().await.take();
-    }
-
-    /// Forgets an account that the CA does not know, unless another has done so.
-    pub(super) async fn forget_account(&self, url: &str) -> Result<(), AcmeError> {
-        let mut account = self.account.lock().await;
-        if account.as_ref().is_some_and(|account| account.url == url) {
-            self.set_aside("the CA does not know the account any more")?;
-            *account = None;
+    pub(super) async fn forget_directory(&self, environment: Environment) {
+        if let Ok(server) = self.server(environment) {
+            server.directory.lock().await.take();
         }
-        Ok(())
     }
 
-    async fn directory(&self) -> Result<Rc<Directory>, AcmeError> {
-        let current = |directory: &Rc<Directory>| directory.fetched.elapsed() < DIRECTORY_LIFETIME;
+    /// Looks into a refusal of an order that may be about the account with this URL. `true`: the
+    /// account is of no use any more and was set aside, the next session has another.
+    pub(super) async fn replace_account(
+        &self,
+        environment: Environment,
+        url: &str,
+        refusal: &AcmeError,
+    ) -> Result<bool, AcmeError> {
+        self.server(environment)?.replace_account(url, refusal).await
+    }
+
+    /// Replaces the key of the account; see `key_change`.
+    pub(super) async fn roll_over_key(&self, environment: Environment) -> Result<(), AcmeError> {
+        self.server(environment)?.roll_over_key().await
+    }
+
+    /// Revokes a certificate (DER) of the account, for one of the reasons of RFC 5280 section 5.3.1.
+    /// One that is revoked already is fine.
+    pub(super) async fn revoke(
+        &self,
+        certificate: &[u8],
+        reason: Option<u8>,
+    ) -> Result<(), AcmeError> {
+        let session = self.session(Environment::Production).await?;
+        let url = session.directory.revoke_cert();
+        let url = url.ok_or_else(|| self.production.unsupported(Step::Revoke))?;
+        let requests = session.requests(&self.production.log);
+        requests.revoke(url, &session.ours.kept.url, certificate, reason).await
+    }
+
+    /// Asks when a certificate should be renewed; `None`: the CA does not say such a thing. It
+    /// needs no account.
+    pub(super) async fn renewal_info(
+        &self,
+        certificate: &CertificateIdentifier<'_>,
+    ) -> Result<Option<RenewalAnswer>, AcmeError> {
+        let server = &self.production;
+        let directory = server.directory().await?;
+        let Some(base) = directory.renewal_info() else { return Ok(None) };
+        let url = format!("{}/{certificate}", base.trim_end_matches('/'));
+        let transport = server.transport(&directory);
+        let read = async || transport.get(&url).await;
+        let body = transport.call(Step::RenewalInfo, &server.log, read).await?;
+        Ok(Some(RenewalAnswer { body, retry_after: transport.last().retry_after }))
+    }
+}
+
+impl Server {
+    async fn session(&self) -> Result<Session, AcmeError> {
+        let key_stays = Arc::clone(&self.sessions).read_owned().await;
+        let directory = self.directory().await?;
+        let ours = self.account.get(|_| true, async || self.make_account(&directory).await).await?;
+        let transport = self.transport(&directory);
+        let account = self.open(&transport, &ours.kept).await?;
+        Ok(Session { account, transport, directory, ours, _key_stays: key_stays })
+    }
+
+    /// Gives instant-acme the account.
+    pub(super) async fn open(
+        &self,
+        transport: &Transport,
+        account: &store::Account,
+    ) -> Result<Account, AcmeError> {
+        let key = PrivatePkcs8KeyDer::from(account.key.as_slice());
+        let builder = Account::builder_with_http(Box::new(transport.clone()));
+        // This makes no request: the transport answers for the directory.
+        let opened = builder.from_parts(account.url.clone(), key, self.directory_url.clone()).await;
+        opened.map_err(|error| AcmeError::Failed {
+            step: Step::Directory,
+            host: self.host(),
+            reason: error.to_string(),
+            retry_after: None,
+        })
+    }
+
+    pub(super) async fn directory(&self) -> Result<Rc<Directory>, AcmeError> {
+        let current = |directory: &Rc<Directory>| directory.is_current();
         self.directory
             .get(current, async || {
                 let transport = Transport::new(self.client.clone(), Bytes::new());
                 let read = async || {
-                    let body = transport.get(&self.config.directory).await?;
+                    let body = transport.get(&self.directory_url).await?;
                     Ok(Directory::parse(&body)?)
                 };
                 transport.call(Step::Directory, &self.log, read).await.map(Rc::new)
@@ -165,142 +235,128 @@ impl Issuer {
             .await
     }
 
-    async fn make_account(
-        &self,
-        directory: &Rc<Directory>,
-    ) -> Result<Rc<store::Account>, AcmeError> {
-        if let Some(account) = self.load_account()? {
-            return Ok(Rc::new(self.update_contacts(directory, account).await));
-        }
-        let unsaved = self.unsaved.borrow().clone();
-        let account = match unsaved {
-            Some(account) => account,
-            None => Rc::new(self.create_account(directory).await?),
-        };
-        // A disk that is full for a while does not make us create an account at every attempt.
-        self.unsaved.replace(Some(Rc::clone(&account)));
-        self.store.save_account(&self.config.name, &account).map_err(kept)?;
-        self.unsaved.replace(None);
-        Ok(account)
+    pub(super) fn transport(&self, directory: &Directory) -> Transport {
+        Transport::new(self.client.clone(), directory.json())
     }
 
-    /// The account on disk, if it can be used here; one that cannot is put aside.
-    fn load_account(&self) -> Result<Option<store::Account>, AcmeError> {
-        let account = match self.store.load_account(&self.config.name) {
-            Ok(Some(account)) => account,
-            Ok(None) => return Ok(None),
-            Err(error @ StoreError::Io { .. }) => return Err(kept(error)),
-            Err(error) => return self.set_aside(&error.to_string()).map(|()| None),
-        };
-        if account.directory != self.config.directory {
-            let why = format!("it belongs to \"{}\"", account.directory);
-            return self.set_aside(&why).map(|()| None);
-        }
-        if Key::from_pkcs8_der(PrivatePkcs8KeyDer::from(account.key.as_slice())).is_err() {
-            return self.set_aside("its key is not an ECDSA key on P-256").map(|()| None);
-        }
-        Ok(Some(account))
+    /// The MAC key is read only where it is needed: a mistake in it must not stop an account that
+    /// is there.
+    pub(super) fn binding(&self) -> Result<Option<Binding>, AcmeError> {
+        let Some((key_id, mac_key)) = &self.external_account else { return Ok(None) };
+        let binding = Binding::new(key_id, mac_key.expose_secret());
+        binding.map(Some).ok_or_else(|| AcmeError::MacKey { issuer: self.issuer.clone() })
     }
 
-    async fn create_account(&self, directory: &Rc<Directory>) -> Result<store::Account, AcmeError> {
-        if directory.external_account_required {
-            return Err(AcmeError::ExternalAccountRequired { host: self.host() });
-        }
-        let transport = Transport::new(self.client.clone(), directory.urls.clone());
-        let contact: Vec<&str> = self.config.contacts.iter().map(String::as_str).collect();
-        let (account, credentials) = transport
-            .call(Step::NewAccount, &self.log, async || {
-                // The configuration does not load without `accept_terms_of_service`.
-                let account = NewAccount {
-                    contact: &contact,
-                    terms_of_service_agreed: true,
-                    only_return_existing: false,
-                };
-                let builder = Account::builder_with_http(Box::new(transport.clone()));
-                builder.create(&account, self.config.directory.clone(), None).await
-            })
-            .await?;
-        self.log.write(Level::Notice, format_args!("account created at {}", account.id()));
-        Ok(store::Account {
-            url: account.id().to_owned(),
-            directory: self.config.directory.clone(),
-            contacts: self.config.contacts.clone(),
-            key: credentials.private_key().secret_pkcs8_der().to_vec().into(),
-        })
+    pub(super) fn unsupported(&self, step: Step) -> AcmeError {
+        AcmeError::Unsupported { step, host: self.host() }
     }
 
-    /// Tells the CA when the contacts of the configuration are others than those it has. Orders
-    /// do not depend on it, so a failure is only a warning.
-    async fn update_contacts(
-        &self,
-        directory: &Rc<Directory>,
-        mut account: store::Account,
-    ) -> store::Account {
-        if account.contacts == self.config.contacts {
-            return account;
-        }
-        match self.send_contacts(directory, &account).await {
-            Ok(()) => {
-                account.contacts.clone_from(&self.config.contacts);
-                self.log.write(Level::Notice, format_args!("contacts of the account updated"));
-                if let Err(error) = self.store.save_account(&self.config.name, &account) {
-                    self.log.warn(format_args!("{error}"));
-                }
-            }
-            Err(error) => self.log.warn(format_args!("{error}; contacts stay as they were")),
-        }
-        account
-    }
-
-    async fn send_contacts(
-        &self,
-        directory: &Rc<Directory>,
-        account: &store::Account,
-    ) -> Result<(), AcmeError> {
-        let session = self.open_session(Rc::clone(directory), account).await?;
-        let contacts: Vec<&str> = self.config.contacts.iter().map(String::as_str).collect();
-        let update = async || session.account.update_contacts(&contacts).await;
-        session.transport.call(Step::UpdateAccount, &self.log, update).await
-    }
-
-    fn set_aside(&self, why: &str) -> Result<(), AcmeError> {
-        let aside = self.store.set_account_aside(&self.config.name).map_err(kept)?;
-        self.log.warn(format_args!(
-            "account moved to \"{}\", a new one will be created: {why}",
-            aside.display()
-        ));
-        Ok(())
-    }
-
-    fn failed(&self, step: Step, reason: String) -> AcmeError {
-        AcmeError::Failed { step, host: self.host(), reason, retry_after: None }
-    }
-
-    fn host(&self) -> String {
-        let url = Url::parse(&self.config.directory).ok();
+    pub(super) fn host(&self) -> String {
+        let url = Url::parse(&self.directory_url).ok();
         url.map(|url| url.authority().to_owned()).unwrap_or_default()
     }
 }
 
-fn kept(error: StoreError) -> AcmeError {
-    AcmeError::Store(Rc::new(error))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::Directory;
+    use super::{Environment, Issuer};
+    use crate::acme::error::{AcmeError, Refusal, Step};
+    use crate::acme::log::Log;
+    use crate::host::Host;
+    use crate::http::Clients;
+    use crate::store::Store;
+    use acme_dns_core::config;
+    use acme_dns_core::level::Level;
+    use acme_dns_core::material::Material;
+    use instant_acme::{Identifier, NewOrder};
+    use secrecy::SecretString;
+    use std::fmt::Arguments;
+    use std::fs;
+    use std::path::Path;
+    use std::sync::Arc;
+    use testbed::Testbed;
+
+    const ENVIRONMENT: Environment = Environment::Production;
+
+    struct Silent;
+
+    impl Host for Silent {
+        fn log(&self, _: Level, _: Arguments<'_>) {}
+
+        fn publish(&self, _: usize, _: &Material) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    fn issuer(directory: String, ca: &Path, state: &Path) -> (Issuer, Log) {
+        let config = config::Issuer {
+            name: "pebble".into(),
+            directory,
+            staging: None,
+            contacts: Vec::new(),
+            trusted_certificate: Some(fs::read(ca).unwrap()),
+            profile: None,
+            account_key: None,
+            external_account: None,
+            preferred_chain: None,
+        };
+        let (store, log) = (Store::open(state).unwrap(), Log::new(Arc::new(Silent)));
+        let secret = |_| SecretString::from("");
+        let issuer = Issuer::new(&config, &store, &Clients::default(), secret, &log).unwrap();
+        (issuer, log)
+    }
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    }
 
     #[test]
-    fn a_directory_is_reduced_to_what_is_used() {
-        let directory = Directory::parse(
-            br#"{"newNonce":"n","newAccount":"a","newOrder":"o","keyChange":null,"x":{},
-                "meta":{"profiles":{"classic":"d","short":{"odd":1}},"website":"w"}}"#,
-        )
-        .unwrap();
-        assert_eq!(directory.profiles(), ["classic", "short"]);
-        assert_eq!(&directory.urls[..], br#"{"newNonce":"n","newAccount":"a","newOrder":"o"}"#);
-        assert!(!directory.external_account_required);
-        assert!(Directory::parse(br#"{"newNonce":"n"}"#).is_err());
-        assert!(Directory::parse(b"<html>").is_err());
+    fn a_resource_is_read_that_instant_acme_does_not_read() {
+        let bed = Testbed::start_with(|o| testbed::pebble::PebbleOptions {
+            nonce_reject_percent: 50,
+            ..o
+        });
+        let pebble = &bed.pebble;
+        let state = bed.dir().join("state");
+        let (issuer, log) = issuer(pebble.directory_url(), pebble.ca_file(), &state);
+        run(async {
+            let session = issuer.session(ENVIRONMENT).await.unwrap();
+            let names = [Identifier::Dns("www.example.test".into())];
+            let place = async || session.account.new_order(&NewOrder::new(&names)).await;
+            let order = session.transport.call(Step::NewOrder, &log, place).await.unwrap();
+            let read = session.post_as_get(Step::Order, order.url(), &log).await;
+            let (headers, body) = read.unwrap();
+            assert_eq!(headers["content-type"], "application/json; charset=utf-8");
+            let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(json["identifiers"][0]["value"], "www.example.test");
+            let other = format!("{}x", order.url());
+            let error = session.post_as_get(Step::AlternateChain, &other, &log).await.unwrap_err();
+            let text = error.to_string();
+            assert!(text.starts_with("downloading an alternate chain "), "{text}");
+        });
+    }
+
+    #[test]
+    fn an_account_that_was_deactivated_is_made_anew() {
+        let bed = Testbed::start();
+        let state = bed.dir().join("state");
+        let (issuer, _) = issuer(bed.pebble.directory_url(), bed.pebble.ca_file(), &state);
+        run(async {
+            let session = issuer.session(ENVIRONMENT).await.unwrap();
+            let url = session.account.id().to_owned();
+            let refusal = AcmeError::Refused {
+                step: Step::NewOrder,
+                host: "ca.example".into(),
+                problem: Refusal { kind: "unauthorized".into(), ..Refusal::default() },
+                retry_after: None,
+            };
+            let replaced = issuer.replace_account(ENVIRONMENT, &url, &refusal).await;
+            assert!(!replaced.unwrap(), "the account is good");
+            session.account.clone().deactivate().await.unwrap();
+            drop(session);
+            assert!(issuer.replace_account(ENVIRONMENT, &url, &refusal).await.unwrap());
+            let session = issuer.session(ENVIRONMENT).await.unwrap();
+            assert_ne!(session.account.id(), url);
+        });
     }
 }

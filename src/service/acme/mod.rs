@@ -10,28 +10,35 @@
 //! All records of an order go up together and are waited for together. They come down as soon as
 //! the order is ready or has failed; what a process that died left up is in the journal.
 
+mod account;
 mod attempt;
 mod csr;
+mod directory;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod issuer;
+mod jws;
+mod key_change;
 mod log;
+mod operations;
 mod order;
 mod records;
+mod renewal_info;
 mod shared;
 mod transport;
 mod verify;
 
 pub use attempt::KeyChoice;
 pub use error::{AcmeError, ObtainError, Refusal, Step};
+pub use renewal_info::{RenewalAnswer, certificate_id};
 
 use crate::dns::{DnsProvider, TxtRecord};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::store::{Entry, IssuedPem, PendingOrder, Store, StoreError};
-use acme_dns_core::config::Config;
+use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::{Environment, Validity};
@@ -42,6 +49,7 @@ use issuer::Issuer;
 use log::Log;
 use order::Order;
 use records::{Active, Claim, Removal};
+use secrecy::SecretString;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -131,7 +139,8 @@ impl Shared {
 }
 
 impl Obtainer {
-    /// `providers` are those of the configuration, in its order. Nothing is contacted yet.
+    /// `providers` are those of the configuration, in its order, and `secret` gives what it refers
+    /// to. Nothing is contacted yet.
     ///
     /// # Errors
     /// The TLS library refuses an issuer's trusted certificates.
@@ -141,11 +150,12 @@ impl Obtainer {
         store: Store,
         checker: Checker,
         clients: &Clients,
+        secret: impl Fn(SecretId) -> SecretString,
         host: Arc<dyn Host>,
     ) -> Result<Self, HttpError> {
         let log = Log::new(host);
         let issuers = config.issuers.iter();
-        let issuers = issuers.map(|issuer| Issuer::new(issuer, store.clone(), clients, &log));
+        let issuers = issuers.map(|issuer| Issuer::new(issuer, &store, clients, &secret, &log));
         let issuers = issuers.collect::<Result<_, _>>()?;
         Ok(Self {
             shared: Rc::new(Shared {

@@ -11,7 +11,6 @@ use instant_acme::{
     AuthorizationHandle, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error,
     Identifier, NewOrder, OrderStatus,
 };
-use openssl::x509::X509Ref;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
@@ -43,18 +42,7 @@ pub(super) struct Order {
 }
 
 /// The certificate that an order replaces (RFC 9773 section 5).
-pub(super) struct Replaces(CertificateIdentifier<'static>);
-
-impl Replaces {
-    /// `None` where the certificate does not say which key of the CA signed it.
-    pub(super) fn new(certificate: &X509Ref) -> Option<Self> {
-        let (key_identifier, serial) = certificate_id(certificate)?;
-        Some(Self(CertificateIdentifier {
-            authority_key_identifier: key_identifier.into(),
-            serial: serial.into(),
-        }))
-    }
-}
+pub(super) type Replaces = CertificateIdentifier<'static>;
 
 /// One authorization of an order (RFC 8555 section 7.1.4).
 #[derive(Debug)]
@@ -106,13 +94,15 @@ impl Order {
         if let Some(profile) = profile {
             order = order.profile(profile);
         }
-        if let Some(Replaces(certificate)) = replaces.filter(|_| session.directory.has_renewal_info())
-        {
+        let has_renewal_info = session.directory.renewal_info().is_some();
+        if let Some(certificate) = replaces.filter(|_| has_renewal_info) {
             order = order.replaces(certificate.clone());
         }
         let place = async || match session.account.new_order(&order).await {
             // The order is there, but not as the replacement that it should be.
-            Err(Error::Other(error)) if error.to_string().starts_with("replaces field mismatch") => {
+            Err(Error::Other(error))
+                if error.to_string().starts_with("replaces field mismatch") =>
+            {
                 Err(Error::Unsupported("the replacement of a certificate"))
             }
             placed => placed,
@@ -171,7 +161,8 @@ impl Order {
 
     /// Downloads another chain of the certificate.
     pub(super) async fn alternate(&self, url: &str) -> Result<String, AcmeError> {
-        let body = self.session.post_as_get(Step::AlternateChain, url, &self.log).await?;
+        let answer = self.session.post_as_get(Step::AlternateChain, url, &self.log).await;
+        let (_, body) = answer?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
@@ -186,7 +177,7 @@ impl Order {
 
     /// Reads an authorization unless it was read since the order was.
     async fn authorization(&mut self, index: usize) -> Result<Option<Authorization>, AcmeError> {
-        let Self { session, inner, log } = self;
+        let Self { session, inner, log, .. } = self;
         let read = async || {
             let mut authorizations = inner.authorizations();
             for _ in 0..index {
@@ -201,7 +192,7 @@ impl Order {
 
     /// Tells the CA that the record of an authorization is there.
     pub(super) async fn answer(&mut self, authorization: &Authorization) -> Result<(), AcmeError> {
-        let Self { session, inner, log } = self;
+        let Self { session, inner, log, .. } = self;
         let index = authorization.index;
         let answer = async || {
             let mut authorizations = inner.authorizations();
@@ -228,7 +219,7 @@ impl Order {
     }
 
     async fn reread(&mut self, index: usize) -> Result<AuthorizationStatus, AcmeError> {
-        let Self { session, inner, log } = self;
+        let Self { session, inner, log, .. } = self;
         let read = async || {
             let mut authorizations = inner.authorizations();
             for _ in 0..index {
@@ -258,7 +249,7 @@ impl Order {
             self.wait_while(OrderStatus::Processing, asked.unwrap_or(FIRST_POLL)).await?;
         }
         self.check_alive().await?;
-        let Self { session, inner, log } = self;
+        let Self { session, inner, log, .. } = self;
         let download = async || match inner.certificate().await? {
             Some(chain) if chain_from_pem(chain.as_bytes()).is_err() => {
                 Err(Error::Str("no certificate in PEM"))
@@ -274,7 +265,7 @@ impl Order {
     async fn send_csr(&mut self, csr: &[u8]) -> Result<(), ObtainError> {
         let mut attempt = 1;
         while self.inner.state().status == OrderStatus::Ready {
-            let Self { session, inner, log } = self;
+            let Self { session, inner, log, .. } = self;
             let send = async || inner.finalize_csr(csr).await;
             match session.transport.call(Step::Finalize, log, send).await {
                 Ok(()) => break,
@@ -296,7 +287,7 @@ impl Order {
     }
 
     async fn refresh(&mut self) -> Result<OrderStatus, AcmeError> {
-        let Self { session, inner, log } = self;
+        let Self { session, inner, log, .. } = self;
         let refresh = async || inner.refresh().await.map(|state| state.status);
         session.transport.call(Step::Order, log, refresh).await
     }
@@ -366,7 +357,7 @@ impl Order {
             if authorization.status != AuthorizationStatus::Pending {
                 continue;
             }
-            let Self { session, inner, log } = self;
+            let Self { session, inner, log, .. } = self;
             let deactivate = async || {
                 let mut authorizations = inner.authorizations();
                 for _ in 0..authorization.index {

@@ -8,24 +8,29 @@ use super::error::{AcmeError, Refusal, Step, printable};
 use super::log::Log;
 use crate::http::{self as client, HttpError};
 use bytes::Bytes;
-use http::header::USER_AGENT;
+use http::header::{CONTENT_TYPE, LINK, USER_AGENT};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Collected};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
 use reqwest::Client;
+use serde::Deserialize;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use thiserror::Error as ThisError;
+use url::Url;
 
 /// The largest answer: a chain of a few certificates has some ten thousand bytes.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// How often a refused nonce is taken for bad luck; instant-acme tries thrice in each round.
-const NONCE_ROUNDS: usize = 10;
+/// How often a refused nonce is taken for bad luck; instant-acme tries thrice in each round, we once.
+const NONCE_ROUNDS: usize = 20;
+
+/// How many alternate chains are noted.
+const MAX_ALTERNATES: usize = 8;
 
 /// The pauses before a request that got no proper answer is repeated.
 const PAUSES: [Duration; 3] =
@@ -54,6 +59,12 @@ pub(super) struct Exchange {
     pub(super) retry_after: Option<Duration>,
     /// Whether it failed in a way that the next one may not.
     pub(super) is_transient: bool,
+    /// The URLs of other chains for the certificate that it brought (RFC 8555 section 7.4.2).
+    pub(super) alternates: Vec<String>,
+    /// Where a person agrees to new terms of service (RFC 8555 section 7.3.3).
+    pub(super) terms_of_service: Option<String>,
+    /// Whether it was for a nonce (RFC 8555 section 7.2).
+    is_nonce: bool,
 }
 
 #[derive(Debug, ThisError)]
@@ -93,12 +104,13 @@ impl Transport {
             let exchange = self.last();
             let pause = exchange.pause(&error);
             self.exchange().is_transient = pause.is_some();
+            let is_repeatable = step.is_repeatable() || exchange.is_nonce;
             let error = classify(step, exchange, error);
             if error.is("badNonce") && refused_nonces < NONCE_ROUNDS {
                 refused_nonces += 1;
                 continue;
             }
-            let pause = match (pause, step.is_repeatable()) {
+            let pause = match (pause, is_repeatable) {
                 (Some(asked), true) => pauses.next().map(|own| asked.max(*own)),
                 _ => None,
             };
@@ -108,12 +120,43 @@ impl Transport {
         }
     }
 
+    /// The error of a step whose request cannot be made, or whose answer is not what it should be.
+    pub(super) fn failed(&self, step: Step, error: Error) -> AcmeError {
+        classify(step, self.last(), error)
+    }
+
     /// Reads a resource that needs no signature.
     pub(super) async fn get(&self, url: &str) -> Result<Bytes, Error> {
         let request = Request::builder().uri(url).body(())?;
         let (parts, ()) = request.into_parts();
-        let (_, body) = self.send(parts, Bytes::new()).await?;
-        Ok(body)
+        let (parts, body) = self.send(parts, Bytes::new()).await?;
+        match parts.status.is_success() {
+            true => Ok(body),
+            false => Err(Error::Api(serde_json::from_slice(&body)?)),
+        }
+    }
+
+    /// Sends a signed request. An answer that is no success is a problem document.
+    pub(super) async fn post(
+        &self,
+        url: &str,
+        jws: String,
+    ) -> Result<(http::response::Parts, Bytes), Error> {
+        let request = Request::post(url).header(CONTENT_TYPE, "application/jose+json").body(())?;
+        let (parts, ()) = request.into_parts();
+        self.send(parts, jws.into()).await
+    }
+
+    /// Gets a nonce (RFC 8555 section 7.2).
+    pub(super) async fn new_nonce(&self, url: &str) -> Result<String, Error> {
+        let (parts, ()) = Request::head(url).body(())?.into_parts();
+        let (parts, _) = self.send(parts, Bytes::new()).await?;
+        Self::nonce(&parts.headers).ok_or(Error::Str("no nonce"))
+    }
+
+    /// The nonce that an answer brought.
+    pub(super) fn nonce(headers: &HeaderMap) -> Option<String> {
+        Some(headers.get("Replay-Nonce")?.to_str().ok()?.to_owned())
     }
 
     async fn send(
@@ -123,7 +166,9 @@ impl Transport {
     ) -> Result<(http::response::Parts, Bytes), Error> {
         let authority = parts.uri.authority().map(ToString::to_string);
         let host = authority.unwrap_or_default();
-        *self.exchange() = Exchange { host, ..Exchange::default() };
+        // Nothing else is asked for by HEAD.
+        let is_nonce = parts.method == Method::HEAD;
+        *self.exchange() = Exchange { host, is_nonce, ..Exchange::default() };
         // The client has a name of its own.
         parts.headers.remove(USER_AGENT);
         let answer = self.exchange_bytes(parts, body).await;
@@ -135,19 +180,22 @@ impl Transport {
         parts: Parts,
         body: Bytes,
     ) -> Result<(http::response::Parts, Bytes), AnswerError> {
-        let request = self
-            .client
-            .request(parts.method, parts.uri.to_string())
-            .headers(parts.headers)
-            .body(body);
+        let url = parts.uri.to_string();
+        let request = self.client.request(parts.method, &url).headers(parts.headers).body(body);
         let response = request.send().await.map_err(HttpError::Transport)?;
         let (status, headers) = (response.status(), response.headers().clone());
         {
             let mut exchange = self.exchange();
             exchange.status = Some(status);
             exchange.retry_after = client::retry_after(&headers, SystemTime::now());
+            exchange.alternates = links(&headers, "alternate", &url);
+            exchange.alternates.truncate(MAX_ALTERNATES);
+            exchange.terms_of_service = links(&headers, "terms-of-service", &url).pop();
         }
         let body = client::read_limited(response, MAX_ANSWER).await?;
+        if let Ok(Instance { instance: Some(instance) }) = serde_json::from_slice(&body) {
+            self.exchange().terms_of_service = Some(instance);
+        }
         let is_problem = || serde_json::from_slice::<Problem>(&body).is_ok();
         if !status.is_success() && (status.is_redirection() || !is_problem()) {
             return Err(AnswerError::Status(status));
@@ -204,11 +252,58 @@ impl Exchange {
     }
 }
 
+/// The part of a problem document (RFC 7807) that instant-acme leaves out. With
+/// `userActionRequired`, a person should look there.
+#[derive(Deserialize)]
+struct Instance {
+    instance: Option<String>,
+}
+
+/// The targets of the links (RFC 8288) of one relation, as absolute URLs.
+fn links(headers: &HeaderMap, relation: &str, base: &str) -> Vec<String> {
+    let Ok(base) = Url::parse(base) else { return Vec::new() };
+    let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+    let links = values.flat_map(split_links).filter(|(_, relations)| {
+        relations.split_ascii_whitespace().any(|other| other.eq_ignore_ascii_case(relation))
+    });
+    let urls = links.filter_map(|(target, _)| base.join(target).ok());
+    let urls = urls.filter(|url| matches!(url.scheme(), "https" | "http"));
+    urls.map(String::from).collect()
+}
+
+/// The links of one header, each with its relations.
+fn split_links(mut text: &str) -> Vec<(&str, &str)> {
+    let mut links = Vec::new();
+    while let Some((target, rest)) =
+        text.split_once('<').and_then(|(_, after)| after.split_once('>'))
+    {
+        let mut quoted = false;
+        let end = rest.find(|c| {
+            quoted ^= c == '"';
+            c == ',' && !quoted
+        });
+        let (parameters, next) = rest.split_at(end.unwrap_or(rest.len()));
+        let relation = parameters.split(';').find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("rel").then(|| value.trim().trim_matches('"'))
+        });
+        links.push((target.trim(), relation.unwrap_or_default()));
+        text = next;
+    }
+    links
+}
+
 fn classify(step: Step, exchange: Exchange, error: Error) -> AcmeError {
-    let Exchange { host, retry_after, .. } = exchange;
+    let Exchange { host, retry_after, terms_of_service, is_nonce, .. } = exchange;
+    let step = if is_nonce { Step::NewNonce } else { step };
     let reason = match error {
         Error::Api(problem) => {
-            let problem = Refusal::new(&problem);
+            let mut problem = Refusal::new(&problem);
+            if problem.is("userActionRequired")
+                && let Some(url) = terms_of_service
+            {
+                problem.refer_to(&url);
+            }
             return AcmeError::Refused { step, host, problem, retry_after };
         }
         Error::Json(error) => format!("unexpected answer: {error}"),
@@ -216,4 +311,36 @@ fn classify(step: Step, exchange: Exchange, error: Error) -> AcmeError {
         error => error.to_string(),
     };
     AcmeError::Failed { step, host, reason: printable(&reason), retry_after }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::links;
+    use http::header::LINK;
+    use http::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn links_are_found_among_others_and_made_absolute() {
+        let base = "https://ca.example/acme/cert/1";
+        let cases: [(&[&str], &[&str]); 8] = [
+            (&["<https://ca.example/alt/1>;rel=\"alternate\""], &["https://ca.example/alt/1"]),
+            (&["</alt/1>; REL=Alternate"], &["https://ca.example/alt/1"]),
+            (&["<2>;title=\"a;b, <c>\";rel=\"up alternate\""], &["https://ca.example/acme/cert/2"]),
+            (
+                &["</dir>;rel=\"index\", </a>;rel=\"alternate\"", "</b,c>;rel=\"alternate\""],
+                &["https://ca.example/a", "https://ca.example/b,c"],
+            ),
+            (&["<file:///etc/passwd>;rel=\"alternate\""], &[]),
+            (&["</a>;rel=\"alternates\""], &[]),
+            (&["</a", "alternate", "<>", "</a>;rel"], &[]),
+            (&[], &[]),
+        ];
+        for (values, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(LINK, HeaderValue::from_static(value));
+            }
+            assert_eq!(links(&headers, "alternate", base), expected, "{values:?}");
+        }
+    }
 }

@@ -19,7 +19,6 @@ use acme_dns_core::level::Level;
 use openssl::x509::X509;
 use std::fmt::Write as _;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The pause before an action that failed is tried again.
@@ -67,7 +66,8 @@ impl Actions {
     /// The key that the next certificate of a variant gets.
     pub(super) fn key_for(&self, entry: usize) -> KeyChoice {
         let revokes = self.0.iter().any(|pending| {
-            let waits = matches!(&pending.state, State::WaitsFor(entries) if entries.contains(&entry));
+            let waits =
+                matches!(&pending.state, State::WaitsFor(entries) if entries.contains(&entry));
             waits && matches!(pending.kind, Kind::Revoke { .. })
         });
         if revokes { KeyChoice::New } else { KeyChoice::Configured }
@@ -113,8 +113,7 @@ impl Work {
     }
 
     fn read_action(&mut self, store: &Store, name: &str, text: &[u8]) -> Result<Pending, String> {
-        let unknown =
-            "its name is none of \"renew-NAME\", \"revoke-NAME\" and \"rollover-ISSUER\"";
+        let unknown = "its name is none of \"renew-NAME\", \"revoke-NAME\" and \"rollover-ISSUER\"";
         let (verb, of) = name.split_once('-').ok_or(unknown)?;
         let (kind, state) = match verb {
             "renew" => (Kind::Renew, State::WaitsFor(self.renew(&self.entries_of(of)?))),
@@ -136,16 +135,15 @@ impl Work {
         let variant = || self.config.variants.iter().position(|variant| variant.name == name);
         match certificate {
             Some(certificate) => Ok(certificate.variants.clone().collect()),
-            None => variant().map(|entry| vec![entry]).ok_or_else(|| {
-                format!("no certificate \"{name}\" is configured")
-            }),
+            None => variant()
+                .map(|entry| vec![entry])
+                .ok_or_else(|| format!("no certificate \"{name}\" is configured")),
         }
     }
 
     fn renew(&mut self, entries: &[usize]) -> Vec<usize> {
-        let now = super::work::now();
         if let Some(schedule) = self.schedule() {
-            entries.iter().for_each(|entry| schedule.renew_now(*entry, now));
+            entries.iter().for_each(|entry| schedule.renew_now(*entry));
         }
         entries.to_vec()
     }
@@ -224,7 +222,7 @@ impl Work {
                 Kind::RollOver { issuer } => {
                     let issuer = *issuer;
                     tokio::task::spawn_local(async move {
-                        let result = obtainer.roll_over(issuer).await;
+                        let result = obtainer.roll_over_key(issuer).await;
                         let result = result.map_err(|error| error.to_string());
                         let _ended = report.send(Outcome::Action { name, result });
                     });
@@ -235,7 +233,8 @@ impl Work {
                     tokio::task::spawn_local(async move {
                         let mut result = Ok(());
                         for certificate in &certificates {
-                            result = result.and(revoke(&obtainer, certificate, &issuers, reason).await);
+                            result =
+                                result.and(revoke(&obtainer, certificate, &issuers, reason).await);
                         }
                         let _ended = report.send(Outcome::Action { name, result });
                     });

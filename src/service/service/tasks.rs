@@ -1,11 +1,12 @@
 //! What runs beside the loop: attempts, questions to the CA, removal of TXT records.
 
 use super::work::{LOCAL_PAUSE, LONGEST_SLEEP};
-use crate::acme::{Issued, KeyChoice, Left, ObtainError, Obtainer};
+use crate::acme::{Issued, KeyChoice, Left, ObtainError, Obtainer, certificate_id};
 use crate::host::Host;
 use crate::store::{IssuedPem, Store, StoreError};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{self, Environment, RenewalInfo};
+use openssl::x509::X509;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,7 +134,9 @@ async fn ask(of: Option<(Vec<u8>, usize)>, obtainer: &Obtainer) -> RenewalAnswer
         explanation: None,
         error: Some(error),
     };
-    match obtainer.renewal_info(issuer, &leaf).await {
+    let identifier = X509::from_der(&leaf).ok().and_then(|leaf| certificate_id(&leaf));
+    let Some(identifier) = identifier else { return unsupported };
+    match obtainer.renewal_info(issuer, &identifier).await {
         Ok(None) => unsupported,
         Ok(Some(answer)) => match RenewalInfo::parse(&answer.body, answer.retry_after) {
             Ok(info) => RenewalAnswer {

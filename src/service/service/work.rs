@@ -82,7 +82,7 @@ impl Work {
         let store = self.open_store().await;
         self.lock = Some(self.lock(&store).await);
         let known = self.load(&store).await;
-        let schedule = Schedule::new(known, now(), self.configured_at, jitter);
+        let schedule = Schedule::new(known, now(), self.configured_at, random);
         self.schedule = Some((store.clone(), schedule));
         self.read_actions(&store);
         self.idle(&store).await;
@@ -218,7 +218,7 @@ impl Work {
         let checker = Checker::new(&self.config.propagation);
         let config = Rc::new(Config::clone(&self.config));
         let host = Arc::clone(&self.host);
-        Obtainer::new(config, secret, providers, store.clone(), checker, &clients, host)
+        Obtainer::new(config, providers, store.clone(), checker, &clients, secret, host)
     }
 
     /// Begins what is due, as far as there is room.
@@ -274,7 +274,7 @@ impl Work {
         let config = Arc::clone(&self.config);
         let Some((variant, certificate)) = config.variant(entry) else { return };
         let Some((store, schedule)) = &mut self.schedule else { return };
-        let renewal = schedule.handle_issued(entry, issued.validity, now(), jitter());
+        let renewal = schedule.handle_issued(entry, issued.validity, now(), random());
         let next = schedule.renewal(entry).map_or(issued.validity.not_after, |(time, _)| time);
         if issued.kept.is_ok()
             && let Err(error) = store.save_renewal(&variant.name, &renewal)
@@ -352,7 +352,7 @@ impl Work {
         let Some((variant, certificate)) = config.variant(entry) else { return };
         let name = &variant.name;
         let Some((store, schedule)) = &mut self.schedule else { return };
-        let progress = schedule.handle_failed(entry, now(), &error.failure(), jitter());
+        let progress = schedule.handle_failed(entry, now(), &error.failure(), random());
         if let Err(error) = store.save_progress(name, &progress) {
             self.host.log(Level::Error, format_args!("acme_dns: {error}"));
         }
@@ -365,10 +365,22 @@ impl Work {
             (Environment::Production, 1) => String::new(),
             (Environment::Production, _) => format!(" from \"{issuer}\""),
         };
-        let (next, failures) = (progress.next, progress.failures);
-        self.log(level, format_args!(
-            "certificate \"{name}\" was not obtained{from}, attempt {failures}: {error}; next attempt at {next}"
-        ));
+        let next = schedule.next_attempt(entry);
+        let (at, next, environment) = next.unwrap_or((progress.next, 0, environment));
+        let next = config.issuers.get(next).map_or("", |issuer| issuer.name.as_str());
+        let with = match environment {
+            Environment::Staging => format!(", with the staging environment of \"{next}\""),
+            Environment::Production if next == issuer => String::new(),
+            Environment::Production => format!(", with \"{next}\""),
+        };
+        let failures = progress.failures;
+        self.log(
+            level,
+            format_args!(
+                "certificate \"{name}\" was not obtained{from}, attempt {failures}: {error}; next \
+                 attempt at {at}{with}"
+            ),
+        );
     }
 
     fn handle_renewal_info(&mut self, entry: usize, answer: tasks::RenewalAnswer) {
@@ -377,7 +389,7 @@ impl Work {
         };
         let Some((store, schedule)) = &mut self.schedule else { return };
         let before = schedule.renewal(entry);
-        let renewal = schedule.handle_renewal_info(entry, now(), answer.info, jitter());
+        let renewal = schedule.handle_renewal_info(entry, now(), &answer.info, random());
         let after = schedule.renewal(entry);
         if let Err(error) = store.save_renewal(&name, &renewal) {
             self.host.log(Level::Warn, format_args!("acme_dns: {error}"));
@@ -418,7 +430,7 @@ pub(super) fn now() -> UnixTime {
 }
 
 /// A number from 0 to 1.
-fn jitter() -> f64 {
+fn random() -> f64 {
     let mut bytes = [0; 4];
     match openssl::rand::rand_bytes(&mut bytes) {
         Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),

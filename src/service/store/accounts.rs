@@ -44,10 +44,8 @@ impl Store {
         let Some(json) = files::read(&path)? else { return Ok(None) };
         let file: AccountFile =
             serde_json::from_slice(&json).map_err(|e| StoreError::invalid(&path, e.to_string()))?;
-        let Some(pem) = files::read(&key_path)? else {
-            return Err(StoreError::invalid(&key_path, "it is missing"));
-        };
-        let key = key_from_pem(&key_path, &pem)?;
+        let key = read_key(&key_path)?;
+        let key = key.ok_or_else(|| StoreError::invalid(&key_path, "it is missing"))?;
         let AccountFile { url, directory, contacts } = file;
         Ok(Some(Account { url, directory, contacts, key }))
     }
@@ -57,33 +55,104 @@ impl Store {
     /// # Errors
     /// A file cannot be written.
     pub fn save_account(&self, issuer: &str, account: &Account) -> Result<(), StoreError> {
-        let (path, key_path) = self.account_paths(issuer);
+        let (path, _) = self.account_paths(issuer);
         let Account { url, directory, contacts, key } = account.clone();
         let json = serde_json::to_vec_pretty(&AccountFile { url, directory, contacts })
             .map_err(|e| StoreError::invalid(&path, e.to_string()))?;
-        files::ensure_directory(&self.accounts().join(issuer))?;
         // The key first: an account without a key is worth nothing.
-        files::replace(&key_path, key_to_pem(&key).as_bytes())?;
+        self.save_account_key(issuer, &key)?;
         files::replace(&path, &json)
     }
 
-    /// Puts the account of an issuer out of the way, under a name that nothing reads.
+    /// Reads the key of an issuer's account, which may be there before the account is.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds no key.
+    pub fn load_account_key(&self, issuer: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        read_key(&self.account_paths(issuer).1)
+    }
+
+    /// Keeps the key of an account, PKCS #8 in DER: before the CA is asked for the account, so that
+    /// no crash loses it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save_account_key(&self, issuer: &str, key: &[u8]) -> Result<(), StoreError> {
+        self.write_key(issuer, &self.account_paths(issuer).1, key)
+    }
+
+    /// Reads the key that is to replace the account's, if a change was begun.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds no key.
+    pub fn load_new_account_key(
+        &self,
+        issuer: &str,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        read_key(&self.new_account_key(issuer))
+    }
+
+    /// Keeps the key that is to replace the account's.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save_new_account_key(&self, issuer: &str, key: &[u8]) -> Result<(), StoreError> {
+        self.write_key(issuer, &self.new_account_key(issuer), key)
+    }
+
+    /// Replaces the account's key with the new one, by one rename.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn adopt_new_account_key(&self, issuer: &str) -> Result<(), StoreError> {
+        files::rename(&self.new_account_key(issuer), &self.account_paths(issuer).1)
+    }
+
+    /// Removes the key that was to replace the account's.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn drop_new_account_key(&self, issuer: &str) -> Result<(), StoreError> {
+        files::remove(&self.new_account_key(issuer))
+    }
+
+    fn write_key(&self, issuer: &str, path: &Path, key: &[u8]) -> Result<(), StoreError> {
+        // An issuer's account in the staging environment has a directory within the issuer's.
+        let mut directory = self.accounts();
+        for component in Path::new(issuer) {
+            directory.push(component);
+            files::ensure_directory(&directory)?;
+        }
+        files::replace(path, key_to_pem(key).as_bytes())
+    }
+
+    /// Puts the account of an issuer out of the way, under a name that nothing reads. One in the
+    /// staging environment goes with it: it is made anew at no cost.
     ///
     /// # Errors
     /// It cannot be renamed.
     pub fn set_account_aside(&self, issuer: &str) -> Result<PathBuf, StoreError> {
-        let accounts = self.accounts();
-        let names = files::list(&accounts)?;
-        let free = (1_u32..).map(|n| format!("{issuer}~{n}")).find(|name| !names.contains(name));
-        let aside = accounts.join(free.unwrap_or_default());
-        files::rename(&accounts.join(issuer), &aside)?;
+        let path = self.accounts().join(issuer);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let names = files::list(path.parent().unwrap_or(&path))?;
+        let free = (1_u32..).map(|n| format!("{name}~{n}")).find(|name| !names.contains(name));
+        let aside = path.with_file_name(free.unwrap_or_default());
+        files::rename(&path, &aside)?;
         Ok(aside)
+    }
+
+    fn new_account_key(&self, issuer: &str) -> PathBuf {
+        self.accounts().join(issuer).join("account_key.new.pem")
     }
 
     fn account_paths(&self, issuer: &str) -> (PathBuf, PathBuf) {
         let directory = self.accounts().join(issuer);
         (directory.join("account.json"), directory.join("account_key.pem"))
     }
+}
+
+fn read_key(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+    files::read(path)?.map(|pem| key_from_pem(path, &pem)).transpose()
 }
 
 fn key_from_pem(path: &Path, pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
@@ -118,6 +187,7 @@ mod tests {
     use openssl::nid::Nid;
     use openssl::pkey::PKey;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     fn account() -> Account {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
@@ -157,5 +227,45 @@ mod tests {
             assert!(store.set_account_aside("ca").unwrap().ends_with(expected));
             assert!(store.load_account("ca").unwrap().is_none());
         }
+    }
+
+    #[test]
+    fn an_account_in_the_staging_environment_is_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (staging, production) = (account(), account());
+        for expected in ["accounts/ca/staging~1", "accounts/ca/staging~2"] {
+            store.save_account("ca/staging", &staging).unwrap();
+            assert!(store.load_account("ca").unwrap().is_none());
+            assert!(store.set_account_aside("ca/staging").unwrap().ends_with(expected));
+        }
+        store.save_account("ca/staging", &staging).unwrap();
+        store.save_account("ca", &production).unwrap();
+        for (name, kept) in [("ca", &production), ("ca/staging", &staging)] {
+            assert_eq!(store.load_account(name).unwrap().unwrap().key, kept.key, "{name}");
+        }
+        let leftover = dir.path().join("accounts/ca/staging/.tmp-1-account.json");
+        fs::write(&leftover, "half").unwrap();
+        let _lock = store.lock().unwrap().unwrap();
+        assert!(!leftover.exists());
+    }
+
+    #[test]
+    fn a_new_key_replaces_the_old_one_or_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (kept, new) = (account(), account().key);
+        store.save_account("ca", &kept).unwrap();
+        store.save_new_account_key("ca", &new).unwrap();
+        let path = dir.path().join("accounts/ca/account_key.new.pem");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(store.load_new_account_key("ca").unwrap().as_ref(), Some(&new));
+        store.drop_new_account_key("ca").unwrap();
+        assert_eq!(store.load_new_account_key("ca").unwrap(), None);
+        assert_eq!(store.load_account_key("ca").unwrap(), Some(kept.key));
+        store.save_new_account_key("ca", &new).unwrap();
+        store.adopt_new_account_key("ca").unwrap();
+        assert_eq!(store.load_account("ca").unwrap().unwrap().key, new);
+        assert!(!path.exists());
     }
 }

@@ -18,7 +18,8 @@ impl Store {
     pub fn actions_all(&self) -> Result<Vec<Asked>, StoreError> {
         let names = files::list(&self.actions())?.into_iter();
         let asked = names.filter(|name| !name.ends_with(REFUSED));
-        Ok(asked.filter_map(|name| Some((files::read(&self.actions().join(&name)).transpose()?, name)))
+        Ok(asked
+            .filter_map(|name| Some((files::read(&self.actions().join(&name)).transpose()?, name)))
             .map(|(content, name)| (name, content))
             .collect())
     }
@@ -64,7 +65,8 @@ mod tests {
         }
         fs::create_dir(dir.path().join("actions/d")).unwrap();
         let all = store.actions_all().unwrap();
-        let names: Vec<_> = all.iter().map(|(name, content)| (name.as_str(), content.is_ok())).collect();
+        let names: Vec<_> =
+            all.iter().map(|(name, content)| (name.as_str(), content.is_ok())).collect();
         assert_eq!(names, [("a", true), ("b", true), ("d", false)]);
         store.action_write("a", b"more").unwrap();
         assert_eq!(store.actions_all().unwrap()[0].1.as_ref().unwrap().as_slice(), b"more");

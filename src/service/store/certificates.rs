@@ -265,7 +265,8 @@ fn write_version(path: &Path, issued: &IssuedPem) -> Result<(), StoreError> {
     let temporary = files::temporary(path);
     files::remove_leftover(&temporary)?;
     files::ensure_directory(&temporary)?;
-    let issuer = IssuerFile { directory: issued.directory.clone(), profile: issued.profile.clone() };
+    let issuer =
+        IssuerFile { directory: issued.directory.clone(), profile: issued.profile.clone() };
     let issuer =
         serde_json::to_string(&issuer).map_err(|e| StoreError::invalid(path, e.to_string()))?;
     let contents = [

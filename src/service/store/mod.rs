@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! lock                          flock of the working helper
-//! accounts/<issuer>/            account.json, account_key.pem
+//! accounts/<issuer>/            account.json, account_key.pem; account_key.new.pem while it changes
+//! accounts/<issuer>/staging/    the same, in the CA's staging environment
 //! certs/<name>                  link to .versions/<name>/<number>/, with fullchain.pem privkey.pem
 //!                               cert.pem chain.pem issuer.json renewal.json
 //! certs/.versions/<name>/       the version that is served, and the one before
@@ -103,6 +104,9 @@ impl Store {
     }
 
     fn sweep(&self) -> Result<(), StoreError> {
+        for name in list(&self.accounts())? {
+            sweep(&self.accounts().join(name).join("staging"))?;
+        }
         let versions = self.certs().join(certificates::VERSIONS);
         for directory in [self.accounts(), versions] {
             for name in list(&directory)? {

@@ -44,7 +44,7 @@ fn a_certificate_is_read_as_it_was_kept() {
     assert_eq!(stored.validity.not_after.0, NOW + 86_400);
     let [pair] = stored.material.pairs.as_slice() else { panic!("one pair") };
     assert_eq!(pair.chain.len(), 2);
-    fs::remove_file(file(dir.path(), "directory.txt")).unwrap();
+    fs::remove_file(file(dir.path(), "issuer.json")).unwrap();
     let copied = store.load_certificate("a.example").unwrap().unwrap();
     assert_eq!(copied.directory, None, "as of a certificate that was put there by hand");
     let quick = load_material(dir.path(), "a.example").unwrap().unwrap();

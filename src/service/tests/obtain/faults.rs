@@ -167,7 +167,9 @@ fn records_of_orders_under_way_are_left_alone() {
             assert_eq!(bed.testbed.cloudflare.txt_records().len(), 2);
             bed.testbed.cloudflare.resume_propagation();
         };
-        let (result, ()) = futures_util::future::join(obtainer.obtain(0, 0, KeyChoice::Configured), meddling).await;
+        let (result, ()) =
+            futures_util::future::join(obtainer.obtain(0, 0, KeyChoice::Configured), meddling)
+                .await;
         result.unwrap();
     });
     bed.assert_clean();

@@ -1,5 +1,6 @@
 //! Certificates from Pebble, with the stand-in of Cloudflare's API and PowerDNS.
 
+mod accounts;
 mod faults;
 mod service;
 mod support;
@@ -58,7 +59,8 @@ fn orders_at_the_same_time_create_one_account_and_the_next_start_uses_it() {
     }
     let started = Instant::now();
     let results = bed.run(async |obtainer| {
-        join_all((0..20).map(|certificate| obtainer.obtain(certificate, 0, KeyChoice::Configured))).await
+        join_all((0..20).map(|certificate| obtainer.obtain(certificate, 0, KeyChoice::Configured)))
+            .await
     });
     println!("20 obtained in {:?}", started.elapsed());
     for result in results {
@@ -79,7 +81,8 @@ fn half_of_all_nonces_may_be_refused() {
         bed.add(&host, &[&host, &format!("*.{host}")]);
     }
     let results = bed.run(async |obtainer| {
-        join_all((0..5).map(|certificate| obtainer.obtain(certificate, 0, KeyChoice::Configured))).await
+        join_all((0..5).map(|certificate| obtainer.obtain(certificate, 0, KeyChoice::Configured)))
+            .await
     });
     for result in results {
         result.unwrap();
@@ -154,7 +157,11 @@ fn an_account_that_the_ca_forgot_is_replaced_once() {
     bed.testbed.pebble.restart();
     bed.proxy.traffic.clear_log();
     let results = bed.run(async |obtainer| {
-        futures_util::future::join(obtainer.obtain(0, 0, KeyChoice::Configured), obtainer.obtain(1, 0, KeyChoice::Configured)).await
+        futures_util::future::join(
+            obtainer.obtain(0, 0, KeyChoice::Configured),
+            obtainer.obtain(1, 0, KeyChoice::Configured),
+        )
+        .await
     });
     results.0.unwrap();
     results.1.unwrap();
@@ -203,7 +210,8 @@ fn a_refused_name_is_named_and_permanent() {
         ..options
     });
     bed.add("bad", &["example.test", "bad.example.test"]);
-    let error = bed.run(async |obtainer| obtainer.obtain(1, 0, KeyChoice::Configured).await).unwrap_err();
+    let error =
+        bed.run(async |obtainer| obtainer.obtain(1, 0, KeyChoice::Configured).await).unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("placing the order was refused by \"127.0.0.1:"), "{text}");
     assert!(text.contains("rejectedIdentifier") && text.contains("bad.example.test"), "{text}");

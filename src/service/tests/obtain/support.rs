@@ -47,6 +47,10 @@ impl Log {
         let lines = self.0.lock().unwrap();
         lines.iter().filter(|(l, _)| *l == level).map(|(_, line)| line.clone()).collect()
     }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|(_, line)| line.clone()).collect()
+    }
 }
 
 /// The testbed with a proxy in front of Pebble, and a configuration for both.
@@ -54,6 +58,8 @@ pub(crate) struct Bed {
     pub(crate) proxy: AcmeProxy,
     pub(crate) testbed: Testbed,
     pub(crate) config: Config,
+    /// What the configuration refers to from 1 on; 0 is the token of the provider.
+    pub(crate) secrets: Vec<SecretString>,
     pub(crate) log: Arc<Log>,
 }
 
@@ -102,7 +108,7 @@ impl Bed {
                 port: dns.port(),
             },
         };
-        let mut bed = Self { proxy, testbed, config, log: Arc::default() };
+        let mut bed = Self { proxy, testbed, config, secrets: Vec::new(), log: Arc::default() };
         bed.add("example.test", &["example.test", "*.example.test"]);
         bed
     }
@@ -138,19 +144,21 @@ impl Bed {
 
     /// A service that was started anew: it knows only what is on disk.
     pub(crate) fn obtainer(&self) -> Obtainer {
-        let token = SecretString::from(self.testbed.token().to_owned());
+        let secret = |id: SecretId| match id.0 {
+            0 => SecretString::from(self.testbed.token().to_owned()),
+            other => self.secrets[other - 1].clone(),
+        };
         let budget = Rc::new(Budget::new());
         let providers = self.config.providers.iter();
         let clients = Clients::default();
-        let provider = |config| {
-            let secret = |_| token.clone();
-            dns::provider(config, secret, Rc::clone(&budget), &clients).unwrap()
-        };
+        let provider =
+            |config| dns::provider(config, secret, Rc::clone(&budget), &clients).unwrap();
         let providers = providers.map(provider);
         let checker = Checker::new(&self.config.propagation);
         let config = Rc::new(self.config.clone());
         let log: Arc<dyn Host> = self.log.clone();
-        Obtainer::new(config, providers.collect(), self.store(), checker, &clients, log).unwrap()
+        let (providers, store) = (providers.collect(), self.store());
+        Obtainer::new(config, providers, store, checker, &clients, secret, log).unwrap()
     }
 
     /// Obtains the first certificate, in a service of its own.

@@ -1,0 +1,241 @@
+//! Our account at a CA (RFC 8555 section 7.3): found, made, updated, and made anew.
+//!
+//! The key is on disk before the CA is asked for an account, so that neither a lost answer nor a
+//! crash loses one: it is found by its key the next time. A key of the configuration is kept in the
+//! state path like any other: it is of the same user and mode, and what is there says to which key
+//! the URL and the contacts belong. If the two differ, the configured one wins.
+
+use super::directory::Directory;
+use super::error::{AcmeError, Step};
+use super::issuer::{OurAccount, Server};
+use super::jws::{AccountKey, Lookup, Requests};
+use super::transport::Transport;
+use crate::store::{self, StoreError};
+use acme_dns_core::level::Level;
+use instant_acme::Key;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use secrecy::ExposeSecret;
+use std::rc::Rc;
+
+impl Server {
+    /// The account that is on disk, or at the CA, or a new one.
+    pub(super) async fn make_account(
+        &self,
+        directory: &Rc<Directory>,
+    ) -> Result<Rc<OurAccount>, AcmeError> {
+        let mut ours = match self.load_account()? {
+            Some(ours) => self.finish_key_change(directory, ours).await?,
+            None => None,
+        };
+        if ours.is_none() {
+            ours = Some(self.new_account(directory).await?);
+        }
+        let Some(mut ours) = ours else { return Err(self.bad_key("there is none".to_owned())) };
+        self.update_contacts(directory, &mut ours.kept).await;
+        Ok(Rc::new(ours))
+    }
+
+    /// The account on disk, if it can be used here; one that cannot is put aside.
+    fn load_account(&self) -> Result<Option<OurAccount>, AcmeError> {
+        let kept = match self.store.load_account(&self.files) {
+            Ok(Some(account)) => account,
+            Ok(None) => return Ok(None),
+            Err(error @ StoreError::Io { .. }) => return Err(kept(error)),
+            Err(error) => return self.set_aside(&error.to_string()).map(|()| None),
+        };
+        if kept.directory != self.directory_url {
+            let why = format!("it belongs to \"{}\"", kept.directory);
+            return self.set_aside(&why).map(|()| None);
+        }
+        let is_usable = Key::from_pkcs8_der(PrivatePkcs8KeyDer::from(kept.key.as_slice())).is_ok();
+        let key = AccountKey::from_pkcs8(&kept.key).ok().filter(|_| is_usable);
+        let Some(key) = key else {
+            return self.set_aside("its key is not an ECDSA key on P-256").map(|()| None);
+        };
+        if self.configured_key()?.is_some_and(|configured| configured != key) {
+            return self.set_aside("\"account_key\" is another key than its").map(|()| None);
+        }
+        Ok(Some(OurAccount { kept, key }))
+    }
+
+    fn configured_key(&self) -> Result<Option<AccountKey>, AcmeError> {
+        let pem = self.account_key.as_ref();
+        let key = pem.map(|pem| AccountKey::from_pem(pem.expose_secret().as_bytes()));
+        key.transpose().map_err(|reason| self.bad_key(reason))
+    }
+
+    /// The key whose account was asked for, without the answer having been kept.
+    fn kept_key(&self) -> Result<Option<AccountKey>, AcmeError> {
+        let why = match self.store.load_account_key(&self.files) {
+            Ok(None) => return Ok(None),
+            Ok(Some(der)) => match AccountKey::from_pkcs8(&der) {
+                Ok(key) => return Ok(Some(key)),
+                Err(reason) => reason,
+            },
+            Err(error @ StoreError::Io { .. }) => return Err(kept(error)),
+            Err(error) => error.to_string(),
+        };
+        self.set_aside(&why).map(|()| None)
+    }
+
+    async fn new_account(&self, directory: &Rc<Directory>) -> Result<OurAccount, AcmeError> {
+        let known = match self.configured_key()? {
+            Some(key) => Some(key),
+            None => self.kept_key()?,
+        };
+        let transport = self.transport(directory);
+        if let Some(key) = known {
+            let requests = Requests { transport: &transport, directory, key: &key, log: &self.log };
+            match requests.find_account().await {
+                Ok(Lookup::Valid(url)) => {
+                    self.log.write(Level::Notice, format_args!("account found at {url}"));
+                    // Its contacts are not known, so those of the configuration are sent.
+                    return self.keep(key, url, Vec::new());
+                }
+                Ok(Lookup::Deactivated) => self.set_aside_deactivated("of \"account_key\"")?,
+                Err(error) if !error.is_permanent() => return Err(error),
+                // A CA that does not like the question may still answer the demand: it gives the
+                // account that is there, or says what is wrong.
+                Ok(Lookup::Unknown) | Err(_) => {
+                    return self.create_account(&transport, directory, key).await;
+                }
+            }
+        }
+        let key = AccountKey::generate().map_err(|reason| self.bad_key(reason))?;
+        self.create_account(&transport, directory, key).await
+    }
+
+    async fn create_account(
+        &self,
+        transport: &Transport,
+        directory: &Directory,
+        key: AccountKey,
+    ) -> Result<OurAccount, AcmeError> {
+        let binding = self.binding()?;
+        if directory.external_account_required() && binding.is_none() {
+            let issuer = self.issuer.clone();
+            return Err(AcmeError::ExternalAccountRequired { host: self.host(), issuer });
+        }
+        let der = key.pkcs8().map_err(|reason| self.bad_key(reason))?;
+        self.store.save_account_key(&self.files, &der).map_err(kept)?;
+        let requests = Requests { transport, directory, key: &key, log: &self.log };
+        let url = requests.create_account(&self.contacts, binding.as_ref()).await?;
+        self.log.write(Level::Notice, format_args!("account created at {url}"));
+        self.keep(key, url, self.contacts.clone())
+    }
+
+    fn keep(
+        &self,
+        key: AccountKey,
+        url: String,
+        contacts: Vec<String>,
+    ) -> Result<OurAccount, AcmeError> {
+        let der = key.pkcs8().map_err(|reason| self.bad_key(reason))?;
+        let directory = self.directory_url.clone();
+        let account = store::Account { url, directory, contacts, key: der };
+        self.store.save_account(&self.files, &account).map_err(kept)?;
+        Ok(OurAccount { kept: account, key })
+    }
+
+    /// Tells the CA when the contacts of the configuration are others than those it has. Orders
+    /// do not depend on it, so a failure is only a warning.
+    async fn update_contacts(&self, directory: &Directory, account: &mut store::Account) {
+        if account.contacts == self.contacts {
+            return;
+        }
+        match self.send_contacts(directory, account).await {
+            Ok(()) => {
+                account.contacts.clone_from(&self.contacts);
+                self.log.write(Level::Notice, format_args!("contacts of the account updated"));
+                if let Err(error) = self.store.save_account(&self.files, account) {
+                    self.log.warn(format_args!("{error}"));
+                }
+            }
+            Err(error) => self.log.warn(format_args!("{error}; contacts stay as they were")),
+        }
+    }
+
+    async fn send_contacts(
+        &self,
+        directory: &Directory,
+        account: &store::Account,
+    ) -> Result<(), AcmeError> {
+        let transport = self.transport(directory);
+        let opened = self.open(&transport, account).await?;
+        let contacts: Vec<&str> = self.contacts.iter().map(String::as_str).collect();
+        let update = async || opened.update_contacts(&contacts).await;
+        transport.call(Step::UpdateAccount, &self.log, update).await
+    }
+
+    /// See [`Issuer::replace_account`](super::issuer::Issuer::replace_account).
+    pub(super) async fn replace_account(
+        &self,
+        url: &str,
+        refusal: &AcmeError,
+    ) -> Result<bool, AcmeError> {
+        let is_unknown = refusal.is("accountDoesNotExist");
+        // It may as well be about the names of the order, or the account's rights to them.
+        if !is_unknown && !refusal.is("unauthorized") {
+            return Ok(false);
+        }
+        let _key_stays = self.sessions.read().await;
+        let directory = self.directory().await?;
+        let mut account = self.account.lock().await;
+        let Some(ours) = account.clone().filter(|ours| ours.kept.url == url) else {
+            // Another order has done so.
+            return Ok(true);
+        };
+        let transport = self.transport(&directory);
+        let (directory, key, log) = (&*directory, &ours.key, &self.log);
+        let requests = Requests { transport: &transport, directory, key, log };
+        let found = if is_unknown { Ok(Lookup::Unknown) } else { requests.find_account().await };
+        match found {
+            Ok(Lookup::Valid(_)) => return Ok(false),
+            Ok(Lookup::Unknown) => self.set_aside("the CA does not know the account any more")?,
+            Ok(Lookup::Deactivated) => self.set_aside_deactivated(url)?,
+            Err(error) if error.is("unauthorized") => {
+                let path = self.store.path().join("accounts").join(&self.files);
+                let what = format!("move \"{}\" away to get another", path.display());
+                return Err(self.refused(url, &what));
+            }
+            Err(error) => {
+                self.log.debug(format_args!("{error}"));
+                return Ok(false);
+            }
+        }
+        *account = None;
+        Ok(true)
+    }
+
+    fn set_aside_deactivated(&self, url: &str) -> Result<(), AcmeError> {
+        if self.account_key.is_some() {
+            return Err(self.refused(url, "set another \"account_key\""));
+        }
+        self.set_aside("the CA has deactivated the account")
+    }
+
+    fn refused(&self, url: &str, what_to_do: &str) -> AcmeError {
+        AcmeError::AccountRefused {
+            host: self.host(),
+            url: url.to_owned(),
+            what_to_do: what_to_do.to_owned(),
+        }
+    }
+
+    pub(super) fn set_aside(&self, why: &str) -> Result<(), AcmeError> {
+        let aside = self.store.set_account_aside(&self.files).map_err(kept)?;
+        self.log.warn(format_args!(
+            "account moved to \"{}\", a new one will be created: {why}",
+            aside.display()
+        ));
+        Ok(())
+    }
+
+    pub(super) fn bad_key(&self, reason: String) -> AcmeError {
+        AcmeError::AccountKey { issuer: self.issuer.clone(), reason }
+    }
+}
+
+pub(super) fn kept(error: StoreError) -> AcmeError {
+    AcmeError::Store(Rc::new(error))
+}

@@ -1,0 +1,142 @@
+//! The directory of a CA (RFC 8555 section 7.1.1).
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// How long a directory is taken for current.
+const LIFETIME: Duration = Duration::from_secs(3600);
+
+/// What is used of a directory.
+pub(super) struct Directory {
+    urls: Urls,
+    /// The URLs in JSON, as instant-acme reads them.
+    json: Bytes,
+    profiles: Vec<String>,
+    external_account_required: bool,
+    fetched: Instant,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Urls {
+    new_nonce: String,
+    new_account: String,
+    new_order: String,
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    revoke_cert: Option<String>,
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    key_change: Option<String>,
+    #[serde(default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    renewal_info: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct DirectoryJson {
+    #[serde(flatten)]
+    urls: Urls,
+    #[serde(default)]
+    meta: Value,
+}
+
+/// What is not a text counts as missing: certificates can be had without it.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_str().map(str::to_owned))
+}
+
+impl Directory {
+    pub(super) fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
+        let DirectoryJson { urls, meta } = serde_json::from_slice(body)?;
+        let profiles = meta["profiles"].as_object().into_iter().flatten();
+        Ok(Self {
+            json: serde_json::to_vec(&urls)?.into(),
+            urls,
+            profiles: profiles.map(|(name, _)| name.clone()).collect(),
+            external_account_required: meta["externalAccountRequired"] == true,
+            fetched: Instant::now(),
+        })
+    }
+
+    pub(super) fn is_current(&self) -> bool {
+        self.fetched.elapsed() < LIFETIME
+    }
+
+    /// The URLs in JSON, as instant-acme reads them.
+    pub(super) fn json(&self) -> Bytes {
+        self.json.clone()
+    }
+
+    /// The names of the profiles that the CA lists (draft-ietf-acme-profiles).
+    pub(super) fn profiles(&self) -> &[String] {
+        &self.profiles
+    }
+
+    /// Whether a new account needs to be bound to a customer (RFC 8555 section 7.3.4).
+    pub(super) fn external_account_required(&self) -> bool {
+        self.external_account_required
+    }
+
+    pub(super) fn new_nonce(&self) -> &str {
+        &self.urls.new_nonce
+    }
+
+    pub(super) fn new_account(&self) -> &str {
+        &self.urls.new_account
+    }
+
+    pub(super) fn revoke_cert(&self) -> Option<&str> {
+        self.urls.revoke_cert.as_deref()
+    }
+
+    pub(super) fn key_change(&self) -> Option<&str> {
+        self.urls.key_change.as_deref()
+    }
+
+    /// What the URLs of renewal information begin with (RFC 9773 section 4.1).
+    pub(super) fn renewal_info(&self) -> Option<&str> {
+        self.urls.renewal_info.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Directory;
+
+    #[test]
+    fn a_directory_is_reduced_to_what_is_used() {
+        let directory = Directory::parse(
+            br#"{"newNonce":"n","newAccount":"a","newOrder":"o","keyChange":null,"x":{},
+                "revokeCert":"r","renewalInfo":"i",
+                "meta":{"profiles":{"classic":"d","short":{"odd":1}},"website":"w"}}"#,
+        )
+        .unwrap();
+        assert_eq!(directory.profiles(), ["classic", "short"]);
+        assert_eq!(
+            &directory.json()[..],
+            br#"{"newNonce":"n","newAccount":"a","newOrder":"o","revokeCert":"r","renewalInfo":"i"}"#
+        );
+        assert_eq!(directory.renewal_info(), Some("i"));
+        assert!(!directory.external_account_required());
+        assert!(Directory::parse(br#"{"newNonce":"n"}"#).is_err());
+        assert!(Directory::parse(b"<html>").is_err());
+    }
+
+    #[test]
+    fn an_odd_part_that_can_be_missing_counts_as_missing() {
+        for odd in [
+            r#""meta":null"#,
+            r#""meta":[]"#,
+            r#""meta":{"profiles":null,"externalAccountRequired":"yes"}"#,
+            r#""meta":{"profiles":["a"]}"#,
+            r#""keyChange":{},"revokeCert":null,"renewalInfo":7"#,
+        ] {
+            let json = format!(r#"{{"newNonce":"n","newAccount":"a","newOrder":"o",{odd}}}"#);
+            let directory = Directory::parse(json.as_bytes()).expect(odd);
+            assert_eq!(directory.profiles(), [""; 0], "{odd}");
+            assert!(!directory.external_account_required(), "{odd}");
+            assert_eq!(directory.key_change(), None, "{odd}");
+            assert_eq!(directory.renewal_info(), None, "{odd}");
+        }
+    }
+}

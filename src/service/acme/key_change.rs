@@ -1,0 +1,142 @@
+//! Replacing the key of an account (RFC 8555 section 7.3.5).
+//!
+//! ```text
+//! new key made -> account_key.new.pem -> keyChange -> account_key.new.pem becomes account_key.pem
+//! ```
+//!
+//! Whenever the process dies, or an answer is lost, both keys are on disk, and the CA is asked which
+//! of them is the account's before the account is used again.
+
+use super::account::kept;
+use super::directory::Directory;
+use super::error::{AcmeError, Step};
+use super::issuer::{OurAccount, Server};
+use super::jws::{AccountKey, Lookup, Requests};
+use crate::store::StoreError;
+use acme_dns_core::level::Level;
+use std::rc::Rc;
+
+/// How often a change is tried whose answer was lost and which did not happen.
+const ATTEMPTS: usize = 3;
+
+impl Server {
+    /// Replaces the key of the account, when no order is under way and before the next one begins.
+    pub(super) async fn roll_over_key(&self) -> Result<(), AcmeError> {
+        if self.account_key.is_some() {
+            return Err(AcmeError::KeyIsConfigured { issuer: self.issuer.clone() });
+        }
+        let _alone = self.sessions.write().await;
+        let directory = self.directory().await?;
+        let ours = self.account.get(|_| true, async || self.make_account(&directory).await).await?;
+        let Some(url) = directory.key_change() else {
+            return Err(self.unsupported(Step::KeyChange));
+        };
+        let new = self.prepare_key(&ours)?;
+        let done = self.change_key(&directory, url, &ours, &new).await;
+        // The next session reads from the disk which key it is, and asks the CA if that is not clear.
+        self.account.lock().await.take();
+        done?;
+        self.adopt_key()
+    }
+
+    /// The key of a change whose outcome was never known, else a new one.
+    fn prepare_key(&self, ours: &OurAccount) -> Result<AccountKey, AcmeError> {
+        if let Some(Ok(new)) = self.load_new_key()?
+            && new != ours.key
+        {
+            return Ok(new);
+        }
+        let new = AccountKey::generate().map_err(|reason| self.bad_key(reason))?;
+        let der = new.pkcs8().map_err(|reason| self.bad_key(reason))?;
+        self.store.save_new_account_key(&self.files, &der).map_err(kept)?;
+        Ok(new)
+    }
+
+    /// The key of a change that was begun; what is no key was never sent to the CA.
+    fn load_new_key(&self) -> Result<Option<Result<AccountKey, String>>, AcmeError> {
+        match self.store.load_new_account_key(&self.files) {
+            Ok(der) => Ok(der.map(|der| AccountKey::from_pkcs8(&der))),
+            Err(error @ StoreError::Invalid { .. }) => Ok(Some(Err(error.to_string()))),
+            Err(error @ StoreError::Io { .. }) => Err(kept(error)),
+        }
+    }
+
+    async fn change_key(
+        &self,
+        directory: &Directory,
+        url: &str,
+        ours: &OurAccount,
+        new: &AccountKey,
+    ) -> Result<(), AcmeError> {
+        let transport = self.transport(directory);
+        let requests =
+            Requests { transport: &transport, directory, key: &ours.key, log: &self.log };
+        let mut attempt = 1;
+        loop {
+            let result = requests.change_key(url, &ours.kept.url, new).await;
+            let is_unclear = result.is_ok() || transport.last().is_transient;
+            // The account depends on it: a success is not taken on trust.
+            if self.is_known(directory, new).await? {
+                return Ok(());
+            }
+            let error = result.err().unwrap_or_else(|| AcmeError::Failed {
+                step: Step::KeyChange,
+                host: self.host(),
+                reason: "the account has its old key still".to_owned(),
+                retry_after: None,
+            });
+            if !is_unclear {
+                self.drop_key()?;
+                return Err(error);
+            }
+            // The request may still be on its way. The new key stays on disk until the next session
+            // looks which one the CA knows.
+            if attempt == ATTEMPTS {
+                return Err(error);
+            }
+            self.log.debug(format_args!("{error}; trying again"));
+            attempt += 1;
+        }
+    }
+
+    /// Finishes or drops a change that was begun, when the account is loaded. `None`: the CA knows
+    /// neither key, the account was set aside.
+    pub(super) async fn finish_key_change(
+        &self,
+        directory: &Rc<Directory>,
+        mut ours: OurAccount,
+    ) -> Result<Option<OurAccount>, AcmeError> {
+        let Some(new) = self.load_new_key()? else { return Ok(Some(ours)) };
+        if let Some(new) = new.ok().filter(|new| *new != ours.key)
+            && self.is_known(directory, &new).await?
+        {
+            self.adopt_key()?;
+            ours.kept.key = new.pkcs8().map_err(|reason| self.bad_key(reason))?;
+            ours.key = new;
+            return Ok(Some(ours));
+        }
+        if !self.is_known(directory, &ours.key).await? {
+            self.set_aside("the CA does not know the account any more")?;
+            return Ok(None);
+        }
+        self.drop_key()?;
+        self.log.write(Level::Notice, format_args!("account key stays: its change was not done"));
+        Ok(Some(ours))
+    }
+
+    async fn is_known(&self, directory: &Directory, key: &AccountKey) -> Result<bool, AcmeError> {
+        let transport = self.transport(directory);
+        let requests = Requests { transport: &transport, directory, key, log: &self.log };
+        requests.find_account().await.map(|found| found != Lookup::Unknown)
+    }
+
+    fn adopt_key(&self) -> Result<(), AcmeError> {
+        self.store.adopt_new_account_key(&self.files).map_err(kept)?;
+        self.log.write(Level::Notice, format_args!("account key changed"));
+        Ok(())
+    }
+
+    fn drop_key(&self) -> Result<(), AcmeError> {
+        self.store.drop_new_account_key(&self.files).map_err(kept)
+    }
+}

@@ -1,0 +1,587 @@
+//! Accounts at the CA, and what is done with them besides ordering.
+
+use super::support::Bed;
+use acme_dns_core::config::{ExternalAccount, SecretId};
+use acme_dns_core::level::Level;
+use acme_dns_core::schedule::Environment;
+use acme_dns_service::acme::{AcmeError, KeyChoice, ObtainError, Obtainer, certificate_id};
+use futures_util::future::join;
+use http::header::{LINK, RETRY_AFTER};
+use http::{HeaderValue, Method};
+use openssl::ec::{EcGroup, EcKey};
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::X509;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+use testbed::acme_proxy::{AcmeProxy, AcmeStep};
+use testbed::pebble::{Pebble, PebbleOptions};
+use testbed::traffic::{Action, Fault, Match, Reply};
+
+const MAC_KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+
+impl Bed {
+    fn bound() -> Self {
+        Self::start_with(|options| PebbleOptions {
+            eab: BTreeMap::from([("kid-1".to_owned(), MAC_KEY.to_owned())]),
+            ..options
+        })
+    }
+
+    fn add_secret(&mut self, text: &str) -> SecretId {
+        self.secrets.push(SecretString::from(text.to_owned()));
+        SecretId(self.secrets.len())
+    }
+
+    fn bind(&mut self, key_id: &str, mac_key: &str) {
+        let (key_id, mac_key) = (key_id.to_owned(), self.add_secret(mac_key));
+        self.config.issuers[0].external_account = Some(ExternalAccount { key_id, mac_key });
+    }
+
+    fn set_account_key(&mut self, pem: &str) {
+        self.config.issuers[0].account_key = Some(self.add_secret(pem));
+    }
+
+    /// The URL of the account, in a service of its own.
+    fn account(&self) -> Result<String, AcmeError> {
+        self.run(async |obtainer| obtainer.account(0, Environment::Production).await)
+    }
+
+    fn roll_over(&self) -> Result<(), AcmeError> {
+        self.run(async |obtainer| obtainer.roll_over_key(0).await)
+    }
+
+    fn key_file(&self, name: &str) -> PathBuf {
+        self.state().join("accounts/pebble").join(name)
+    }
+
+    fn kept_key(&self) -> Vec<u8> {
+        fs::read(self.key_file("account_key.pem")).unwrap()
+    }
+
+    fn has_new_key(&self) -> bool {
+        self.key_file("account_key.new.pem").exists()
+    }
+
+    fn notices(&self) -> Vec<String> {
+        self.log.lines(Level::Notice)
+    }
+
+    /// How many accounts the CA was asked for, apart from searches.
+    fn creations(&self) -> usize {
+        let requests = self.proxy.traffic.requests(&AcmeStep::NewAccount.requests());
+        requests.iter().filter(|request| request.jws_payload()["contact"].is_array()).count()
+    }
+
+    /// No line of the log and no error shows a part of a secret or of an account key.
+    fn assert_hidden(&self, errors: &[&dyn Debug]) {
+        let mut secrets = Vec::new();
+        for secret in &self.secrets {
+            secrets.extend(secret.expose_secret().lines().map(str::to_owned));
+        }
+        for name in ["account_key.pem", "account_key.new.pem"] {
+            let pem = fs::read_to_string(self.key_file(name)).unwrap_or_default();
+            secrets.extend(pem.lines().map(str::to_owned));
+        }
+        secrets.retain(|line| line.len() > 8 && !line.starts_with("-----"));
+        assert!(!secrets.is_empty());
+        let mut lines = self.log.all();
+        lines.extend(errors.iter().map(|error| format!("{error:?}")));
+        for secret in secrets {
+            let shown = lines.iter().find(|line| line.contains(&secret[..8]));
+            assert!(shown.is_none(), "{shown:?}");
+        }
+    }
+}
+
+fn p256() -> PKey<Private> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+}
+
+fn pkcs8(key: &PKey<Private>) -> String {
+    String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap()
+}
+
+fn sec1(key: &PKey<Private>) -> String {
+    String::from_utf8(key.ec_key().unwrap().private_key_to_pem().unwrap()).unwrap()
+}
+
+fn problem(status: u16, kind: &str, detail: &str) -> Action {
+    Action::Problem { status, kind: kind.into(), detail: detail.into(), retry_after: None }
+}
+
+#[test]
+fn an_external_account_is_bound_once() {
+    let mut bed = Bed::bound();
+    bed.bind("kid-1", MAC_KEY);
+    let url = bed.account().unwrap();
+    assert_eq!(bed.account().unwrap(), url);
+    let [request] =
+        bed.proxy.traffic.requests(&AcmeStep::NewAccount.requests()).try_into().unwrap();
+    let binding = &request.jws_payload()["externalAccountBinding"];
+    assert!(binding["signature"].is_string(), "{binding}");
+    bed.assert_hidden(&[]);
+}
+
+#[test]
+fn a_lost_answer_does_not_lose_a_bound_account() {
+    let mut bed = Bed::bound();
+    bed.bind("kid-1", MAC_KEY);
+    let requests = AcmeStep::NewAccount.requests();
+    bed.proxy.traffic.inject(Fault::new(requests.clone(), Action::LostAnswer));
+    bed.account().unwrap();
+    let [first, second] = bed.proxy.traffic.requests(&requests).try_into().unwrap();
+    assert_eq!(first.jws_header()["jwk"], second.jws_header()["jwk"]);
+}
+
+#[test]
+fn an_external_account_that_is_not_accepted_needs_a_person() {
+    for (key_id, mac_key, expected) in [
+        ("", "", "requires an external account: set \"external_account\" of issuer \"pebble\""),
+        ("kid-1", "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "creating the account was refused by"),
+        ("kid-2", MAC_KEY, "creating the account was refused by"),
+        (
+            "kid-1",
+            "this is no base64url",
+            "the MAC key in \"external_account\" of issuer \"pebble\" is not in base64url",
+        ),
+    ] {
+        let mut bed = Bed::bound();
+        if !key_id.is_empty() {
+            bed.bind(key_id, mac_key);
+        }
+        let error = bed.account().unwrap_err();
+        assert!(error.to_string().contains(expected), "{key_id} {mac_key}: {error}");
+        assert!(error.is_permanent() && error.is_issuer_wide(), "{key_id} {mac_key}: {error}");
+        if !key_id.is_empty() {
+            bed.assert_hidden(&[&error, &error.to_string(), &bed.obtain_error()]);
+        }
+    }
+}
+
+#[test]
+fn an_account_is_found_by_a_key_from_a_file_else_created() {
+    let key = p256();
+    let mut urls = Vec::new();
+    let mut bed = Bed::start();
+    for (form, pem) in [("PKCS #8", pkcs8(&key)), ("SEC 1", sec1(&key))] {
+        let _ = fs::remove_dir_all(bed.state());
+        bed.set_account_key(&pem);
+        bed.obtain().unwrap_or_else(|error| panic!("{form}: {error}"));
+        urls.push(bed.account().unwrap());
+        bed.assert_hidden(&[]);
+    }
+    assert_eq!(urls[0], urls[1]);
+    assert_eq!(bed.creations(), 1);
+    let [created, found, updated] = bed.notices().try_into().unwrap();
+    assert!(created.ends_with(&format!("account created at {}", urls[0])), "{created}");
+    assert!(found.ends_with(&format!("account found at {}", urls[0])), "{found}");
+    assert!(updated.ends_with("contacts of the account updated"), "{updated}");
+}
+
+#[test]
+fn a_ca_that_does_not_let_search_is_asked_for_the_account_all_the_same() {
+    let mut bed = Bed::start();
+    bed.set_account_key(&pkcs8(&p256()));
+    let refusal = problem(403, "unauthorized", "no such thing");
+    bed.proxy.traffic.inject(Fault::new(AcmeStep::NewAccount.requests(), refusal));
+    bed.account().unwrap();
+    assert_eq!(bed.creations(), 1);
+}
+
+#[test]
+fn a_key_from_a_file_replaces_the_account_on_disk() {
+    let mut bed = Bed::start();
+    let first = bed.account().unwrap();
+    bed.set_account_key(&pkcs8(&p256()));
+    let second = bed.account().unwrap();
+    assert_ne!(first, second);
+    assert_eq!(bed.entries("accounts"), ["pebble", "pebble~1"]);
+    assert_eq!(bed.account().unwrap(), second);
+    let [warning] = bed.log.lines(Level::Warn).try_into().unwrap();
+    assert!(warning.contains("\"account_key\" is another key"), "{warning}");
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_named_without_showing_it() {
+    let p384 = EcKey::generate(&EcGroup::from_curve_name(Nid::SECP384R1).unwrap()).unwrap();
+    let mut bed = Bed::start();
+    bed.set_account_key(&pkcs8(&PKey::from_ec_key(p384).unwrap()));
+    let error = bed.account().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the account key of issuer \"pebble\" cannot be used: it is not an ECDSA key on P-256"
+    );
+    assert!(error.is_permanent());
+    bed.assert_hidden(&[&error, &error.to_string()]);
+}
+
+/// The process dies after the CA has made the account.
+#[test]
+fn an_account_whose_answer_was_not_read_is_found_at_the_next_start() {
+    let bed = Bed::start();
+    let work = async |obtainer: &Obtainer| obtainer.account(0, Environment::Production).await;
+    die_at(&bed, &AcmeStep::NewAccount, Death::AfterItWasDone, work);
+    assert_eq!(bed.notices(), [""; 0]);
+    let url = bed.account().unwrap();
+    let [found, _updated] = bed.notices().try_into().unwrap();
+    assert!(found.ends_with(&format!("account found at {url}")), "{found}");
+    assert_eq!(bed.creations(), 1);
+}
+
+/// When a process dies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Death {
+    /// Its request was not done and never will be.
+    BeforeItIsDone,
+    /// Its request was done, and no answer came.
+    AfterItWasDone,
+}
+
+/// Lets a service work until a request has arrived, and drops it.
+fn die_at<T: Debug>(
+    bed: &Bed,
+    step: &AcmeStep,
+    death: Death,
+    work: impl AsyncFnOnce(&Obtainer) -> T,
+) {
+    let traffic = &bed.proxy.traffic;
+    let gate = traffic.hold_answer(step.requests());
+    if death == Death::BeforeItIsDone {
+        traffic.inject(Fault::new(step.requests(), Action::Hang));
+    }
+    let has_arrived = || match death {
+        Death::BeforeItIsDone => traffic.count(&step.requests()) > 0,
+        Death::AfterItWasDone => gate.arrived() > 0,
+    };
+    bed.run(async |obtainer| {
+        let arrived = async {
+            while !has_arrived() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            result = work(obtainer) => panic!("{result:?}"),
+            () = arrived => {}
+        }
+    });
+}
+
+#[test]
+fn a_changed_key_is_the_accounts_from_then_on() {
+    let bed = Bed::start();
+    let url = bed.account().unwrap();
+    let old = bed.kept_key();
+    bed.run(async |obtainer| {
+        obtainer.roll_over_key(0).await.unwrap();
+        obtainer.obtain(0, 0, KeyChoice::Configured).await.unwrap();
+    });
+    assert_ne!(bed.kept_key(), old);
+    assert!(!bed.has_new_key());
+    bed.obtain().unwrap();
+    assert_eq!(bed.account().unwrap(), url);
+    assert_eq!(bed.creations(), 1);
+    assert_eq!(bed.notices()[1], "acme_dns: issuer \"pebble\": account key changed");
+    bed.assert_hidden(&[]);
+}
+
+#[test]
+fn a_key_change_waits_for_the_orders_under_way() {
+    let bed = Bed::start();
+    bed.run(async |obtainer| {
+        let (obtained, changed) =
+            join(obtainer.obtain(0, 0, KeyChoice::Configured), obtainer.roll_over_key(0)).await;
+        obtained.unwrap();
+        changed.unwrap();
+    });
+    let log = bed.proxy.traffic.log();
+    let place = |step: AcmeStep| log.iter().position(|l| step.requests().fits(&l.request));
+    assert!(place(AcmeStep::KeyChange) > place(AcmeStep::Certificate));
+}
+
+#[test]
+fn a_key_change_whose_answer_was_lost_is_found_out() {
+    let bed = Bed::start();
+    let url = bed.account().unwrap();
+    let old = bed.kept_key();
+    bed.proxy.traffic.inject(Fault::new(AcmeStep::KeyChange.requests(), Action::LostAnswer));
+    bed.roll_over().unwrap();
+    assert_eq!(bed.proxy.traffic.count(&AcmeStep::KeyChange.requests()), 1);
+    assert_ne!(bed.kept_key(), old);
+    bed.obtain().unwrap();
+    assert_eq!(bed.account().unwrap(), url);
+    assert!(!bed.has_new_key());
+}
+
+/// The CA has changed the key, or has not, and the process dies before it knows.
+#[test]
+fn a_process_that_dies_in_a_key_change_finds_out_at_its_next_start() {
+    for death in [Death::BeforeItIsDone, Death::AfterItWasDone] {
+        let bed = Bed::start();
+        let url = bed.account().unwrap();
+        let old = bed.kept_key();
+        die_at(&bed, &AcmeStep::KeyChange, death, async |o: &Obtainer| o.roll_over_key(0).await);
+        assert!(bed.has_new_key(), "{death:?}");
+        assert_eq!(bed.kept_key(), old, "{death:?}");
+        bed.obtain().unwrap();
+        assert_eq!(bed.account().unwrap(), url, "{death:?}");
+        assert!(!bed.has_new_key(), "{death:?}");
+        let is_old = death == Death::BeforeItIsDone;
+        assert_eq!(bed.kept_key() == old, is_old, "{death:?}");
+        let notice = bed.notices().pop().unwrap();
+        let expected = if is_old { "account key stays" } else { "account key changed" };
+        assert!(notice.contains(expected), "{death:?}: {notice}");
+        bed.assert_hidden(&[]);
+    }
+}
+
+#[test]
+fn a_key_change_that_is_refused_leaves_the_old_key() {
+    let bed = Bed::start();
+    let url = bed.account().unwrap();
+    let old = bed.kept_key();
+    let refusal = problem(403, "unauthorized", "no");
+    bed.proxy.traffic.inject(Fault::new(AcmeStep::KeyChange.requests(), refusal));
+    let error = bed.roll_over().unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("changing the account key was refused by \"127.0.0.1:"), "{text}");
+    assert_eq!((bed.kept_key() == old, bed.has_new_key()), (true, false));
+    assert_eq!(bed.account().unwrap(), url);
+    bed.assert_hidden(&[&error, &text]);
+}
+
+#[test]
+fn a_key_change_without_an_answer_is_tried_again_and_then_given_up() {
+    let bed = Bed::start();
+    let url = bed.account().unwrap();
+    let old = bed.kept_key();
+    let step = AcmeStep::KeyChange.requests();
+    let fault = Fault::new(step.clone(), Action::Status { status: 503, retry_after: None });
+    bed.proxy.traffic.inject(fault.clone().times(1));
+    bed.roll_over().unwrap();
+    assert_ne!(bed.kept_key(), old);
+    let changed = bed.kept_key();
+    bed.proxy.traffic.inject(fault.always());
+    let error = bed.roll_over().unwrap_err();
+    assert!(!error.is_permanent(), "{error}");
+    assert_eq!((bed.kept_key() == changed, bed.has_new_key()), (true, true));
+    bed.proxy.traffic.clear_faults();
+    assert_eq!(bed.account().unwrap(), url);
+    assert_eq!((bed.kept_key() == changed, bed.has_new_key()), (true, false));
+}
+
+#[test]
+fn a_success_that_is_none_does_not_cost_the_account() {
+    let bed = Bed::start();
+    let url = bed.account().unwrap();
+    let fault = Fault::new(AcmeStep::KeyChange.requests(), Action::Garbage);
+    bed.proxy.traffic.inject(fault.always());
+    let error = bed.roll_over().unwrap_err().to_string();
+    assert!(error.ends_with("failed: the account has its old key still"), "{error}");
+    assert_eq!(bed.account().unwrap(), url);
+}
+
+#[test]
+fn a_new_key_that_is_garbage_is_dropped() {
+    let bed = Bed::start();
+    let url = bed.account().unwrap();
+    fs::write(bed.key_file("account_key.new.pem"), "garbage").unwrap();
+    assert_eq!(bed.account().unwrap(), url);
+    assert!(!bed.has_new_key());
+}
+
+#[test]
+fn a_key_from_a_file_is_not_changed() {
+    let mut bed = Bed::start();
+    bed.set_account_key(&pkcs8(&p256()));
+    let error = bed.roll_over().unwrap_err();
+    let expected = "the account key of issuer \"pebble\" comes from \"account_key\"";
+    assert!(error.to_string().starts_with(expected), "{error}");
+    assert!(error.is_permanent());
+    assert_eq!(bed.proxy.traffic.log().len(), 0);
+}
+
+#[test]
+fn the_staging_environment_has_an_account_of_its_own() {
+    let mut bed = Bed::start();
+    let error = bed.run(async |obtainer| obtainer.account(0, Environment::Staging).await);
+    let error = error.unwrap_err().to_string();
+    assert_eq!(error, "no \"staging\" is defined for issuer \"pebble\"");
+    let dir = bed.testbed.dir();
+    let options = PebbleOptions::new(bed.testbed.dns.addr());
+    let pebble = Pebble::start(&dir.join("staging-ca"), options);
+    let proxy = AcmeProxy::start(&dir.join("staging-proxy"), &pebble);
+    bed.config.issuers[0].staging = Some(proxy.directory_url());
+    let trusted = bed.config.issuers[0].trusted_certificate.as_mut().unwrap();
+    trusted.extend(fs::read(proxy.ca_file()).unwrap());
+    for round in 0..2 {
+        for (environment, ca) in
+            [(Environment::Staging, &proxy), (Environment::Production, &bed.proxy)]
+        {
+            let url = bed.run(async |obtainer| obtainer.account(0, environment).await).unwrap();
+            let start = format!("https://{}/", ca.addr());
+            assert!(url.starts_with(&start), "{round} {environment:?}: {url}");
+            assert_eq!(ca.traffic.count(&AcmeStep::NewAccount.requests()), 1, "{environment:?}");
+        }
+    }
+    let files = ["account.json", "account_key.pem", "staging"];
+    assert_eq!(bed.entries("accounts/pebble"), files);
+    assert_eq!(bed.entries("accounts/pebble/staging"), files[..2]);
+    let [staging, production] = bed.notices().try_into().unwrap();
+    assert!(staging.starts_with("acme_dns: staging of issuer \"pebble\": account created"));
+    assert!(production.starts_with("acme_dns: issuer \"pebble\": account created"));
+}
+
+#[test]
+fn a_deactivated_account_is_made_anew_and_a_blocked_one_is_not() {
+    const LETS_ENCRYPT: &str = "An account with the provided public key exists but is deactivated";
+    let search = || AcmeStep::NewAccount.requests().body("payload");
+    let deactivated = Action::rewrite(|reply: &mut Reply| {
+        let mut account: Value = serde_json::from_slice(&reply.body).unwrap();
+        account["status"] = "deactivated".into();
+        reply.body = account.to_string().into();
+    });
+    for (answer, is_replaced) in [
+        (Some(deactivated), true),
+        (Some(problem(403, "unauthorized", LETS_ENCRYPT)), true),
+        (Some(problem(403, "unauthorized", "account is blocked")), false),
+        (None, false),
+    ] {
+        let bed = Bed::start();
+        bed.account().unwrap();
+        let refusal = problem(403, "unauthorized", "account is not valid");
+        bed.proxy.traffic.inject(Fault::new(AcmeStep::NewOrder.requests(), refusal));
+        let case = format!("{answer:?} {is_replaced}");
+        let is_blocked = answer.is_some() && !is_replaced;
+        if let Some(answer) = answer {
+            bed.proxy.traffic.inject(Fault::new(search(), answer));
+        }
+        let result = bed.obtain();
+        assert_eq!(result.is_ok(), is_replaced, "{case}: {result:?}");
+        assert_eq!(bed.creations(), 1 + usize::from(is_replaced), "{case}");
+        let Err(error) = result else { continue };
+        assert_eq!(error.is_permanent(), is_blocked, "{case}: {error}");
+        let text = error.to_string();
+        let expected = if is_blocked { "accounts/pebble\" away to get another" } else { "placing" };
+        assert!(text.contains(expected), "{case}: {text}");
+    }
+}
+
+#[test]
+fn new_terms_of_service_are_named() {
+    for (instance, expected) in [
+        (None, "https://ca.example/terms"),
+        (Some("https://ca.example/agree"), "https://ca.example/agree"),
+    ] {
+        let bed = Bed::start();
+        let mut body = json!({
+            "type": "urn:ietf:params:acme:error:userActionRequired",
+            "detail": "Terms of service have changed",
+        });
+        if let Some(instance) = instance {
+            body["instance"] = instance.into();
+        }
+        let mut reply = Reply::json(403, &body);
+        let link = HeaderValue::from_static("<https://ca.example/terms>;rel=\"terms-of-service\"");
+        reply.headers.insert(LINK, link);
+        bed.proxy.traffic.inject(Fault::new(AcmeStep::NewOrder.requests(), Action::Reply(reply)));
+        let error = bed.obtain_error();
+        let end = format!("userActionRequired: Terms of service have changed, see \"{expected}\"");
+        assert!(error.to_string().ends_with(&end), "{error}");
+        assert!(error.is_permanent());
+    }
+}
+
+#[test]
+fn a_nonce_that_does_not_come_is_the_issuers_trouble() {
+    let bed = Bed::start();
+    bed.account().unwrap();
+    let action = Action::Status { status: 503, retry_after: Some(600) };
+    bed.proxy.traffic.inject(Fault::new(AcmeStep::NewNonce.requests(), action));
+    let ObtainError::Acme(error) = bed.obtain_error() else { panic!("not of the CA") };
+    assert!(error.to_string().starts_with("getting a nonce at \"127.0.0.1:"), "{error}");
+    assert!(error.is_issuer_wide() && error.retry_after() == Some(Duration::from_secs(600)));
+}
+
+#[test]
+fn a_certificate_is_revoked_and_again() {
+    let bed = Bed::start();
+    let issued = bed.obtain().unwrap();
+    let leaf = X509::from_pem(issued.pem.fullchain.as_bytes()).unwrap();
+    let der = leaf.to_der().unwrap();
+    let status = || bed.testbed.pebble.certificate_status(&issued.serial);
+    let odd = bed.run(async |obtainer| obtainer.revoke(0, &der, Some(7)).await).unwrap_err();
+    assert!(odd.to_string().starts_with("revoking the certificate was refused by"), "{odd}");
+    assert_eq!(status().as_deref(), Some("Valid"));
+    for reason in [Some(4), None] {
+        bed.run(async |obtainer| obtainer.revoke(0, &der, reason).await).unwrap();
+        assert_eq!(status().as_deref(), Some("Revoked"));
+    }
+    let requests = bed.proxy.traffic.requests(&AcmeStep::Revoke.requests());
+    assert_eq!(requests[1].jws_payload()["reason"], 4);
+    assert_eq!(requests[2].status, Some(400));
+    let without = Action::rewrite(|reply: &mut Reply| {
+        let mut directory: Value = serde_json::from_slice(&reply.body).unwrap();
+        directory["revokeCert"] = Value::Null;
+        reply.body = directory.to_string().into();
+    });
+    bed.proxy.traffic.inject(Fault::new(AcmeStep::Directory.requests(), without));
+    let error = bed.run(async |obtainer| obtainer.revoke(0, &der, None).await).unwrap_err();
+    let expected = "revoking the certificate is not supported by the CA at \"127.0.0.1:";
+    assert!(error.to_string().starts_with(expected) && error.is_permanent(), "{error}");
+}
+
+#[test]
+fn renewal_information_is_passed_on_as_it_comes() {
+    let bed = Bed::start();
+    let issued = bed.obtain().unwrap();
+    let leaf = X509::from_pem(issued.pem.fullchain.as_bytes()).unwrap();
+    let id = certificate_id(&leaf).unwrap();
+    let ask = || bed.run(async |obtainer| obtainer.renewal_info(0, &id).await);
+    bed.proxy.traffic.clear_log();
+    let step = AcmeStep::RenewalInfo.requests();
+
+    let answer = ask().unwrap().unwrap();
+    let document: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert!(document["suggestedWindow"]["start"].is_string(), "{document}");
+    assert!(answer.retry_after.is_some());
+    assert_eq!(bed.proxy.traffic.count(&Match::any().method(Method::POST)), 0, "no signature");
+
+    let without = Action::rewrite(|reply: &mut Reply| {
+        reply.headers.remove(RETRY_AFTER);
+    });
+    bed.proxy.traffic.inject(Fault::new(step.clone(), without));
+    let answer = ask().unwrap().unwrap();
+    assert_eq!(answer.retry_after, None);
+
+    bed.proxy.traffic.inject(Fault::new(step.clone(), Action::Garbage));
+    let answer = ask().unwrap().unwrap();
+    assert!(serde_json::from_slice::<Value>(&answer.body).is_err());
+
+    for (action, retry_after) in [
+        (Action::Reply(Reply::new(404, "text/plain", "no")), None),
+        (problem(404, "malformed", "no such certificate"), None),
+        (Action::Status { status: 503, retry_after: Some(77) }, Some(Duration::from_secs(77))),
+    ] {
+        bed.proxy.traffic.inject(Fault::new(step.clone(), action.clone()));
+        let error = ask().unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("reading the renewal information "), "{action:?}: {text}");
+        assert_eq!(error.retry_after(), retry_after, "{action:?}: {text}");
+        assert!(!error.is_issuer_wide(), "{action:?}");
+    }
+
+    let without = Action::rewrite(|reply: &mut Reply| {
+        let mut directory: Value = serde_json::from_slice(&reply.body).unwrap();
+        directory.as_object_mut().unwrap().remove("renewalInfo");
+        reply.body = directory.to_string().into();
+    });
+    bed.proxy.traffic.inject(Fault::new(AcmeStep::Directory.requests(), without));
+    assert_eq!(ask().unwrap(), None);
+}
