@@ -35,8 +35,10 @@ fn check_survival(site: &Site, name: &str) {
     assert!(!site.nginx.log().contains(&failed), "{name}: {}", site.nginx.log());
 }
 
-/// When everything works again, all certificates are obtained, and nothing is left of any order.
-fn check_recovery<'a>(site: &Site, rows: impl IntoIterator<Item = (String, &'a Outcome)>) {
+/// When everything works again and a person has reloaded, as what needs a person waits for, all
+/// certificates are obtained, and nothing is left of any order.
+fn check_recovery<'a>(site: &mut Site, rows: impl IntoIterator<Item = (String, &'a Outcome)>) {
+    site.reload();
     for (name, outcome) in rows {
         let leaf = site.wait_for_certificate(&name).leaf;
         assert_eq!(site.check_files(&name), leaf);

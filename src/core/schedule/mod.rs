@@ -325,8 +325,8 @@ impl Schedule {
     ) -> Renewal {
         let Some(entry) = self.entries.get_mut(entry) else { return Renewal::default() };
         // A certificate that was obtained in the meantime is another one.
-        if entry.polling && !entry.working {
-            entry.renewal = entry.renewal.informed(now, outcome, random);
+        if let Some(validity) = entry.validity.filter(|_| entry.polling && !entry.working) {
+            entry.renewal = entry.renewal.informed(now, validity, outcome, random);
         }
         entry.polling = false;
         entry.renewal
