@@ -78,6 +78,15 @@ pub struct Known {
     pub authorities: Vec<Authority>,
 }
 
+impl Known {
+    /// Whether the attempts that were kept have ended with the certificate that is there: the process
+    /// may have died before it could forget them.
+    pub fn has_ended(&self, now: UnixTime) -> bool {
+        self.progress != Progress::default()
+            && self.validity.is_some_and(|validity| self.renewal.due(validity).0 > now)
+    }
+}
+
 /// What is to be done now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
