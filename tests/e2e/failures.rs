@@ -26,7 +26,9 @@ fn check_failure(site: &Site, name: &str, level: &str, texts: &[&str]) {
         assert!(line.contains(text), "{name}: {line}\nhas no {text:?}");
     }
     assert!(line.contains("; next attempt at 2"), "{name}: {line}");
-    assert!(site.serves_fallback(name), "{name}");
+    // On a busy machine it may have been obtained at the next attempt by now.
+    let is_issued = || site.nginx.log().contains(&format!("certificate \"{name}\" issued"));
+    assert!(site.serves_fallback(name) || is_issued(), "{name}");
 }
 
 /// No attempt for this certificate has failed.

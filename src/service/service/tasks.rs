@@ -88,7 +88,10 @@ impl Attempt {
         };
         match result {
             Ok(Some(issued)) => {
-                let end = move |store: &Store| store.remove_progress(&name);
+                let end = move |store: &Store| {
+                    store.remove_order(&name)?;
+                    store.remove_progress(&name)
+                };
                 let forgotten = issued.kept.is_err() || store.on_thread(end).await.is_ok();
                 let (issued, took) = (Box::new(issued), started.elapsed());
                 Outcome::Issued { entry, issuer, issued, took, forgotten }

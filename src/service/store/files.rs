@@ -165,10 +165,15 @@ pub(crate) fn list(path: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// Removes from a directory what a crash left unfinished.
+/// Removes what a crash left unfinished from a directory and all below it.
 pub(crate) fn sweep(directory: &Path) -> Result<(), StoreError> {
-    for name in all(directory)?.into_iter().filter(|name| name.starts_with(TEMPORARY)) {
-        remove_leftover(&directory.join(name))?;
+    for name in all(directory)? {
+        let path = directory.join(&name);
+        if name.starts_with(TEMPORARY) {
+            remove_leftover(&path)?;
+        } else if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+            sweep(&path)?;
+        }
     }
     Ok(())
 }
@@ -243,12 +248,15 @@ mod tests {
         fs::create_dir(dir.path().join(".tmp-3")).unwrap();
         fs::write(dir.path().join(".tmp-3/privkey.pem"), "half").unwrap();
         fs::write(dir.path().join("account.json"), "whole").unwrap();
-        fs::create_dir(dir.path().join(".versions")).unwrap();
+        fs::create_dir_all(dir.path().join(".versions/a/1")).unwrap();
+        let below = dir.path().join(".versions/a/1/.tmp-9-renewal.json");
+        fs::write(&below, "half").unwrap();
         sweep(dir.path()).unwrap();
         let mut left: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, [".versions", "account.json"]);
+        assert!(!below.exists() && below.with_file_name("").exists());
         sweep(&dir.path().join("missing")).unwrap();
     }
 

@@ -38,7 +38,7 @@ pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;
 
 use error::failed;
-use files::{DIRECTORY_MODE, ensure_directory, give_to_owner, list, sweep};
+use files::{DIRECTORY_MODE, ensure_directory, give_to_owner, sweep};
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -104,18 +104,9 @@ impl Store {
     }
 
     fn sweep(&self) -> Result<(), StoreError> {
-        for name in list(&self.accounts())? {
-            sweep(&self.accounts().join(name).join("staging"))?;
-        }
-        let versions = self.certs().join(certificates::VERSIONS);
-        for directory in [self.accounts(), versions] {
-            for name in list(&directory)? {
-                sweep(&directory.join(name))?;
-            }
-            sweep(&directory)?;
-        }
-        let directories = [self.certs(), self.orders(), self.journal(), self.actions()];
-        directories.iter().try_for_each(|path| sweep(path))
+        let written =
+            [self.accounts(), self.certs(), self.orders(), self.journal(), self.actions()];
+        written.iter().try_for_each(|path| sweep(path))
     }
 
     fn accounts(&self) -> PathBuf {

@@ -19,8 +19,14 @@ const LOOK: Duration = Duration::from_secs(1);
 const WARM_UP: f64 = 1.0 / 4.0;
 
 /// What the memory of a process may differ by between the second and the last quarter: so much of
-/// it, and so many bytes besides.
-const MEMORY: (f64, u64) = (0.10, 1 << 20);
+/// it, and so many bytes besides. A helper that had nothing to do yet has no HTTP client, which takes
+/// 5 MiB.
+const fn memory(role: Role) -> (f64, u64) {
+    match role {
+        Role::Master | Role::Worker => (0.10, 1 << 20),
+        Role::Helper => (0.10, 8 << 20),
+    }
+}
 
 /// What its descriptors may differ by. A helper keeps connections for the next order.
 const fn descriptors(role: Role) -> u64 {
@@ -169,7 +175,7 @@ impl Verdict {
     fn compare(&mut self, role: Role, when: &str, before: Figures, after: Figures) {
         let what = &format!("{role:?}, {when}");
         let open = before.descriptors + descriptors(role);
-        let (part, more) = MEMORY;
+        let (part, more) = memory(role);
         let most = before.bytes + (before.bytes as f64 * part) as u64 + more;
         self.row(
             what,
