@@ -149,8 +149,16 @@ impl Entry {
 pub struct Schedule {
     entries: Vec<Entry>,
     configured_at: UnixTime,
-    /// Until when issuers want to be left alone.
-    paused: HashMap<usize, UnixTime>,
+    /// Issuers that want to be left alone.
+    paused: HashMap<usize, Pause>,
+}
+
+/// How long an issuer wants to be left alone.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    /// When it said so: if that lies in the future, the clock was set back, and this holds no more.
+    since: UnixTime,
+    until: UnixTime,
 }
 
 impl Schedule {
@@ -184,8 +192,11 @@ impl Schedule {
             };
             if progress.asked_of_issuer && progress.last <= now {
                 let issuer = entry.issuer(progress.authority);
-                let until = paused.entry(issuer).or_insert(progress.asked);
-                *until = (*until).max(progress.asked);
+                let pause = Pause { since: progress.last, until: progress.asked };
+                let longest = paused.entry(issuer).or_insert(pause);
+                if longest.until < pause.until {
+                    *longest = pause;
+                }
             }
             entry
         });
@@ -258,7 +269,8 @@ impl Schedule {
             time = time.min(forced.max(progress.asked));
         }
         let until = |authority: usize| {
-            let until = self.paused.get(&entry.issuer(authority)).copied().unwrap_or_default();
+            let pause = self.paused.get(&entry.issuer(authority)).filter(|p| p.since <= now);
+            let until = pause.map_or(UnixTime::default(), |pause| pause.until);
             // Not into the last part of the lifetime.
             let forced = entry.validity.map(Validity::forced).filter(|forced| *forced > now);
             forced.map_or(until, |forced| until.min(forced))
@@ -310,7 +322,8 @@ impl Schedule {
         let Some(entry) = self.entries.get_mut(entry) else { return Progress::default() };
         entry.working = false;
         if let (Scope::Issuer, Some(asked)) = (failure.scope, failure.retry_after) {
-            self.paused.insert(entry.issuer(entry.progress.authority), now + asked);
+            let pause = Pause { since: now, until: now + asked };
+            self.paused.insert(entry.issuer(entry.progress.authority), pause);
         }
         let Entry { authorities, validity, .. } = entry;
         entry.progress = entry.progress.failed(now, failure, authorities, *validity, random);

@@ -309,6 +309,16 @@ fn a_clock_that_was_set_back_does_not_stop_the_work() {
 }
 
 #[test]
+fn a_pause_that_was_asked_for_by_a_wrong_clock_holds_no_more() {
+    let mut schedule = schedule(&[missing(), missing()], at(1_000_000));
+    assert_eq!(entry(&mut schedule, at(1_000_000)), Some(0));
+    schedule.handle_failed(0, at(1_000_000), &asked(3600, Scope::Issuer), 0.0);
+    assert_eq!(entry(&mut schedule, at(1_000_001)), None);
+    let found = std::iter::from_fn(|| entry(&mut schedule, NOW)).count();
+    assert_eq!(found, 2, "both go on");
+}
+
+#[test]
 fn a_machine_that_slept_for_a_week_goes_on() {
     let mut schedule = schedule(&[good(validity(-57 * DAY, 33 * DAY)), missing()], NOW);
     fail(&mut schedule, NOW, &TEMPORARY);
