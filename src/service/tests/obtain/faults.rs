@@ -2,6 +2,7 @@
 
 use super::support::{self, Bed};
 use acme_dns_core::level::Level;
+use acme_dns_core::schedule::{FailureKind, Scope};
 use acme_dns_service::acme::{KeyChoice, Left};
 use acme_dns_service::dns::{Placed, TxtRecord, Zone};
 use acme_dns_service::store::{Entry, PendingOrder};
@@ -44,6 +45,39 @@ fn a_lost_answer_is_survived_at_each_step() {
 #[test]
 fn garbage_is_survived_at_each_step() {
     survives(&Action::Garbage);
+}
+
+#[test]
+fn half_an_answer_is_survived_at_each_step() {
+    survives(&Action::rewrite(|reply| reply.body = reply.body.slice(..reply.body.len() / 2)));
+}
+
+#[test]
+fn a_rate_limit_at_each_step_is_told_and_the_next_attempt_succeeds() {
+    let bed = Bed::start();
+    for step in AcmeStep::ISSUANCE {
+        let _ = fs::remove_dir_all(bed.state());
+        bed.proxy.traffic.clear_faults();
+        let action = Action::Problem {
+            status: 429,
+            kind: "rateLimited".into(),
+            detail: "slowly".into(),
+            retry_after: Some(3600),
+        };
+        bed.proxy.traffic.inject(Fault::new(step.requests(), action));
+        let error = bed.obtain_error();
+        // An answer to HEAD has no body.
+        let said = if step == AcmeStep::NewNonce { "429" } else { "rateLimited: slowly" };
+        assert!(error.to_string().contains(said), "{step:?}: {error}");
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)), "{step:?}");
+        assert_eq!(error.failure().kind, FailureKind::Temporary, "{step:?}");
+        // What is not about one order concerns all that the CA is asked for.
+        let is_common =
+            matches!(step, AcmeStep::Directory | AcmeStep::NewNonce | AcmeStep::NewAccount);
+        assert_eq!(error.failure().scope == Scope::Issuer, is_common, "{step:?}");
+        bed.obtain().unwrap();
+        bed.assert_clean();
+    }
 }
 
 #[test]
