@@ -41,6 +41,12 @@ impl Work {
             );
             None
         });
+        if let Some(error) = stored.as_ref().and_then(|stored| stored.issuer_error.as_ref()) {
+            self.log(
+                Level::Warn,
+                format_args!("{error}; it is not known where certificate \"{name}\" is from"),
+            );
+        }
         let validity = stored.and_then(|stored| self.take_over(index, stored));
         let renewal = validity.and_then(|_| {
             store.load_renewal(name).unwrap_or_else(|error| {

@@ -8,6 +8,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
 
+/// Where the account in the staging environment is, within the directory of the issuer.
+pub(super) const STAGING: &str = "staging";
+
 /// An account (RFC 8555 section 7.1.2) with its key.
 #[derive(Clone)]
 pub struct Account {

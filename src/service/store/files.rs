@@ -5,7 +5,8 @@
 //! crash [`sweep`] finds it there. No certificate, issuer or provider has such a name.
 
 use super::error::{StoreError, failed};
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{
@@ -18,6 +19,9 @@ use zeroize::Zeroizing;
 /// How the name of everything unfinished begins.
 const TEMPORARY: &str = ".tmp-";
 
+/// How the name of what was put out of the way ends.
+pub(crate) const ASIDE: &str = ".invalid";
+
 /// The largest file that is read: many times the largest chain.
 const MAX_FILE: u64 = 4 << 20;
 
@@ -27,9 +31,10 @@ pub(crate) const DIRECTORY_MODE: u32 = 0o700;
 /// A name next to `path` for what will become `path`.
 pub(crate) fn temporary(path: &Path) -> PathBuf {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let (process, number) = (std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{TEMPORARY}{number}-{name}"))
+    // A process that is slow to leave may still write when the next one begins.
+    path.with_file_name(format!("{TEMPORARY}{process}-{number}-{name}"))
 }
 
 /// Replaces a file: after an error or a crash it is the old one, after a success it is durable.
@@ -77,20 +82,53 @@ pub(crate) fn swap_link(link: &Path, target: &Path) -> Result<(), StoreError> {
     result
 }
 
-/// Creates a directory unless it is there; a new one is 0700 whatever the umask.
-pub(crate) fn ensure_directory(path: &Path) -> Result<(), StoreError> {
-    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+/// Makes two names of one file system change places, each with what it stands for, by one step that
+/// is durable. `false`: the file system cannot do that.
+pub(crate) fn exchange(one: &Path, other: &Path) -> Result<bool, StoreError> {
+    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
-            return Ok(());
-        }
-        Err(error) => return Err(failed("mkdir", path)(error)),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return Ok(false),
+        Err(error) => return Err(failed("rename", one)(error.into())),
     }
-    fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
-        .map_err(failed("chmod", path))?;
-    let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
-    let directory = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    give_to_owner(&directory.map_err(failed("open", path))?, path)?;
+    sync_parent(other)?;
+    sync_parent(one).map(|()| true)
+}
+
+/// Puts something out of the way, for a person to look at: under a name that ends with
+/// [`ASIDE`] and is free, so that what was put there before stays.
+pub(crate) fn set_aside(path: &Path, stem: &str) -> Result<PathBuf, StoreError> {
+    let mut aside = path.with_file_name(format!("{stem}{ASIDE}"));
+    for number in 2_u32.. {
+        match fs::symlink_metadata(&aside) {
+            Ok(_) => aside = path.with_file_name(format!("{stem}~{number}{ASIDE}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(failed("lstat", &aside)(error)),
+        }
+    }
+    rename(path, &aside)?;
+    Ok(aside)
+}
+
+/// Creates a directory unless it is there; a new one is 0700 whatever the umask. One that a crash
+/// has left half made is finished.
+pub(crate) fn ensure_directory(path: &Path) -> Result<(), StoreError> {
+    let is_new = match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => false,
+        Err(error) => return Err(failed("mkdir", path)(error)),
+    };
+    let metadata = fs::symlink_metadata(path).map_err(failed("lstat", path))?;
+    let is_ours = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
+    // What others have made, or opened for more users, stays as they want it.
+    if is_new || is_ours && metadata.mode() & DIRECTORY_MODE != DIRECTORY_MODE {
+        fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
+            .map_err(failed("chmod", path))?;
+    }
+    if is_ours {
+        let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
+        let directory = OpenOptions::new().read(true).custom_flags(flags).open(path);
+        give_to_owner(&directory.map_err(failed("open", path))?, path)?;
+    }
     sync_parent(path)
 }
 
@@ -165,8 +203,11 @@ pub(crate) fn list(path: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// Removes from a directory what a crash left unfinished.
+/// Removes from a directory what a crash left unfinished; something else than a directory has none.
 pub(crate) fn sweep(directory: &Path) -> Result<(), StoreError> {
+    if !directory.is_dir() {
+        return Ok(());
+    }
     for name in all(directory)?.into_iter().filter(|name| name.starts_with(TEMPORARY)) {
         remove_leftover(&directory.join(name))?;
     }

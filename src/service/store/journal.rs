@@ -57,9 +57,7 @@ impl Store {
     /// # Errors
     /// It cannot be renamed.
     pub fn journal_set_aside(&self, id: &str) -> Result<PathBuf, StoreError> {
-        let aside = self.journal().join(format!("{id}.invalid"));
-        files::rename(&self.journal_path(id), &aside)?;
-        Ok(aside)
+        files::set_aside(&self.journal_path(id), id)
     }
 
     /// Whether there is a file of this order.
@@ -120,7 +118,11 @@ mod tests {
         let [(id, Err(error))] = all.as_slice() else { panic!("{all:?}") };
         assert_eq!(id, "a");
         assert!(error.to_string().contains("cannot be used"), "{error}");
-        assert!(store.journal_set_aside("a").unwrap().exists());
-        assert!(store.journal_all().unwrap().is_empty());
+        for expected in ["journal/a.invalid", "journal/a~2.invalid", "journal/a~3.invalid"] {
+            assert!(store.journal_set_aside("a").unwrap().ends_with(expected), "{expected}");
+            assert!(dir.path().join(expected).exists(), "{expected}");
+            assert!(store.journal_all().unwrap().is_empty());
+            fs::write(dir.path().join("journal/a.json"), "more garbage").unwrap();
+        }
     }
 }

@@ -53,6 +53,15 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    left: Option<StoreError>,
+}
+
+impl Lock {
+    /// Why something that a crash left unfinished is still there. It is in nobody's way.
+    #[must_use]
+    pub fn left(&self) -> Option<&StoreError> {
+        self.left.as_ref()
+    }
 }
 
 impl Store {
@@ -61,7 +70,10 @@ impl Store {
     /// # Errors
     /// A directory cannot be created, or the state path cannot be made private.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        ensure_directory(path)?;
+        // nginx makes it; the directory above may be one that the workers' user cannot read.
+        if !path.is_dir() {
+            ensure_directory(path)?;
+        }
         tighten(path)?;
         let store = Self { path: path.to_owned() };
         let (orders, journal, actions) = (store.orders(), store.journal(), store.actions());
@@ -78,11 +90,11 @@ impl Store {
         &self.path
     }
 
-    /// Takes the lock unless another process has it, and removes what a crash left unfinished.
-    /// The lock lasts until it is dropped or the process ends.
+    /// Takes the lock unless another process has it, and removes what a crash left unfinished, as far
+    /// as that can be done. The lock lasts until it is dropped or the process ends.
     ///
     /// # Errors
-    /// The lock file cannot be opened, or leftovers cannot be removed.
+    /// The lock file cannot be opened, locked, or made private.
     pub fn lock(&self) -> Result<Option<Lock>, StoreError> {
         let path = self.path.join("lock");
         let file = OpenOptions::new()
@@ -99,23 +111,34 @@ impl Store {
         }
         file.set_permissions(Permissions::from_mode(0o600)).map_err(failed("fchmod", &path))?;
         give_to_owner(&file, &path)?;
-        self.sweep()?;
-        Ok(Some(Lock { _file: file }))
+        Ok(Some(Lock { _file: file, left: self.sweep().err() }))
     }
 
+    /// Removes all that can be removed; the error is the first one.
     fn sweep(&self) -> Result<(), StoreError> {
-        for name in list(&self.accounts())? {
-            sweep(&self.accounts().join(name).join("staging"))?;
-        }
+        let mut directories = vec![self.orders(), self.journal(), self.actions()];
+        let mut result = Ok(());
         let versions = self.certs().join(certificates::VERSIONS);
-        for directory in [self.accounts(), versions] {
-            for name in list(&directory)? {
-                sweep(&directory.join(name))?;
-            }
-            sweep(&directory)?;
+        for parent in [self.accounts(), self.certs(), versions] {
+            let names = list(&parent).unwrap_or_else(|error| {
+                result = Err(error);
+                Vec::new()
+            });
+            directories.extend(names.iter().map(|name| parent.join(name)));
+            directories.push(parent);
         }
-        let directories = [self.certs(), self.orders(), self.journal(), self.actions()];
-        directories.iter().try_for_each(|path| sweep(path))
+        for directory in directories {
+            result = result.and(self.sweep_one(&directory));
+        }
+        result
+    }
+
+    fn sweep_one(&self, directory: &Path) -> Result<(), StoreError> {
+        // Where a certificate's link leads elsewhere, what lies there is not ours.
+        if directory.is_symlink() && !certificates::is_own_link(directory) {
+            return Ok(());
+        }
+        sweep(directory).and(sweep(&directory.join(accounts::STAGING)))
     }
 
     fn accounts(&self) -> PathBuf {
