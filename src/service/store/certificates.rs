@@ -90,8 +90,9 @@ impl Store {
         let versions = self.certs().join(VERSIONS).join(name);
         files::ensure_directory(&versions)?;
         adopt(&link, &versions, name)?;
-        let current = linked_version(&link, name);
-        if current.is_some_and(|number| holds(&version(&versions, number), issued)) {
+        let current = linked_version(&link, name)?;
+        let is_kept = current.map(|number| holds(&version(&versions, number), issued));
+        if let Some(Ok(true)) = is_kept {
             files::sync_directory(&versions)?;
             return files::sync_directory(&self.certs());
         }
@@ -99,12 +100,16 @@ impl Store {
         let number = next(&numbers);
         let written = write_version(&version(&versions, number), issued)
             .and_then(|()| files::swap_link(&link, &target(name, number)));
-        if written.is_err() && linked_version(&link, name) != Some(number) {
+        if written.is_err() && linked_version(&link, name).is_ok_and(|n| n != Some(number)) {
             // A full disk is tried again and again, and must not become fuller.
             let _ = files::remove_leftover(&version(&versions, number));
         }
         written?;
-        let stay = self.worth_keeping(&versions, &numbers, current);
+        let stay = is_kept
+            .transpose()
+            .and_then(|_| self.worth_keeping(&versions, &numbers, current))
+            // What cannot be read now may be what is needed.
+            .unwrap_or_else(|_| numbers.clone());
         for number in numbers.into_iter().filter(|number| !stay.contains(number)) {
             // What is not removed now is removed after the next save.
             let _ = files::remove_leftover(&version(&versions, number));
@@ -112,17 +117,24 @@ impl Store {
         Ok(())
     }
 
-    /// The version that was served, and the newest one that can be if that one cannot.
-    fn worth_keeping(&self, versions: &Path, numbers: &[u64], current: Option<u64>) -> Vec<u64> {
-        let owner = fs::metadata(&self.path).map(|metadata| metadata.uid()).ok();
-        let is_usable = |number: &u64| {
-            let files = read_version(version(versions, *number), owner?).ok()?;
-            parse(&files).ok()
-        };
-        let mut candidates = numbers.to_vec();
-        candidates.sort_unstable_by_key(|number| (Some(*number) == current, *number));
-        let usable = candidates.into_iter().rev().find(|number| is_usable(number).is_some());
-        current.into_iter().chain(usable).collect()
+    /// The version that was served, and if that one cannot be, the newest before it that can. What is
+    /// newer was never served. All of them, if it is not known which one was.
+    fn worth_keeping(
+        &self,
+        versions: &Path,
+        numbers: &[u64],
+        current: Option<u64>,
+    ) -> Result<Vec<u64>, StoreError> {
+        let Some(current) = current else { return Ok(numbers.to_vec()) };
+        let owner = fs::metadata(&self.path).map_err(failed("stat", &self.path))?.uid();
+        let mut candidates: Vec<u64> = numbers.iter().copied().filter(|n| *n <= current).collect();
+        candidates.sort_unstable();
+        for number in candidates.into_iter().rev() {
+            if is_usable(version(versions, number), owner)? {
+                return Ok(vec![current, number]);
+            }
+        }
+        Ok(vec![current])
     }
 
     /// Keeps when a certificate is renewed, beside it, until it is replaced.
@@ -141,10 +153,7 @@ impl Store {
     /// # Errors
     /// The file cannot be read or holds something else.
     pub fn load_renewal<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
-        let path = self.renewal_path(name)?;
-        let Some(bytes) = files::read(&path)? else { return Ok(None) };
-        let renewal = serde_json::from_slice(&bytes);
-        renewal.map(Some).map_err(|e| StoreError::invalid(&path, e.to_string()))
+        files::read_json(&self.renewal_path(name)?)
     }
 
     /// In the version itself: the link may be swapped in between.
@@ -170,7 +179,8 @@ impl Store {
 pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>, StoreError> {
     let Some(files) = read_files(state_path, name)? else { return Ok(None) };
     let Parsed { key, key_type, chain, validity, names } = parse(&files)?;
-    let (issuer, issuer_error) = match read_issuer(&files.directory) {
+    let (issuer, issuer_error) = match files::read_json::<IssuerFile>(&files.directory.join(ISSUER))
+    {
         Ok(issuer) => (issuer, None),
         Err(error) => (None, Some(error)),
     };
@@ -216,14 +226,6 @@ fn parse(files: &Files) -> Result<Parsed, StoreError> {
     };
     let (validity, names) = (validity(leaf).map_err(openssl)?, dns_names(leaf));
     Ok(Parsed { key, key_type, chain, validity, names })
-}
-
-/// Where a version is from.
-fn read_issuer(version: &Path) -> Result<Option<IssuerFile>, StoreError> {
-    let path = version.join(ISSUER);
-    let Some(bytes) = files::read(&path)? else { return Ok(None) };
-    let issuer = serde_json::from_slice(&bytes);
-    issuer.map(Some).map_err(|e| StoreError::invalid(&path, e.to_string()))
 }
 
 /// Reads what a server needs of a certificate and decodes PEM, but does not look into it: for the
@@ -340,12 +342,25 @@ fn write_version(path: &Path, issued: &IssuedPem) -> Result<(), StoreError> {
 }
 
 /// Whether a version is whole and the same.
-fn holds(version: &Path, issued: &IssuedPem) -> bool {
-    let same = |(name, text): &(&str, Cow<'_, str>)| {
-        let kept = files::read(&version.join(name));
-        kept.is_ok_and(|kept| kept.is_some_and(|kept| *kept == *text.as_bytes()))
-    };
-    contents(issued).is_ok_and(|contents| contents.iter().all(same))
+fn holds(version: &Path, issued: &IssuedPem) -> Result<bool, StoreError> {
+    let contents = contents(issued).map_err(|e| StoreError::invalid(version, e.to_string()))?;
+    for (name, text) in &contents {
+        match files::read(&version.join(name)) {
+            Ok(Some(kept)) if *kept == *text.as_bytes() => {}
+            Err(error) if !error.is_about_content() => return Err(error),
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a version can be served.
+fn is_usable(version: PathBuf, owner: u32) -> Result<bool, StoreError> {
+    match read_version(version, owner).and_then(|files| parse(&files)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_about_content() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes a version of what stands where the link should, such as a plain directory. There is no
@@ -383,16 +398,21 @@ fn version_numbers(versions: &Path) -> Result<Vec<u64>, StoreError> {
     Ok(files::list(versions)?.iter().filter_map(number).map(u64::from).collect())
 }
 
-/// The version that a link leads to; `None` if it leads elsewhere.
-fn linked_version(link: &Path, name: &str) -> Option<u64> {
-    let number = fs::read_link(link).ok()?;
-    number.strip_prefix(VERSIONS).ok()?.strip_prefix(name).ok()?.to_str()?.parse().ok()
+/// The version that a link leads to; `None` if there is no link, or it leads elsewhere.
+fn linked_version(link: &Path, name: &str) -> Result<Option<u64>, StoreError> {
+    let target = match fs::read_link(link) {
+        Ok(target) => target,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("readlink", link)(error)),
+    };
+    let number = target.strip_prefix(VERSIONS).and_then(|target| target.strip_prefix(name));
+    Ok(number.ok().and_then(|number| number.to_str()?.parse().ok()))
 }
 
 /// Whether a certificate's link leads to one of its versions.
 pub(super) fn is_own_link(link: &Path) -> bool {
     let name = link.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| linked_version(link, name).is_some())
+    name.is_some_and(|name| linked_version(link, name).is_ok_and(|number| number.is_some()))
 }
 
 fn next(numbers: &[u64]) -> u64 {

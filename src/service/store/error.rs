@@ -35,6 +35,16 @@ impl StoreError {
         Self::Invalid { path: path.to_owned(), reason: reason.into() }
     }
 
+    /// Whether it is known what is there, and it is not what is needed: it will not be another time.
+    pub(crate) fn is_about_content(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            }
+            Self::Invalid { .. } => true,
+        }
+    }
+
     /// Whether a file or directory is missing.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

@@ -7,6 +7,8 @@
 use super::error::{StoreError, failed};
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{
@@ -114,7 +116,13 @@ pub(crate) fn set_aside(path: &Path, stem: &str) -> Result<PathBuf, StoreError> 
 pub(crate) fn ensure_directory(path: &Path) -> Result<(), StoreError> {
     let is_new = match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => false,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // A link to a directory is as good.
+            if !fs::metadata(path).map_err(failed("stat", path))?.is_dir() {
+                return Err(failed("mkdir", path)(error));
+            }
+            false
+        }
         Err(error) => return Err(failed("mkdir", path)(error)),
     };
     let metadata = fs::symlink_metadata(path).map_err(failed("lstat", path))?;
@@ -157,6 +165,23 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
 /// Reads a file into memory that is wiped when it is dropped. `None`: there is no such file.
 pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
     read_if(path, |_| Ok(()))
+}
+
+/// Reads a file that holds JSON. `None`: there is no such file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    let Some(bytes) = read(path)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        // Serde's own words quote what it has found, which may be a key.
+        let (line, column) = (error.line(), error.column());
+        let reason = match error.classify() {
+            Category::Eof => format!("its JSON ends too early, at line {line} column {column}"),
+            Category::Syntax => format!("it is not JSON at line {line} column {column}"),
+            Category::Io | Category::Data => {
+                format!("it holds something else than it should, at line {line} column {column}")
+            }
+        };
+        StoreError::invalid(path, reason)
+    })
 }
 
 /// Reads a file that must belong to the owner of the state path. The master reads as root what lies

@@ -60,17 +60,14 @@ impl Store {
         files::set_aside(&self.journal_path(id), id)
     }
 
-    /// Whether there is a file of this order.
+    /// Whether there may be a file of this order.
     #[must_use]
     pub fn journal_has(&self, id: &str) -> bool {
-        self.journal_path(id).exists()
+        self.journal_path(id).try_exists().unwrap_or(true)
     }
 
     fn journal_read(&self, id: &str) -> Result<Option<Entry>, StoreError> {
-        let path = self.journal_path(id);
-        let Some(bytes) = files::read(&path)? else { return Ok(None) };
-        let entry = serde_json::from_slice(&bytes);
-        entry.map(Some).map_err(|e| StoreError::invalid(&path, e.to_string()))
+        files::read_json(&self.journal_path(id))
     }
 
     fn journal_path(&self, id: &str) -> PathBuf {

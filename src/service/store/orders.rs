@@ -115,9 +115,7 @@ impl Store {
 }
 
 fn read(path: &Path) -> Result<Option<PendingOrder>, StoreError> {
-    let Some(bytes) = files::read(path)? else { return Ok(None) };
-    let mut file: OrderFile =
-        serde_json::from_slice(&bytes).map_err(|e| StoreError::invalid(path, e.to_string()))?;
+    let Some(mut file) = files::read_json::<OrderFile>(path)? else { return Ok(None) };
     Ok(Some(PendingOrder {
         url: std::mem::take(&mut file.url),
         account: std::mem::take(&mut file.account),
