@@ -4,7 +4,7 @@ use super::work::{Served, Work};
 use crate::store::{Store, Stored};
 use acme_dns_core::config::{Certificate, Variant};
 use acme_dns_core::level::Level;
-use acme_dns_core::schedule::{Authority, Known, Progress, Renewal, Validity};
+use acme_dns_core::schedule::{Authority, Known, Progress, Validity};
 use std::sync::Arc;
 
 impl Work {
@@ -60,7 +60,7 @@ impl Work {
         });
         Some(Known {
             validity,
-            renewal: renewal.unwrap_or_else(Renewal::default),
+            renewal: renewal.unwrap_or_default(),
             progress,
             authorities: authorities.collect(),
         })

@@ -177,7 +177,7 @@ fn tighten(path: &Path) -> Result<(), StoreError> {
 mod tests {
     use super::Store;
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::Path;
 
     fn mode(path: &Path) -> u32 {
@@ -211,5 +211,21 @@ mod tests {
         drop(lock);
         assert!(other.lock().unwrap().is_some());
         assert!(!written.exists());
+    }
+
+    #[test]
+    fn strange_things_stop_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        for file in ["accounts/README", "certs/README", "certs/.versions/README"] {
+            fs::write(dir.path().join(file), "a file").unwrap();
+        }
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join(".tmp-1"), "not ours").unwrap();
+        symlink(elsewhere.path(), dir.path().join("certs/a.example")).unwrap();
+        symlink("nowhere", dir.path().join("accounts/ca")).unwrap();
+        let lock = store.lock().unwrap().unwrap();
+        assert!(lock.left().is_none(), "{:?}", lock.left());
+        assert!(elsewhere.path().join(".tmp-1").exists());
     }
 }

@@ -75,6 +75,11 @@ impl Done {
     }
 }
 
+/// Whether it does not matter if it is there after a power failure.
+fn is_passing(path: &str, or: &str) -> bool {
+    path.contains("/.tmp-") || path.contains(or)
+}
+
 fn parent(path: &str) -> &str {
     Path::new(path).parent().and_then(Path::to_str).unwrap_or_default()
 }
@@ -101,15 +106,14 @@ fn faults(done: &[Done]) -> Vec<String> {
                 }
             }
             // What is unfinished or old may come back.
-            Done::Remove(path) if !path.contains("/.tmp-") && !path.contains("/.versions/") => {
-                if unsynced(path) {
-                    faults.push(format!("the directory is not synced after {path} was removed"));
-                }
+            Done::Remove(path) if !is_passing(path, "/.versions/") && unsynced(path) => {
+                faults.push(format!("the directory is not synced after {path} was removed"));
             }
-            Done::Create(path) if !path.contains("/.tmp-") && !path.ends_with("/lock") => {
-                if !after.iter().any(|later| later.is_sync_of(parent(path))) {
-                    faults.push(format!("the directory is not synced after {path} was made"));
-                }
+            Done::Create(path)
+                if !is_passing(path, "/lock")
+                    && !after.iter().any(|later| later.is_sync_of(parent(path))) =>
+            {
+                faults.push(format!("the directory is not synced after {path} was made"));
             }
             _ => {}
         }

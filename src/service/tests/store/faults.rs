@@ -136,6 +136,12 @@ impl Subject {
                 if !error.contains(&*path) || !error.contains(ERRORS[number].1) {
                     return Err(format!("the message is \"{error}\""));
                 }
+                // Trying again and again must not fill the disk.
+                let is_tidy = |dir: &Path| dir.exists() && faults(dir, fixtures, None).is_empty();
+                if is_tidy(&self.template) && !is_tidy(dir) {
+                    let wrong = faults(dir, fixtures, None).join(", ");
+                    return Err(format!("before the next start: {wrong}"));
+                }
                 false
             }
             (Some(Err(error)), Fault::Unsupported) => return Err(error.clone()),

@@ -265,7 +265,7 @@ fn leave_unfinished(store: &Store, fixtures: &Fixtures) {
     symlink("nowhere", store.path().join("certs/.tmp-1-2-a.example")).unwrap();
 }
 
-fn entry(id: Option<&str>) -> Entry {
+pub(crate) fn entry(id: Option<&str>) -> Entry {
     let record = TxtRecord { name: "_acme-challenge.a.example".into(), value: "v".into() };
     let zone = Zone { id: "z".into(), name: "a.example".into() };
     Entry { provider: "p".into(), records: vec![Placed { record, zone, id: id.map(Into::into) }] }

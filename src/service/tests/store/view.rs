@@ -112,7 +112,7 @@ pub(crate) fn strangers(path: &Path) -> Vec<String> {
     all.map(|path| format!("{} has another owner", path.display())).collect()
 }
 
-fn everything(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn everything(path: &Path) -> Vec<PathBuf> {
     let mut all = vec![path.to_owned()];
     for name in names(path) {
         let path = path.join(name);
