@@ -26,7 +26,9 @@ fn check_failure(site: &Site, name: &str, level: &str, texts: &[&str]) {
         assert!(line.contains(text), "{name}: {line}\nhas no {text:?}");
     }
     assert!(line.contains("; next attempt at 2"), "{name}: {line}");
-    assert!(site.serves_fallback(name), "{name}");
+    // On a busy machine it may have been obtained at the next attempt by now.
+    let is_issued = || site.nginx.log().contains(&format!("certificate \"{name}\" issued"));
+    assert!(site.serves_fallback(name) || is_issued(), "{name}");
 }
 
 /// No attempt for this certificate has failed.
@@ -35,8 +37,10 @@ fn check_survival(site: &Site, name: &str) {
     assert!(!site.nginx.log().contains(&failed), "{name}: {}", site.nginx.log());
 }
 
-/// When everything works again, all certificates are obtained, and nothing is left of any order.
-fn check_recovery<'a>(site: &Site, rows: impl IntoIterator<Item = (String, &'a Outcome)>) {
+/// When everything works again and a person has reloaded, as what needs a person waits for, all
+/// certificates are obtained, and nothing is left of any order.
+fn check_recovery<'a>(site: &mut Site, rows: impl IntoIterator<Item = (String, &'a Outcome)>) {
+    site.reload();
     for (name, outcome) in rows {
         let leaf = site.wait_for_certificate(&name).leaf;
         assert_eq!(site.check_files(&name), leaf);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testbed::process::wait_until;
 use testbed::tls::{Leaf, LoadClient, TlsClient, handshake};
 use testbed::{Testbed, certbot};
 
@@ -98,7 +99,9 @@ fn pebble_that_hangs_is_told_from_one_that_works() {
     let mut bed = Testbed::start();
     assert!(!bed.pebble.is_stuck());
     bed.pebble.pause();
-    assert!(bed.pebble.is_stuck());
+    // A signal takes a moment to stop every thread.
+    let stuck = wait_until(LONG, || bed.pebble.is_stuck().then_some(()));
+    assert!(stuck.is_some());
     bed.pebble.resume();
     assert!(!bed.pebble.is_stuck());
 }

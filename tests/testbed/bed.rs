@@ -5,6 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use tempfile::TempDir;
 
 use crate::acme_proxy::AcmeProxy;
@@ -83,10 +85,12 @@ impl Testbed {
         &self.token_file
     }
 
-    /// Starts a proxy in front of Pebble.
+    /// Starts a proxy in front of Pebble, with an authority of its own.
     #[must_use]
     pub fn acme_proxy(&self) -> AcmeProxy {
-        AcmeProxy::start(&self.dir().join("proxy"), &self.pebble)
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        AcmeProxy::start(&self.dir().join(format!("proxy-{number}")), &self.pebble)
     }
 
     /// The directives of nginx.conf that name these servers: issuer `pebble`, provider

@@ -148,14 +148,9 @@ fn an_issuer_has_what_its_block_says() {
 }
 
 #[test]
-fn mistakes_in_an_issuer_are_told() {
+fn mistakes_about_accounts_and_what_a_ca_offers_are_told() {
     const URL: &[&str] = &["directory", "https://ca.test/dir"];
     let rows: &[(&str, Block<'_>, &str)] = &[
-        ("", &[], "invalid issuer name \"\""),
-        ("../x", &[], "invalid issuer name \"../x\""),
-        ("a b", &[], "invalid issuer name \"a b\""),
-        ("own", &[ACCEPT], "no \"directory\" is defined for issuer \"own\""),
-        ("own", &[URL], "\"accept_terms_of_service\" is required for issuer \"own\""),
         (
             "own",
             &[URL, ACCEPT, &["account_key", "k"], &["external_account", "a", "m"]],
@@ -186,6 +181,21 @@ fn mistakes_in_an_issuer_are_told() {
             &[&["staging", "ca.test"]],
             "invalid URL \"ca.test\" in \"staging\" directive: relative URL without a base",
         ),
+    ];
+    for (name, block, expected) in rows {
+        assert_eq!(read_issuer(name, block).expect_err(expected), *expected, "{block:?}");
+    }
+}
+
+#[test]
+fn mistakes_in_an_issuer_are_told() {
+    const URL: &[&str] = &["directory", "https://ca.test/dir"];
+    let rows: &[(&str, Block<'_>, &str)] = &[
+        ("", &[], "invalid issuer name \"\""),
+        ("../x", &[], "invalid issuer name \"../x\""),
+        ("a b", &[], "invalid issuer name \"a b\""),
+        ("own", &[ACCEPT], "no \"directory\" is defined for issuer \"own\""),
+        ("own", &[URL], "\"accept_terms_of_service\" is required for issuer \"own\""),
         ("own", &[URL, URL], "\"directory\" directive is duplicate"),
         ("own", &[ACCEPT, ACCEPT], "\"accept_terms_of_service\" directive is duplicate"),
         ("own", &[&["directory"]], "invalid number of arguments in \"directory\" directive"),

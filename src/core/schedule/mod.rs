@@ -78,6 +78,15 @@ pub struct Known {
     pub authorities: Vec<Authority>,
 }
 
+impl Known {
+    /// Whether the attempts that were kept have ended with the certificate that is there: the process
+    /// may have died before it could forget them.
+    pub fn has_ended(&self, now: UnixTime) -> bool {
+        self.progress != Progress::default()
+            && self.validity.is_some_and(|validity| self.renewal.due(validity).0 > now)
+    }
+}
+
 /// What is to be done now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
@@ -140,8 +149,16 @@ impl Entry {
 pub struct Schedule {
     entries: Vec<Entry>,
     configured_at: UnixTime,
-    /// Until when issuers want to be left alone.
-    paused: HashMap<usize, UnixTime>,
+    /// Issuers that want to be left alone.
+    paused: HashMap<usize, Pause>,
+}
+
+/// How long an issuer wants to be left alone.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    /// When it said so: if that lies in the future, the clock was set back, and this holds no more.
+    since: UnixTime,
+    until: UnixTime,
 }
 
 impl Schedule {
@@ -175,8 +192,11 @@ impl Schedule {
             };
             if progress.asked_of_issuer && progress.last <= now {
                 let issuer = entry.issuer(progress.authority);
-                let until = paused.entry(issuer).or_insert(progress.asked);
-                *until = (*until).max(progress.asked);
+                let pause = Pause { since: progress.last, until: progress.asked };
+                let longest = paused.entry(issuer).or_insert(pause);
+                if longest.until < pause.until {
+                    *longest = pause;
+                }
             }
             entry
         });
@@ -249,7 +269,8 @@ impl Schedule {
             time = time.min(forced.max(progress.asked));
         }
         let until = |authority: usize| {
-            let until = self.paused.get(&entry.issuer(authority)).copied().unwrap_or_default();
+            let pause = self.paused.get(&entry.issuer(authority)).filter(|p| p.since <= now);
+            let until = pause.map_or(UnixTime::default(), |pause| pause.until);
             // Not into the last part of the lifetime.
             let forced = entry.validity.map(Validity::forced).filter(|forced| *forced > now);
             forced.map_or(until, |forced| until.min(forced))
@@ -301,7 +322,8 @@ impl Schedule {
         let Some(entry) = self.entries.get_mut(entry) else { return Progress::default() };
         entry.working = false;
         if let (Scope::Issuer, Some(asked)) = (failure.scope, failure.retry_after) {
-            self.paused.insert(entry.issuer(entry.progress.authority), now + asked);
+            let pause = Pause { since: now, until: now + asked };
+            self.paused.insert(entry.issuer(entry.progress.authority), pause);
         }
         let Entry { authorities, validity, .. } = entry;
         entry.progress = entry.progress.failed(now, failure, authorities, *validity, random);
@@ -325,8 +347,8 @@ impl Schedule {
     ) -> Renewal {
         let Some(entry) = self.entries.get_mut(entry) else { return Renewal::default() };
         // A certificate that was obtained in the meantime is another one.
-        if entry.polling && !entry.working {
-            entry.renewal = entry.renewal.informed(now, outcome, random);
+        if let Some(validity) = entry.validity.filter(|_| entry.polling && !entry.working) {
+            entry.renewal = entry.renewal.informed(now, validity, outcome, random);
         }
         entry.polling = false;
         entry.renewal

@@ -14,8 +14,11 @@ const SHORT_LIFETIME: Duration = Duration::from_secs(10 * 24 * 3600);
 /// that were obtained together drift apart.
 const RENEWAL_JITTER: f64 = 0.02;
 
-/// With this part of the lifetime left a certificate is renewed whatever the CA suggests.
+/// With this part of the lifetime left a certificate is renewed whatever the CA suggests, and with a
+/// minute left, or a third where that is less: an order takes its time.
 const LATEST: u32 = 20;
+const LATEST_AT_LEAST: Duration = Duration::from_secs(60);
+const LATEST_AT_MOST: u32 = 3;
 
 /// With this part left, no pause of our own holds it up.
 const FORCED: u32 = 50;
@@ -53,7 +56,9 @@ impl Validity {
     }
 
     fn latest(self) -> UnixTime {
-        self.not_after - self.lifetime() / LATEST
+        let lifetime = self.lifetime();
+        let least = LATEST_AT_LEAST.min(lifetime / LATEST_AT_MOST);
+        self.not_after - (lifetime / LATEST).max(least)
     }
 
     /// From when on no pause of our own counts.
@@ -218,7 +223,13 @@ impl Renewal {
 
     /// Takes over what asking the CA has brought; `random` is from 0 to 1.
     #[must_use]
-    pub(super) fn informed(self, now: UnixTime, outcome: &RenewalInfoOutcome, random: f64) -> Self {
+    pub(super) fn informed(
+        self,
+        now: UnixTime,
+        validity: Validity,
+        outcome: &RenewalInfoOutcome,
+        random: f64,
+    ) -> Self {
         match outcome {
             RenewalInfoOutcome::Answered(info) => {
                 let pause = info.retry_after.unwrap_or(DEFAULT_POLL);
@@ -226,8 +237,10 @@ impl Renewal {
                 if self.window == Some(info.window) {
                     return Self { next_poll, failures: 0, ..self };
                 }
-                let length = info.window.end.since(info.window.start);
-                let time = info.window.start + length.mul_f64(random.clamp(0.0, 1.0));
+                // Of a window that is longer than the certificate's life, the part that lies in it.
+                let start = info.window.start.max(validity.not_before).min(info.window.end);
+                let end = info.window.end.min(validity.latest()).max(start);
+                let time = start + end.since(start).mul_f64(random.clamp(0.0, 1.0));
                 Self { window: Some(info.window), time: Some(time), next_poll, failures: 0, ..self }
             }
             RenewalInfoOutcome::Unsupported => Self {
@@ -291,6 +304,14 @@ mod tests {
     }
 
     #[test]
+    fn there_is_time_for_an_order_before_the_end() {
+        for (lifetime, expected) in [(90 * DAY, 90 * DAY / 20), (600, 60), (120, 40), (30, 10)] {
+            let validity = Validity { not_before: NOW, not_after: UnixTime(NOW.0 + lifetime) };
+            assert_eq!(validity.not_after.0 - validity.latest().0, expected, "{lifetime}");
+        }
+    }
+
+    #[test]
     fn answers_are_read_or_refused() {
         let read = |text: &str| RenewalInfo::parse(text.as_bytes(), None);
         let window =
@@ -318,13 +339,15 @@ mod tests {
 
     #[test]
     fn a_time_is_chosen_once_while_the_window_stays() {
-        let first = Renewal::default().informed(NOW, &info(DAY, 3 * DAY, None), 0.5);
+        let first = Renewal::default().informed(NOW, validity(90), &info(DAY, 3 * DAY, None), 0.5);
         assert_eq!(first.due(validity(90)), (UnixTime(NOW.0 + 2 * DAY), Reason::Suggested));
-        let same = first.informed(NOW, &info(DAY, 3 * DAY, None), 0.9);
+        let same = first.informed(NOW, validity(90), &info(DAY, 3 * DAY, None), 0.9);
         assert_eq!(same.time, first.time);
-        let other = same.informed(NOW, &info(DAY, 4 * DAY, None), 1.0);
+        let other = same.informed(NOW, validity(90), &info(DAY, 4 * DAY, None), 1.0);
         assert_eq!(other.time, Some(UnixTime(NOW.0 + 4 * DAY)));
-        let past = other.informed(NOW, &info(-9 * DAY, -8 * DAY, None), 0.0);
+        let wide = other.informed(NOW, validity(90), &info(-9 * DAY, 900 * DAY, None), 1.0);
+        assert_eq!(wide.time, Some(validity(90).latest()), "not behind its end");
+        let past = other.informed(NOW, validity(90), &info(-9 * DAY, -8 * DAY, None), 0.0);
         assert!(past.due(validity(90)).0 < NOW, "at once");
     }
 
@@ -333,7 +356,7 @@ mod tests {
         for (asked, expected) in
             [(None, 6 * 3600), (Some(0), 60), (Some(600), 600), (Some(999_999), 86_400)]
         {
-            let renewal = Renewal::default().informed(NOW, &info(1, 2, asked), 0.0);
+            let renewal = Renewal::default().informed(NOW, validity(90), &info(1, 2, asked), 0.0);
             assert_eq!(renewal.next_poll.since(NOW).as_secs(), expected, "{asked:?}");
         }
         let far = Renewal { next_poll: UnixTime(NOW.0 + 9 * DAY), ..Renewal::default() };
@@ -342,16 +365,23 @@ mod tests {
 
     #[test]
     fn a_ca_that_is_silent_or_wants_it_too_late_is_overruled() {
-        let late = Renewal::default().informed(NOW, &info(89 * DAY, 90 * DAY, None), 0.5);
+        let late =
+            Renewal::default().informed(NOW, validity(90), &info(89 * DAY, 90 * DAY, None), 0.5);
         let latest = UnixTime(NOW.0 + 90 * DAY - 90 * DAY / 20);
         assert_eq!(late.due(validity(90)), (latest, Reason::Late));
-        let mut silent = Renewal::default().informed(NOW, &info(80 * DAY, 81 * DAY, None), 0.0);
+        let mut silent =
+            Renewal::default().informed(NOW, validity(90), &info(80 * DAY, 81 * DAY, None), 0.0);
         for _ in 0..5 {
             assert_eq!(silent.due(validity(90)).1, Reason::Suggested);
-            silent = silent.informed(NOW, &RenewalInfoOutcome::Failed { retry_after: None }, 0.0);
+            silent = silent.informed(
+                NOW,
+                validity(90),
+                &RenewalInfoOutcome::Failed { retry_after: None },
+                0.0,
+            );
         }
         assert_eq!(silent.due(validity(90)), (UnixTime(NOW.0 + 60 * DAY), Reason::Lifetime));
-        let none = late.informed(NOW, &RenewalInfoOutcome::Unsupported, 0.0);
+        let none = late.informed(NOW, validity(90), &RenewalInfoOutcome::Unsupported, 0.0);
         assert_eq!(none.due(validity(90)).1, Reason::Lifetime);
     }
 }

@@ -238,7 +238,7 @@ impl Progress {
             0 => Duration::ZERO,
             n => Duration::from_secs(1 << (n - 1).min(10)).min(MAX_CRASH_PAUSE),
         };
-        let is_void = self.needs_person && self.last < configured_at;
+        let is_void = self.needs_person && self.last <= configured_at;
         let own = if is_void { self.last } else { self.next };
         own.max(self.asked).max(self.last + crash_pause)
     }

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::time::UnixTime;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use std::time::Duration;
 
 const HOUR: i64 = 3600;
@@ -250,18 +251,36 @@ fn outages(length: i64) -> impl Strategy<Value = Vec<(Span, FailureKind, Option<
     })
 }
 
+/// What the environment says goes before.
+fn config() -> ProptestConfig {
+    let environment = ProptestConfig::default();
+    let is_set = |name| std::env::var_os(name).is_some();
+    ProptestConfig {
+        cases: if is_set("PROPTEST_CASES") { environment.cases } else { 48 },
+        rng_seed: if is_set("PROPTEST_RNG_SEED") {
+            environment.rng_seed
+        } else {
+            RngSeed::Fixed(1)
+        },
+        failure_persistence: None,
+        ..environment
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    // The same cases each time; PROPTEST_CASES and PROPTEST_RNG_SEED try others.
+    #![proptest_config(config())]
 
     /// Outages of up to 25 days with two days between them: there is always a day or two of the last
-    /// thirty in which the CA can be reached, which the longest pause, a day, cannot miss.
+    /// thirty in which the CA can be reached, which the longest pause, a day, cannot miss. A CA that
+    /// suggests a later renewal than ours and is away then is beyond help, and not among these.
     #[test]
     fn no_certificate_runs_out_while_the_ca_can_be_reached(
         outages in outages(700 * DAY),
         restarts in proptest::collection::vec(0..730 * DAY, 0..20),
         jumps in proptest::collection::vec(
             (0..730 * DAY, prop_oneof![-40 * DAY..40 * DAY, Just(-10_000 * DAY)]), 0..4),
-        suggestions in proptest::collection::vec((0..730 * DAY, -DAY..80 * DAY), 0..4),
+        suggestions in proptest::collection::vec((0..730 * DAY, -DAY..60 * DAY), 0..4),
         random in proptest::collection::vec(0.0..1.0_f64, 1..16),
     ) {
         let mut suggestions = suggestions;

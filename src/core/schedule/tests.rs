@@ -195,7 +195,7 @@ fn after_a_failed_validation_staging_comes_first() {
 fn the_next_ca_is_tried_after_repeated_failure_and_the_first_one_at_the_next_renewal() {
     let known = Known { authorities: vec![authority(7), authority(8)], ..missing() };
     let mut now = NOW;
-    let mut first = schedule(&[known.clone()], NOW);
+    let mut first = schedule(std::slice::from_ref(&known), NOW);
     let mut tried = Vec::new();
     for _ in 0..7 {
         let attempt = attempt(&mut first, now).expect("it is due");
@@ -205,7 +205,7 @@ fn the_next_ca_is_tried_after_repeated_failure_and_the_first_one_at_the_next_ren
     assert_eq!(tried, [7, 7, 7, 8, 8, 8, 7]);
     // Permanent problems, and long pauses, are no reason to wait.
     for failure in [PERMANENT, asked(86_400, Scope::Entry), asked(86_400, Scope::Issuer)] {
-        let mut other = schedule(&[known.clone()], NOW);
+        let mut other = schedule(std::slice::from_ref(&known), NOW);
         assert_eq!(fail(&mut other, NOW, &failure), 10, "{failure:?}");
         assert_eq!(attempt(&mut other, at(10)).map(|a| a.issuer), Some(8), "{failure:?}");
         other.handle_issued(0, validity(10, 90 * DAY), at(10), 0.0);
@@ -213,7 +213,7 @@ fn the_next_ca_is_tried_after_repeated_failure_and_the_first_one_at_the_next_ren
         assert_eq!(again, Some(7), "the renewal begins with the first");
     }
     // When all of them need a person, a day.
-    let mut all = schedule(&[known.clone()], NOW);
+    let mut all = schedule(std::slice::from_ref(&known), NOW);
     assert_eq!(fail(&mut all, NOW, &PERMANENT), 10);
     assert_eq!(fail(&mut all, at(10), &PERMANENT), DAY);
     // Certificates that have not failed themselves go to the second while the first is away.
@@ -262,6 +262,16 @@ fn success_forgets_the_failures() {
 }
 
 #[test]
+fn attempts_that_ended_with_the_certificate_are_told_from_those_of_its_renewal() {
+    let progress = Progress::default().begun(NOW);
+    let known = |validity| Known { progress, ..good(validity) };
+    assert!(known(validity(0, 90 * DAY)).has_ended(at(1)));
+    assert!(!known(validity(-80 * DAY, 10 * DAY)).has_ended(at(1)), "it is being renewed");
+    assert!(!Known { progress, ..missing() }.has_ended(at(1)));
+    assert!(!good(validity(0, 90 * DAY)).has_ended(at(1)), "there is nothing to forget");
+}
+
+#[test]
 fn a_renewal_that_is_asked_for_is_due_at_once() {
     let mut schedule = schedule(&[good(validity(0, 90 * DAY))], NOW);
     schedule.renew_now(0);
@@ -296,6 +306,16 @@ fn a_clock_that_was_set_back_does_not_stop_the_work() {
     let progress = late.entries[0].progress;
     let mut schedule = schedule(&[Known { progress, ..missing() }], NOW);
     assert_eq!(entry(&mut schedule, NOW), Some(0));
+}
+
+#[test]
+fn a_pause_that_was_asked_for_by_a_wrong_clock_holds_no_more() {
+    let mut schedule = schedule(&[missing(), missing()], at(1_000_000));
+    assert_eq!(entry(&mut schedule, at(1_000_000)), Some(0));
+    schedule.handle_failed(0, at(1_000_000), &asked(3600, Scope::Issuer), 0.0);
+    assert_eq!(entry(&mut schedule, at(1_000_001)), None);
+    let found = std::iter::from_fn(|| entry(&mut schedule, NOW)).count();
+    assert_eq!(found, 2, "both go on");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::dns::TxtRecord;
 use crate::store::x509::{chain_from_pem, display_name, key_type, reason};
 use crate::store::{IssuedPem, PendingOrder, Store, StoreError, Stored, material};
 use acme_dns_core::config::{Certificate, Variant};
+use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Environment;
 use instant_acme::AuthorizationStatus;
 use openssl::error::ErrorStack;
@@ -52,17 +53,28 @@ impl Attempt<'_> {
     /// Obtains the certificate and keeps it.
     pub(super) async fn obtain(self) -> Result<Issued, ObtainError> {
         let previous = self.previous().await;
-        let (mut order, request) = match self.resume(previous.as_ref()).await? {
-            Some((order, key)) => (order, self.request(key)),
-            None => {
-                // The key is ready long before it is needed.
-                let request = self.request(self.key_to_reuse(previous.as_ref()));
-                let replaces = previous.as_ref().and_then(|stored| self.replaces(stored));
-                (self.place(Environment::Production, replaces).await?, request)
+        let leaf = previous.as_ref().and_then(|stored| leaf_of(&stored.material));
+        if let Some((order, key)) = self.resume(previous.as_ref()).await? {
+            let issued = self.finish(order, self.request(key)).await?;
+            // The process may have died after it had kept the certificate and before it had
+            // forgotten the order.
+            if leaf_of(&issued.material) != leaf {
+                return Ok(self.keep(issued).await);
             }
-        };
+            self.forget_order().await;
+        }
+        // The key is ready long before it is needed.
+        let request = self.request(self.key_to_reuse(previous.as_ref()));
+        let replaces = previous.as_ref().and_then(|stored| self.replaces(stored));
+        let order = self.place(Environment::Production, replaces).await?;
+        let issued = self.finish(order, request).await?;
+        Ok(self.keep(issued).await)
+    }
+
+    /// Brings an order to its end; one from which nothing can come any more is given up.
+    async fn finish(&self, mut order: Order, request: Request) -> Result<Issued, ObtainError> {
         match self.issue(&mut order, request).await {
-            Ok(issued) => Ok(self.keep(issued).await),
+            Ok(issued) => Ok(issued),
             Err(error) => {
                 if !error.leaves_order_alive() {
                     order.abandon().await;
@@ -91,7 +103,7 @@ impl Attempt<'_> {
     /// The certificate that this one replaces, for the CA that it is from.
     fn replaces(&self, stored: &Stored) -> Option<Replaces> {
         let is_ours = stored.directory.as_ref() == Some(&self.issuer.config().directory);
-        let leaf = stored.material.pairs.first()?.chain.first().filter(|_| is_ours)?;
+        let leaf = leaf_of(&stored.material).filter(|_| is_ours)?;
         certificate_id(&*X509::from_der(leaf).ok()?)
     }
 
@@ -300,11 +312,11 @@ impl Attempt<'_> {
     /// Keeps the certificate. The order is not needed any more then.
     async fn keep(&self, mut issued: Issued) -> Issued {
         let (name, pem) = (self.variant.name.clone(), issued.pem.clone());
-        let keep = move |store: &Store| {
-            store.save_certificate(&name, &pem)?;
-            store.remove_order(&name)
-        };
+        let keep = move |store: &Store| store.save_certificate(&name, &pem);
         issued.kept = self.on_disk(keep).await.map_err(Rc::new);
+        if issued.kept.is_ok() {
+            self.forget_order().await;
+        }
         issued
     }
 
@@ -360,6 +372,10 @@ fn list(profiles: &[String]) -> String {
 fn root_of(chain: &str) -> Option<String> {
     let chain = chain_from_pem(chain.as_bytes()).ok()?;
     Some(display_name(chain.last()?.issuer_name()))
+}
+
+fn leaf_of(material: &Material) -> Option<&Vec<u8>> {
+    material.pairs.first()?.chain.first()
 }
 
 fn key_of(stored: &Stored) -> Option<PKey<Private>> {

@@ -1,6 +1,6 @@
 //! What is on disk when the service begins.
 
-use super::work::{Served, Work};
+use super::work::{Served, Work, now};
 use crate::store::{Store, Stored};
 use acme_dns_core::config::{Certificate, Variant};
 use acme_dns_core::level::Level;
@@ -58,12 +58,19 @@ impl Work {
             issuer: *issuer,
             has_staging: config.issuers.get(*issuer).is_some_and(|i| i.staging.is_some()),
         });
-        Some(Known {
+        let mut known = Known {
             validity,
             renewal: renewal.unwrap_or_default(),
             progress,
             authorities: authorities.collect(),
-        })
+        };
+        if known.has_ended(now()) {
+            known.progress = Progress::default();
+            if let Err(error) = store.remove_progress(name) {
+                self.log(Level::Warn, format_args!("{error}"));
+            }
+        }
+        Some(known)
     }
 
     /// Serves a variant from the disk; gives its validity if it is the one that is wanted.

@@ -25,8 +25,8 @@ pub(super) type Report = mpsc::UnboundedSender<Outcome>;
 
 /// What a task reports.
 pub(super) enum Outcome {
-    /// A certificate was obtained.
-    Issued { entry: usize, issuer: usize, issued: Box<Issued>, took: Duration },
+    /// A certificate was obtained; `forgotten`: nothing is left of the attempts.
+    Issued { entry: usize, issuer: usize, issued: Box<Issued>, took: Duration, forgotten: bool },
     /// The staging environment would issue it.
     Probed { entry: usize },
     /// It was not obtained.
@@ -88,14 +88,13 @@ impl Attempt {
         };
         match result {
             Ok(Some(issued)) => {
-                let end = move |store: &Store| store.remove_progress(&name);
-                if issued.kept.is_ok()
-                    && let Err(error) = store.on_thread(end).await
-                {
-                    host.log(Level::Error, format_args!("acme_dns: {error}"));
-                }
+                let end = move |store: &Store| {
+                    store.remove_order(&name)?;
+                    store.remove_progress(&name)
+                };
+                let forgotten = issued.kept.is_err() || store.on_thread(end).await.is_ok();
                 let (issued, took) = (Box::new(issued), started.elapsed());
-                Outcome::Issued { entry, issuer, issued, took }
+                Outcome::Issued { entry, issuer, issued, took, forgotten }
             }
             Ok(None) => Outcome::Probed { entry },
             Err(error) => Outcome::Failed { entry, issuer, environment, error },
@@ -150,27 +149,32 @@ async fn ask(of: Option<(Vec<u8>, usize)>, obtainer: &Obtainer) -> RenewalAnswer
     }
 }
 
-/// Goes on trying to write a certificate that the disk has refused.
+/// Goes on trying to write a certificate that the disk has refused, and to forget how it was obtained.
 pub(super) fn keep_later(
     store: Store,
     host: Arc<dyn Host>,
     name: String,
-    pem: IssuedPem,
+    pem: Option<IssuedPem>,
 ) -> AbortHandle {
     let task = tokio::task::spawn_local(async move {
         loop {
             sleep(LOCAL_PAUSE).await;
             let (of, pem) = (name.clone(), pem.clone());
+            let is_new = pem.is_some();
             let keep = move |store: &Store| -> Result<(), StoreError> {
-                store.save_certificate(&of, &pem)?;
+                if let Some(pem) = pem {
+                    store.save_certificate(&of, &pem)?;
+                }
                 store.remove_order(&of)?;
                 store.remove_progress(&of)
             };
             if store.on_thread(keep).await.is_ok() {
-                host.log(
-                    Level::Notice,
-                    format_args!("acme_dns: certificate \"{name}\" is kept on disk now"),
-                );
+                if is_new {
+                    host.log(
+                        Level::Notice,
+                        format_args!("acme_dns: certificate \"{name}\" is kept on disk now"),
+                    );
+                }
                 return;
             }
         }

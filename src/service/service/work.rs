@@ -8,7 +8,7 @@ use crate::dns::{self, Budget};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
-use crate::store::{Lock, Store};
+use crate::store::{IssuedPem, Lock, Store};
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
@@ -44,7 +44,7 @@ pub(super) struct Work {
     lock: Option<Lock>,
     schedule: Option<(Store, Schedule)>,
     actions: Actions,
-    /// Certificates that the disk has refused, by variant.
+    /// What the disk has refused, by variant.
     unkept: HashMap<usize, AbortHandle>,
 }
 
@@ -234,6 +234,10 @@ impl Work {
             match action {
                 Action::Obtain(due) => {
                     let Some(variant) = self.config.variants.get(due.entry) else { continue };
+                    // What is left to do of the one before must not disturb this one.
+                    if let Some(older) = self.unkept.remove(&due.entry) {
+                        older.abort();
+                    }
                     let attempt = Attempt {
                         key: self.actions.key_for(due.entry),
                         due,
@@ -263,8 +267,13 @@ impl Work {
 
     fn handle(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Issued { entry, issuer, issued, took } => {
+            Outcome::Issued { entry, issuer, issued, took, forgotten } => {
                 self.handle_issued(entry, issuer, &issued, took);
+                if issued.kept.is_err() {
+                    self.keep_later(entry, Some(issued.pem));
+                } else if !forgotten {
+                    self.keep_later(entry, None);
+                }
             }
             Outcome::Probed { entry } => self.handle_probed(entry),
             Outcome::Failed { entry, issuer, environment, error } => {
@@ -285,10 +294,6 @@ impl Work {
             && let Err(error) = store.save_renewal(&variant.name, &renewal)
         {
             self.host.log(Level::Warn, format_args!("acme_dns: {error}"));
-        }
-        // It must not replace the newer one later.
-        if let Some(older) = self.unkept.remove(&entry) {
-            older.abort();
         }
         // Served even if the disk refuses it: better than nothing, or than the old one.
         if let Some(pair) = issued.material.pairs.first().cloned() {
@@ -317,18 +322,18 @@ impl Work {
                     LOCAL_PAUSE.as_secs()
                 ),
             );
-            self.keep_later(entry, name.clone(), issued);
         }
         if let Some(store) = self.store() {
             self.note_renewal(&store, entry);
         }
     }
 
-    /// Goes on trying to write a certificate that the disk has refused.
-    fn keep_later(&mut self, entry: usize, name: String, issued: &Issued) {
-        let Some(store) = self.store() else { return };
-        let task = tasks::keep_later(store, Arc::clone(&self.host), name, issued.pem.clone());
-        self.unkept.insert(entry, task);
+    /// Goes on trying to do with files what the disk has refused.
+    fn keep_later(&mut self, entry: usize, pem: Option<IssuedPem>) {
+        let Some((store, _)) = &self.schedule else { return };
+        let Some(variant) = self.config.variants.get(entry) else { return };
+        let (store, host) = (store.clone(), Arc::clone(&self.host));
+        self.unkept.insert(entry, tasks::keep_later(store, host, variant.name.clone(), pem));
     }
 
     fn handle_probed(&mut self, entry: usize) {

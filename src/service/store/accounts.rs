@@ -10,9 +10,6 @@ use zeroize::{Zeroize, Zeroizing};
 
 const KEY: &str = "account_key.pem";
 
-/// Where the account in the staging environment is, within the directory of the issuer.
-pub(super) const STAGING: &str = "staging";
-
 /// An account (RFC 8555 section 7.1.2) with its key.
 #[derive(Clone)]
 pub struct Account {

@@ -409,12 +409,6 @@ fn linked_version(link: &Path, name: &str) -> Result<Option<u64>, StoreError> {
     Ok(number.ok().and_then(|number| number.to_str()?.parse().ok()))
 }
 
-/// Whether a certificate's link leads to one of its versions.
-pub(super) fn is_own_link(link: &Path) -> bool {
-    let name = link.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| linked_version(link, name).is_ok_and(|number| number.is_some()))
-}
-
 fn next(numbers: &[u64]) -> u64 {
     numbers.iter().max().map_or(1, |last| last + 1)
 }

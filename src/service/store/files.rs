@@ -228,15 +228,22 @@ pub(crate) fn list(path: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// Removes from a directory what a crash left unfinished; something else than a directory has none.
+/// Removes what a crash left unfinished from a directory and all below it, as far as it can be
+/// removed; the error is the first one. Links are not followed: what is elsewhere is not ours.
 pub(crate) fn sweep(directory: &Path) -> Result<(), StoreError> {
-    if !directory.is_dir() {
-        return Ok(());
+    let mut result = Ok(());
+    for name in all(directory)? {
+        let path = directory.join(&name);
+        let swept = if name.starts_with(TEMPORARY) {
+            remove_leftover(&path)
+        } else if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+            sweep(&path)
+        } else {
+            Ok(())
+        };
+        result = result.and(swept);
     }
-    for name in all(directory)?.into_iter().filter(|name| name.starts_with(TEMPORARY)) {
-        remove_leftover(&directory.join(name))?;
-    }
-    Ok(())
+    result
 }
 
 /// Removes a file, a link or a whole directory that may not be there.
@@ -309,12 +316,15 @@ mod tests {
         fs::create_dir(dir.path().join(".tmp-3")).unwrap();
         fs::write(dir.path().join(".tmp-3/privkey.pem"), "half").unwrap();
         fs::write(dir.path().join("account.json"), "whole").unwrap();
-        fs::create_dir(dir.path().join(".versions")).unwrap();
+        fs::create_dir_all(dir.path().join(".versions/a/1")).unwrap();
+        let below = dir.path().join(".versions/a/1/.tmp-9-renewal.json");
+        fs::write(&below, "half").unwrap();
         sweep(dir.path()).unwrap();
         let mut left: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, [".versions", "account.json"]);
+        assert!(!below.exists() && below.with_file_name("").exists());
         sweep(&dir.path().join("missing")).unwrap();
     }
 

@@ -38,7 +38,7 @@ pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;
 
 use error::failed;
-use files::{DIRECTORY_MODE, ensure_directory, give_to_owner, list, sweep};
+use files::{DIRECTORY_MODE, ensure_directory, give_to_owner, sweep};
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -116,29 +116,13 @@ impl Store {
 
     /// Removes all that can be removed; the error is the first one.
     fn sweep(&self) -> Result<(), StoreError> {
-        let mut directories = vec![self.orders(), self.journal(), self.actions()];
+        let written =
+            [self.accounts(), self.certs(), self.orders(), self.journal(), self.actions()];
         let mut result = Ok(());
-        let versions = self.certs().join(certificates::VERSIONS);
-        for parent in [self.accounts(), self.certs(), versions] {
-            let names = list(&parent).unwrap_or_else(|error| {
-                result = Err(error);
-                Vec::new()
-            });
-            directories.extend(names.iter().map(|name| parent.join(name)));
-            directories.push(parent);
-        }
-        for directory in directories {
-            result = result.and(self.sweep_one(&directory));
+        for path in written {
+            result = result.and(sweep(&path));
         }
         result
-    }
-
-    fn sweep_one(&self, directory: &Path) -> Result<(), StoreError> {
-        // Where a certificate's link leads elsewhere, what lies there is not ours.
-        if directory.is_symlink() && !certificates::is_own_link(directory) {
-            return Ok(());
-        }
-        sweep(directory).and(sweep(&directory.join(accounts::STAGING)))
     }
 
     fn accounts(&self) -> PathBuf {

@@ -149,7 +149,7 @@ fn failures_of_the_authority_are_survived_or_named() {
         }
     }
     let rows = ROWS.iter().map(|row| (format!("{}.example.test", row.name), &row.outcome));
-    check_recovery(&site, rows);
+    check_recovery(&mut site, rows);
 }
 
 #[test]

@@ -250,7 +250,6 @@ fn kill(title: &'static str, chosen: impl Fn(&Operation) -> bool) {
         matrix.site.wait_for_certificate(&name);
         let took = killed.elapsed().as_millis();
         matrix.check_obtained(&what, &name);
-        drop_progress(&matrix.site, &cell);
         matrix.row(&what, "kill", &format!("obtained {took} ms later"));
     }
     matrix.check_clean(title);
@@ -298,20 +297,12 @@ fn all_at_once(title: &'static str, fault: &str, text: &str) {
     for cell in &cells {
         let what = cell.operation.text();
         matrix.check_obtained(&what, &cell.name());
-        drop_progress(&matrix.site, cell);
         let failed = format!("certificate \"{}\" was not obtained", cell.name());
         let how = if log.contains(&failed) { "at the next attempt" } else { "at once" };
         matrix.row(&what, text, &format!("obtained {how}"));
     }
     matrix.check_clean(title);
     matrix.end();
-}
-
-/// Progress that could not be removed after the certificate was kept may stay until the renewal.
-fn drop_progress(site: &Site, cell: &Cell) {
-    if cell.operation.is_end() {
-        let _ = fs::remove_file(site.state().join("orders").join(format!("{}.json", cell.name())));
-    }
 }
 
 /// Whether strace has seen the call: what it sees has the fault.

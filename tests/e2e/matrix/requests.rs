@@ -85,15 +85,16 @@ fn records_that_are_created_after_the_helper_was_killed_are_removed() {
     let late = site.bed.cloudflare.traffic.hold(creation);
     site.start_nginx();
     late.wait(LIMIT);
-    let placing = site.proxy.traffic.hold(AcmeStep::NewOrder.requests());
+    // The next one goes on with the order.
+    let resuming = site.proxy.traffic.hold(AcmeStep::Order.requests());
     proc::kill(site.nginx.wait_for_helper(), Signal::KILL);
     let look = Match::new(Method::GET, "/dns_records").query("type=TXT");
     site.bed.cloudflare.traffic.wait_for_request(&look, LIMIT);
-    placing.wait(LIMIT);
+    resuming.wait(LIMIT);
     assert_eq!(site.entries("journal"), ["example.test.json"], "nobody knows yet how it ended");
     late.release();
     site.bed.cloudflare.wait_for_records(LIMIT, |records| records.len() == 2);
-    placing.release();
+    resuming.release();
     site.wait_for_certificate("example.test");
     site.wait_until_clean();
 }

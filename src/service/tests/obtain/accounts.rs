@@ -295,8 +295,14 @@ fn a_changed_key_is_the_accounts_from_then_on() {
 fn a_key_change_waits_for_the_orders_under_way() {
     let bed = Bed::start();
     bed.run(async |obtainer| {
-        let (obtained, changed) =
-            join(obtainer.obtain(0, 0, KeyChoice::Configured), obtainer.roll_over_key(0)).await;
+        let change = async {
+            let placed = || bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()) > 0;
+            while !placed() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            obtainer.roll_over_key(0).await
+        };
+        let (obtained, changed) = join(obtainer.obtain(0, 0, KeyChoice::Configured), change).await;
         obtained.unwrap();
         changed.unwrap();
     });
