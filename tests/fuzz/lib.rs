@@ -11,7 +11,7 @@ const MAX_LABEL: usize = 63;
 
 /// The longest name of a file (Linux's `NAME_MAX`), and what the store puts around a name.
 const MAX_FILE_NAME: usize = 255;
-const AROUND_FILE_NAME: &str = ".tmp-4294967295-18446744073709551615-.order";
+const AROUND_FILE_NAME: &str = ".tmp-18446744073709551615-.invalid";
 
 /// A name that an order may have: letters, digits and inner hyphens, lower case, two labels or more,
 /// perhaps with `*.` in front.

@@ -33,10 +33,9 @@ pub(crate) const DIRECTORY_MODE: u32 = 0o700;
 /// A name next to `path` for what will become `path`.
 pub(crate) fn temporary(path: &Path) -> PathBuf {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let (process, number) = (std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // A process that is slow to leave may still write when the next one begins.
-    path.with_file_name(format!("{TEMPORARY}{process}-{number}-{name}"))
+    path.with_file_name(format!("{TEMPORARY}{number}-{name}"))
 }
 
 /// Replaces a file: after an error or a crash it is the old one, after a success it is durable.
