@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use openssl::rsa::Rsa;
 use testbed::nginx::Nginx;
 use testbed::nginx_build::NginxBuild;
 use testbed::ports::Port;
@@ -421,6 +422,62 @@ fn refuses_bad_issuers() {
         ),
     ];
     Bench::new().refuses(&rows);
+}
+
+#[test]
+fn refuses_bad_accounts() {
+    let rsa = Rsa::generate(2048).and_then(|key| key.private_key_to_pem()).expect("a key");
+    let mut bench = Bench::new();
+    bench.nginx.add_file("rsa.pem", &rsa);
+    bench
+        .nginx
+        .add_file("rsa8.pem", String::from_utf8_lossy(&rsa).replace("RSA PRIVATE", "PRIVATE"));
+    let bad = |body: &str, message: &str| {
+        let block = format!(
+            "acme_dns_issuer ca {{\n    directory https://ca.example/dir;\n    \
+             accept_terms_of_service;\n    {body} {HERE}\n}}"
+        );
+        issuer(&block, message)
+    };
+    let rows = [
+        bad(
+            "account_key missing.pem;",
+            "open() \"DIR/missing.pem\" failed (2: No such file or directory) in HERE",
+        ),
+        bad("account_key token;", "\"DIR/token\" holds no unencrypted private key in PEM in HERE"),
+        bad("account_key empty;", "\"DIR/empty\" is empty in HERE"),
+        bad(
+            "account_key rsa.pem;",
+            "\"DIR/rsa.pem\" holds no unencrypted private key in PEM in HERE",
+        ),
+        bad(
+            "account_key rsa8.pem;",
+            "\"DIR/rsa8.pem\" holds no ECDSA key on P-256, the one type of account key that is \
+             supported in HERE",
+        ),
+        bad(
+            "external_account kid;",
+            "invalid number of arguments in \"external_account\" directive in HERE",
+        ),
+        bad(
+            "external_account kid env:NO_SUCH_VARIABLE;",
+            "the environment variable \"NO_SUCH_VARIABLE\" is not set in HERE",
+        ),
+        bad(
+            "external_account kid two-words;",
+            "\"DIR/two-words\" does not hold one word of printable ASCII in HERE",
+        ),
+        bad(
+            "preferred_chain;",
+            "invalid number of arguments in \"preferred_chain\" directive in HERE",
+        ),
+        bad(
+            "staging http://ca.example/;",
+            "invalid URL \"http://ca.example/\" in \"staging\" directive: only a loopback address can \
+             be used without TLS in HERE",
+        ),
+    ];
+    bench.refuses(&rows);
 }
 
 #[test]

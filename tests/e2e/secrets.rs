@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use openssl::ec::{EcGroup, EcKey};
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
 use testbed::nginx_build::NginxBuild;
 use testbed::proc::count_in_memory;
 
@@ -75,6 +78,26 @@ fn no_worker_has_a_global_key() {
         let sent = logged.request.headers.get("x-auth-key").map(|value| value.as_bytes());
         assert_eq!(sent, Some(key.as_bytes()), "{}", logged.request.path);
     }
+}
+
+#[test]
+fn no_worker_has_an_account_key_from_a_file() {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("the curve");
+    let key = EcKey::generate(&group).expect("a key");
+    let number = key.private_key().to_vec();
+    let key = PKey::from_ec_key(key).expect("a key");
+    let pem = key.private_key_to_pem_pkcs8().expect("PEM");
+    let pem = String::from_utf8(pem).expect("it is text");
+    let line = pem.lines().nth(1).expect("base64").to_owned();
+    let mut site = site();
+    let file = site.nginx.add_file("account.pem", &pem).display().to_string();
+    site.issuer = format!("account_key {file};");
+    check_through_a_reload(&mut site, &line);
+    // Nor what it says, as nginx has read it to check it.
+    for process in site.nginx.worker_pids() {
+        assert_eq!(count_in_memory(process, &number), 0);
+    }
+    assert!(!site.nginx.log().contains(&line), "it is in the log");
 }
 
 /// Everything below a directory.

@@ -299,7 +299,8 @@ impl Schedule {
         entry.renewal = Renewal { next_poll: now + SPREAD_EACH, ..new };
         entry.validity = Some(validity);
         entry.progress = Progress::default();
-        (entry.asked, entry.working) = (false, false);
+        // An answer that is still awaited is about the certificate before.
+        (entry.asked, entry.working, entry.polling) = (false, false, false);
         entry.renewal
     }
 

@@ -1,10 +1,11 @@
 //! What is on disk when the service begins.
 
 use super::work::{Served, Work, now};
-use crate::store::{Store, Stored};
+use crate::store::{PendingOrder, Store, Stored};
 use acme_dns_core::config::{Certificate, Variant};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{Authority, Known, Progress, Validity};
+use openssl::pkey::PKey;
 use std::sync::Arc;
 
 impl Work {
@@ -47,6 +48,9 @@ impl Work {
                 format_args!("{error}; it is not known where certificate \"{name}\" is from"),
             );
         }
+        if let Some(stored) = stored.as_ref().filter(|_| !certificate.reuses_key) {
+            self.forget_ended_order(store, name, stored);
+        }
         let validity = stored.and_then(|stored| self.take_over(index, stored));
         let renewal = validity.and_then(|_| {
             store.load_renewal(name).unwrap_or_else(|error| {
@@ -71,6 +75,24 @@ impl Work {
             }
         }
         Some(known)
+    }
+
+    /// Forgets the order that the certificate is from: the process may have died before it could.
+    fn forget_ended_order(&self, store: &Store, name: &str, stored: &Stored) {
+        let order = store.load_order(name).unwrap_or_else(|error| {
+            self.log(Level::Warn, format_args!("{error}"));
+            None
+        });
+        let Some(PendingOrder { key: Some(pem), .. }) = order else { return };
+        let of_order = PKey::private_key_from_pem(pem.as_bytes());
+        let of_certificate = stored.material.pairs.first().map(|pair| &pair.key);
+        let of_certificate = of_certificate.map(|key| PKey::private_key_from_pkcs8(key));
+        let (Ok(of_order), Some(Ok(of_certificate))) = (of_order, of_certificate) else { return };
+        if of_order.public_eq(&of_certificate)
+            && let Err(error) = store.remove_order(name)
+        {
+            self.log(Level::Warn, format_args!("{error}"));
+        }
     }
 
     /// Serves a variant from the disk; gives its validity if it is the one that is wanted.

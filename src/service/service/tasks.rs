@@ -31,8 +31,8 @@ pub(super) enum Outcome {
     Probed { entry: usize },
     /// It was not obtained.
     Failed { entry: usize, issuer: usize, environment: Environment, error: ObtainError },
-    /// The CA was asked when to renew.
-    RenewalInfo { entry: usize, answer: RenewalAnswer },
+    /// The CA was asked when to renew the certificate with this leaf (DER).
+    RenewalInfo { entry: usize, leaf: Option<Vec<u8>>, answer: RenewalAnswer },
     /// What a person has asked for was done, or not.
     Action { name: String, result: Result<(), String> },
 }
@@ -110,6 +110,7 @@ pub(super) fn ask_renewal_info(
     report: &Report,
 ) {
     let report = report.clone();
+    let leaf = of.as_ref().map(|(leaf, _)| leaf.clone());
     tokio::task::spawn_local(async move {
         let answer = tokio::task::spawn_local(async move { ask(of, &obtainer).await }).await;
         let answer = answer.unwrap_or_else(|_| RenewalAnswer {
@@ -117,7 +118,7 @@ pub(super) fn ask_renewal_info(
             explanation: None,
             error: Some(ObtainError::Bug.to_string()),
         });
-        let _ended = report.send(Outcome::RenewalInfo { entry, answer });
+        let _ended = report.send(Outcome::RenewalInfo { entry, leaf, answer });
     });
 }
 

@@ -279,7 +279,13 @@ impl Work {
             Outcome::Failed { entry, issuer, environment, error } => {
                 self.handle_failure(entry, issuer, environment, &error);
             }
-            Outcome::RenewalInfo { entry, answer } => self.handle_renewal_info(entry, answer),
+            Outcome::RenewalInfo { entry, leaf, answer } => {
+                let current = self.served(entry).and_then(|served| served.pair.chain.first());
+                // It may have been replaced while the CA was asked.
+                if leaf.is_none() || leaf.as_ref() == current {
+                    self.handle_renewal_info(entry, answer);
+                }
+            }
             Outcome::Action { name, result } => self.handle_action(&name, result),
         }
     }

@@ -1,6 +1,7 @@
 //! The answers of a CA that are JSON, and the header `Retry-After`. The first byte chooses.
 #![no_main]
 
+use acme_dns_core::schedule::RenewalInfo;
 use acme_dns_service::acme::fuzzing::{read_directory, read_problem};
 use acme_dns_service::http::retry_after;
 use fuzzing::assert_line;
@@ -17,6 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
         b'd' => drop(read_directory(content)),
         b'p' => problem(content),
         b'r' => wait(content),
+        b'w' => window(content),
         _ => {}
     }
 });
@@ -33,6 +35,12 @@ fn problem(content: &[u8]) {
     for (identifier, _) in &refusal.subproblems {
         assert_line(identifier.as_deref().unwrap_or_default(), LONGEST);
     }
+}
+
+fn window(content: &[u8]) {
+    let Ok(info) = RenewalInfo::parse(content, None) else { return };
+    assert!(info.window.start < info.window.end);
+    assert_line(info.explanation_url.as_deref().unwrap_or_default(), LONGEST);
 }
 
 fn wait(content: &[u8]) {

@@ -1,7 +1,9 @@
 //! The files of the state path but for certificates. The first byte chooses the file.
 #![no_main]
 
-use acme_dns_core::schedule::{Known, Schedule};
+use acme_dns_core::schedule::{
+    Action, Authority, Failure, FailureKind, Known, Progress, Renewal, Schedule, Scope, Validity,
+};
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::store::Store;
 use libfuzzer_sys::fuzz_target;
@@ -38,6 +40,11 @@ fuzz_target!(|bytes: &[u8]| {
                 write("orders/a.json", content);
                 progress(store);
             }
+            b'r' => renewal(content),
+            b'o' => {
+                write("orders/a.order", content);
+                order(store);
+            }
             b'j' => {
                 write("journal/a.json", content);
                 journal(store);
@@ -62,14 +69,41 @@ fn progress(store: &Store) {
     let Ok(progress) = store.load_progress("a") else { return };
     store.save_progress("a", &progress).expect("it is kept");
     assert_eq!(store.load_progress("a").ok(), Some(progress));
-    let known = Known { validity: None, progress };
-    let mut schedule = Schedule::new([known], NOW, || 1.0);
+    let mut schedule = begin(None, Renewal::default(), progress);
     let next = schedule.poll_timeout().expect("it is due some time");
-    if let Some((certificate, _)) = schedule.poll(next.max(NOW)) {
-        let failed = schedule.handle_failure(certificate, NOW, Some(Duration::MAX), 1.0);
+    if let Some(Action::Obtain(attempt)) = schedule.poll(next.max(NOW)) {
+        let failure = Failure {
+            kind: FailureKind::Temporary,
+            retry_after: Some(Duration::MAX),
+            scope: Scope::Issuer,
+        };
+        let failed = schedule.handle_failed(attempt.entry, NOW, &failure, 1.0);
         assert!(failed.failures > 0 && failed.unfinished == 0);
         assert!(failed.next > NOW);
     }
+}
+
+fn begin(validity: Option<Validity>, renewal: Renewal, progress: Progress) -> Schedule {
+    let authorities = vec![Authority { issuer: 0, has_staging: true }];
+    Schedule::new([Known { validity, renewal, progress, authorities }], NOW, NOW, || 1.0)
+}
+
+/// Whatever is kept, a certificate is renewed before its end.
+fn renewal(content: &[u8]) {
+    let Ok(renewal) = serde_json::from_slice::<Renewal>(content) else { return };
+    let end = NOW + Duration::from_secs(90 * 86_400);
+    let validity = Validity { not_before: NOW, not_after: end };
+    let schedule = begin(Some(validity), renewal, Progress::default());
+    let (time, _) = schedule.renewal(0).expect("there is a certificate");
+    assert!(time < end);
+}
+
+/// It is written as it was read.
+fn order(store: &Store) {
+    let Ok(Some(order)) = store.load_order("a") else { return };
+    store.save_order("a", &order).expect("it is kept");
+    let again = store.load_order("a").expect("it is read").expect("it is there");
+    assert_eq!((&again.url, &again.names, &again.key), (&order.url, &order.names, &order.key));
 }
 
 fn journal(store: &Store) {
