@@ -1,5 +1,8 @@
 //! Types of keys: two certificates for one server, and keys that stay.
 
+use std::fs;
+
+use openssl::x509::X509;
 use testbed::acme_proxy::AcmeStep;
 use testbed::tls::{Leaf, SslVersion};
 
@@ -45,6 +48,32 @@ fn each_client_gets_the_certificate_that_it_can_verify() {
     site.start_nginx();
     check(&site, "after a restart");
     assert_eq!(site.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 2);
+}
+
+#[test]
+fn a_renewal_has_a_new_key_unless_the_key_is_to_stay() {
+    let mut site = Site::new();
+    site.add_server("new.example.test", "on");
+    site.add_server("kept.example.test", "on reuse_key=on");
+    site.start_nginx();
+    let names = ["new.example.test", "kept.example.test"];
+    let before = names.map(|name| site.wait_for_certificate(name).leaf);
+    site.wait_until_clean();
+    for name in names {
+        let file = site.state().join("actions").join(format!("renew-{name}"));
+        fs::write(file, "").expect("it is written");
+    }
+    site.reload();
+    for (name, before, stays) in [(names[0], &before[0], false), (names[1], &before[1], true)] {
+        let after = site.wait_for_other(name, &before.serial).leaf;
+        assert_eq!(public_key(&after) == public_key(before), stays, "{name}");
+        assert_eq!(site.check_files(name), after);
+    }
+}
+
+fn public_key(leaf: &Leaf) -> Vec<u8> {
+    let certificate = X509::from_der(&leaf.der).expect("a certificate");
+    certificate.public_key().and_then(|key| key.public_key_to_der()).expect("a key")
 }
 
 #[test]

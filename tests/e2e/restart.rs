@@ -68,6 +68,28 @@ fn certificate_of_another_authority_than_configured_is_served_until_it_is_replac
 }
 
 #[test]
+fn certificate_of_another_profile_than_configured_is_replaced() {
+    let mut site = Site::new();
+    site.issuer = "profile default;".to_owned();
+    site.set_servers(&["example.test"]);
+    site.start_nginx();
+    let first = site.wait_for_certificate("example.test").leaf;
+    site.wait_until_clean();
+    site.issuer = "profile shortlived;".to_owned();
+    site.reload();
+    let second = site.wait_for_other("example.test", &first.serial).leaf;
+    assert!(second.not_after - second.not_before <= 6 * 86_400, "{second:?}");
+    let text = "certificate \"example.test\" has another profile than configured";
+    site.nginx.wait_for_log(text, LIMIT);
+    // It is the one that is wanted now.
+    let helper = site.nginx.wait_for_helper();
+    site.reload();
+    site.wait_for_other_helper(&[helper]);
+    assert_eq!(site.served("example.test"), second);
+    assert_eq!(site.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 2);
+}
+
+#[test]
 fn files_that_cannot_be_used_are_named_and_replaced() {
     // What is done to the files of a certificate, and what the log says of it.
     type Damage = fn(&Site, &str);

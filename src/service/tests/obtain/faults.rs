@@ -1,10 +1,10 @@
 //! What goes wrong on the way.
 
-use super::support::Bed;
+use super::support::{self, Bed};
 use acme_dns_core::level::Level;
 use acme_dns_service::acme::{KeyChoice, Left};
 use acme_dns_service::dns::{Placed, TxtRecord, Zone};
-use acme_dns_service::store::Entry;
+use acme_dns_service::store::{Entry, PendingOrder};
 use std::fs;
 use std::time::Duration;
 use testbed::acme_proxy::AcmeStep;
@@ -105,6 +105,71 @@ fn authorizations_of_a_failed_order_are_given_up() {
     let requests = bed.proxy.traffic.requests(&AcmeStep::Authorization.requests());
     let given_up = requests.iter().filter(|r| r.jws_payload()["status"] == "deactivated");
     assert_eq!(given_up.count(), 2);
+}
+
+#[test]
+fn an_order_under_way_is_gone_on_with() {
+    // Where the attempt ends, and whether the CA has the CSR by then.
+    for step in [AcmeStep::Authorization, AcmeStep::Challenge, AcmeStep::Certificate] {
+        let bed = Bed::start();
+        let action = Action::Status { status: 502, retry_after: None };
+        bed.proxy.traffic.inject(Fault::new(step.requests(), action).always());
+        bed.obtain_error();
+        assert_eq!(bed.entries("orders"), ["example.test.order"], "{step:?}");
+        bed.proxy.traffic.clear_faults();
+        let issued = bed.obtain().unwrap();
+        assert_eq!(issued.kept.as_ref().err().map(ToString::to_string), None, "{step:?}");
+        assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 1, "{step:?}");
+        assert_eq!(bed.entries("orders"), [""; 0], "{step:?}");
+        bed.assert_clean();
+    }
+}
+
+#[test]
+fn an_order_of_other_names_is_given_up_and_so_is_one_that_nobody_wants() {
+    let mut bed = Bed::start();
+    let action = || Action::Status { status: 502, retry_after: None };
+    let fail = |bed: &Bed| {
+        bed.proxy.traffic.inject(Fault::new(AcmeStep::Challenge.requests(), action()).always());
+        bed.obtain_error();
+        bed.proxy.traffic.clear_faults();
+        bed.proxy.traffic.clear_log();
+    };
+    let given_up = |bed: &Bed| {
+        let requests = bed.proxy.traffic.requests(&AcmeStep::Authorization.requests());
+        requests.iter().filter(|r| r.jws_payload()["status"] == "deactivated").count()
+    };
+    fail(&bed);
+    bed.config.certificates[0].names = support::names(&["www.example.test"]);
+    bed.obtain().unwrap();
+    assert_eq!(given_up(&bed), 2);
+    assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 1);
+    fail(&bed);
+    bed.config.variants[0].name = "other".into();
+    bed.run(async |obtainer| obtainer.give_up_orders().await);
+    assert_eq!((given_up(&bed), bed.entries("orders")), (1, vec![]));
+}
+
+#[test]
+fn an_order_that_has_ended_with_the_certificate_is_not_taken_for_its_renewal() {
+    let bed = Bed::start();
+    let first = bed.obtain().unwrap();
+    // As if the process had died before it could forget the order.
+    let orders = bed.proxy.traffic.requests(&AcmeStep::NewOrder.requests());
+    let url = orders[0].reply.as_ref().unwrap().headers["location"].to_str().unwrap().to_owned();
+    let account = bed.store().load_account("pebble").unwrap().unwrap();
+    let order = PendingOrder {
+        url,
+        account: account.url.clone(),
+        directory: account.directory.clone(),
+        names: vec!["example.test".into(), "*.example.test".into()],
+        profile: None,
+        key: Some(first.pem.key.clone()),
+    };
+    bed.store().save_order("example.test", &order).unwrap();
+    let second = bed.obtain().unwrap();
+    assert_ne!(second.serial, first.serial);
+    assert_eq!(bed.entries("orders"), [""; 0]);
 }
 
 #[test]
