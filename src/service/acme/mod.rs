@@ -220,8 +220,14 @@ impl Obtainer {
         let is_wanted = |name: &String| config.variants.iter().any(|v| v.name == *name);
         for name in names.into_iter().filter(|name| !is_wanted(name)) {
             let log = log.about("certificate", &name);
-            let pending = store.load_order(&name);
-            if let Ok(Some(pending)) = &pending {
+            let pending = match store.load_order(&name) {
+                Ok(pending) => pending,
+                Err(error) => {
+                    log.warn(format_args!("{error}"));
+                    continue;
+                }
+            };
+            if let Some(pending) = &pending {
                 let issuer = issuers.iter().find(|i| i.config().directory == pending.directory);
                 match issuer {
                     Some(issuer) => match give_up(issuer, pending, &log).await {

@@ -42,6 +42,12 @@ impl Work {
             );
             None
         });
+        if let Some(error) = stored.as_ref().and_then(|stored| stored.issuer_error.as_ref()) {
+            self.log(
+                Level::Warn,
+                format_args!("{error}; it is not known where certificate \"{name}\" is from"),
+            );
+        }
         if let Some(stored) = stored.as_ref().filter(|_| !certificate.reuses_key) {
             self.forget_ended_order(store, name, stored);
         }
@@ -73,7 +79,11 @@ impl Work {
 
     /// Forgets the order that the certificate is from: the process may have died before it could.
     fn forget_ended_order(&self, store: &Store, name: &str, stored: &Stored) {
-        let Ok(Some(PendingOrder { key: Some(pem), .. })) = store.load_order(name) else { return };
+        let order = store.load_order(name).unwrap_or_else(|error| {
+            self.log(Level::Warn, format_args!("{error}"));
+            None
+        });
+        let Some(PendingOrder { key: Some(pem), .. }) = order else { return };
         let of_order = PKey::private_key_from_pem(pem.as_bytes());
         let of_certificate = stored.material.pairs.first().map(|pair| &pair.key);
         let of_certificate = of_certificate.map(|key| PKey::private_key_from_pkcs8(key));

@@ -164,7 +164,12 @@ impl Work {
         let mut waiting = false;
         loop {
             match store.lock() {
-                Ok(Some(lock)) => return lock,
+                Ok(Some(lock)) => {
+                    if let Some(error) = lock.left() {
+                        self.log(Level::Warn, format_args!("{error}; it is left as it is"));
+                    }
+                    return lock;
+                }
                 Ok(None) => {
                     if !waiting {
                         let path = store.path().display();

@@ -8,6 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
 
+const KEY: &str = "account_key.pem";
+
 /// An account (RFC 8555 section 7.1.2) with its key.
 #[derive(Clone)]
 pub struct Account {
@@ -41,9 +43,7 @@ impl Store {
     /// A file cannot be read or does not hold what it should.
     pub fn load_account(&self, issuer: &str) -> Result<Option<Account>, StoreError> {
         let (path, key_path) = self.account_paths(issuer);
-        let Some(json) = files::read(&path)? else { return Ok(None) };
-        let file: AccountFile =
-            serde_json::from_slice(&json).map_err(|e| StoreError::invalid(&path, e.to_string()))?;
+        let Some(file) = files::read_json::<AccountFile>(&path)? else { return Ok(None) };
         let key = read_key(&key_path)?;
         let key = key.ok_or_else(|| StoreError::invalid(&key_path, "it is missing"))?;
         let AccountFile { url, directory, contacts } = file;
@@ -73,12 +73,21 @@ impl Store {
     }
 
     /// Keeps the key of an account, PKCS #8 in DER: before the CA is asked for the account, so that
-    /// no crash loses it.
+    /// no crash loses it. Another key that is there goes out of the way: it may be an account's.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn save_account_key(&self, issuer: &str, key: &[u8]) -> Result<(), StoreError> {
-        self.write_key(issuer, &self.account_paths(issuer).1, key)
+        let path = self.account_paths(issuer).1;
+        match read_key(&path) {
+            Ok(None) => {}
+            Ok(Some(kept)) if kept.as_slice() == key => {}
+            Ok(Some(_)) | Err(StoreError::Invalid { .. }) => {
+                files::set_aside(&path, KEY)?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.write_key(issuer, &path, key)
     }
 
     /// Reads the key that is to replace the account's, if a change was begun.
@@ -147,7 +156,7 @@ impl Store {
 
     fn account_paths(&self, issuer: &str) -> (PathBuf, PathBuf) {
         let directory = self.accounts().join(issuer);
-        (directory.join("account.json"), directory.join("account_key.pem"))
+        (directory.join("account.json"), directory.join(KEY))
     }
 }
 
@@ -263,6 +272,8 @@ mod tests {
         store.drop_new_account_key("ca").unwrap();
         assert_eq!(store.load_new_account_key("ca").unwrap(), None);
         assert_eq!(store.load_account_key("ca").unwrap(), Some(kept.key));
+        store.save_account_key("ca", &new).unwrap();
+        assert!(path.with_file_name("account_key.pem.invalid").exists(), "no key is overwritten");
         store.save_new_account_key("ca", &new).unwrap();
         store.adopt_new_account_key("ca").unwrap();
         assert_eq!(store.load_account("ca").unwrap().unwrap().key, new);

@@ -4,9 +4,6 @@ use super::{Store, StoreError, files};
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
-/// How the name of a file ends that cannot be done.
-const REFUSED: &str = ".invalid";
-
 /// A file of the directory: its name, and what it holds.
 pub type Asked = (String, Result<Zeroizing<Vec<u8>>, StoreError>);
 
@@ -17,7 +14,7 @@ impl Store {
     /// The directory cannot be read.
     pub fn actions_all(&self) -> Result<Vec<Asked>, StoreError> {
         let names = files::list(&self.actions())?.into_iter();
-        let asked = names.filter(|name| !name.ends_with(REFUSED));
+        let asked = names.filter(|name| !name.ends_with(files::ASIDE));
         Ok(asked
             .filter_map(|name| Some((files::read(&self.actions().join(&name)).transpose()?, name)))
             .map(|(content, name)| (name, content))
@@ -45,9 +42,7 @@ impl Store {
     /// # Errors
     /// It cannot be renamed.
     pub fn action_refuse(&self, name: &str) -> Result<PathBuf, StoreError> {
-        let aside = self.actions().join(format!("{name}{REFUSED}"));
-        files::rename(&self.actions().join(name), &aside)?;
-        Ok(aside)
+        files::set_aside(&self.actions().join(name), name)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Certificates with their keys.
 //!
 //! `certs/<name>` is a relative link to a directory of a version, so one rename changes all of its
-//! files. The version before stays, for who reads the files one after the other and for people.
+//! files. The version before stays, for who reads the files one after the other and for people; if
+//! it cannot be used, so does the newest one that can.
 
 use super::error::failed;
 use super::x509::{chain_from_pem, dns_names, key_type, reason, validity};
@@ -15,9 +16,10 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -72,10 +74,14 @@ pub struct Stored {
     pub directory: Option<String>,
     /// The profile that was wanted.
     pub profile: Option<String>,
+    /// Why it cannot be read where the certificate is from. The certificate is good all the same.
+    pub issuer_error: Option<StoreError>,
 }
 
 impl Store {
-    /// Keeps a certificate: all of its files change together. The version before is kept too.
+    /// Keeps a certificate: all of its files change together. The version before is kept too. It may
+    /// be called again after an error: what is kept already is not kept twice, which would take the
+    /// place of the version before.
     ///
     /// # Errors
     /// A file cannot be written; the certificate is then the one that it was.
@@ -83,23 +89,52 @@ impl Store {
         let link = self.certs().join(name);
         let versions = self.certs().join(VERSIONS).join(name);
         files::ensure_directory(&versions)?;
-        let mut numbers = version_numbers(&versions)?;
-        let previous = if fs::symlink_metadata(&link).is_ok_and(|metadata| metadata.is_dir()) {
-            numbers.push(adopt(&link, &versions, next(&numbers))?);
-            numbers.last().copied()
-        } else {
-            linked_version(&link)
-        };
+        adopt(&link, &versions, name)?;
+        let current = linked_version(&link, name)?;
+        let is_kept = current.map(|number| holds(&version(&versions, number), issued));
+        if let Some(Ok(true)) = is_kept {
+            files::sync_directory(&versions)?;
+            return files::sync_directory(&self.certs());
+        }
+        let numbers = version_numbers(&versions)?;
         let number = next(&numbers);
-        write_version(&versions.join(number.to_string()), issued)?;
-        let target = Path::new(VERSIONS).join(name).join(number.to_string());
-        files::swap_link(&link, &target)?;
-        numbers.retain(|old| Some(*old) != previous);
-        // What is not removed now is removed after the next save.
-        numbers.iter().for_each(|old| {
-            let _ = fs::remove_dir_all(versions.join(old.to_string()));
-        });
+        let written = write_version(&version(&versions, number), issued)
+            .and_then(|()| files::swap_link(&link, &target(name, number)));
+        if written.is_err() && linked_version(&link, name).is_ok_and(|n| n != Some(number)) {
+            // A full disk is tried again and again, and must not become fuller.
+            let _ = files::remove_leftover(&version(&versions, number));
+        }
+        written?;
+        let stay = is_kept
+            .transpose()
+            .and_then(|_| self.worth_keeping(&versions, &numbers, current))
+            // What cannot be read now may be what is needed.
+            .unwrap_or_else(|_| numbers.clone());
+        for number in numbers.into_iter().filter(|number| !stay.contains(number)) {
+            // What is not removed now is removed after the next save.
+            let _ = files::remove_leftover(&version(&versions, number));
+        }
         Ok(())
+    }
+
+    /// The version that was served, and if that one cannot be, the newest before it that can. What is
+    /// newer was never served. All of them, if it is not known which one was.
+    fn worth_keeping(
+        &self,
+        versions: &Path,
+        numbers: &[u64],
+        current: Option<u64>,
+    ) -> Result<Vec<u64>, StoreError> {
+        let Some(current) = current else { return Ok(numbers.to_vec()) };
+        let owner = fs::metadata(&self.path).map_err(failed("stat", &self.path))?.uid();
+        let mut candidates: Vec<u64> = numbers.iter().copied().filter(|n| *n <= current).collect();
+        candidates.sort_unstable();
+        for number in candidates.into_iter().rev() {
+            if is_usable(version(versions, number), owner)? {
+                return Ok(vec![current, number]);
+            }
+        }
+        Ok(vec![current])
     }
 
     /// Keeps when a certificate is renewed, beside it, until it is replaced.
@@ -118,10 +153,7 @@ impl Store {
     /// # Errors
     /// The file cannot be read or holds something else.
     pub fn load_renewal<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
-        let path = self.renewal_path(name)?;
-        let Some(bytes) = files::read(&path)? else { return Ok(None) };
-        let renewal = serde_json::from_slice(&bytes);
-        renewal.map(Some).map_err(|e| StoreError::invalid(&path, e.to_string()))
+        files::read_json(&self.renewal_path(name)?)
     }
 
     /// In the version itself: the link may be swapped in between.
@@ -146,6 +178,34 @@ impl Store {
 /// A file is there and cannot be read, or they do not belong together.
 pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>, StoreError> {
     let Some(files) = read_files(state_path, name)? else { return Ok(None) };
+    let Parsed { key, key_type, chain, validity, names } = parse(&files)?;
+    let (issuer, issuer_error) = match files::read_json::<IssuerFile>(&files.directory.join(ISSUER))
+    {
+        Ok(issuer) => (issuer, None),
+        Err(error) => (None, Some(error)),
+    };
+    let path = files.directory.join(FULL_CHAIN);
+    Ok(Some(Stored {
+        validity,
+        names,
+        material: material(&key, &chain).map_err(|e| StoreError::invalid(&path, reason(&e)))?,
+        key: key_type,
+        directory: issuer.as_ref().map(|issuer| issuer.directory.clone()),
+        profile: issuer.and_then(|issuer| issuer.profile),
+        issuer_error,
+    }))
+}
+
+/// What the files of a version hold.
+struct Parsed {
+    key: PKey<Private>,
+    key_type: KeyType,
+    chain: Vec<X509>,
+    validity: Validity,
+    names: Vec<String>,
+}
+
+fn parse(files: &Files) -> Result<Parsed, StoreError> {
     let full_chain = files.directory.join(FULL_CHAIN);
     let key_path = files.directory.join(KEY);
     let invalid = |reason: String| StoreError::invalid(&full_chain, reason);
@@ -164,21 +224,8 @@ pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>,
     let Some(key_type) = key_type(&key) else {
         return Err(StoreError::invalid(&key_path, "the type of its key is not supported"));
     };
-    let issuer = read_issuer(&files.directory)?;
-    Ok(Some(Stored {
-        validity: validity(leaf).map_err(openssl)?,
-        names: dns_names(leaf),
-        material: material(&key, &chain).map_err(openssl)?,
-        key: key_type,
-        directory: issuer.as_ref().map(|issuer| issuer.directory.clone()),
-        profile: issuer.and_then(|issuer| issuer.profile),
-    }))
-}
-
-/// Where a version is from. What cannot be read is as good as nothing: the certificate is good.
-fn read_issuer(version: &Path) -> Result<Option<IssuerFile>, StoreError> {
-    let bytes = files::read(&version.join(ISSUER))?;
-    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    let (validity, names) = (validity(leaf).map_err(openssl)?, dns_names(leaf));
+    Ok(Parsed { key, key_type, chain, validity, names })
 }
 
 /// Reads what a server needs of a certificate and decodes PEM, but does not look into it: for the
@@ -259,43 +306,107 @@ fn read_version(directory: PathBuf, owner: u32) -> Result<Files, StoreError> {
 /// `std` makes an error with this number print as the system's own.
 const ENOENT: i32 = rustix::io::Errno::NOENT.raw_os_error();
 
+/// The files of a version.
+fn contents(issued: &IssuedPem) -> Result<[(&'static str, Cow<'_, str>); 5], serde_json::Error> {
+    let IssuedPem { key, fullchain, directory, profile } = issued;
+    let end = fullchain.find(END_CERTIFICATE).map(|at| at + END_CERTIFICATE.len());
+    let (leaf, chain) = fullchain.split_at(end.unwrap_or(fullchain.len()));
+    let issuer = IssuerFile { directory: directory.clone(), profile: profile.clone() };
+    Ok([
+        (FULL_CHAIN, fullchain.into()),
+        (KEY, key.as_str().into()),
+        (LEAF, leaf.into()),
+        (CHAIN, chain.into()),
+        (ISSUER, serde_json::to_string(&issuer)?.into()),
+    ])
+}
+
 fn write_version(path: &Path, issued: &IssuedPem) -> Result<(), StoreError> {
-    let end = issued.fullchain.find(END_CERTIFICATE).map(|at| at + END_CERTIFICATE.len());
-    let (leaf, chain) = issued.fullchain.split_at(end.unwrap_or(issued.fullchain.len()));
+    let contents = contents(issued).map_err(|e| StoreError::invalid(path, e.to_string()))?;
     let temporary = files::temporary(path);
     files::remove_leftover(&temporary)?;
-    files::ensure_directory(&temporary)?;
-    let issuer =
-        IssuerFile { directory: issued.directory.clone(), profile: issued.profile.clone() };
-    let issuer =
-        serde_json::to_string(&issuer).map_err(|e| StoreError::invalid(path, e.to_string()))?;
-    let contents = [
-        (FULL_CHAIN, issued.fullchain.as_str()),
-        (KEY, &issued.key),
-        (LEAF, leaf),
-        (CHAIN, chain),
-        (ISSUER, &issuer),
-    ];
-    for (name, text) in contents {
-        files::create(&temporary.join(name), text.as_bytes())?;
+    let write = || {
+        files::ensure_directory(&temporary)?;
+        for (name, text) in &contents {
+            files::create(&temporary.join(name), text.as_bytes())?;
+        }
+        files::sync_directory(&temporary)?;
+        files::rename(&temporary, path)
+    };
+    let written = write();
+    if written.is_err() {
+        // What matters is the first error; a leftover is swept at the next start.
+        let _ = files::remove_leftover(&temporary);
     }
-    files::sync_directory(&temporary)?;
-    files::rename(&temporary, path)
+    written
 }
 
-/// Makes a version of a plain directory that stands where the link should.
-fn adopt(directory: &Path, versions: &Path, number: u64) -> Result<u64, StoreError> {
-    let version = versions.join(number.to_string());
-    fs::rename(directory, &version).map_err(failed("rename", &version))?;
-    Ok(number)
+/// Whether a version is whole and the same.
+fn holds(version: &Path, issued: &IssuedPem) -> Result<bool, StoreError> {
+    let contents = contents(issued).map_err(|e| StoreError::invalid(version, e.to_string()))?;
+    for (name, text) in &contents {
+        match files::read(&version.join(name)) {
+            Ok(Some(kept)) if *kept == *text.as_bytes() => {}
+            Err(error) if !error.is_about_content() => return Err(error),
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
+/// Whether a version can be served.
+fn is_usable(version: PathBuf, owner: u32) -> Result<bool, StoreError> {
+    match read_version(version, owner).and_then(|files| parse(&files)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_about_content() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a version of what stands where the link should, such as a plain directory. There is no
+/// moment at which its files are not there, unless the file system cannot exchange two names.
+fn adopt(link: &Path, versions: &Path, name: &str) -> Result<(), StoreError> {
+    match fs::symlink_metadata(link) {
+        Ok(metadata) if !metadata.is_symlink() => {}
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("lstat", link)(error)),
+    }
+    let number = next(&version_numbers(versions)?);
+    let (version, target) = (version(versions, number), target(name, number));
+    symlink(&target, &version).map_err(failed("symlink", &version))?;
+    if files::exchange(link, &version)? {
+        return Ok(());
+    }
+    files::remove(&version)?;
+    files::rename(link, &version)?;
+    files::swap_link(link, &target)
+}
+
+fn version(versions: &Path, number: u64) -> PathBuf {
+    versions.join(number.to_string())
+}
+
+/// What the link of a version holds.
+fn target(name: &str, number: u64) -> PathBuf {
+    version(&Path::new(VERSIONS).join(name), number)
+}
+
+/// The numbers of versions. Others than we would write are somebody else's.
 fn version_numbers(versions: &Path) -> Result<Vec<u64>, StoreError> {
-    Ok(files::list(versions)?.iter().filter_map(|name| name.parse().ok()).collect())
+    let number = |name: &String| name.parse::<u32>().ok().filter(|n| n.to_string() == *name);
+    Ok(files::list(versions)?.iter().filter_map(number).map(u64::from).collect())
 }
 
-fn linked_version(link: &Path) -> Option<u64> {
-    fs::read_link(link).ok()?.file_name()?.to_str()?.parse().ok()
+/// The version that a link leads to; `None` if there is no link, or it leads elsewhere.
+fn linked_version(link: &Path, name: &str) -> Result<Option<u64>, StoreError> {
+    let target = match fs::read_link(link) {
+        Ok(target) => target,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("readlink", link)(error)),
+    };
+    let number = target.strip_prefix(VERSIONS).and_then(|target| target.strip_prefix(name));
+    Ok(number.ok().and_then(|number| number.to_str()?.parse().ok()))
 }
 
 fn next(numbers: &[u64]) -> u64 {

@@ -8,7 +8,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The system refused an operation.
-    #[error("{operation}() \"{path}\" failed ({text})", path = .path.display(), text = system(.source))]
+    #[error(
+        "{operation}() \"{path}\" failed ({text}){advice}",
+        path = .path.display(), text = system(.source), advice = advice(.source)
+    )]
     Io {
         /// The operation, as nginx names it.
         operation: &'static str,
@@ -30,6 +33,16 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn invalid(path: &Path, reason: impl Into<String>) -> Self {
         Self::Invalid { path: path.to_owned(), reason: reason.into() }
+    }
+
+    /// Whether it is known what is there, and it is not what is needed: it will not be another time.
+    pub(crate) fn is_about_content(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            }
+            Self::Invalid { .. } => true,
+        }
     }
 
     /// Whether a file or directory is missing.
@@ -57,6 +70,16 @@ fn system(error: &io::Error) -> String {
     }
 }
 
+/// What a person has to do, where the system's words do not say it.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the state path and all in it must belong to the user of the workers"
+        }
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::failed;
@@ -65,8 +88,17 @@ mod tests {
 
     #[test]
     fn errors_read_like_those_of_nginx() {
+        let error = failed("open", Path::new("/state/lock"))(io::Error::from_raw_os_error(28));
+        assert_eq!(
+            error.to_string(),
+            "open() \"/state/lock\" failed (28: No space left on device)"
+        );
         let error = failed("open", Path::new("/state/lock"))(io::Error::from_raw_os_error(13));
-        assert_eq!(error.to_string(), "open() \"/state/lock\" failed (13: Permission denied)");
+        assert_eq!(
+            error.to_string(),
+            "open() \"/state/lock\" failed (13: Permission denied); the state path and all in it must \
+             belong to the user of the workers"
+        );
         assert!(!error.is_not_found());
     }
 }

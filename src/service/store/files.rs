@@ -5,7 +5,10 @@
 //! crash [`sweep`] finds it there. No certificate, issuer or provider has such a name.
 
 use super::error::{StoreError, failed};
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{
@@ -17,6 +20,9 @@ use zeroize::Zeroizing;
 
 /// How the name of everything unfinished begins.
 const TEMPORARY: &str = ".tmp-";
+
+/// How the name of what was put out of the way ends.
+pub(crate) const ASIDE: &str = ".invalid";
 
 /// The largest file that is read: many times the largest chain.
 const MAX_FILE: u64 = 4 << 20;
@@ -77,20 +83,59 @@ pub(crate) fn swap_link(link: &Path, target: &Path) -> Result<(), StoreError> {
     result
 }
 
-/// Creates a directory unless it is there; a new one is 0700 whatever the umask.
-pub(crate) fn ensure_directory(path: &Path) -> Result<(), StoreError> {
-    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+/// Makes two names of one file system change places, each with what it stands for, by one step that
+/// is durable. `false`: the file system cannot do that.
+pub(crate) fn exchange(one: &Path, other: &Path) -> Result<bool, StoreError> {
+    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
         Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
-            return Ok(());
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return Ok(false),
+        Err(error) => return Err(failed("rename", one)(error.into())),
+    }
+    sync_parent(other)?;
+    sync_parent(one).map(|()| true)
+}
+
+/// Puts something out of the way, for a person to look at: under a name that ends with
+/// [`ASIDE`] and is free, so that what was put there before stays.
+pub(crate) fn set_aside(path: &Path, stem: &str) -> Result<PathBuf, StoreError> {
+    let mut aside = path.with_file_name(format!("{stem}{ASIDE}"));
+    for number in 2_u32.. {
+        match fs::symlink_metadata(&aside) {
+            Ok(_) => aside = path.with_file_name(format!("{stem}~{number}{ASIDE}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(failed("lstat", &aside)(error)),
+        }
+    }
+    rename(path, &aside)?;
+    Ok(aside)
+}
+
+/// Creates a directory unless it is there; a new one is 0700 whatever the umask. One that a crash
+/// has left half made is finished.
+pub(crate) fn ensure_directory(path: &Path) -> Result<(), StoreError> {
+    let is_new = match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // A link to a directory is as good.
+            if !fs::metadata(path).map_err(failed("stat", path))?.is_dir() {
+                return Err(failed("mkdir", path)(error));
+            }
+            false
         }
         Err(error) => return Err(failed("mkdir", path)(error)),
+    };
+    let metadata = fs::symlink_metadata(path).map_err(failed("lstat", path))?;
+    let is_ours = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
+    // What others have made, or opened for more users, stays as they want it.
+    if is_new || is_ours && metadata.mode() & DIRECTORY_MODE != DIRECTORY_MODE {
+        fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
+            .map_err(failed("chmod", path))?;
     }
-    fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
-        .map_err(failed("chmod", path))?;
-    let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
-    let directory = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    give_to_owner(&directory.map_err(failed("open", path))?, path)?;
+    if is_ours {
+        let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
+        let directory = OpenOptions::new().read(true).custom_flags(flags).open(path);
+        give_to_owner(&directory.map_err(failed("open", path))?, path)?;
+    }
     sync_parent(path)
 }
 
@@ -119,6 +164,23 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
 /// Reads a file into memory that is wiped when it is dropped. `None`: there is no such file.
 pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
     read_if(path, |_| Ok(()))
+}
+
+/// Reads a file that holds JSON. `None`: there is no such file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    let Some(bytes) = read(path)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        // Serde's own words quote what it has found, which may be a key.
+        let (line, column) = (error.line(), error.column());
+        let reason = match error.classify() {
+            Category::Eof => format!("its JSON ends too early, at line {line} column {column}"),
+            Category::Syntax => format!("it is not JSON at line {line} column {column}"),
+            Category::Io | Category::Data => {
+                format!("it holds something else than it should, at line {line} column {column}")
+            }
+        };
+        StoreError::invalid(path, reason)
+    })
 }
 
 /// Reads a file that must belong to the owner of the state path. The master reads as root what lies
@@ -165,17 +227,22 @@ pub(crate) fn list(path: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// Removes what a crash left unfinished from a directory and all below it.
+/// Removes what a crash left unfinished from a directory and all below it, as far as it can be
+/// removed; the error is the first one. Links are not followed: what is elsewhere is not ours.
 pub(crate) fn sweep(directory: &Path) -> Result<(), StoreError> {
+    let mut result = Ok(());
     for name in all(directory)? {
         let path = directory.join(&name);
-        if name.starts_with(TEMPORARY) {
-            remove_leftover(&path)?;
+        let swept = if name.starts_with(TEMPORARY) {
+            remove_leftover(&path)
         } else if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
-            sweep(&path)?;
-        }
+            sweep(&path)
+        } else {
+            Ok(())
+        };
+        result = result.and(swept);
     }
-    Ok(())
+    result
 }
 
 /// Removes a file, a link or a whole directory that may not be there.

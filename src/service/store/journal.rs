@@ -57,22 +57,17 @@ impl Store {
     /// # Errors
     /// It cannot be renamed.
     pub fn journal_set_aside(&self, id: &str) -> Result<PathBuf, StoreError> {
-        let aside = self.journal().join(format!("{id}.invalid"));
-        files::rename(&self.journal_path(id), &aside)?;
-        Ok(aside)
+        files::set_aside(&self.journal_path(id), id)
     }
 
-    /// Whether there is a file of this order.
+    /// Whether there may be a file of this order.
     #[must_use]
     pub fn journal_has(&self, id: &str) -> bool {
-        self.journal_path(id).exists()
+        self.journal_path(id).try_exists().unwrap_or(true)
     }
 
     fn journal_read(&self, id: &str) -> Result<Option<Entry>, StoreError> {
-        let path = self.journal_path(id);
-        let Some(bytes) = files::read(&path)? else { return Ok(None) };
-        let entry = serde_json::from_slice(&bytes);
-        entry.map(Some).map_err(|e| StoreError::invalid(&path, e.to_string()))
+        files::read_json(&self.journal_path(id))
     }
 
     fn journal_path(&self, id: &str) -> PathBuf {
@@ -120,7 +115,11 @@ mod tests {
         let [(id, Err(error))] = all.as_slice() else { panic!("{all:?}") };
         assert_eq!(id, "a");
         assert!(error.to_string().contains("cannot be used"), "{error}");
-        assert!(store.journal_set_aside("a").unwrap().exists());
-        assert!(store.journal_all().unwrap().is_empty());
+        for expected in ["journal/a.invalid", "journal/a~2.invalid", "journal/a~3.invalid"] {
+            assert!(store.journal_set_aside("a").unwrap().ends_with(expected), "{expected}");
+            assert!(dir.path().join(expected).exists(), "{expected}");
+            assert!(store.journal_all().unwrap().is_empty());
+            fs::write(dir.path().join("journal/a.json"), "more garbage").unwrap();
+        }
     }
 }

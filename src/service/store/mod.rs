@@ -53,6 +53,15 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    left: Option<StoreError>,
+}
+
+impl Lock {
+    /// Why something that a crash left unfinished is still there. It is in nobody's way.
+    #[must_use]
+    pub fn left(&self) -> Option<&StoreError> {
+        self.left.as_ref()
+    }
 }
 
 impl Store {
@@ -61,7 +70,10 @@ impl Store {
     /// # Errors
     /// A directory cannot be created, or the state path cannot be made private.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        ensure_directory(path)?;
+        // nginx makes it; the directory above may be one that the workers' user cannot read.
+        if !path.is_dir() {
+            ensure_directory(path)?;
+        }
         tighten(path)?;
         let store = Self { path: path.to_owned() };
         let (orders, journal, actions) = (store.orders(), store.journal(), store.actions());
@@ -78,11 +90,11 @@ impl Store {
         &self.path
     }
 
-    /// Takes the lock unless another process has it, and removes what a crash left unfinished.
-    /// The lock lasts until it is dropped or the process ends.
+    /// Takes the lock unless another process has it, and removes what a crash left unfinished, as far
+    /// as that can be done. The lock lasts until it is dropped or the process ends.
     ///
     /// # Errors
-    /// The lock file cannot be opened, or leftovers cannot be removed.
+    /// The lock file cannot be opened, locked, or made private.
     pub fn lock(&self) -> Result<Option<Lock>, StoreError> {
         let path = self.path.join("lock");
         let file = OpenOptions::new()
@@ -99,14 +111,18 @@ impl Store {
         }
         file.set_permissions(Permissions::from_mode(0o600)).map_err(failed("fchmod", &path))?;
         give_to_owner(&file, &path)?;
-        self.sweep()?;
-        Ok(Some(Lock { _file: file }))
+        Ok(Some(Lock { _file: file, left: self.sweep().err() }))
     }
 
+    /// Removes all that can be removed; the error is the first one.
     fn sweep(&self) -> Result<(), StoreError> {
         let written =
             [self.accounts(), self.certs(), self.orders(), self.journal(), self.actions()];
-        written.iter().try_for_each(|path| sweep(path))
+        let mut result = Ok(());
+        for path in written {
+            result = result.and(sweep(&path));
+        }
+        result
     }
 
     fn accounts(&self) -> PathBuf {
@@ -145,7 +161,7 @@ fn tighten(path: &Path) -> Result<(), StoreError> {
 mod tests {
     use super::Store;
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::Path;
 
     fn mode(path: &Path) -> u32 {
@@ -179,5 +195,21 @@ mod tests {
         drop(lock);
         assert!(other.lock().unwrap().is_some());
         assert!(!written.exists());
+    }
+
+    #[test]
+    fn strange_things_stop_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        for file in ["accounts/README", "certs/README", "certs/.versions/README"] {
+            fs::write(dir.path().join(file), "a file").unwrap();
+        }
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join(".tmp-1"), "not ours").unwrap();
+        symlink(elsewhere.path(), dir.path().join("certs/a.example")).unwrap();
+        symlink("nowhere", dir.path().join("accounts/ca")).unwrap();
+        let lock = store.lock().unwrap().unwrap();
+        assert!(lock.left().is_none(), "{:?}", lock.left());
+        assert!(elsewhere.path().join(".tmp-1").exists());
     }
 }

@@ -3,7 +3,7 @@
 use super::{Store, StoreError, files};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
 
 /// How the name of a file ends that holds an order. That of the progress beside it ends otherwise, so
@@ -75,23 +75,21 @@ impl Store {
         files::replace(&path, &json)
     }
 
-    /// The order of a certificate, if one is under way.
+    /// The order of a certificate, if one is under way. A file that holds something else is put out of
+    /// the way, for a person to look at: it may hold the only copy of a key.
     ///
     /// # Errors
-    /// The file cannot be read or holds something else.
+    /// The file cannot be read, or it held something else; the error says where it is then.
     pub fn load_order(&self, name: &str) -> Result<Option<PendingOrder>, StoreError> {
         let path = self.order_path(name);
-        let Some(bytes) = files::read(&path)? else { return Ok(None) };
-        let mut file: OrderFile = serde_json::from_slice(&bytes)
-            .map_err(|e| StoreError::invalid(&path, e.to_string()))?;
-        Ok(Some(PendingOrder {
-            url: std::mem::take(&mut file.url),
-            account: std::mem::take(&mut file.account),
-            directory: std::mem::take(&mut file.directory),
-            names: std::mem::take(&mut file.names),
-            profile: file.profile.take(),
-            key: file.key.take().map(Zeroizing::new),
-        }))
+        match read(&path) {
+            Err(StoreError::Invalid { path, reason }) => {
+                let aside = files::set_aside(&path, &format!("{name}{SUFFIX}"))?;
+                let reason = format!("{reason}; moved to \"{}\"", aside.display());
+                Err(StoreError::Invalid { path, reason })
+            }
+            read => read,
+        }
     }
 
     /// Forgets the order of a certificate.
@@ -114,6 +112,18 @@ impl Store {
     fn order_path(&self, name: &str) -> PathBuf {
         self.orders().join(format!("{name}{SUFFIX}"))
     }
+}
+
+fn read(path: &Path) -> Result<Option<PendingOrder>, StoreError> {
+    let Some(mut file) = files::read_json::<OrderFile>(path)? else { return Ok(None) };
+    Ok(Some(PendingOrder {
+        url: std::mem::take(&mut file.url),
+        account: std::mem::take(&mut file.account),
+        directory: std::mem::take(&mut file.directory),
+        names: std::mem::take(&mut file.names),
+        profile: file.profile.take(),
+        key: file.key.take().map(Zeroizing::new),
+    }))
 }
 
 #[cfg(test)]
@@ -160,5 +170,9 @@ mod tests {
         fs::write(dir.path().join("orders/a.order"), "{\"url\":").unwrap();
         let error = store.load_order("a").unwrap_err().to_string();
         assert!(error.contains("a.order\" cannot be used"), "{error}");
+        assert!(error.contains("; moved to ") && error.contains("/a.order.invalid\""), "{error}");
+        let aside = fs::read(dir.path().join("orders/a.order.invalid")).unwrap();
+        assert_eq!(aside, b"{\"url\":");
+        assert!(store.load_order("a").unwrap().is_none() && store.orders_all().unwrap().is_empty());
     }
 }

@@ -10,9 +10,7 @@ impl Store {
     /// # Errors
     /// The file cannot be read or holds something else; the default is then a good answer.
     pub fn load_progress(&self, name: &str) -> Result<Progress, StoreError> {
-        let path = self.progress_path(name);
-        let Some(bytes) = files::read(&path)? else { return Ok(Progress::default()) };
-        serde_json::from_slice(&bytes).map_err(|e| StoreError::invalid(&path, e.to_string()))
+        Ok(files::read_json(&self.progress_path(name))?.unwrap_or_default())
     }
 
     /// Keeps the progress of a certificate.

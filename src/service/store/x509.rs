@@ -23,6 +23,11 @@ pub(crate) fn chain_from_pem(pem: &[u8]) -> Result<Vec<X509>, String> {
     if chain.is_empty() {
         return Err("it holds no certificate in PEM".to_owned());
     }
+    // OpenSSL passes over a last one that is cut off: the chain would be served without it.
+    let count = |mark: &[u8]| pem.windows(mark.len()).filter(|at| *at == mark).count();
+    if count(b"-----BEGIN ") > count(b"-----END ") {
+        return Err("one of its certificates is cut off".to_owned());
+    }
     Ok(chain)
 }
 

@@ -119,6 +119,35 @@ fn a_copied_directory_is_read_and_replaced() {
 }
 
 #[test]
+fn what_is_no_link_to_a_version_is_kept_when_it_is_replaced() {
+    let (dir, store) = store();
+    let link = dir.path().join("certs/a.example");
+    fs::write(&link, "a file").unwrap();
+    store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
+    let kept = dir.path().join("certs/.versions/a.example/1");
+    assert_eq!(fs::read_to_string(kept).unwrap(), "a file");
+    // Whatever the number at its end: it is none of ours.
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("/elsewhere/1", &link).unwrap();
+    store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
+    assert_eq!(versions(dir.path()), ["1", "2", "3"]);
+    assert!(load_certificate(dir.path(), "a.example").unwrap().is_some());
+}
+
+#[test]
+fn names_that_are_no_numbers_of_ours_are_left_alone() {
+    let (dir, store) = store();
+    store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
+    let others = ["007", "18446744073709551615", "copy"];
+    for name in others {
+        fs::create_dir(dir.path().join("certs/.versions/a.example").join(name)).unwrap();
+    }
+    store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
+    store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
+    assert_eq!(versions(dir.path()), ["007", "18446744073709551615", "2", "3", "copy"]);
+}
+
+#[test]
 fn what_does_not_belong_together_is_refused() {
     let (dir, store) = store();
     let (one, other) = (issued(&["a.example"]), issued(&["a.example"]));
@@ -135,10 +164,13 @@ fn what_does_not_belong_together_is_refused() {
 #[test]
 fn garbage_and_truncated_files_are_refused_with_their_path() {
     let good = issued(&["a.example"]);
+    let second = good.fullchain.rfind("-----BEGIN").unwrap();
     for (name, text, expected) in [
         ("fullchain.pem", "", "holds no certificate in PEM"),
         ("fullchain.pem", "garbage", "holds no certificate in PEM"),
         ("fullchain.pem", &good.fullchain[..200], "not a chain of certificates"),
+        ("fullchain.pem", &good.fullchain[..good.fullchain.len() - 100], "bad end line"),
+        ("fullchain.pem", &good.fullchain[..second + 20], "is cut off"),
         ("fullchain.pem", &good.key, "holds no certificate in PEM"),
         ("privkey.pem", "", "no private key in PEM"),
         ("privkey.pem", &good.key[..100], "no private key in PEM"),

@@ -1,95 +1,178 @@
-//! What strace has written.
+//! An operation under strace.
 
+use crate::fixtures::Fixtures;
+use crate::operations::OPERATIONS;
+use rustix::process::Signal;
 use std::collections::HashMap;
-use std::fmt;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
 
-/// The calls that change files.
-pub(crate) const CALLS: &str = "openat,write,fsync,rename,renameat,renameat2,unlink,unlinkat,mkdir,\
-                                mkdirat,symlink,symlinkat,chmod,fchmod,fchmodat,fchown,rmdir";
+/// Says to a process of this test binary which operation it carries out, on what, with what.
+const OPERATION: &str = "STORE_OPERATION";
+const STATE: &str = "STORE_STATE";
+const FIXTURES: &str = "STORE_FIXTURES";
+const RESULT: &str = "STORE_RESULT";
 
-/// One call: its name, and which of the calls of this name it is.
+/// Files that are not there: looking at them marks the operation in the trace.
+const BEGIN: &str = "/store-operation-begins";
+const END: &str = "/store-operation-ends";
+
+/// What the process says when it is about to begin.
+const READY: &str = "thread";
+
+/// Calls that files have no part in, or whose failure nobody sees.
+const LEFT_OUT: [&str; 7] = ["mmap", "close", "fcntl", "ioctl", "poll", "lseek", "execve"];
+
+/// A system call of an operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    name: String,
-    number: usize,
+    pub(crate) name: String,
+    /// Which of its name it is in the process, from 1.
+    pub(crate) number: usize,
+    /// As strace writes it, from the parenthesis on, with the paths of descriptors.
+    pub(crate) text: String,
 }
 
 impl Call {
-    /// What makes strace do something to this call.
-    pub(crate) fn inject(&self, what: &str) -> String {
-        format!("{}:{what}:when={}", self.name, self.number)
+    /// Whether it changes what is on disk.
+    pub(crate) fn is_change(&self) -> bool {
+        let changes = [
+            "chmod",
+            "fchmod",
+            "fchmodat",
+            "chown",
+            "fchown",
+            "mkdir",
+            "mkdirat",
+            "rename",
+            "renameat",
+            "renameat2",
+            "rmdir",
+            "symlink",
+            "symlinkat",
+            "unlink",
+            "unlinkat",
+            "write",
+            "fsync",
+            "fdatasync",
+        ];
+        changes.contains(&self.name.as_str()) || self.text.contains("O_CREAT")
     }
 }
 
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.name, self.number)
+/// What is done to a process: the arguments of strace's `inject`.
+pub(crate) type Injection = String;
+
+/// How an operation ended; `None`: it was killed.
+pub(crate) type Ended = Option<Result<(), String>>;
+
+/// Carries out an operation in a process of its own.
+pub(crate) fn run(
+    operation: usize,
+    state: &Path,
+    fixtures: &Fixtures,
+    injections: &[Injection],
+) -> (Ended, Vec<Call>) {
+    let (output, result) = (state.with_extension("trace"), state.with_extension("result"));
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["trace::child", "--exact", "--nocapture"]).stderr(Stdio::null());
+    command.env(OPERATION, operation.to_string()).env(STATE, state).env(RESULT, &result);
+    command.env(FIXTURES, fixtures.dir()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let line = line_with(READY, &mut BufReader::new(child.stdout.take().unwrap()));
+    let mut command = Command::new("strace");
+    command.args(["-y", "-s", "16", "-e", "trace=%file,%desc", "-e", "signal=none"]);
+    for injection in injections {
+        command.arg("-e").arg(format!("inject={injection}"));
     }
+    // Only this thread: its calls are counted from here on.
+    let thread = line.rsplit(' ').next().unwrap().trim();
+    command.arg("-o").arg(&output).args(["-p", thread]).stderr(Stdio::piped());
+    let strace = command.spawn();
+    let mut strace = strace.expect("strace is there: tests/packages.txt names its package");
+    let mut said = BufReader::new(strace.stderr.take().unwrap());
+    line_with("attached", &mut said);
+    drop(child.stdin.take());
+    let status = child.wait().unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(strace.wait().is_ok(), "{rest}");
+    let trace = fs::read_to_string(&output).unwrap();
+    let ended = fs::read_to_string(&result).ok().map(|text| match text.as_str() {
+        "" => Ok(()),
+        error => Err(error.to_owned()),
+    });
+    let killed = status.signal() == Some(Signal::KILL.as_raw());
+    assert!(ended.is_some() != killed, "neither ended nor killed: {injections:?}\n{rest}\n{trace}");
+    let calls = calls(&trace);
+    for file in [output, result] {
+        let _ = fs::remove_file(file);
+    }
+    (ended, calls)
 }
 
-/// The calls of a process that concern the state path.
-pub(crate) struct Trace {
-    calls: Vec<(Call, String)>,
-}
-
-impl Trace {
-    pub(crate) fn read(log: &Path, state: &Path) -> Self {
-        Self::parse(&String::from_utf8_lossy(&fs::read(log).unwrap_or_default()), state)
-    }
-
-    pub(crate) fn parse(text: &str, state: &Path) -> Self {
-        let state = format!("{}/", state.display());
-        let mut numbers: HashMap<String, usize> = HashMap::new();
-        let mut calls = Vec::new();
-        for line in text.lines() {
-            let line = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
-            let Some((name, _)) = line.split_once('(') else { continue };
-            if line.starts_with('<') || !CALLS.split(',').any(|known| known.trim() == name) {
-                continue;
-            }
-            let number = numbers.entry(name.to_owned()).or_default();
-            *number += 1;
-            let is_reading = name == "openat" && !line.contains("O_CREAT");
-            if line.contains(&state) && !is_reading {
-                let call = Call { name: name.to_owned(), number: *number };
-                calls.push((call, line.to_owned()));
-            }
+/// Reads lines up to one that has a word in it.
+fn line_with(word: &str, lines: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    while lines.read_line(&mut line).unwrap() > 0 {
+        if line.contains(word) {
+            return line;
         }
-        Self { calls }
+        line.clear();
     }
+    panic!("nobody says \"{word}\"")
+}
 
-    pub(crate) fn calls(&self) -> Vec<Call> {
-        self.calls.iter().map(|(call, _)| call.clone()).collect()
-    }
+/// The process that [`run`] starts; among the tests it does nothing.
+#[test]
+fn child() {
+    let Ok(operation) = std::env::var(OPERATION) else { return };
+    let operation = &OPERATIONS[operation.parse::<usize>().unwrap()];
+    let path = |variable| std::path::PathBuf::from(std::env::var_os(variable).unwrap());
+    let (state, result) = (path(STATE), path(RESULT));
+    let fixtures = Fixtures::open(&path(FIXTURES));
+    // OpenSSL reads its configuration once.
+    let _ = (
+        fixtures.key(1),
+        openssl::x509::X509::stack_from_pem(fixtures.issued(1).fullchain.as_bytes()),
+    );
+    let begin = || {
+        wait_for_strace();
+        let _ = fs::metadata(BEGIN);
+    };
+    let done = operation.carry_out(&state, &fixtures, begin);
+    let _ = fs::metadata(END);
+    fs::write(result, done.map_or_else(|error| error.to_string(), |()| String::new())).unwrap();
+}
 
-    /// Whether a call that concerns the state path was made to fail.
-    pub(crate) fn has_struck(&self) -> bool {
-        self.calls.iter().any(|(_, line)| line.contains("(INJECTED)"))
-    }
+/// Another thread waits for the end of the standard input: this one makes no call that is counted.
+fn wait_for_strace() {
+    let listener = thread::spawn(|| std::io::stdin().read(&mut [0]));
+    // PROCESS/task/THREAD
+    let thread = fs::read_link("/proc/thread-self").unwrap();
+    println!("{READY} {}", thread.file_name().unwrap().to_string_lossy());
+    let _ = listener.join().unwrap();
+}
 
-    /// What is renamed is on the disk before, and its new name after that.
-    pub(crate) fn assert_durable(&self, what: &str) {
-        let lines: Vec<&str> = self.calls.iter().map(|(_, line)| line.as_str()).collect();
-        for (position, line) in lines.iter().enumerate().filter(|(_, l)| l.starts_with("rename")) {
-            let mut paths = line.split('"').skip(1).step_by(2);
-            let (from, to) = (paths.next().unwrap_or_default(), paths.next().unwrap_or_default());
-            let synced = |lines: &[&str], path: &str| {
-                lines
-                    .iter()
-                    .any(|line| line.starts_with("fsync(") && line.contains(&format!("<{path}>")))
-            };
-            let (before, after) = lines.split_at(position);
-            let is_link = before.iter().any(|l| l.starts_with("symlink") && l.contains(from));
-            let is_new = from.contains("/.tmp-");
-            assert!(
-                is_link || !is_new || synced(before, from),
-                "{what}: {line} without fsync before"
-            );
-            let parent = Path::new(to).parent().map(|p| p.display().to_string());
-            let parent = parent.unwrap_or_default();
-            assert!(synced(after, &parent), "{what}: {line} without fsync of {parent} after");
+/// The calls of the operation in a trace.
+fn calls(trace: &str) -> Vec<Call> {
+    let mut numbers: HashMap<String, usize> = HashMap::new();
+    let (mut calls, mut is_within) = (Vec::new(), false);
+    for line in trace.lines() {
+        let Some((name, text)) = line.split_once('(') else { continue };
+        let number = numbers.entry(name.to_owned()).or_default();
+        *number += 1;
+        if text.contains(BEGIN) {
+            is_within = true;
+        } else if text.contains(END) {
+            is_within = false;
+        } else if is_within && !text.contains("fixtures/") && !LEFT_OUT.contains(&name) {
+            calls.push(Call { name: name.to_owned(), number: *number, text: text.to_owned() });
         }
     }
+    calls
 }
