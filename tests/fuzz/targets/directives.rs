@@ -24,6 +24,10 @@ impl Resources for Everything {
         Ok(SecretId(0))
     }
 
+    fn private_key(&mut self, _: &str) -> Result<SecretId, String> {
+        Ok(SecretId(0))
+    }
+
     fn certificates(&mut self, path: &str) -> Result<Vec<u8>, String> {
         Ok(path.into())
     }
@@ -166,13 +170,18 @@ fn check_propagation(propagation: &Propagation) {
 fn check_finished(finished: &Finished) {
     let config = &finished.config;
     let mut names = HashSet::new();
+    for (index, variant) in config.variants.iter().enumerate() {
+        assert_file_name(&variant.name);
+        assert!(names.insert(&variant.name), "{} is there twice", variant.name);
+        assert_eq!(KeyType::parse(&variant.key.to_string()), Some(variant.key));
+        let (_, certificate) = config.variant(index).expect("it belongs to a certificate");
+        assert!(certificate.variants.contains(&index));
+    }
     for certificate in &config.certificates {
-        assert_file_name(&certificate.name);
-        assert!(names.insert(&certificate.name), "{} is there twice", certificate.name);
+        assert!(!certificate.variants.is_empty() && !certificate.issuers.is_empty());
         assert!((1..=100).contains(&certificate.names.len()));
         certificate.names.iter().for_each(check_name);
-        assert!(certificate.issuer < config.issuers.len());
+        assert!(certificate.issuers.iter().all(|issuer| *issuer < config.issuers.len()));
         assert!(certificate.provider < config.providers.len());
-        assert_eq!(KeyType::parse(&certificate.key.to_string()), Some(certificate.key));
     }
 }
