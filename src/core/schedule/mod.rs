@@ -149,8 +149,10 @@ impl Entry {
 pub struct Schedule {
     entries: Vec<Entry>,
     configured_at: UnixTime,
-    /// Issuers that want to be left alone.
-    paused: HashMap<usize, Pause>,
+    /// The time that it was told last.
+    now: UnixTime,
+    /// Issuers that want to be left alone, each in its two environments.
+    paused: HashMap<(usize, Environment), Pause>,
 }
 
 /// How long an issuer wants to be left alone.
@@ -193,20 +195,22 @@ impl Schedule {
             if progress.asked_of_issuer && progress.last <= now {
                 let issuer = entry.issuer(progress.authority);
                 let pause = Pause { since: progress.last, until: progress.asked };
-                let longest = paused.entry(issuer).or_insert(pause);
+                let place = (issuer, progress.environment());
+                let longest = paused.entry(place).or_insert(pause);
                 if longest.until < pause.until {
                     *longest = pause;
                 }
             }
             entry
         });
-        Self { entries: entries.collect(), configured_at, paused }
+        Self { entries: entries.collect(), configured_at, now, paused }
     }
 
     /// Something to do now. The caller ends an attempt with [`Schedule::handle_issued`],
     /// [`Schedule::handle_probed`] or [`Schedule::handle_failed`], a question with
     /// [`Schedule::handle_renewal_info`].
     pub fn poll(&mut self, now: UnixTime) -> Option<Action> {
+        self.now = now;
         self.poll_attempt(now).map(Action::Obtain).or_else(|| self.poll_question(now))
     }
 
@@ -250,7 +254,7 @@ impl Schedule {
     /// When [`Schedule::poll`] will have something to do, unless an outcome comes first.
     pub fn poll_timeout(&self) -> Option<UnixTime> {
         let idle = self.entries.iter().filter(|entry| !entry.working);
-        let attempt = idle.clone().map(|entry| self.wake(entry, entry.progress.last).0).min();
+        let attempt = idle.clone().map(|entry| self.wake(entry, self.now).0).min();
         let questions = idle.filter(|entry| entry.validity.is_some() && !entry.polling);
         let question = questions.map(|entry| entry.renewal.next_poll).min();
         let attempt = attempt.filter(|_| self.working() < CONCURRENCY);
@@ -269,7 +273,12 @@ impl Schedule {
             time = time.min(forced.max(progress.asked));
         }
         let until = |authority: usize| {
-            let pause = self.paused.get(&entry.issuer(authority)).filter(|p| p.since <= now);
+            let environment = match authority == progress.authority {
+                true => progress.environment(),
+                false => Environment::Production,
+            };
+            let place = (entry.issuer(authority), environment);
+            let pause = self.paused.get(&place).filter(|pause| pause.since <= now);
             let until = pause.map_or(UnixTime::default(), |pause| pause.until);
             // Not into the last part of the lifetime.
             let forced = entry.validity.map(Validity::forced).filter(|forced| *forced > now);
@@ -293,6 +302,7 @@ impl Schedule {
         now: UnixTime,
         random: f64,
     ) -> Renewal {
+        self.now = now;
         let Some(entry) = self.entries.get_mut(entry) else { return Renewal::default() };
         let why = entry.due().map(|(_, reason)| reason);
         let new = Renewal::of_new(now, random, &entry.renewal, why);
@@ -306,6 +316,7 @@ impl Schedule {
 
     /// The staging environment was satisfied. Gives the progress to keep.
     pub fn handle_probed(&mut self, entry: usize, now: UnixTime) -> Progress {
+        self.now = now;
         let Some(entry) = self.entries.get_mut(entry) else { return Progress::default() };
         entry.working = false;
         entry.progress = entry.progress.probed(now);
@@ -320,11 +331,13 @@ impl Schedule {
         failure: &Failure,
         random: f64,
     ) -> Progress {
+        self.now = now;
         let Some(entry) = self.entries.get_mut(entry) else { return Progress::default() };
         entry.working = false;
         if let (Scope::Issuer, Some(asked)) = (failure.scope, failure.retry_after) {
             let pause = Pause { since: now, until: now + asked };
-            self.paused.insert(entry.issuer(entry.progress.authority), pause);
+            let issuer = entry.issuer(entry.progress.authority);
+            self.paused.insert((issuer, entry.progress.environment()), pause);
         }
         let Entry { authorities, validity, .. } = entry;
         entry.progress = entry.progress.failed(now, failure, authorities, *validity, random);
@@ -334,7 +347,7 @@ impl Schedule {
     /// When the next attempt will be made, and with which issuer.
     pub fn next_attempt(&self, entry: usize) -> Option<(UnixTime, usize, Environment)> {
         let entry = self.entries.get(entry)?;
-        let (time, authority) = self.wake(entry, entry.progress.last);
+        let (time, authority) = self.wake(entry, self.now);
         Some((time, entry.issuer(authority), entry.progress.environment()))
     }
 

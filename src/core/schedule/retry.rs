@@ -189,10 +189,15 @@ impl Progress {
         let has_staging = authorities.get(self.authority).is_some_and(|a| a.has_staging);
         let staging = match failure.kind {
             FailureKind::Validation => self.staging || has_staging,
-            FailureKind::Temporary | FailureKind::Permanent => self.staging,
+            // A staging environment that is down must not keep the CA itself from being tried.
+            FailureKind::Temporary | FailureKind::Permanent => {
+                self.staging && !failed.failures_here.is_multiple_of(FAILURES_BEFORE_SWITCH)
+            }
         };
         let pause = if is_permanent { DAILY } else { table(failed.failures) };
         let asked = limit(asked, now, current, PART_OF_REST_ASKED, SHORTEST_ASKED);
+        // What the staging environment asks for is not about the CA itself.
+        let asked = if self.staging && !staging { Duration::ZERO } else { asked };
         Self {
             staging,
             needs_person: is_permanent,

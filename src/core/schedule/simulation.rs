@@ -159,6 +159,10 @@ fn run(plan: &Plan) -> Result {
             }
             result.issued += usize::from(world.act(&mut schedule, &action));
         }
+        // With nothing to do now, the service must not be told to look again at once.
+        if let Some(next) = schedule.poll_timeout() {
+            assert!(next > world.clock(), "it would spin at {}", world.now);
+        }
         // The loop of the service looks at the clock at least so often.
         let next = schedule.poll_timeout().map_or(600, |next| next.0 - world.clock().0);
         let until = world.now + next.clamp(1, 600);

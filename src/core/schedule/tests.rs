@@ -192,6 +192,42 @@ fn after_a_failed_validation_staging_comes_first() {
 }
 
 #[test]
+fn a_pause_of_an_issuer_is_slept_through() {
+    let mut schedule = schedule(&[missing(), missing()], NOW);
+    assert_eq!(entry(&mut schedule, NOW), Some(0));
+    schedule.handle_failed(0, NOW, &asked(3600, Scope::Issuer), 0.0);
+    assert_eq!(schedule.poll(at(5)), None);
+    assert_eq!(schedule.poll_timeout(), Some(at(3600)), "not at once, again and again");
+}
+
+#[test]
+fn staging_that_is_down_holds_production_up_for_a_while_only() {
+    let authorities = vec![Authority { issuer: 0, has_staging: true }];
+    let known = Known { authorities, ..missing() };
+    for failure in [TEMPORARY, PERMANENT, asked(3600, Scope::Issuer)] {
+        let mut schedule = schedule(std::slice::from_ref(&known), NOW);
+        fail(&mut schedule, NOW, &VALIDATION);
+        let mut environments = Vec::new();
+        for _ in 0..4 {
+            let now = schedule.poll_timeout().expect("it is due some time");
+            let attempt = attempt(&mut schedule, now).expect("it is due");
+            environments.push(attempt.environment);
+            schedule.handle_failed(0, now, &failure, 0.0);
+        }
+        let (production, staging) = (Environment::Production, Environment::Staging);
+        assert_eq!(environments, [staging, staging, production, production], "{failure:?}");
+    }
+    // Nor does a pause of it concern those that do not need it.
+    let mut two = schedule(&[known.clone(), known], NOW);
+    fail(&mut two, NOW, &VALIDATION);
+    assert_eq!(entry(&mut two, NOW), Some(1));
+    two.handle_failed(1, NOW, &TEMPORARY, 0.0);
+    assert_eq!(entry(&mut two, at(10)), Some(0), "in staging");
+    two.handle_failed(0, at(10), &asked(3600, Scope::Issuer), 0.0);
+    assert_eq!(entry(&mut two, at(60)), Some(1));
+}
+
+#[test]
 fn the_next_ca_is_tried_after_repeated_failure_and_the_first_one_at_the_next_renewal() {
     let known = Known { authorities: vec![authority(7), authority(8)], ..missing() };
     let mut now = NOW;
