@@ -77,20 +77,9 @@ impl Vault {
         Ok(unsafe { std::slice::from_raw_parts_mut(start, SIZE - self.used) })
     }
 
-    /// Takes the first `length` bytes of the room as a secret, without surrounding white space.
-    fn keep(&mut self, length: usize) -> Result<SecretId, String> {
-        self.keep_if(length, |secret| match secret.iter().all(u8::is_ascii_graphic) {
-            true => Ok(()),
-            false => Err("does not hold one word of printable ASCII"),
-        })
-    }
-
-    /// The same, if the secret passes a check.
-    fn keep_if(
-        &mut self,
-        length: usize,
-        check: impl FnOnce(&[u8]) -> Result<(), &'static str>,
-    ) -> Result<SecretId, String> {
+    /// Takes the first `length` bytes of the room as a secret, without surrounding white space, if
+    /// it passes a check.
+    fn keep(&mut self, length: usize, check: Check) -> Result<SecretId, String> {
         let used = self.used;
         let room = self.room().map_err(|e| e.to_string())?;
         let bytes = room.get(..length).unwrap_or_default();
@@ -106,15 +95,9 @@ impl Vault {
         Ok(SecretId(self.entries.len() - 1))
     }
 
-    fn read_file(&mut self, path: &str) -> Result<(SecretId, bool), String> {
+    fn read_file(&mut self, path: &str, check: Check) -> Result<(SecretId, bool), String> {
         let (length, exposed) = self.read(path)?;
-        let id = self.keep(length).map_err(|why| format!("\"{path}\" {why}"))?;
-        Ok((id, exposed))
-    }
-
-    fn read_key(&mut self, path: &str) -> Result<(SecretId, bool), String> {
-        let (length, exposed) = self.read(path)?;
-        let id = self.keep_if(length, check_key).map_err(|why| format!("\"{path}\" {why}"))?;
+        let id = self.keep(length, check).map_err(|why| format!("\"{path}\" {why}"))?;
         Ok((id, exposed))
     }
 
@@ -139,7 +122,7 @@ impl Vault {
         Ok((length, metadata.permissions().mode() & 0o007 != 0))
     }
 
-    fn read_environment(&mut self, name: &str) -> Result<SecretId, String> {
+    fn read_environment(&mut self, name: &str, check: Check) -> Result<SecretId, String> {
         let variable = CString::new(name).map_err(|_| format!("invalid variable \"{name}\""))?;
         // SAFETY: the master has one thread while it reads its configuration.
         let value = unsafe { libc::getenv(variable.as_ptr()) };
@@ -160,7 +143,7 @@ impl Vault {
             room.copy_from_slice(bytes);
         }
         self.environment.push((value, length));
-        self.keep(length).map_err(|why| format!("the environment variable \"{name}\" {why}"))
+        self.keep(length, check).map_err(|why| format!("the environment variable \"{name}\" {why}"))
     }
 }
 
@@ -183,6 +166,27 @@ fn map() -> io::Result<*mut u8> {
     // SAFETY: the mapping was just made. A kernel without this advice dumps it, no more.
     unsafe { libc::madvise(address, SIZE, libc::MADV_DONTDUMP) };
     Ok(address.cast())
+}
+
+/// Whether a secret is what it is taken for; if not, what is wrong, to follow its name.
+type Check = fn(&[u8]) -> Result<(), &'static str>;
+
+fn check_word(secret: &[u8]) -> Result<(), &'static str> {
+    match secret.iter().all(u8::is_ascii_graphic) {
+        true => Ok(()),
+        false => Err("does not hold one word of printable ASCII"),
+    }
+}
+
+/// Base64url (RFC 4648 section 5), with or without its padding.
+fn check_mac_key(secret: &[u8]) -> Result<(), &'static str> {
+    let padding = secret.iter().rev().take_while(|byte| **byte == b'=').count();
+    let digits = secret.get(..secret.len() - padding).unwrap_or_default();
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    match digits.iter().all(is_digit) && digits.len() % 4 != 1 && padding < 3 {
+        true => Ok(()),
+        false => Err("holds no MAC key in base64url"),
+    }
 }
 
 /// Whether a text is a private key on P-256 in PEM, PKCS #8 or SEC 1. It is not parsed: a library would
@@ -238,35 +242,32 @@ impl ConfResources<'_> {
         full.ok_or_else(|| format!("invalid path \"{path}\""))
     }
 
-    fn warn_of_exposure(&self, path: &str) {
-        self.conf.warn(&format!(
-            "secret file \"{path}\" can be accessed by everyone, make its mode 0600"
-        ));
+    fn read(&mut self, source: &SecretSource, check: Check) -> Result<SecretId, String> {
+        let path = match source {
+            SecretSource::File(path) => self.path(path)?,
+            SecretSource::Environment(name) => return self.vault.read_environment(name, check),
+        };
+        let (id, exposed) = self.vault.read_file(&path, check)?;
+        if exposed {
+            self.conf.warn(&format!(
+                "secret file \"{path}\" can be accessed by everyone, make its mode 0600"
+            ));
+        }
+        Ok(id)
     }
 }
 
 impl Resources for ConfResources<'_> {
     fn secret(&mut self, source: &SecretSource) -> Result<SecretId, String> {
-        match source {
-            SecretSource::File(path) => {
-                let path = self.path(path)?;
-                let (id, exposed) = self.vault.read_file(&path)?;
-                if exposed {
-                    self.warn_of_exposure(&path);
-                }
-                Ok(id)
-            }
-            SecretSource::Environment(name) => self.vault.read_environment(name),
-        }
+        self.read(source, check_word)
+    }
+
+    fn mac_key(&mut self, source: &SecretSource) -> Result<SecretId, String> {
+        self.read(source, check_mac_key)
     }
 
     fn private_key(&mut self, path: &str) -> Result<SecretId, String> {
-        let path = self.path(path)?;
-        let (id, exposed) = self.vault.read_key(&path)?;
-        if exposed {
-            self.warn_of_exposure(&path);
-        }
-        Ok(id)
+        self.read(&SecretSource::File(path.to_owned()), check_key)
     }
 
     fn certificates(&mut self, path: &str) -> Result<Vec<u8>, String> {

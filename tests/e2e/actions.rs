@@ -1,6 +1,7 @@
 //! What a person asks for by a file in the state path and a reload.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 
 use testbed::acme_proxy::AcmeStep;
 use testbed::process::wait_until;
@@ -68,6 +69,28 @@ fn a_revoked_certificate_is_replaced_first_with_another_key() {
         leaf.public_key().and_then(|key| key.public_key_to_der()).expect("a key")
     };
     assert_ne!(key(&first), key(&second), "a compromised key is not used again");
+}
+
+#[test]
+fn a_revocation_waits_until_a_restart_would_serve_the_new_certificate() {
+    let mut site = Site::start(&[NAME]);
+    let first = site.wait_for_certificate(NAME).leaf;
+    let placing = site.proxy.traffic.hold(AcmeStep::NewOrder.requests());
+    ask(&mut site, &format!("revoke-{NAME}"), "");
+    placing.wait(LIMIT);
+    // The directory of certificates takes no new one.
+    let certificates = site.state().join("certs");
+    let owner = fs::metadata(&certificates).expect("it is there").uid();
+    chown(&certificates, Some(0), None).expect("root may do that");
+    placing.release();
+    site.wait_for_other(NAME, &first.serial);
+    site.nginx.wait_for_log("cannot be kept on disk", LIMIT);
+    assert_eq!(site.entries("actions"), [format!("revoke-{NAME}")]);
+    assert_eq!(status(&site, &first).as_deref(), Some("Valid"), "a restart would serve it");
+    chown(&certificates, Some(owner), None).expect("root may do that");
+    site.nginx.wait_for_log(&format!("certificate \"{NAME}\" is kept on disk now"), LIMIT);
+    assert_eq!(wait_until_done(&site), [""; 0]);
+    assert_eq!(status(&site, &first).as_deref(), Some("Revoked"));
 }
 
 #[test]

@@ -465,7 +465,7 @@ fn refuses_bad_accounts() {
         ),
         bad(
             "external_account kid two-words;",
-            "\"DIR/two-words\" does not hold one word of printable ASCII in HERE",
+            "\"DIR/two-words\" holds no MAC key in base64url in HERE",
         ),
         bad(
             "preferred_chain;",

@@ -188,7 +188,7 @@ fn external_account(
         Some(name) => SecretSource::Environment(name.to_owned()),
         None => SecretSource::File(source.to_owned()),
     };
-    Ok(ExternalAccount { key_id: key_id.to_owned(), mac_key: resources.secret(&source)? })
+    Ok(ExternalAccount { key_id: key_id.to_owned(), mac_key: resources.mac_key(&source)? })
 }
 
 fn contact(text: &str) -> Result<String, String> {

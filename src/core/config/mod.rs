@@ -207,6 +207,12 @@ pub trait Resources {
     /// The source is not there, cannot be read or is empty.
     fn secret(&mut self, source: &SecretSource) -> Result<SecretId, String>;
 
+    /// Reads a MAC key in base64url and keeps it.
+    ///
+    /// # Errors
+    /// The source is not there, cannot be read or holds something else.
+    fn mac_key(&mut self, source: &SecretSource) -> Result<SecretId, String>;
+
     /// Reads a file that holds a private key on P-256 in PEM and keeps it.
     ///
     /// # Errors

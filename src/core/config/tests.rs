@@ -30,6 +30,10 @@ impl Resources for Fake {
         Ok(SecretId(self.secrets.len() - 1))
     }
 
+    fn mac_key(&mut self, source: &SecretSource) -> Result<SecretId, String> {
+        self.secret(source)
+    }
+
     fn private_key(&mut self, path: &str) -> Result<SecretId, String> {
         self.secret(&SecretSource::File(path.to_owned()))
     }

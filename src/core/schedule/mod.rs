@@ -22,6 +22,7 @@
 //! `handle_renewal_info`). The schedule owns no clock and no randomness: every method is told the
 //! time, and random numbers are drawn by the caller, from 0 to 1.
 
+mod hold;
 mod renewal;
 mod retry;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
+pub use hold::Hold;
 pub use renewal::{Reason, Renewal, RenewalInfo, RenewalInfoError, RenewalInfoOutcome, Window};
 pub use retry::{Authority, Failure, FailureKind, Progress, Scope};
 
@@ -100,7 +102,7 @@ pub enum Action {
 }
 
 /// An attempt to obtain a certificate.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Attempt {
     /// The certificate.
     pub entry: usize,
@@ -138,6 +140,20 @@ impl Entry {
         self.authorities.get(authority).map_or(0, |authority| authority.issuer)
     }
 
+    /// Which of its CAs is tried.
+    fn authority(&self) -> usize {
+        self.progress.position(&self.authorities)
+    }
+
+    /// The environment in which a CA is tried; one that the certificate switches to, in production.
+    fn environment(&self, authority: usize) -> Environment {
+        if authority == self.authority() {
+            self.progress.environment()
+        } else {
+            Environment::Production
+        }
+    }
+
     /// What comes first among certificates that are due: what is missing or has expired.
     fn urgency(&self) -> UnixTime {
         self.validity.map_or(UnixTime::default(), |validity| validity.not_after)
@@ -151,16 +167,8 @@ pub struct Schedule {
     configured_at: UnixTime,
     /// The time that it was told last.
     now: UnixTime,
-    /// Issuers that want to be left alone, each in its two environments.
-    paused: HashMap<(usize, Environment), Pause>,
-}
-
-/// How long an issuer wants to be left alone.
-#[derive(Clone, Copy, Debug)]
-struct Pause {
-    /// When it said so: if that lies in the future, the clock was set back, and this holds no more.
-    since: UnixTime,
-    until: UnixTime,
+    /// Issuers that want to be left alone by all certificates, each in its two environments.
+    held: HashMap<(usize, Environment), Hold>,
 }
 
 impl Schedule {
@@ -175,13 +183,15 @@ impl Schedule {
         let known: Vec<Known> = known.into_iter().collect();
         let count = u32::try_from(known.len()).unwrap_or(u32::MAX);
         let spread = SPREAD_EACH.saturating_mul(count).min(SPREAD_ALL);
-        let mut paused = HashMap::new();
+        let mut held = HashMap::new();
         let entries = known.into_iter().map(|known| {
             let Known { validity, mut renewal, mut progress, authorities } = known;
             renewal.jitter = renewal.jitter.or_else(|| Some(random()));
             renewal.next_poll = renewal.poll_time(now).max(now + spread.mul_f64(random()));
-            if progress.authority >= authorities.len() {
-                progress = progress.switched(0);
+            let is_tried =
+                |authority: &Authority| Some(&authority.name) == progress.authority.as_ref();
+            if progress.authority.is_some() && !authorities.iter().any(is_tried) {
+                progress = progress.switched(None);
             }
             let entry = Entry {
                 authorities,
@@ -192,18 +202,10 @@ impl Schedule {
                 working: false,
                 polling: false,
             };
-            if progress.asked_of_issuer && progress.last <= now {
-                let issuer = entry.issuer(progress.authority);
-                let pause = Pause { since: progress.last, until: progress.asked };
-                let place = (issuer, progress.environment());
-                let longest = paused.entry(place).or_insert(pause);
-                if longest.until < pause.until {
-                    *longest = pause;
-                }
-            }
+            note_held(&mut held, &entry, now);
             entry
         });
-        Self { entries: entries.collect(), configured_at, now, paused }
+        Self { entries: entries.collect(), configured_at, now, held }
     }
 
     /// Something to do now. The caller ends an attempt with [`Schedule::handle_issued`],
@@ -225,16 +227,17 @@ impl Schedule {
         });
         let (_, _, index, authority) = due.min()?;
         let entry = self.entries.get_mut(index)?;
-        if authority != entry.progress.authority {
-            entry.progress = entry.progress.switched(authority);
+        let mut progress = std::mem::take(&mut entry.progress);
+        if authority != progress.position(&entry.authorities) {
+            progress = progress.switched(entry.authorities.get(authority));
         }
         entry.working = true;
-        entry.progress = entry.progress.begun(now);
+        entry.progress = progress.begun(now);
         Some(Attempt {
             entry: index,
             issuer: entry.issuer(authority),
             environment: entry.progress.environment(),
-            progress: entry.progress,
+            progress: entry.progress.clone(),
         })
     }
 
@@ -264,34 +267,32 @@ impl Schedule {
 
     /// When a certificate is worked on next, and with which of its CAs.
     fn wake(&self, entry: &Entry, now: UnixTime) -> (UnixTime, usize) {
-        let progress = entry.progress;
         let due = entry.due().map_or(UnixTime::default(), |(time, _)| time);
-        let mut time = due.max(progress.earliest(now, self.configured_at));
+        let mut time = due.max(entry.progress.earliest(now, self.configured_at));
         if let Some(forced) = entry.validity.map(Validity::forced)
-            && progress.last < forced
+            && entry.progress.last < forced
         {
-            time = time.min(forced.max(progress.asked));
+            time = time.min(forced);
         }
-        let until = |authority: usize| {
-            let environment = match authority == progress.authority {
-                true => progress.environment(),
-                false => Environment::Production,
-            };
-            let place = (entry.issuer(authority), environment);
-            let pause = self.paused.get(&place).filter(|pause| pause.since <= now);
-            let until = pause.map_or(UnixTime::default(), |pause| pause.until);
-            // Not into the last part of the lifetime.
-            let forced = entry.validity.map(Validity::forced).filter(|forced| *forced > now);
-            forced.map_or(until, |forced| until.min(forced))
-        };
-        let current = until(progress.authority);
-        if current > time.max(now) + retry::LONG {
-            let others = (0..entry.authorities.len()).find(|other| until(*other) <= time.max(now));
-            if let Some(other) = others {
-                return (time, other);
+        let current = entry.authority();
+        let held = self.held_until(entry, current, now);
+        if held > time.max(now) + hold::LONG {
+            let until = |authority: &usize| self.held_until(entry, *authority, now);
+            let free = (0..entry.authorities.len()).min_by_key(until).unwrap_or(current);
+            if until(&free) < held {
+                return (time.max(until(&free)), free);
             }
         }
-        (time.max(current), progress.authority)
+        (time.max(held), current)
+    }
+
+    /// Until when a certificate leaves one of its CAs alone.
+    fn held_until(&self, entry: &Entry, authority: usize, now: UnixTime) -> UnixTime {
+        let environment = entry.environment(authority);
+        let Some(authority) = entry.authorities.get(authority) else { return now };
+        let own = entry.progress.holds.iter().filter(|hold| hold.concerns(authority, environment));
+        let all = self.held.get(&(authority.issuer, environment));
+        own.chain(all).map(|hold| hold.heeded_until(now, entry.validity)).max().unwrap_or_default()
     }
 
     /// The certificate was obtained. Gives what to keep beside it.
@@ -319,8 +320,8 @@ impl Schedule {
         self.now = now;
         let Some(entry) = self.entries.get_mut(entry) else { return Progress::default() };
         entry.working = false;
-        entry.progress = entry.progress.probed(now);
-        entry.progress
+        entry.progress = std::mem::take(&mut entry.progress).probed(now);
+        entry.progress.clone()
     }
 
     /// The attempt failed. Gives the progress to keep, with the time of the next attempt.
@@ -334,21 +335,17 @@ impl Schedule {
         self.now = now;
         let Some(entry) = self.entries.get_mut(entry) else { return Progress::default() };
         entry.working = false;
-        if let (Scope::Issuer, Some(asked)) = (failure.scope, failure.retry_after) {
-            let pause = Pause { since: now, until: now + asked };
-            let issuer = entry.issuer(entry.progress.authority);
-            self.paused.insert((issuer, entry.progress.environment()), pause);
-        }
-        let Entry { authorities, validity, .. } = entry;
-        entry.progress = entry.progress.failed(now, failure, authorities, *validity, random);
-        entry.progress
+        let progress = std::mem::take(&mut entry.progress);
+        entry.progress = progress.failed(now, failure, &entry.authorities, entry.validity, random);
+        note_held(&mut self.held, entry, now);
+        entry.progress.clone()
     }
 
     /// When the next attempt will be made, and with which issuer.
     pub fn next_attempt(&self, entry: usize) -> Option<(UnixTime, usize, Environment)> {
         let entry = self.entries.get(entry)?;
         let (time, authority) = self.wake(entry, self.now);
-        Some((time, entry.issuer(authority), entry.progress.environment()))
+        Some((time, entry.issuer(authority), entry.environment(authority)))
     }
 
     /// The CA was asked when to renew. Gives what to keep beside the certificate.
@@ -377,7 +374,7 @@ impl Schedule {
     pub fn renew_now(&mut self, entry: usize) {
         if let Some(entry) = self.entries.get_mut(entry) {
             entry.asked = true;
-            entry.progress = Progress { next: UnixTime::default(), ..entry.progress };
+            entry.progress.next = UnixTime::default();
         }
     }
 
@@ -385,7 +382,7 @@ impl Schedule {
     /// order.
     pub fn interrupted(&self) -> impl Iterator<Item = (usize, Progress)> {
         let working = self.entries.iter().enumerate().filter(|(_, entry)| entry.working);
-        working.map(|(certificate, entry)| (certificate, entry.progress.interrupted()))
+        working.map(|(certificate, entry)| (certificate, entry.progress.clone().interrupted()))
     }
 
     fn working(&self) -> usize {
@@ -394,5 +391,18 @@ impl Schedule {
 
     fn polling(&self) -> usize {
         self.entries.iter().filter(|entry| entry.polling).count()
+    }
+}
+
+/// Notes who wants to be left alone by all certificates, as an attempt for one of them was told.
+fn note_held(held: &mut HashMap<(usize, Environment), Hold>, entry: &Entry, now: UnixTime) {
+    let of_issuer = |hold: &&Hold| hold.scope == Scope::Issuer && hold.is_on(now);
+    for hold in entry.progress.holds.iter().filter(of_issuer) {
+        let by_name = |authority: &&Authority| authority.name == hold.authority;
+        let Some(authority) = entry.authorities.iter().find(by_name) else { continue };
+        let longest = held.entry((authority.issuer, hold.environment())).or_insert(hold.clone());
+        if !longest.is_on(now) || longest.until < hold.until {
+            *longest = hold.clone();
+        }
     }
 }

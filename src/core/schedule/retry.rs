@@ -1,6 +1,6 @@
 //! Failed attempts: when the next one is made, and with which CA.
 
-use super::{Environment, Validity};
+use super::{Environment, Hold, Validity, hold};
 use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -37,18 +37,10 @@ const SWITCH: Duration = Duration::from_secs(10);
 /// After so many consecutive failures the next CA is tried.
 const FAILURES_BEFORE_SWITCH: u32 = 3;
 
-/// A CA that wants to be left alone for longer than this makes room for the next one.
-pub(super) const LONG: Duration = Duration::from_secs(10 * MINUTE);
-
 /// A pause is at most this part of the lifetime that is left, so that attempts grow more frequent
 /// towards the end, and the shortest such limit.
 const PART_OF_REST: u32 = 10;
 const SHORTEST: Duration = Duration::from_secs(5);
-
-/// What a CA asks for is heeded for at most half of the lifetime that is left: a CA that wants a day
-/// of rest with an hour to go would take the site down.
-const PART_OF_REST_ASKED: u32 = 2;
-const SHORTEST_ASKED: Duration = Duration::from_secs(MINUTE);
 
 /// How much longer than its row a pause may be, as a fraction of it.
 const PAUSE_JITTER: f64 = 0.25;
@@ -58,7 +50,7 @@ const PAUSE_JITTER: f64 = 0.25;
 const MAX_CRASH_PAUSE: Duration = Duration::from_secs(600);
 
 /// What of the attempts survives the process.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Progress {
     /// Consecutive attempts that failed.
@@ -69,12 +61,10 @@ pub struct Progress {
     pub last: UnixTime,
     /// No attempt before this time, by our own pace.
     pub next: UnixTime,
-    /// No attempt before this time, because the CA wants it so.
-    pub asked: UnixTime,
-    /// Whether `asked` concerns everything that the issuer is asked for.
-    pub asked_of_issuer: bool,
-    /// Which of the certificate's issuers is tried.
-    pub authority: usize,
+    /// Who wants to be left alone.
+    pub holds: Vec<Hold>,
+    /// The name of the issuer that is tried; the preferred one if there is none.
+    pub authority: Option<String>,
     /// Consecutive failures with it.
     pub failures_here: u32,
     /// How many issuers have failed since the first of them was tried.
@@ -86,10 +76,12 @@ pub struct Progress {
 }
 
 /// A CA that a certificate can be from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Authority {
     /// Index into the configuration's issuers.
     pub issuer: usize,
+    /// The issuer's name, by which the next process knows it.
+    pub name: String,
     /// Whether it has a staging environment.
     pub has_staging: bool,
 }
@@ -117,11 +109,14 @@ pub enum FailureKind {
 }
 
 /// What a pause that was asked for is about.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// This certificate only.
+    /// This certificate, whichever the CA: the DNS provider has asked for it.
+    Provider,
+    /// This certificate from this CA.
     Entry,
-    /// Everything that the issuer is asked for.
+    /// Everything that the CA is asked for.
     Issuer,
 }
 
@@ -142,30 +137,40 @@ impl Progress {
     /// once.
     #[must_use]
     pub(super) fn probed(self, now: UnixTime) -> Self {
-        Self { staging: false, unfinished: 0, last: now, next: now, asked: now, ..self }
+        Self { staging: false, unfinished: 0, last: now, next: now, ..self }
     }
 
-    pub(super) fn environment(self) -> Environment {
+    pub(super) fn environment(&self) -> Environment {
         if self.staging { Environment::Staging } else { Environment::Production }
+    }
+
+    /// Which of these issuers is tried.
+    pub(super) fn position(&self, authorities: &[Authority]) -> usize {
+        let name = self.authority.as_deref();
+        authorities.iter().position(|authority| Some(authority.name.as_str()) == name).unwrap_or(0)
     }
 
     /// Goes on with another of the certificate's issuers.
     #[must_use]
-    pub(super) fn switched(self, authority: usize) -> Self {
-        let neutral = UnixTime::default();
-        Self { authority, failures_here: 0, staging: false, asked: neutral, ..self }
+    pub(super) fn switched(self, authority: Option<&Authority>) -> Self {
+        let authority = authority.map(|authority| authority.name.clone());
+        Self { authority, failures_here: 0, staging: false, ..self }
     }
 
     /// The state to keep when an attempt failed. `current` is the certificate that is served, if any.
     #[must_use]
     pub(super) fn failed(
-        self,
+        mut self,
         now: UnixTime,
         failure: &Failure,
         authorities: &[Authority],
         current: Option<Validity>,
         jitter: f64,
     ) -> Self {
+        let here = self.position(authorities);
+        let environment = self.environment();
+        self.holds.retain(|hold| hold.is_on(now));
+        self.holds.extend(Hold::new(failure, authorities.get(here), environment, now));
         let failed = Self {
             failures: self.failures.saturating_add(1),
             failures_here: self.failures_here.saturating_add(1),
@@ -174,68 +179,54 @@ impl Progress {
             ..self
         };
         let is_permanent = failure.kind == FailureKind::Permanent;
-        let asked = failure.retry_after.unwrap_or_default();
+        let is_held_long = failure.scope != Scope::Provider
+            && failure.retry_after.unwrap_or_default() > hold::LONG;
         let is_exhausted =
-            is_permanent || failed.failures_here >= FAILURES_BEFORE_SWITCH || asked > LONG;
+            is_permanent || failed.failures_here >= FAILURES_BEFORE_SWITCH || is_held_long;
         if authorities.len() > 1 && is_exhausted {
-            return failed.with_next_authority(
-                now,
-                is_permanent,
-                authorities.len(),
-                current,
-                jitter,
-            );
+            let next = (here + 1) % authorities.len();
+            let pause = failed.pause_between(is_permanent, authorities.len());
+            return Self {
+                next: now + own_pause(pause.length, now, current, jitter),
+                tried: pause.tried,
+                needs_person: pause.needs_person,
+                ..failed.switched(authorities.get(next))
+            };
         }
-        let has_staging = authorities.get(self.authority).is_some_and(|a| a.has_staging);
+        let has_staging = authorities.get(here).is_some_and(|authority| authority.has_staging);
         let staging = match failure.kind {
-            FailureKind::Validation => self.staging || has_staging,
+            FailureKind::Validation => failed.staging || has_staging,
             // A staging environment that is down must not keep the CA itself from being tried.
             FailureKind::Temporary | FailureKind::Permanent => {
-                self.staging && !failed.failures_here.is_multiple_of(FAILURES_BEFORE_SWITCH)
+                failed.staging && !failed.failures_here.is_multiple_of(FAILURES_BEFORE_SWITCH)
             }
         };
         let pause = if is_permanent { DAILY } else { table(failed.failures) };
-        let asked = limit(asked, now, current, PART_OF_REST_ASKED, SHORTEST_ASKED);
-        // What the staging environment asks for is not about the CA itself.
-        let asked = if self.staging && !staging { Duration::ZERO } else { asked };
         Self {
             staging,
             needs_person: is_permanent,
             next: now + own_pause(pause, now, current, jitter),
-            asked: now + asked,
-            asked_of_issuer: failure.scope == Scope::Issuer,
             ..failed
         }
     }
 
-    fn with_next_authority(
-        self,
-        now: UnixTime,
-        is_permanent: bool,
-        authorities: usize,
-        current: Option<Validity>,
-        jitter: f64,
-    ) -> Self {
-        let (tried, first) = (self.tried + 1, self.tried == 0);
-        let needs_person = is_permanent && (first || self.needs_person);
+    /// The pause before the next of so many issuers: a short one, until all of them have failed.
+    fn pause_between(&self, is_permanent: bool, authorities: usize) -> Between {
+        let tried = self.tried + 1;
+        let needs_person = is_permanent && (self.tried == 0 || self.needs_person);
         let is_round_over = tried >= authorities;
-        let pause = match (is_round_over, needs_person) {
+        let length = match (is_round_over, needs_person) {
             (false, _) => SWITCH,
             (true, true) => DAILY,
             (true, false) => table(self.failures),
         };
-        Self {
-            tried: if is_round_over { 0 } else { tried },
-            needs_person,
-            next: now + own_pause(pause, now, current, jitter),
-            ..self.switched((self.authority + 1) % authorities)
-        }
+        Between { length, tried: if is_round_over { 0 } else { tried }, needs_person }
     }
 
     /// When this certificate may be tried. A time of the last attempt that lies in the future means
     /// that the clock was set back: what was computed from it holds no more. A person who has
     /// changed the configuration since has perhaps solved the problem.
-    pub(super) fn earliest(self, now: UnixTime, configured_at: UnixTime) -> UnixTime {
+    pub(super) fn earliest(&self, now: UnixTime, configured_at: UnixTime) -> UnixTime {
         if self.last > now {
             return now;
         }
@@ -245,8 +236,15 @@ impl Progress {
         };
         let is_void = self.needs_person && self.last <= configured_at;
         let own = if is_void { self.last } else { self.next };
-        own.max(self.asked).max(self.last + crash_pause)
+        own.max(self.last + crash_pause)
     }
+}
+
+/// What lies between an issuer that has failed and the next one.
+struct Between {
+    length: Duration,
+    tried: usize,
+    needs_person: bool,
 }
 
 /// The pause after so many consecutive failures.
@@ -269,7 +267,8 @@ fn own_pause(pause: Duration, now: UnixTime, current: Option<Validity>, jitter: 
     pause.mul_f64(1.0 + PAUSE_JITTER * jitter.clamp(0.0, 1.0))
 }
 
-fn limit(
+/// A pause of at most a part of the lifetime that is left, unless that is shorter than `shortest`.
+pub(super) fn limit(
     pause: Duration,
     now: UnixTime,
     current: Option<Validity>,

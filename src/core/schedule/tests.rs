@@ -25,7 +25,7 @@ fn validity(from: i64, to: i64) -> Validity {
 }
 
 fn authority(issuer: usize) -> Authority {
-    Authority { issuer, has_staging: false }
+    Authority { issuer, name: format!("ca{issuer}"), has_staging: false }
 }
 
 fn missing() -> Known {
@@ -157,22 +157,22 @@ fn a_pause_that_is_asked_for_concerns_what_it_is_about() {
 fn a_permanent_problem_is_tried_daily_and_after_a_reload() {
     let mut first = schedule(&[missing()], NOW);
     assert_eq!(fail(&mut first, NOW, &PERMANENT), DAY);
-    let progress = first.entries[0].progress;
-    let known = || Known { progress, ..missing() };
+    let progress = first.entries[0].progress.clone();
+    let known = || Known { progress: progress.clone(), ..missing() };
     let started = |configured_at| Schedule::new([known()], at(60), configured_at, || 0.0);
     assert_eq!(entry(&mut started(at(-1)), at(60)), None, "a helper that was started anew");
     assert_eq!(entry(&mut started(at(30)), at(60)), Some(0), "a person has reloaded");
     // A reload does not make other pauses shorter.
     let mut first = schedule(&[missing()], NOW);
     fail(&mut first, NOW, &TEMPORARY);
-    let known = Known { progress: first.entries[0].progress, ..missing() };
+    let known = Known { progress: first.entries[0].progress.clone(), ..missing() };
     let mut reloaded = Schedule::new([known], at(5), at(5), || 0.0);
     assert_eq!((entry(&mut reloaded, at(5)), entry(&mut reloaded, at(10))), (None, Some(0)));
 }
 
 #[test]
 fn after_a_failed_validation_staging_comes_first() {
-    let authorities = vec![Authority { issuer: 0, has_staging: true }];
+    let authorities = vec![Authority { has_staging: true, ..authority(0) }];
     let mut schedule = schedule(&[Known { authorities, ..missing() }], NOW);
     let mut now = NOW;
     let mut environments = Vec::new();
@@ -184,7 +184,7 @@ fn after_a_failed_validation_staging_comes_first() {
     let (production, staging) = (Environment::Production, Environment::Staging);
     assert_eq!(environments, [production, production, staging, staging]);
     // A restart goes on there.
-    let progress = schedule.entries[0].progress;
+    let progress = schedule.entries[0].progress.clone();
     assert!(progress.staging);
     assert_eq!(attempt(&mut schedule, now).map(|a| a.environment), Some(staging));
     schedule.handle_probed(0, now);
@@ -202,7 +202,7 @@ fn a_pause_of_an_issuer_is_slept_through() {
 
 #[test]
 fn staging_that_is_down_holds_production_up_for_a_while_only() {
-    let authorities = vec![Authority { issuer: 0, has_staging: true }];
+    let authorities = vec![Authority { has_staging: true, ..authority(0) }];
     let known = Known { authorities, ..missing() };
     for failure in [TEMPORARY, PERMANENT, asked(3600, Scope::Issuer)] {
         let mut schedule = schedule(std::slice::from_ref(&known), NOW);
@@ -259,6 +259,66 @@ fn the_next_ca_is_tried_after_repeated_failure_and_the_first_one_at_the_next_ren
     assert_eq!(attempt(&mut two, NOW).map(|a| (a.entry, a.issuer)), Some((1, 8)));
 }
 
+/// The seconds until the issuer is asked again, where the attempts with all others fail and the process
+/// is started anew after each; `authorities` is the order in which later configurations name them.
+fn asked_again_after(issuer: usize, failure: &Failure, authorities: &[usize]) -> i64 {
+    let known = |order: &[usize]| {
+        let authorities = order.iter().map(|issuer| authority(*issuer)).collect();
+        Known { authorities, ..missing() }
+    };
+    let mut first = schedule(&[known(&[issuer, issuer + 1])], NOW);
+    assert_eq!(attempt(&mut first, NOW).map(|a| a.issuer), Some(issuer));
+    let mut progress = first.handle_failed(0, NOW, failure, 0.0);
+    let mut now = NOW;
+    loop {
+        let mut next = schedule(&[Known { progress, ..known(authorities) }], now);
+        now = now.max(next.poll_timeout().expect("it is due some time"));
+        let attempt = attempt(&mut next, now).expect("it is due");
+        if attempt.issuer == issuer {
+            return now.0 - NOW.0;
+        }
+        progress = next.handle_failed(0, now, &TEMPORARY, 0.0);
+    }
+}
+
+#[test]
+fn a_ca_that_wants_to_be_left_alone_is_while_others_are_tried() {
+    for scope in [Scope::Entry, Scope::Issuer] {
+        let failure = asked(86_400, scope);
+        let pause = asked_again_after(7, &failure, &[7, 8]);
+        assert!((DAY..DAY + 7 * HOUR).contains(&pause), "{scope:?}: {pause}");
+        // Nor does another order in the configuration hand its pause to another CA.
+        let pause = asked_again_after(7, &failure, &[8, 7]);
+        assert!((DAY..DAY + 7 * HOUR).contains(&pause), "{scope:?}, reordered: {pause}");
+    }
+    // A CA that has said nothing has its turn sooner.
+    assert!(asked_again_after(7, &TEMPORARY, &[7, 8]) < HOUR);
+}
+
+#[test]
+fn another_ca_is_no_way_around_a_pause_that_the_dns_provider_wants() {
+    let known = Known { authorities: vec![authority(7), authority(8)], ..missing() };
+    let mut schedule = schedule(&[known], NOW);
+    assert_eq!(fail(&mut schedule, NOW, &asked(3600, Scope::Provider)), HOUR);
+    assert_eq!(attempt(&mut schedule, at(HOUR)).map(|a| a.issuer), Some(7));
+}
+
+#[test]
+fn a_ca_that_is_no_longer_configured_takes_its_failures_with_it() {
+    let known =
+        |issuers: [usize; 2]| Known { authorities: issuers.map(authority).into(), ..missing() };
+    let mut first = schedule(&[known([7, 8])], NOW);
+    let progress = (0..4).fold(Progress::default(), |_, n| {
+        attempt(&mut first, at(n * HOUR)).expect("it is due");
+        first.handle_failed(0, at(n * HOUR), &TEMPORARY, 0.0)
+    });
+    assert_eq!(progress.authority.as_deref(), Some("ca8"));
+    let now = at(4 * HOUR);
+    let mut next = schedule(&[Known { progress, ..known([9, 10]) }], now);
+    let attempt = attempt(&mut next, now).expect("it is due");
+    assert_eq!((attempt.issuer, attempt.progress.failures_here), (9, 0));
+}
+
 #[test]
 fn the_ca_says_when_and_is_asked_seldom() {
     let known = Known { renewal: Renewal::default(), ..good(validity(0, 90 * DAY)) };
@@ -300,10 +360,10 @@ fn success_forgets_the_failures() {
 #[test]
 fn attempts_that_ended_with_the_certificate_are_told_from_those_of_its_renewal() {
     let progress = Progress::default().begun(NOW);
-    let known = |validity| Known { progress, ..good(validity) };
+    let known = |validity| Known { progress: progress.clone(), ..good(validity) };
     assert!(known(validity(0, 90 * DAY)).has_ended(at(1)));
     assert!(!known(validity(-80 * DAY, 10 * DAY)).has_ended(at(1)), "it is being renewed");
-    assert!(!Known { progress, ..missing() }.has_ended(at(1)));
+    assert!(!Known { progress: progress.clone(), ..missing() }.has_ended(at(1)));
     assert!(!good(validity(0, 90 * DAY)).has_ended(at(1)), "there is nothing to forget");
 }
 
@@ -322,7 +382,7 @@ fn a_process_that_dies_while_it_works_pauses_longer_each_time() {
     let mut now = NOW;
     for expected in [1, 2, 4, 8] {
         progress = progress.begun(now);
-        let schedule = schedule(&[Known { progress, ..missing() }], now);
+        let schedule = schedule(&[Known { progress: progress.clone(), ..missing() }], now);
         let next = schedule.poll_timeout().unwrap_or_default();
         assert_eq!(next.since(now).as_secs(), expected);
         now = next;
@@ -330,7 +390,8 @@ fn a_process_that_dies_while_it_works_pauses_longer_each_time() {
     for _ in 0..40 {
         progress = progress.begun(now);
     }
-    let schedule = schedule(&[Known { progress, ..missing() }], now);
+    let kept = Known { progress: progress.clone(), ..missing() };
+    let schedule = schedule(&[kept], now);
     assert_eq!(schedule.poll_timeout().unwrap_or_default().since(now).as_secs(), 600);
     assert_eq!(progress.interrupted().unfinished, 0, "a stop in good order is no crash");
 }
@@ -339,7 +400,7 @@ fn a_process_that_dies_while_it_works_pauses_longer_each_time() {
 fn a_clock_that_was_set_back_does_not_stop_the_work() {
     let mut late = schedule(&[missing()], at(1_000_000));
     fail(&mut late, at(1_000_000), &asked(86_400, Scope::Issuer));
-    let progress = late.entries[0].progress;
+    let progress = late.entries[0].progress.clone();
     let mut schedule = schedule(&[Known { progress, ..missing() }], NOW);
     assert_eq!(entry(&mut schedule, NOW), Some(0));
 }

@@ -442,6 +442,7 @@ impl ObtainError {
         };
         let scope = match self {
             Self::Acme(error) if error.is_issuer_wide() => Scope::Issuer,
+            Self::Provider(_) => Scope::Provider,
             _ => Scope::Entry,
         };
         Failure { kind, retry_after: self.retry_after(), scope }

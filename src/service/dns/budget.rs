@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -17,9 +18,10 @@ const LIMIT: usize = 1100;
 /// The requests of the last five minutes, and a pause that the provider asked for.
 #[derive(Debug)]
 struct Window {
-    limit: usize,
     sent: VecDeque<Instant>,
     paused_until: Option<Instant>,
+    /// When it was last said that requests wait.
+    said: Option<Instant>,
 }
 
 impl Window {
@@ -32,12 +34,21 @@ impl Window {
             self.sent.pop_front();
         }
         match self.sent.front() {
-            Some(oldest) if self.sent.len() >= self.limit => Err(*oldest + SPAN),
+            Some(oldest) if self.sent.len() >= LIMIT => Err(*oldest + SPAN),
             _ => {
                 self.sent.push_back(now);
                 Ok(())
             }
         }
+    }
+
+    /// Whether to say that requests wait: once in a span, however many wait.
+    fn is_news(&mut self, now: Instant) -> bool {
+        let is_news = self.said.is_none_or(|said| said + SPAN <= now);
+        if is_news {
+            self.said = Some(now);
+        }
+        is_news
     }
 
     /// How long the pause still is.
@@ -47,20 +58,18 @@ impl Window {
 }
 
 /// The requests that the whole helper may make; shared by all of its Cloudflare providers.
-#[derive(Debug)]
-pub struct Budget(RefCell<Window>);
+pub struct Budget {
+    window: RefCell<Window>,
+    on_wait: Box<dyn Fn(Duration)>,
+}
 
 impl Budget {
-    /// A budget with nothing spent.
+    /// A budget with nothing spent. `on_wait` is told when requests have to wait, and for how long:
+    /// once in five minutes.
     #[must_use]
-    pub fn new() -> Self {
-        Self::with_limit(LIMIT)
-    }
-
-    /// A budget of fewer requests, for tests.
-    #[must_use]
-    pub fn with_limit(limit: usize) -> Self {
-        Self(RefCell::new(Window { limit, sent: VecDeque::new(), paused_until: None }))
+    pub fn new(on_wait: impl Fn(Duration) + 'static) -> Self {
+        let window = Window { sent: VecDeque::new(), paused_until: None, said: None };
+        Self { window: RefCell::new(window), on_wait: Box::new(on_wait) }
     }
 
     /// Waits until a request may go out, and counts it. A pause that the provider asked for is sat
@@ -71,35 +80,37 @@ impl Budget {
     pub async fn acquire(&self, patience: Duration) -> Result<(), Duration> {
         loop {
             let now = Instant::now();
-            let left = self.0.borrow().pause_left(now);
+            let left = self.window.borrow().pause_left(now);
             if left > patience {
                 return Err(left);
             }
-            let admitted = self.0.borrow_mut().admit(now);
-            match admitted {
-                Ok(()) => return Ok(()),
-                Err(later) => sleep_until(later).await,
+            let Err(later) = self.window.borrow_mut().admit(now) else { return Ok(()) };
+            if self.window.borrow_mut().is_news(now) {
+                (self.on_wait)(later - now);
             }
+            sleep_until(later).await;
         }
     }
 
     /// Lets no request out for this time; a longer pause that is on already stays.
     pub fn pause(&self, wait: Duration) {
         let until = Instant::now() + wait;
-        let mut window = self.0.borrow_mut();
+        let mut window = self.window.borrow_mut();
         window.paused_until = window.paused_until.max(Some(until));
     }
 }
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self::new()
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget").field("window", &self.window).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Budget, LIMIT, SPAN};
+    use std::cell::RefCell;
+    use std::rc::Rc;
     use std::time::Duration;
     use tokio::time::Instant;
 
@@ -107,7 +118,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_five_minutes_see_more_than_the_limit() {
-        let budget = Budget::new();
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let budget = Budget::new({
+            let told = Rc::clone(&told);
+            move |wait| told.borrow_mut().push(wait)
+        });
         let mut sent = Vec::new();
         for _ in 0..3 * LIMIT {
             budget.acquire(PATIENCE).await.unwrap();
@@ -119,11 +134,14 @@ mod tests {
         }
         // What is allowed is used: two spans are over just when the third begins.
         assert!(*sent.last().unwrap() - sent[0] < 3 * SPAN);
+        // Each of the two spans that were too short is told of once.
+        let told = told.borrow();
+        assert!(told.len() == 2 && told.iter().all(|wait| *wait <= SPAN), "{told:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_holds_everyone_back() {
-        let budget = Budget::new();
+        let budget = Budget::new(|_| {});
         let begun = Instant::now();
         budget.pause(Duration::from_secs(30));
         budget.pause(Duration::from_secs(10));
@@ -138,7 +156,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_long_pause_is_not_sat_out() {
-        let budget = Budget::new();
+        let budget = Budget::new(|_| {});
         budget.pause(Duration::from_secs(300));
         tokio::time::advance(Duration::from_secs(100)).await;
         assert_eq!(budget.acquire(PATIENCE).await, Err(Duration::from_secs(200)));

@@ -165,11 +165,11 @@ impl Work {
         let mut certificates = read_certificates(&text)?;
         if certificates.is_empty() {
             certificates = served.iter().map(|(_, leaf)| leaf.clone()).collect();
+            if certificates.is_empty() {
+                return Err("there is no certificate to revoke".to_owned());
+            }
             let text = write_revocation(&text, &certificates)?;
             store.action_write(name, text.as_bytes()).map_err(|error| error.to_string())?;
-        }
-        if certificates.is_empty() {
-            return Err("there is no certificate to revoke".to_owned());
         }
         let in_use: Vec<usize> = served
             .iter()
@@ -186,8 +186,9 @@ impl Work {
         Ok((kind, state))
     }
 
-    /// A variant was renewed: what waited for it goes on.
-    pub(super) fn note_renewal(&mut self, store: &Store, entry: usize) {
+    /// A variant was renewed, and a restart would serve the new certificate: what waited for it goes
+    /// on.
+    pub(super) fn note_renewal(&mut self, entry: usize) {
         let mut done = Vec::new();
         self.actions().0.retain_mut(|pending| {
             let State::WaitsFor(entries) = &mut pending.state else { return true };
@@ -202,8 +203,9 @@ impl Work {
             }
             !is_done
         });
+        let Some(store) = self.store() else { return };
         for name in done {
-            self.finish_action(store, &name);
+            self.finish_action(&store, &name);
         }
     }
 

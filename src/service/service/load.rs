@@ -60,6 +60,10 @@ impl Work {
         });
         let authorities = certificate.issuers.iter().map(|issuer| Authority {
             issuer: *issuer,
+            name: config
+                .issuers
+                .get(*issuer)
+                .map_or_else(String::new, |issuer| issuer.name.clone()),
             has_staging: config.issuers.get(*issuer).is_some_and(|i| i.staging.is_some()),
         });
         let mut known = Known {

@@ -31,6 +31,8 @@ pub(super) enum Outcome {
     Probed { entry: usize },
     /// It was not obtained.
     Failed { entry: usize, issuer: usize, environment: Environment, error: ObtainError },
+    /// The disk has taken a certificate that it had refused.
+    Kept { entry: usize },
     /// The CA was asked when to renew the certificate with this leaf (DER).
     RenewalInfo { entry: usize, leaf: Option<Vec<u8>>, answer: RenewalAnswer },
     /// What a person has asked for was done, or not.
@@ -150,12 +152,13 @@ async fn ask(of: Option<(Vec<u8>, usize)>, obtainer: &Obtainer) -> RenewalAnswer
     }
 }
 
-/// Goes on trying to write a certificate that the disk has refused, and to forget how it was obtained.
+/// Goes on trying to write a certificate that the disk has refused, and to forget how it was obtained;
+/// reports of which entry the certificate was, when that is done.
 pub(super) fn keep_later(
     store: Store,
-    host: Arc<dyn Host>,
     name: String,
     pem: Option<IssuedPem>,
+    (entry, report): (usize, Report),
 ) -> AbortHandle {
     let task = tokio::task::spawn_local(async move {
         loop {
@@ -171,10 +174,7 @@ pub(super) fn keep_later(
             };
             if store.on_thread(keep).await.is_ok() {
                 if is_new {
-                    host.log(
-                        Level::Notice,
-                        format_args!("acme_dns: certificate \"{name}\" is kept on disk now"),
-                    );
+                    let _ended = report.send(Outcome::Kept { entry });
                 }
                 return;
             }

@@ -103,7 +103,7 @@ impl Work {
             let pause = self.pause();
             tokio::select! {
                 Some(outcome) = outcomes.recv() => {
-                    self.handle(outcome);
+                    self.handle(outcome, &tools.report);
                     cleaning.notify_one();
                 }
                 () = sleep(pause) => {}
@@ -211,7 +211,17 @@ impl Work {
     }
 
     fn obtainer(&self, store: &Store) -> Result<Obtainer, HttpError> {
-        let budget = Rc::new(Budget::new());
+        let host = Arc::clone(&self.host);
+        let budget = Rc::new(Budget::new(move |wait| {
+            let seconds = wait.as_secs();
+            host.log(
+                Level::Notice,
+                format_args!(
+                    "acme_dns: the DNS provider takes no more requests for now, the next goes out in \
+                     {seconds} s: orders take longer"
+                ),
+            );
+        }));
         let secret = |id: SecretId| {
             self.secrets.get(id.0).cloned().unwrap_or_else(|| SecretString::from(String::new()))
         };
@@ -265,16 +275,17 @@ impl Work {
         next.min(self.actions.pause())
     }
 
-    fn handle(&mut self, outcome: Outcome) {
+    fn handle(&mut self, outcome: Outcome, report: &Report) {
         match outcome {
             Outcome::Issued { entry, issuer, issued, took, forgotten } => {
                 self.handle_issued(entry, issuer, &issued, took);
                 if issued.kept.is_err() {
-                    self.keep_later(entry, Some(issued.pem));
+                    self.keep_later(entry, Some(issued.pem), report);
                 } else if !forgotten {
-                    self.keep_later(entry, None);
+                    self.keep_later(entry, None, report);
                 }
             }
+            Outcome::Kept { entry } => self.handle_kept(entry),
             Outcome::Probed { entry } => self.handle_probed(entry),
             Outcome::Failed { entry, issuer, environment, error } => {
                 self.handle_failure(entry, issuer, environment, &error);
@@ -329,17 +340,25 @@ impl Work {
                 ),
             );
         }
-        if let Some(store) = self.store() {
-            self.note_renewal(&store, entry);
+        if issued.kept.is_ok() {
+            self.note_renewal(entry);
         }
     }
 
+    /// The disk has taken what it had refused before.
+    fn handle_kept(&mut self, entry: usize) {
+        let name = self.config.variants.get(entry).map_or("", |variant| variant.name.as_str());
+        self.log(Level::Notice, format_args!("certificate \"{name}\" is kept on disk now"));
+        self.note_renewal(entry);
+    }
+
     /// Goes on trying to do with files what the disk has refused.
-    fn keep_later(&mut self, entry: usize, pem: Option<IssuedPem>) {
+    fn keep_later(&mut self, entry: usize, pem: Option<IssuedPem>, report: &Report) {
         let Some((store, _)) = &self.schedule else { return };
         let Some(variant) = self.config.variants.get(entry) else { return };
-        let (store, host) = (store.clone(), Arc::clone(&self.host));
-        self.unkept.insert(entry, tasks::keep_later(store, host, variant.name.clone(), pem));
+        let (store, name) = (store.clone(), variant.name.clone());
+        let task = tasks::keep_later(store, name, pem, (entry, report.clone()));
+        self.unkept.insert(entry, task);
     }
 
     fn handle_probed(&mut self, entry: usize) {

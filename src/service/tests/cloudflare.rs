@@ -91,7 +91,7 @@ fn fast() -> Timing {
 }
 
 fn make(settings: &Settings, secret: &str) -> Cloudflare {
-    let budget = Rc::new(Budget::new());
+    let budget = Rc::new(Budget::new(|_| {}));
     Cloudflare::new("cf", settings, |_| SecretString::from(secret), budget, &Clients::default())
         .unwrap()
         .with_timing(fast())
@@ -368,7 +368,7 @@ fn a_short_retry_after_is_sat_out() {
 fn a_retry_after_holds_all_providers_back() {
     let bed = Bed::new();
     bed.inject(Method::POST, "", Action::Status { status: 429, retry_after: Some(1) });
-    let budget = Rc::new(Budget::new());
+    let budget = Rc::new(Budget::new(|_| {}));
     let made = |timing| {
         let secret = |_| SecretString::from(TOKEN);
         Cloudflare::new("cf", &bed.settings(), secret, budget.clone(), &Clients::default())
@@ -595,7 +595,7 @@ fn the_legacy_pair_is_accepted_and_explained() {
             assert_eq!(id, SecretId(3));
             SecretString::from(secret)
         };
-        provider(&config, secret, Rc::new(Budget::new()), &Clients::default()).unwrap()
+        provider(&config, secret, Rc::new(Budget::new(|_| {})), &Clients::default()).unwrap()
     };
     run(async {
         let cf = made(key);
@@ -624,7 +624,7 @@ fn a_full_zone_is_explained() {
 #[test]
 fn secrets_that_no_header_can_carry_are_refused() {
     let bed = Bed::new();
-    let budget = Rc::new(Budget::new());
+    let budget = Rc::new(Budget::new(|_| {}));
     let made = Cloudflare::new(
         "cf",
         &bed.settings(),

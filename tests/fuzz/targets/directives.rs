@@ -24,6 +24,10 @@ impl Resources for Everything {
         Ok(SecretId(0))
     }
 
+    fn mac_key(&mut self, source: &SecretSource) -> Result<SecretId, String> {
+        self.secret(source)
+    }
+
     fn private_key(&mut self, _: &str) -> Result<SecretId, String> {
         Ok(SecretId(0))
     }

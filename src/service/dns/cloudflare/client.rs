@@ -400,7 +400,7 @@ mod tests {
             "cf",
             &settings,
             |_| SecretString::from(SECRET),
-            Rc::new(Budget::new()),
+            Rc::new(Budget::new(|_| {})),
             &Clients::default(),
         )
         .unwrap()

@@ -27,7 +27,7 @@ impl Reader {
     /// As of a client.
     pub fn new(settings: &Settings, secret: &str) -> Result<Self, HttpError> {
         let secret = |_| SecretString::from(secret);
-        let (budget, clients) = (Rc::new(Budget::new()), Clients::default());
+        let (budget, clients) = (Rc::new(Budget::new(|_| {})), Clients::default());
         Client::new("fuzzing", settings, secret, budget, &clients).map(Self)
     }
 

@@ -148,7 +148,7 @@ impl Bed {
             0 => SecretString::from(self.testbed.token().to_owned()),
             other => self.secrets[other - 1].clone(),
         };
-        let budget = Rc::new(Budget::new());
+        let budget = Rc::new(Budget::new(|_| {}));
         let providers = self.config.providers.iter();
         let clients = Clients::default();
         let provider =

@@ -1,0 +1,76 @@
+//! Who wants to be left alone (`Retry-After`), and for how long that is heeded.
+
+use super::retry::limit;
+use super::{Authority, Environment, Failure, Scope, Validity};
+use crate::time::UnixTime;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A CA that wants to be left alone for longer than this makes room for the next one.
+pub(super) const LONG: Duration = Duration::from_secs(600);
+
+/// The longest that is heeded, whatever a CA says or a file holds.
+const LONGEST: Duration = Duration::from_secs(7 * 86_400);
+
+/// It is heeded for at most this part of the lifetime that is left, but for the shortest time in any
+/// case: a CA that wants a day of rest with an hour to go would take the site down.
+const PART_OF_REST: u32 = 2;
+const SHORTEST: Duration = Duration::from_secs(60);
+
+/// A CA or a DNS provider wants to be left alone.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Hold {
+    /// The issuer's name.
+    pub authority: String,
+    /// Whether its staging environment wants it.
+    pub staging: bool,
+    /// What it is about.
+    pub scope: Scope,
+    /// When it said so: if that lies in the future, the clock was set back, and this holds no more.
+    pub since: UnixTime,
+    /// Until when.
+    pub until: UnixTime,
+}
+
+impl Hold {
+    /// What a failed attempt has asked for, if anything.
+    pub(super) fn new(
+        failure: &Failure,
+        authority: Option<&Authority>,
+        environment: Environment,
+        now: UnixTime,
+    ) -> Option<Self> {
+        let asked = failure.retry_after.filter(|asked| !asked.is_zero())?;
+        Some(Self {
+            authority: authority?.name.clone(),
+            staging: environment == Environment::Staging,
+            scope: failure.scope,
+            since: now,
+            until: now + asked,
+        })
+    }
+
+    pub(super) fn environment(&self) -> Environment {
+        if self.staging { Environment::Staging } else { Environment::Production }
+    }
+
+    /// Whether it holds at a time.
+    pub(super) fn is_on(&self, now: UnixTime) -> bool {
+        self.since <= now && now < self.until
+    }
+
+    /// Whether it is about an attempt with an issuer.
+    pub(super) fn concerns(&self, authority: &Authority, environment: Environment) -> bool {
+        self.scope == Scope::Provider
+            || (self.authority == authority.name && self.environment() == environment)
+    }
+
+    /// Until when it is heeded, if it holds; `current` is the certificate that is served, if any.
+    pub(super) fn heeded_until(&self, now: UnixTime, current: Option<Validity>) -> UnixTime {
+        if !self.is_on(now) {
+            return UnixTime::default();
+        }
+        let asked = self.until.since(self.since).min(LONGEST);
+        self.since + limit(asked, self.since, current, PART_OF_REST, SHORTEST)
+    }
+}
