@@ -6,10 +6,11 @@
 //! record is copied out of shared memory, parsed and installed.
 
 use super::catch::guard;
-use super::nginx::log;
+use super::nginx::{log, now};
 use super::zone::Slot;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
+use acme_dns_core::time::UnixTime;
 use foreign_types::ForeignType;
 use ngx::ffi::{
     EVP_PKEY, SSL, SSL_CTX, SSL_CTX_use_cert_and_key, SSL_certs_clear, SSL_get_certificate,
@@ -24,9 +25,10 @@ use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::stack::Stack;
 use openssl::x509::extension::SubjectAlternativeName;
-use openssl::x509::{X509, X509NameBuilder};
+use openssl::x509::{X509, X509NameBuilder, X509Ref};
 use std::ffi::{c_int, c_void};
 use std::ptr;
+use zeroize::Zeroizing;
 
 /// What the callback returns: go on with what the connection has.
 const PROCEED: c_int = 1;
@@ -48,9 +50,12 @@ pub(super) struct Binding {
     pub(super) slot: Option<Slot>,
     /// What is done while there is no certificate.
     pub(super) rejects: bool,
+    /// The certificate's name; known when the configuration is complete.
+    pub(super) name: String,
     /// The names of the server's certificate, for the self-signed one.
     pub(super) names: Vec<String>,
-    /// The server's context. Belongs to nginx, and lives as long as the cycle.
+    /// The server's context; null where the server takes its certificate from the variables. Belongs
+    /// to nginx, and lives as long as the cycle.
     pub(super) context: *mut SSL_CTX,
     /// The generation that was last looked at in this process.
     seen: u64,
@@ -79,6 +84,7 @@ impl Binding {
             certificate: None,
             slot: None,
             rejects,
+            name: String::new(),
             names,
             context: ptr::null_mut(),
             seen: 0,
@@ -113,7 +119,7 @@ impl Binding {
     fn install(&self, pairs: Vec<ParsedPair>) -> Result<Installed, String> {
         let has = |id: Id| pairs.iter().any(|pair| pair.key.id() == id);
         let in_context = match &self.installed {
-            None => true,
+            None => !self.context.is_null(),
             Some(old) => old.in_context && old.pairs.iter().all(|pair| has(pair.key.id())),
         };
         if in_context {
@@ -128,12 +134,17 @@ impl Binding {
         Ok(Installed { pairs, in_context })
     }
 
-    fn serve(&mut self, ssl: *mut SSL) -> c_int {
+    /// Takes over what has changed in shared memory, if anything: one atomic load if not.
+    fn update(&mut self) {
         if let Some(slot) = self.slot
             && slot.generation() != self.seen
         {
             self.refresh(slot);
         }
+    }
+
+    fn serve(&mut self, ssl: *mut SSL) -> c_int {
+        self.update();
         let Some(installed) = &self.installed else { return self.serve_without(ssl) };
         // SAFETY: OpenSSL gives a live connection.
         let current = unsafe { SSL_get_certificate(ssl) };
@@ -152,10 +163,53 @@ impl Binding {
             // Without a certificate no signature algorithm fits: alert 40, handshake failure.
             return PROCEED;
         }
+        self.self_signed().map_or(FAIL, |pair| give(ssl, std::slice::from_ref(pair)))
+    }
+
+    fn self_signed(&mut self) -> Option<&ParsedPair> {
         if self.self_signed.is_none() {
             self.self_signed = self_signed(&self.names).ok();
         }
-        self.self_signed.as_ref().map_or(FAIL, |pair| give(ssl, std::slice::from_ref(pair)))
+        self.self_signed.as_ref()
+    }
+
+    /// The first of the pairs that are served; what stands in for it while there is none.
+    fn first_pair(&mut self) -> Option<&ParsedPair> {
+        self.update();
+        match self.installed {
+            None if self.rejects => None,
+            None => self.self_signed(),
+            Some(_) => self.installed.as_ref().and_then(|installed| installed.pairs.first()),
+        }
+    }
+
+    /// The certificate that is served, with its chain, in PEM.
+    pub(super) fn certificate_pem(&mut self) -> Option<String> {
+        let pair = self.first_pair()?;
+        let chain = std::iter::once(&*pair.leaf).chain(pair.chain.iter());
+        let pem: Vec<_> = chain.map(X509Ref::to_pem).collect::<Result<_, _>>().ok()?;
+        String::from_utf8(pem.concat()).ok()
+    }
+
+    /// Its private key, in PEM.
+    pub(super) fn key_pem(&mut self) -> Option<Zeroizing<String>> {
+        let pem = self.first_pair()?.key.private_key_to_pem_pkcs8().ok()?;
+        String::from_utf8(pem).ok().map(Zeroizing::new)
+    }
+
+    /// The last moment of the certificate that is served.
+    pub(super) fn not_after(&mut self) -> Option<UnixTime> {
+        self.update();
+        let pairs = &self.installed.as_ref()?.pairs;
+        let epoch = Asn1Time::from_unix(0).ok()?;
+        let left = epoch.diff(pairs.first()?.leaf.not_after()).ok()?;
+        Some(UnixTime(i64::from(left.days) * 86_400 + i64::from(left.secs)))
+    }
+
+    /// What the variable of the status says.
+    pub(super) fn status(&mut self) -> &'static str {
+        let Some(not_after) = self.not_after() else { return "none" };
+        if not_after < now() { "expired" } else { "valid" }
     }
 }
 

@@ -1,16 +1,16 @@
 //! The core module: it owns what the directives define, shared memory and the helper process.
 
 use super::catch::guard;
-use super::certificate::Binding;
 use super::directives::definitions;
 use super::helper;
 use super::nginx::{
-    CONF_ERROR, CONF_OK, ERROR, OK, cycle as current_cycle, is_test, log, log_to, pool_box,
+    CONF_ERROR, CONF_OK, ERROR, OK, cycle as current_cycle, is_test, log, log_to, now, pool_box,
     pool_string, process, text,
 };
+use super::server::Bound;
 use super::vault::Vault;
 use super::zone::{Slot, Zone};
-use acme_dns_core::config::draft::{BindingId, Draft};
+use acme_dns_core::config::draft::Draft;
 use acme_dns_core::config::{Certificate, Config, Location, Variant, zone};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
@@ -26,7 +26,6 @@ use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
 use std::ptr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The state path below the prefix, where none is set.
 const DEFAULT_STATE_PATH: &str = "acme_dns";
@@ -60,8 +59,8 @@ pub(super) struct CoreConf {
     pub(super) vault: Vault,
     /// The zone, where one is given, and where it is given.
     pub(super) zone: Option<(zone::Zone, Location)>,
-    /// The servers that asked for certificates; they belong to the cycle's pool.
-    pub(super) bindings: Vec<(BindingId, *mut Binding)>,
+    /// The servers that asked for certificates.
+    pub(super) bindings: Vec<Bound>,
     ready: Option<Ready>,
 }
 
@@ -122,9 +121,6 @@ unsafe extern "C" fn init_conf(cycle: *mut ngx_cycle_t, _: *mut c_void) -> *mut 
     guard(CONF_ERROR, || {
         // SAFETY: nginx gives a live cycle, and is at work on nothing else.
         let Some(core) = (unsafe { core_conf(cycle) }) else { return CONF_OK };
-        if core.draft.is_unused() {
-            return CONF_OK;
-        }
         // SAFETY: nginx gives a live cycle.
         match unsafe { complete(cycle, core) } {
             Ok(()) => CONF_OK,
@@ -147,12 +143,20 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     const NO_MEMORY: &str = "acme_dns: out of memory";
     // SAFETY: the cycle is live by this function's contract.
     let default_path = unsafe { default_state_path(cycle) }.ok_or(NO_MEMORY)?;
+    let requests = core.bindings.iter().map(|bound| bound.request(&mut core.draft));
+    let requests = requests.collect::<Result<Vec<_>, _>>()?;
+    if core.draft.is_unused() {
+        return Ok(());
+    }
     let finished =
         std::mem::take(&mut core.draft).finish(default_path).map_err(|error| error.to_string())?;
-    for (id, binding) in &core.bindings {
+    for (bound, request) in core.bindings.iter().zip(requests) {
+        bound.install();
         // SAFETY: the binding belongs to the cycle's pool.
-        let binding = unsafe { &mut **binding };
-        binding.certificate = finished.certificate(*id);
+        let binding = unsafe { &mut *bound.binding };
+        binding.certificate = request.and_then(|id| finished.certificate(id));
+        let certificate = binding.certificate.and_then(|i| finished.config.certificates.get(i));
+        binding.name = certificate.map_or_else(String::new, |c| c.name.clone());
     }
     let count = finished.config.variants.len();
     // SAFETY: the cycle is live by this function's contract.
@@ -172,10 +176,9 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     unsafe { add_path(&mut cf, &finished.config) }?;
     // SAFETY: as above.
     unsafe { add_zone(&mut cf, &zone) }?;
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     core.ready = Some(Ready {
         config: Arc::new(finished.config),
-        loaded_at: UnixTime::default() + since_epoch,
+        loaded_at: now(),
         slots: Arc::default(),
         shared: None,
     });
@@ -299,9 +302,9 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         // SAFETY: nginx gives a live cycle, and is at work on nothing else.
         let Some(core) = (unsafe { core_conf(cycle) }) else { return OK };
         if let Some(ready) = &core.ready {
-            for (_, binding) in &core.bindings {
+            for bound in &core.bindings {
                 // SAFETY: the binding belongs to the cycle's pool; no worker runs with it yet.
-                let binding = unsafe { &mut **binding };
+                let binding = unsafe { &mut *bound.binding };
                 let slot = binding.certificate.and_then(|index| ready.slots.get(index));
                 binding.slot = slot.copied().flatten();
             }
@@ -318,7 +321,7 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 
 /// Publishes what is on disk and not yet in shared memory, so that a start serves it before the
 /// network is there; says once what is missing.
-fn load_from_disk(ready: &Ready, bindings: &[(BindingId, *mut Binding)]) {
+fn load_from_disk(ready: &Ready, bindings: &[Bound]) {
     for (index, (certificate, slot)) in
         ready.config.certificates.iter().zip(&*ready.slots).enumerate()
     {
@@ -340,7 +343,7 @@ fn load_from_disk(ready: &Ready, bindings: &[(BindingId, *mut Binding)]) {
         // SAFETY: the bindings belong to the cycle's pool, and no worker runs yet.
         let rejects = bindings
             .iter()
-            .map(|(_, binding)| unsafe { &**binding })
+            .map(|bound| unsafe { &*bound.binding })
             .any(|binding| binding.certificate == Some(index) && binding.rejects);
         let what = if rejects { "handshakes are rejected" } else { "a self-signed one is served" };
         log(

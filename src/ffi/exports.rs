@@ -2,25 +2,58 @@
 
 use super::core_module::NGX_ACME_DNS_MODULE;
 use super::http_module::NGX_HTTP_ACME_DNS_MODULE;
+#[cfg(ngx_mail)]
+use super::mail_module::NGX_MAIL_ACME_DNS_MODULE;
+#[cfg(ngx_stream)]
+use super::stream_module::NGX_STREAM_ACME_DNS_MODULE;
 use ngx::ffi::ngx_module_t;
 use std::ffi::c_char;
 use std::ptr;
 
-/// The modules, ended by a null pointer.
+/// The modules, ended by a null pointer. Those of a kind that nginx lacks are never asked for anything.
 #[allow(non_upper_case_globals, reason = "the name is nginx's")]
 #[unsafe(no_mangle)]
-static mut ngx_modules: [*const ngx_module_t; 3] =
-    [&raw const NGX_ACME_DNS_MODULE, &raw const NGX_HTTP_ACME_DNS_MODULE, ptr::null()];
+static mut ngx_modules: [*const ngx_module_t; 5] = [
+    &raw const NGX_ACME_DNS_MODULE,
+    &raw const NGX_HTTP_ACME_DNS_MODULE,
+    #[cfg(ngx_stream)]
+    &raw const NGX_STREAM_ACME_DNS_MODULE,
+    #[cfg(ngx_mail)]
+    &raw const NGX_MAIL_ACME_DNS_MODULE,
+    ptr::null(),
+    #[cfg(not(ngx_stream))]
+    ptr::null(),
+    #[cfg(not(ngx_mail))]
+    ptr::null(),
+];
 
 /// Their names.
 #[allow(non_upper_case_globals, reason = "the name is nginx's")]
 #[unsafe(no_mangle)]
-static mut ngx_module_names: [*const c_char; 3] =
-    [c"ngx_acme_dns_module".as_ptr(), c"ngx_http_acme_dns_module".as_ptr(), ptr::null()];
+static mut ngx_module_names: [*const c_char; 5] = [
+    c"ngx_acme_dns_module".as_ptr(),
+    c"ngx_http_acme_dns_module".as_ptr(),
+    #[cfg(ngx_stream)]
+    c"ngx_stream_acme_dns_module".as_ptr(),
+    #[cfg(ngx_mail)]
+    c"ngx_mail_acme_dns_module".as_ptr(),
+    ptr::null(),
+    #[cfg(not(ngx_stream))]
+    ptr::null(),
+    #[cfg(not(ngx_mail))]
+    ptr::null(),
+];
 
-/// The http module goes before the SSL module, so that its merge runs first and the SSL module's
-/// merge finds the certificates that were put there.
+/// Each module goes before the SSL modules, so that its merge runs first and the SSL module's merge
+/// finds the certificates that were put there.
 #[allow(non_upper_case_globals, reason = "the name is nginx's")]
 #[unsafe(no_mangle)]
-static mut ngx_module_order: [*const c_char; 3] =
-    [c"ngx_http_acme_dns_module".as_ptr(), c"ngx_http_ssl_module".as_ptr(), ptr::null()];
+static mut ngx_module_order: [*const c_char; 7] = [
+    c"ngx_http_acme_dns_module".as_ptr(),
+    c"ngx_stream_acme_dns_module".as_ptr(),
+    c"ngx_mail_acme_dns_module".as_ptr(),
+    c"ngx_http_ssl_module".as_ptr(),
+    c"ngx_stream_ssl_module".as_ptr(),
+    c"ngx_mail_ssl_module".as_ptr(),
+    ptr::null(),
+];

@@ -1,8 +1,8 @@
 //! The nginx edge: the only place with `unsafe`.
 //!
-//! Two modules are in the shared object. The core module ([`core_module`]) owns issuers, providers,
-//! the state path, shared memory and the helper process; the http module ([`http_module`]) binds
-//! servers to certificates. [`nginx`] wraps what is used of nginx's API, [`zone`] the shared memory,
+//! Four modules are in the shared object. The core module ([`core_module`]) owns issuers, providers,
+//! the state path, shared memory and the helper process; the http, the stream and the mail module bind
+//! servers to certificates, with what they have in common in [`server`]. [`nginx`] wraps what is used of nginx's API, [`zone`] the shared memory,
 //! [`certificate`] is the handshake, [`helper`] the process that works, [`vault`] keeps secrets.
 //!
 //! Conventions: a callback is `unsafe extern "C"` and does its work inside [`catch::guard`], which
@@ -17,6 +17,14 @@ mod directives;
 mod exports;
 mod helper;
 mod http_module;
+#[cfg(ngx_mail)]
+mod mail_bindings;
+#[cfg(ngx_mail)]
+mod mail_module;
 mod nginx;
+mod server;
+#[cfg(ngx_stream)]
+mod stream_module;
+mod variables;
 mod vault;
 mod zone;

@@ -2,15 +2,17 @@
 
 use acme_dns_core::config::Location;
 use acme_dns_core::level::Level;
+use acme_dns_core::time::UnixTime;
 use ngx::ffi::{
     NGX_LOG_DEBUG, NGX_LOG_DEBUG_CORE, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE,
-    NGX_LOG_WARN, NGX_OK, ngx_array_create, ngx_array_push, ngx_array_t, ngx_command_t,
-    ngx_conf_full_name, ngx_conf_log_error, ngx_conf_parse, ngx_conf_t, ngx_cycle, ngx_cycle_t,
-    ngx_int_t, ngx_log_error_core, ngx_log_t, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t,
-    ngx_process, ngx_str_t, ngx_test_config, ngx_uint_t,
+    NGX_LOG_WARN, NGX_OK, ngx_array_create, ngx_array_t, ngx_command_t, ngx_conf_full_name,
+    ngx_conf_log_error, ngx_conf_parse, ngx_conf_t, ngx_cycle, ngx_cycle_t, ngx_int_t,
+    ngx_log_error_core, ngx_log_t, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_process,
+    ngx_str_t, ngx_test_config, ngx_uint_t,
 };
-use std::ffi::{c_char, c_void};
-use std::ptr;
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr::{self, NonNull};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `NGX_CONF_OK`.
 pub(super) const CONF_OK: *mut c_char = ptr::null_mut();
@@ -42,6 +44,11 @@ pub(super) fn is_test() -> bool {
 pub(super) fn cycle() -> *mut ngx_cycle_t {
     // SAFETY: nginx sets it before it loads any module, a word that is read at once.
     unsafe { ngx_cycle }
+}
+
+/// What the machine's clock shows.
+pub(super) fn now() -> UnixTime {
+    UnixTime::default() + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Moves `value` to the heap, to be dropped with the pool.
@@ -97,27 +104,20 @@ pub(super) unsafe fn pool_string(pool: *mut ngx_pool_t, text: &str) -> Option<ng
     Some(ngx_str_t { len: text.len(), data })
 }
 
-/// An array of the pool that holds one string.
+/// An array of the pool that holds nothing.
 ///
 /// # Safety
-/// `pool` is a live pool, `string` lives as long.
-pub(super) unsafe fn array_of_one(
-    pool: *mut ngx_pool_t,
-    string: ngx_str_t,
-) -> Option<*mut ngx_array_t> {
+/// `pool` is a live pool.
+pub(super) unsafe fn array_of_none<T>(pool: *mut ngx_pool_t) -> Option<*mut ngx_array_t> {
     // SAFETY: the pool is live by this function's contract.
-    let array = unsafe { ngx_array_create(pool, 1, size_of::<ngx_str_t>()) };
-    if array.is_null() {
-        return None;
-    }
-    // SAFETY: the array was just made, with elements of this size.
-    let element = unsafe { ngx_array_push(array) }.cast::<ngx_str_t>();
-    if element.is_null() {
-        return None;
-    }
-    // SAFETY: nginx gives room for one element.
-    unsafe { element.write(string) };
-    Some(array)
+    let array = unsafe { ngx_array_create(pool, 1, size_of::<T>()) };
+    (!array.is_null()).then_some(array)
+}
+
+/// Something of another module, which may be in nginx, in a shared object, or not there at all.
+pub(super) fn symbol<T>(name: &CStr) -> Option<NonNull<T>> {
+    // SAFETY: the name ends in NUL; what is found is not touched here.
+    NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.cast())
 }
 
 /// The elements of an array.

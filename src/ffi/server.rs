@@ -1,0 +1,405 @@
+//! What the http, the stream and the mail module have in common: they bind servers to certificates.
+//!
+//! A server that gets one of our certificates is given an empty list of certificates, so that nginx
+//! builds its `SSL_CTX` without loading anything. When all of nginx.conf has been read, each such
+//! context gets our callback ([`Bound::install`]), and a session id context of its own: nginx makes that of
+//! the certificates that it has loaded, and there are none.
+
+use super::catch::guard;
+use super::certificate::{Binding, certificate_callback};
+use super::core_module::core_conf;
+use super::nginx::{CONF_ERROR, CONF_OK, Conf, array_of_none, elements, pool_box, text};
+use acme_dns_core::config::Location;
+use acme_dns_core::config::binding::{Request, Wanted, server_names};
+use acme_dns_core::config::draft::{BindingId, Draft, without_redundant};
+use acme_dns_core::name::Name;
+use ngx::ffi::{
+    OPENSSL_sk_num, OPENSSL_sk_value, SSL_CTX, SSL_CTX_get_client_CA_list, SSL_CTX_set_cert_cb,
+    SSL_CTX_set_session_id_context, X509_NAME, i2d_X509_NAME, ngx_array_t, ngx_command_t,
+    ngx_conf_t, ngx_flag_t, ngx_ssl_t, ngx_str_t,
+};
+use openssl::sha::Sha256;
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+/// The variable that holds a certificate, for those who write `ssl_certificate` themselves.
+pub(super) const CERTIFICATE_VARIABLE: &str = "acme_dns_certificate";
+
+/// The SSL settings of a server or of a level above it, in whichever module's structure they are.
+#[derive(Clone, Copy)]
+pub(super) struct Ssl {
+    pub(super) certificates: *mut *mut ngx_array_t,
+    pub(super) certificate_keys: *mut *mut ngx_array_t,
+    pub(super) ssl: *const ngx_ssl_t,
+    /// `ssl_stapling`; null where the module has no such directive.
+    pub(super) stapling: *const ngx_flag_t,
+}
+
+/// The SSL settings in a structure with the names that all modules use for them.
+macro_rules! ssl_settings {
+    ($conf:expr, $stapling:expr) => {{
+        let conf = &mut *$conf;
+        $crate::ffi::server::Ssl {
+            certificates: &raw mut conf.certificates,
+            certificate_keys: &raw mut conf.certificate_keys,
+            ssl: &raw const conf.ssl,
+            stapling: $stapling,
+        }
+    }};
+}
+pub(super) use ssl_settings;
+
+impl Ssl {
+    /// The lists of certificates and keys.
+    fn lists(&self) -> [*const ngx_array_t; 2] {
+        // SAFETY: the structure is one of the cycle's, which is being configured.
+        let certificates = unsafe { *self.certificates };
+        // SAFETY: as above.
+        let keys = unsafe { *self.certificate_keys };
+        [certificates, keys]
+    }
+
+    fn has_certificates(&self) -> bool {
+        !is_unset(self.lists()[0])
+    }
+
+    /// Whether the certificate is taken from our variables.
+    fn uses_variable(&self) -> bool {
+        let lists = self.lists();
+        let lists = lists.iter().filter(|list| !is_unset(**list));
+        // SAFETY: lists of strings of the pool.
+        let mut words = lists.flat_map(|list| unsafe { elements::<ngx_str_t>(*list) });
+        // SAFETY: as above.
+        words.any(|word| unsafe { text(*word) }.is_some_and(is_variable))
+    }
+
+    /// The context that nginx has built; `None` for a server that does not speak TLS.
+    fn context(&self) -> Option<*mut SSL_CTX> {
+        // SAFETY: the structure is one of the cycle's, which is being configured.
+        let context = unsafe { (*self.ssl).ctx };
+        (!context.is_null()).then_some(context)
+    }
+
+    /// Whether staples are to be sent.
+    pub(super) fn wants_staple(&self) -> bool {
+        // SAFETY: null, or a field of one of the cycle's structures.
+        let stapling = unsafe { self.stapling.as_ref() };
+        stapling == Some(&1)
+    }
+}
+
+/// `NGX_CONF_UNSET_PTR`
+fn is_unset(array: *const ngx_array_t) -> bool {
+    array.addr() == usize::MAX
+}
+
+fn is_variable(text: &str) -> bool {
+    text.contains(&format!("${CERTIFICATE_VARIABLE}"))
+        || text.contains(&format!("${{{CERTIFICATE_VARIABLE}"))
+}
+
+/// What each of the modules keeps for a server, and for the level above.
+#[derive(Default)]
+pub(super) struct ServerConf {
+    request: Option<(Request, Location)>,
+    /// The SSL settings of the level that `acme_dns` stands in.
+    level: Option<Ssl>,
+    rejects: Option<bool>,
+    pub(super) binding: Option<*mut Binding>,
+}
+
+/// A server that wants a certificate.
+pub(super) struct Bound {
+    wanted: Wanted,
+    names: Vec<Name>,
+    location: Location,
+    /// Whether the directive stands in the level above.
+    inherited: bool,
+    /// Belongs to the cycle's pool.
+    pub(super) binding: *mut Binding,
+    pub(super) ssl: Ssl,
+    /// Whether our callback serves the certificate; else the server's own variables do.
+    is_served: bool,
+    /// What tells its sessions from those of servers with other certificates.
+    session_context: String,
+}
+
+/// A server while it is merged.
+pub(super) struct Server<'a> {
+    /// The name of its module, which tells its sessions from those of other modules.
+    pub(super) kind: &'static str,
+    pub(super) ssl: Ssl,
+    /// The names of `server_name`; a regular expression begins with `~`.
+    pub(super) names: Vec<String>,
+    /// Whether an `acme_dns` of the level above concerns it.
+    pub(super) inherits: Box<dyn FnOnce() -> bool + 'a>,
+}
+
+/// Reads `acme_dns`.
+///
+/// # Safety
+/// `cf` is what nginx gave, `server` a `ServerConf` that nothing else refers to.
+pub(super) unsafe fn set_request(
+    cf: *mut ngx_conf_t,
+    server: *mut c_void,
+    level: impl FnOnce(&Conf) -> Option<Ssl>,
+) -> *mut c_char {
+    let body = |conf: &Conf, args: &[&str], server: &mut ServerConf| {
+        let request = (Request::parse(args)?, conf.location());
+        server.level = level(conf);
+        match server.request.replace(request) {
+            Some(_) => Err("\"acme_dns\" directive is duplicate".to_owned()),
+            None => Ok(()),
+        }
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set(cf, server, body) }
+}
+
+/// Reads `acme_dns_fallback`.
+///
+/// # Safety
+/// nginx gives a parser and what the module's `create_srv_conf` has made.
+pub(super) unsafe extern "C" fn set_fallback(
+    cf: *mut ngx_conf_t,
+    _: *mut ngx_command_t,
+    server: *mut c_void,
+) -> *mut c_char {
+    let body = |_: &Conf, args: &[&str], server: &mut ServerConf| {
+        let rejects = match args {
+            ["self_signed"] => false,
+            ["reject"] => true,
+            _ => return Err(format!("invalid parameter \"{}\"", args.join(" "))),
+        };
+        match server.rejects.replace(rejects) {
+            Some(_) => Err("\"acme_dns_fallback\" directive is duplicate".to_owned()),
+            None => Ok(()),
+        }
+    };
+    // SAFETY: by this function's contract.
+    unsafe { set(cf, server, body) }
+}
+
+/// Runs the body of a setter of a server.
+///
+/// # Safety
+/// `cf` is what nginx gave, `server` a `ServerConf` that nothing else refers to.
+unsafe fn set(
+    cf: *mut ngx_conf_t,
+    server: *mut c_void,
+    body: impl FnOnce(&Conf, &[&str], &mut ServerConf) -> Result<(), String>,
+) -> *mut c_char {
+    guard(CONF_ERROR, || {
+        // SAFETY: by this function's contract.
+        let conf = unsafe { Conf::new(cf) };
+        // SAFETY: by this function's contract.
+        let server = unsafe { &mut *server.cast::<ServerConf>() };
+        let words = conf.words();
+        let args = words.map(|words| words.get(1..).unwrap_or_default().to_vec());
+        let result = args.and_then(|args| body(&conf, &args, server));
+        result.map_or_else(|message| conf.fail(&message), |()| CONF_OK)
+    })
+}
+
+/// Makes a module's configuration of a level.
+///
+/// # Safety
+/// `cf` is what nginx gave to a callback.
+pub(super) unsafe fn create<T>(cf: *mut ngx_conf_t, value: T) -> *mut c_void {
+    guard(ptr::null_mut(), || {
+        // SAFETY: by this function's contract.
+        let conf = unsafe { Conf::new(cf) };
+        // SAFETY: the parser's pool is live.
+        unsafe { pool_box(conf.pool(), value) }.cast()
+    })
+}
+
+/// The configuration of a module at the level that the context points to.
+///
+/// # Safety
+/// The context is live; `index` is the module's, and `T` its type of configuration. Nothing else
+/// refers to it while the result is used.
+pub(super) unsafe fn at<'a, T>(confs: *mut *mut c_void, index: usize) -> &'a mut T {
+    // SAFETY: a context has an entry for each module.
+    let entry = unsafe { confs.add(index) };
+    // SAFETY: as above.
+    let conf = unsafe { *entry }.cast::<T>();
+    // SAFETY: every module makes a configuration for each level that it has.
+    unsafe { &mut *conf }
+}
+
+/// Called for each server, before the SSL module's own merge.
+///
+/// # Safety
+/// `cf` is what nginx gave, `parent` and `child` are different structures of the module's;
+/// `describe` is asked while the server is merged.
+pub(super) unsafe fn merge<'a>(
+    cf: *mut ngx_conf_t,
+    parent: *mut c_void,
+    child: *mut c_void,
+    describe: impl FnOnce(&Conf) -> Result<Server<'a>, String>,
+) -> *mut c_char {
+    guard(CONF_ERROR, || {
+        // SAFETY: by this function's contract.
+        let conf = unsafe { Conf::new(cf) };
+        // SAFETY: by this function's contract.
+        let parent = unsafe { &*parent.cast::<ServerConf>() };
+        // SAFETY: by this function's contract.
+        let child = unsafe { &mut *child.cast::<ServerConf>() };
+        if child.request.is_none() && parent.request.is_none() {
+            return CONF_OK;
+        }
+        let result = describe(&conf).and_then(|server| bind(&conf, parent, child, server));
+        result.map_or_else(|message| conf.fail_at(&message), |()| CONF_OK)
+    })
+}
+
+/// Decides whether the server gets one of our certificates, and prepares its SSL settings.
+fn bind(
+    conf: &Conf,
+    parent: &ServerConf,
+    child: &mut ServerConf,
+    server: Server<'_>,
+) -> Result<(), String> {
+    let inherited = child.request.is_none();
+    let Some((Request::On(wanted), location)) = child.request.as_ref().or(parent.request.as_ref())
+    else {
+        return Ok(());
+    };
+    let at_fault = |message: String| format!("{message} in {location}");
+    let ssl = server.ssl;
+    let level = parent.level.filter(|_| inherited);
+    let mut is_served = true;
+    // A certificate that is given goes before ours, unless it is ours.
+    if let Some(given) = [Some(ssl), level].into_iter().flatten().find(Ssl::has_certificates) {
+        if !given.uses_variable() {
+            return Ok(());
+        }
+        is_served = false;
+    }
+    if inherited && !(server.inherits)() {
+        return Ok(());
+    }
+    if is_served && !is_unset(ssl.lists()[1]) {
+        return Err(at_fault(
+            "\"ssl_certificate_key\" without \"ssl_certificate\" beside \"acme_dns\"".to_owned(),
+        ));
+    }
+    let names = names(conf, wanted, &server.names, location, inherited).map_err(at_fault)?;
+    let Some(names) = names.map(without_redundant) else { return Ok(()) };
+    let rejects = child.rejects.or(parent.rejects).unwrap_or(false);
+    let texts: Vec<_> = names.iter().map(|name| name.as_str().to_owned()).collect();
+    let session_context = format!("{} {}", server.kind, texts.join(","));
+    // SAFETY: the parser's pool is live.
+    let binding = unsafe { pool_box(conf.pool(), Binding::new(texts, rejects)) };
+    // SAFETY: the cycle is live; nginx merges in one thread.
+    let core = unsafe { core_conf(conf.cycle()) }.filter(|_| !binding.is_null());
+    let core = core.ok_or_else(|| at_fault("out of memory".to_owned()))?;
+    core.bindings.push(Bound {
+        wanted: wanted.clone(),
+        names,
+        location: location.clone(),
+        inherited,
+        binding,
+        ssl,
+        is_served,
+        session_context,
+    });
+    child.binding = Some(binding);
+    if is_served {
+        // SAFETY: the parser's pool is live.
+        let none = unsafe { array_of_none::<ngx_str_t>(conf.pool()) };
+        let none = none.ok_or_else(|| at_fault("out of memory".to_owned()))?;
+        // SAFETY: the structure is one of the cycle's, which nginx is merging.
+        unsafe { *ssl.certificates = none };
+        // SAFETY: as above.
+        unsafe { *ssl.certificate_keys = none };
+    }
+    Ok(())
+}
+
+/// The names to certify; `None` where an inherited `on` meets a server that has none.
+fn names(
+    conf: &Conf,
+    wanted: &Wanted,
+    server: &[String],
+    location: &Location,
+    inherited: bool,
+) -> Result<Option<Vec<Name>>, String> {
+    if !wanted.names.is_empty() {
+        return Ok(Some(wanted.names.clone()));
+    }
+    match server_names(server.iter().map(String::as_str)) {
+        Ok((names, left_out)) => {
+            for name in left_out {
+                conf.warn_at(&format!(
+                    "\"{name}\" is left out of the certificate: it is a regular expression in {location}"
+                ));
+            }
+            Ok((!names.is_empty() || !inherited).then_some(names))
+        }
+        // A catch-all server below an `acme_dns on` of the level above is no mistake; one bad name
+        // among good ones is.
+        Err(_) if inherited && !server.iter().any(|text| server_names([text.as_str()]).is_ok()) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Bound {
+    /// Asks for the certificate, now that nginx has built the context of every server that speaks TLS:
+    /// an `acme_dns` of the level above does not concern others.
+    pub(super) fn request(&self, draft: &mut Draft) -> Result<Option<BindingId>, String> {
+        if self.inherited && self.ssl.context().is_none() {
+            return Ok(None);
+        }
+        let Self { wanted, names, location, .. } = self;
+        let id = draft.bind(wanted.clone(), names.clone(), location.clone());
+        id.map(Some).map_err(|message| format!("{message} in {location}"))
+    }
+
+    /// Puts our callback into the context.
+    pub(super) fn install(&self) {
+        let Some(context) = self.ssl.context().filter(|_| self.is_served) else { return };
+        // SAFETY: the binding belongs to the cycle's pool; nothing else refers to it now.
+        unsafe { (*self.binding).context = context };
+        let data = self.binding.cast::<c_void>();
+        // SAFETY: the context is live, and the binding lives as long as the context's cycle.
+        unsafe { SSL_CTX_set_cert_cb(context, Some(certificate_callback), data) };
+        set_session_context(context, &self.session_context);
+    }
+}
+
+/// Lets sessions be resumed only by servers with the same certificate and the same demands on clients.
+fn set_session_context(context: *mut SSL_CTX, text: &str) {
+    let mut hash = Sha256::new();
+    hash.update(text.as_bytes());
+    for name in client_authorities(context) {
+        hash.update(&name);
+    }
+    let hash = hash.finish();
+    let length = u32::try_from(hash.len()).unwrap_or_default();
+    // SAFETY: the context is live. It takes 32 bytes at most, which these are: it cannot fail.
+    unsafe { SSL_CTX_set_session_id_context(context, hash.as_ptr(), length) };
+}
+
+/// The names of the authorities that clients' certificates may be from, in DER.
+fn client_authorities(context: *mut SSL_CTX) -> Vec<Vec<u8>> {
+    // SAFETY: the context is live.
+    let list = unsafe { SSL_CTX_get_client_CA_list(context) };
+    // SAFETY: null, or a list of the context's.
+    let count = unsafe { OPENSSL_sk_num(list.cast()) };
+    let name = |index| {
+        // SAFETY: the index is below the number of entries.
+        let name = unsafe { OPENSSL_sk_value(list.cast(), index) }.cast::<X509_NAME>();
+        // SAFETY: an entry of the list; without a place to write to the length is given.
+        let length = unsafe { i2d_X509_NAME(name, ptr::null_mut()) };
+        let mut der = vec![0; usize::try_from(length).unwrap_or_default()];
+        let mut end = der.as_mut_ptr();
+        // SAFETY: as above; there is room for the length that was given.
+        unsafe { i2d_X509_NAME(name, &raw mut end) };
+        der
+    };
+    (0..count).map(name).collect()
+}

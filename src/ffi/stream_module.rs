@@ -1,0 +1,283 @@
+//! The stream module: servers of `stream`, and the variables.
+//!
+//! nginx may have no stream module, or one in a shared object that is loaded later: what is used of it
+//! is looked up by name when nginx calls a function of this module, and then it is there.
+
+use super::catch::guard;
+use super::directives::command;
+use super::nginx::{Conf, ERROR, elements, symbol, text};
+use super::server::{
+    Server, ServerConf, Ssl, at, create, merge, set_fallback, set_request, ssl_settings,
+};
+use super::variables;
+use ngx::ffi::{
+    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_STREAM_MAIN_CONF, NGX_STREAM_MODULE, NGX_STREAM_SRV_CONF,
+    ngx_command_t, ngx_conf_t, ngx_int_t, ngx_module_t, ngx_str_t, ngx_stream_conf_ctx_t,
+    ngx_stream_core_main_conf_t, ngx_stream_core_srv_conf_t, ngx_stream_module_t,
+    ngx_stream_session_t, ngx_stream_variable_t, ngx_stream_variable_value_t, ngx_uint_t,
+};
+#[cfg(ngx_stream_server_name)]
+use ngx::ffi::{
+    ngx_stream_conf_addr_t, ngx_stream_conf_port_t, ngx_stream_server_name_t,
+    ngx_stream_ssl_srv_conf_t as SslConf,
+};
+#[cfg(not(ngx_stream_server_name))]
+use ngx::ffi::{ngx_stream_listen_t, ngx_stream_ssl_conf_t as SslConf};
+use std::collections::HashSet;
+use std::ffi::{CStr, c_char, c_void};
+use std::mem::offset_of;
+use std::ptr;
+
+const SERVER: usize = offset_of!(ngx_stream_conf_ctx_t, srv_conf);
+
+static mut COMMANDS: [ngx_command_t; 3] = {
+    let server = NGX_STREAM_MAIN_CONF | NGX_STREAM_SRV_CONF;
+    [
+        command(c"acme_dns", server | NGX_CONF_1MORE, set_acme_dns, SERVER),
+        command(c"acme_dns_fallback", server | NGX_CONF_TAKE1, set_fallback, SERVER),
+        ngx_command_t::empty(),
+    ]
+};
+
+static mut CONTEXT: ngx_stream_module_t = ngx_stream_module_t {
+    preconfiguration: Some(preconfiguration),
+    postconfiguration: None,
+    create_main_conf: Some(create_main_conf),
+    init_main_conf: None,
+    create_srv_conf: Some(create_srv_conf),
+    merge_srv_conf: Some(merge_srv_conf),
+};
+
+/// The module, as nginx has it.
+pub(super) static mut NGX_STREAM_ACME_DNS_MODULE: ngx_module_t = ngx_module_t {
+    ctx: (&raw mut CONTEXT).cast(),
+    commands: (&raw mut COMMANDS).cast(),
+    type_: NGX_STREAM_MODULE as _,
+    ..ngx_module_t::default()
+};
+
+/// What a `listen ... ssl` leads to: a server, or in older versions its context.
+#[cfg(ngx_stream_server_name)]
+type Target = *const ngx_stream_core_srv_conf_t;
+#[cfg(not(ngx_stream_server_name))]
+type Target = *const ngx_stream_conf_ctx_t;
+
+/// What this module keeps for the `stream` block.
+#[derive(Default)]
+struct MainConf {
+    tls_servers: Option<HashSet<Target>>,
+}
+
+/// # Safety
+/// The parser is inside `stream`.
+unsafe fn context<'a>(conf: &Conf) -> &'a ngx_stream_conf_ctx_t {
+    // SAFETY: a live parser; inside `stream` its context is this structure.
+    let cf = unsafe { &*conf.as_ptr() };
+    // SAFETY: as above.
+    unsafe { &*cf.ctx.cast::<ngx_stream_conf_ctx_t>() }
+}
+
+fn own_index() -> usize {
+    // SAFETY: nginx sets the index before it creates any configuration.
+    unsafe { NGX_STREAM_ACME_DNS_MODULE.ctx_index }
+}
+
+/// The index of another module of `stream`; `None` where nginx lacks it.
+fn index(module: &CStr) -> Option<usize> {
+    let module = symbol::<ngx_module_t>(module)?;
+    // SAFETY: a module of nginx or of a loaded object.
+    Some(unsafe { module.as_ref() }.ctx_index)
+}
+
+/// The SSL settings of a level; `None` in an nginx without SSL for streams.
+///
+/// # Safety
+/// The context is live and being configured.
+unsafe fn ssl_conf<'a>(context: &ngx_stream_conf_ctx_t) -> Option<&'a mut SslConf> {
+    let index = index(c"ngx_stream_ssl_module")?;
+    // SAFETY: the SSL module made it.
+    Some(unsafe { at::<SslConf>(context.srv_conf, index) })
+}
+
+fn ssl(conf: &mut SslConf) -> Ssl {
+    #[cfg(ngx_stream_stapling)]
+    let stapling = &raw const conf.stapling;
+    #[cfg(not(ngx_stream_stapling))]
+    let stapling = ptr::null();
+    ssl_settings!(conf, stapling)
+}
+
+unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: `cf` is what nginx gave.
+    unsafe { create(cf, MainConf::default()) }
+}
+
+unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: `cf` is what nginx gave.
+    unsafe { create(cf, ServerConf::default()) }
+}
+
+/// nginx's `ngx_stream_add_variable`.
+type AddVariable =
+    unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_str_t, ngx_uint_t) -> *mut ngx_stream_variable_t;
+
+/// Registers the variables.
+unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    guard(ERROR, || {
+        let Some(function) = symbol::<c_void>(c"ngx_stream_add_variable") else { return ERROR };
+        // SAFETY: the function of this name has this type.
+        let add_variable =
+            unsafe { std::mem::transmute::<*mut c_void, AddVariable>(function.as_ptr()) };
+        let add = |name, data| {
+            // SAFETY: the parser is inside `stream`, the name a string of its pool.
+            let variable = unsafe { add_variable(cf, name, 0) };
+            // SAFETY: null, or a variable of the configuration.
+            let variable = unsafe { variable.as_mut() }?;
+            variable.get_handler = Some(get_variable);
+            variable.data = data;
+            Some(())
+        };
+        // SAFETY: `cf` is what nginx gave.
+        let conf = unsafe { Conf::new(cf) };
+        // SAFETY: the parser's pool is live.
+        unsafe { variables::register(conf.pool(), add) }
+    })
+}
+
+unsafe extern "C" fn get_variable(
+    session: *mut ngx_stream_session_t,
+    value: *mut ngx_stream_variable_value_t,
+    data: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx gives a live session.
+    let session = unsafe { &*session };
+    // SAFETY: `create_srv_conf` made it.
+    let server = unsafe { at::<ServerConf>(session.srv_conf, own_index()) };
+    // SAFETY: a session has a connection.
+    let pool = unsafe { (*session.connection).pool };
+    // SAFETY: the value is nginx's; the binding belongs to the session's server, and a process has one
+    // thread that answers.
+    unsafe { variables::fill(value, data, server.binding, pool) }
+}
+
+unsafe extern "C" fn set_acme_dns(
+    cf: *mut ngx_conf_t,
+    _: *mut ngx_command_t,
+    server: *mut c_void,
+) -> *mut c_char {
+    let level = |conf: &Conf| {
+        // SAFETY: the directive stands inside `stream`.
+        let context = unsafe { context(conf) };
+        // SAFETY: as above.
+        unsafe { ssl_conf(context) }.map(ssl)
+    };
+    // SAFETY: nginx gives what `create_srv_conf` made.
+    unsafe { set_request(cf, server, level) }
+}
+
+/// Called for each server, before the SSL module's own.
+unsafe extern "C" fn merge_srv_conf(
+    cf: *mut ngx_conf_t,
+    parent: *mut c_void,
+    child: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx merges inside `stream`.
+    let describe = |conf: &Conf| unsafe { describe(conf) };
+    // SAFETY: `cf` is what nginx gave, `create_srv_conf` made the two.
+    unsafe { merge(cf, parent, child, describe) }
+}
+
+/// What the shared part has to know of a server.
+///
+/// # Safety
+/// nginx is merging a server.
+unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
+    const NO_SSL: &str = "\"acme_dns\" in \"stream\" needs an nginx with the stream SSL module";
+    // SAFETY: by this function's contract.
+    let context = unsafe { context(conf) };
+    // SAFETY: by this function's contract.
+    let ssl_conf = unsafe { ssl_conf(context) }.ok_or(NO_SSL)?;
+    #[cfg(ngx_stream_server_name)]
+    let rejects_handshake = ssl_conf.reject_handshake == 1;
+    #[cfg(not(ngx_stream_server_name))]
+    let rejects_handshake = false;
+    let core = index(c"ngx_stream_core_module").ok_or(NO_SSL)?;
+    // SAFETY: the core module made it.
+    let server = unsafe { at::<ngx_stream_core_srv_conf_t>(context.srv_conf, core) };
+    // SAFETY: the core module made it.
+    let core = unsafe { at::<ngx_stream_core_main_conf_t>(context.main_conf, core) };
+    // SAFETY: `create_main_conf` made it.
+    let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
+    // SAFETY: by this function's contract.
+    let names = unsafe { names(server) }?;
+    let inherits = move || {
+        #[cfg(ngx_stream_server_name)]
+        let target = ptr::from_ref(server);
+        #[cfg(not(ngx_stream_server_name))]
+        let target = ptr::from_ref(context);
+        // SAFETY: by this function's contract all `listen` directives have been read.
+        let servers = main.tls_servers.get_or_insert_with(|| unsafe { tls_servers(core) });
+        !rejects_handshake && servers.contains(&target)
+    };
+    Ok(Server { kind: "STREAM", ssl: ssl(ssl_conf), names, inherits: Box::new(inherits) })
+}
+
+/// The names of a server; a regular expression begins with `~`.
+///
+/// # Safety
+/// nginx is merging this server.
+#[cfg(ngx_stream_server_name)]
+unsafe fn names(server: &ngx_stream_core_srv_conf_t) -> Result<Vec<String>, String> {
+    // SAFETY: the core module keeps the names in this array.
+    let list = unsafe { elements::<ngx_stream_server_name_t>(&raw const server.server_names) };
+    let mut names = Vec::with_capacity(list.len());
+    for name in list {
+        // SAFETY: names are strings of the pool.
+        let text = unsafe { text(name.name) }.ok_or("invalid UTF-8 in \"server_name\"")?;
+        #[cfg(ngx_pcre)]
+        let mark = if name.regex.is_null() { "" } else { "~" };
+        #[cfg(not(ngx_pcre))]
+        let mark = "";
+        names.push(format!("{mark}{text}"));
+    }
+    // A server without `server_name` has the empty name.
+    names.retain(|name| !name.is_empty());
+    Ok(names)
+}
+
+/// Servers of streams have no names before nginx 1.25.5.
+///
+/// # Safety
+/// None.
+#[cfg(not(ngx_stream_server_name))]
+unsafe fn names(_: &ngx_stream_core_srv_conf_t) -> Result<Vec<String>, String> {
+    Ok(Vec::new())
+}
+
+/// # Safety
+/// All `listen` directives have been read.
+#[cfg(ngx_stream_server_name)]
+unsafe fn tls_servers(core: &ngx_stream_core_main_conf_t) -> HashSet<Target> {
+    let mut found = HashSet::new();
+    // SAFETY: null, or an array of ports.
+    for port in unsafe { elements::<ngx_stream_conf_port_t>(core.ports) } {
+        // SAFETY: an array of addresses.
+        for address in unsafe { elements::<ngx_stream_conf_addr_t>(&raw const port.addrs) } {
+            if address.opt.ssl() == 1 {
+                // SAFETY: an array of servers.
+                found.extend(unsafe { elements::<Target>(&raw const address.servers) });
+            }
+        }
+    }
+    found
+}
+
+/// # Safety
+/// All `listen` directives have been read.
+#[cfg(not(ngx_stream_server_name))]
+unsafe fn tls_servers(core: &ngx_stream_core_main_conf_t) -> HashSet<Target> {
+    // SAFETY: an array of listening sockets.
+    let sockets = unsafe { elements::<ngx_stream_listen_t>(&raw const core.listen) };
+    let tls = sockets.iter().filter(|socket| socket.ssl() == 1);
+    tls.map(|socket| socket.ctx.cast_const()).collect()
+}
