@@ -44,16 +44,17 @@ static mut ngx_module_names: [*const c_char; 5] = [
     ptr::null(),
 ];
 
-/// Each module goes before the SSL modules, so that its merge runs first and the SSL module's merge
-/// finds the certificates that were put there.
+/// Each module goes before the SSL module of its kind, so that its merge runs first and the SSL module's
+/// merge finds the list that was put there. nginx puts a module before all that follow it here: this
+/// is the order in which nginx has the kinds itself, and none may come before its own core module.
 #[allow(non_upper_case_globals, reason = "the name is nginx's")]
 #[unsafe(no_mangle)]
 static mut ngx_module_order: [*const c_char; 7] = [
     c"ngx_http_acme_dns_module".as_ptr(),
-    c"ngx_stream_acme_dns_module".as_ptr(),
-    c"ngx_mail_acme_dns_module".as_ptr(),
     c"ngx_http_ssl_module".as_ptr(),
-    c"ngx_stream_ssl_module".as_ptr(),
+    c"ngx_mail_acme_dns_module".as_ptr(),
     c"ngx_mail_ssl_module".as_ptr(),
+    c"ngx_stream_acme_dns_module".as_ptr(),
+    c"ngx_stream_ssl_module".as_ptr(),
     ptr::null(),
 ];

@@ -57,14 +57,33 @@ impl Lone {
     /// Sets what is in `http { }`. `LISTEN` and `OTHER` stand for two addresses, `CERT` and `KEY`
     /// for the directives that name a certificate.
     pub(crate) fn set(&mut self, http: &str) {
+        let text = self.fill_in(http);
+        self.nginx.http(text);
+    }
+
+    /// Has nothing but a block `stream` with this text, and the definitions.
+    pub(crate) fn stream(&mut self, text: &str) {
+        self.set_block("stream", text);
+    }
+
+    /// The same with a block `mail`.
+    pub(crate) fn mail(&mut self, text: &str) {
+        self.set_block("mail", text);
+    }
+
+    fn set_block(&mut self, block: &str, text: &str) {
+        let text = self.fill_in(text);
+        let main = format!("{}{block} {{\n{text}\n}}\n", Self::DEFINITIONS);
+        self.nginx.no_http().main(main);
+    }
+
+    fn fill_in(&self, text: &str) -> String {
         let file = |path: &std::path::Path| path.display().to_string();
         let (certificate, key) = (self.authority.certificate_file(), self.authority.key_file());
-        let text = http
-            .replace("LISTEN", &self.port.addr().to_string())
+        text.replace("LISTEN", &self.port.addr().to_string())
             .replace("OTHER", &self.other.addr().to_string())
             .replace("CERT", &format!("ssl_certificate {};", file(certificate)))
-            .replace("KEY", &format!("ssl_certificate_key {};", file(key)));
-        self.nginx.http(text);
+            .replace("KEY", &format!("ssl_certificate_key {};", file(key)))
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

@@ -94,11 +94,16 @@ impl Site {
         self.nginx.reload();
     }
 
-    fn configure(&mut self) {
+    /// The directives that define things.
+    pub(crate) fn definitions(&self) -> String {
         let trusted = self.trusted_certificate.as_deref().unwrap_or(self.proxy.ca_file());
         let issuer = issuer("pebble", &self.proxy.directory_url(), trusted, &self.issuer);
         let provider = self.provider.clone().unwrap_or_else(|| self.bed.provider());
-        let mut text = format!("{issuer}{provider}{}\n{}\n", self.propagation, self.http);
+        format!("{issuer}{provider}{}\n", self.propagation)
+    }
+
+    fn configure(&mut self) {
+        let mut text = format!("{}{}\n", self.definitions(), self.http);
         let (addr, more) = (self.port.addr(), &self.listen);
         for (position, (names, acme_dns)) in self.servers.iter().enumerate() {
             // An address takes its parameters once.
