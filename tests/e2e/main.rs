@@ -24,3 +24,4 @@ mod sessions;
 mod site;
 mod soak;
 mod support;
+mod variables;
