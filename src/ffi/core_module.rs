@@ -7,6 +7,7 @@ use super::nginx::{
     CONF_ERROR, CONF_OK, ERROR, OK, cycle as current_cycle, is_test, log, log_to, now, pool_box,
     pool_string, process, text,
 };
+use super::reload;
 use super::server::Bound;
 use super::vault::Vault;
 use super::zone::{Slot, Zone};
@@ -15,6 +16,7 @@ use acme_dns_core::config::{Certificate, Config, Location, Variant, zone};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::time::UnixTime;
+use acme_dns_service::reload::{Paths, Watch};
 use acme_dns_service::store;
 use ngx::ffi::{
     NGX_CORE_MODULE, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_MAIN_CONF, NGX_PROCESS_HELPER,
@@ -23,18 +25,17 @@ use ngx::ffi::{
     ngx_path_t, ngx_pcalloc, ngx_shared_memory_add, ngx_shm_zone_t, ngx_str_t,
 };
 use std::ffi::{c_char, c_void};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// The state path below the prefix, where none is set.
 const DEFAULT_STATE_PATH: &str = "acme_dns";
 
-const DEFINITIONS: [ngx_command_t; 5] = definitions(NGX_MAIN_CONF);
-
-static mut COMMANDS: [ngx_command_t; 6] = {
-    let [a, b, c, d, e] = DEFINITIONS;
-    [a, b, c, d, e, ngx_command_t::empty()]
+static mut COMMANDS: [ngx_command_t; 7] = {
+    let [a, b, c, d, e, f] = definitions(NGX_MAIN_CONF);
+    [a, b, c, d, e, f, ngx_command_t::empty()]
 };
 
 static mut CONTEXT: ngx_core_module_t = ngx_core_module_t {
@@ -55,6 +56,8 @@ pub(super) static mut NGX_ACME_DNS_MODULE: ngx_module_t = ngx_module_t {
 
 /// What this module keeps for each cycle.
 pub(super) struct CoreConf {
+    /// When nginx began to read the configuration.
+    since: SystemTime,
     pub(super) draft: Draft,
     pub(super) vault: Vault,
     /// The zone, where one is given, and where it is given.
@@ -69,6 +72,8 @@ pub(super) struct Ready {
     pub(super) config: Arc<Config>,
     /// When it was loaded. A helper that is started anew keeps it, a reload makes another.
     pub(super) loaded_at: UnixTime,
+    /// What nginx reads of the state path; known when the configuration is in force.
+    pub(super) watch: Option<Watch>,
     /// For each certificate; `None` where the zone has no room.
     pub(super) slots: Arc<Vec<Option<Slot>>>,
     shared: Option<Zone>,
@@ -105,6 +110,7 @@ unsafe extern "C" fn create_conf(cycle: *mut ngx_cycle_t) -> *mut c_void {
         // SAFETY: nginx gives a live cycle.
         let pool = unsafe { (*cycle).pool };
         let conf = CoreConf {
+            since: SystemTime::now(),
             draft: Draft::default(),
             vault: Vault::new(),
             zone: None,
@@ -179,6 +185,7 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     core.ready = Some(Ready {
         config: Arc::new(finished.config),
         loaded_at: now(),
+        watch: None,
         slots: Arc::default(),
         shared: None,
     });
@@ -301,7 +308,9 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         }
         // SAFETY: nginx gives a live cycle, and is at work on nothing else.
         let Some(core) = (unsafe { core_conf(cycle) }) else { return OK };
-        if let Some(ready) = &core.ready {
+        if let Some(ready) = &mut core.ready {
+            // SAFETY: nginx gives a live cycle.
+            ready.watch = Some(unsafe { watch(cycle, &ready.config, core.since) });
             for bound in &core.bindings {
                 // SAFETY: the binding belongs to the cycle's pool; no worker runs with it yet.
                 let binding = unsafe { &mut *bound.binding };
@@ -317,6 +326,20 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         helper::restart(core);
         OK
     })
+}
+
+/// Looks what of the configuration reads files of the state path.
+///
+/// # Safety
+/// The cycle is live.
+unsafe fn watch(cycle: *mut ngx_cycle_t, config: &Config, since: SystemTime) -> Watch {
+    // SAFETY: the cycle is live by this function's contract.
+    let cycle = unsafe { &*cycle };
+    // SAFETY: a string of the cycle's pool.
+    let main = unsafe { text(cycle.conf_file) }.unwrap_or_default();
+    // SAFETY: as above.
+    let prefix = unsafe { text(cycle.conf_prefix) }.unwrap_or_default();
+    Watch::scan(config, Paths { main: Path::new(main), prefix: Path::new(prefix) }, since)
 }
 
 /// Publishes what is on disk and not yet in shared memory, so that a start serves it before the
@@ -387,7 +410,10 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         let Some(core) = (unsafe { core_conf(cycle) }) else { return OK };
         match process() {
             NGX_PROCESS_WORKER => core.vault.forget(),
-            NGX_PROCESS_HELPER => helper::follow_master(),
+            NGX_PROCESS_HELPER => {
+                helper::follow_master();
+                reload::prepare();
+            }
             NGX_PROCESS_SINGLE => helper::start(core),
             _ => {}
         }

@@ -4,10 +4,10 @@ use super::catch::guard;
 use super::core_module::{CoreConf, core_conf};
 use super::nginx::{BlockHandler, CONF_ERROR, CONF_OK, Conf, PathBase};
 use super::vault::ConfResources;
-use acme_dns_core::config::Propagation;
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::provider::ProviderReader;
 use acme_dns_core::config::zone::Zone;
+use acme_dns_core::config::{Propagation, Reload};
 use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1, NGX_CONF_TAKE12, ngx_command_t, ngx_conf_t,
     ngx_str_t, ngx_uint_t,
@@ -39,13 +39,14 @@ pub(super) const fn command(
 }
 
 /// The table of the directives that define things, for one level of the configuration.
-pub(super) const fn definitions(level: u32) -> [ngx_command_t; 5] {
+pub(super) const fn definitions(level: u32) -> [ngx_command_t; 6] {
     [
         command(c"acme_dns_issuer", level | NGX_CONF_BLOCK | NGX_CONF_TAKE1, set_issuer, 0),
         command(c"acme_dns_provider", level | NGX_CONF_BLOCK | NGX_CONF_TAKE12, set_provider, 0),
         command(c"acme_dns_state_path", level | NGX_CONF_TAKE1, set_state_path, 0),
         command(c"acme_dns_shared_zone", level | NGX_CONF_TAKE1, set_shared_zone, 0),
         command(c"acme_dns_propagation", level | NGX_CONF_1MORE, set_propagation, 0),
+        command(c"acme_dns_reload", level | NGX_CONF_TAKE1, set_reload, 0),
     ]
 }
 
@@ -113,6 +114,18 @@ unsafe extern "C" fn set_propagation(
 ) -> *mut c_char {
     let body = |_: &Conf, args: &[&str], core: &mut CoreConf| {
         core.draft.set_propagation(Propagation::parse(args)?)
+    };
+    // SAFETY: `cf` is what nginx gave.
+    unsafe { set(cf, body) }
+}
+
+unsafe extern "C" fn set_reload(
+    cf: *mut ngx_conf_t,
+    _: *mut ngx_command_t,
+    _: *mut c_void,
+) -> *mut c_char {
+    let body = |_: &Conf, args: &[&str], core: &mut CoreConf| {
+        core.draft.set_reload(Reload::parse(args.first().copied().unwrap_or_default())?)
     };
     // SAFETY: `cf` is what nginx gave.
     unsafe { set(cf, body) }

@@ -8,6 +8,7 @@
 use super::catch::guard;
 use super::core_module::{CoreConf, core_conf, zone_full};
 use super::nginx::{cycle, log, process};
+use super::reload;
 use super::zone::Slot;
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
@@ -72,6 +73,7 @@ pub(super) fn start(core: &CoreConf) {
         config: Arc::clone(&ready.config),
         secrets: (0..).map_while(|id| core.vault.secret(SecretId(id))).collect(),
         configured_at: ready.loaded_at,
+        watch: ready.watch.clone(),
     };
     let blocked = BlockedSignals::new();
     match Service::start(settings, Arc::new(host)) {
@@ -142,6 +144,10 @@ impl Host for NginxHost {
         slot.ok_or(())
             .and_then(|slot| slot.publish(material).map_err(|_| ()))
             .map_err(|()| zone_full(name))
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        reload::request()
     }
 
     fn died(&self) {

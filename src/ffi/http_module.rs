@@ -22,8 +22,8 @@ use std::ptr;
 
 const SERVER: usize = offset_of!(ngx_http_conf_ctx_t, srv_conf);
 
-static mut COMMANDS: [ngx_command_t; 8] = {
-    let [a, b, c, d, e] = definitions(NGX_HTTP_MAIN_CONF);
+static mut COMMANDS: [ngx_command_t; 9] = {
+    let [a, b, c, d, e, f] = definitions(NGX_HTTP_MAIN_CONF);
     let server = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF;
     [
         a,
@@ -31,6 +31,7 @@ static mut COMMANDS: [ngx_command_t; 8] = {
         c,
         d,
         e,
+        f,
         command(c"acme_dns", server | NGX_CONF_1MORE, set_acme_dns, SERVER),
         command(c"acme_dns_fallback", server | NGX_CONF_TAKE1, set_fallback, SERVER),
         ngx_command_t::empty(),

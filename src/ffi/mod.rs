@@ -3,7 +3,8 @@
 //! Four modules are in the shared object. The core module ([`core_module`]) owns issuers, providers,
 //! the state path, shared memory and the helper process; the http, the stream and the mail module bind
 //! servers to certificates, with what they have in common in [`server`]. [`nginx`] wraps what is used of nginx's API, [`zone`] the shared memory,
-//! [`certificate`] is the handshake, [`helper`] the process that works, [`vault`] keeps secrets.
+//! [`certificate`] is the handshake, [`helper`] the process that works, [`reload`] its way to
+//! have nginx reloaded, [`vault`] keeps secrets.
 //!
 //! Conventions: a callback is `unsafe extern "C"` and does its work inside [`catch::guard`], which
 //! turns a panic into the failure value; a configuration structure is a `Box` that belongs to the
@@ -22,6 +23,7 @@ mod mail_bindings;
 #[cfg(ngx_mail)]
 mod mail_module;
 mod nginx;
+mod reload;
 mod server;
 #[cfg(ngx_stream)]
 mod stream_module;

@@ -16,6 +16,14 @@ pub trait Host: Send + Sync + 'static {
     /// The shared zone has no room, as a message for the log.
     fn publish(&self, certificate: usize, material: &Material) -> Result<(), String>;
 
+    /// Asks nginx to load its configuration again. That it does shows in the end of this service.
+    ///
+    /// # Errors
+    /// It cannot be asked, as a message for the log.
+    fn reload(&self) -> Result<(), String> {
+        Err("there is nothing to reload here".to_owned())
+    }
+
     /// The service has ended by a fault, and its thread with it.
     fn died(&self) {}
 }

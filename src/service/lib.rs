@@ -3,7 +3,7 @@
 //!
 //! One thread with a tokio current-thread runtime runs the one loop that sleeps ([`service`]); the
 //! rest are its parts: [`acme`] talks to the CA, [`dns`] to the DNS providers, [`propagation`] asks
-//! the authoritative servers, [`store`] keeps files. nginx is seen only through [`Host`].
+//! the authoritative servers, [`store`] keeps files, [`reload`] knows which of them nginx reads. nginx is seen only through [`Host`].
 #![forbid(unsafe_code)]
 
 pub mod acme;
@@ -11,5 +11,6 @@ pub mod dns;
 pub mod host;
 pub mod http;
 pub mod propagation;
+pub mod reload;
 pub mod service;
 pub mod store;

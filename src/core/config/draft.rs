@@ -2,7 +2,7 @@
 
 use super::binding::Wanted;
 use super::text::MAX_FILE_NAME;
-use super::{Certificate, Config, Issuer, Location, Propagation, Provider, Variant};
+use super::{Certificate, Config, Issuer, Location, Propagation, Provider, Reload, Variant};
 use crate::key::KeyType;
 use crate::name::Name;
 use std::collections::{HashMap, HashSet};
@@ -22,6 +22,7 @@ pub struct Draft {
     issuers: Vec<Issuer>,
     providers: Vec<Provider>,
     propagation: Option<Propagation>,
+    reload: Option<Reload>,
     state_path: Option<PathBuf>,
     bindings: Vec<Binding>,
 }
@@ -114,6 +115,14 @@ impl Draft {
         super::text::set_once(&mut self.state_path, "acme_dns_state_path", path)
     }
 
+    /// Sets when nginx is reloaded.
+    ///
+    /// # Errors
+    /// It is set already.
+    pub fn set_reload(&mut self, reload: Reload) -> Result<(), String> {
+        super::text::set_once(&mut self.reload, "acme_dns_reload", reload)
+    }
+
     /// Whether nothing asks for a certificate.
     pub fn is_unused(&self) -> bool {
         self.bindings.is_empty()
@@ -172,6 +181,7 @@ impl Draft {
             certificates: register.certificates,
             variants: register.variants,
             propagation: self.propagation.unwrap_or_default(),
+            reload: self.reload.unwrap_or_default(),
         };
         Ok(Finished { config, certificates })
     }

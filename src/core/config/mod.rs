@@ -10,6 +10,7 @@ pub mod draft;
 pub mod issuer;
 pub mod propagation;
 pub mod provider;
+pub mod syntax;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -38,6 +39,8 @@ pub struct Config {
     pub variants: Vec<Variant>,
     /// How to wait for TXT records.
     pub propagation: Propagation,
+    /// When to reload nginx after certificate files have changed.
+    pub reload: Reload,
 }
 
 /// A certification authority: the block `acme_dns_issuer`.
@@ -161,6 +164,33 @@ impl Config {
     pub fn variant(&self, index: usize) -> Option<(&Variant, &Certificate)> {
         let variant = self.variants.get(index)?;
         Some((variant, self.certificates.get(variant.certificate)?))
+    }
+}
+
+/// When nginx is reloaded after certificate files have changed: the directive `acme_dns_reload`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Reload {
+    /// If the configuration reads files of that certificate.
+    #[default]
+    Auto,
+    /// After every change.
+    On,
+    /// Never.
+    Off,
+}
+
+impl Reload {
+    /// Reads the argument of the directive.
+    ///
+    /// # Errors
+    /// It is none of the three words.
+    pub fn parse(value: &str) -> Result<Self, String> {
+        match value {
+            "auto" => Ok(Self::Auto),
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err(text::invalid_parameter(value)),
+        }
     }
 }
 

@@ -7,10 +7,12 @@
 
 mod actions;
 mod load;
+mod reloading;
 mod tasks;
 mod work;
 
 use crate::host::Host;
+use crate::reload::Watch;
 use acme_dns_core::config::Config;
 use acme_dns_core::level::Level;
 use acme_dns_core::time::UnixTime;
@@ -46,6 +48,8 @@ pub struct Settings {
     pub secrets: Vec<SecretString>,
     /// When the configuration was loaded: a person may have changed something by then.
     pub configured_at: UnixTime,
+    /// What nginx reads of the state path; without it nginx is never reloaded.
+    pub watch: Option<Watch>,
 }
 
 impl Service {

@@ -2,12 +2,14 @@
 
 use super::Settings;
 use super::actions::Actions;
+use super::reloading::Reloader;
 use super::tasks::{self, Attempt, Outcome, Report};
 use crate::acme::{Issued, ObtainError, Obtainer};
 use crate::dns::{self, Budget};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
+use crate::reload::Watch;
 use crate::store::{IssuedPem, Lock, Store};
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
@@ -44,6 +46,9 @@ pub(super) struct Work {
     lock: Option<Lock>,
     schedule: Option<(Store, Schedule)>,
     actions: Actions,
+    watch: Option<Watch>,
+    /// Told when a certificate was written to the disk.
+    written: Rc<Notify>,
     /// What the disk has refused, by variant.
     unkept: HashMap<usize, AbortHandle>,
 }
@@ -63,7 +68,7 @@ struct Tools {
 
 impl Work {
     pub(super) fn new(settings: Settings, host: Arc<dyn Host>) -> Self {
-        let Settings { config, secrets, configured_at } = settings;
+        let Settings { config, secrets, configured_at, watch } = settings;
         let served = config.variants.iter().map(|_| None).collect();
         Self {
             config,
@@ -74,6 +79,8 @@ impl Work {
             lock: None,
             schedule: None,
             actions: Actions::default(),
+            watch,
+            written: Rc::default(),
             unkept: HashMap::new(),
         }
     }
@@ -84,6 +91,7 @@ impl Work {
         let known = self.load(&store).await;
         let schedule = Schedule::new(known, now(), self.configured_at, random);
         self.schedule = Some((store.clone(), schedule));
+        self.start_reloader();
         self.read_actions(&store);
         self.idle(&store).await;
         let obtainer = match self.obtainer(&store) {
@@ -109,6 +117,18 @@ impl Work {
                 () = sleep(pause) => {}
             }
         }
+    }
+
+    /// Lets nginx be reloaded from now on when files change that it reads, if there are any.
+    fn start_reloader(&mut self) {
+        let Some(watch) = self.watch.take().filter(|watch| !watch.names.is_empty()) else { return };
+        let reloader = Reloader {
+            watch,
+            state_path: self.config.state_path.clone(),
+            host: Arc::clone(&self.host),
+            written: Rc::clone(&self.written),
+        };
+        tokio::task::spawn_local(reloader.run());
     }
 
     pub(super) fn log(&self, level: Level, message: fmt::Arguments<'_>) {
@@ -341,6 +361,7 @@ impl Work {
             );
         }
         if issued.kept.is_ok() {
+            self.written.notify_one();
             self.note_renewal(entry);
         }
     }
@@ -349,6 +370,7 @@ impl Work {
     fn handle_kept(&mut self, entry: usize) {
         let name = self.config.variants.get(entry).map_or("", |variant| variant.name.as_str());
         self.log(Level::Notice, format_args!("certificate \"{name}\" is kept on disk now"));
+        self.written.notify_one();
         self.note_renewal(entry);
     }
 

@@ -107,6 +107,7 @@ impl Bed {
                 resolvers: vec![dns],
                 port: dns.port(),
             },
+            reload: Reload::default(),
         };
         let mut bed = Self { proxy, testbed, config, secrets: Vec::new(), log: Arc::default() };
         bed.add("example.test", &["example.test", "*.example.test"]);

@@ -1,0 +1,355 @@
+//! What of nginx's configuration reads certificate files, so that a reload is needed when they change.
+//!
+//! The files of the configuration are read once more when nginx has accepted them ([`Watch::scan`]): any
+//! directive of any module that names a file below `certs/` of the state path counts. A name with a
+//! variable in it does not, as nginx reads such a file when it needs it.
+//!
+//! The same look notes what the configuration consists of. A reload is safe as long as that has not
+//! changed: nginx has accepted it before. If it has, a reload could be refused, or put a half-finished
+//! change into force, and is left to the person who made it.
+
+use acme_dns_core::config::syntax::directives;
+use acme_dns_core::config::{Config, Reload};
+use openssl::sha::sha256;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Files whose configuration is included more deeply than this include each other.
+const MAX_DEPTH: usize = 32;
+
+/// How much a file's time may lag behind the clock.
+const LAG: Duration = Duration::from_millis(100);
+
+/// What a configuration reads, and what it consists of.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// When nginx began to read the configuration.
+    pub since: SystemTime,
+    /// The names of variants whose files it reads.
+    pub names: BTreeSet<String>,
+    parts: Vec<Part>,
+}
+
+/// A part of the configuration.
+#[derive(Clone, Debug)]
+enum Part {
+    /// A file with its content; `None` if it could not be read.
+    File { path: PathBuf, seen: Option<(State, [u8; 32])> },
+    /// What an `include` has found.
+    Pattern { pattern: PathBuf, found: Vec<PathBuf> },
+}
+
+/// What changes when somebody writes to a file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct State {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl State {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
+
+impl Part {
+    fn obstacle(&self) -> Option<Obstacle> {
+        match self {
+            Self::Pattern { pattern, found } => {
+                (glob(pattern) != *found).then(|| Obstacle::Changed(pattern.clone()))
+            }
+            Self::File { path, seen } => match (State::of(path), seen) {
+                (Ok(state), Some((before, _))) if state == *before => None,
+                // Written anew perhaps, as tools do that manage configurations, but the same.
+                (Ok(_), Some((_, hash))) => match fs::read(path) {
+                    Ok(content) if sha256(&content) == *hash => None,
+                    Ok(_) => Some(Obstacle::Changed(path.clone())),
+                    Err(error) => Some(Obstacle::Unknown(path.clone(), error.to_string())),
+                },
+                (Ok(_), None) => Some(Obstacle::Changed(path.clone())),
+                (Err(error), Some(_)) if error.kind() == io::ErrorKind::NotFound => {
+                    Some(Obstacle::Changed(path.clone()))
+                }
+                (Err(_), None) => None,
+                (Err(error), Some(_)) => Some(Obstacle::Unknown(path.clone(), error.to_string())),
+            },
+        }
+    }
+}
+
+/// Why nginx is not reloaded.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Obstacle {
+    /// This part of the configuration has changed since nginx has loaded it.
+    Changed(PathBuf),
+    /// It cannot be seen whether this part has changed, with the system's reason.
+    Unknown(PathBuf, String),
+}
+
+/// Where nginx looks for files.
+#[derive(Clone, Copy, Debug)]
+pub struct Paths<'a> {
+    /// The configuration's first file.
+    pub main: &'a Path,
+    /// What the names of certificates and of included files are relative to.
+    pub prefix: &'a Path,
+}
+
+impl Watch {
+    /// Reads the configuration that nginx has accepted. What cannot be read is passed over, as
+    /// [`Watch::obstacle`] will say.
+    pub fn scan(config: &Config, paths: Paths<'_>, since: SystemTime) -> Self {
+        let mut scan = Scan {
+            watch: Self { since, names: BTreeSet::new(), parts: Vec::new() },
+            certificates: config.state_path.join("certs"),
+            paths,
+        };
+        scan.read(paths.main, 0);
+        let all = config.variants.iter().map(|variant| variant.name.clone());
+        match config.reload {
+            Reload::Off => scan.watch.names.clear(),
+            Reload::On => scan.watch.names = all.collect(),
+            Reload::Auto => {
+                let all: BTreeSet<String> = all.collect();
+                scan.watch.names.retain(|name| all.contains(name));
+            }
+        }
+        scan.watch
+    }
+
+    /// The variants whose files have changed since nginx has read them.
+    pub fn changed(&self, state_path: &Path, now: SystemTime) -> Vec<String> {
+        let certificates = state_path.join("certs");
+        let names = self.names.iter().filter(|name| {
+            // The link is made anew with each certificate. Its target may have been written long before.
+            let link = fs::symlink_metadata(certificates.join(name));
+            let changed = link.and_then(|link| link.modified());
+            // A time to come is that of a clock that was wrong.
+            changed.is_ok_and(|time| time + LAG > self.since && time <= now + LAG)
+        });
+        names.cloned().collect()
+    }
+
+    /// What speaks against a reload, if anything.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        self.parts.iter().find_map(Part::obstacle)
+    }
+}
+
+struct Scan<'a> {
+    watch: Watch,
+    certificates: PathBuf,
+    paths: Paths<'a>,
+}
+
+impl Scan<'_> {
+    fn read(&mut self, path: &Path, depth: usize) {
+        let content = fs::read(path);
+        let seen =
+            content.as_ref().ok().and_then(|text| Some((State::of(path).ok()?, sha256(text))));
+        self.watch.parts.push(Part::File { path: path.to_owned(), seen });
+        let Ok(content) = content else { return };
+        for words in directives(&String::from_utf8_lossy(&content)) {
+            let [name, args @ ..] = words.as_slice() else { continue };
+            if name == "include" && depth < MAX_DEPTH {
+                args.iter().for_each(|pattern| self.include(pattern, depth + 1));
+            }
+            let is_of_tls = name.contains("ssl") || name.contains("certificate");
+            for arg in args.iter().filter(|arg| !arg.contains('$')) {
+                self.watch.names.extend(self.certificate(arg, is_of_tls));
+            }
+        }
+    }
+
+    fn include(&mut self, pattern: &str, depth: usize) {
+        let pattern = self.paths.prefix.join(pattern);
+        if !pattern.to_string_lossy().contains(['*', '?', '[']) {
+            return self.read(&pattern, depth);
+        }
+        let found = glob(&pattern);
+        self.watch.parts.push(Part::Pattern { pattern, found: found.clone() });
+        found.iter().for_each(|file| self.read(file, depth));
+    }
+
+    /// The certificate that a file belongs to.
+    fn certificate(&self, arg: &str, follows_links: bool) -> Option<String> {
+        let path = normalized(&self.paths.prefix.join(arg));
+        if let Some(name) = name_below(&self.certificates, &path) {
+            return Some(name);
+        }
+        let path = follows_links.then(|| path.canonicalize().ok()).flatten()?;
+        name_below(&self.certificates.canonicalize().ok()?, &path)
+    }
+}
+
+fn glob(pattern: &Path) -> Vec<PathBuf> {
+    glob::glob(&pattern.to_string_lossy()).into_iter().flatten().flatten().collect()
+}
+
+/// A path without `.`, `..` and repeated slashes.
+fn normalized(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
+}
+
+/// The certificate whose directory below `certs/` a file is in, by its link or by its version.
+fn name_below(certificates: &Path, path: &Path) -> Option<String> {
+    let mut parts = path.strip_prefix(certificates).ok()?.components();
+    let mut next = || parts.next().and_then(|part| part.as_os_str().to_str().map(str::to_owned));
+    match next()?.as_str() {
+        ".versions" => next(),
+        name => Some(name.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Obstacle, Paths, Watch};
+    use acme_dns_core::config::{Config, Propagation, Reload, Variant};
+    use acme_dns_core::key::KeyType;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
+    use tempfile::TempDir;
+
+    /// A prefix with the state path `state` in it.
+    fn prefix(text: &str) -> TempDir {
+        let prefix = tempfile::tempdir().unwrap();
+        fs::create_dir_all(prefix.path().join("state/certs/.versions/linked.test/1")).unwrap();
+        let file = prefix.path().join("state/certs/.versions/linked.test/1/fullchain.pem");
+        fs::write(file, "").unwrap();
+        symlink(".versions/linked.test/1", prefix.path().join("state/certs/linked.test")).unwrap();
+        write(&prefix, "nginx.conf", text);
+        prefix
+    }
+
+    fn write(prefix: &TempDir, file: &str, text: &str) {
+        let path = prefix.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text.replace("PREFIX", &prefix.path().display().to_string())).unwrap();
+    }
+
+    fn scan_with(prefix: &Path, reload: Reload) -> Watch {
+        let names = ["a.test", "b.test", "linked.test"];
+        let variants = names.map(|name| Variant {
+            name: name.to_owned(),
+            key: KeyType::default(),
+            certificate: 0,
+        });
+        let config = Config {
+            state_path: prefix.join("state"),
+            issuers: Vec::new(),
+            providers: Vec::new(),
+            certificates: Vec::new(),
+            variants: variants.into(),
+            propagation: Propagation::default(),
+            reload,
+        };
+        let main = prefix.join("nginx.conf");
+        Watch::scan(&config, Paths { main: &main, prefix }, SystemTime::now())
+    }
+
+    fn scan(prefix: &TempDir) -> Watch {
+        scan_with(prefix.path(), Reload::Auto)
+    }
+
+    #[test]
+    fn what_names_a_file_of_a_certificate_reads_it() {
+        let rows: [(&str, &[&str]); 11] = [
+            ("ssl_certificate PREFIX/state/certs/a.test/fullchain.pem;", &["a.test"]),
+            (
+                "http { server { ssl_certificate_key state/certs/a.test/privkey.pem; } }",
+                &["a.test"],
+            ),
+            ("proxy_ssl_trusted_certificate ./x/../state//certs/b.test/chain.pem;", &["b.test"]),
+            ("mail{ssl_client_certificate 'state/certs/b.test/chain.pem';}", &["b.test"]),
+            ("some_module file=1 PREFIX/state/certs/a.test/cert.pem;", &["a.test"]),
+            ("ssl_certificate PREFIX/state/certs/.versions/a.test/3/cert.pem;", &["a.test"]),
+            ("ssl_certificate PREFIX/link.pem;", &["linked.test"]),
+            ("ssl_certificate state/certs/$host/fullchain.pem;", &[]),
+            ("ssl_certificate state/certs/other.test/fullchain.pem;", &[]),
+            ("acme_dns_state_path PREFIX/state;", &[]),
+            ("# ssl_certificate state/certs/a.test/fullchain.pem;", &[]),
+        ];
+        for (text, expected) in rows {
+            let prefix = prefix(text);
+            symlink("state/certs/linked.test/fullchain.pem", prefix.path().join("link.pem"))
+                .unwrap();
+            let names: Vec<_> = scan(&prefix).names.into_iter().collect();
+            assert_eq!(names, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn included_files_are_read_as_nginx_finds_them() {
+        let prefix = prefix("http { include sites/*.conf; include PREFIX/more.conf; }");
+        write(&prefix, "sites/a.conf", "ssl_certificate state/certs/a.test/fullchain.pem;");
+        write(&prefix, "sites/b.other", "ssl_certificate state/certs/linked.test/fullchain.pem;");
+        write(&prefix, "more.conf", "ssl_crl state/certs/b.test/crl.pem; include more.conf;");
+        let names: Vec<_> = scan(&prefix).names.into_iter().collect();
+        assert_eq!(names, ["a.test", "b.test"]);
+    }
+
+    #[test]
+    fn the_directive_has_the_last_word() {
+        let prefix = prefix("ssl_certificate state/certs/a.test/fullchain.pem;");
+        assert_eq!(scan_with(prefix.path(), Reload::Off).names.len(), 0);
+        assert_eq!(scan_with(prefix.path(), Reload::On).names.len(), 3);
+    }
+
+    #[test]
+    fn only_a_configuration_that_nginx_has_accepted_is_loaded_again() {
+        let prefix = prefix("include sites/*.conf;");
+        write(&prefix, "sites/a.conf", "a;");
+        let watch = scan(&prefix);
+        let changed = |path: &str| Some(Obstacle::Changed(prefix.path().join(path)));
+        assert_eq!(watch.obstacle(), None);
+        write(&prefix, "sites/b.conf", "b;");
+        assert_eq!(watch.obstacle(), changed("sites/*.conf"), "a file more");
+        fs::remove_file(prefix.path().join("sites/b.conf")).unwrap();
+        assert_eq!(watch.obstacle(), None);
+        write(&prefix, "sites/a.conf", "c;");
+        assert_eq!(watch.obstacle(), changed("sites/a.conf"));
+        // Written anew, the same: what a tool does that manages configurations.
+        write(&prefix, "sites/new", "a;");
+        fs::rename(prefix.path().join("sites/new"), prefix.path().join("sites/a.conf")).unwrap();
+        assert_eq!(watch.obstacle(), None);
+        fs::remove_file(prefix.path().join("nginx.conf")).unwrap();
+        assert_eq!(watch.obstacle(), changed("nginx.conf"));
+    }
+
+    #[test]
+    fn what_has_changed_since_the_configuration_was_read_is_told_by_its_link() {
+        let prefix = prefix("ssl_certificate state/certs/linked.test/fullchain.pem;");
+        let mut watch = scan(&prefix);
+        let state = prefix.path().join("state");
+        let (now, minute) = (SystemTime::now(), Duration::from_secs(60));
+        watch.since = now - minute;
+        assert_eq!(watch.changed(&state, now), ["linked.test"]);
+        assert_eq!(watch.changed(&state, now - minute), [""; 0], "dated into the future");
+        watch.since = now + minute;
+        assert_eq!(watch.changed(&state, now), [""; 0], "nginx has read it since");
+    }
+}

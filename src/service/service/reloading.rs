@@ -1,0 +1,330 @@
+//! Reloads nginx after certificate files have changed that its configuration reads.
+
+use super::work::LONGEST_SLEEP;
+use crate::host::Host;
+use crate::reload::{Obstacle, Watch};
+use acme_dns_core::level::Level;
+use std::fmt;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+/// How long nothing more may change before the reload: several certificates make one.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// The shortest time between two reloads.
+const SHORTEST: Duration = Duration::from_secs(30);
+
+/// How long nginx may take to replace this process.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The pauses after a reload that did not take effect: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(6 * 3600));
+
+/// How often it is looked whether a configuration that had changed is as before.
+const OBSTACLE_PAUSE: Duration = Duration::from_secs(60);
+
+/// What reloads.
+pub(super) struct Reloader {
+    pub(super) watch: Watch,
+    pub(super) state_path: PathBuf,
+    pub(super) host: Arc<dyn Host>,
+    /// Told when a certificate was written to the disk.
+    pub(super) written: Rc<Notify>,
+}
+
+impl Reloader {
+    /// Goes on until nginx has replaced this process.
+    pub(super) async fn run(self) {
+        if let Some(names) = list(&self.watch.names) {
+            self.log(
+                Level::Info,
+                format_args!("NGINX is reloaded when files of {names} change: it reads them"),
+            );
+        }
+        let mut pause = PAUSES.0;
+        let mut told = None;
+        loop {
+            let names = self.changed_names().await;
+            if let Some(obstacle) = self.watch.obstacle() {
+                if told.as_ref() != Some(&obstacle) {
+                    self.report(&names, &obstacle);
+                }
+                told = Some(obstacle);
+                sleep(OBSTACLE_PAUSE).await;
+                continue;
+            }
+            self.log(
+                Level::Notice,
+                format_args!("reloading NGINX, which reads files of {names} that have changed"),
+            );
+            if let Err(error) = self.host.reload() {
+                self.log(
+                    Level::Error,
+                    format_args!("{error}: reload NGINX yourself, it still has the old {names}"),
+                );
+            } else {
+                sleep(PATIENCE).await;
+                let seconds = pause.as_secs();
+                self.log(
+                    Level::Error,
+                    format_args!(
+                        "the reload did not take effect within {} s, NGINX still has the old {names}: \
+                         see what it says above, and try \"nginx -t\"; next attempt in {seconds} s",
+                        PATIENCE.as_secs()
+                    ),
+                );
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Waits until files have changed, and then until all is quiet and the last reload long ago.
+    async fn changed_names(&self) -> String {
+        loop {
+            let now = SystemTime::now();
+            let changed = self.watch.changed(&self.state_path, now);
+            let Some(names) = list(&changed) else {
+                // A link may be dated into the future, by a clock that was wrong.
+                let _elapsed = timeout(LONGEST_SLEEP, self.written.notified()).await;
+                continue;
+            };
+            let age = now.duration_since(self.watch.since).unwrap_or(SHORTEST);
+            let wait = SHORTEST.saturating_sub(age).max(QUIET);
+            if timeout(wait, self.written.notified()).await.is_err() {
+                return names;
+            }
+        }
+    }
+
+    fn report(&self, names: &str, obstacle: &Obstacle) {
+        match obstacle {
+            Obstacle::Changed(part) => self.log(
+                Level::Warn,
+                format_args!(
+                    "files of {names} have changed that NGINX reads, but it is not reloaded: \"{}\" has \
+                     changed since it was loaded; reload NGINX when the change is complete",
+                    part.display()
+                ),
+            ),
+            Obstacle::Unknown(part, why) => self.log(
+                Level::Error,
+                format_args!(
+                    "files of {names} have changed that NGINX reads, but it is not reloaded: whether \
+                     \"{}\" has changed cannot be seen ({why}); let the user of the workers read it, or \
+                     reload NGINX yourself",
+                    part.display()
+                ),
+            ),
+        }
+    }
+
+    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        self.host.log(level, format_args!("acme_dns: {message}"));
+    }
+}
+
+/// The names of certificates as a message has them; `None` if there are none.
+fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
+    let names: Vec<String> = names.into_iter().map(|name| format!("\"{name}\"")).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OBSTACLE_PAUSE, PATIENCE, PAUSES, QUIET, Reloader, SHORTEST};
+    use crate::host::Host;
+    use crate::reload::{Paths, Watch};
+    use acme_dns_core::config::{Config, Propagation, Reload, Variant};
+    use acme_dns_core::key::KeyType;
+    use acme_dns_core::level::Level;
+    use acme_dns_core::material::Material;
+    use std::fmt;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+    use std::rc::Rc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, SystemTime};
+    use tempfile::TempDir;
+    use tokio::sync::Notify;
+    use tokio::task::LocalSet;
+    use tokio::time::advance;
+
+    /// Counts the reloads that it is asked for, and does not reload.
+    #[derive(Default)]
+    struct Counter {
+        reloads: AtomicUsize,
+        lines: Mutex<Vec<(Level, String)>>,
+    }
+
+    impl Host for Counter {
+        fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+            self.lines.lock().unwrap().push((level, message.to_string()));
+        }
+
+        fn publish(&self, _: usize, _: &Material) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn reload(&self) -> Result<(), String> {
+            self.reloads.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    impl Counter {
+        fn reloads(&self) -> usize {
+            self.reloads.load(Ordering::Relaxed)
+        }
+
+        fn lines(&self, at: Level) -> Vec<String> {
+            let lines = self.lines.lock().unwrap();
+            lines.iter().filter(|(level, _)| *level == at).map(|(_, line)| line.clone()).collect()
+        }
+    }
+
+    /// A state path with two certificates of which a configuration reads one.
+    struct Stage {
+        directory: TempDir,
+        host: Arc<Counter>,
+        written: Rc<Notify>,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let stage = Self { directory, host: Arc::default(), written: Rc::default() };
+            fs::create_dir(stage.path().join("certs")).unwrap();
+            stage.configure("ssl_certificate certs/a/fullchain.pem;");
+            stage
+        }
+
+        fn path(&self) -> &Path {
+            self.directory.path()
+        }
+
+        fn configure(&self, text: &str) {
+            fs::write(self.path().join("nginx.conf"), text).unwrap();
+        }
+
+        /// Begins as after a start of nginx.
+        fn start(&self) {
+            let variant = |name: &str| Variant {
+                name: name.to_owned(),
+                key: KeyType::default(),
+                certificate: 0,
+            };
+            let config = Config {
+                state_path: self.path().to_owned(),
+                issuers: Vec::new(),
+                providers: Vec::new(),
+                certificates: Vec::new(),
+                variants: vec![variant("a"), variant("b")],
+                propagation: Propagation::default(),
+                reload: Reload::Auto,
+            };
+            let paths = Paths { main: &self.path().join("nginx.conf"), prefix: self.path() };
+            let reloader = Reloader {
+                watch: Watch::scan(&config, paths, SystemTime::now()),
+                state_path: self.path().to_owned(),
+                host: Arc::clone(&self.host) as Arc<dyn Host>,
+                written: Rc::clone(&self.written),
+            };
+            tokio::task::spawn_local(reloader.run());
+        }
+
+        /// Writes a certificate.
+        fn issue(&self, name: &str) {
+            let link = self.path().join("certs").join(name);
+            let _missing = fs::remove_file(&link);
+            symlink(".versions", link).unwrap();
+            self.written.notify_one();
+        }
+    }
+
+    /// Lets time pass, and everybody see it.
+    async fn pass(time: Duration) {
+        let step = Duration::from_secs(1);
+        for _ in 0..=time.as_secs() {
+            tokio::task::yield_now().await;
+            advance(step).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_are_collected_into_one_reload_and_others_need_none() {
+        let stage = Stage::new();
+        LocalSet::new()
+            .run_until(async {
+                stage.start();
+                pass(SHORTEST).await;
+                stage.issue("b");
+                pass(SHORTEST * 2).await;
+                assert_eq!(stage.host.reloads(), 0, "nothing reads it");
+                stage.issue("a");
+                pass(QUIET).await;
+                stage.issue("a");
+                pass(SHORTEST).await;
+                assert_eq!(stage.host.reloads(), 1);
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_the_process_before_has_not_acted_on_is_not_lost() {
+        let stage = Stage::new();
+        LocalSet::new()
+            .run_until(async {
+                stage.issue("a");
+                stage.start();
+                pass(SHORTEST + QUIET).await;
+                assert_eq!(stage.host.reloads(), 1);
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_configuration_that_is_being_changed_is_left_alone() {
+        let stage = Stage::new();
+        LocalSet::new()
+            .run_until(async {
+                stage.start();
+                stage.configure("ssl_certificate");
+                stage.issue("a");
+                pass(OBSTACLE_PAUSE * 3).await;
+                assert_eq!(stage.host.reloads(), 0);
+                let warnings = stage.host.lines(Level::Warn);
+                assert!(warnings.len() == 1 && warnings[0].contains("nginx.conf"), "{warnings:?}");
+                stage.configure("ssl_certificate certs/a/fullchain.pem;");
+                pass(OBSTACLE_PAUSE).await;
+                assert_eq!(stage.host.reloads(), 1, "it is as before");
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_without_effect_is_told_and_tried_again_later() {
+        let stage = Stage::new();
+        LocalSet::new()
+            .run_until(async {
+                stage.start();
+                stage.issue("a");
+                pass(SHORTEST + QUIET + PATIENCE).await;
+                let errors = stage.host.lines(Level::Error);
+                assert!(
+                    errors.len() == 1 && errors[0].contains("did not take effect"),
+                    "{errors:?}"
+                );
+                assert_eq!(stage.host.reloads(), 1);
+                pass(PAUSES.0 + SHORTEST).await;
+                assert_eq!(stage.host.reloads(), 2);
+            })
+            .await;
+    }
+}
