@@ -21,8 +21,8 @@ use std::time::{Duration, SystemTime};
 /// Files whose configuration is included more deeply than this include each other.
 const MAX_DEPTH: usize = 32;
 
-/// How much a file's time may lag behind the clock.
-const LAG: Duration = Duration::from_millis(100);
+/// How much a file's time may lag behind the clock: a tick of the kernel's, twice.
+const LAG: Duration = Duration::from_millis(20);
 
 /// What a configuration reads, and what it consists of.
 #[derive(Clone, Debug)]

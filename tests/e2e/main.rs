@@ -16,6 +16,7 @@ mod lone;
 mod matrix;
 mod pebble;
 mod process;
+mod reload;
 mod renewal;
 mod renewal_info;
 mod restart;

@@ -1,8 +1,7 @@
 //! The helper process: its life beside the master, other helpers and reloads.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -15,7 +14,7 @@ use testbed::process::wait_until;
 use testbed::tls::LoadClient;
 use testbed::traffic::{Action, Fault, Match};
 
-use crate::site::{LIMIT, Site};
+use crate::site::{LIMIT, NOBODY, Site};
 
 const NAME: &str = "example.test";
 
@@ -316,22 +315,8 @@ fn one_process_serves_a_cache_too() {
 
 #[test]
 fn an_unprivileged_master_works() {
-    const NOBODY: u32 = 65534;
     let mut site = Site::new();
-    let build = NginxBuild::get();
-    let wrapper = site.bed.dir().join("nginx");
-    let script = format!(
-        "#!/bin/sh\nexec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \
-         --pdeathsig TERM -- {} \"$@\"\n",
-        build.binary.display()
-    );
-    fs::write(&wrapper, script).expect("it can be written");
-    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a mode");
-    site.nginx = Nginx::new(&NginxBuild { binary: wrapper, ..build.clone() });
-    let give = |path: &Path| chown(path, Some(NOBODY), Some(NOBODY)).expect("root may do that");
-    give(site.bed.token_file());
-    give(site.nginx.dir());
-    give(&site.nginx.dir().join("temp"));
+    site.run_as_nobody();
     site.set_servers(&[NAME]);
     site.start_nginx();
     let leaf = site.wait_for_certificate(NAME).leaf;

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use openssl::pkey::PKey;
@@ -20,6 +21,9 @@ use testbed::tls::{Leaf, PeerChain, TlsClient};
 
 /// Longer than an order takes on a busy machine, an attempt that fails and its repetition included.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// The user of the workers.
+pub(crate) const NOBODY: u32 = 65534;
 
 /// The servers and an nginx in front of them. Fields are dropped in their order.
 pub(crate) struct Site {
@@ -71,6 +75,24 @@ impl Site {
         site.set_servers(servers);
         site.start_nginx();
         site
+    }
+
+    /// Has nginx run as nobody altogether, its master too. Before the start only.
+    pub(crate) fn run_as_nobody(&mut self) {
+        let build = NginxBuild::get();
+        let wrapper = self.bed.dir().join("nginx");
+        let script = format!(
+            "#!/bin/sh\nexec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \
+             --pdeathsig TERM -- {} \"$@\"\n",
+            build.binary.display()
+        );
+        fs::write(&wrapper, script).expect("it can be written");
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a mode");
+        self.nginx = Nginx::new(&NginxBuild { binary: wrapper, ..build.clone() });
+        let give = |path: &Path| chown(path, Some(NOBODY), Some(NOBODY)).expect("root may do that");
+        give(self.bed.token_file());
+        give(self.nginx.dir());
+        give(&self.nginx.dir().join("temp"));
     }
 
     /// One server for each item, which is a `server_name`; others are removed.
