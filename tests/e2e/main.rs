@@ -9,6 +9,7 @@ mod configuration;
 mod examples;
 mod failures;
 mod faults;
+mod http3;
 mod issuance;
 mod keys;
 mod lone;
