@@ -115,9 +115,15 @@ fn renewals_under_load_lose_no_connection() {
     let renewal = Renewal::prepare(&mut site);
     let old = renewal.old.clone();
     let load = trusting(&site, NAME).load(2, PAUSE);
-    load.wait(LIMIT, |report| report.seen(&old.serial).is_some_and(|seen| seen.count >= 10));
+    let wait_for = |leaf: &Leaf| {
+        load.wait(LIMIT, |report| {
+            let enough = report.seen(&leaf.serial).is_some_and(|seen| seen.count >= 10);
+            enough || !report.failed.is_empty()
+        })
+    };
+    wait_for(&old);
     let new = renewal.run(&site);
-    load.wait(LIMIT, |report| report.seen(&new.serial).is_some_and(|seen| seen.count >= 10));
+    wait_for(&new);
     let report = load.stop();
     assert_eq!(report.failed, []);
     let serials: Vec<_> = report.serials.iter().map(|seen| &seen.serial).collect();
