@@ -3,7 +3,7 @@
 //! A connection has a socket of its own. With one socket for all of them, `listen ... reuseport`
 //! would bring each to the same worker of nginx.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,7 +29,7 @@ use quinn::rustls::version::TLS13;
 use quinn::rustls::{
     ClientConfig, DigitallySignedStruct, Error, NamedGroup, RootCertStore, SignatureScheme,
 };
-use quinn::{Connection, ConnectionError, Endpoint, TransportConfig};
+use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, TransportConfig};
 use tokio::time::timeout;
 
 use crate::rt::{block_on, runtime};
@@ -154,8 +154,7 @@ impl Http3Client {
     }
 
     async fn open(&self) -> Result<(Connection, SendRequest<OpenStreams, Bytes>), TlsError> {
-        let endpoint =
-            Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).map_err(TlsError::Connect)?;
+        let endpoint = endpoint().map_err(TlsError::Connect)?;
         let connection = endpoint
             .connect_with(self.config.clone(), self.addr, &self.name)
             .map_err(|e| TlsError::Handshake(e.to_string()))?
@@ -220,6 +219,18 @@ impl Drop for Http3Connection {
     fn drop(&mut self) {
         self.connection.close(NO_ERROR.into(), b"");
     }
+}
+
+/// A new socket.
+fn endpoint() -> std::io::Result<Endpoint> {
+    let mut config = EndpointConfig::default();
+    // quinn sends a transport parameter whose identifier is reserved and random (RFC 9000 section
+    // 18.1). nginx looks at 16 of its 62 bits: one of some thousand passes for another parameter, and
+    // its value for nonsense. With a seed it is always the same one, which is none of those; what
+    // tells connections apart is random all the same.
+    config.rng_seed(Some([0; 32]));
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Endpoint::new(config, None, socket, Arc::new(TokioRuntime))
 }
 
 fn failed(error: ConnectionError) -> TlsError {
