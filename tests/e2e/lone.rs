@@ -117,7 +117,7 @@ impl Lone {
 }
 
 /// Whether the certificate says of itself what it is.
-fn stands_in(peer: &PeerChain) -> bool {
+pub(crate) fn stands_in(peer: &PeerChain) -> bool {
     let certificate = X509::from_der(&peer.leaf.der).expect("it is readable");
     let organization = openssl::nid::Nid::ORGANIZATIONNAME;
     let says = certificate.subject_name().entries_by_nid(organization).any(|entry| {

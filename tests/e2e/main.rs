@@ -10,6 +10,7 @@ mod everywhere;
 mod examples;
 mod failures;
 mod faults;
+mod http3;
 mod issuance;
 mod keys;
 mod lone;

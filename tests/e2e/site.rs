@@ -43,6 +43,8 @@ pub(crate) struct Site {
     pub(crate) http: String,
     /// Further parameters of `listen`.
     pub(crate) listen: String,
+    /// Whether the servers are reached over QUIC too, at the same port.
+    pub(crate) quic: bool,
     port: Port,
     servers: Vec<(String, String)>,
 }
@@ -63,6 +65,7 @@ impl Site {
             provider: None,
             http: String::new(),
             listen: String::new(),
+            quic: false,
             port: Port::reserve(),
             servers: Vec::new(),
             bed,
@@ -130,8 +133,14 @@ impl Site {
         for (position, (names, acme_dns)) in self.servers.iter().enumerate() {
             // An address takes its parameters once.
             let more = if position == 0 { more.as_str() } else { "" };
+            let quic = match (self.quic, position) {
+                (false, _) => String::new(),
+                // Workers that share a socket would get each other's packets.
+                (true, 0) => format!("listen {addr} quic reuseport; http3 on;"),
+                (true, _) => format!("listen {addr} quic; http3 on;"),
+            };
             text.push_str(&format!(
-                "server {{\n    listen {addr} ssl {more};\n    server_name {names};\n    \
+                "server {{\n    listen {addr} ssl {more};\n    {quic}\n    server_name {names};\n    \
                  acme_dns {acme_dns};\n    location / {{ return 200 \"$pid\"; }}\n}}\n"
             ));
         }

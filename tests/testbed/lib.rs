@@ -12,6 +12,7 @@ pub mod certbot;
 pub mod cloudflare;
 pub mod dns_proxy;
 pub mod example;
+pub mod http3;
 mod http_server;
 pub mod knot;
 pub mod nginx;

@@ -20,15 +20,15 @@ pub use openssl::ssl::SslVersion;
 use crate::process::wait_until;
 
 /// How long a connection or a handshake may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How OpenSSL calls a stream that ends without notice.
 const UNEXPECTED_EOF: &str = "unexpected eof while reading";
 
-/// Why there is no certificate to look at.
+/// Why there is no certificate to look at, or no answer.
 #[derive(Debug)]
 pub enum TlsError {
-    /// The TCP connection failed.
+    /// The TCP connection failed, or nobody answers over QUIC.
     Connect(std::io::Error),
     /// The handshake failed, or the certificate was not accepted.
     Handshake(String),
@@ -36,6 +36,8 @@ pub enum TlsError {
     Closed(String),
     /// OpenSSL refuses the settings.
     Settings(ErrorStack),
+    /// The handshake is complete, but a request has failed.
+    Request(String),
 }
 
 impl fmt::Display for TlsError {
@@ -45,6 +47,7 @@ impl fmt::Display for TlsError {
             Self::Handshake(error) => write!(f, "handshake failed: {error}"),
             Self::Closed(error) => write!(f, "closed during the handshake: {error}"),
             Self::Settings(error) => write!(f, "bad settings: {error}"),
+            Self::Request(error) => write!(f, "request failed: {error}"),
         }
     }
 }
@@ -347,15 +350,26 @@ impl LoadClient {
     /// If OpenSSL refuses the settings.
     #[must_use]
     pub fn start(client: &TlsClient, threads: usize, pause: Duration) -> Self {
+        let connector = client.connector().unwrap_or_else(|e| panic!("no load client: {e}"));
+        Self::run(threads, pause, || {
+            let (client, connector) = (client.clone(), connector.clone());
+            move || client.handshake_with(&connector)
+        })
+    }
+
+    /// The same with handshakes of another kind: `worker` gives each thread its own.
+    pub(crate) fn run<F>(threads: usize, pause: Duration, worker: impl Fn() -> F) -> Self
+    where
+        F: FnMut() -> Result<PeerChain, TlsError> + Send + 'static,
+    {
         let stop = Arc::new(AtomicBool::new(false));
         let report: Arc<Mutex<LoadReport>> = Arc::default();
-        let connector = client.connector().unwrap_or_else(|e| panic!("no load client: {e}"));
         let run = || {
             let (stop, report) = (stop.clone(), report.clone());
-            let (client, connector) = (client.clone(), connector.clone());
+            let mut handshake = worker();
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    let result = client.handshake_with(&connector);
+                    let result = handshake();
                     lock(&report).add(result);
                     thread::sleep(pause);
                 }
