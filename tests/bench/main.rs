@@ -10,6 +10,7 @@ mod handshake;
 mod issuance;
 mod machine;
 mod report;
+mod scale;
 
 use std::env;
 use std::fs;
@@ -20,9 +21,9 @@ use std::process::ExitCode;
 use report::Report;
 use testbed::nginx_build::NginxBuild;
 
-const PARTS: [&str; 3] = ["size", "issuance", "handshake"];
+const PARTS: [&str; 4] = ["size", "issuance", "handshake", "scale"];
 
-const USAGE: &str = "usage: bench [--json FILE] [size] [issuance] [handshake]";
+const USAGE: &str = "usage: bench [--json FILE] [size] [issuance] [handshake] [scale]";
 
 fn main() -> ExitCode {
     // The testbed panics with a whole sentence; where in our sources is of no interest here.
@@ -53,6 +54,9 @@ fn bench(options: &Options) -> Result<(), String> {
     }
     if options.has("handshake") {
         handshake::measure(build, &mut report)?;
+    }
+    if options.has("scale") {
+        scale::measure(build, &mut report)?;
     }
     match &options.json {
         Some(path) => fs::write(path, format!("{:#}\n", report.json()))

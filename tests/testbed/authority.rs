@@ -63,6 +63,75 @@ impl Authority {
     }
 }
 
+/// An authority with an intermediate one, that issues as many certificates as one likes.
+pub struct Issuing {
+    root: X509,
+    intermediate: X509,
+    name: X509Name,
+    key: PKey<Private>,
+}
+
+impl Issuing {
+    /// Makes both of them.
+    ///
+    /// # Panics
+    /// If OpenSSL refuses.
+    #[must_use]
+    pub fn create() -> Self {
+        Self::try_create().unwrap_or_else(|e| panic!("cannot make an authority: {e}"))
+    }
+
+    fn try_create() -> Result<Self, ErrorStack> {
+        let authority = |name: &X509Name, from: &X509Name, key: &PKey<Private>| {
+            let mut builder = builder(name, from, key)?;
+            builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
+            let usage = KeyUsage::new().critical().key_cert_sign().crl_sign().build()?;
+            builder.append_extension(usage)?;
+            Ok::<_, ErrorStack>(builder)
+        };
+        let (root_key, root_name) = (new_key()?, authority_name()?);
+        let mut root = authority(&root_name, &root_name, &root_key)?;
+        root.sign(&root_key, MessageDigest::sha256())?;
+        let (key, name) = (new_key()?, authority_name()?);
+        let mut intermediate = authority(&name, &root_name, &key)?;
+        intermediate.sign(&root_key, MessageDigest::sha256())?;
+        Ok(Self { root: root.build(), intermediate: intermediate.build(), name, key })
+    }
+
+    /// What a client has to trust, in PEM.
+    ///
+    /// # Panics
+    /// If OpenSSL refuses.
+    #[must_use]
+    pub fn root_pem(&self) -> String {
+        let pem = self.root.to_pem().unwrap_or_else(|e| panic!("cannot write a certificate: {e}"));
+        String::from_utf8_lossy(&pem).into_owned()
+    }
+
+    /// A certificate for a name with a new key on P-256: leaf, intermediate and key in PEM.
+    ///
+    /// # Panics
+    /// If OpenSSL refuses.
+    #[must_use]
+    pub fn issue(&self, name: &str) -> [String; 3] {
+        self.try_issue(name).unwrap_or_else(|e| panic!("cannot issue a certificate: {e}"))
+    }
+
+    fn try_issue(&self, text: &str) -> Result<[String; 3], ErrorStack> {
+        let key = new_key()?;
+        let mut leaf = builder(&name(text)?, &self.name, &key)?;
+        let names = SubjectAlternativeName::new()
+            .dns(text)
+            .build(&leaf.x509v3_context(Some(&self.intermediate), None))?;
+        leaf.append_extension(names)?;
+        leaf.append_extension(BasicConstraints::new().critical().build()?)?;
+        leaf.sign(&self.key, MessageDigest::sha256())?;
+        let pems =
+            [leaf.build().to_pem()?, self.intermediate.to_pem()?, key.private_key_to_pem_pkcs8()?];
+        Ok(pems.map(|pem| String::from_utf8_lossy(&pem).into_owned()))
+    }
+}
+
 type Pems = (Vec<u8>, Vec<u8>, Vec<u8>);
 
 fn make() -> Result<Pems, ErrorStack> {

@@ -5,6 +5,7 @@
 //! it cannot be used, so does the newest one that can.
 
 use super::error::failed;
+use super::glance::{Glance, glance};
 use super::x509::{chain_from_pem, dns_names, key_type, reason, validity};
 use super::{Store, StoreError, files};
 use acme_dns_core::key::KeyType;
@@ -178,18 +179,23 @@ impl Store {
 /// A file is there and cannot be read, or they do not belong together.
 pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>, StoreError> {
     let Some(files) = read_files(state_path, name)? else { return Ok(None) };
-    let Parsed { key, key_type, chain, validity, names } = parse(&files)?;
+    let Parsed { material, key, validity, names } = match decode(&files) {
+        Ok(material) => match at_a_glance(&material) {
+            Some(Glance { key, validity, names }) => Parsed { material, key, validity, names },
+            None => parse(&files)?,
+        },
+        Err(_) => parse(&files)?,
+    };
     let (issuer, issuer_error) = match files::read_json::<IssuerFile>(&files.directory.join(ISSUER))
     {
         Ok(issuer) => (issuer, None),
         Err(error) => (None, Some(error)),
     };
-    let path = files.directory.join(FULL_CHAIN);
     Ok(Some(Stored {
         validity,
         names,
-        material: material(&key, &chain).map_err(|e| StoreError::invalid(&path, reason(&e)))?,
-        key: key_type,
+        material,
+        key,
         directory: issuer.as_ref().map(|issuer| issuer.directory.clone()),
         profile: issuer.and_then(|issuer| issuer.profile),
         issuer_error,
@@ -198,13 +204,18 @@ pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>,
 
 /// What the files of a version hold.
 struct Parsed {
-    key: PKey<Private>,
-    key_type: KeyType,
-    chain: Vec<X509>,
+    material: Material,
+    key: KeyType,
     validity: Validity,
     names: Vec<String>,
 }
 
+fn at_a_glance(material: &Material) -> Option<Glance> {
+    let pair = material.pairs.first()?;
+    glance(pair.chain.iter().map(Vec::as_slice), &pair.key)
+}
+
+/// Looks into the files with OpenSSL, which knows all forms of keys.
 fn parse(files: &Files) -> Result<Parsed, StoreError> {
     let full_chain = files.directory.join(FULL_CHAIN);
     let key_path = files.directory.join(KEY);
@@ -225,7 +236,8 @@ fn parse(files: &Files) -> Result<Parsed, StoreError> {
         return Err(StoreError::invalid(&key_path, "the type of its key is not supported"));
     };
     let (validity, names) = (validity(leaf).map_err(openssl)?, dns_names(leaf));
-    Ok(Parsed { key, key_type, chain, validity, names })
+    let material = material(&key, &chain).map_err(openssl)?;
+    Ok(Parsed { material, key: key_type, validity, names })
 }
 
 /// Reads what a server needs of a certificate and decodes PEM, but does not look into it: for the
@@ -235,7 +247,10 @@ fn parse(files: &Files) -> Result<Parsed, StoreError> {
 /// # Errors
 /// A file is there and cannot be read, or is not PEM.
 pub fn load_material(state_path: &Path, name: &str) -> Result<Option<Material>, StoreError> {
-    let Some(files) = read_files(state_path, name)? else { return Ok(None) };
+    read_files(state_path, name)?.map(|files| decode(&files)).transpose()
+}
+
+fn decode(files: &Files) -> Result<Material, StoreError> {
     let path = files.directory.join(FULL_CHAIN);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&files.full_chain).collect();
     let chain = chain.map_err(|_| StoreError::invalid(&path, "it is not valid PEM"))?;
@@ -248,7 +263,7 @@ pub fn load_material(state_path: &Path, name: &str) -> Result<Option<Material>, 
     let key = Zeroizing::new(der.secret_pkcs8_der().to_vec());
     der.zeroize();
     let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
-    Ok(Some(Material { pairs: vec![Pair { key, chain }] }))
+    Ok(Material { pairs: vec![Pair { key, chain }] })
 }
 
 /// The form for servers of a key and its chain.

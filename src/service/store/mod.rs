@@ -22,6 +22,7 @@ mod blocking;
 mod certificates;
 mod error;
 mod files;
+mod glance;
 mod journal;
 mod orders;
 mod progress;

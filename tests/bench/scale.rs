@@ -1,0 +1,260 @@
+//! What it takes to start, to reload and to serve with many servers, each with a certificate of its
+//! own: ours, and a stock nginx that reads the same certificates from files.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use openssl::ssl::SslVersion;
+use testbed::authority::Issuing;
+use testbed::nginx::Nginx;
+use testbed::nginx_build::NginxBuild;
+use testbed::ports::Port;
+use testbed::proc;
+
+use crate::client::Client;
+use crate::machine::cpu_time;
+use crate::report::Report;
+
+/// How many servers there are.
+const SIZES: [usize; 1] = [10_000];
+
+/// How often each is started, in turns.
+const ROUNDS: usize = 1;
+
+/// The user of the workers.
+const NOBODY: u32 = 65534;
+
+/// How long the processes may be busy.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// An authority that is never asked: nothing is due.
+const DIRECTORY: &str = "https://127.0.0.1:1/dir";
+
+/// Measures each size.
+pub(crate) fn measure(build: &NginxBuild, report: &mut Report) -> Result<(), String> {
+    report.explain(
+        "scale: CPU time of all processes until they are idle, and their memory (PSS, each shared page \
+         counted once), with so many servers that have a certificate (P-256) each; stock: files, the \
+         module not loaded; medians of interleaved runs",
+    );
+    for size in SIZES {
+        let stage = Stage::new(size);
+        let mut runs = [Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            for (kind, runs) in [Kind::Stock, Kind::Ours].into_iter().zip(&mut runs) {
+                runs.push(stage.run(build, kind)?);
+            }
+        }
+        for (name, of) in FIGURES {
+            for (kind, runs) in ["stock", "ours"].iter().zip(&runs) {
+                let samples: Vec<f64> = runs.iter().map(of).collect();
+                report.runs(&format!("scale_{size}_{kind}_{}", name.0), &samples, name.1);
+            }
+            let pairs = runs[0].iter().zip(&runs[1]);
+            let ratios: Vec<f64> = pairs.map(|(stock, ours)| of(ours) / of(stock)).collect();
+            report.ratio(&format!("scale_{size}_{}_ratio", name.0), &ratios);
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Stock,
+    Ours,
+}
+
+/// What is measured of one run.
+#[derive(Default)]
+struct Run {
+    start: Duration,
+    start_memory: u64,
+    reload: Duration,
+    reload_memory: u64,
+    handshakes_memory: u64,
+}
+
+type Figure = ((&'static str, &'static str), fn(&Run) -> f64);
+
+const FIGURES: [Figure; 5] = [
+    (("start_cpu", "ms"), |run| run.start.as_secs_f64() * 1e3),
+    (("start_memory", "MiB"), |run| mebibytes(run.start_memory)),
+    (("reload_cpu", "ms"), |run| run.reload.as_secs_f64() * 1e3),
+    (("reloaded_memory", "MiB"), |run| mebibytes(run.reload_memory)),
+    (("served_memory", "MiB"), |run| mebibytes(run.handshakes_memory)),
+];
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// Certificates in both forms.
+struct Stage {
+    _directory: tempfile::TempDir,
+    state: PathBuf,
+    names: Vec<String>,
+}
+
+impl Stage {
+    fn new(size: usize) -> Self {
+        let directory = tempfile::Builder::new()
+            .permissions(fs::Permissions::from_mode(0o755))
+            .tempdir()
+            .expect("a temporary directory");
+        let state = directory.path().join("state");
+        let names: Vec<_> = (0..size).map(|n| format!("n{n}.example.test")).collect();
+        let issuing = Issuing::create();
+        make_directory(&state);
+        make_directory(&state.join("certs"));
+        make_directory(&state.join("certs/.versions"));
+        for name in &names {
+            keep(&state.join("certs"), name, &issuing.issue(name));
+        }
+        Self { _directory: directory, state, names }
+    }
+
+    /// Starts, reloads twice, visits each server once, and stops.
+    fn run(&self, build: &NginxBuild, kind: Kind) -> Result<Run, String> {
+        let port = Port::reserve();
+        let mut nginx = Nginx::new(build);
+        nginx.load_module(kind == Kind::Ours).workers(2).log_level("warn").env("TOKEN", "a-token");
+        nginx.http(self.configuration(kind, &port));
+        let mut run = Run::default();
+        nginx.try_start()?;
+        let family = Family(nginx.master_pid());
+        run.start = family.wait_until_idle()?;
+        run.start_memory = family.memory();
+        for pid in family.members() {
+            eprintln!(
+                "{kind:?} {} {:?} {} MiB",
+                proc::title(pid),
+                cpu_time(pid),
+                proc::proportional_bytes(pid) >> 20
+            );
+        }
+        if std::env::var_os("HOLD").is_some() && kind == Kind::Ours {
+            eprintln!("{}", nginx.dir().display());
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        let before = family.master_work();
+        nginx.try_reload()?;
+        let after = family.wait_until_idle()?;
+        run.reload = after - before;
+        nginx.try_reload()?;
+        family.wait_until_idle()?;
+        run.reload_memory = family.memory();
+        let client = Client::of_version(SslVersion::TLS1_3).map_err(|e| e.to_string())?;
+        for name in &self.names {
+            client.handshake(port.addr(), name)?;
+        }
+        run.handshakes_memory = family.memory();
+        nginx.stop();
+        Ok(run)
+    }
+
+    fn configuration(&self, kind: Kind, port: &Port) -> String {
+        let mut text =
+            "server_names_hash_max_size 65536; server_names_hash_bucket_size 128;\n".to_owned();
+        if kind == Kind::Ours {
+            text.push_str(&format!(
+                "acme_dns_state_path {};\nacme_dns_issuer ca {{ directory {DIRECTORY}; \
+                 accept_terms_of_service; }}\nacme_dns_provider cloudflare {{ token env:TOKEN; }}\n",
+                self.state.display()
+            ));
+        }
+        for name in &self.names {
+            let certificate = match kind {
+                Kind::Ours => "acme_dns on;".to_owned(),
+                Kind::Stock => {
+                    let files = self.state.join("certs").join(name);
+                    let files = files.display();
+                    format!(
+                        "ssl_certificate {files}/fullchain.pem; ssl_certificate_key {files}/privkey.pem;"
+                    )
+                }
+            };
+            text.push_str(&format!(
+                "server {{ listen {} ssl; server_name {name}; {certificate} return 200; }}\n",
+                port.addr()
+            ));
+        }
+        text
+    }
+}
+
+fn make_directory(path: &Path) {
+    fs::create_dir(path).unwrap_or_else(|e| panic!("cannot make {}: {e}", path.display()));
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("a mode");
+    give(path);
+}
+
+fn give(path: &Path) {
+    chown(path, Some(NOBODY), Some(NOBODY)).expect("root may do that");
+}
+
+/// Writes a certificate as the module keeps it.
+fn keep(certificates: &Path, name: &str, [leaf, chain, key]: &[String; 3]) {
+    let versions = certificates.join(".versions").join(name);
+    let version = versions.join("1");
+    make_directory(&versions);
+    make_directory(&version);
+    let issuer = format!("{{\"directory\":\"{DIRECTORY}\",\"profile\":null}}");
+    let files = [
+        ("fullchain.pem", format!("{leaf}{chain}")),
+        ("privkey.pem", key.clone()),
+        ("cert.pem", leaf.clone()),
+        ("chain.pem", chain.clone()),
+        ("issuer.json", issuer),
+    ];
+    for (file, text) in files {
+        let path = version.join(file);
+        fs::write(&path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a mode");
+        give(&path);
+    }
+    let link = certificates.join(name);
+    symlink(format!(".versions/{name}/1"), &link).expect("a link");
+}
+
+/// A master and its children.
+struct Family(u32);
+
+impl Family {
+    fn members(&self) -> Vec<u32> {
+        std::iter::once(self.0).chain(proc::children(self.0)).collect()
+    }
+
+    fn memory(&self) -> u64 {
+        self.members().into_iter().map(proc::proportional_bytes).sum()
+    }
+
+    fn master_work(&self) -> Duration {
+        cpu_time(self.0).unwrap_or_default()
+    }
+
+    fn work(&self) -> Duration {
+        self.members().into_iter().filter_map(cpu_time).sum()
+    }
+
+    /// Waits until nobody has anything to do; gives the time that those who are there have worked.
+    fn wait_until_idle(&self) -> Result<Duration, String> {
+        let begun = Instant::now();
+        let (mut last, mut quiet) = ((Vec::new(), Duration::ZERO), 0);
+        while begun.elapsed() < LIMIT {
+            let now = (self.members(), self.work());
+            let worked = now.1.saturating_sub(last.1);
+            // A timer or two do not count.
+            quiet =
+                if now.0 == last.0 && worked < Duration::from_millis(1) { quiet + 1 } else { 0 };
+            if quiet >= 10 {
+                return Ok(now.1);
+            }
+            last = now;
+            thread::sleep(Duration::from_millis(50));
+        }
+        Err("nginx does not come to rest".to_owned())
+    }
+}
