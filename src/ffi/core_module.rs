@@ -10,20 +10,21 @@ use super::nginx::{
 use super::reload;
 use super::server::Bound;
 use super::vault::Vault;
-use super::zone::{Slot, Zone};
+use super::zone::{Full, Slot, Zone};
 use acme_dns_core::config::draft::Draft;
-use acme_dns_core::config::{Certificate, Config, Location, Variant, zone};
+use acme_dns_core::config::{Certificate, Config, Location, zone};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::reload::{Paths, Watch};
-use acme_dns_service::store;
+use acme_dns_service::store::{self, Facts};
 use ngx::ffi::{
     NGX_CORE_MODULE, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_MAIN_CONF, NGX_PROCESS_HELPER,
     NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_add_path, ngx_command_t,
     ngx_conf_full_name, ngx_conf_t, ngx_core_module_t, ngx_cycle_t, ngx_int_t, ngx_module_t,
     ngx_path_t, ngx_pcalloc, ngx_shared_memory_add, ngx_shm_zone_t, ngx_str_t,
 };
+use std::collections::{HashMap, HashSet};
 use std::ffi::{c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -72,11 +73,32 @@ pub(super) struct Ready {
     pub(super) config: Arc<Config>,
     /// When it was loaded. A helper that is started anew keeps it, a reload makes another.
     pub(super) loaded_at: UnixTime,
+    /// What is known of variants that were published from the disk, by their index.
+    pub(super) facts: Vec<(usize, Facts)>,
     /// What nginx reads of the state path; known when the configuration is in force.
     pub(super) watch: Option<Watch>,
     /// For each certificate; `None` where the zone has no room.
     pub(super) slots: Arc<Vec<Option<Slot>>>,
     shared: Option<Zone>,
+}
+
+impl Ready {
+    /// What a configuration before knew of the variants that were not read from the disk for this one.
+    fn known_from(&self, before: &Self) -> Vec<(usize, Facts)> {
+        let names = before.config.variants.iter();
+        let known: HashMap<usize, &Facts> =
+            before.facts.iter().map(|(i, facts)| (*i, facts)).collect();
+        let known: HashMap<&str, &Facts> = names
+            .enumerate()
+            .filter_map(|(index, variant)| Some((variant.name.as_str(), *known.get(&index)?)))
+            .collect();
+        let read: HashSet<usize> = self.facts.iter().map(|(index, _)| *index).collect();
+        let variants = self.config.variants.iter().enumerate();
+        let others = variants.filter(|(index, _)| !read.contains(index));
+        others
+            .filter_map(|(index, v)| Some((index, (*known.get(v.name.as_str())?).clone())))
+            .collect()
+    }
 }
 
 impl CoreConf {
@@ -185,6 +207,7 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     core.ready = Some(Ready {
         config: Arc::new(finished.config),
         loaded_at: now(),
+        facts: Vec::new(),
         watch: None,
         slots: Arc::default(),
         shared: None,
@@ -317,7 +340,10 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
                 let slot = binding.certificate.and_then(|index| ready.slots.get(index));
                 binding.slot = slot.copied().flatten();
             }
-            load_from_disk(ready, &core.bindings);
+            ready.facts = load_from_disk(ready, &core.bindings);
+            // SAFETY: the current cycle is still the one before, if there is one, and live.
+            let before = unsafe { core_conf(current_cycle()) }.and_then(|core| core.ready());
+            ready.facts.extend(before.map_or_else(Vec::new, |before| ready.known_from(before)));
             if let Some(shared) = ready.shared {
                 shared.retain(ready.slots.iter().flatten().copied());
             }
@@ -343,8 +369,9 @@ unsafe fn watch(cycle: *mut ngx_cycle_t, config: &Config, since: SystemTime) -> 
 }
 
 /// Publishes what is on disk and not yet in shared memory, so that a start serves it before the
-/// network is there; says once what is missing.
-fn load_from_disk(ready: &Ready, bindings: &[Bound]) {
+/// network is there; says once what is missing. Gives what is known of what was published.
+fn load_from_disk(ready: &Ready, bindings: &[Bound]) -> Vec<(usize, Facts)> {
+    let mut known = Vec::new();
     for (index, (certificate, slot)) in
         ready.config.certificates.iter().zip(&*ready.slots).enumerate()
     {
@@ -356,10 +383,11 @@ fn load_from_disk(ready: &Ready, bindings: &[Bound]) {
         if slot.is_filled() {
             continue;
         }
-        let pairs = pairs_from_disk(&ready.config, certificate);
+        let (pairs, facts) = read_from_disk(&ready.config, certificate);
         if !pairs.is_empty() {
-            if slot.publish(&Material { pairs }).is_err() {
-                log(Level::Error, &zone_full(name));
+            match slot.publish(&Material { pairs }) {
+                Ok(()) => known.extend(facts),
+                Err(Full) => log(Level::Error, &zone_full(name)),
             }
             continue;
         }
@@ -374,15 +402,20 @@ fn load_from_disk(ready: &Ready, bindings: &[Bound]) {
             &format!("acme_dns: no certificate \"{name}\" yet, {what} until it is issued"),
         );
     }
+    known
 }
 
-/// What is on disk of the variants of a certificate.
-fn pairs_from_disk(config: &Config, certificate: &Certificate) -> Vec<Pair> {
-    let variants = config.variants.get(certificate.variants.clone()).unwrap_or_default();
-    let mut pairs = Vec::new();
-    for Variant { name, .. } in variants {
-        match store::load_material(&config.state_path, name) {
-            Ok(material) => pairs.extend(material.into_iter().flat_map(|material| material.pairs)),
+/// What is on disk of the variants of a certificate, and what is known of it.
+fn read_from_disk(config: &Config, certificate: &Certificate) -> (Vec<Pair>, Vec<(usize, Facts)>) {
+    let (mut pairs, mut known) = (Vec::new(), Vec::new());
+    for index in certificate.variants.clone() {
+        let name = config.variants.get(index).map_or("", |variant| variant.name.as_str());
+        match store::load_quickly(&config.state_path, name) {
+            Ok(None) => {}
+            Ok(Some((material, facts))) => {
+                pairs.extend(material.pairs);
+                known.extend(facts.map(|facts| (index, facts)));
+            }
             Err(error) => log(
                 Level::Error,
                 &format!(
@@ -392,7 +425,7 @@ fn pairs_from_disk(config: &Config, certificate: &Certificate) -> Vec<Pair> {
             ),
         }
     }
-    pairs
+    (pairs, known)
 }
 
 /// What a full zone means, and what to do.

@@ -73,6 +73,7 @@ pub(super) fn start(core: &CoreConf) {
         config: Arc::clone(&ready.config),
         secrets: (0..).map_while(|id| core.vault.secret(SecretId(id))).collect(),
         configured_at: ready.loaded_at,
+        facts: ready.facts.clone(),
         watch: ready.watch.clone(),
     };
     let blocked = BlockedSignals::new();

@@ -102,7 +102,7 @@ impl Attempt<'_> {
 
     /// The certificate that this one replaces, for the CA that it is from.
     fn replaces(&self, stored: &Stored) -> Option<Replaces> {
-        let is_ours = stored.directory.as_ref() == Some(&self.issuer.config().directory);
+        let is_ours = stored.facts.directory.as_ref() == Some(&self.issuer.config().directory);
         let leaf = leaf_of(&stored.material).filter(|_| is_ours)?;
         certificate_id(&*X509::from_der(leaf).ok()?)
     }

@@ -158,10 +158,8 @@ impl Work {
         let entries = self.entries_of(of)?;
         let text = String::from_utf8_lossy(content);
         let reason = read_reason(&text)?;
-        let served: Vec<(usize, Vec<u8>)> = entries
-            .iter()
-            .filter_map(|entry| Some((*entry, self.served(*entry)?.pair.chain.first()?.clone())))
-            .collect();
+        let served: Vec<(usize, Vec<u8>)> =
+            entries.iter().filter_map(|entry| Some((*entry, self.leaf(*entry)?))).collect();
         let mut certificates = read_certificates(&text)?;
         if certificates.is_empty() {
             certificates = served.iter().map(|(_, leaf)| leaf.clone()).collect();

@@ -1,57 +1,63 @@
 //! What is on disk when the service begins.
 
 use super::work::{Served, Work, now};
-use crate::store::{PendingOrder, Store, Stored};
+use crate::store::{Facts, Imprint, PendingOrder, Store, Stored};
 use acme_dns_core::config::{Certificate, Variant};
 use acme_dns_core::level::Level;
+use acme_dns_core::material::Pair;
 use acme_dns_core::schedule::{Authority, Known, Progress, Validity};
 use openssl::pkey::PKey;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Work {
     /// Publishes what is on disk, as the helper before may have published into an older zone, and
-    /// gathers what the schedule begins with.
+    /// gathers what the schedule begins with. What the master has published and is on disk still is not
+    /// read again.
     pub(super) async fn load(&mut self, store: &Store) -> Vec<Known> {
         let config = Arc::clone(&self.config);
+        let facts = std::mem::take(&mut self.facts);
+        let mut facts: HashMap<_, _> = facts.into_iter().collect();
+        let under_way = store.under_way().unwrap_or_else(|error| {
+            self.log(Level::Warn, format_args!("{error}"));
+            config.variants.iter().map(|variant| variant.name.clone()).collect()
+        });
         let mut known = Vec::with_capacity(config.variants.len());
-        for index in 0..config.variants.len() {
-            // Thousands take seconds, and a stop must not wait for them.
+        for (index, variant) in config.variants.iter().enumerate() {
+            // Thousands take time, and a stop must not wait for them.
             tokio::task::yield_now().await;
-            known.extend(self.load_variant(store, index));
+            let facts = facts.remove(&index).filter(|facts| {
+                Imprint::of(store.path(), &variant.name).as_ref() == Some(&facts.imprint)
+            });
+            let is_under_way = under_way.contains(&variant.name);
+            known.extend(self.load_variant(store, index, facts, is_under_way));
         }
         for certificate in 0..config.certificates.len() {
-            self.publish(certificate);
+            self.publish_anew(certificate);
         }
         known
     }
 
-    fn load_variant(&mut self, store: &Store, index: usize) -> Option<Known> {
+    fn load_variant(
+        &mut self,
+        store: &Store,
+        index: usize,
+        facts: Option<Facts>,
+        is_under_way: bool,
+    ) -> Option<Known> {
         let config = Arc::clone(&self.config);
         let (Variant { name, .. }, certificate) = config.variant(index)?;
-        let progress = store.load_progress(name).unwrap_or_else(|error| {
-            self.log(Level::Warn, format_args!("{error}; it is ignored"));
-            Progress::default()
-        });
-        let stored = store.load_certificate(name).unwrap_or_else(|error| {
-            self.log(
-                Level::Error,
-                format_args!(
-                    "certificate \"{name}\" on disk cannot be used, a new one will be obtained: \
-                     {error}"
-                ),
-            );
-            None
-        });
-        if let Some(error) = stored.as_ref().and_then(|stored| stored.issuer_error.as_ref()) {
-            self.log(
-                Level::Warn,
-                format_args!("{error}; it is not known where certificate \"{name}\" is from"),
-            );
-        }
-        if let Some(stored) = stored.as_ref().filter(|_| !certificate.reuses_key) {
-            self.forget_ended_order(store, name, stored);
-        }
-        let validity = stored.and_then(|stored| self.take_over(index, stored));
+        let progress = match is_under_way {
+            true => store.load_progress(name).unwrap_or_else(|error| {
+                self.log(Level::Warn, format_args!("{error}; it is ignored"));
+                Progress::default()
+            }),
+            false => Progress::default(),
+        };
+        let validity = match facts {
+            Some(facts) if !is_under_way => self.take_over(index, &facts, None),
+            _ => self.load_files(store, index),
+        };
         let renewal = validity.and_then(|_| {
             store.load_renewal(name).unwrap_or_else(|error| {
                 self.log(Level::Warn, format_args!("{error}; it is ignored"));
@@ -81,6 +87,33 @@ impl Work {
         Some(known)
     }
 
+    /// Reads a certificate; gives its validity if it is the one that is wanted.
+    fn load_files(&mut self, store: &Store, index: usize) -> Option<Validity> {
+        let config = Arc::clone(&self.config);
+        let (Variant { name, .. }, certificate) = config.variant(index)?;
+        let stored = store.load_certificate(name).unwrap_or_else(|error| {
+            self.log(
+                Level::Error,
+                format_args!(
+                    "certificate \"{name}\" on disk cannot be used, a new one will be obtained: \
+                     {error}"
+                ),
+            );
+            None
+        })?;
+        if let Some(error) = &stored.issuer_error {
+            self.log(
+                Level::Warn,
+                format_args!("{error}; it is not known where certificate \"{name}\" is from"),
+            );
+        }
+        if !certificate.reuses_key {
+            self.forget_ended_order(store, name, &stored);
+        }
+        let Stored { material, facts, .. } = stored;
+        self.take_over(index, &facts, material.pairs.into_iter().next())
+    }
+
     /// Forgets the order that the certificate is from: the process may have died before it could.
     fn forget_ended_order(&self, store: &Store, name: &str, stored: &Stored) {
         let order = store.load_order(name).unwrap_or_else(|error| {
@@ -99,17 +132,16 @@ impl Work {
         }
     }
 
-    /// Serves a variant from the disk; gives its validity if it is the one that is wanted.
-    fn take_over(&mut self, index: usize, stored: Stored) -> Option<Validity> {
+    /// Serves a variant from the disk; gives its validity if it is the one that is wanted. Without a
+    /// pair it is served already.
+    fn take_over(&mut self, index: usize, facts: &Facts, pair: Option<Pair>) -> Option<Validity> {
         let config = Arc::clone(&self.config);
         let (variant, certificate) = config.variant(index)?;
-        let validity = stored.validity;
-        let difference = self.difference(variant, certificate, &stored);
-        let directory = stored.directory.as_ref();
+        let validity = facts.validity;
+        let difference = self.difference(variant, certificate, facts);
+        let directory = facts.directory.as_ref();
         let issuer = config.issuers.iter().position(|i| Some(&i.directory) == directory);
-        if let Some(pair) = stored.material.pairs.into_iter().next() {
-            self.serve(index, Served { pair, issuer });
-        }
+        self.serve(index, Served { pair, issuer });
         let Some(difference) = difference else { return Some(validity) };
         let name = &variant.name;
         self.log(
@@ -124,24 +156,24 @@ impl Work {
         &self,
         variant: &Variant,
         wanted: &Certificate,
-        stored: &Stored,
+        facts: &Facts,
     ) -> Option<&'static str> {
         let mut names: Vec<_> = wanted.names.iter().map(|name| name.as_str()).collect();
         names.sort_unstable();
         let issuers = wanted.issuers.iter().filter_map(|index| self.config.issuers.get(*index));
-        let issuer = stored.directory.as_ref().map(|directory| {
+        let issuer = facts.directory.as_ref().map(|directory| {
             let mut issuers = issuers;
             issuers.find(|issuer| issuer.directory == *directory)
         });
-        if stored.names != names {
+        if facts.names != names {
             Some("holds other names than configured")
-        } else if stored.key != variant.key {
+        } else if facts.key != variant.key {
             Some("has another type of key than configured")
         } else {
             match issuer {
                 Some(None) => Some("is from another CA than configured"),
                 Some(Some(issuer))
-                    if issuer.profile.as_ref().map(|p| &p.name) != stored.profile.as_ref() =>
+                    if issuer.profile.as_ref().map(|p| &p.name) != facts.profile.as_ref() =>
                 {
                     Some("has another profile than configured")
                 }

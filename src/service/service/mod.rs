@@ -13,6 +13,7 @@ mod work;
 
 use crate::host::Host;
 use crate::reload::Watch;
+use crate::store::Facts;
 use acme_dns_core::config::Config;
 use acme_dns_core::level::Level;
 use acme_dns_core::time::UnixTime;
@@ -21,7 +22,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use work::Work;
@@ -48,6 +49,9 @@ pub struct Settings {
     pub secrets: Vec<SecretString>,
     /// When the configuration was loaded: a person may have changed something by then.
     pub configured_at: UnixTime,
+    /// What the master knows of variants of certificates that it has published from the disk, as
+    /// indices into the configuration's.
+    pub facts: Vec<(usize, Facts)>,
     /// What nginx reads of the state path; without it nginx is never reloaded.
     pub watch: Option<Watch>,
 }
@@ -93,9 +97,11 @@ fn run(settings: Settings, host: &Arc<dyn Host>, stopped: oneshot::Receiver<()>)
         }
     });
     drop(tasks);
+    let begun = Instant::now();
     runtime.shutdown_timeout(STOP_GRACE);
+    let is_complete = begun.elapsed() < STOP_GRACE;
     work.interrupt();
     // Last, with the lock: the next helper begins when nothing is written any more.
-    drop(work);
+    work.release(is_complete);
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::reload::Watch;
-use crate::store::{IssuedPem, Lock, Store};
+use crate::store::{Facts, IssuedPem, Lock, Store, load_material};
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
@@ -41,6 +41,8 @@ pub(super) struct Work {
     secrets: Vec<SecretString>,
     configured_at: UnixTime,
     host: Arc<dyn Host>,
+    /// What the master knows of variants that it has published.
+    pub(super) facts: Vec<(usize, Facts)>,
     /// What is served of each variant.
     served: Vec<Option<Served>>,
     lock: Option<Lock>,
@@ -55,7 +57,8 @@ pub(super) struct Work {
 
 /// A variant that is served.
 pub(super) struct Served {
-    pub(super) pair: Pair,
+    /// `None`: the master has published what is on disk, and nobody has asked for it here.
+    pub(super) pair: Option<Pair>,
     /// The issuer that it is from, as an index into the configuration's, if it is one of them.
     pub(super) issuer: Option<usize>,
 }
@@ -68,13 +71,14 @@ struct Tools {
 
 impl Work {
     pub(super) fn new(settings: Settings, host: Arc<dyn Host>) -> Self {
-        let Settings { config, secrets, configured_at, watch } = settings;
+        let Settings { config, secrets, configured_at, watch, facts } = settings;
         let served = config.variants.iter().map(|_| None).collect();
         Self {
             config,
             secrets,
             configured_at,
             host,
+            facts,
             served,
             lock: None,
             schedule: None,
@@ -154,14 +158,50 @@ impl Work {
     /// Hands a certificate to the workers, as far as there is anything of it.
     pub(super) fn publish(&self, certificate: usize) {
         let variants = self.config.certificates.get(certificate).map(|c| c.variants.clone());
-        let served = variants.and_then(|variants| self.served.get(variants)).unwrap_or_default();
-        let pairs: Vec<Pair> = served.iter().flatten().map(|served| served.pair.clone()).collect();
+        let served = variants.into_iter().flatten().filter(|entry| self.served(*entry).is_some());
+        let Some(pairs) = served.map(|entry| self.pair(entry)).collect::<Option<Vec<_>>>() else {
+            return;
+        };
         if pairs.is_empty() {
             return;
         }
         if let Err(error) = self.host.publish(certificate, &Material { pairs }) {
             self.host.log(Level::Error, format_args!("{error}"));
         }
+    }
+
+    /// The same, unless the master has done it.
+    pub(super) fn publish_anew(&self, certificate: usize) {
+        let variants = self.config.certificates.get(certificate).map(|c| c.variants.clone());
+        let mut served = variants.into_iter().flatten().filter_map(|entry| self.served(entry));
+        if served.any(|served| served.pair.is_some()) {
+            self.publish(certificate);
+        }
+    }
+
+    /// What is served of a variant, from the disk if it is not here. An error is in the log.
+    fn pair(&self, entry: usize) -> Option<Pair> {
+        if let Some(pair) = &self.served(entry)?.pair {
+            return Some(pair.clone());
+        }
+        let name = &self.config.variants.get(entry)?.name;
+        let error = match load_material(&self.config.state_path, name) {
+            Ok(Some(material)) => return material.pairs.into_iter().next(),
+            Ok(None) => "it is gone".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.log(
+            Level::Error,
+            format_args!(
+                "certificate \"{name}\" on disk cannot be used, what is served stays: {error}"
+            ),
+        );
+        None
+    }
+
+    /// The leaf that is served of a variant, in DER.
+    pub(super) fn leaf(&self, entry: usize) -> Option<Vec<u8>> {
+        self.pair(entry)?.chain.into_iter().next()
     }
 
     /// Serves a variant from now on; [`Work::publish`] makes it so.
@@ -260,6 +300,7 @@ impl Work {
     fn begin_due(&mut self, tools: &Tools) {
         let now = now();
         let Some((store, schedule)) = &mut self.schedule else { return };
+        let mut asked = Vec::new();
         while let Some(action) = schedule.poll(now) {
             match action {
                 Action::Obtain(due) => {
@@ -279,13 +320,14 @@ impl Work {
                     attempt.spawn(tools.report.clone());
                 }
                 Action::AskRenewalInfo { entry } => {
-                    let served = self.served.get(entry).and_then(Option::as_ref);
-                    let leaf = served.and_then(|served| served.pair.chain.first().cloned());
-                    let issuer = served.and_then(|served| served.issuer);
-                    let obtainer = Rc::clone(&tools.obtainer);
-                    tasks::ask_renewal_info(entry, leaf.zip(issuer), obtainer, &tools.report);
+                    asked.push(entry);
                 }
             }
+        }
+        for entry in asked {
+            let (leaf, issuer) = (self.leaf(entry), self.served(entry).and_then(|s| s.issuer));
+            let obtainer = Rc::clone(&tools.obtainer);
+            tasks::ask_renewal_info(entry, leaf.zip(issuer), obtainer, &tools.report);
         }
     }
 
@@ -311,9 +353,8 @@ impl Work {
                 self.handle_failure(entry, issuer, environment, &error);
             }
             Outcome::RenewalInfo { entry, leaf, answer } => {
-                let current = self.served(entry).and_then(|served| served.pair.chain.first());
                 // It may have been replaced while the CA was asked.
-                if leaf.is_none() || leaf.as_ref() == current {
+                if leaf.is_none() || leaf == self.leaf(entry) {
                     self.handle_renewal_info(entry, answer);
                 }
             }
@@ -334,7 +375,7 @@ impl Work {
         }
         // Served even if the disk refuses it: better than nothing, or than the old one.
         if let Some(pair) = issued.material.pairs.first().cloned() {
-            self.serve(entry, Served { pair, issuer: Some(issuer) });
+            self.serve(entry, Served { pair: Some(pair), issuer: Some(issuer) });
         }
         self.publish(variant.certificate);
         let name = &variant.name;
@@ -462,6 +503,14 @@ impl Work {
                 level,
                 format_args!("certificate \"{name}\": renewal at {time}, {reason}{why}"),
             );
+        }
+    }
+
+    /// Gives the lock away. `is_complete`: nothing that was being written is left unfinished.
+    pub(super) fn release(mut self, is_complete: bool) {
+        match self.lock.take() {
+            Some(lock) if is_complete => lock.release(),
+            _ => {}
         }
     }
 

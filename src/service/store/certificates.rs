@@ -18,7 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -59,11 +59,11 @@ struct IssuerFile {
     profile: Option<String>,
 }
 
-/// A certificate from the disk.
-#[derive(Debug)]
-pub struct Stored {
-    /// What a server needs of it.
-    pub material: Material,
+/// What is known of a certificate on disk, without its key.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The file that this was read from.
+    pub imprint: Imprint,
     /// Its dates; it may have expired.
     pub validity: Validity,
     /// The DNS names that it holds, sorted.
@@ -75,6 +75,42 @@ pub struct Stored {
     pub directory: Option<String>,
     /// The profile that was wanted.
     pub profile: Option<String>,
+}
+
+/// Tells a file from any that takes its place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Imprint {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Imprint {
+    /// That of the certificate that is on disk now; `None` if there is none.
+    #[must_use]
+    pub fn of(state_path: &Path, name: &str) -> Option<Self> {
+        let path = state_path.join(CERTS).join(name).join(FULL_CHAIN);
+        fs::metadata(path).ok().map(|metadata| Self::new(&metadata))
+    }
+
+    fn new(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// A certificate from the disk.
+#[derive(Debug)]
+pub struct Stored {
+    /// What a server needs of it.
+    pub material: Material,
+    /// What is to be known of it.
+    pub facts: Facts,
     /// Why it cannot be read where the certificate is from. The certificate is good all the same.
     pub issuer_error: Option<StoreError>,
 }
@@ -179,44 +215,54 @@ impl Store {
 /// A file is there and cannot be read, or they do not belong together.
 pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>, StoreError> {
     let Some(files) = read_files(state_path, name)? else { return Ok(None) };
-    let Parsed { material, key, validity, names } = match decode(&files) {
-        Ok(material) => match at_a_glance(&material) {
-            Some(Glance { key, validity, names }) => Parsed { material, key, validity, names },
-            None => parse(&files)?,
-        },
-        Err(_) => parse(&files)?,
-    };
-    let (issuer, issuer_error) = match files::read_json::<IssuerFile>(&files.directory.join(ISSUER))
-    {
+    let glance = decode(&files).ok().and_then(|material| at_a_glance(material).ok());
+    let (material, glance) = glance.map_or_else(|| parse(&files), Ok)?;
+    let (issuer, issuer_error) = match files::read_json(&files.directory.join(ISSUER)) {
         Ok(issuer) => (issuer, None),
         Err(error) => (None, Some(error)),
     };
-    Ok(Some(Stored {
-        validity,
-        names,
-        material,
-        key,
-        directory: issuer.as_ref().map(|issuer| issuer.directory.clone()),
-        profile: issuer.and_then(|issuer| issuer.profile),
-        issuer_error,
-    }))
+    Ok(Some(Stored { material, facts: facts(files.imprint, glance, issuer), issuer_error }))
 }
 
-/// What the files of a version hold.
-struct Parsed {
-    material: Material,
-    key: KeyType,
-    validity: Validity,
-    names: Vec<String>,
+/// Reads what a server needs of a certificate, and what is to be known of it if that shows at a glance.
+/// It does not look into it with OpenSSL, whose parsing would take most of the time of a start with many
+/// certificates; who installs it checks it. Creates nothing.
+///
+/// # Errors
+/// A file is there and cannot be read, or is not PEM.
+pub fn load_quickly(
+    state_path: &Path,
+    name: &str,
+) -> Result<Option<(Material, Option<Facts>)>, StoreError> {
+    let Some(files) = read_files(state_path, name)? else { return Ok(None) };
+    let (material, glance) = match at_a_glance(decode(&files)?) {
+        Ok((material, glance)) => (material, glance),
+        Err(material) => return Ok(Some((material, None))),
+    };
+    // The helper reads it again where it cannot be read here, and says so.
+    let issuer = files::read_json(&files.directory.join(ISSUER)).ok();
+    let imprint = files.imprint;
+    Ok(Some((material, issuer.map(|issuer| facts(imprint, glance, issuer)))))
 }
 
-fn at_a_glance(material: &Material) -> Option<Glance> {
-    let pair = material.pairs.first()?;
-    glance(pair.chain.iter().map(Vec::as_slice), &pair.key)
+fn facts(imprint: Imprint, glance: Glance, issuer: Option<IssuerFile>) -> Facts {
+    let Glance { key, validity, names } = glance;
+    let (directory, profile) = issuer.map_or((None, None), |i| (Some(i.directory), i.profile));
+    Facts { imprint, validity, names, key, directory, profile }
+}
+
+/// The same material, if it cannot be seen at a glance.
+fn at_a_glance(material: Material) -> Result<(Material, Glance), Material> {
+    let pair = material.pairs.first();
+    let seen = pair.and_then(|pair| glance(pair.chain.iter().map(Vec::as_slice), &pair.key));
+    match seen {
+        Some(glance) => Ok((material, glance)),
+        None => Err(material),
+    }
 }
 
 /// Looks into the files with OpenSSL, which knows all forms of keys.
-fn parse(files: &Files) -> Result<Parsed, StoreError> {
+fn parse(files: &Files) -> Result<(Material, Glance), StoreError> {
     let full_chain = files.directory.join(FULL_CHAIN);
     let key_path = files.directory.join(KEY);
     let invalid = |reason: String| StoreError::invalid(&full_chain, reason);
@@ -237,12 +283,10 @@ fn parse(files: &Files) -> Result<Parsed, StoreError> {
     };
     let (validity, names) = (validity(leaf).map_err(openssl)?, dns_names(leaf));
     let material = material(&key, &chain).map_err(openssl)?;
-    Ok(Parsed { material, key: key_type, validity, names })
+    Ok((material, Glance { key: key_type, validity, names }))
 }
 
-/// Reads what a server needs of a certificate and decodes PEM, but does not look into it: for the
-/// start of nginx with many certificates, where OpenSSL's parsing would take most of the time. Who
-/// installs it checks it. Creates nothing.
+/// Reads what a server needs of a certificate and decodes PEM, but does not look into it.
 ///
 /// # Errors
 /// A file is there and cannot be read, or is not PEM.
@@ -278,6 +322,8 @@ pub(crate) fn material(
 
 struct Files {
     directory: PathBuf,
+    /// Of the full chain.
+    imprint: Imprint,
     full_chain: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
 }
@@ -314,8 +360,8 @@ fn read_version(directory: PathBuf, owner: u32) -> Result<Files, StoreError> {
         files::read_of(&path, owner)?
             .ok_or_else(|| failed("open", &path)(io::Error::from_raw_os_error(ENOENT)))
     };
-    let (full_chain, key) = (read(FULL_CHAIN)?, read(KEY)?);
-    Ok(Files { directory, full_chain, key })
+    let ((full_chain, metadata), (key, _)) = (read(FULL_CHAIN)?, read(KEY)?);
+    Ok(Files { directory, imprint: Imprint::new(&metadata), full_chain, key })
 }
 
 /// `std` makes an error with this number print as the system's own.

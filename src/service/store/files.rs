@@ -163,7 +163,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
 
 /// Reads a file into memory that is wiped when it is dropped. `None`: there is no such file.
 pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-    read_if(path, |_| Ok(()))
+    Ok(read_if(path, |_| Ok(()))?.map(|(bytes, _)| bytes))
 }
 
 /// Reads a file that holds JSON. `None`: there is no such file.
@@ -185,7 +185,10 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, S
 
 /// Reads a file that must belong to the owner of the state path. The master reads as root what lies
 /// in a directory of another user: that user must not make it read, by a link, what only root can.
-pub(crate) fn read_of(path: &Path, owner: u32) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+pub(crate) fn read_of(
+    path: &Path,
+    owner: u32,
+) -> Result<Option<(Zeroizing<Vec<u8>>, Metadata)>, StoreError> {
     read_if(path, |metadata| match metadata.uid() == owner {
         true => Ok(()),
         false => Err(StoreError::invalid(path, "it has another owner than the state path")),
@@ -195,7 +198,7 @@ pub(crate) fn read_of(path: &Path, owner: u32) -> Result<Option<Zeroizing<Vec<u8
 fn read_if(
     path: &Path,
     check: impl FnOnce(&Metadata) -> Result<(), StoreError>,
-) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+) -> Result<Option<(Zeroizing<Vec<u8>>, Metadata)>, StoreError> {
     // Does not wait for the writer of a FIFO.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -216,7 +219,7 @@ fn read_if(
     let capacity = usize::try_from(size).unwrap_or(0) + 1;
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
     file.take(MAX_FILE).read_to_end(&mut bytes).map_err(failed("read", path))?;
-    Ok(Some(bytes))
+    Ok(Some((bytes, metadata)))
 }
 
 /// The names in a directory that are those of finished things, sorted; none if it is not there.

@@ -4,6 +4,7 @@
 use acme_dns_core::key::KeyType;
 use acme_dns_core::schedule::Validity;
 use acme_dns_core::time::UnixTime;
+use std::cell::RefCell;
 use std::time::Duration;
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{AnyRef, UintRef};
@@ -32,9 +33,9 @@ pub(super) fn glance<'a>(
     chain: impl IntoIterator<Item = &'a [u8]>,
     private_key: &[u8],
 ) -> Option<Glance> {
-    let mut certificates = chain.into_iter().map(Certificate::from_der);
-    let leaf = certificates.next()?.ok()?;
-    if certificates.any(|certificate| certificate.is_err()) {
+    let mut certificates = chain.into_iter();
+    let leaf = Certificate::from_der(certificates.next()?).ok()?;
+    if !certificates.all(is_whole) {
         return None;
     }
     // Whole, and nothing behind it.
@@ -51,6 +52,20 @@ pub(super) fn glance<'a>(
         not_after: unix_time(dates.not_after.to_unix_duration()),
     };
     Some(Glance { key, validity, names: names(&leaf)? })
+}
+
+/// Whether a certificate can be read. Most have the same issuer: its certificate is read once.
+fn is_whole(der: &[u8]) -> bool {
+    thread_local! {
+        static LAST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    LAST.with_borrow_mut(|last| {
+        let is_whole = *last == der || Certificate::from_der(der).is_ok();
+        if is_whole && *last != der {
+            der.clone_into(last);
+        }
+        is_whole
+    })
 }
 
 fn unix_time(since_epoch: Duration) -> UnixTime {

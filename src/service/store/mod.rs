@@ -33,14 +33,18 @@ pub(crate) mod x509;
 pub use accounts::Account;
 pub use actions::Asked;
 pub(crate) use certificates::material;
-pub use certificates::{IssuedPem, Stored, load_certificate, load_material};
+pub use certificates::{
+    Facts, Imprint, IssuedPem, Stored, load_certificate, load_material, load_quickly,
+};
 pub use error::StoreError;
 pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;
 
 use error::failed;
 use files::{DIRECTORY_MODE, ensure_directory, give_to_owner, sweep};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -53,11 +57,21 @@ pub struct Store {
 /// The lock of the state path: who holds it is the one helper that works.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
     left: Option<StoreError>,
 }
 
+/// What the lock file holds after a holder has ended in good order.
+const IN_ORDER: &[u8] = b"ended in good order\n";
+
 impl Lock {
+    /// Gives the lock away, with a sign for the next holder that nothing is left unfinished. Without it,
+    /// as after a crash, the next one looks.
+    pub fn release(mut self) {
+        // Without the sign it is looked in vain.
+        let _looked_in_vain = self.file.write_all(IN_ORDER);
+    }
+
     /// Why something that a crash left unfinished is still there. It is in nobody's way.
     #[must_use]
     pub fn left(&self) -> Option<&StoreError> {
@@ -99,6 +113,7 @@ impl Store {
     pub fn lock(&self) -> Result<Option<Lock>, StoreError> {
         let path = self.path.join("lock");
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create(true)
             .truncate(false)
@@ -112,7 +127,14 @@ impl Store {
         }
         file.set_permissions(Permissions::from_mode(0o600)).map_err(failed("fchmod", &path))?;
         give_to_owner(&file, &path)?;
-        Ok(Some(Lock { _file: file, left: self.sweep().err() }))
+        let mut mark = Vec::new();
+        (&file).read_to_end(&mut mark).map_err(failed("read", &path))?;
+        if mark == IN_ORDER {
+            // Nothing can be left, and a look at thousands of versions takes time.
+            file.set_len(0).and_then(|()| file.sync_all()).map_err(failed("ftruncate", &path))?;
+            return Ok(Some(Lock { file, left: None }));
+        }
+        Ok(Some(Lock { file, left: self.sweep().err() }))
     }
 
     /// Removes all that can be removed; the error is the first one.
@@ -124,6 +146,13 @@ impl Store {
             result = result.and(sweep(&path));
         }
         result
+    }
+
+    /// The names of certificates of which there is progress or an order.
+    pub(crate) fn under_way(&self) -> Result<BTreeSet<String>, StoreError> {
+        let files = files::list(&self.orders())?;
+        let name = |file: &String| Some(file.rsplit_once('.')?.0.to_owned());
+        Ok(files.iter().filter_map(name).collect())
     }
 
     fn accounts(&self) -> PathBuf {
@@ -196,6 +225,20 @@ mod tests {
         drop(lock);
         assert!(other.lock().unwrap().is_some());
         assert!(!written.exists());
+    }
+
+    #[test]
+    fn nothing_is_looked_for_after_an_end_in_good_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let leftover = dir.path().join("certs/.tmp-0-a");
+        store.lock().unwrap().unwrap().release();
+        fs::write(&leftover, "").unwrap();
+        let lock = store.lock().unwrap().unwrap();
+        assert!(leftover.exists(), "it was trusted");
+        drop(lock);
+        store.lock().unwrap().unwrap();
+        assert!(!leftover.exists(), "once");
     }
 
     #[test]

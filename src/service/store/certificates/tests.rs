@@ -37,16 +37,16 @@ fn a_certificate_is_read_as_it_was_kept() {
     assert!(load_material(dir.path(), "a.example").unwrap().is_none());
     store.save_certificate("a.example", &issued(&["a.example", "*.a.example"])).unwrap();
     let stored = store.load_certificate("a.example").unwrap().unwrap();
-    assert_eq!(stored.names, ["*.a.example", "a.example"]);
-    assert_eq!(stored.key, KeyType::EcdsaP256);
-    assert_eq!(stored.directory.as_deref(), Some("https://ca.example/directory"));
-    assert_eq!(stored.validity.not_before.0, NOW - 3600);
-    assert_eq!(stored.validity.not_after.0, NOW + 86_400);
+    assert_eq!(stored.facts.names, ["*.a.example", "a.example"]);
+    assert_eq!(stored.facts.key, KeyType::EcdsaP256);
+    assert_eq!(stored.facts.directory.as_deref(), Some("https://ca.example/directory"));
+    assert_eq!(stored.facts.validity.not_before.0, NOW - 3600);
+    assert_eq!(stored.facts.validity.not_after.0, NOW + 86_400);
     let [pair] = stored.material.pairs.as_slice() else { panic!("one pair") };
     assert_eq!(pair.chain.len(), 2);
     fs::remove_file(file(dir.path(), "issuer.json")).unwrap();
     let copied = store.load_certificate("a.example").unwrap().unwrap();
-    assert_eq!(copied.directory, None, "as of a certificate that was put there by hand");
+    assert_eq!(copied.facts.directory, None, "as of a certificate that was put there by hand");
     let quick = load_material(dir.path(), "a.example").unwrap().unwrap();
     assert!(quick == stored.material, "both loaders read the same");
 }

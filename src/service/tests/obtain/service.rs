@@ -44,6 +44,7 @@ fn settings(bed: &Bed) -> Settings {
         config: Arc::new(bed.config.clone()),
         secrets: vec![SecretString::from(bed.testbed.token().to_owned())],
         configured_at: UnixTime::default(),
+        facts: Vec::new(),
         watch: None,
     }
 }

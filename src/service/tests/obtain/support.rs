@@ -2,7 +2,7 @@
 
 use acme_dns_core::config::{
     Certificate, Cloudflare, CloudflareCredentials, Config, Issuer, Profile, Propagation, Provider,
-    ProviderKind, SecretId, Variant,
+    ProviderKind, Reload, SecretId, Variant,
 };
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;

@@ -42,7 +42,7 @@ fn certificate(path: &Path) -> String {
             let chain = &stored.material.pairs[0].chain[0];
             let serial = openssl::x509::X509::from_der(chain).unwrap();
             let serial = serial.serial_number().to_bn().unwrap();
-            format!("certificate {serial} {:?} {:?}", stored.directory, stored.profile)
+            format!("certificate {serial} {:?} {:?}", stored.facts.directory, stored.facts.profile)
         }
         (Ok(None), Ok(None)) => "no certificate".to_owned(),
         (Err(error), _) => without_number(&error.to_string().replace(&*path.to_string_lossy(), "")),
