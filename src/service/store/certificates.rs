@@ -248,7 +248,7 @@ pub fn load_material(state_path: &Path, name: &str) -> Result<Option<Material>, 
     let key = Zeroizing::new(der.secret_pkcs8_der().to_vec());
     der.zeroize();
     let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
-    Ok(Some(Material { pairs: vec![Pair { key, chain }] }))
+    Ok(Some(Material { pairs: vec![Pair { key, chain, staple: None }] }))
 }
 
 /// The form for servers of a key and its chain.
@@ -258,7 +258,7 @@ pub(crate) fn material(
 ) -> Result<Material, openssl::error::ErrorStack> {
     let key = Zeroizing::new(key.private_key_to_pkcs8()?);
     let chain = chain.iter().map(|certificate| certificate.to_der()).collect::<Result<_, _>>()?;
-    Ok(Material { pairs: vec![Pair { key, chain }] })
+    Ok(Material { pairs: vec![Pair { key, chain, staple: None }] })
 }
 
 struct Files {
