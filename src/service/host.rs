@@ -16,6 +16,14 @@ pub trait Host: Send + Sync + 'static {
     /// The shared zone has no room, as a message for the log.
     fn publish(&self, certificate: usize, material: &Material) -> Result<(), String>;
 
+    /// What the workers have of a certificate, from this process or the one before it; `certificate`
+    /// is an index into the configuration's. `None` where that is nothing, or not known: then what
+    /// is stapled to it has to be asked for anew after a reload.
+    fn published(&self, certificate: usize) -> Option<Material> {
+        let _ = certificate;
+        None
+    }
+
     /// The service has ended by a fault, and its thread with it.
     fn died(&self) {}
 }

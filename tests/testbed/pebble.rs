@@ -41,6 +41,8 @@ pub struct PebbleOptions {
     pub alternate_roots: u32,
     /// Certificates between leaf and root; at least 1.
     pub chain_length: u32,
+    /// The URL of the OCSP responder that certificates name, if any.
+    pub ocsp_responder: Option<String>,
     /// Domains it refuses with `rejectedIdentifier`.
     pub blocklist: Vec<String>,
 }
@@ -64,6 +66,7 @@ impl PebbleOptions {
             eab: BTreeMap::new(),
             alternate_roots: 0,
             chain_length: 1,
+            ocsp_responder: None,
             blocklist: Vec::new(),
         }
     }
@@ -98,7 +101,7 @@ impl PebbleOptions {
             // Nothing listens there: only DNS challenges can succeed.
             "httpPort": 1,
             "tlsPort": 1,
-            "ocspResponderURL": "",
+            "ocspResponderURL": self.ocsp_responder.as_deref().unwrap_or_default(),
             "externalAccountBindingRequired": !self.eab.is_empty(),
             "externalAccountMACKeys": self.eab,
             "domainBlocklist": self.blocklist,
@@ -183,6 +186,12 @@ impl Pebble {
     #[must_use]
     pub fn intermediate_pem(&self, n: u32) -> String {
         self.get(&format!("/intermediates/{n}"))
+    }
+
+    /// The key of the intermediate certificate number `n`.
+    #[must_use]
+    pub fn intermediate_key_pem(&self, n: u32) -> String {
+        self.get(&format!("/intermediate-keys/{n}"))
     }
 
     /// The status of a certificate, such as `Valid` or `Revoked`; `None` if it issued no such.

@@ -20,6 +20,8 @@ impl Work {
             known.extend(self.load_variant(store, index));
         }
         for certificate in 0..config.certificates.len() {
+            tokio::task::yield_now().await;
+            self.begin_staples(certificate);
             self.publish(certificate);
         }
         known

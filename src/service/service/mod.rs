@@ -7,6 +7,7 @@
 
 mod actions;
 mod load;
+mod staples;
 mod tasks;
 mod work;
 

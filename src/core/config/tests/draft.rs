@@ -34,8 +34,11 @@ fn finish(
     Ok((finished, bindings))
 }
 
+/// A server, and whether it wants a staple.
+type Stapling<'a> = (Server<'a>, bool);
+
 /// The names of the certificates that OCSP responses are stapled to.
-fn stapled(servers: &[(Server<'_>, bool)]) -> Vec<String> {
+fn stapled(servers: &[Stapling<'_>]) -> Vec<String> {
     let mut draft = Draft::default();
     let issuer = read_issuer("ca", &[&["directory", "https://ca.test/"], ACCEPT]).unwrap();
     draft.add_issuer(issuer).unwrap();
@@ -57,7 +60,7 @@ fn stapled(servers: &[(Server<'_>, bool)]) -> Vec<String> {
 fn one_server_that_wants_a_staple_is_enough() {
     let (a, b, web): (Server<'_>, Server<'_>, Server<'_>) =
         ((&["a.test"], &[]), (&["b.test"], &[]), (&["a.test"], &["name=web"]));
-    let rows: &[(&[(Server<'_>, bool)], &[&str])] = &[
+    let rows: &[(&[Stapling<'_>], &[&str])] = &[
         (&[(a, false), (b, false)], &[]),
         (&[(a, true), (b, false)], &["a.test"]),
         (&[(a, false), (b, true)], &["b.test"]),
