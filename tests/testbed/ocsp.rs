@@ -21,7 +21,7 @@ use openssl::x509::{X509, X509Extension, X509Name, X509Ref};
 use crate::http_server::{Flavor, Handler, HttpServer};
 use crate::pebble::Pebble;
 use crate::ports::Port;
-use crate::process::{Process, run};
+use crate::process::Process;
 use crate::rt;
 use crate::traffic::{Reply, Traffic};
 
@@ -153,6 +153,8 @@ fn now() -> i64 {
 pub struct Responder {
     dir: PathBuf,
     upstream: Port,
+    /// How it was started last.
+    command: Option<Command>,
     process: Option<Process>,
     server: HttpServer,
     /// The log of the questions, and what is to go wrong with them.
@@ -185,7 +187,7 @@ impl Responder {
         let mut server = HttpServer::start(Flavor::Acme, None, handler);
         server.stop();
         let traffic = server.traffic();
-        Self { dir: dir.to_owned(), upstream, process: None, server, traffic }
+        Self { dir: dir.to_owned(), upstream, command: None, process: None, server, traffic }
     }
 
     /// What certificates name.
@@ -202,7 +204,7 @@ impl Responder {
     pub fn start(&mut self, issuer: &X509Ref, signer: &Signer, minutes: Option<u32>) {
         let index = self.dir.join("index.txt");
         if !index.exists() {
-            self.know(&[]);
+            write(&self.dir, "index.txt", b"");
         }
         let issuer = write(&self.dir, "issuer.pem", &issuer.to_pem().expect(SIGNED));
         let (certificate, key) = signer.write(&self.dir).expect(SIGNED);
@@ -213,33 +215,44 @@ impl Responder {
         if let Some(minutes) = minutes {
             command.arg("-nmin").arg(minutes.to_string());
         }
+        self.command = Some(command);
+        self.launch();
+        self.server.listen();
+    }
+
+    fn launch(&mut self) {
         // The one before has to leave its port.
         self.process = None;
-        let mut process = Process::start(&command, &self.dir.join("responder.log"));
-        process.wait_for_port(self.upstream.addr(), START);
+        let Some(command) = &self.command else { return };
+        let log = self.dir.join("responder.log");
+        let _ = fs::remove_file(&log);
+        let mut process = Process::start(command, &log);
+        // A connection without a question would hang OpenSSL 3.0 up for good.
+        process.wait_for_log("waiting for OCSP client connections", START);
         self.process = Some(process);
-        self.server.listen();
     }
 
     /// Ends it: connections are refused.
     pub fn stop(&mut self) {
         self.server.stop();
         self.process = None;
+        self.command = None;
     }
 
     /// Sets which certificates it knows: those that are good, or are revoked for `true`. It answers
-    /// "unknown" about all others.
+    /// "unknown" about all others. If it runs, it is started anew: not to be called while it is
+    /// asked.
     ///
     /// # Panics
     /// If the file cannot be written.
-    pub fn know(&self, certificates: &[(&X509Ref, bool)]) {
+    pub fn know(&mut self, certificates: &[(&X509Ref, bool)]) {
         let lines: String =
             certificates.iter().map(|(leaf, revoked)| line(leaf, *revoked)).collect();
-        // The responder looks for another file, not for another content.
-        let new = write(&self.dir, "index.new", lines.as_bytes());
-        let index = self.dir.join("index.txt");
-        fs::rename(&new, &index)
-            .unwrap_or_else(|e| panic!("cannot rename to {}: {e}", index.display()));
+        write(&self.dir, "index.txt", lines.as_bytes());
+        // It would look at the file again after the next question only.
+        if self.process.is_some() {
+            self.launch();
+        }
     }
 }
 
@@ -269,10 +282,10 @@ pub fn verify(dir: &Path, response: &[u8], chain: &[X509], root_pem: &str) -> St
     let issuer = write(dir, "issuer.pem", &issuer.to_pem().expect(SIGNED));
     let root = write(dir, "root.pem", root_pem.as_bytes());
     let mut command = Command::new("openssl");
-    // What it verifies goes to the other output.
     command.args(["ocsp", "-no_nonce", "-respin"]).arg(response).arg("-issuer").arg(issuer);
     command.arg("-cert").arg(leaf).arg("-CAfile").arg(root);
-    run(&mut command).unwrap_or_else(|e| e)
+    let output = command.output().unwrap_or_else(|e| panic!("cannot run openssl: {e}"));
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
 /// What a response says of a certificate.
