@@ -16,11 +16,10 @@ pub trait Host: Send + Sync + 'static {
     /// The shared zone has no room, as a message for the log.
     fn publish(&self, certificate: usize, material: &Material) -> Result<(), String>;
 
-    /// What the workers have of a certificate, from this process or the one before it; `certificate`
-    /// is an index into the configuration's. `None` where that is nothing, or not known: then what
+    /// What the workers have of a certificate, from this process or the one before it, by
+    /// its index into the configuration's. `None` where that is nothing, or not known: then what
     /// is stapled to it has to be asked for anew after a reload.
-    fn published(&self, certificate: usize) -> Option<Material> {
-        let _ = certificate;
+    fn published(&self, _certificate: usize) -> Option<Material> {
         None
     }
 
