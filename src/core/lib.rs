@@ -12,4 +12,5 @@ pub mod level;
 pub mod material;
 pub mod name;
 pub mod schedule;
+pub mod staple;
 pub mod time;

@@ -9,12 +9,13 @@ use super::catch::guard;
 use super::nginx::{log, now};
 use super::zone::Slot;
 use acme_dns_core::level::Level;
-use acme_dns_core::material::{Material, Pair};
+use acme_dns_core::material::{Material, Pair, Staple};
 use acme_dns_core::time::UnixTime;
 use foreign_types::ForeignType;
 use ngx::ffi::{
-    EVP_PKEY, SSL, SSL_CTX, SSL_CTX_use_cert_and_key, SSL_certs_clear, SSL_get_certificate,
-    SSL_use_cert_and_key, X509 as RawX509, stack_st_X509,
+    CRYPTO_malloc, EVP_PKEY, SSL, SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP, SSL_CTX,
+    SSL_CTX_use_cert_and_key, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, SSL_certs_clear, SSL_ctrl,
+    SSL_get_certificate, SSL_use_cert_and_key, X509 as RawX509, stack_st_X509,
 };
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
@@ -23,10 +24,13 @@ use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
+use openssl::sha::Sha256;
 use openssl::stack::Stack;
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509NameBuilder, X509Ref};
-use std::ffi::{c_int, c_void};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ffi::{c_int, c_long, c_void};
 use std::ptr;
 use zeroize::Zeroizing;
 
@@ -35,6 +39,10 @@ const PROCEED: c_int = 1;
 
 /// What the callback returns: end the handshake with an internal error.
 const FAIL: c_int = 0;
+
+/// What the callback for the status returns: `SSL_TLSEXT_ERR_OK` with, `SSL_TLSEXT_ERR_NOACK` without.
+const STAPLE: c_int = SSL_TLSEXT_ERR_OK as c_int;
+const NO_STAPLE: c_int = SSL_TLSEXT_ERR_NOACK as c_int;
 
 /// How long a self-signed certificate is valid, in days.
 const SELF_SIGNED_DAYS: u32 = 7;
@@ -76,6 +84,9 @@ struct ParsedPair {
     key: PKey<Private>,
     leaf: X509,
     chain: Stack<X509>,
+    /// By which a pair that stays is known.
+    identity: [u8; 32],
+    staple: Option<Staple>,
 }
 
 impl Binding {
@@ -101,8 +112,8 @@ impl Binding {
         let pairs = Material::decode(&record).map_err(|error| error.to_string());
         drop(record);
         let installed = pairs.and_then(|material| {
-            let pairs = material.pairs.iter().map(ParsedPair::new).collect::<Result<Vec<_>, _>>();
-            self.install(pairs.map_err(|error| error.to_string())?)
+            let pairs = material.pairs.into_iter().map(|pair| self.parsed(pair));
+            self.install(pairs.collect::<Result<_, _>>().map_err(|error| error.to_string())?)
         });
         match installed {
             Ok(installed) => self.installed = Some(installed),
@@ -112,6 +123,17 @@ impl Binding {
                     format!("acme_dns: certificate for \"{name}\" cannot be used: {error}");
                 log(Level::Error, &message);
             }
+        }
+    }
+
+    /// Reads a pair. One that is served already stays, with another staple perhaps: a connection that has
+    /// begun with it has the certificate that it should have.
+    fn parsed(&self, pair: Pair) -> Result<ParsedPair, ErrorStack> {
+        let mut installed = self.installed.iter().flat_map(|installed| &installed.pairs);
+        let same = installed.find(|installed| installed.identity == identity(&pair.chain));
+        match same.and_then(|same| same.another().ok()) {
+            Some(same) => Ok(ParsedPair { staple: pair.staple, ..same }),
+            None => ParsedPair::new(pair),
         }
     }
 
@@ -229,22 +251,60 @@ fn give(ssl: *mut SSL, pairs: &[ParsedPair]) -> c_int {
 }
 
 impl ParsedPair {
-    fn new(pair: &Pair) -> Result<Self, ErrorStack> {
+    fn new(pair: Pair) -> Result<Self, ErrorStack> {
         let key = PKey::private_key_from_pkcs8(&pair.key)?;
-        let mut certificates = pair.chain.iter().map(|der| X509::from_der(der));
         // A record without a certificate is refused when it is decoded.
-        let leaf = certificates.next().unwrap_or_else(|| X509::from_der(&[]))?;
+        let (leaf, issuers) = pair.chain.split_first().unwrap_or((const { &Vec::new() }, &[]));
+        let leaf = X509::from_der(leaf)?;
         let mut chain = Stack::new()?;
-        for certificate in certificates {
-            chain.push(certificate?)?;
+        for der in issuers {
+            chain.push(shared(der)?)?;
         }
-        Ok(Self { key, leaf, chain })
+        let identity = identity(&pair.chain);
+        Ok(Self { key, leaf, chain, identity, staple: pair.staple })
+    }
+
+    /// The same once more: OpenSSL's objects are counted.
+    fn another(&self) -> Result<Self, ErrorStack> {
+        let mut chain = Stack::new()?;
+        for certificate in &self.chain {
+            chain.push(certificate.to_owned())?;
+        }
+        let (key, leaf) = (self.key.clone(), self.leaf.clone());
+        Ok(Self { key, leaf, chain, identity: self.identity, staple: None })
     }
 
     /// The three as the bindings of nginx name their types: the same library, other Rust names.
     fn raw(&self) -> (*mut RawX509, *mut EVP_PKEY, *mut stack_st_X509) {
         (self.leaf.as_ptr().cast(), self.key.as_ptr().cast(), self.chain.as_ptr().cast())
     }
+}
+
+/// Tells a chain from all others. A certificate has a length of its own, so that none can be divided
+/// another way.
+fn identity(chain: &[Vec<u8>]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    chain.iter().for_each(|certificate| hash.update(certificate));
+    hash.finish()
+}
+
+/// How many certificates of CAs a process keeps to share them.
+const SHARED: usize = 16;
+
+/// The certificate of a CA. Thousands of certificates have the same: it is parsed once.
+fn shared(der: &[u8]) -> Result<X509, ErrorStack> {
+    thread_local! {
+        static KNOWN: RefCell<VecDeque<(Vec<u8>, X509)>> = const { RefCell::new(VecDeque::new()) };
+    }
+    KNOWN.with_borrow_mut(|known| {
+        if let Some((_, certificate)) = known.iter().find(|(known, _)| known == der) {
+            return Ok(certificate.clone());
+        }
+        let certificate = X509::from_der(der)?;
+        known.truncate(SHARED - 1);
+        known.push_front((der.to_vec(), certificate.clone()));
+        Ok(certificate)
+    })
 }
 
 /// A certificate that says what it is: nothing to trust, served until the real one is there.
@@ -277,7 +337,8 @@ fn self_signed(names: &[String]) -> Result<ParsedPair, ErrorStack> {
     let alternative = alternative.build(&builder.x509v3_context(None, None))?;
     builder.append_extension(alternative)?;
     builder.sign(&key, MessageDigest::sha256())?;
-    Ok(ParsedPair { key, leaf: builder.build(), chain: Stack::new()? })
+    let (identity, staple) = (identity(&[]), None);
+    Ok(ParsedPair { key, leaf: builder.build(), chain: Stack::new()?, identity, staple })
 }
 
 /// Called by OpenSSL when a handshake needs a certificate.
@@ -291,4 +352,40 @@ pub(super) unsafe extern "C" fn certificate_callback(ssl: *mut SSL, data: *mut c
         let binding = unsafe { &mut *data.cast::<Binding>() };
         binding.serve(ssl)
     })
+}
+
+/// Called by OpenSSL when a client asks for the status of the certificate that was chosen for it (RFC
+/// 6066 section 8).
+///
+/// # Safety
+/// As for [`certificate_callback`].
+pub(super) unsafe extern "C" fn status_callback(ssl: *mut SSL, data: *mut c_void) -> c_int {
+    guard(NO_STAPLE, || {
+        // SAFETY: by this function's contract.
+        let binding = unsafe { &*data.cast::<Binding>() };
+        // SAFETY: OpenSSL gives a live connection.
+        let current = unsafe { SSL_get_certificate(ssl) };
+        let pairs = binding.installed.iter().flat_map(|installed| &installed.pairs);
+        let mut served = pairs.filter(|pair| ptr::eq(pair.leaf.as_ptr().cast(), current));
+        let staple = served.next().and_then(|pair| pair.staple.as_ref());
+        // The helper renews it in time, unless it cannot.
+        let Some(staple) = staple.filter(|staple| now() < staple.not_after) else {
+            return NO_STAPLE;
+        };
+        give_staple(ssl, &staple.response)
+    })
+}
+
+fn give_staple(ssl: *mut SSL, response: &[u8]) -> c_int {
+    let Ok(length) = c_long::try_from(response.len()) else { return NO_STAPLE };
+    // SAFETY: memory of OpenSSL's, which the connection frees.
+    let copy = unsafe { CRYPTO_malloc(response.len(), c"acme_dns".as_ptr(), 0) };
+    if copy.is_null() {
+        return NO_STAPLE;
+    }
+    // SAFETY: just allocated in this size.
+    unsafe { ptr::copy_nonoverlapping(response.as_ptr(), copy.cast(), response.len()) };
+    // SAFETY: OpenSSL gives a live connection, which takes the memory.
+    unsafe { SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP as c_int, length, copy) };
+    STAPLE
 }

@@ -147,6 +147,11 @@ impl Host for NginxHost {
             .map_err(|()| zone_full(name))
     }
 
+    fn published(&self, certificate: usize) -> Option<Material> {
+        let (_, record) = self.slots.get(certificate).copied().flatten()?.read()?;
+        Material::decode(&record).ok()
+    }
+
     fn reload(&self) -> Result<(), String> {
         reload::request()
     }

@@ -6,7 +6,7 @@
 //! the certificates that it has loaded, and there are none.
 
 use super::catch::guard;
-use super::certificate::{Binding, certificate_callback};
+use super::certificate::{Binding, certificate_callback, status_callback};
 use super::core_module::core_conf;
 use super::nginx::{CONF_ERROR, CONF_OK, Conf, array_of_none, elements, pool_box, text};
 use acme_dns_core::config::Location;
@@ -14,12 +14,13 @@ use acme_dns_core::config::binding::{Request, Wanted, server_names};
 use acme_dns_core::config::draft::{BindingId, Draft, without_redundant};
 use acme_dns_core::name::Name;
 use ngx::ffi::{
-    OPENSSL_sk_num, OPENSSL_sk_value, SSL_CTX, SSL_CTX_get_client_CA_list, SSL_CTX_set_cert_cb,
-    SSL_CTX_set_session_id_context, X509_NAME, i2d_X509_NAME, ngx_array_t, ngx_command_t,
-    ngx_conf_t, ngx_flag_t, ngx_ssl_t, ngx_str_t,
+    OPENSSL_sk_num, OPENSSL_sk_value, SSL, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB,
+    SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB_ARG, SSL_CTX, SSL_CTX_callback_ctrl, SSL_CTX_ctrl,
+    SSL_CTX_get_client_CA_list, SSL_CTX_set_cert_cb, SSL_CTX_set_session_id_context, X509_NAME,
+    i2d_X509_NAME, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_flag_t, ngx_ssl_t, ngx_str_t,
 };
 use openssl::sha::Sha256;
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
 /// The variable that holds a certificate, for those who write `ssl_certificate` themselves.
@@ -356,7 +357,11 @@ impl Bound {
         }
         let Self { wanted, names, location, .. } = self;
         let id = draft.bind(wanted.clone(), names.clone(), location.clone());
-        id.map(Some).map_err(|message| format!("{message} in {location}"))
+        let id = id.map_err(|message| format!("{message} in {location}"))?;
+        if self.is_served && self.ssl.wants_staple() {
+            draft.want_staple(id);
+        }
+        Ok(Some(id))
     }
 
     /// Puts our callback into the context.
@@ -367,8 +372,28 @@ impl Bound {
         let data = self.binding.cast::<c_void>();
         // SAFETY: the context is live, and the binding lives as long as the context's cycle.
         unsafe { SSL_CTX_set_cert_cb(context, Some(certificate_callback), data) };
+        if self.ssl.wants_staple() {
+            set_status_callback(context, data);
+        }
         set_session_context(context, &self.session_context);
     }
+}
+
+/// OpenSSL's type of a function that gives the status of a certificate.
+type StatusCallback = unsafe extern "C" fn(*mut SSL, *mut c_void) -> c_int;
+
+/// Takes the place of nginx's own callback, which knows of no certificate here. The two calls are what
+/// the macros `SSL_CTX_set_tlsext_status_cb` and `SSL_CTX_set_tlsext_status_arg` stand for.
+fn set_status_callback(context: *mut SSL_CTX, binding: *mut c_void) {
+    let status: StatusCallback = status_callback;
+    // SAFETY: OpenSSL keeps callbacks of any type as this one.
+    let callback = unsafe { std::mem::transmute::<StatusCallback, unsafe extern "C" fn()>(status) };
+    let command = SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB as c_int;
+    // SAFETY: the context is live, and this command takes a callback of the type above.
+    unsafe { SSL_CTX_callback_ctrl(context, command, Some(callback)) };
+    let command = SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB_ARG as c_int;
+    // SAFETY: the binding lives as long as the context's cycle.
+    unsafe { SSL_CTX_ctrl(context, command, 0, binding) };
 }
 
 /// Lets sessions be resumed only by servers with the same certificate and the same demands on clients.

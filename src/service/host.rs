@@ -24,6 +24,13 @@ pub trait Host: Send + Sync + 'static {
         Err("there is nothing to reload here".to_owned())
     }
 
+    /// What the workers have of a certificate, from this process or the one before it, by
+    /// its index into the configuration's. `None` where that is nothing, or not known: then what
+    /// is stapled to it has to be asked for anew after a reload.
+    fn published(&self, _certificate: usize) -> Option<Material> {
+        None
+    }
+
     /// The service has ended by a fault, and its thread with it.
     fn died(&self) {}
 }

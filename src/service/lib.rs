@@ -2,14 +2,16 @@
 //! (RFC 8555) with dns-01, keeps them on disk and hands them to the workers.
 //!
 //! One thread with a tokio current-thread runtime runs the one loop that sleeps ([`service`]); the
-//! rest are its parts: [`acme`] talks to the CA, [`dns`] to the DNS providers, [`propagation`] asks
-//! the authoritative servers, [`store`] keeps files, [`reload`] knows which of them nginx reads. nginx is seen only through [`Host`].
+//! rest are its parts: [`acme`] talks to the CA, [`ocsp`] to its responder, [`dns`] to the DNS
+//! providers, [`propagation`] asks the authoritative servers, [`store`] keeps files, [`reload`] knows
+//! which of them nginx reads. nginx is seen only through [`Host`].
 #![forbid(unsafe_code)]
 
 pub mod acme;
 pub mod dns;
 pub mod host;
 pub mod http;
+pub mod ocsp;
 pub mod propagation;
 pub mod reload;
 pub mod service;

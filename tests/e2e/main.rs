@@ -25,5 +25,6 @@ mod secrets;
 mod sessions;
 mod site;
 mod soak;
+mod stapling;
 mod support;
 mod variables;

@@ -17,6 +17,7 @@ mod http_server;
 pub mod knot;
 pub mod nginx;
 pub mod nginx_build;
+pub mod ocsp;
 pub mod package;
 pub mod paths;
 pub mod pebble;

@@ -32,6 +32,7 @@ struct Binding {
     wanted: Wanted,
     names: Vec<Name>,
     location: Location,
+    wants_staple: bool,
 }
 
 impl Binding {
@@ -149,8 +150,16 @@ impl Draft {
                 ));
             }
         }
-        self.bindings.push(Binding { wanted, names, location });
+        self.bindings.push(Binding { wanted, names, location, wants_staple: false });
         Ok(BindingId(self.bindings.len() - 1))
+    }
+
+    /// Notes that the server of a binding has OCSP responses stapled to its certificate
+    /// (`ssl_stapling on`). Of servers that share a certificate one is enough.
+    pub fn want_staple(&mut self, binding: BindingId) {
+        if let Some(binding) = self.bindings.get_mut(binding.0) {
+            binding.wants_staple = true;
+        }
     }
 
     /// Resolves every reference; `default_state_path` is used where none is set.
@@ -172,7 +181,10 @@ impl Draft {
         for (id, (binding, (issuers, provider))) in entries {
             let names: Vec<&str> = issuers.iter().map(|i| self.issuers[*i].name.as_str()).collect();
             let owners = format!("{} {}", names.join(","), self.providers[provider].name);
-            certificates[id] = register.add(binding, issuers, provider, &owners)?;
+            let wants_staple = binding.wants_staple;
+            let index = register.add(binding, issuers, provider, &owners)?;
+            register.certificates[index].staples |= wants_staple;
+            certificates[id] = index;
         }
         let config = Config {
             state_path: self.state_path.unwrap_or(default_state_path),
@@ -318,6 +330,7 @@ impl Register {
             issuers: settings.issuers.clone(),
             provider,
             reuses_key,
+            staples: false,
         });
         self.settings.push(settings);
         Ok(index)

@@ -145,6 +145,8 @@ pub struct Certificate {
     pub provider: usize,
     /// Whether a renewal keeps the key.
     pub reuses_key: bool,
+    /// Whether a server that it is for has OCSP responses stapled to it (`ssl_stapling on`).
+    pub staples: bool,
 }
 
 /// A certificate with one type of key: what an order is for.

@@ -5,8 +5,8 @@ use super::text::{invalid_parameter, is_file_name};
 /// The name of the zone where none is given.
 pub const DEFAULT_NAME: &str = "acme_dns";
 
-/// Room for one certificate: two generations of a key with a chain of up to three certificates, each
-/// in pages of its own, as the slab allocator places them.
+/// Room for one certificate: two generations of a key with a chain of up to three certificates and
+/// what is stapled to them, each in pages of its own, as the slab allocator places them.
 const SIZE_PER_CERTIFICATE: usize = 32 * 1024;
 
 /// The smallest zone: the allocator's own tables, and a few certificates.

@@ -33,6 +33,8 @@ impl Work {
             known.extend(self.load_variant(store, index, facts, is_under_way));
         }
         for certificate in 0..config.certificates.len() {
+            tokio::task::yield_now().await;
+            self.begin_staples(certificate);
             self.publish_anew(certificate);
         }
         known
@@ -55,7 +57,10 @@ impl Work {
             false => Progress::default(),
         };
         let validity = match facts {
-            Some(facts) if !is_under_way => self.take_over(index, &facts, None),
+            // A staple belongs to the chain, which is not among the facts.
+            Some(facts) if !is_under_way && !certificate.staples => {
+                self.take_over(index, &facts, None)
+            }
             _ => self.load_files(store, index),
         };
         let renewal = validity.and_then(|_| {

@@ -8,6 +8,7 @@
 mod actions;
 mod load;
 mod reloading;
+mod staples;
 mod tasks;
 mod work;
 

@@ -1,12 +1,15 @@
-//! What runs beside the loop: attempts, questions to the CA, removal of TXT records.
+//! What runs beside the loop: attempts, questions to the CA and its responder, removal of TXT records.
 
-use super::work::{LOCAL_PAUSE, LONGEST_SLEEP};
+use super::work::{LOCAL_PAUSE, LONGEST_SLEEP, now};
 use crate::acme::{Issued, KeyChoice, Left, ObtainError, Obtainer, certificate_id};
 use crate::host::Host;
+use crate::http::HttpError;
+use crate::ocsp::{Good, OcspError, Question};
 use crate::store::{IssuedPem, Store, StoreError};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{self, Environment, RenewalInfo};
 use openssl::x509::X509;
+use reqwest::Client;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +38,8 @@ pub(super) enum Outcome {
     Kept { entry: usize },
     /// The CA was asked when to renew the certificate with this leaf (DER).
     RenewalInfo { entry: usize, leaf: Option<Vec<u8>>, answer: RenewalAnswer },
+    /// The responder was asked about the certificate with this leaf (DER).
+    Stapling { entry: usize, leaf: Vec<u8>, host: String, answer: Result<Good, OcspError> },
     /// What a person has asked for was done, or not.
     Action { name: String, result: Result<(), String> },
 }
@@ -150,6 +155,22 @@ async fn ask(of: Option<(Vec<u8>, usize)>, obtainer: &Obtainer) -> RenewalAnswer
         },
         Err(error) => failed(error.retry_after(), error.to_string()),
     }
+}
+
+/// Asks the responder of the certificate with this leaf (DER).
+pub(super) fn ask_responder(
+    entry: usize,
+    leaf: Vec<u8>,
+    question: Question,
+    client: Result<Client, HttpError>,
+    report: &Report,
+) {
+    let (report, host) = (report.clone(), question.host());
+    tokio::task::spawn_local(async move {
+        let ask = async move { question.ask(&client?, now).await };
+        let answer = tokio::task::spawn_local(ask).await.unwrap_or(Err(OcspError::Bug));
+        let _ended = report.send(Outcome::Stapling { entry, leaf, host, answer });
+    });
 }
 
 /// Goes on trying to write a certificate that the disk has refused, and to forget how it was obtained;

@@ -15,6 +15,7 @@ use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::schedule::{Action, Environment, Schedule};
+use acme_dns_core::staple::Staples;
 use acme_dns_core::time::UnixTime;
 use secrecy::SecretString;
 use std::collections::HashMap;
@@ -40,13 +41,15 @@ pub(super) struct Work {
     pub(super) config: Arc<Config>,
     secrets: Vec<SecretString>,
     configured_at: UnixTime,
-    host: Arc<dyn Host>,
+    pub(super) host: Arc<dyn Host>,
     /// What the master knows of variants that it has published.
     pub(super) facts: Vec<(usize, Facts)>,
     /// What is served of each variant.
     served: Vec<Option<Served>>,
     lock: Option<Lock>,
     schedule: Option<(Store, Schedule)>,
+    /// What is stapled to the variants.
+    pub(super) staples: Staples,
     actions: Actions,
     watch: Option<Watch>,
     /// Told when a certificate was written to the disk.
@@ -64,9 +67,10 @@ pub(super) struct Served {
 }
 
 /// The parts that the loop works with once there is something to do.
-struct Tools {
+pub(super) struct Tools {
     obtainer: Rc<Obtainer>,
-    report: Report,
+    pub(super) clients: Clients,
+    pub(super) report: Report,
 }
 
 impl Work {
@@ -82,6 +86,7 @@ impl Work {
             served,
             lock: None,
             schedule: None,
+            staples: Staples::default(),
             actions: Actions::default(),
             watch,
             written: Rc::default(),
@@ -98,7 +103,8 @@ impl Work {
         self.start_reloader();
         self.read_actions(&store);
         self.idle(&store).await;
-        let obtainer = match self.obtainer(&store) {
+        let clients = Clients::default();
+        let obtainer = match self.obtainer(&store, &clients) {
             Ok(obtainer) => Rc::new(obtainer),
             Err(error) => {
                 self.log(Level::Error, format_args!("cannot work until the next reload: {error}"));
@@ -108,9 +114,10 @@ impl Work {
         let cleaning = Rc::new(Notify::new());
         tokio::task::spawn_local(tasks::clean(Rc::clone(&obtainer), Rc::clone(&cleaning)));
         let (report, mut outcomes) = mpsc::unbounded_channel();
-        let tools = Tools { obtainer, report };
+        let tools = Tools { obtainer, clients, report };
         loop {
             self.begin_due(&tools);
+            self.tend_staples(&tools);
             self.act(&tools.obtainer, &tools.report);
             let pause = self.pause();
             tokio::select! {
@@ -141,6 +148,10 @@ impl Work {
 
     pub(super) fn served(&self, variant: usize) -> Option<&Served> {
         self.served.get(variant)?.as_ref()
+    }
+
+    pub(super) fn served_mut(&mut self, variant: usize) -> Option<&mut Served> {
+        self.served.get_mut(variant)?.as_mut()
     }
 
     pub(super) fn schedule(&mut self) -> Option<&mut Schedule> {
@@ -270,7 +281,7 @@ impl Work {
         }
     }
 
-    fn obtainer(&self, store: &Store) -> Result<Obtainer, HttpError> {
+    fn obtainer(&self, store: &Store, clients: &Clients) -> Result<Obtainer, HttpError> {
         let host = Arc::clone(&self.host);
         let budget = Rc::new(Budget::new(move |wait| {
             let seconds = wait.as_secs();
@@ -286,14 +297,13 @@ impl Work {
             self.secrets.get(id.0).cloned().unwrap_or_else(|| SecretString::from(String::new()))
         };
         let providers = self.config.providers.iter();
-        let clients = Clients::default();
         let providers = providers
-            .map(|p| dns::provider(p, secret, Rc::clone(&budget), &clients))
+            .map(|p| dns::provider(p, secret, Rc::clone(&budget), clients))
             .collect::<Result<_, _>>()?;
         let checker = Checker::new(&self.config.propagation);
         let config = Rc::new(Config::clone(&self.config));
         let host = Arc::clone(&self.host);
-        Obtainer::new(config, providers, store.clone(), checker, &clients, secret, host)
+        Obtainer::new(config, providers, store.clone(), checker, clients, secret, host)
     }
 
     /// Begins what is due, as far as there is room.
@@ -333,6 +343,7 @@ impl Work {
 
     fn pause(&self) -> Duration {
         let next = self.schedule.as_ref().and_then(|(_, schedule)| schedule.poll_timeout());
+        let next = next.into_iter().chain(self.staples.poll_timeout()).min();
         let next = next.map_or(LONGEST_SLEEP, |next| next.since(now()).min(LONGEST_SLEEP));
         next.min(self.actions.pause())
     }
@@ -358,6 +369,9 @@ impl Work {
                     self.handle_renewal_info(entry, answer);
                 }
             }
+            Outcome::Stapling { entry, leaf, host, answer } => {
+                self.handle_stapling(entry, &leaf, &host, answer);
+            }
             Outcome::Action { name, result } => self.handle_action(&name, result),
         }
     }
@@ -376,6 +390,7 @@ impl Work {
         // Served even if the disk refuses it: better than nothing, or than the old one.
         if let Some(pair) = issued.material.pairs.first().cloned() {
             self.serve(entry, Served { pair: Some(pair), issuer: Some(issuer) });
+            self.begin_staple(entry);
         }
         self.publish(variant.certificate);
         let name = &variant.name;
@@ -536,7 +551,7 @@ pub(super) fn now() -> UnixTime {
 }
 
 /// A number from 0 to 1.
-fn random() -> f64 {
+pub(super) fn random() -> f64 {
     let mut bytes = [0; 4];
     match openssl::rand::rand_bytes(&mut bytes) {
         Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),

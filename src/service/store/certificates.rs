@@ -307,7 +307,7 @@ fn decode(files: &Files) -> Result<Material, StoreError> {
     let key = Zeroizing::new(der.secret_pkcs8_der().to_vec());
     der.zeroize();
     let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
-    Ok(Material { pairs: vec![Pair { key, chain }] })
+    Ok(Material { pairs: vec![Pair { key, chain, staple: None }] })
 }
 
 /// The form for servers of a key and its chain.
@@ -317,7 +317,7 @@ pub(crate) fn material(
 ) -> Result<Material, openssl::error::ErrorStack> {
     let key = Zeroizing::new(key.private_key_to_pkcs8()?);
     let chain = chain.iter().map(|certificate| certificate.to_der()).collect::<Result<_, _>>()?;
-    Ok(Material { pairs: vec![Pair { key, chain }] })
+    Ok(Material { pairs: vec![Pair { key, chain, staple: None }] })
 }
 
 struct Files {

@@ -183,12 +183,12 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, S
     })
 }
 
+/// What a file holds, and what the system knows of it.
+type Content = (Zeroizing<Vec<u8>>, Metadata);
+
 /// Reads a file that must belong to the owner of the state path. The master reads as root what lies
 /// in a directory of another user: that user must not make it read, by a link, what only root can.
-pub(crate) fn read_of(
-    path: &Path,
-    owner: u32,
-) -> Result<Option<(Zeroizing<Vec<u8>>, Metadata)>, StoreError> {
+pub(crate) fn read_of(path: &Path, owner: u32) -> Result<Option<Content>, StoreError> {
     read_if(path, |metadata| match metadata.uid() == owner {
         true => Ok(()),
         false => Err(StoreError::invalid(path, "it has another owner than the state path")),
@@ -198,7 +198,7 @@ pub(crate) fn read_of(
 fn read_if(
     path: &Path,
     check: impl FnOnce(&Metadata) -> Result<(), StoreError>,
-) -> Result<Option<(Zeroizing<Vec<u8>>, Metadata)>, StoreError> {
+) -> Result<Option<Content>, StoreError> {
     // Does not wait for the writer of a FIFO.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {

@@ -68,7 +68,7 @@ fuzz_target!(|bytes: &[u8]| {
 fn progress(store: &Store) {
     let Ok(progress) = store.load_progress("a") else { return };
     store.save_progress("a", &progress).expect("it is kept");
-    assert_eq!(store.load_progress("a").ok(), Some(progress));
+    assert_eq!(store.load_progress("a").ok(), Some(progress.clone()));
     let mut schedule = begin(None, Renewal::default(), progress);
     let next = schedule.poll_timeout().expect("it is due some time");
     if let Some(Action::Obtain(attempt)) = schedule.poll(next.max(NOW)) {
@@ -84,7 +84,7 @@ fn progress(store: &Store) {
 }
 
 fn begin(validity: Option<Validity>, renewal: Renewal, progress: Progress) -> Schedule {
-    let authorities = vec![Authority { issuer: 0, has_staging: true }];
+    let authorities = vec![Authority { issuer: 0, name: "ca".to_owned(), has_staging: true }];
     Schedule::new([Known { validity, renewal, progress, authorities }], NOW, NOW, || 1.0)
 }
 

@@ -34,6 +34,47 @@ fn finish(
     Ok((finished, bindings))
 }
 
+/// A server, and whether it wants a staple.
+type Stapling<'a> = (Server<'a>, bool);
+
+/// The names of the certificates that OCSP responses are stapled to.
+fn stapled(servers: &[Stapling<'_>]) -> Vec<String> {
+    let mut draft = Draft::default();
+    let issuer = read_issuer("ca", &[&["directory", "https://ca.test/"], ACCEPT]).unwrap();
+    draft.add_issuer(issuer).unwrap();
+    let provider = read_provider("cf", Some("cloudflare"), &[&["token_file", "t"]]).unwrap();
+    draft.add_provider(provider).unwrap();
+    for ((list, parameters), wants_staple) in servers {
+        let args: Vec<&str> = ["on"].iter().chain(*parameters).copied().collect();
+        let Ok(Request::On(wanted)) = Request::parse(&args) else { panic!("{args:?}") };
+        let binding = draft.bind(wanted, names(list), Location::default()).unwrap();
+        if *wants_staple {
+            draft.want_staple(binding);
+        }
+    }
+    let config = draft.finish(PathBuf::from("/state")).unwrap().config;
+    config.certificates.into_iter().filter(|c| c.staples).map(|c| c.name).collect()
+}
+
+#[test]
+fn one_server_that_wants_a_staple_is_enough() {
+    let (a, b, web): (Server<'_>, Server<'_>, Server<'_>) =
+        ((&["a.test"], &[]), (&["b.test"], &[]), (&["a.test"], &["name=web"]));
+    let rows: &[(&[Stapling<'_>], &[&str])] = &[
+        (&[(a, false), (b, false)], &[]),
+        (&[(a, true), (b, false)], &["a.test"]),
+        (&[(a, false), (b, true)], &["b.test"]),
+        (&[(a, false), (a, true), (b, false)], &["a.test"]),
+        (&[(a, true), (a, false), (b, false)], &["a.test"]),
+        // The certificate with a name is registered first, and used by the server without.
+        (&[(a, true), (web, false)], &["web"]),
+        (&[(a, true), (b, true)], &["a.test", "b.test"]),
+    ];
+    for (servers, expected) in rows {
+        assert_eq!(stapled(servers), *expected, "{servers:?}");
+    }
+}
+
 /// The name of each server's certificate.
 fn certificates(issuers: &[&str], providers: &[&str], servers: &[Server<'_>]) -> Vec<String> {
     let (finished, bindings) = finish(issuers, providers, servers).expect("valid");

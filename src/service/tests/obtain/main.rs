@@ -3,6 +3,7 @@
 mod accounts;
 mod faults;
 mod service;
+mod staples;
 mod support;
 
 use acme_dns_core::config::Propagation;

@@ -128,6 +128,7 @@ impl Bed {
             issuers: vec![0],
             provider: 0,
             reuses_key: false,
+            staples: false,
         });
     }
 

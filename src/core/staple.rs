@@ -1,0 +1,319 @@
+//! When a CA's responder is asked what is to be stapled to a certificate (OCSP, RFC 6960), and how
+//! long the answer is served.
+//!
+//! The state machine of one certificate:
+//!
+//! ```text
+//!              poll: Ask              handle_answer: Good
+//!   Waiting ---------------> Asking --------------------> Waiting (half of the answer's time)
+//!     ^  ^                     | |
+//!     |  +---------------------+ |   handle_answer: Failed (growing pause)
+//!     +--------------------------+   handle_answer: Revoked (the longest pause, nothing is served)
+//! ```
+//!
+//! An answer is served until its `nextUpdate` at the most, whatever comes later (`Withdraw`). Like
+//! the schedule of the certificates this one owns no clock and no randomness.
+
+#[cfg(test)]
+mod tests;
+
+use crate::time::UnixTime;
+use std::time::Duration;
+use thiserror::Error;
+
+/// How many questions are under way at once.
+const CONCURRENCY: usize = 10;
+
+/// How far the responder's clock may be ahead.
+const SKEW: Duration = Duration::from_secs(300);
+
+/// How long before the end the responder is asked at the latest, where the answer's time allows it.
+const MARGIN: Duration = Duration::from_secs(3600);
+
+/// How much later than at half of the answer's time the responder may be asked, as a fraction of
+/// that time: not all certificates are to ask at once.
+const JITTER: f64 = 0.1;
+
+/// Two questions are so far apart at least ...
+const SHORTEST: Duration = Duration::from_secs(60);
+/// ... unless the answer that is served ends soon: then half of what is left of it, and at least
+/// this.
+const SHORTEST_NEAR_END: Duration = Duration::from_secs(5);
+
+/// An answer that is beyond its half already, from a cache, has the responder asked again after this
+/// part of what is left of it.
+const PART_BEYOND_HALF: u32 = 10;
+
+/// The pauses after failures: doubling, from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// A pause after a failure is at most this part of what is left of the answer that is served, but
+/// not shorter than the first.
+const PART_OF_REST: u32 = 4;
+
+/// How much longer than its row a pause may be, as a fraction of it.
+const PAUSE_JITTER: f64 = 0.25;
+
+/// The time that a responder gives to its answer (RFC 6960 section 4.2.2.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Window {
+    /// When the status was known to be correct.
+    pub this_update: UnixTime,
+    /// When newer information will be there.
+    pub next_update: UnixTime,
+}
+
+/// Why an answer is not good at a time.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum WindowError {
+    /// `thisUpdate` lies in the future.
+    #[error("it is about the future: it holds from {0}")]
+    Future(UnixTime),
+    /// There is no `nextUpdate`: nobody knows how long it may be stapled.
+    #[error("it does not say how long it holds")]
+    Endless,
+    /// `nextUpdate` is over, or before `thisUpdate`.
+    #[error("it is out of date since {0}")]
+    Past(UnixTime),
+}
+
+impl Window {
+    /// Checks the two times of an answer.
+    ///
+    /// # Errors
+    /// They do not make an answer that may be stapled now.
+    pub fn new(
+        this_update: UnixTime,
+        next_update: Option<UnixTime>,
+        now: UnixTime,
+    ) -> Result<Self, WindowError> {
+        let next_update = next_update.ok_or(WindowError::Endless)?;
+        if this_update > now + SKEW {
+            return Err(WindowError::Future(this_update));
+        }
+        if next_update <= now || next_update <= this_update {
+            return Err(WindowError::Past(next_update));
+        }
+        Ok(Self { this_update, next_update })
+    }
+
+    /// When it is time for the next answer: at half, and the margin before the end. `jitter`: from 0
+    /// to 1.
+    fn half(self, jitter: f64) -> UnixTime {
+        let length = self.next_update.since(self.this_update);
+        let half = self.this_update + length.mul_f64(0.5 + JITTER * jitter.clamp(0.0, 1.0));
+        if length >= 2 * MARGIN { half.min(self.next_update - MARGIN) } else { half }
+    }
+
+    /// When to ask again after this answer.
+    fn refresh(self, now: UnixTime, jitter: f64) -> UnixTime {
+        let rest = self.next_update.since(now);
+        let pause = if rest < 2 * SHORTEST {
+            (rest / 2).max(SHORTEST_NEAR_END)
+        } else {
+            (rest / PART_BEYOND_HALF).max(SHORTEST)
+        };
+        self.half(jitter).max(now + pause)
+    }
+}
+
+/// What came of a question.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// The certificate is good for this time.
+    Good(Window),
+    /// The certificate is revoked.
+    Revoked,
+    /// There is no answer that can be used.
+    Failed,
+}
+
+/// What is to be done now, for the entry of that number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Ask the responder.
+    Ask(usize),
+    /// Serve the certificate without a staple: it has ended.
+    Withdraw(usize),
+}
+
+/// What changed with an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Change {
+    /// When the responder is asked again.
+    pub next: UnixTime,
+    /// What came of the questions before.
+    pub before: Standing,
+    /// How many questions in a row have failed: with this one, or before it.
+    pub failures: u32,
+    /// Until when the answer before is served, if there is one and it still is.
+    pub served_until: Option<UnixTime>,
+}
+
+/// What came of the questions before, since the certificate is served.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Standing {
+    /// There was no answer that could be used.
+    #[default]
+    New,
+    /// The last one that could be used said that the certificate is good.
+    Good,
+    /// The last one that could be used said that it is revoked.
+    Revoked,
+}
+
+/// One certificate.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    is_asking: bool,
+    /// When `next` was computed: if that lies in the future, the clock was set back.
+    since: UnixTime,
+    next: UnixTime,
+    failures: u32,
+    standing: Standing,
+    /// Of the answer that is served.
+    window: Option<Window>,
+}
+
+impl Entry {
+    fn new(now: UnixTime) -> Self {
+        Self {
+            is_asking: false,
+            since: now,
+            next: now,
+            failures: 0,
+            standing: Standing::New,
+            window: None,
+        }
+    }
+
+    fn is_over(&self, now: UnixTime) -> bool {
+        self.window.is_some_and(|window| window.next_update <= now)
+    }
+
+    fn is_due(&self, now: UnixTime) -> bool {
+        !self.is_asking && (self.next <= now || self.since > now)
+    }
+
+    /// The pause after a failure.
+    fn pause(&self, now: UnixTime) -> Duration {
+        let doublings = self.failures.saturating_sub(1).min(16);
+        let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
+        match self.window {
+            Some(window) => {
+                pause.min((window.next_update.since(now) / PART_OF_REST).max(FIRST_PAUSE))
+            }
+            None => pause,
+        }
+    }
+
+    fn handle(&mut self, now: UnixTime, answer: Answer, jitter: f64) -> Change {
+        let before = self.standing;
+        if answer == Answer::Failed {
+            self.failures = self.failures.saturating_add(1);
+        }
+        let failures = self.failures;
+        self.is_asking = false;
+        self.since = now;
+        self.next = match answer {
+            Answer::Good(window) => {
+                (self.failures, self.standing, self.window) = (0, Standing::Good, Some(window));
+                window.refresh(now, jitter)
+            }
+            Answer::Revoked => {
+                (self.failures, self.standing, self.window) = (0, Standing::Revoked, None);
+                now + longer(LONGEST_PAUSE, jitter)
+            }
+            Answer::Failed => now + longer(self.pause(now), jitter),
+        };
+        let served_until = self.window.map(|window| window.next_update).filter(|end| *end > now);
+        Change { next: self.next, before, failures, served_until }
+    }
+}
+
+fn longer(pause: Duration, jitter: f64) -> Duration {
+    pause.mul_f64(1.0 + PAUSE_JITTER * jitter.clamp(0.0, 1.0))
+}
+
+/// The certificates that something can be stapled to, by number.
+#[derive(Debug, Default)]
+pub struct Staples {
+    entries: Vec<Option<Entry>>,
+    /// The questions that are under way, also those about certificates that were replaced.
+    asking: usize,
+}
+
+impl Staples {
+    /// A new certificate is served: its responder is asked at once.
+    pub fn begin(&mut self, entry: usize, now: UnixTime) {
+        self.set(entry, Some(Entry::new(now)));
+    }
+
+    /// A certificate is served with an answer that is there already, from the process before.
+    /// `jitter`: from 0 to 1.
+    pub fn begin_with(&mut self, entry: usize, window: Window, now: UnixTime, jitter: f64) {
+        let (next, standing) = (window.half(jitter), Standing::Good);
+        self.set(entry, Some(Entry { next, standing, window: Some(window), ..Entry::new(now) }));
+    }
+
+    /// Nothing can be stapled to what is served now.
+    pub fn end(&mut self, entry: usize) {
+        self.set(entry, None);
+    }
+
+    fn set(&mut self, entry: usize, state: Option<Entry>) {
+        if self.entries.len() <= entry {
+            self.entries.resize(entry + 1, None);
+        }
+        self.entries[entry] = state;
+    }
+
+    /// What is to be done at this time; to be called until there is nothing more.
+    pub fn poll(&mut self, now: UnixTime) -> Option<Action> {
+        let has_room = self.asking < CONCURRENCY;
+        self.entries.iter_mut().enumerate().find_map(|(number, state)| {
+            let state = state.as_mut()?;
+            if state.is_over(now) {
+                state.window = None;
+                return Some(Action::Withdraw(number));
+            }
+            if !has_room || !state.is_due(now) {
+                return None;
+            }
+            state.is_asking = true;
+            self.asking += 1;
+            Some(Action::Ask(number))
+        })
+    }
+
+    /// When [`Staples::poll`] has something to do, unless an answer comes before.
+    pub fn poll_timeout(&self) -> Option<UnixTime> {
+        let has_room = self.asking < CONCURRENCY;
+        let times = self.entries.iter().flatten().flat_map(|state| {
+            let end = state.window.map(|window| window.next_update);
+            let next = (has_room && !state.is_asking).then_some(state.next);
+            [end, next]
+        });
+        times.flatten().min()
+    }
+
+    /// A question has ended; `None`: nothing is stapled to this entry any more. `jitter`: from 0 to
+    /// 1.
+    pub fn handle_answer(
+        &mut self,
+        entry: usize,
+        now: UnixTime,
+        answer: Answer,
+        jitter: f64,
+    ) -> Option<Change> {
+        self.asking = self.asking.saturating_sub(1);
+        let state = self.entries.get_mut(entry)?.as_mut()?;
+        Some(state.handle(now, answer, jitter))
+    }
+
+    /// A question has ended about a certificate that is served no more.
+    pub fn handle_stale(&mut self) {
+        self.asking = self.asking.saturating_sub(1);
+    }
+}
