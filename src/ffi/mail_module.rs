@@ -3,11 +3,11 @@
 //! As with streams, what is used of nginx's mail module is looked up by name. It has no names for its
 //! clients to ask for, and no variables.
 
-use super::directives::command;
-use super::mail_bindings::{
+use super::bindings::mail::{
     NGX_MAIL_MAIN_CONF, NGX_MAIL_MODULE, NGX_MAIL_SRV_CONF, ngx_mail_conf_ctx_t,
     ngx_mail_core_srv_conf_t, ngx_mail_module_t, ngx_mail_ssl_conf_t,
 };
+use super::directives::command;
 use super::nginx::{Conf, symbol, text};
 use super::server::{
     Server, ServerConf, Ssl, at, create, merge, set_fallback, set_request, ssl_settings,

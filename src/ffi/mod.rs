@@ -11,6 +11,7 @@
 //! cycle's pool and lives as long as the cycle.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod bindings;
 mod catch;
 mod certificate;
 mod core_module;
@@ -18,8 +19,6 @@ mod directives;
 mod exports;
 mod helper;
 mod http_module;
-#[cfg(ngx_mail)]
-mod mail_bindings;
 #[cfg(ngx_mail)]
 mod mail_module;
 mod nginx;

@@ -3,6 +3,18 @@
 //! nginx may have no stream module, or one in a shared object that is loaded later: what is used of it
 //! is looked up by name when nginx calls a function of this module, and then it is there.
 
+use super::bindings::stream::{
+    NGX_STREAM_MAIN_CONF, NGX_STREAM_MODULE, NGX_STREAM_SRV_CONF, ngx_stream_conf_ctx_t,
+    ngx_stream_core_main_conf_t, ngx_stream_core_srv_conf_t, ngx_stream_module_t,
+    ngx_stream_session_t, ngx_stream_variable_t, ngx_stream_variable_value_t,
+};
+#[cfg(ngx_stream_server_name)]
+use super::bindings::stream::{
+    ngx_stream_conf_addr_t, ngx_stream_conf_port_t, ngx_stream_server_name_t,
+    ngx_stream_ssl_srv_conf_t as SslConf,
+};
+#[cfg(not(ngx_stream_server_name))]
+use super::bindings::stream::{ngx_stream_listen_t, ngx_stream_ssl_conf_t as SslConf};
 use super::catch::guard;
 use super::directives::command;
 use super::nginx::{Conf, ERROR, elements, symbol, text};
@@ -11,18 +23,9 @@ use super::server::{
 };
 use super::variables;
 use ngx::ffi::{
-    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_STREAM_MAIN_CONF, NGX_STREAM_MODULE, NGX_STREAM_SRV_CONF,
-    ngx_command_t, ngx_conf_t, ngx_int_t, ngx_module_t, ngx_str_t, ngx_stream_conf_ctx_t,
-    ngx_stream_core_main_conf_t, ngx_stream_core_srv_conf_t, ngx_stream_module_t,
-    ngx_stream_session_t, ngx_stream_variable_t, ngx_stream_variable_value_t, ngx_uint_t,
+    NGX_CONF_1MORE, NGX_CONF_TAKE1, ngx_command_t, ngx_conf_t, ngx_int_t, ngx_module_t, ngx_str_t,
+    ngx_uint_t,
 };
-#[cfg(ngx_stream_server_name)]
-use ngx::ffi::{
-    ngx_stream_conf_addr_t, ngx_stream_conf_port_t, ngx_stream_server_name_t,
-    ngx_stream_ssl_srv_conf_t as SslConf,
-};
-#[cfg(not(ngx_stream_server_name))]
-use ngx::ffi::{ngx_stream_listen_t, ngx_stream_ssl_conf_t as SslConf};
 use std::collections::HashSet;
 use std::ffi::{CStr, c_char, c_void};
 use std::mem::offset_of;

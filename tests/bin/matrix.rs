@@ -62,11 +62,16 @@ fn try_one(bed: &Testbed, from: &str) -> Row {
 }
 
 fn issue(bed: &Testbed, build: &NginxBuild) -> Result<Duration, String> {
+    // As it is, which may be without streams and mail; then with them.
     let mut example = Example::new(bed, build);
     let (_, time) = example.obtain(|_| true)?;
     for name in Example::names() {
         example.check_with_openssl(&name).map_err(|e| format!("openssl on {name}: {e}"))?;
     }
+    drop(example);
+    let mut example = Example::new(bed, build);
+    example.add_stream_and_mail(build);
+    example.obtain(|_| true).map_err(|e| format!("with streams and mail: {e}"))?;
     Ok(time)
 }
 

@@ -23,6 +23,8 @@ pub struct Example {
     /// The server, not yet started.
     pub nginx: Nginx,
     port: Port,
+    /// Of a server of `stream` and of one of `mail`, where there are such.
+    others: Vec<Port>,
     roots: String,
     roots_file: PathBuf,
 }
@@ -58,7 +60,23 @@ impl Example {
         let roots = bed.pebble.root_pem(0);
         let roots_file = bed.dir().join("root.pem");
         fs::write(&roots_file, &roots).unwrap_or_else(|e| panic!("cannot write root.pem: {e}"));
-        Self { nginx, port, roots, roots_file }
+        Self { nginx, port, others: Vec::new(), roots, roots_file }
+    }
+
+    /// Adds a server of `stream` and one of `mail` with the same certificate, whose modules are loaded
+    /// where nginx does not have them built in.
+    pub fn add_stream_and_mail(&mut self, build: &NginxBuild) {
+        let (stream, mail) = (Port::reserve(), Port::reserve());
+        let load = build.dynamic.iter().map(|path| format!("load_module {};\n", path.display()));
+        self.nginx.main(format!(
+            "{load}stream {{\n    server {{ listen {} ssl; acme_dns {ZONE} *.{ZONE}; return hello; }}\n}}\n\
+             mail {{\n    auth_http 127.0.0.1:1/;\n    server {{ listen {} ssl; protocol imap; \
+             acme_dns {ZONE} *.{ZONE}; }}\n}}\n",
+            stream.addr(),
+            mail.addr(),
+            load = load.collect::<String>(),
+        ));
+        self.others = vec![stream, mail];
     }
 
     /// The names that are served: the zone itself, and one that the wildcard covers.
@@ -87,7 +105,15 @@ impl Example {
         let [apex, below] = Self::names();
         let client = TlsClient::new(self.addr()).roots(&self.roots);
         client.clone().sni(&below).handshake().map_err(|e| format!("{below}: {e}"))?;
-        client.sni(&apex).handshake().map_err(|e| format!("{apex}: {e}"))
+        let chain = client.sni(&apex).handshake().map_err(|e| format!("{apex}: {e}"))?;
+        for port in &self.others {
+            let client = TlsClient::new(port.addr()).roots(&self.roots).sni(&apex);
+            let other = client.handshake().map_err(|e| format!("{}: {e}", port.addr()))?;
+            if other.leaf != chain.leaf {
+                return Err(format!("{} has another certificate", port.addr()));
+            }
+        }
+        Ok(chain)
     }
 
     /// Starts nginx and waits until it serves what [`trusted`](Self::trusted) accepts; `watch` is

@@ -27,6 +27,9 @@ pub struct NginxBuild {
     pub binary: PathBuf,
     /// The module; always a path outside of `root`.
     pub module: PathBuf,
+    /// nginx's own modules for streams and mail, inside of `root` if there is one; none where they
+    /// are in the program.
+    pub dynamic: Vec<PathBuf>,
     /// The chroot that the program needs.
     pub root: Option<PathBuf>,
 }
@@ -86,7 +89,7 @@ impl NginxBuild {
     /// # Errors
     /// When a package cannot be had, or cargo fails.
     pub fn debian(suite: &str) -> Result<Self, String> {
-        let dir = cached(&format!("nginx-{suite}"), |dir| prepare(dir, suite));
+        let dir = cached(&format!("nginx-with-modules-{suite}"), |dir| prepare(dir, suite));
         let source = dir.join(SOURCE);
         let mut cargo = cargo_build("release");
         cargo.env("NGINX_SOURCE_DIR", &source).env("NGINX_BUILD_DIR", source.join("objs"));
@@ -95,12 +98,15 @@ impl NginxBuild {
         cargo.arg("--target-dir").arg(cache_dir().join("matrix"));
         let module = artifact(&messages(&mut cargo)?)?;
         let root = dir.join("root");
-        if is_own(suite) {
-            Self::found(root.join("usr/sbin/nginx"), module, None)
+        let (mut build, prefix) = if is_own(suite) {
+            (Self::found(root.join("usr/sbin/nginx"), module, None)?, root)
         } else {
-            Self::found("/usr/sbin/nginx".into(), module, Some(root))
-        }?
-        .keep()
+            (Self::found("/usr/sbin/nginx".into(), module, Some(root))?, PathBuf::from("/"))
+        };
+        let dynamic =
+            ["stream", "mail"].map(|kind| format!("usr/lib/nginx/modules/ngx_{kind}_module.so"));
+        build.dynamic = dynamic.iter().map(|path| prefix.join(path)).collect();
+        build.keep()
     }
 
     /// Runs the program of this build, in its chroot.
@@ -117,7 +123,7 @@ impl NginxBuild {
     }
 
     fn found(binary: PathBuf, module: PathBuf, root: Option<PathBuf>) -> Result<Self, String> {
-        let mut build = Self { version: String::new(), binary, module, root };
+        let mut build = Self { version: String::new(), binary, module, dynamic: Vec::new(), root };
         let output = build
             .command()
             .arg("-v")
@@ -148,6 +154,9 @@ impl NginxBuild {
     }
 }
 
+/// nginx, with its modules for streams and mail.
+const PACKAGES: [&str; 3] = ["nginx", "libnginx-mod-stream", "libnginx-mod-mail"];
+
 /// Where the package `nginx-dev` has the sources, below the directory it is unpacked in.
 const SOURCE: &str = "dev/usr/share/nginx/src";
 
@@ -163,12 +172,13 @@ fn prepare(dir: &Path, suite: &str) -> Result<(), String> {
 
     let root = dir.join("root");
     if is_own(suite) {
-        return package::unpack(&root, suite, "nginx");
+        return PACKAGES.iter().try_for_each(|package| package::unpack(&root, suite, package));
     }
     let source = package::debian_source().ok_or("the machine has no apt source of Debian")?;
     let line = format!("deb [signed-by={}] {} {suite} main", source.keyring, source.mirror);
     run(Command::new("mmdebstrap")
-        .args(["--mode=root", "--variant=minbase", "--include=nginx", "--quiet"])
+        .args(["--mode=root", "--variant=minbase", "--quiet"])
+        .arg(format!("--include={}", PACKAGES.join(",")))
         .arg("--aptopt=APT::Sandbox::User \"root\"")
         // Some mirrors are snapshots.
         .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")

@@ -260,7 +260,9 @@ fn long_pause_that_cloudflare_asks_for_is_kept() {
     assert_eq!(traffic.count(&Match::any().method(Method::POST)), 1, "{}", traffic.summary());
     let progress = fs::read(site.state().join("orders/example.test.json")).expect("it is kept");
     let progress: Value = serde_json::from_slice(&progress).expect("it is JSON");
-    let pause = progress["asked"].as_i64().zip(progress["last"].as_i64()).map(|(n, l)| n - l);
+    let hold = &progress["holds"][0];
+    let pause =
+        hold["until"].as_i64().zip(hold["since"].as_i64()).map(|(until, from)| until - from);
     assert!(pause.is_some_and(|pause| (99..=101).contains(&pause)), "{progress}");
 }
 
