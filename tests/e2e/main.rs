@@ -26,4 +26,5 @@ mod sessions;
 mod site;
 mod soak;
 mod support;
+mod swaps;
 mod variables;
