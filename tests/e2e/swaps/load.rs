@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -126,36 +127,37 @@ impl Load {
         self.shared.written.store(generation, Ordering::SeqCst);
     }
 
-    /// Whether each server's certificate of a generation was seen from each worker.
-    pub(super) fn has_seen(&self, generation: u64) -> bool {
+    /// The servers whose certificate of a generation was not yet seen from each worker.
+    pub(super) fn missing(&self, generation: u64) -> Vec<&'static str> {
         let report = lock(&self.shared.report);
-        let all = |server| {
-            let seen = report.seen.get(&(server, generation));
-            seen.is_some_and(|workers| workers.len() == self.shared.workers.len())
+        let is_missing = |server: &usize| {
+            let seen = report.seen.get(&(*server, generation));
+            seen.is_none_or(|workers| workers.len() < self.shared.workers.len())
         };
-        (0..self.shared.servers.len()).all(all)
+        let servers = (0..self.shared.servers.len()).filter(is_missing);
+        servers.map(|server| self.shared.servers[server].0).collect()
     }
 
     pub(super) fn has_failed(&self) -> bool {
         !lock(&self.shared.report).failed.is_empty()
     }
 
+    /// Ends the load; a panic of a client is one of the test.
     pub(super) fn stop(mut self) -> Report {
-        self.join();
-        lock(&self.shared.report).clone()
-    }
-
-    fn join(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            let _ = thread.join();
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic));
         }
+        lock(&self.shared.report).clone()
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.join();
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
     }
 }
 
