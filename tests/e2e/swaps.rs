@@ -46,9 +46,8 @@ const SAMPLES: usize = 5;
 
 /// How much higher the private memory of a worker may be at the end than after a tenth of the swaps.
 /// The allocator goes on settling for some hundred KiB, up to about the half, and then nothing is
-/// added any more. If each of the 900 swaps to come lost as little as 1.2 KB, that would be more: a
-/// certificate and its intermediate take several times that, parsed or not. The thousands of
-/// handshakes to come must not lose some hundred bytes each either.
+/// added any more. It is exceeded if each of the 900 swaps to come loses 1.2 KB, of which a leaf alone
+/// that is not freed takes five times as much, or each of the handshakes to come some hundred bytes.
 const GROWTH: u64 = 1 << 20;
 
 /// A worker that has just begun may not have been told yet how to reach the other worker and the
