@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use testbed::acme_proxy::AcmeStep;
-use testbed::http3::{Answer, Http3Client, Visit};
+use testbed::http3::Http3Client;
 use testbed::process::wait_until;
 use testbed::tls::{Leaf, TlsError};
 use testbed::traffic::Hold;
+use testbed::visit::{Answer, Visit};
 
 use crate::lone::{Lone, stands_in};
 use crate::renewal_info::{PAST, window};

@@ -34,6 +34,9 @@ pub(crate) struct Lone {
 }
 
 impl Lone {
+    /// The directory URL of the issuer.
+    pub(crate) const DIRECTORY: &str = "https://127.0.0.1:1/dir";
+
     /// Directives that define an issuer and a provider.
     pub(crate) const DEFINITIONS: &str = "acme_dns_issuer ca {\n    \
         directory https://127.0.0.1:1/dir;\n    accept_terms_of_service;\n}\n\

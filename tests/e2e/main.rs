@@ -27,4 +27,5 @@ mod site;
 mod soak;
 mod stapling;
 mod support;
+mod swaps;
 mod variables;

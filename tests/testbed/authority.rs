@@ -11,7 +11,7 @@ use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{BasicConstraints, KeyUsage, SubjectAlternativeName};
-use openssl::x509::{X509, X509Builder, X509Name};
+use openssl::x509::{X509, X509Builder, X509Name, X509NameRef};
 
 /// An authority made for one test and the certificate it has issued for localhost and 127.0.0.1.
 #[derive(Clone, Debug)]
@@ -143,7 +143,8 @@ fn make() -> Result<Pems, ErrorStack> {
     let ca: X509 = ca.build();
 
     let key = new_key()?;
-    let mut leaf = builder(&name("localhost")?, &ca_name, &key)?;
+    let subject = name("localhost")?;
+    let mut leaf = builder(&subject, &ca_name, &key)?;
     let names = SubjectAlternativeName::new()
         .dns("localhost")
         .ip("127.0.0.1")
@@ -154,13 +155,13 @@ fn make() -> Result<Pems, ErrorStack> {
     Ok((ca.to_pem()?, leaf.build().to_pem()?, key.private_key_to_pem_pkcs8()?))
 }
 
-fn new_key() -> Result<PKey<Private>, ErrorStack> {
+pub(crate) fn new_key() -> Result<PKey<Private>, ErrorStack> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
     PKey::from_ec_key(EcKey::generate(&group)?)
 }
 
 /// Each has a name of its own: of two that a client trusts by one name, it would try the first.
-fn authority_name() -> Result<X509Name, ErrorStack> {
+pub(crate) fn authority_name() -> Result<X509Name, ErrorStack> {
     let mut number = BigNum::new()?;
     number.rand(63, MsbOption::ONE, false)?;
     let mut name = X509Name::builder()?;
@@ -175,9 +176,9 @@ fn name(common_name: &str) -> Result<X509Name, ErrorStack> {
     Ok(name.build())
 }
 
-fn builder(
-    subject: &X509Name,
-    issuer: &X509Name,
+pub(crate) fn builder(
+    subject: &X509NameRef,
+    issuer: &X509NameRef,
     key: &PKey<Private>,
 ) -> Result<X509Builder, ErrorStack> {
     let mut serial = BigNum::new()?;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use h3::client::SendRequest;
 use h3_quinn::OpenStreams;
-use openssl::x509::X509;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
@@ -33,7 +32,8 @@ use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime,
 use tokio::time::timeout;
 
 use crate::rt::{block_on, runtime};
-use crate::tls::{Leaf, LoadClient, PeerChain, TIMEOUT, TlsError};
+use crate::tls::{LoadClient, PeerChain, TIMEOUT, TlsError};
+use crate::visit::{Answer, Visit};
 
 /// How often an idle connection shows that it is alive: both ends would forget it otherwise.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -53,26 +53,6 @@ pub struct Http3Client {
     config: quinn::ClientConfig,
     verifier: Arc<Verifier>,
     sessions: Arc<Sessions>,
-}
-
-/// What one connection with one request has met.
-#[derive(Clone, Debug)]
-pub struct Visit {
-    /// The certificates; those of the first connection if the session was resumed.
-    pub peer: PeerChain,
-    /// Whether a session was resumed.
-    pub resumed: bool,
-    /// What was answered.
-    pub answer: Answer,
-}
-
-/// A response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The status code.
-    pub status: u16,
-    /// The whole body.
-    pub body: String,
 }
 
 impl Http3Client {
@@ -251,10 +231,8 @@ fn unanswered(error: impl std::error::Error) -> TlsError {
 fn peer_chain(connection: &Connection) -> Result<PeerChain, TlsError> {
     let identity = connection.peer_identity();
     let sent = identity.and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let chain: Vec<_> = sent.into_iter().flat_map(|sent| *sent).map(|der| der.to_vec()).collect();
-    let leaf = chain.first().ok_or(TlsError::Handshake("no certificate was sent".into()))?;
     // QUIC has no other version (RFC 9001 section 4.2).
-    Ok(PeerChain { leaf: Leaf::new(&*X509::from_der(leaf)?)?, chain, protocol: "TLSv1.3".into() })
+    PeerChain::new(sent.iter().flat_map(|sent| sent.iter()), "TLSv1.3")
 }
 
 /// Verifies as its client wants, and notes that it was asked to.

@@ -69,9 +69,19 @@ pub fn proportional_bytes(pid: u32) -> u64 {
 /// The resident set, in bytes.
 #[must_use]
 pub fn resident_bytes(pid: u32) -> u64 {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The part of the resident set that no file and no other process has, in bytes: heap and stacks.
+#[must_use]
+pub fn private_bytes(pid: u32) -> u64 {
+    status_bytes(pid, "RssAnon:")
+}
+
+fn status_bytes(pid: u32, field: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     text.lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(field))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
         .map_or(0, |kib| kib * 1024)
 }
@@ -122,6 +132,8 @@ mod tests {
         drop(secret);
         assert!(count_in_memory(std::process::id(), &absent) >= 1);
         assert!(open_descriptors(std::process::id()) > 2);
-        assert!(resident_bytes(std::process::id()) > 100_000);
+        let (all, private) =
+            (resident_bytes(std::process::id()), private_bytes(std::process::id()));
+        assert!(100_000 < private && private < all, "{private} of {all}");
     }
 }

@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::pkey::Id;
-use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslVerifyMode};
+use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslStream, SslVerifyMode};
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509NameRef, X509Ref};
 
 pub use openssl::ssl::SslVersion;
 
 use crate::process::wait_until;
+use crate::visit::{Visit, ask};
 
 /// How long a connection or a handshake may take.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,6 +70,22 @@ pub struct PeerChain {
     pub chain: Vec<Vec<u8>>,
     /// The protocol, such as `TLSv1.3`.
     pub protocol: String,
+}
+
+impl PeerChain {
+    /// Of certificates in DER, the leaf first.
+    ///
+    /// # Errors
+    /// If there are none, or the leaf is unreadable.
+    pub(crate) fn new(
+        sent: impl IntoIterator<Item = impl AsRef<[u8]>>,
+        protocol: &str,
+    ) -> Result<Self, TlsError> {
+        let chain: Vec<_> = sent.into_iter().map(|der| der.as_ref().to_vec()).collect();
+        let leaf = chain.first().ok_or(TlsError::Handshake("no certificate was sent".into()))?;
+        let leaf = Leaf::new(&*X509::from_der(leaf)?)?;
+        Ok(Self { leaf, chain, protocol: protocol.to_owned() })
+    }
 }
 
 /// What a server's certificate says.
@@ -227,29 +244,52 @@ impl TlsClient {
     }
 
     pub(crate) fn handshake_with(&self, connector: &SslConnector) -> Result<PeerChain, TlsError> {
-        let stream = TcpStream::connect_timeout(&self.addr, TIMEOUT).map_err(TlsError::Connect)?;
-        let limit = |stream: &TcpStream| {
-            stream.set_read_timeout(Some(TIMEOUT))?;
-            stream.set_write_timeout(Some(TIMEOUT))?;
-            stream.set_nodelay(true)
-        };
-        limit(&stream).map_err(TlsError::Connect)?;
+        peer_chain(&self.connect(connector)?)
+    }
+
+    /// What connects once and asks for `/`, as often as wanted.
+    ///
+    /// # Errors
+    /// If OpenSSL refuses the settings.
+    pub fn visitor(
+        &self,
+    ) -> Result<impl FnMut() -> Result<Visit, TlsError> + Send + use<>, TlsError> {
+        let (client, connector) = (self.clone(), self.connector()?);
+        let host = client.sni.clone().unwrap_or_default();
+        Ok(move || {
+            let mut stream = client.connect(&connector)?;
+            let peer = peer_chain(&stream)?;
+            Ok(Visit { peer, resumed: false, answer: ask(&mut stream, &host)? })
+        })
+    }
+
+    fn connect(&self, connector: &SslConnector) -> Result<SslStream<TcpStream>, TlsError> {
         let settings = connector
             .configure()?
             .use_server_name_indication(self.sni.is_some())
             .verify_hostname(self.sni.is_some() && self.roots.is_some());
         let name = self.sni.as_deref().unwrap_or("localhost");
-        let stream = settings.connect(name, stream).map_err(failed)?;
-        let ssl = stream.ssl();
-        let leaf =
-            ssl.peer_certificate().ok_or(TlsError::Handshake("no certificate was sent".into()))?;
-        let chain = ssl.peer_cert_chain().into_iter().flatten();
-        Ok(PeerChain {
-            leaf: Leaf::new(&leaf)?,
-            chain: chain.map(X509Ref::to_der).collect::<Result<_, _>>()?,
-            protocol: ssl.version_str().to_owned(),
-        })
+        settings.connect(name, connect(self.addr)?).map_err(failed)
     }
+}
+
+/// A TCP connection whose operations do not wait for ever.
+pub(crate) fn connect(addr: SocketAddr) -> Result<TcpStream, TlsError> {
+    let stream = TcpStream::connect_timeout(&addr, TIMEOUT).map_err(TlsError::Connect)?;
+    let limit = |stream: &TcpStream| {
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        stream.set_nodelay(true)
+    };
+    limit(&stream).map_err(TlsError::Connect)?;
+    Ok(stream)
+}
+
+fn peer_chain(stream: &SslStream<TcpStream>) -> Result<PeerChain, TlsError> {
+    let ssl = stream.ssl();
+    let chain = ssl.peer_cert_chain().into_iter().flatten();
+    let chain: Vec<_> = chain.map(X509Ref::to_der).collect::<Result<_, _>>()?;
+    PeerChain::new(chain, ssl.version_str())
 }
 
 fn failed(error: HandshakeError<TcpStream>) -> TlsError {
