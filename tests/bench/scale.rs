@@ -2,13 +2,13 @@
 //! own: ours, and a stock nginx that reads the same certificates from files.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use openssl::ssl::SslVersion;
-use testbed::authority::Issuing;
+use testbed::generations::{Generations, Variant};
 use testbed::nginx::Nginx;
 use testbed::nginx_build::NginxBuild;
 use testbed::ports::Port;
@@ -107,14 +107,15 @@ impl Stage {
             .tempdir()
             .expect("a temporary directory");
         let state = directory.path().join("state");
+        fs::create_dir(&state).expect("it can be made");
+        chown(&state, Some(NOBODY), Some(NOBODY)).expect("root may do that");
         let names: Vec<_> = (0..size).map(|n| format!("n{n}.example.test")).collect();
-        let issuing = Issuing::create();
-        make_directory(&state);
-        make_directory(&state.join("certs"));
-        make_directory(&state.join("certs/.versions"));
-        for name in &names {
-            keep(&state.join("certs"), name, &issuing.issue(name));
-        }
+        let variant = |name: &String| Variant {
+            directory: name.clone(),
+            name: name.clone(),
+            key: "ecdsa:256",
+        };
+        Generations::new(&state, DIRECTORY, names.iter().map(variant).collect()).write(1);
         Self { _directory: directory, state, names }
     }
 
@@ -173,40 +174,6 @@ impl Stage {
         }
         text
     }
-}
-
-fn make_directory(path: &Path) {
-    fs::create_dir(path).unwrap_or_else(|e| panic!("cannot make {}: {e}", path.display()));
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("a mode");
-    give(path);
-}
-
-fn give(path: &Path) {
-    chown(path, Some(NOBODY), Some(NOBODY)).expect("root may do that");
-}
-
-/// Writes a certificate as the module keeps it.
-fn keep(certificates: &Path, name: &str, [leaf, chain, key]: &[String; 3]) {
-    let versions = certificates.join(".versions").join(name);
-    let version = versions.join("1");
-    make_directory(&versions);
-    make_directory(&version);
-    let issuer = format!("{{\"directory\":\"{DIRECTORY}\",\"profile\":null}}");
-    let files = [
-        ("fullchain.pem", format!("{leaf}{chain}")),
-        ("privkey.pem", key.clone()),
-        ("cert.pem", leaf.clone()),
-        ("chain.pem", chain.clone()),
-        ("issuer.json", issuer),
-    ];
-    for (file, text) in files {
-        let path = version.join(file);
-        fs::write(&path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a mode");
-        give(&path);
-    }
-    let link = certificates.join(name);
-    symlink(format!(".versions/{name}/1"), &link).expect("a link");
 }
 
 /// A master and its children.
