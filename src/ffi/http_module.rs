@@ -2,7 +2,7 @@
 
 use super::catch::guard;
 use super::directives::{command, definitions};
-use super::nginx::{Conf, ERROR, elements, text};
+use super::nginx::{Conf, ERROR, OK, elements, text};
 use super::server::{
     Server, ServerConf, Ssl, at, create, merge, set_fallback, set_request, ssl_settings,
 };
@@ -113,7 +113,7 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         // SAFETY: `cf` is what nginx gave.
         let conf = unsafe { Conf::new(cf) };
         // SAFETY: the parser's pool is live.
-        unsafe { variables::register(conf.pool(), add) }
+        unsafe { variables::register(conf.pool(), add) }.map_or(ERROR, |()| OK)
     })
 }
 

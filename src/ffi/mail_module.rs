@@ -119,9 +119,30 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     let core = index(c"ngx_mail_core_module").ok_or(NO_SSL)?;
     // SAFETY: the core module made it.
     let server = unsafe { at::<ngx_mail_core_srv_conf_t>(context.srv_conf, core) };
-    // SAFETY: a string of the pool.
-    let name = unsafe { text(server.server_name) }.ok_or("invalid UTF-8 in \"server_name\"")?;
-    let names = [name].into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    // nginx's own merge comes later where its module is loaded after this one.
+    // SAFETY: by this function's contract.
+    let level = unsafe { level_above(conf, core) };
+    let names = [Some(server.server_name), level.map(|level| level.server_name)];
+    let name = names.into_iter().flatten().find(|name| name.len > 0);
+    // SAFETY: strings of the pool.
+    let name = name.map(|name| unsafe { text(name) }.ok_or("invalid UTF-8 in \"server_name\""));
+    let names = name.transpose()?.into_iter().map(str::to_owned).collect();
     // nginx builds a context for servers that speak TLS only, and for others nothing is asked.
     Ok(Server { kind: "MAIL", ssl: ssl(ssl_conf), names, inherits: Box::new(|| true) })
+}
+
+/// The core module's settings for all of `mail`.
+///
+/// # Safety
+/// The parser is inside `mail`, `core` the core module's index.
+unsafe fn level_above<'a>(conf: &Conf, core: usize) -> Option<&'a ngx_mail_core_srv_conf_t> {
+    let module = symbol::<ngx_module_t>(c"ngx_mail_module")?;
+    // SAFETY: a module of nginx or of a loaded object.
+    let index = unsafe { module.as_ref() }.index;
+    // SAFETY: the cycle of a parser is live.
+    let contexts = unsafe { (*conf.cycle()).conf_ctx };
+    // SAFETY: a cycle has an entry for each module; this one is the context of `mail`.
+    let context = unsafe { at::<ngx_mail_conf_ctx_t>(contexts.cast(), index) };
+    // SAFETY: the core module made it.
+    Some(unsafe { at::<ngx_mail_core_srv_conf_t>(context.srv_conf, core) })
 }

@@ -15,9 +15,8 @@ use super::bindings::stream::{
 };
 #[cfg(not(ngx_stream_server_name))]
 use super::bindings::stream::{ngx_stream_listen_t, ngx_stream_ssl_conf_t as SslConf};
-use super::catch::guard;
 use super::directives::command;
-use super::nginx::{Conf, ERROR, elements, symbol, text};
+use super::nginx::{Conf, elements, symbol, text};
 use super::server::{
     Server, ServerConf, Ssl, at, create, merge, set_fallback, set_request, ssl_settings,
 };
@@ -43,7 +42,7 @@ static mut COMMANDS: [ngx_command_t; 3] = {
 };
 
 static mut CONTEXT: ngx_stream_module_t = ngx_stream_module_t {
-    preconfiguration: Some(preconfiguration),
+    preconfiguration: None,
     postconfiguration: None,
     create_main_conf: Some(create_main_conf),
     init_main_conf: None,
@@ -68,6 +67,7 @@ type Target = *const ngx_stream_conf_ctx_t;
 /// What this module keeps for the `stream` block.
 #[derive(Default)]
 struct MainConf {
+    has_variables: bool,
     tls_servers: Option<HashSet<Target>>,
 }
 
@@ -124,27 +124,33 @@ unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 type AddVariable =
     unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_str_t, ngx_uint_t) -> *mut ngx_stream_variable_t;
 
-/// Registers the variables.
-unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    guard(ERROR, || {
-        let Some(function) = symbol::<c_void>(c"ngx_stream_add_variable") else { return ERROR };
-        // SAFETY: the function of this name has this type.
-        let add_variable =
-            unsafe { std::mem::transmute::<*mut c_void, AddVariable>(function.as_ptr()) };
-        let add = |name, data| {
-            // SAFETY: the parser is inside `stream`, the name a string of its pool.
-            let variable = unsafe { add_variable(cf, name, 0) };
-            // SAFETY: null, or a variable of the configuration.
-            let variable = unsafe { variable.as_mut() }?;
-            variable.get_handler = Some(get_variable);
-            variable.data = data;
-            Some(())
-        };
-        // SAFETY: `cf` is what nginx gave.
-        let conf = unsafe { Conf::new(cf) };
-        // SAFETY: the parser's pool is live.
-        unsafe { variables::register(conf.pool(), add) }
-    })
+/// Registers the variables, at the first `acme_dns`: before the configuration is read nginx's own module
+/// may not be ready, as it comes after this one where it is loaded later.
+///
+/// # Safety
+/// The parser is inside `stream`.
+unsafe fn add_variables(conf: &Conf) -> Option<()> {
+    // SAFETY: by this function's contract.
+    let context = unsafe { context(conf) };
+    // SAFETY: `create_main_conf` made it.
+    let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
+    if std::mem::replace(&mut main.has_variables, true) {
+        return Some(());
+    }
+    let function = symbol::<c_void>(c"ngx_stream_add_variable")?.as_ptr();
+    // SAFETY: the function of this name has this type.
+    let add_variable = unsafe { std::mem::transmute::<*mut c_void, AddVariable>(function) };
+    let add = |name, data| {
+        // SAFETY: the parser is inside `stream`, the name a string of its pool.
+        let variable = unsafe { add_variable(conf.as_ptr(), name, 0) };
+        // SAFETY: null, or a variable of the configuration.
+        let variable = unsafe { variable.as_mut() }?;
+        variable.get_handler = Some(get_variable);
+        variable.data = data;
+        Some(())
+    };
+    // SAFETY: the parser's pool is live.
+    unsafe { variables::register(conf.pool(), add) }
 }
 
 unsafe extern "C" fn get_variable(
@@ -170,6 +176,8 @@ unsafe extern "C" fn set_acme_dns(
 ) -> *mut c_char {
     let level = |conf: &Conf| {
         // SAFETY: the directive stands inside `stream`.
+        unsafe { add_variables(conf) }?;
+        // SAFETY: as above.
         let context = unsafe { context(conf) };
         // SAFETY: as above.
         unsafe { ssl_conf(context) }.map(ssl)

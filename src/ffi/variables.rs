@@ -31,22 +31,21 @@ const ALL: [(&str, Variable); 5] = [
     ("acme_dns_not_after", Variable::NotAfter),
 ];
 
-/// Registers the variables: `add` makes one of this name for this data.
+/// Registers the variables: `add` makes one of this name for this data. `None`: nginx has reported why
+/// it cannot.
 ///
 /// # Safety
 /// `pool` is a live pool.
 pub(super) unsafe fn register(
     pool: *mut ngx_pool_t,
     add: impl Fn(*mut ngx_str_t, usize) -> Option<()>,
-) -> ngx_int_t {
+) -> Option<()> {
     for (name, variable) in ALL {
         // SAFETY: by this function's contract.
-        let Some(mut name) = (unsafe { pool_string(pool, name) }) else { return ERROR };
-        if add(&raw mut name, variable as usize).is_none() {
-            return ERROR;
-        }
+        let mut name = unsafe { pool_string(pool, name) }?;
+        add(&raw mut name, variable as usize)?;
     }
-    OK
+    Some(())
 }
 
 /// Gives a variable its value.
