@@ -1,0 +1,99 @@
+//! Servers take turns: whatever else the machine does meets all of them alike, so that the ratios
+//! within a round mean more than the times.
+
+use std::iter;
+use std::time::{Duration, Instant};
+
+use crate::report::Report;
+
+/// The turns of each before anything is measured.
+const WARM_UP: usize = 10;
+
+/// With fewer rounds there is no interval that has the median with 95 % confidence.
+const LEAST_ROUNDS: usize = 6;
+
+/// One of those that take turns.
+pub(crate) struct Competitor<T> {
+    /// What its figures are called.
+    pub(crate) name: &'static str,
+    /// What has its turn.
+    pub(crate) server: T,
+}
+
+/// What the turns have cost.
+pub(crate) struct Turns {
+    names: Vec<&'static str>,
+    /// For each round the nanoseconds of each competitor.
+    rounds: Vec<Vec<f64>>,
+}
+
+impl Turns {
+    /// Goes around for a while. `turn` gives the nanoseconds that one competitor has needed.
+    pub(crate) fn take<T>(
+        competitors: &[Competitor<T>],
+        time: Duration,
+        mut turn: impl FnMut(&T) -> Result<f64, String>,
+    ) -> Result<Self, String> {
+        let mut turn = |competitor: &Competitor<T>| {
+            turn(&competitor.server).map_err(|error| format!("{}: {error}", competitor.name))
+        };
+        for competitor in competitors {
+            for _ in 0..WARM_UP {
+                turn(competitor)?;
+            }
+        }
+        let mut rounds = Vec::new();
+        let begin = Instant::now();
+        while rounds.len() < LEAST_ROUNDS || begin.elapsed() < time {
+            let mut times = vec![0.0; competitors.len()];
+            for which in order(rounds.len(), competitors.len()) {
+                times[which] = turn(&competitors[which])?;
+            }
+            rounds.push(times);
+        }
+        Ok(Self { names: competitors.iter().map(|c| c.name).collect(), rounds })
+    }
+
+    /// Reports the number of rounds, the microseconds of all competitors and the ratios to the
+    /// first one.
+    pub(crate) fn report(&self, report: &mut Report, name: &str) {
+        report.value(&format!("{name}_rounds"), self.rounds.len() as f64, "rounds");
+        let of = |f: &dyn Fn(&Vec<f64>) -> f64| self.rounds.iter().map(f).collect::<Vec<f64>>();
+        for (which, competitor) in self.names.iter().enumerate() {
+            let times = of(&|round| round[which] / 1000.0);
+            report.runs(&format!("{name}_{competitor}"), &times, "us");
+        }
+        for (which, competitor) in self.names.iter().enumerate().skip(1) {
+            let ratios = of(&|round| round[which] / round[0]);
+            report.ratio(&format!("{name}_{competitor}_ratio"), &ratios);
+        }
+    }
+}
+
+/// Who has turns in a round: each is as often the first as the others, and comes behind one
+/// neighbour as often as behind the other.
+fn order(round: usize, number: usize) -> Box<dyn Iterator<Item = usize>> {
+    if number == 0 {
+        return Box::new(iter::empty());
+    }
+    let first = round / 2 % number;
+    let forward = (0..number).map(move |turn| (first + turn) % number);
+    if round.is_multiple_of(2) { Box::new(forward) } else { Box::new(forward.rev()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_have_one_turn_in_each_round_and_are_first_alike() {
+        let mut first = [0; 5];
+        for round in 0..20 {
+            let mut order: Vec<usize> = order(round, 5).collect();
+            first[order[0]] += 1;
+            order.sort_unstable();
+            assert_eq!(order, [0, 1, 2, 3, 4], "round {round}");
+        }
+        assert_eq!(first, [4; 5]);
+    }
+}
