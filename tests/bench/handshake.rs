@@ -12,7 +12,7 @@ use crate::setup::Setup;
 use crate::turns::{Competitor, Turns};
 
 /// How long one type of key is measured with one version.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_secs(50);
 
 /// The handshakes of one turn.
 const TURN: usize = 10;
@@ -40,17 +40,20 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> 
     );
     for (key, type_of_key) in KEYS {
         let certificate = Certificate::obtain(setup.build, type_of_key)?;
-        let mut competitors = Vec::new();
-        for (name, source) in COMPETITORS {
-            if matches!(source, Source::CachedVariable) && !certificate.can_be_cached() {
-                report.explain("this nginx has no ssl_certificate_cache");
-                continue;
-            }
-            competitors.push(Competitor { name, server: certificate.serve(source, "")? });
+        if !certificate.can_be_cached() {
+            report.explain("this nginx has no ssl_certificate_cache");
         }
+        let start = || {
+            let possible = COMPETITORS.into_iter().filter(|(_, source)| {
+                !matches!(source, Source::CachedVariable) || certificate.can_be_cached()
+            });
+            let start =
+                |(name, source)| Ok(Competitor { name, server: certificate.serve(source, "")? });
+            possible.map(start).collect()
+        };
         for (version, protocol) in VERSIONS {
             let client = Client::of_version(protocol).map_err(|e| format!("no TLS client: {e}"))?;
-            let turns = Turns::take(&competitors, setup.time(TIME), |server| {
+            let turns = Turns::take(setup.time(TIME), start, |server| {
                 server.cost(TURN, || client.handshake(server.address(), ZONE))
             })?;
             turns.report(report, &format!("handshake_{key}_{version}"));

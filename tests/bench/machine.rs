@@ -4,6 +4,10 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 use crate::report::Report;
 use crate::setup::Setup;
 
@@ -36,6 +40,32 @@ pub(crate) fn size(setup: &Setup, report: &mut Report) -> Result<(), String> {
         fs::metadata(module).map_err(|e| format!("cannot read {}: {e}", module.display()))?;
     report.value("module_size", meta.len() as f64, "bytes");
     Ok(())
+}
+
+/// Keeps the thread that has made it on the processor of a process, until it is dropped.
+///
+/// To wake a process on another processor costs more than a request, and how much more depends on
+/// what that processor does; which of them the kernel chooses for a client changes all the time.
+pub(crate) struct Beside(CpuSet);
+
+impl Beside {
+    /// `pid` is that of a process that is bound to a processor.
+    pub(crate) fn process(pid: u32) -> Result<Self, String> {
+        let id = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let change = || {
+            let before = sched_getaffinity(None)?;
+            sched_setaffinity(None, &sched_getaffinity(id)?)?;
+            Ok::<_, Errno>(Self(before))
+        };
+        change().map_err(|e| format!("cannot run on the processor of process {pid}: {e}"))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // It was possible before.
+        let _ = sched_setaffinity(None, &self.0);
+    }
 }
 
 /// The time that all threads of a process have worked. The kernel counts it when a thread goes to

@@ -48,12 +48,14 @@ pub(crate) fn measure_resumed(setup: &Setup, report: &mut Report) -> Result<(), 
     );
     let certificate = Certificate::obtain(setup.build, KEY)?;
     for (version, protocol) in VERSIONS {
-        let mut competitors = Vec::new();
-        for Competitor { name, server } in competitors_for(&certificate)? {
-            let client = Resumer::new(&certificate.root, protocol)?;
-            competitors.push(Competitor { name, server: (server, client) });
-        }
-        let turns = Turns::take(&competitors, setup.time(TIME), |(server, client)| {
+        let start = || {
+            let with_client = |Competitor { name, server }| {
+                let client = Resumer::new(&certificate.root, protocol)?;
+                Ok(Competitor { name, server: (server, client) })
+            };
+            competitors(&certificate)?.into_iter().map(with_client).collect()
+        };
+        let turns = Turns::take(setup.time(TIME), start, |(server, client)| {
             // The first one of all is a full one.
             client.handshake(server.address())?;
             server.cost(HANDSHAKES, || match client.handshake(server.address())? {
@@ -73,10 +75,10 @@ pub(crate) fn measure_kept(setup: &Setup, report: &mut Report) -> Result<(), Str
          ratios as in handshake",
     );
     let certificate = Certificate::obtain(setup.build, KEY)?;
-    let competitors = competitors_for(&certificate)?;
     let client =
         Client::of_version(SslVersion::TLS1_3).map_err(|e| format!("no TLS client: {e}"))?;
-    let turns = Turns::take(&competitors, setup.time(TIME), |server| {
+    let start = || competitors(&certificate);
+    let turns = Turns::take(setup.time(TIME), start, |server| {
         let mut connection = client.open(server.address(), ZONE)?;
         connection.request()?;
         server.cost(REQUESTS, || connection.request().map(|_| ()))
@@ -85,7 +87,7 @@ pub(crate) fn measure_kept(setup: &Setup, report: &mut Report) -> Result<(), Str
     Ok(())
 }
 
-fn competitors_for(certificate: &Certificate) -> Result<Vec<Competitor<Server>>, String> {
+fn competitors(certificate: &Certificate) -> Result<Vec<Competitor<Server>>, String> {
     let start = |(name, source)| {
         let server = certificate.serve(source, "ssl_session_cache shared:SSL:1m;\n")?;
         Ok(Competitor { name, server })

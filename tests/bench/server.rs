@@ -13,7 +13,7 @@ use testbed::process::{run, wait_until};
 use testbed::{Testbed, ZONE};
 
 use crate::client::{Client, Served};
-use crate::machine::cpu_time;
+use crate::machine::{Beside, cpu_time};
 
 /// How long a certificate may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -127,7 +127,7 @@ pub(crate) struct Server {
 impl Server {
     fn start(mut nginx: Nginx, http: &str, directives: &str) -> Result<Self, String> {
         let port = Port::reserve();
-        // All workers on one processor, the client mostly on another.
+        // All workers on one processor.
         nginx.log_level("notice").main("worker_cpu_affinity auto;").http(format!(
             "{http}server {{\n    listen {} ssl;\n    server_name {ZONE} *.{ZONE};\n    \
              {directives}\n    return 200 ok;\n}}\n",
@@ -149,6 +149,7 @@ impl Server {
         number: usize,
         mut action: impl FnMut() -> Result<(), String>,
     ) -> Result<f64, String> {
+        let _beside = Beside::process(self.worker)?;
         let before = self.rested()?;
         for _ in 0..number {
             action()?;

@@ -1,5 +1,8 @@
 //! Servers take turns: whatever else the machine does meets all of them alike, so that the ratios
 //! within a round mean more than the times.
+//!
+//! They are started anew several times: where a process happens to have its memory may make it a
+//! little slower or faster than another one of the same kind, as long as it lives.
 
 use std::iter;
 use std::time::{Duration, Instant};
@@ -9,8 +12,12 @@ use crate::report::Report;
 /// The turns of each before anything is measured.
 const WARM_UP: usize = 10;
 
-/// With fewer rounds there is no interval that has the median with 95 % confidence.
-const LEAST_ROUNDS: usize = 6;
+/// How often all are started.
+const STARTS: u32 = 5;
+
+/// The rounds after each start, at least. With fewer than six in all there is no interval that has
+/// the median with 95 % confidence.
+const LEAST_ROUNDS: usize = 2;
 
 /// One of those that take turns.
 pub(crate) struct Competitor<T> {
@@ -28,30 +35,35 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    /// Goes around for a while. `turn` gives the nanoseconds that one competitor has needed.
+    /// Goes around for a while. `start` starts all competitors; `turn` gives the nanoseconds that one
+    /// has needed.
     pub(crate) fn take<T>(
-        competitors: &[Competitor<T>],
         time: Duration,
+        start: impl Fn() -> Result<Vec<Competitor<T>>, String>,
         mut turn: impl FnMut(&T) -> Result<f64, String>,
     ) -> Result<Self, String> {
         let mut turn = |competitor: &Competitor<T>| {
             turn(&competitor.server).map_err(|error| format!("{}: {error}", competitor.name))
         };
-        for competitor in competitors {
-            for _ in 0..WARM_UP {
-                turn(competitor)?;
+        let mut all = Self { names: Vec::new(), rounds: Vec::new() };
+        for _ in 0..STARTS {
+            let competitors = start()?;
+            all.names = competitors.iter().map(|competitor| competitor.name).collect();
+            for competitor in &competitors {
+                for _ in 0..WARM_UP {
+                    turn(competitor)?;
+                }
+            }
+            let (begin, before) = (Instant::now(), all.rounds.len());
+            while all.rounds.len() < before + LEAST_ROUNDS || begin.elapsed() < time / STARTS {
+                let mut times = vec![0.0; competitors.len()];
+                for which in order(all.rounds.len(), competitors.len()) {
+                    times[which] = turn(&competitors[which])?;
+                }
+                all.rounds.push(times);
             }
         }
-        let mut rounds = Vec::new();
-        let begin = Instant::now();
-        while rounds.len() < LEAST_ROUNDS || begin.elapsed() < time {
-            let mut times = vec![0.0; competitors.len()];
-            for which in order(rounds.len(), competitors.len()) {
-                times[which] = turn(&competitors[which])?;
-            }
-            rounds.push(times);
-        }
-        Ok(Self { names: competitors.iter().map(|c| c.name).collect(), rounds })
+        Ok(all)
     }
 
     /// Reports the number of rounds, the microseconds of all competitors and the ratios to the
