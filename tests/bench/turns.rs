@@ -13,7 +13,7 @@ use crate::report::Report;
 const WARM_UP: usize = 10;
 
 /// How often all are started.
-const STARTS: u32 = 5;
+const STARTS: u32 = 10;
 
 /// The rounds after each start, at least. With fewer than six in all there is no interval that has
 /// the median with 95 % confidence.
