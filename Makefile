@@ -30,8 +30,9 @@ test: build ## All tests; TEST=name only those whose name contains it
 matrix: packages ## The module with each NGINX that is supported; FROM="vendored bookworm trixie sid" chooses
 	@$(CARGO_RUN) matrix -- $(FROM)
 
-bench: build ## Measures how long certificates take
-	@cargo run --quiet --release --package testbed --bin bench
+# BENCH_JSON=file keeps the figures in a file; QUICK=1 only shows that each part works.
+bench: build ## Measures what handshakes, swaps and issuance cost; PARTS="handshake swap" chooses, BENCH_JSON=file
+	@cargo run --quiet --release --package testbed --bin bench -- $(if $(QUICK),--quick) $(PARTS)
 
 # SECONDS=600 is how long each target runs; TARGETS="dns acme" chooses.
 fuzz: packages ## Feeds the readers of what comes from outside with what nobody expects

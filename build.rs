@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 const FEATURES: [(&str, &str); 2] = [("http_v3", "ngx_http_v3"), ("pcre", "ngx_pcre")];
 
 /// The versions from which on structures have what the code uses, and the cfg that stands for it.
-const VERSIONS: [(u64, &str); 2] =
-    [(1_025_005, "ngx_stream_server_name"), (1_027_002, "ngx_stream_stapling")];
+const VERSIONS: [(u64, &str); 3] = [
+    (1_025_005, "ngx_stream_server_name"),
+    (1_027_002, "ngx_stream_stapling"),
+    (1_029_001, "ngx_certificate_compression"),
+];
 
 /// Modules that an nginx may have in shared objects or not at all. The object is built for all cases:
 /// it looks for them when it runs.

@@ -6,7 +6,7 @@
 //! record is copied out of shared memory, parsed and installed.
 
 use super::catch::guard;
-use super::nginx::{log, now};
+use super::nginx::{log, now, symbol};
 use super::zone::Slot;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair, Staple};
@@ -28,7 +28,7 @@ use openssl::sha::Sha256;
 use openssl::stack::Stack;
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509NameBuilder, X509Ref};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_long, c_void};
 use std::ptr;
@@ -56,6 +56,8 @@ pub(super) struct Binding {
     pub(super) certificate: Option<usize>,
     /// Where the certificate is in shared memory; `None` where the zone has no room.
     pub(super) slot: Option<Slot>,
+    /// Whether certificates are compressed (RFC 8879): `ssl_certificate_compression`.
+    pub(super) compresses: bool,
     /// What is done while there is no certificate.
     pub(super) rejects: bool,
     /// The certificate's name; known when the configuration is complete.
@@ -87,6 +89,8 @@ struct ParsedPair {
     /// By which a pair that stays is known.
     identity: [u8; 32],
     staple: Option<Staple>,
+    /// The chain and the key in PEM, once a variable has asked for them.
+    pem: OnceCell<(String, Zeroizing<String>)>,
 }
 
 impl Binding {
@@ -94,6 +98,7 @@ impl Binding {
         Self {
             certificate: None,
             slot: None,
+            compresses: false,
             rejects,
             name: String::new(),
             names,
@@ -152,6 +157,9 @@ impl Binding {
                     return Err(ErrorStack::get().to_string());
                 }
             }
+            if self.compresses {
+                compress(self.context);
+            }
         }
         Ok(Installed { pairs, in_context })
     }
@@ -205,18 +213,9 @@ impl Binding {
         }
     }
 
-    /// The certificate that is served, with its chain, in PEM.
-    pub(super) fn certificate_pem(&mut self) -> Option<String> {
-        let pair = self.first_pair()?;
-        let chain = std::iter::once(&*pair.leaf).chain(pair.chain.iter());
-        let pem: Vec<_> = chain.map(X509Ref::to_pem).collect::<Result<_, _>>().ok()?;
-        String::from_utf8(pem.concat()).ok()
-    }
-
-    /// Its private key, in PEM.
-    pub(super) fn key_pem(&mut self) -> Option<Zeroizing<String>> {
-        let pem = self.first_pair()?.key.private_key_to_pem_pkcs8().ok()?;
-        String::from_utf8(pem).ok().map(Zeroizing::new)
+    /// The certificate that is served, with its chain, and its private key, in PEM.
+    pub(super) fn pem(&mut self) -> Option<&(String, Zeroizing<String>)> {
+        self.first_pair()?.pem()
     }
 
     /// The last moment of the certificate that is served.
@@ -232,6 +231,20 @@ impl Binding {
     pub(super) fn status(&mut self) -> &'static str {
         let Some(not_after) = self.not_after() else { return "none" };
         if not_after < now() { "expired" } else { "valid" }
+    }
+}
+
+/// Compresses the certificates of a context, each once and for all connections. An OpenSSL that cannot
+/// (before 3.2, or without a library for it) sends them as they are.
+fn compress(context: *mut SSL_CTX) {
+    type Compress = unsafe extern "C" fn(*mut SSL_CTX, c_int) -> c_int;
+    let Some(function) = symbol::<c_void>(c"SSL_CTX_compress_certs") else { return };
+    // SAFETY: the function of this name has this type.
+    let function = unsafe { std::mem::transmute::<*mut c_void, Compress>(function.as_ptr()) };
+    // SAFETY: the context lives as long as the cycle; 0 stands for all algorithms.
+    if unsafe { function(context, 0) } != 1 {
+        // Not for the next connection to report.
+        drop(ErrorStack::get());
     }
 }
 
@@ -261,7 +274,19 @@ impl ParsedPair {
             chain.push(shared(der)?)?;
         }
         let identity = identity(&pair.chain);
-        Ok(Self { key, leaf, chain, identity, staple: pair.staple })
+        Ok(Self { key, leaf, chain, identity, staple: pair.staple, pem: OnceCell::new() })
+    }
+
+    fn pem(&self) -> Option<&(String, Zeroizing<String>)> {
+        if self.pem.get().is_none() {
+            let chain = std::iter::once(&*self.leaf).chain(self.chain.iter());
+            let chain: Vec<_> = chain.map(X509Ref::to_pem).collect::<Result<_, _>>().ok()?;
+            let key = Zeroizing::new(self.key.private_key_to_pem_pkcs8().ok()?);
+            let key = Zeroizing::new(std::str::from_utf8(&key).ok()?.to_owned());
+            let pem = (String::from_utf8(chain.concat()).ok()?, key);
+            return Some(self.pem.get_or_init(|| pem));
+        }
+        self.pem.get()
     }
 
     /// The same once more: OpenSSL's objects are counted.
@@ -271,7 +296,8 @@ impl ParsedPair {
             chain.push(certificate.to_owned())?;
         }
         let (key, leaf) = (self.key.clone(), self.leaf.clone());
-        Ok(Self { key, leaf, chain, identity: self.identity, staple: None })
+        let (identity, pem) = (self.identity, OnceCell::new());
+        Ok(Self { key, leaf, chain, identity, staple: None, pem })
     }
 
     /// The three as the bindings of nginx name their types: the same library, other Rust names.
@@ -338,7 +364,8 @@ fn self_signed(names: &[String]) -> Result<ParsedPair, ErrorStack> {
     builder.append_extension(alternative)?;
     builder.sign(&key, MessageDigest::sha256())?;
     let (identity, staple) = (identity(&[]), None);
-    Ok(ParsedPair { key, leaf: builder.build(), chain: Stack::new()?, identity, staple })
+    let (leaf, chain, pem) = (builder.build(), Stack::new()?, OnceCell::new());
+    Ok(ParsedPair { key, leaf, chain, identity, staple, pem })
 }
 
 /// Called by OpenSSL when a handshake needs a certificate.

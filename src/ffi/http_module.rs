@@ -4,16 +4,16 @@ use super::catch::guard;
 use super::directives::{command, definitions};
 use super::nginx::{Conf, ERROR, OK, elements, text};
 use super::server::{
-    Server, ServerConf, Ssl, at, create, merge, set_fallback, set_request, ssl_settings,
+    Server, ServerConf, Ssl, at, block, create, merge, set_fallback, set_request, ssl_settings,
 };
 use super::variables;
 use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF,
     ngx_command_t, ngx_conf_t, ngx_http_add_variable, ngx_http_conf_addr_t, ngx_http_conf_ctx_t,
     ngx_http_conf_port_t, ngx_http_core_main_conf_t, ngx_http_core_module,
-    ngx_http_core_srv_conf_t, ngx_http_module_t, ngx_http_request_t, ngx_http_server_name_t,
-    ngx_http_ssl_module, ngx_http_ssl_srv_conf_t, ngx_http_variable_value_t, ngx_int_t,
-    ngx_module_t,
+    ngx_http_core_srv_conf_t, ngx_http_module, ngx_http_module_t, ngx_http_request_t,
+    ngx_http_server_name_t, ngx_http_ssl_module, ngx_http_ssl_srv_conf_t,
+    ngx_http_variable_value_t, ngx_int_t, ngx_module_t,
 };
 use std::collections::HashSet;
 use std::ffi::{c_char, c_void};
@@ -136,14 +136,8 @@ unsafe extern "C" fn set_acme_dns(
     _: *mut ngx_command_t,
     server: *mut c_void,
 ) -> *mut c_char {
-    let level = |conf: &Conf| {
-        // SAFETY: the directive stands inside `http`.
-        let context = unsafe { context(conf) };
-        // SAFETY: as above.
-        Some(unsafe { ssl(context) }.0)
-    };
     // SAFETY: nginx gives what `create_srv_conf` made.
-    unsafe { set_request(cf, server, level) }
+    unsafe { set_request(cf, server) }
 }
 
 /// The SSL settings of a level, and whether it rejects handshakes.
@@ -153,7 +147,11 @@ unsafe extern "C" fn set_acme_dns(
 unsafe fn ssl(context: &ngx_http_conf_ctx_t) -> (Ssl, bool) {
     // SAFETY: the SSL module made it.
     let conf = unsafe { at::<ngx_http_ssl_srv_conf_t>(context.srv_conf, ssl_index()) };
-    (ssl_settings!(conf, &raw const conf.stapling), conf.reject_handshake == 1)
+    #[cfg(ngx_certificate_compression)]
+    let compression = &raw mut conf.certificate_compression;
+    #[cfg(not(ngx_certificate_compression))]
+    let compression = ptr::null_mut();
+    (ssl_settings!(conf, &raw const conf.stapling, compression), conf.reject_handshake == 1)
 }
 
 /// Called for each server, before the SSL module's own.
@@ -187,7 +185,13 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
         // SAFETY: by this function's contract.
         !rejects_handshake && unsafe { main.is_tls(context, server) }
     };
-    Ok(Server { kind: "HTTP", ssl, names, inherits: Box::new(inherits) })
+    // SAFETY: nginx sets the index at its start.
+    let index = unsafe { ngx_http_module.index };
+    // SAFETY: nginx is reading `http`.
+    let http = unsafe { block::<ngx_http_conf_ctx_t>(conf, index) };
+    // SAFETY: the context is live and being configured.
+    let level = Some(unsafe { self::ssl(http) }.0);
+    Ok(Server { kind: "HTTP", ssl, level, names, inherits: Box::new(inherits) })
 }
 
 /// The names of a server; a regular expression begins with `~`.

@@ -10,7 +10,7 @@ use super::bindings::mail::{
 use super::directives::command;
 use super::nginx::{Conf, symbol, text};
 use super::server::{
-    Server, ServerConf, Ssl, at, create, merge, set_fallback, set_request, ssl_settings,
+    Server, ServerConf, Ssl, at, block, create, merge, set_fallback, set_request, ssl_settings,
 };
 use ngx::ffi::{NGX_CONF_1MORE, NGX_CONF_TAKE1, ngx_command_t, ngx_conf_t, ngx_module_t};
 use std::ffi::{CStr, c_char, c_void};
@@ -71,7 +71,7 @@ unsafe fn ssl_conf<'a>(context: &ngx_mail_conf_ctx_t) -> Option<&'a mut ngx_mail
 }
 
 fn ssl(conf: &mut ngx_mail_ssl_conf_t) -> Ssl {
-    ssl_settings!(conf, ptr::null())
+    ssl_settings!(conf, ptr::null(), ptr::null_mut())
 }
 
 unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
@@ -84,14 +84,8 @@ unsafe extern "C" fn set_acme_dns(
     _: *mut ngx_command_t,
     server: *mut c_void,
 ) -> *mut c_char {
-    let level = |conf: &Conf| {
-        // SAFETY: the directive stands inside `mail`.
-        let context = unsafe { context(conf) };
-        // SAFETY: as above.
-        unsafe { ssl_conf(context) }.map(ssl)
-    };
     // SAFETY: nginx gives what `create_srv_conf` made.
-    unsafe { set_request(cf, server, level) }
+    unsafe { set_request(cf, server) }
 }
 
 /// Called for each server, before the SSL module's own.
@@ -121,28 +115,28 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     let server = unsafe { at::<ngx_mail_core_srv_conf_t>(context.srv_conf, core) };
     // nginx's own merge comes later where its module is loaded after this one.
     // SAFETY: by this function's contract.
-    let level = unsafe { level_above(conf, core) };
-    let names = [Some(server.server_name), level.map(|level| level.server_name)];
+    let mail = unsafe { mail(conf) };
+    // SAFETY: the core module made it.
+    let above = mail.map(|mail| unsafe { at::<ngx_mail_core_srv_conf_t>(mail.srv_conf, core) });
+    let names = [Some(server.server_name), above.map(|above| above.server_name)];
     let name = names.into_iter().flatten().find(|name| name.len > 0);
     // SAFETY: strings of the pool.
     let name = name.map(|name| unsafe { text(name) }.ok_or("invalid UTF-8 in \"server_name\""));
     let names = name.transpose()?.into_iter().map(str::to_owned).collect();
     // nginx builds a context for servers that speak TLS only, and for others nothing is asked.
-    Ok(Server { kind: "MAIL", ssl: ssl(ssl_conf), names, inherits: Box::new(|| true) })
+    // SAFETY: the context is live and being configured.
+    let level = mail.and_then(|mail| unsafe { self::ssl_conf(mail) }).map(ssl);
+    Ok(Server { kind: "MAIL", ssl: ssl(ssl_conf), level, names, inherits: Box::new(|| true) })
 }
 
-/// The core module's settings for all of `mail`.
+/// The context of `mail`.
 ///
 /// # Safety
-/// The parser is inside `mail`, `core` the core module's index.
-unsafe fn level_above<'a>(conf: &Conf, core: usize) -> Option<&'a ngx_mail_core_srv_conf_t> {
+/// The parser is inside `mail`.
+unsafe fn mail<'a>(conf: &Conf) -> Option<&'a ngx_mail_conf_ctx_t> {
     let module = symbol::<ngx_module_t>(c"ngx_mail_module")?;
     // SAFETY: a module of nginx or of a loaded object.
     let index = unsafe { module.as_ref() }.index;
-    // SAFETY: the cycle of a parser is live.
-    let contexts = unsafe { (*conf.cycle()).conf_ctx };
-    // SAFETY: a cycle has an entry for each module; this one is the context of `mail`.
-    let context = unsafe { at::<ngx_mail_conf_ctx_t>(contexts.cast(), index) };
-    // SAFETY: the core module made it.
-    Some(unsafe { at::<ngx_mail_core_srv_conf_t>(context.srv_conf, core) })
+    // SAFETY: by this function's contract.
+    Some(unsafe { block::<ngx_mail_conf_ctx_t>(conf, index) })
 }

@@ -115,7 +115,6 @@ pub(super) unsafe fn array_of_none<T>(pool: *mut ngx_pool_t) -> Option<*mut ngx_
 }
 
 /// Something of another module, which may be in nginx, in a shared object, or not there at all.
-#[cfg(any(ngx_stream, ngx_mail))]
 pub(super) fn symbol<T>(name: &CStr) -> Option<NonNull<T>> {
     // SAFETY: the name ends in NUL; what is found is not touched here.
     NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.cast())

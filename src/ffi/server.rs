@@ -15,9 +15,10 @@ use acme_dns_core::config::draft::{BindingId, Draft, without_redundant};
 use acme_dns_core::name::Name;
 use ngx::ffi::{
     OPENSSL_sk_num, OPENSSL_sk_value, SSL, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB,
-    SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB_ARG, SSL_CTX, SSL_CTX_callback_ctrl, SSL_CTX_ctrl,
-    SSL_CTX_get_client_CA_list, SSL_CTX_set_cert_cb, SSL_CTX_set_session_id_context, X509_NAME,
-    i2d_X509_NAME, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_flag_t, ngx_ssl_t, ngx_str_t,
+    SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB_ARG, SSL_CTX, SSL_CTX_callback_ctrl, SSL_CTX_clear_options,
+    SSL_CTX_ctrl, SSL_CTX_get_client_CA_list, SSL_CTX_set_cert_cb, SSL_CTX_set_session_id_context,
+    X509_NAME, i2d_X509_NAME, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_flag_t, ngx_ssl_t,
+    ngx_str_t,
 };
 use openssl::sha::Sha256;
 use std::ffi::{c_char, c_int, c_void};
@@ -25,6 +26,9 @@ use std::ptr;
 
 /// The variable that holds a certificate, for those who write `ssl_certificate` themselves.
 pub(super) const CERTIFICATE_VARIABLE: &str = "acme_dns_certificate";
+
+/// `SSL_OP_NO_TX_CERTIFICATE_COMPRESSION` of OpenSSL 3.2; older versions have no such option.
+const NO_TX_CERTIFICATE_COMPRESSION: u64 = 1 << 32;
 
 /// The SSL settings of a server or of a level above it, in whichever module's structure they are.
 #[derive(Clone, Copy)]
@@ -34,17 +38,20 @@ pub(super) struct Ssl {
     pub(super) ssl: *const ngx_ssl_t,
     /// `ssl_stapling`; null where the module has no such directive.
     pub(super) stapling: *const ngx_flag_t,
+    /// `ssl_certificate_compression`; null where the module has no such directive.
+    pub(super) compression: *mut ngx_flag_t,
 }
 
 /// The SSL settings in a structure with the names that all modules use for them.
 macro_rules! ssl_settings {
-    ($conf:expr, $stapling:expr) => {{
+    ($conf:expr, $stapling:expr, $compression:expr) => {{
         let conf = &mut *$conf;
         $crate::ffi::server::Ssl {
             certificates: &raw mut conf.certificates,
             certificate_keys: &raw mut conf.certificate_keys,
             ssl: &raw const conf.ssl,
             stapling: $stapling,
+            compression: $compression,
         }
     }};
 }
@@ -81,6 +88,13 @@ impl Ssl {
         (!context.is_null()).then_some(context)
     }
 
+    /// Whether certificates are to be compressed; `None` if it is not said here.
+    fn compresses(&self) -> Option<bool> {
+        // SAFETY: null, or a field of one of the cycle's structures.
+        let value = unsafe { self.compression.as_ref() };
+        value.filter(|value| **value >= 0).map(|value| *value == 1)
+    }
+
     /// Whether staples are to be sent.
     pub(super) fn wants_staple(&self) -> bool {
         // SAFETY: null, or a field of one of the cycle's structures.
@@ -103,8 +117,6 @@ fn is_variable(text: &str) -> bool {
 #[derive(Default)]
 pub(super) struct ServerConf {
     request: Option<(Request, Location)>,
-    /// The SSL settings of the level that `acme_dns` stands in.
-    level: Option<Ssl>,
     rejects: Option<bool>,
     pub(super) binding: Option<*mut Binding>,
 }
@@ -130,6 +142,8 @@ pub(super) struct Server<'a> {
     /// The name of its module, which tells its sessions from those of other modules.
     pub(super) kind: &'static str,
     pub(super) ssl: Ssl,
+    /// The settings of the level above, such as `http`.
+    pub(super) level: Option<Ssl>,
     /// The names of `server_name`; a regular expression begins with `~`.
     pub(super) names: Vec<String>,
     /// Whether an `acme_dns` of the level above concerns it.
@@ -140,14 +154,9 @@ pub(super) struct Server<'a> {
 ///
 /// # Safety
 /// `cf` is what nginx gave, `server` a `ServerConf` that nothing else refers to.
-pub(super) unsafe fn set_request(
-    cf: *mut ngx_conf_t,
-    server: *mut c_void,
-    level: impl FnOnce(&Conf) -> Option<Ssl>,
-) -> *mut c_char {
+pub(super) unsafe fn set_request(cf: *mut ngx_conf_t, server: *mut c_void) -> *mut c_char {
     let body = |conf: &Conf, args: &[&str], server: &mut ServerConf| {
         let request = (Request::parse(args)?, conf.location());
-        server.level = level(conf);
         match server.request.replace(request) {
             Some(_) => Err("\"acme_dns\" directive is duplicate".to_owned()),
             None => Ok(()),
@@ -229,6 +238,17 @@ pub(super) unsafe fn at<'a, T>(confs: *mut *mut c_void, index: usize) -> &'a mut
     unsafe { &mut *conf }
 }
 
+/// The context of a block such as `http`, which its module keeps for the cycle.
+///
+/// # Safety
+/// The block is being read, and `T` is the type of its contexts.
+pub(super) unsafe fn block<'a, T>(conf: &Conf, module: usize) -> &'a T {
+    // SAFETY: the cycle of a parser is live.
+    let contexts = unsafe { (*conf.cycle()).conf_ctx };
+    // SAFETY: a cycle has an entry for each module.
+    unsafe { at::<T>(contexts.cast(), module) }
+}
+
 /// Called for each server, before the SSL module's own merge.
 ///
 /// # Safety
@@ -269,7 +289,7 @@ fn bind(
     };
     let at_fault = |message: String| format!("{message} in {location}");
     let ssl = server.ssl;
-    let level = parent.level.filter(|_| inherited);
+    let level = server.level.filter(|_| inherited);
     let mut is_served = true;
     // A certificate that is given goes before ours, unless it is ours.
     if let Some(given) = [Some(ssl), level].into_iter().flatten().find(Ssl::has_certificates) {
@@ -308,6 +328,14 @@ fn bind(
     });
     child.binding = Some(binding);
     if is_served {
+        let compresses = ssl.compresses().or(server.level.and_then(|level| level.compresses()));
+        if compresses == Some(true) {
+            // nginx would look for the certificates now, and warn that there are none.
+            // SAFETY: a field of one of the cycle's structures, which nginx is merging.
+            unsafe { *ssl.compression = 0 };
+            // SAFETY: just made; nothing else refers to it.
+            unsafe { (*binding).compresses = true };
+        }
         // SAFETY: the parser's pool is live.
         let none = unsafe { array_of_none::<ngx_str_t>(conf.pool()) };
         let none = none.ok_or_else(|| at_fault("out of memory".to_owned()))?;
@@ -374,6 +402,16 @@ impl Bound {
         unsafe { SSL_CTX_set_cert_cb(context, Some(certificate_callback), data) };
         if self.ssl.wants_staple() {
             set_status_callback(context, data);
+            // A compressed certificate is the same for all connections, with no place for a staple:
+            // nginx does not have both either.
+            // SAFETY: the binding belongs to the cycle's pool; nothing else refers to it now.
+            unsafe { (*self.binding).compresses = false };
+        }
+        // SAFETY: as above.
+        if unsafe { (*self.binding).compresses } {
+            // Set by nginx where the directive is off, which it now is.
+            // SAFETY: the context is live.
+            unsafe { SSL_CTX_clear_options(context, NO_TX_CERTIFICATE_COMPRESSION) };
         }
         set_session_context(context, &self.session_context);
     }

@@ -15,10 +15,11 @@ use super::bindings::stream::{
 };
 #[cfg(not(ngx_stream_server_name))]
 use super::bindings::stream::{ngx_stream_listen_t, ngx_stream_ssl_conf_t as SslConf};
+use super::catch::guard;
 use super::directives::command;
-use super::nginx::{Conf, elements, symbol, text};
+use super::nginx::{CONF_ERROR, Conf, elements, symbol, text};
 use super::server::{
-    Server, ServerConf, Ssl, at, create, merge, set_fallback, set_request, ssl_settings,
+    Server, ServerConf, Ssl, at, block, create, merge, set_fallback, set_request, ssl_settings,
 };
 use super::variables;
 use ngx::ffi::{
@@ -102,12 +103,30 @@ unsafe fn ssl_conf<'a>(context: &ngx_stream_conf_ctx_t) -> Option<&'a mut SslCon
     Some(unsafe { at::<SslConf>(context.srv_conf, index) })
 }
 
+/// The SSL settings of `stream`.
+///
+/// # Safety
+/// The parser is inside `stream`.
+unsafe fn level(conf: &Conf) -> Option<Ssl> {
+    let module = symbol::<ngx_module_t>(c"ngx_stream_module")?;
+    // SAFETY: a module of nginx or of a loaded object.
+    let index = unsafe { module.as_ref() }.index;
+    // SAFETY: by this function's contract.
+    let stream = unsafe { block::<ngx_stream_conf_ctx_t>(conf, index) };
+    // SAFETY: the context is live and being configured.
+    unsafe { ssl_conf(stream) }.map(ssl)
+}
+
 fn ssl(conf: &mut SslConf) -> Ssl {
     #[cfg(ngx_stream_stapling)]
     let stapling = &raw const conf.stapling;
     #[cfg(not(ngx_stream_stapling))]
     let stapling = ptr::null();
-    ssl_settings!(conf, stapling)
+    #[cfg(ngx_certificate_compression)]
+    let compression = &raw mut conf.certificate_compression;
+    #[cfg(not(ngx_certificate_compression))]
+    let compression = ptr::null_mut();
+    ssl_settings!(conf, stapling, compression)
 }
 
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
@@ -174,16 +193,17 @@ unsafe extern "C" fn set_acme_dns(
     _: *mut ngx_command_t,
     server: *mut c_void,
 ) -> *mut c_char {
-    let level = |conf: &Conf| {
+    let added = guard(None, || {
+        // SAFETY: `cf` is what nginx gave.
+        let conf = unsafe { Conf::new(cf) };
         // SAFETY: the directive stands inside `stream`.
-        unsafe { add_variables(conf) }?;
-        // SAFETY: as above.
-        let context = unsafe { context(conf) };
-        // SAFETY: as above.
-        unsafe { ssl_conf(context) }.map(ssl)
-    };
+        unsafe { add_variables(&conf) }
+    });
+    if added.is_none() {
+        return CONF_ERROR;
+    }
     // SAFETY: nginx gives what `create_srv_conf` made.
-    unsafe { set_request(cf, server, level) }
+    unsafe { set_request(cf, server) }
 }
 
 /// Called for each server, before the SSL module's own.
@@ -230,7 +250,9 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
         let servers = main.tls_servers.get_or_insert_with(|| unsafe { tls_servers(core) });
         !rejects_handshake && servers.contains(&target)
     };
-    Ok(Server { kind: "STREAM", ssl: ssl(ssl_conf), names, inherits: Box::new(inherits) })
+    // SAFETY: the context is live and being configured.
+    let level = unsafe { level(conf) };
+    Ok(Server { kind: "STREAM", ssl: ssl(ssl_conf), level, names, inherits: Box::new(inherits) })
 }
 
 /// The names of a server; a regular expression begins with `~`.

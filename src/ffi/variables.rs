@@ -85,8 +85,8 @@ pub(super) unsafe fn fill(
 /// request.
 fn read(binding: &mut Binding, variable: Variable) -> Option<Zeroizing<String>> {
     match variable {
-        Variable::Certificate => binding.certificate_pem().map(Zeroizing::new),
-        Variable::CertificateKey => binding.key_pem(),
+        Variable::Certificate => binding.pem().map(|(chain, _)| Zeroizing::new(chain.clone())),
+        Variable::CertificateKey => binding.pem().map(|(_, key)| key.clone()),
         Variable::CertificateName => Some(Zeroizing::new(binding.name.clone())),
         Variable::Status => Some(Zeroizing::new(binding.status().to_owned())),
         Variable::NotAfter => binding.not_after().map(|time| Zeroizing::new(time.to_string())),

@@ -17,6 +17,7 @@ use testbed::{Testbed, ZONE};
 use crate::client::{Client, Served};
 use crate::machine::cpu_time;
 use crate::report::Report;
+use crate::setup::Setup;
 
 /// Longer than all certificates together take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -53,7 +54,7 @@ struct Start {
 }
 
 /// Measures both.
-pub(crate) fn measure(build: &NginxBuild, report: &mut Report) -> Result<(), String> {
+pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let mut bed = Testbed::start_with(|mut options| {
         // Pebble's default waits. One profile, because it chooses among several at random.
         options.retry_after = Some((1, 1));
@@ -67,17 +68,17 @@ pub(crate) fn measure(build: &NginxBuild, report: &mut Report) -> Result<(), Str
     let mut last = None;
     for (size, runs) in SIZES {
         let mut times = Vec::new();
-        for _ in 0..runs {
+        for _ in 0..setup.times(runs) {
             // One at a time works.
             drop(last.take());
-            let (site, start) = issue(build, &mut bed, size, report)?;
+            let (site, start) = issue(setup.build, &mut bed, size, report)?;
             times.push(start.last);
             last = Some(site);
         }
         report.runs(&format!("issue_{size}"), &times, "s");
     }
     match last {
-        Some(site) => restart(&mut bed, site, report),
+        Some(site) => restart(&mut bed, site, setup.times(RESTARTS), report),
         None => Ok(()),
     }
 }
@@ -105,7 +106,12 @@ fn issue(
 }
 
 /// Starts nginx with certificates on disk and no network.
-fn restart(bed: &mut Testbed, mut site: Site, report: &mut Report) -> Result<(), String> {
+fn restart(
+    bed: &mut Testbed,
+    mut site: Site,
+    times: usize,
+    report: &mut Report,
+) -> Result<(), String> {
     bed.pebble.stop();
     bed.dns.stop();
     bed.cloudflare.stop();
@@ -116,7 +122,7 @@ fn restart(bed: &mut Testbed, mut site: Site, report: &mut Report) -> Result<(),
          when nothing is new, which the last one contains",
     );
     let (mut starts, mut cpu) = (Vec::new(), Vec::new());
-    for _ in 0..RESTARTS {
+    for _ in 0..times {
         site.nginx.stop();
         starts.push(site.start()?);
         cpu.push(cpu_of(&site.nginx));

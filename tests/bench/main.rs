@@ -1,29 +1,51 @@
 //! `make bench`: how long certificates take, and what a handshake costs.
 //!
-//! Every figure is a line, `name value unit` or `name median low high`; lines with `#` explain. With
+//! Every figure is a line, `name value unit` or `name ratio low high`; lines with `#` explain. With
 //! `--json FILE`, or `BENCH_JSON` in the environment, they are written to a file as well. The names
-//! of parts as arguments leave the others out. Nothing is asserted: it fails only if something does
-//! not work at all.
+//! of parts as arguments leave the others out; `--quick` only shows that each works. Nothing is
+//! asserted: a part fails only if something does not work at all, and the others still run.
+//! docs/performance.md says how to read the figures.
 
 mod client;
 mod handshake;
+mod idle;
 mod issuance;
 mod machine;
 mod report;
+mod resumption;
 mod scale;
+mod server;
+mod setup;
+mod swap;
+mod turns;
 
 use std::env;
 use std::fs;
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use report::Report;
+use setup::Setup;
 use testbed::nginx_build::NginxBuild;
 
-const PARTS: [&str; 4] = ["size", "issuance", "handshake", "scale"];
+/// What can be measured by itself.
+struct Part {
+    name: &'static str,
+    measure: fn(&Setup, &mut Report) -> Result<(), String>,
+}
 
-const USAGE: &str = "usage: bench [--json FILE] [size] [issuance] [handshake] [scale]";
+/// In the order in which they run.
+const PARTS: [Part; 8] = [
+    Part { name: "size", measure: machine::size },
+    Part { name: "issuance", measure: issuance::measure },
+    Part { name: "handshake", measure: handshake::measure },
+    Part { name: "resumed", measure: resumption::measure_resumed },
+    Part { name: "keepalive", measure: resumption::measure_kept },
+    Part { name: "swap", measure: swap::measure },
+    Part { name: "idle", measure: idle::measure },
+    Part { name: "scale", measure: scale::measure },
+];
 
 fn main() -> ExitCode {
     // The testbed panics with a whole sentence; where in our sources is of no interest here.
@@ -40,46 +62,44 @@ fn main() -> ExitCode {
 }
 
 fn bench(options: &Options) -> Result<(), String> {
-    let build = NginxBuild::get();
+    let setup = Setup { build: NginxBuild::get(), quick: options.quick };
     let mut report = Report::default();
-    machine::describe(build, &mut report);
-    if options.has("size") {
-        let size = fs::metadata(&build.module)
-            .map_err(|e| format!("cannot read {}: {e}", build.module.display()))?
-            .len();
-        report.value("module_size", size as f64, "bytes");
+    machine::describe(&setup, &mut report);
+    let mut failed = Vec::new();
+    for part in PARTS.iter().filter(|part| options.has(part.name)) {
+        // What has panicked has said why.
+        let run = AssertUnwindSafe(|| (part.measure)(&setup, &mut report));
+        if let Err(error) = panic::catch_unwind(run).unwrap_or_else(|_| Err("see above".into())) {
+            eprintln!("bench: {}: {error}", part.name);
+            failed.push(part.name);
+        }
     }
-    if options.has("issuance") {
-        issuance::measure(build, &mut report)?;
+    if let Some(path) = &options.json {
+        fs::write(path, format!("{:#}\n", report.json()))
+            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     }
-    if options.has("handshake") {
-        handshake::measure(build, &mut report)?;
-    }
-    if options.has("scale") {
-        scale::measure(build, &mut report)?;
-    }
-    match &options.json {
-        Some(path) => fs::write(path, format!("{:#}\n", report.json()))
-            .map_err(|e| format!("cannot write {}: {e}", path.display())),
-        None => Ok(()),
-    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
 }
 
 #[derive(Default)]
 struct Options {
     json: Option<PathBuf>,
+    quick: bool,
     parts: Vec<String>,
 }
 
 impl Options {
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let json = env::var_os("BENCH_JSON").filter(|file| !file.is_empty());
-        let mut options = Self { json: json.map(PathBuf::from), parts: Vec::new() };
+        let mut options = Self { json: json.map(PathBuf::from), ..Self::default() };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "--json" => options.json = Some(arguments.next().ok_or(USAGE)?.into()),
-                part if PARTS.contains(&part) => options.parts.push(argument),
-                _ => return Err(USAGE.to_owned()),
+                "--json" => options.json = Some(arguments.next().ok_or_else(usage)?.into()),
+                "--quick" => options.quick = true,
+                part if PARTS.iter().any(|known| known.name == part) => {
+                    options.parts.push(argument);
+                }
+                _ => return Err(usage()),
             }
         }
         Ok(options)
@@ -88,4 +108,9 @@ impl Options {
     fn has(&self, part: &str) -> bool {
         self.parts.is_empty() || self.parts.iter().any(|given| given == part)
     }
+}
+
+fn usage() -> String {
+    let parts = PARTS.iter().map(|part| format!(" [{}]", part.name)).collect::<String>();
+    format!("usage: bench [--json FILE] [--quick]{parts}")
 }

@@ -17,6 +17,7 @@ use testbed::proc;
 use crate::client::Client;
 use crate::machine::cpu_time;
 use crate::report::Report;
+use crate::setup::Setup;
 
 /// How many servers there are.
 const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
@@ -34,20 +35,21 @@ const LIMIT: Duration = Duration::from_secs(300);
 const DIRECTORY: &str = "https://127.0.0.1:1/dir";
 
 /// Measures each size.
-pub(crate) fn measure(build: &NginxBuild, report: &mut Report) -> Result<(), String> {
+pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> {
+    let (sizes, rounds) = if setup.quick { (&SIZES[..2], 1) } else { (&SIZES[..], ROUNDS) };
     report.explain(
         "scale: CPU time of all processes until they are idle, and their memory (PSS, each shared page \
          counted once), with so many servers that have a certificate (P-256) each; stock: files, the \
          module not loaded; medians of interleaved runs",
     );
-    for size in SIZES {
+    for &size in sizes {
         let stage = Stage::new(size);
         // Files that nobody has read yet take longer, whoever reads them.
-        stage.run(build, Kind::Ours)?;
+        stage.run(setup.build, Kind::Ours)?;
         let mut runs = [Vec::new(), Vec::new()];
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             for (kind, runs) in [Kind::Stock, Kind::Ours].into_iter().zip(&mut runs) {
-                runs.push(stage.run(build, kind)?);
+                runs.push(stage.run(setup.build, kind)?);
             }
         }
         for (name, of) in FIGURES {
