@@ -4,16 +4,16 @@ use super::catch::guard;
 use super::directives::{command, definitions};
 use super::nginx::{Conf, ERROR, OK, elements, text};
 use super::server::{
-    Server, ServerConf, Ssl, at, block, create, merge, set_fallback, set_request, ssl_settings,
+    Server, ServerConf, Ssl, at, create, merge, set_fallback, set_request, ssl_settings,
 };
 use super::variables;
 use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF,
     ngx_command_t, ngx_conf_t, ngx_http_add_variable, ngx_http_conf_addr_t, ngx_http_conf_ctx_t,
     ngx_http_conf_port_t, ngx_http_core_main_conf_t, ngx_http_core_module,
-    ngx_http_core_srv_conf_t, ngx_http_module, ngx_http_module_t, ngx_http_request_t,
-    ngx_http_server_name_t, ngx_http_ssl_module, ngx_http_ssl_srv_conf_t,
-    ngx_http_variable_value_t, ngx_int_t, ngx_module_t,
+    ngx_http_core_srv_conf_t, ngx_http_module_t, ngx_http_request_t, ngx_http_server_name_t,
+    ngx_http_ssl_module, ngx_http_ssl_srv_conf_t, ngx_http_variable_value_t, ngx_int_t,
+    ngx_module_t,
 };
 use std::collections::HashSet;
 use std::ffi::{c_char, c_void};
@@ -60,6 +60,8 @@ pub(super) static mut NGX_HTTP_ACME_DNS_MODULE: ngx_module_t = ngx_module_t {
 /// What this module keeps for the `http` block.
 #[derive(Default)]
 struct MainConf {
+    /// The SSL settings at the level of `http`. While nginx merges servers, its context leads to theirs.
+    level: Option<Ssl>,
     /// The servers that a `listen ... ssl` or `quic` leads to.
     tls_servers: Option<HashSet<*const ngx_http_core_srv_conf_t>>,
 }
@@ -98,7 +100,7 @@ unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     unsafe { create(cf, ServerConf::default()) }
 }
 
-/// Registers the variables.
+/// Registers the variables, and notes the SSL settings of `http`.
 unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     let add = |name, data| {
         // SAFETY: the parser is inside `http`, the name a string of its pool.
@@ -112,6 +114,12 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard(ERROR, || {
         // SAFETY: `cf` is what nginx gave.
         let conf = unsafe { Conf::new(cf) };
+        // SAFETY: nginx calls this inside `http`.
+        let context = unsafe { context(&conf) };
+        // SAFETY: `create_main_conf` made it.
+        let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
+        // SAFETY: the context is live and being configured.
+        main.level = Some(unsafe { ssl(context) }.0);
         // SAFETY: the parser's pool is live.
         unsafe { variables::register(conf.pool(), add) }.map_or(ERROR, |()| OK)
     })
@@ -181,16 +189,11 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
     // SAFETY: by this function's contract.
     let names = unsafe { names(server) }?;
+    let level = main.level;
     let inherits = move || {
         // SAFETY: by this function's contract.
         !rejects_handshake && unsafe { main.is_tls(context, server) }
     };
-    // SAFETY: nginx sets the index at its start.
-    let index = unsafe { ngx_http_module.index };
-    // SAFETY: nginx is reading `http`.
-    let http = unsafe { block::<ngx_http_conf_ctx_t>(conf, index) };
-    // SAFETY: the context is live and being configured.
-    let level = Some(unsafe { self::ssl(http) }.0);
     Ok(Server { kind: "HTTP", ssl, level, names, inherits: Box::new(inherits) })
 }
 

@@ -17,9 +17,9 @@ use super::bindings::stream::{
 use super::bindings::stream::{ngx_stream_listen_t, ngx_stream_ssl_conf_t as SslConf};
 use super::catch::guard;
 use super::directives::command;
-use super::nginx::{CONF_ERROR, Conf, elements, symbol, text};
+use super::nginx::{CONF_ERROR, Conf, ERROR, OK, elements, symbol, text};
 use super::server::{
-    Server, ServerConf, Ssl, at, block, create, merge, set_fallback, set_request, ssl_settings,
+    Server, ServerConf, Ssl, at, create, merge, set_fallback, set_request, ssl_settings,
 };
 use super::variables;
 use ngx::ffi::{
@@ -43,7 +43,7 @@ static mut COMMANDS: [ngx_command_t; 3] = {
 };
 
 static mut CONTEXT: ngx_stream_module_t = ngx_stream_module_t {
-    preconfiguration: None,
+    preconfiguration: Some(preconfiguration),
     postconfiguration: None,
     create_main_conf: Some(create_main_conf),
     init_main_conf: None,
@@ -68,6 +68,9 @@ type Target = *const ngx_stream_conf_ctx_t;
 /// What this module keeps for the `stream` block.
 #[derive(Default)]
 struct MainConf {
+    /// The SSL settings at the level of `stream`. While nginx merges servers, its context leads to
+    /// theirs.
+    level: Option<Ssl>,
     has_variables: bool,
     tls_servers: Option<HashSet<Target>>,
 }
@@ -103,20 +106,6 @@ unsafe fn ssl_conf<'a>(context: &ngx_stream_conf_ctx_t) -> Option<&'a mut SslCon
     Some(unsafe { at::<SslConf>(context.srv_conf, index) })
 }
 
-/// The SSL settings of `stream`.
-///
-/// # Safety
-/// The parser is inside `stream`.
-unsafe fn level(conf: &Conf) -> Option<Ssl> {
-    let module = symbol::<ngx_module_t>(c"ngx_stream_module")?;
-    // SAFETY: a module of nginx or of a loaded object.
-    let index = unsafe { module.as_ref() }.index;
-    // SAFETY: by this function's contract.
-    let stream = unsafe { block::<ngx_stream_conf_ctx_t>(conf, index) };
-    // SAFETY: the context is live and being configured.
-    unsafe { ssl_conf(stream) }.map(ssl)
-}
-
 fn ssl(conf: &mut SslConf) -> Ssl {
     #[cfg(ngx_stream_stapling)]
     let stapling = &raw const conf.stapling;
@@ -137,6 +126,21 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: `cf` is what nginx gave.
     unsafe { create(cf, ServerConf::default()) }
+}
+
+/// Notes the SSL settings of `stream`.
+unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    guard(ERROR, || {
+        // SAFETY: `cf` is what nginx gave.
+        let conf = unsafe { Conf::new(cf) };
+        // SAFETY: nginx calls this inside `stream`.
+        let context = unsafe { context(&conf) };
+        // SAFETY: `create_main_conf` made it.
+        let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
+        // SAFETY: the context is live and being configured.
+        main.level = unsafe { ssl_conf(context) }.map(ssl);
+        OK
+    })
 }
 
 /// nginx's `ngx_stream_add_variable`.
@@ -241,6 +245,7 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
     // SAFETY: by this function's contract.
     let names = unsafe { names(server) }?;
+    let level = main.level;
     let inherits = move || {
         #[cfg(ngx_stream_server_name)]
         let target = ptr::from_ref(server);
@@ -250,8 +255,6 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
         let servers = main.tls_servers.get_or_insert_with(|| unsafe { tls_servers(core) });
         !rejects_handshake && servers.contains(&target)
     };
-    // SAFETY: the context is live and being configured.
-    let level = unsafe { level(conf) };
     Ok(Server { kind: "STREAM", ssl: ssl(ssl_conf), level, names, inherits: Box::new(inherits) })
 }
 

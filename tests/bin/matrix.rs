@@ -10,9 +10,10 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use testbed::Testbed;
+use testbed::compression;
 use testbed::example::Example;
 use testbed::nginx_build::NginxBuild;
+use testbed::{Testbed, ZONE};
 
 /// Oldest first: 1.22, 1.26, 1.28 and 1.30.
 const ALL: [&str; 4] = ["bookworm", "trixie", "vendored", "sid"];
@@ -71,7 +72,19 @@ fn issue(bed: &Testbed, build: &NginxBuild) -> Result<Duration, String> {
     drop(example);
     let mut example = Example::new(bed, build);
     example.add_stream_and_mail(build);
+    let compresses = build.is_at_least(1, 29);
+    if compresses {
+        example.compress();
+    }
     example.obtain(|_| true).map_err(|e| format!("with streams and mail: {e}"))?;
+    if compresses && !compression::compresses(example.addr(), ZONE)? {
+        return Err(format!("certificates are not compressed\n{}", example.log_tail(30)));
+    }
+    let log = example.nginx.log();
+    if let Some(line) = log.lines().find(|line| line.contains("[warn]") || line.contains("[error]"))
+    {
+        return Err(format!("it warns: {line}"));
+    }
     Ok(time)
 }
 

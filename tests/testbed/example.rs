@@ -22,6 +22,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Example {
     /// The server, not yet started.
     pub nginx: Nginx,
+    http: String,
     port: Port,
     /// Of a server of `stream` and of one of `mail`, where there are such.
     others: Vec<Port>,
@@ -56,11 +57,11 @@ impl Example {
             propagation = bed.propagation(),
             listen = port.addr(),
         );
-        nginx.http(text);
+        nginx.http(text.as_str());
         let roots = bed.pebble.root_pem(0);
         let roots_file = bed.dir().join("root.pem");
         fs::write(&roots_file, &roots).unwrap_or_else(|e| panic!("cannot write root.pem: {e}"));
-        Self { nginx, port, others: Vec::new(), roots, roots_file }
+        Self { nginx, http: text, port, others: Vec::new(), roots, roots_file }
     }
 
     /// Adds a server of `stream` and one of `mail` with the same certificate, whose modules are loaded
@@ -77,6 +78,12 @@ impl Example {
             load = load.collect::<String>(),
         ));
         self.others = vec![stream, mail];
+    }
+
+    /// Has certificates compressed, where nginx has a directive for that (from 1.29.1 on).
+    pub fn compress(&mut self) {
+        self.http.insert_str(0, "ssl_certificate_compression on;\n");
+        self.nginx.http(self.http.as_str());
     }
 
     /// The names that are served: the zone itself, and one that the wildcard covers.

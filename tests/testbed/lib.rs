@@ -10,6 +10,7 @@ pub mod authority;
 pub mod bed;
 pub mod certbot;
 pub mod cloudflare;
+pub mod compression;
 pub mod dns_proxy;
 pub mod example;
 pub mod generations;

@@ -109,6 +109,14 @@ impl NginxBuild {
         build.keep()
     }
 
+    /// Whether this nginx is of that version or a later one.
+    #[must_use]
+    pub fn is_at_least(&self, major: u32, minor: u32) -> bool {
+        let mut parts = self.version.split('.').map_while(|part| part.parse().ok());
+        let version: (u32, u32) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+        version >= (major, minor)
+    }
+
     /// Runs the program of this build, in its chroot.
     #[must_use]
     pub fn command(&self) -> Command {
