@@ -4,7 +4,8 @@ use super::catch::guard;
 use super::directives::{command, definitions};
 use super::nginx::{Conf, ERROR, OK, elements, text};
 use super::server::{
-    Server, ServerConf, Ssl, at, create, merge, set_fallback, set_request, ssl_settings,
+    Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_acme_dns, set_fallback,
+    ssl_settings,
 };
 use super::variables;
 use ngx::ffi::{
@@ -95,11 +96,6 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     unsafe { create(cf, MainConf::default()) }
 }
 
-unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: `cf` is what nginx gave.
-    unsafe { create(cf, ServerConf::default()) }
-}
-
 /// Registers the variables, and notes the SSL settings of `http`.
 unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     let add = |name, data| {
@@ -137,15 +133,6 @@ unsafe extern "C" fn get_variable(
     // SAFETY: the value is nginx's; the binding belongs to the server of the request, and a process has
     // one thread that answers.
     unsafe { variables::fill(value, data, server.binding, request.pool) }
-}
-
-unsafe extern "C" fn set_acme_dns(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    server: *mut c_void,
-) -> *mut c_char {
-    // SAFETY: nginx gives what `create_srv_conf` made.
-    unsafe { set_request(cf, server) }
 }
 
 /// The SSL settings of a level, and whether it rejects handshakes.

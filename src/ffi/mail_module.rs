@@ -10,7 +10,7 @@ use super::bindings::mail::{
 use super::directives::command;
 use super::nginx::{Conf, symbol, text};
 use super::server::{
-    Server, ServerConf, Ssl, at, block, create, merge, set_fallback, set_request, ssl_settings,
+    Server, Ssl, at, block, create_srv_conf, merge, set_acme_dns, set_fallback, ssl_settings,
 };
 use ngx::ffi::{NGX_CONF_1MORE, NGX_CONF_TAKE1, ngx_command_t, ngx_conf_t, ngx_module_t};
 use std::ffi::{CStr, c_char, c_void};
@@ -72,20 +72,6 @@ unsafe fn ssl_conf<'a>(context: &ngx_mail_conf_ctx_t) -> Option<&'a mut ngx_mail
 
 fn ssl(conf: &mut ngx_mail_ssl_conf_t) -> Ssl {
     ssl_settings!(conf, ptr::null(), ptr::null_mut())
-}
-
-unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: `cf` is what nginx gave.
-    unsafe { create(cf, ServerConf::default()) }
-}
-
-unsafe extern "C" fn set_acme_dns(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    server: *mut c_void,
-) -> *mut c_char {
-    // SAFETY: nginx gives what `create_srv_conf` made.
-    unsafe { set_request(cf, server) }
 }
 
 /// Called for each server, before the SSL module's own.

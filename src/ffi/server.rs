@@ -153,8 +153,12 @@ pub(super) struct Server<'a> {
 /// Reads `acme_dns`.
 ///
 /// # Safety
-/// `cf` is what nginx gave, `server` a `ServerConf` that nothing else refers to.
-pub(super) unsafe fn set_request(cf: *mut ngx_conf_t, server: *mut c_void) -> *mut c_char {
+/// nginx gives a parser and what [`create_srv_conf`] has made.
+pub(super) unsafe extern "C" fn set_acme_dns(
+    cf: *mut ngx_conf_t,
+    _: *mut ngx_command_t,
+    server: *mut c_void,
+) -> *mut c_char {
     let body = |conf: &Conf, args: &[&str], server: &mut ServerConf| {
         let request = (Request::parse(args)?, conf.location());
         match server.request.replace(request) {
@@ -169,7 +173,7 @@ pub(super) unsafe fn set_request(cf: *mut ngx_conf_t, server: *mut c_void) -> *m
 /// Reads `acme_dns_fallback`.
 ///
 /// # Safety
-/// nginx gives a parser and what the module's `create_srv_conf` has made.
+/// nginx gives a parser and what [`create_srv_conf`] has made.
 pub(super) unsafe extern "C" fn set_fallback(
     cf: *mut ngx_conf_t,
     _: *mut ngx_command_t,
@@ -222,6 +226,15 @@ pub(super) unsafe fn create<T>(cf: *mut ngx_conf_t, value: T) -> *mut c_void {
         // SAFETY: the parser's pool is live.
         unsafe { pool_box(conf.pool(), value) }.cast()
     })
+}
+
+/// Makes the configuration of a server, or of the level above.
+///
+/// # Safety
+/// `cf` is what nginx gave.
+pub(super) unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: by this function's contract.
+    unsafe { create(cf, ServerConf::default()) }
 }
 
 /// The configuration of a module at the level that the context points to.

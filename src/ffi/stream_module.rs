@@ -19,7 +19,7 @@ use super::catch::guard;
 use super::directives::command;
 use super::nginx::{CONF_ERROR, Conf, ERROR, OK, elements, symbol, text};
 use super::server::{
-    Server, ServerConf, Ssl, at, create, merge, set_fallback, set_request, ssl_settings,
+    self, Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_fallback, ssl_settings,
 };
 use super::variables;
 use ngx::ffi::{
@@ -123,11 +123,6 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     unsafe { create(cf, MainConf::default()) }
 }
 
-unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: `cf` is what nginx gave.
-    unsafe { create(cf, ServerConf::default()) }
-}
-
 /// Notes the SSL settings of `stream`.
 unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard(ERROR, || {
@@ -192,9 +187,10 @@ unsafe extern "C" fn get_variable(
     unsafe { variables::fill(value, data, server.binding, pool) }
 }
 
+/// As [`server::set_acme_dns`], with the variables.
 unsafe extern "C" fn set_acme_dns(
     cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
+    command: *mut ngx_command_t,
     server: *mut c_void,
 ) -> *mut c_char {
     let added = guard(None, || {
@@ -207,7 +203,7 @@ unsafe extern "C" fn set_acme_dns(
         return CONF_ERROR;
     }
     // SAFETY: nginx gives what `create_srv_conf` made.
-    unsafe { set_request(cf, server) }
+    unsafe { server::set_acme_dns(cf, command, server) }
 }
 
 /// Called for each server, before the SSL module's own.

@@ -4,10 +4,14 @@ use std::fs;
 use std::time::Duration;
 
 use testbed::acme_proxy::AcmeStep;
+use testbed::generations::{Generations, Variant};
+use testbed::process::wait_until;
 use testbed::tls::LoadClient;
 
 use crate::site::{LIMIT, Site};
 use crate::support::LONG;
+
+const NAME: &str = "example.test";
 
 #[test]
 fn restart_without_network_serves_what_is_on_disk() {
@@ -186,4 +190,27 @@ fn old_certificate_is_served_until_the_one_with_new_names_is_there() {
     assert_eq!(new.sans, ["*.example.test", "example.test", "more.www.example.test"]);
     assert_eq!(site.check_files("example.test"), new);
     site.wait_until_clean();
+}
+
+#[test]
+fn a_certificate_that_was_put_there_by_hand_is_served_after_a_reload() {
+    let mut site = Site::start(&[NAME]);
+    site.wait_for_certificate(NAME);
+    // From now on the master knows what it has read.
+    site.nginx.quit();
+    site.nginx.start();
+    let mine = Variant { directory: NAME.into(), name: NAME.into(), key: "ecdsa:256" };
+    let made = Generations::new(&site.state(), &site.proxy.directory_url(), vec![mine]);
+    made.write(2);
+    site.reload();
+    let root = made.root_pem();
+    let client = site.client(NAME).roots(&root);
+    let served = wait_until(LIMIT, || client.handshake().ok());
+    assert!(served.is_some(), "{}", site.nginx.log());
+    // A reload that finds nothing new leaves it there, and so does a restart.
+    site.reload();
+    assert!(client.handshake().is_ok());
+    site.nginx.quit();
+    site.nginx.start();
+    assert!(client.handshake().is_ok());
 }
