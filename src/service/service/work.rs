@@ -382,17 +382,19 @@ impl Work {
         let Some((store, schedule)) = &mut self.schedule else { return };
         let renewal = schedule.handle_issued(entry, issued.validity, now(), random());
         let next = schedule.renewal(entry).map_or(issued.validity.not_after, |(time, _)| time);
-        if issued.kept.is_ok()
-            && let Err(error) = store.save_renewal(&variant.name, &renewal)
-        {
-            self.host.log(Level::Warn, format_args!("acme_dns: {error}"));
-        }
+        let store = store.clone();
         // Served even if the disk refuses it: better than nothing, or than the old one.
         if let Some(pair) = issued.material.pairs.first().cloned() {
             self.serve(entry, Served { pair: Some(pair), issuer: Some(issuer) });
             self.begin_staple(entry);
         }
         self.publish(variant.certificate);
+        // Behind the publication: a write to the disk takes a while.
+        if issued.kept.is_ok()
+            && let Err(error) = store.save_renewal(&variant.name, &renewal)
+        {
+            self.log(Level::Warn, format_args!("{error}"));
+        }
         let name = &variant.name;
         let names = certificate.names.iter().map(|name| name.as_str());
         let names = names.collect::<Vec<_>>().join(", ");
