@@ -28,4 +28,5 @@ mod soak;
 mod stapling;
 mod support;
 mod swaps;
+mod tls;
 mod variables;
