@@ -10,6 +10,15 @@ use openssl::pkey::PKey;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Thousands take time, and a stop must not wait for them.
+async fn let_others_work(index: usize) {
+    /// So many take a millisecond or two. Each pause is a system call.
+    const BATCH: usize = 64;
+    if index.is_multiple_of(BATCH) {
+        tokio::task::yield_now().await;
+    }
+}
+
 impl Work {
     /// Publishes what is on disk, as the helper before may have published into an older zone, and
     /// gathers what the schedule begins with. What the master has published and is on disk still is not
@@ -24,8 +33,7 @@ impl Work {
         });
         let mut known = Vec::with_capacity(config.variants.len());
         for (index, variant) in config.variants.iter().enumerate() {
-            // Thousands take time, and a stop must not wait for them.
-            tokio::task::yield_now().await;
+            let_others_work(index).await;
             let facts = facts.remove(&index).filter(|facts| {
                 Imprint::of(store.path(), &variant.name).as_ref() == Some(&facts.imprint)
             });
@@ -33,7 +41,7 @@ impl Work {
             known.extend(self.load_variant(store, index, facts, is_under_way));
         }
         for certificate in 0..config.certificates.len() {
-            tokio::task::yield_now().await;
+            let_others_work(certificate).await;
             self.begin_staples(certificate);
             self.publish_anew(certificate);
         }

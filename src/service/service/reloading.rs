@@ -148,7 +148,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::Path;
     use std::rc::Rc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, SystemTime};
     use tempfile::TempDir;
@@ -160,6 +160,8 @@ mod tests {
     #[derive(Default)]
     struct Counter {
         reloads: AtomicUsize,
+        /// Where it cannot even be asked.
+        is_deaf: AtomicBool,
         lines: Mutex<Vec<(Level, String)>>,
     }
 
@@ -174,7 +176,10 @@ mod tests {
 
         fn reload(&self) -> Result<(), String> {
             self.reloads.fetch_add(1, Ordering::Relaxed);
-            Ok(())
+            match self.is_deaf.load(Ordering::Relaxed) {
+                true => Err("NGINX cannot be reloaded from here (a reason)".to_owned()),
+                false => Ok(()),
+            }
         }
     }
 
@@ -324,6 +329,24 @@ mod tests {
                 assert_eq!(stage.host.reloads(), 1);
                 pass(PAUSES.0 + SHORTEST).await;
                 assert_eq!(stage.host.reloads(), 2);
+            })
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nginx_cannot_be_asked_a_person_is() {
+        let stage = Stage::new();
+        stage.host.is_deaf.store(true, Ordering::Relaxed);
+        LocalSet::new()
+            .run_until(async {
+                stage.start();
+                stage.issue("a");
+                pass(SHORTEST + QUIET).await;
+                let errors = stage.host.lines(Level::Error);
+                assert!(
+                    errors.len() == 1 && errors[0].contains("(a reason): reload NGINX yourself")
+                );
+                assert!(errors[0].contains("\"a\""), "{errors:?}");
             })
             .await;
     }

@@ -44,8 +44,8 @@ use error::failed;
 use files::{DIRECTORY_MODE, ensure_directory, give_to_owner, sweep};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::Read;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The state path, opened for writing. It is cheap to clone.
@@ -67,9 +67,9 @@ const IN_ORDER: &[u8] = b"ended in good order\n";
 impl Lock {
     /// Gives the lock away, with a sign for the next holder that nothing is left unfinished. Without it,
     /// as after a crash, the next one looks.
-    pub fn release(mut self) {
+    pub fn release(self) {
         // Without the sign it is looked in vain.
-        let _looked_in_vain = self.file.write_all(IN_ORDER);
+        let _looked_in_vain = self.file.write_all_at(IN_ORDER, 0);
     }
 
     /// Why something that a crash left unfinished is still there. It is in nobody's way.
@@ -129,9 +129,12 @@ impl Store {
         give_to_owner(&file, &path)?;
         let mut mark = Vec::new();
         (&file).read_to_end(&mut mark).map_err(failed("read", &path))?;
+        if !mark.is_empty() {
+            let emptied = file.set_len(0).and_then(|()| file.sync_all());
+            emptied.map_err(failed("ftruncate", &path))?;
+        }
         if mark == IN_ORDER {
             // Nothing can be left, and a look at thousands of versions takes time.
-            file.set_len(0).and_then(|()| file.sync_all()).map_err(failed("ftruncate", &path))?;
             return Ok(Some(Lock { file, left: None }));
         }
         Ok(Some(Lock { file, left: self.sweep().err() }))
@@ -233,12 +236,15 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         let leftover = dir.path().join("certs/.tmp-0-a");
         store.lock().unwrap().unwrap().release();
-        fs::write(&leftover, "").unwrap();
-        let lock = store.lock().unwrap().unwrap();
-        assert!(leftover.exists(), "it was trusted");
-        drop(lock);
-        store.lock().unwrap().unwrap();
-        assert!(!leftover.exists(), "once");
+        for _ in 0..3 {
+            fs::write(&leftover, "").unwrap();
+            let lock = store.lock().unwrap().unwrap();
+            assert!(leftover.exists(), "it was trusted");
+            lock.release();
+        }
+        drop(store.lock().unwrap().unwrap());
+        store.lock().unwrap().unwrap().release();
+        assert!(!leftover.exists(), "the one before ended without a sign");
     }
 
     #[test]
