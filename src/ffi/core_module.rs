@@ -85,19 +85,20 @@ pub(super) struct Ready {
 impl Ready {
     /// What a configuration before knew of the variants that were not read from the disk for this one.
     fn known_from(&self, before: &Self) -> Vec<(usize, Facts)> {
-        let names = before.config.variants.iter();
-        let known: HashMap<usize, &Facts> =
-            before.facts.iter().map(|(i, facts)| (*i, facts)).collect();
-        let known: HashMap<&str, &Facts> = names
-            .enumerate()
-            .filter_map(|(index, variant)| Some((variant.name.as_str(), *known.get(&index)?)))
+        // Of a certificate with two types of key, before or now, the slot may hold another pair than is
+        // wanted: the helper reads it, and publishes it as it is to be.
+        fn single(config: &Config, index: usize) -> Option<&str> {
+            let (variant, certificate) = config.variant(index)?;
+            (certificate.variants.len() == 1).then_some(variant.name.as_str())
+        }
+        let known = before.facts.iter();
+        let known: HashMap<&str, &Facts> = known
+            .filter_map(|(index, facts)| Some((single(&before.config, *index)?, facts)))
             .collect();
         let read: HashSet<usize> = self.facts.iter().map(|(index, _)| *index).collect();
-        let variants = self.config.variants.iter().enumerate();
-        let others = variants.filter(|(index, _)| !read.contains(index));
-        others
-            .filter_map(|(index, v)| Some((index, (*known.get(v.name.as_str())?).clone())))
-            .collect()
+        let others = (0..self.config.variants.len()).filter(|index| !read.contains(index));
+        let known = |index| Some((index, (*known.get(single(&self.config, index)?)?).clone()));
+        others.filter_map(known).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 
 use openssl::x509::X509;
 use testbed::acme_proxy::AcmeStep;
+use testbed::process::wait_until;
 use testbed::tls::{Leaf, SslVersion};
 
 use crate::site::{LIMIT, Site};
@@ -98,4 +99,22 @@ fn a_type_of_key_comes_and_goes_by_a_reload() {
     site.reload();
     assert_eq!(served(&site, ECDSA, SslVersion::TLS1_3), None, "nothing is left of it");
     assert_eq!(served(&site, RSA, SslVersion::TLS1_2), Some(new));
+}
+
+#[test]
+fn a_type_of_key_that_goes_by_a_reload_after_a_restart_is_not_served_any_more() {
+    let mut site = Site::new();
+    site.add_server(NAME, "on key=ecdsa:256,rsa:2048");
+    site.start_nginx();
+    site.nginx.wait_for_log(&format!("certificate \"{RSA_NAME}\" issued"), LIMIT);
+    let ecdsa = site.wait_for_certificate(NAME).leaf;
+    // From now on the master knows what it has read.
+    site.nginx.quit();
+    site.nginx.start();
+    assert!(served(&site, RSA, SslVersion::TLS1_3).is_some());
+    site.set_servers(&[NAME]);
+    site.reload();
+    let gone = || served(&site, RSA, SslVersion::TLS1_3).is_none().then_some(());
+    assert!(wait_until(LIMIT, gone).is_some(), "{}", site.nginx.log());
+    assert_eq!(served(&site, ECDSA, SslVersion::TLS1_3), Some(ecdsa));
 }
