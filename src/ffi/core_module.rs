@@ -4,8 +4,8 @@ use super::catch::guard;
 use super::directives::definitions;
 use super::helper;
 use super::nginx::{
-    CONF_ERROR, CONF_OK, ERROR, OK, cycle as current_cycle, is_test, log, log_to, now, pool_box,
-    pool_string, process, text,
+    CONF_ERROR, CONF_OK, ERROR, OK, cycle as current_cycle, is_test, loading, log, log_to,
+    pool_box, pool_string, process, text,
 };
 use super::reload;
 use super::server::Bound;
@@ -15,7 +15,7 @@ use acme_dns_core::config::draft::Draft;
 use acme_dns_core::config::{Certificate, Config, Location, zone};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
-use acme_dns_core::time::UnixTime;
+use acme_dns_core::schedule::Loading;
 use acme_dns_service::reload::{Paths, Watch};
 use acme_dns_service::store::{self, Facts};
 use ngx::ffi::{
@@ -71,8 +71,8 @@ pub(super) struct CoreConf {
 /// A configuration that is complete.
 pub(super) struct Ready {
     pub(super) config: Arc<Config>,
-    /// When it was loaded. A helper that is started anew keeps it, a reload makes another.
-    pub(super) loaded_at: UnixTime,
+    /// A helper that is started anew keeps it, a reload makes another.
+    pub(super) loading: Loading,
     /// What is known of variants that were published from the disk, by their index.
     pub(super) facts: Vec<(usize, Facts)>,
     /// What nginx reads of the state path; known when the configuration is in force.
@@ -207,7 +207,7 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     unsafe { add_zone(&mut cf, &zone) }?;
     core.ready = Some(Ready {
         config: Arc::new(finished.config),
-        loaded_at: now(),
+        loading: loading(),
         facts: Vec::new(),
         watch: None,
         slots: Arc::default(),

@@ -72,7 +72,7 @@ pub(super) fn start(core: &CoreConf) {
     let settings = Settings {
         config: Arc::clone(&ready.config),
         secrets: (0..).map_while(|id| core.vault.secret(SecretId(id))).collect(),
-        configured_at: ready.loaded_at,
+        loading: ready.loading,
         facts: ready.facts.clone(),
         watch: ready.watch.clone(),
     };

@@ -2,6 +2,7 @@
 
 use acme_dns_core::config::Location;
 use acme_dns_core::level::Level;
+use acme_dns_core::schedule::Loading;
 use acme_dns_core::time::UnixTime;
 use ngx::ffi::{
     NGX_LOG_DEBUG, NGX_LOG_DEBUG_CORE, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE,
@@ -49,6 +50,12 @@ pub(super) fn cycle() -> *mut ngx_cycle_t {
 /// What the machine's clock shows.
 pub(super) fn now() -> UnixTime {
     UnixTime::default() + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Tells the configuration that is being loaded from those before and after it.
+pub(super) fn loading() -> Loading {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Loading(u64::try_from(since.as_nanos()).unwrap_or_default())
 }
 
 /// Moves `value` to the heap, to be dropped with the pool.

@@ -32,7 +32,7 @@ mod tests;
 
 pub use hold::Hold;
 pub use renewal::{Reason, Renewal, RenewalInfo, RenewalInfoError, RenewalInfoOutcome, Window};
-pub use retry::{Authority, Failure, FailureKind, Progress, Scope};
+pub use retry::{Authority, Failure, FailureKind, Loading, Progress, Scope};
 
 use crate::time::UnixTime;
 use std::collections::HashMap;
@@ -164,7 +164,7 @@ impl Entry {
 #[derive(Debug)]
 pub struct Schedule {
     entries: Vec<Entry>,
-    configured_at: UnixTime,
+    loading: Loading,
     /// The time that it was told last.
     now: UnixTime,
     /// Issuers that want to be left alone by all certificates, each in its two environments.
@@ -172,12 +172,12 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Begins with what is known of each certificate. `configured_at` is when a person has last
-    /// loaded the configuration; `random` gives numbers from 0 to 1.
+    /// Begins with what is known of each certificate. `loading` is that of the configuration; `random`
+    /// gives numbers from 0 to 1.
     pub fn new(
         known: impl IntoIterator<Item = Known>,
         now: UnixTime,
-        configured_at: UnixTime,
+        loading: Loading,
         mut random: impl FnMut() -> f64,
     ) -> Self {
         let known: Vec<Known> = known.into_iter().collect();
@@ -185,7 +185,8 @@ impl Schedule {
         let spread = SPREAD_EACH.saturating_mul(count).min(SPREAD_ALL);
         let mut held = HashMap::new();
         let entries = known.into_iter().map(|known| {
-            let Known { validity, mut renewal, mut progress, authorities } = known;
+            let Known { validity, mut renewal, progress, authorities } = known;
+            let mut progress = progress.resumed(loading);
             renewal.jitter = renewal.jitter.or_else(|| Some(random()));
             renewal.next_poll = renewal.poll_time(now).max(now + spread.mul_f64(random()));
             let is_tried =
@@ -205,7 +206,7 @@ impl Schedule {
             note_held(&mut held, &entry, now);
             entry
         });
-        Self { entries: entries.collect(), configured_at, now, held }
+        Self { entries: entries.collect(), loading, now, held }
     }
 
     /// Something to do now. The caller ends an attempt with [`Schedule::handle_issued`],
@@ -268,7 +269,7 @@ impl Schedule {
     /// When a certificate is worked on next, and with which of its CAs.
     fn wake(&self, entry: &Entry, now: UnixTime) -> (UnixTime, usize) {
         let due = entry.due().map_or(UnixTime::default(), |(time, _)| time);
-        let mut time = due.max(entry.progress.earliest(now, self.configured_at));
+        let mut time = due.max(entry.progress.earliest(now));
         if let Some(forced) = entry.validity.map(Validity::forced)
             && entry.progress.last < forced
         {
@@ -335,7 +336,7 @@ impl Schedule {
         self.now = now;
         let Some(entry) = self.entries.get_mut(entry) else { return Progress::default() };
         entry.working = false;
-        let progress = std::mem::take(&mut entry.progress);
+        let progress = Progress { loading: self.loading, ..std::mem::take(&mut entry.progress) };
         entry.progress = progress.failed(now, failure, &entry.authorities, entry.validity, random);
         note_held(&mut self.held, entry, now);
         entry.progress.clone()

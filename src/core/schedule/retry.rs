@@ -49,6 +49,12 @@ const PAUSE_JITTER: f64 = 0.25;
 /// while it works does not place an order at every respawn.
 const MAX_CRASH_PAUSE: Duration = Duration::from_secs(600);
 
+/// Tells one loading of the configuration from all others, within a second too; a helper that is
+/// started anew has the one of the helper before.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Loading(pub u64);
+
 /// What of the attempts survives the process.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
@@ -71,6 +77,8 @@ pub struct Progress {
     pub tried: usize,
     /// Whether all of these failures need a person.
     pub needs_person: bool,
+    /// With which configuration the last one failed.
+    pub loading: Loading,
     /// Whether the staging environment has to be satisfied first.
     pub staging: bool,
 }
@@ -142,6 +150,14 @@ impl Progress {
 
     pub(super) fn environment(&self) -> Environment {
         if self.staging { Environment::Staging } else { Environment::Production }
+    }
+
+    /// What of the state that was kept holds with this configuration: a person who has loaded another one
+    /// since has perhaps solved the problem. The helper of the one before may have failed after that.
+    #[must_use]
+    pub(super) fn resumed(self, loading: Loading) -> Self {
+        let is_void = self.needs_person && self.loading != loading;
+        Self { next: if is_void { self.last } else { self.next }, ..self }
     }
 
     /// Which of these issuers is tried.
@@ -224,9 +240,8 @@ impl Progress {
     }
 
     /// When this certificate may be tried. A time of the last attempt that lies in the future means
-    /// that the clock was set back: what was computed from it holds no more. A person who has
-    /// changed the configuration since has perhaps solved the problem.
-    pub(super) fn earliest(&self, now: UnixTime, configured_at: UnixTime) -> UnixTime {
+    /// that the clock was set back: what was computed from it holds no more.
+    pub(super) fn earliest(&self, now: UnixTime) -> UnixTime {
         if self.last > now {
             return now;
         }
@@ -234,9 +249,7 @@ impl Progress {
             0 => Duration::ZERO,
             n => Duration::from_secs(1 << (n - 1).min(10)).min(MAX_CRASH_PAUSE),
         };
-        let is_void = self.needs_person && self.last <= configured_at;
-        let own = if is_void { self.last } else { self.next };
-        own.max(self.last + crash_pause)
+        self.next.max(self.last + crash_pause)
     }
 }
 

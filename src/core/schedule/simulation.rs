@@ -2,7 +2,7 @@
 //! a process that is started anew.
 
 use super::{
-    Action, Authority, Failure, FailureKind, Known, Progress, Renewal, RenewalInfo,
+    Action, Authority, Failure, FailureKind, Known, Loading, Progress, Renewal, RenewalInfo,
     RenewalInfoOutcome, Schedule, Scope, Validity, Window,
 };
 use crate::time::UnixTime;
@@ -83,7 +83,7 @@ impl World {
         self.known.progress = serde_json::from_str(&progress).unwrap();
         self.known.renewal = serde_json::from_str(&renewal).unwrap();
         let (clock, random) = (self.clock(), self.random());
-        Schedule::new([self.known.clone()], clock, UnixTime::default(), move || random)
+        Schedule::new([self.known.clone()], clock, Loading::default(), move || random)
     }
 
     fn act(&mut self, schedule: &mut Schedule, action: &Action) -> bool {

@@ -1,8 +1,8 @@
 //! Each rule of the schedule by itself.
 
 use super::{
-    Action, Attempt, Authority, CONCURRENCY, Environment, Failure, FailureKind, Known, Progress,
-    Renewal, RenewalInfo, RenewalInfoOutcome, Schedule, Scope, Validity, Window,
+    Action, Attempt, Authority, CONCURRENCY, Environment, Failure, FailureKind, Known, Loading,
+    Progress, Renewal, RenewalInfo, RenewalInfoOutcome, Schedule, Scope, Validity, Window,
 };
 use crate::time::UnixTime;
 use std::time::Duration;
@@ -44,7 +44,7 @@ fn good(validity: Validity) -> Known {
 }
 
 fn schedule(known: &[Known], now: UnixTime) -> Schedule {
-    Schedule::new(known.iter().cloned(), now, UnixTime::default(), || 0.0)
+    Schedule::new(known.iter().cloned(), now, Loading::default(), || 0.0)
 }
 
 fn asked(seconds: u64, scope: Scope) -> Failure {
@@ -159,14 +159,23 @@ fn a_permanent_problem_is_tried_daily_and_after_a_reload() {
     assert_eq!(fail(&mut first, NOW, &PERMANENT), DAY);
     let progress = first.entries[0].progress.clone();
     let known = || Known { progress: progress.clone(), ..missing() };
-    let started = |configured_at| Schedule::new([known()], at(60), configured_at, || 0.0);
-    assert_eq!(entry(&mut started(at(-1)), at(60)), None, "a helper that was started anew");
-    assert_eq!(entry(&mut started(at(30)), at(60)), Some(0), "a person has reloaded");
+    // All in one second: neither does the helper try again, nor the next one wait.
+    let started = |loading| Schedule::new([known()], NOW, loading, || 0.0);
+    assert_eq!(entry(&mut first, NOW), None, "at once");
+    assert_eq!(
+        entry(&mut started(Loading::default()), NOW),
+        None,
+        "a helper that was started anew"
+    );
+    let mut reloaded = started(Loading(1));
+    assert_eq!(entry(&mut reloaded, NOW), Some(0), "a person has reloaded");
+    assert_eq!(reloaded.handle_failed(0, NOW, &PERMANENT, 0.0).next, at(DAY));
+    assert_eq!(entry(&mut reloaded, NOW), None, "what failed again");
     // A reload does not make other pauses shorter.
     let mut first = schedule(&[missing()], NOW);
     fail(&mut first, NOW, &TEMPORARY);
     let known = Known { progress: first.entries[0].progress.clone(), ..missing() };
-    let mut reloaded = Schedule::new([known], at(5), at(5), || 0.0);
+    let mut reloaded = Schedule::new([known], at(5), Loading(1), || 0.0);
     assert_eq!((entry(&mut reloaded, at(5)), entry(&mut reloaded, at(10))), (None, Some(0)));
 }
 

@@ -17,7 +17,7 @@ use crate::reload::Watch;
 use crate::store::Facts;
 use acme_dns_core::config::Config;
 use acme_dns_core::level::Level;
-use acme_dns_core::time::UnixTime;
+use acme_dns_core::schedule::Loading;
 use secrecy::SecretString;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,8 +48,8 @@ pub struct Settings {
     pub config: Arc<Config>,
     /// What the configuration's [`SecretId`](acme_dns_core::config::SecretId)s refer to.
     pub secrets: Vec<SecretString>,
-    /// When the configuration was loaded: a person may have changed something by then.
-    pub configured_at: UnixTime,
+    /// Which loading of the configuration it is: with another one a person may have changed something.
+    pub loading: Loading,
     /// What the master knows of variants of certificates that it has published from the disk, as
     /// indices into the configuration's.
     pub facts: Vec<(usize, Facts)>,

@@ -14,7 +14,7 @@ use crate::store::{Facts, IssuedPem, Lock, Store, load_material};
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
-use acme_dns_core::schedule::{Action, Environment, Schedule};
+use acme_dns_core::schedule::{Action, Environment, Loading, Schedule};
 use acme_dns_core::staple::Staples;
 use acme_dns_core::time::UnixTime;
 use secrecy::SecretString;
@@ -40,7 +40,7 @@ pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 pub(super) struct Work {
     pub(super) config: Arc<Config>,
     secrets: Vec<SecretString>,
-    configured_at: UnixTime,
+    loading: Loading,
     pub(super) host: Arc<dyn Host>,
     /// What the master knows of variants that it has published.
     pub(super) facts: Vec<(usize, Facts)>,
@@ -75,12 +75,12 @@ pub(super) struct Tools {
 
 impl Work {
     pub(super) fn new(settings: Settings, host: Arc<dyn Host>) -> Self {
-        let Settings { config, secrets, configured_at, watch, facts } = settings;
+        let Settings { config, secrets, loading, watch, facts } = settings;
         let served = config.variants.iter().map(|_| None).collect();
         Self {
             config,
             secrets,
-            configured_at,
+            loading,
             host,
             facts,
             served,
@@ -98,7 +98,7 @@ impl Work {
         let store = self.open_store().await;
         self.lock = Some(self.lock(&store).await);
         let known = self.load(&store).await;
-        let schedule = Schedule::new(known, now(), self.configured_at, random);
+        let schedule = Schedule::new(known, now(), self.loading, random);
         self.schedule = Some((store.clone(), schedule));
         self.start_reloader();
         self.read_actions(&store);

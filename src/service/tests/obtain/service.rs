@@ -3,7 +3,7 @@
 use super::support::{Bed, Log};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
-use acme_dns_core::time::UnixTime;
+use acme_dns_core::schedule::Loading;
 use acme_dns_service::host::Host;
 use acme_dns_service::service::{Service, Settings};
 use secrecy::SecretString;
@@ -43,7 +43,7 @@ fn settings(bed: &Bed) -> Settings {
     Settings {
         config: Arc::new(bed.config.clone()),
         secrets: vec![SecretString::from(bed.testbed.token().to_owned())],
-        configured_at: UnixTime::default(),
+        loading: Loading::default(),
         facts: Vec::new(),
         watch: None,
     }

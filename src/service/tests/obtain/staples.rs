@@ -3,6 +3,7 @@
 use super::support::Bed;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair, Staple};
+use acme_dns_core::schedule::Loading;
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::host::Host;
 use acme_dns_service::service::{Service, Settings};
@@ -88,7 +89,7 @@ fn serve(bed: &Bed, workers: &Arc<Workers>) -> Service {
     let settings = Settings {
         config: Arc::new(bed.config.clone()),
         secrets: vec![SecretString::from(bed.testbed.token().to_owned())],
-        configured_at: UnixTime::default(),
+        loading: Loading::default(),
         facts: Vec::new(),
         watch: None,
     };
