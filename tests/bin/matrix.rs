@@ -12,11 +12,8 @@ use std::time::Duration;
 
 use testbed::compression;
 use testbed::example::Example;
-use testbed::nginx_build::NginxBuild;
+use testbed::nginx_build::{ALL, NginxBuild};
 use testbed::{Testbed, ZONE};
-
-/// Oldest first: 1.22, 1.26, 1.28 and 1.30.
-const ALL: [&str; 4] = ["bookworm", "trixie", "vendored", "sid"];
 
 /// What one nginx has done.
 struct Row {
@@ -43,11 +40,7 @@ fn main() -> ExitCode {
 
 fn try_one(bed: &Testbed, from: &str) -> Row {
     println!("==> nginx of {from}");
-    let built = caught(|| match from {
-        "vendored" => NginxBuild::vendored(),
-        suite => NginxBuild::debian(suite),
-    });
-    let row = match built {
+    let row = match caught(|| NginxBuild::of(from)) {
         Err(error) => Row { version: from.to_owned(), module_bytes: None, result: Err(error) },
         Ok(build) => Row {
             version: build.version.clone(),
