@@ -168,26 +168,31 @@ fn leaves_nothing(
     before: &BTreeSet<String>,
 ) -> Result<(), String> {
     if package.is_debian {
-        // Removed and installed again, it is enabled.
-        chroot.apt("purge", &[&package.name])?;
-        chroot.apt("install", &[&chroot.bring(&package.path)?])?;
+        is_enabled_again(chroot, package)?;
         chroot.apt("remove", &[&package.name])?;
-        if chroot.inside(LINK).is_symlink() {
-            return Err(format!("{LINK} is left without its module"));
-        }
-        chroot.apt("install", &[&chroot.bring(&package.path)?])?;
-        if !chroot.inside(LINK).is_symlink() {
-            return Err("it is not enabled after it was removed and installed again".to_owned());
-        }
-    }
-    chroot.apt("remove", &[&package.name])?;
-    if chroot.inside(MODULE).exists() {
-        return Err(format!("{MODULE} is left"));
     }
     chroot.apt("purge", &[&package.name])?;
     let after = chroot.files()?;
     let changed: Vec<_> = after.symmetric_difference(before).collect();
     if changed.is_empty() { Ok(()) } else { Err(format!("left or gone: {changed:?}")) }
+}
+
+/// The link goes and comes with the module.
+fn is_enabled_again(chroot: &Chroot, package: &Package) -> Result<(), String> {
+    let link = chroot.inside(LINK);
+    let install = || chroot.apt("install", &[&chroot.bring(&package.path)?]);
+    // The choice of who has removed the link is forgotten.
+    chroot.apt("purge", &[&package.name])?;
+    install()?;
+    chroot.apt("remove", &[&package.name])?;
+    if link.is_symlink() {
+        return Err(format!("{LINK} is left without its module"));
+    }
+    install()?;
+    if !link.is_symlink() {
+        return Err("it is not enabled after it was removed and installed again".to_owned());
+    }
+    Ok(())
 }
 
 fn starts_without(chroot: &Chroot, package: &Package) -> Result<(), String> {

@@ -108,7 +108,9 @@ impl Chroot {
              Provides: httpd, nginx-r{version}\nConflicts: nginx-common, nginx-core\n",
             arch = run(Command::new("dpkg").arg("--print-architecture"))?.trim(),
         );
-        let config = "events {}\nhttp { include /etc/nginx/conf.d/*.conf; }\n";
+        // nginx makes its directories for temporary files only where there is a server.
+        let config = "pid /run/nginx.pid;\nevents {}\nhttp {\n    access_log off;\n    \
+                      include /etc/nginx/conf.d/*.conf;\n    server { listen 127.0.0.1:80; }\n}\n";
         let made = ["DEBIAN", "usr/sbin", "usr/lib/nginx/modules", "etc/nginx/conf.d"]
             .iter()
             .try_for_each(|dir| fs::create_dir_all(tree.join(dir)))
