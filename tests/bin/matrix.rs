@@ -3,16 +3,15 @@
 //!
 //! Arguments choose among them: `vendored` or the name of a Debian suite.
 
-use std::any::Any;
 use std::env;
 use std::fs;
-use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use testbed::compression;
 use testbed::example::Example;
 use testbed::nginx_build::{ALL, NginxBuild};
+use testbed::process::caught;
 use testbed::{Testbed, ZONE};
 
 /// What one nginx has done.
@@ -79,14 +78,4 @@ fn issue(bed: &Testbed, build: &NginxBuild) -> Result<Duration, String> {
         return Err(format!("it warns: {line}"));
     }
     Ok(time)
-}
-
-/// The testbed panics; one nginx that fails must not keep the others from their turn.
-fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(text(&*payload)))
-}
-
-fn text(payload: &(dyn Any + Send)) -> String {
-    let words = payload.downcast_ref::<String>().map(String::as_str);
-    words.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
 }

@@ -8,9 +8,7 @@
 mod check;
 mod chroot;
 
-use std::any::Any;
 use std::env;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -19,7 +17,7 @@ use testbed::Testbed;
 use testbed::nginx_build::{self, ALL, NginxBuild, VENDORED};
 use testbed::package::codename;
 use testbed::paths::{cache_dir, workspace_dir};
-use testbed::process::run;
+use testbed::process::{caught, run};
 
 /// A package that has been built.
 struct Package {
@@ -104,14 +102,4 @@ fn test_all(packages: &[Package]) -> usize {
         }
     }
     failed
-}
-
-/// The testbed panics; one package that fails must not keep the others from their turn.
-fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(text(&*payload)))
-}
-
-fn text(payload: &(dyn Any + Send)) -> String {
-    let words = payload.downcast_ref::<String>().map(String::as_str);
-    words.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
 }
