@@ -7,10 +7,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
 .DEFAULT_GOAL = help
-.PHONY: help packages build demo test matrix bench soak fuzz memcheck lint clean
+.PHONY: help packages build demo test matrix deb deb-test bench soak fuzz memcheck lint clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
 
 packages: ## Installs the packages of tests/packages.txt and Rust, where they are missing
 	@tests/install-packages
@@ -29,6 +29,13 @@ test: build ## All tests; TEST=name only those whose name contains it
 
 matrix: packages ## The module with each NGINX that is supported; FROM="vendored bookworm trixie sid" chooses
 	@$(CARGO_RUN) matrix -- $(FROM)
+
+deb: packages ## Debian packages in target/deb for each NGINX that is supported; FROM="vendored bookworm ..." chooses
+	@$(CARGO_RUN) deb -- $(FROM)
+
+# KEPT=1 takes the modules that `make matrix` has just built.
+deb-test: packages ## The same, and installs, tries and removes each of them in a chroot
+	@$(CARGO_RUN) deb -- --test $(if $(KEPT),--kept) $(FROM)
 
 # BENCH_JSON=file keeps the figures in a file; QUICK=1 only shows that each part works.
 bench: build ## Measures what handshakes, swaps and issuance cost; PARTS="handshake swap" chooses, BENCH_JSON=file

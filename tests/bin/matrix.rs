@@ -3,20 +3,16 @@
 //!
 //! Arguments choose among them: `vendored` or the name of a Debian suite.
 
-use std::any::Any;
 use std::env;
 use std::fs;
-use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use testbed::compression;
 use testbed::example::Example;
-use testbed::nginx_build::NginxBuild;
+use testbed::nginx_build::{ALL, NginxBuild};
+use testbed::process::caught;
 use testbed::{Testbed, ZONE};
-
-/// Oldest first: 1.22, 1.26, 1.28 and 1.30.
-const ALL: [&str; 4] = ["bookworm", "trixie", "vendored", "sid"];
 
 /// What one nginx has done.
 struct Row {
@@ -43,11 +39,7 @@ fn main() -> ExitCode {
 
 fn try_one(bed: &Testbed, from: &str) -> Row {
     println!("==> nginx of {from}");
-    let built = caught(|| match from {
-        "vendored" => NginxBuild::vendored(),
-        suite => NginxBuild::debian(suite),
-    });
-    let row = match built {
+    let row = match caught(|| NginxBuild::of(from)) {
         Err(error) => Row { version: from.to_owned(), module_bytes: None, result: Err(error) },
         Ok(build) => Row {
             version: build.version.clone(),
@@ -86,14 +78,4 @@ fn issue(bed: &Testbed, build: &NginxBuild) -> Result<Duration, String> {
         return Err(format!("it warns: {line}"));
     }
     Ok(time)
-}
-
-/// The testbed panics; one nginx that fails must not keep the others from their turn.
-fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(text(&*payload)))
-}
-
-fn text(payload: &(dyn Any + Send)) -> String {
-    let words = payload.downcast_ref::<String>().map(String::as_str);
-    words.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
 }

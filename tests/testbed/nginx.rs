@@ -31,6 +31,8 @@ pub struct Nginx {
     workers: usize,
     log_level: String,
     load_module: bool,
+    /// What loads the module instead of our own line.
+    load_text: Option<String>,
     daemon: bool,
     master_process: bool,
     env: Vec<(String, String)>,
@@ -79,6 +81,7 @@ impl Nginx {
             workers: 1,
             log_level: "info".to_owned(),
             load_module: true,
+            load_text: None,
             daemon: false,
             master_process: true,
             env: Vec::new(),
@@ -135,6 +138,20 @@ impl Nginx {
     /// Whether the module is loaded, which it is if not set.
     pub fn load_module(&mut self, load: bool) -> &mut Self {
         self.load_module = load;
+        self
+    }
+
+    /// Loads what is installed in the chroot, by this text of the configuration. As a distribution's
+    /// nginx has it, `modules` in the prefix is a link to the directory of all modules.
+    ///
+    /// # Panics
+    /// If the link cannot be made.
+    pub fn load_installed(&mut self, text: &str) -> &mut Self {
+        let link = self.dir.join("modules");
+        fs::remove_dir(&link)
+            .and_then(|()| std::os::unix::fs::symlink("/usr/lib/nginx/modules", &link))
+            .unwrap_or_else(|e| panic!("cannot make the link {}: {e}", link.display()));
+        self.load_text = Some(text.to_owned());
         self
     }
 
@@ -460,7 +477,7 @@ impl Nginx {
     fn write_config(&self) {
         // Where `load_module modules/...` looks, and inside of a chroot.
         let module = self.dir.join(MODULE);
-        if self.load_module && !module.exists() {
+        if self.load_module && self.load_text.is_none() && !module.exists() {
             fs::copy(&self.build.module, &module)
                 .unwrap_or_else(|e| panic!("cannot copy {}: {e}", self.build.module.display()));
         }
@@ -472,8 +489,9 @@ impl Nginx {
         let on = |on| if on { "on" } else { "off" };
         let mut text = String::new();
         if self.load_module {
-            let module = self.path(MODULE);
-            text.push_str(&format!("load_module {};\n", module.display()));
+            let own = || format!("load_module {};", self.path(MODULE).display());
+            text.push_str(&self.load_text.clone().unwrap_or_else(own));
+            text.push('\n');
         }
         if rustix::process::geteuid().is_root() {
             // Debian has no group nobody.

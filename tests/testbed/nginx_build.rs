@@ -34,7 +34,21 @@ pub struct NginxBuild {
     pub root: Option<PathBuf>,
 }
 
+/// Where each nginx that we support comes from, oldest first: 1.22, 1.26, 1.28 and 1.30.
+pub const ALL: [&str; 4] = ["bookworm", "trixie", VENDORED, "sid"];
+
+/// The one of [`ALL`] that is no suite of Debian.
+pub const VENDORED: &str = "vendored";
+
 impl NginxBuild {
+    /// One of [`ALL`].
+    ///
+    /// # Errors
+    /// As [`vendored`](Self::vendored) and [`debian`](Self::debian).
+    pub fn of(from: &str) -> Result<Self, String> {
+        if from == VENDORED { Self::vendored() } else { Self::debian(from) }
+    }
+
     /// The build that the tests use: `NGINX_BINARY` and `ACME_DNS_MODULE` of the environment, or
     /// else what [`vendored`](Self::vendored) builds.
     ///
@@ -89,15 +103,34 @@ impl NginxBuild {
     /// # Errors
     /// When a package cannot be had, or cargo fails.
     pub fn debian(suite: &str) -> Result<Self, String> {
-        let dir = cached(&format!("nginx-with-modules-{suite}"), |dir| prepare(dir, suite));
-        let source = dir.join(SOURCE);
+        let source = debian_files(suite).join(SOURCE);
         let mut cargo = cargo_build("release");
         cargo.env("NGINX_SOURCE_DIR", &source).env("NGINX_BUILD_DIR", source.join("objs"));
         // The module's file has the same name for every nginx: in a directory of its own it does
         // not make cargo build the vendored one again. All suites share what they can there.
         cargo.arg("--target-dir").arg(cache_dir().join("matrix"));
         let module = artifact(&messages(&mut cargo)?)?;
-        let root = dir.join("root");
+        Self::of_suite(suite, module)?.keep()
+    }
+
+    /// What [`of`](Self::of) has built last, as it is: cargo would compile it anew after every other
+    /// one.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn kept(from: &str) -> Result<Self, String> {
+        if from == VENDORED {
+            return Self::vendored();
+        }
+        let mut build = Self::of_suite(from, PathBuf::new())?;
+        build.module = build.kept_module();
+        let is_there = build.module.is_file();
+        is_there.then_some(build).ok_or_else(|| format!("no module for {from} was built before"))
+    }
+
+    /// The nginx of a suite, and the module.
+    fn of_suite(suite: &str, module: PathBuf) -> Result<Self, String> {
+        let root = debian_files(suite).join("root");
         let (mut build, prefix) = if is_own(suite) {
             (Self::found(root.join("usr/sbin/nginx"), module, None)?, root)
         } else {
@@ -106,7 +139,7 @@ impl NginxBuild {
         let dynamic =
             ["stream", "mail"].map(|kind| format!("usr/lib/nginx/modules/ngx_{kind}_module.so"));
         build.dynamic = dynamic.iter().map(|path| prefix.join(path)).collect();
-        build.keep()
+        Ok(build)
     }
 
     /// Whether this nginx is of that version or a later one.
@@ -150,15 +183,18 @@ impl NginxBuild {
     /// Keeps the module where no other build writes. By a rename: an nginx that runs with the file
     /// of before must not see it change.
     fn keep(mut self) -> Result<Self, String> {
-        let dir = cache_dir().join("modules").join(&self.version);
-        let kept = dir.join(format!("{MODULE}.so"));
-        let new = dir.join(format!("{MODULE}.{}", process::id()));
-        fs::create_dir_all(&dir)
+        let kept = self.kept_module();
+        let new = kept.with_extension(process::id().to_string());
+        fs::create_dir_all(kept.parent().unwrap_or(&kept))
             .and_then(|()| fs::copy(&self.module, &new))
             .and_then(|_| fs::rename(&new, &kept))
             .map_err(|e| format!("{}: {e}", kept.display()))?;
         self.module = kept;
         Ok(self)
+    }
+
+    fn kept_module(&self) -> PathBuf {
+        cache_dir().join("modules").join(&self.version).join(format!("{MODULE}.so"))
     }
 }
 
@@ -182,6 +218,11 @@ fn prepare(dir: &Path, suite: &str) -> Result<(), String> {
     if is_own(suite) {
         return PACKAGES.iter().try_for_each(|package| package::unpack(&root, suite, package));
     }
+    bootstrap(&root, suite)
+}
+
+/// Makes a chroot of the suite with its nginx.
+fn bootstrap(root: &Path, suite: &str) -> Result<(), String> {
     let source = package::debian_source().ok_or("the machine has no apt source of Debian")?;
     let line = format!("deb [signed-by={}] {} {suite} main", source.keyring, source.mirror);
     run(Command::new("mmdebstrap")
@@ -194,7 +235,33 @@ fn prepare(dir: &Path, suite: &str) -> Result<(), String> {
     .map(|_| ())
 }
 
-fn is_own(suite: &str) -> bool {
+/// What [`prepare`] has made.
+fn debian_files(suite: &str) -> PathBuf {
+    cached(&format!("nginx-with-modules-{suite}"), |dir| prepare(dir, suite))
+}
+
+/// The unpacked package `nginx-dev` of a suite.
+#[must_use]
+pub fn nginx_dev(suite: &str) -> PathBuf {
+    debian_files(suite).join("dev")
+}
+
+/// A chroot of a suite, its nginx installed, with modules for streams and mail. It is not to be
+/// changed.
+#[must_use]
+pub fn chroot(suite: &str) -> PathBuf {
+    if is_own(suite) {
+        // Nothing else needs one.
+        cached(&format!("nginx-chroot-{suite}"), |dir| bootstrap(&dir.join("root"), suite))
+    } else {
+        debian_files(suite)
+    }
+    .join("root")
+}
+
+/// Whether it is the suite of this machine.
+#[must_use]
+pub fn is_own(suite: &str) -> bool {
     package::codename().is_some_and(|own| own == suite)
 }
 

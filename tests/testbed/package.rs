@@ -88,7 +88,8 @@ pub(crate) struct Source {
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The name of the machine's own release, such as `bookworm`.
-pub(crate) fn codename() -> Option<String> {
+#[must_use]
+pub fn codename() -> Option<String> {
     let release = fs::read_to_string("/etc/os-release").ok()?;
     let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
     Some(name.trim_matches('"').to_owned())

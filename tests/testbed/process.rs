@@ -1,8 +1,10 @@
 //! Servers that are processes of their own.
 
+use std::any::Any;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, channel};
@@ -214,4 +216,18 @@ pub fn run(command: &mut Command) -> Result<String, String> {
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
     Err(format!("{} {}:\n{stdout}{stderr}", command.get_program().display(), output.status))
+}
+
+/// Makes an error of a panic, which is how the testbed fails: one of several that fails must not keep
+/// the others from their turn.
+///
+/// # Errors
+/// That of `work`, or the text of its panic.
+pub fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(text(&*payload)))
+}
+
+fn text(payload: &(dyn Any + Send)) -> String {
+    let words = payload.downcast_ref::<String>().map(String::as_str);
+    words.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
 }

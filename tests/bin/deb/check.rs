@@ -1,0 +1,203 @@
+//! What a package must do, from its installation to its end.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use testbed::Testbed;
+use testbed::example::Example;
+use testbed::nginx::Nginx;
+use testbed::nginx_build::NginxBuild;
+use testbed::process::run;
+
+use crate::Package;
+use crate::chroot::Chroot;
+
+const MODULE: &str = "/usr/lib/nginx/modules/ngx_http_acme_dns_module.so";
+const LINK: &str = "/etc/nginx/modules-enabled/50-mod-http-acme-dns.conf";
+
+/// Included by the nginx.conf of both distributions.
+const SITE: &str = "/etc/nginx/conf.d/acme_dns.conf";
+const TOKEN: &str = "/etc/nginx/token";
+const STATE: &str = "/var/lib/acme_dns";
+
+pub(crate) fn check(
+    bed: &Testbed,
+    package: &Package,
+    other: Option<&Package>,
+) -> Result<(), String> {
+    run(Command::new("lintian")
+        .args(["--allow-root", "--fail-on", "error,warning"])
+        .arg(&package.path))
+    .map_err(|e| format!("lintian: {e}"))?;
+    let chroot = Chroot::new(package)?;
+    // It makes nginx's own directories.
+    test_nginx_conf(&chroot, package)?;
+    let before = chroot.files()?;
+    match other {
+        Some(other) => is_refused(&chroot, other)?,
+        None => println!("    not tried: a package for another version of nginx"),
+    }
+    let said = chroot.apt("install", &[&chroot.bring(&package.path)?])?;
+    // What loads the module: Debian's by itself, the other one as its package says.
+    let load = if package.is_debian {
+        "include /etc/nginx/modules-enabled/*.conf;"
+    } else {
+        let mut lines = said.lines().map(str::trim);
+        let line = lines.find(|line| line.starts_with("load_module"));
+        line.ok_or(format!("it does not say how to load the module:\n{said}"))?
+    };
+    serves_with_nginx_conf(&chroot, package, load)?;
+    obtains(bed, &chroot, package, load)?;
+    if package.is_debian {
+        stays_disabled(&chroot, package)?;
+    }
+    leaves_nothing(&chroot, package, &before)?;
+    starts_without(&chroot, package)
+}
+
+/// apt does not install what is for another nginx, and names the reason.
+fn is_refused(chroot: &Chroot, other: &Package) -> Result<(), String> {
+    let needed = run(Command::new("dpkg-deb").arg("--field").arg(&other.path).arg("Depends"))?;
+    let needed = needed.split(',').next().unwrap_or_default().trim();
+    match chroot.apt("install", &[&chroot.bring(&other.path)?]) {
+        Ok(said) => Err(format!("{} is not refused:\n{said}", other.path.display())),
+        Err(said) if said.contains(&format!("Depends: {needed}")) => Ok(()),
+        Err(said) => Err(format!("it is not for want of {needed} that apt fails:\n{said}")),
+    }
+}
+
+/// The distribution's own nginx.conf loads the module and takes its directives.
+fn serves_with_nginx_conf(chroot: &Chroot, package: &Package, load: &str) -> Result<(), String> {
+    chroot.write(TOKEN, "a-token", 0o600)?;
+    let site = format!(
+        "acme_dns_state_path {STATE};\n\
+         acme_dns_issuer letsencrypt-staging {{ contact you@example.com; accept_terms_of_service; }}\n\
+         acme_dns_provider cloudflare {{ token_file {TOKEN}; }}\n\
+         server {{ listen 443 ssl; server_name example.com *.example.com; acme_dns on; }}\n"
+    );
+    chroot.write(SITE, &site, 0o644)?;
+    let nginx_conf = "/etc/nginx/nginx.conf";
+    let original = fs::read_to_string(chroot.inside(nginx_conf)).map_err(|e| e.to_string())?;
+    if !package.is_debian {
+        test_nginx_conf(chroot, package)
+            .err()
+            .ok_or("the directives are known without the module")?;
+        chroot.write(nginx_conf, &format!("{load}\n{original}"), 0o644)?;
+    }
+    test_nginx_conf(chroot, package)?;
+    chroot.write(nginx_conf, &original, 0o644)?;
+    fs::remove_file(chroot.inside(SITE))
+        .and_then(|()| fs::remove_file(chroot.inside(TOKEN)))
+        .and_then(|()| fs::remove_dir_all(chroot.inside(STATE)))
+        .map_err(|e| format!("cannot clean up: {e}"))
+}
+
+/// `nginx -t`.
+fn test_nginx_conf(chroot: &Chroot, package: &Package) -> Result<(), String> {
+    // The stand-in has its prefix elsewhere.
+    let prefix: &[&str] =
+        if package.is_debian { &[] } else { &["-p", "/etc/nginx/", "-c", "nginx.conf"] };
+    chroot.run("nginx", &[&["-t", "-e", "stderr"], prefix].concat()).map(|_| ())
+}
+
+/// The nginx that is installed, to be started from outside.
+fn installed(chroot: &Chroot, package: &Package) -> NginxBuild {
+    NginxBuild {
+        version: package.build.version.clone(),
+        binary: "/usr/sbin/nginx".into(),
+        module: chroot.inside(MODULE),
+        // Debian's are loaded as ours is, the stand-in has them built in.
+        dynamic: Vec::new(),
+        root: Some(chroot.path().to_owned()),
+    }
+}
+
+/// Certificates for all kinds of servers; then a new file of the module, which is not in use before
+/// a restart.
+fn obtains(bed: &Testbed, chroot: &Chroot, package: &Package, load: &str) -> Result<(), String> {
+    let build = installed(chroot, package);
+    let mut example = Example::new(bed, &build);
+    example.nginx.load_installed(load);
+    example.add_stream_and_mail(&build);
+    let (_, time) = example.obtain(|_| true)?;
+    println!("    certificate after {time:.2?}");
+    let log = example.nginx.log();
+    if let Some(line) = log.lines().find(|line| line.contains("[warn]") || line.contains("[error]"))
+    {
+        return Err(format!("it warns: {line}"));
+    }
+    reinstall(chroot, package)?;
+    example.nginx.try_reload()?;
+    let has_old = |nginx: &Nginx| {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", nginx.master_pid()));
+        maps.unwrap_or_default().lines().any(|l| l.contains("acme_dns") && l.ends_with("(deleted)"))
+    };
+    if !has_old(&example.nginx) {
+        return Err("a reload has loaded the new file: docs/packages.md says otherwise".to_owned());
+    }
+    example.nginx.quit();
+    example.obtain(|_| true).map_err(|e| format!("after the upgrade: {e}"))?;
+    if has_old(&example.nginx) {
+        return Err("a restart has not loaded the new file".to_owned());
+    }
+    Ok(())
+}
+
+/// As an upgrade does it; no newer version is at hand.
+fn reinstall(chroot: &Chroot, package: &Package) -> Result<(), String> {
+    let path = chroot.bring(&package.path)?;
+    chroot.apt("install", &["--reinstall", &path]).map(|_| ())
+}
+
+/// Who has removed the link keeps the module disabled over upgrades.
+fn stays_disabled(chroot: &Chroot, package: &Package) -> Result<(), String> {
+    let link = chroot.inside(LINK);
+    fs::remove_file(&link).map_err(|e| format!("{LINK}: {e}"))?;
+    reinstall(chroot, package)?;
+    if link.is_symlink() {
+        return Err("an upgrade enables the module again".to_owned());
+    }
+    Ok(())
+}
+
+/// Nothing is left, and what was there is there.
+fn leaves_nothing(
+    chroot: &Chroot,
+    package: &Package,
+    before: &BTreeSet<String>,
+) -> Result<(), String> {
+    if package.is_debian {
+        is_enabled_again(chroot, package)?;
+        chroot.apt("remove", &[&package.name])?;
+    }
+    chroot.apt("purge", &[&package.name])?;
+    let after = chroot.files()?;
+    let changed: Vec<_> = after.symmetric_difference(before).collect();
+    if changed.is_empty() { Ok(()) } else { Err(format!("left or gone: {changed:?}")) }
+}
+
+/// The link goes and comes with the module.
+fn is_enabled_again(chroot: &Chroot, package: &Package) -> Result<(), String> {
+    let link = chroot.inside(LINK);
+    let install = || chroot.apt("install", &[&chroot.bring(&package.path)?]);
+    // The choice of who has removed the link is forgotten.
+    chroot.apt("purge", &[&package.name])?;
+    install()?;
+    chroot.apt("remove", &[&package.name])?;
+    if link.is_symlink() {
+        return Err(format!("{LINK} is left without its module"));
+    }
+    install()?;
+    if !link.is_symlink() {
+        return Err("it is not enabled after it was removed and installed again".to_owned());
+    }
+    Ok(())
+}
+
+fn starts_without(chroot: &Chroot, package: &Package) -> Result<(), String> {
+    test_nginx_conf(chroot, package)?;
+    let mut nginx = Nginx::new(&installed(chroot, package));
+    nginx.load_installed("");
+    nginx.try_start()
+}
