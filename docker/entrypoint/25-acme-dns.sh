@@ -33,7 +33,8 @@ CREDENTIALS='
 
 ZONE_IDS='CF_Zone_ID CLOUDFLARE_ZONE_ID LEXICON_CLOUDFLARE_ZONE_ID'
 
-# What may stand in the configuration: nothing in it ends a directive or begins a variable.
+# What may stand in the configuration: nothing in it ends a directive or begins a variable. These
+# are bracket expressions: "]" stands first and "-" last.
 PATH_CHARACTERS='A-Za-z0-9._/@%+=:,~-'
 URL_CHARACTERS='][A-Za-z0-9._/@%+=:,~?&!*-'
 WORD_CHARACTERS='][A-Za-z0-9._/@%+=:,~-'
@@ -75,7 +76,7 @@ plain() {
 
 # The value of a variable that consists of words.
 words() {
-    plain "$1" " $WORD_CHARACTERS" 'made of letters, digits and the characters . _ / @ % + = : , ~ - [ ]'
+    plain "$1" "] ${WORD_CHARACTERS#]}" 'made of letters, digits and the characters . _ / @ % + = : , ~ - [ ]'
 }
 
 # Whether a variable says yes. Not in a condition: a wrong value could not end the script there.
