@@ -366,7 +366,8 @@ choose_upstream() {
         '' | *[!A-Za-z0-9._-]*) fail "PROXY_PASS: $(show "$upstream") is not the URL of a host" ;;
     esac
     # Names in /etc/hosts are known to no DNS server, and do not change while the container runs.
-    address=$(getent -s files ahostsv4 "$host" | awk 'NR == 1 { print $1 }')
+    address=$(awk -v host="$host" '$1 ~ /^[0-9.]+$/ {
+        for (i = 2; i <= NF && $i !~ /^#/; i++) if ($i == host) { print $1; exit } }' /etc/hosts)
     if [ -n "$address" ]; then
         upstream="${upstream%%://*}://$address${authority#"$host"}$path"
         return 0

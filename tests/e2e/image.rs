@@ -576,7 +576,7 @@ fn a_certificate_is_obtained_and_served_and_the_health_check_says_so() {
         "X-Forwarded-Host: any.example.test\r\n",
         "X-Forwarded-Proto: https\r\n",
     ] {
-        assert!(sent.contains(part), "{part}:\n{sent}");
+        assert!(sent.contains(part), "{part}:\n{sent}{}", image.nginx.log());
     }
     let log = image.nginx.log();
     assert!(!log.contains(bed.token()) && !image.text().contains(bed.token()), "{log}");
