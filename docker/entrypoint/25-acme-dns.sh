@@ -42,16 +42,16 @@ EMAIL_CHARACTERS='A-Za-z0-9._%+=@~!#&*/^|-'
 
 entrypoint_log() {
     if [ -z "${NGINX_ENTRYPOINT_QUIET_LOGS:-}" ]; then
-        echo "$ME: info: $*"
+        printf '%s\n' "$ME: info: $*"
     fi
 }
 
 warn() {
-    echo "$ME: warning: $*" >&2
+    printf '%s\n' "$ME: warning: $*" >&2
 }
 
 fail() {
-    echo "$ME: $*" >&2
+    printf '%s\n' "$ME: $*" >&2
     exit 1
 }
 
