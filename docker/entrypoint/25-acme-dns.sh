@@ -38,7 +38,7 @@ ZONE_IDS='CF_Zone_ID CLOUDFLARE_ZONE_ID LEXICON_CLOUDFLARE_ZONE_ID'
 PATH_CHARACTERS='A-Za-z0-9._/@%+=:,~-'
 URL_CHARACTERS='][A-Za-z0-9._/@%+=:,~?&!*-'
 WORD_CHARACTERS='][A-Za-z0-9._/@%+=:,~-'
-EMAIL_CHARACTERS='A-Za-z0-9._%+=@~!#&*/^|-'
+EMAIL_CHARACTERS='A-Za-z0-9._%+=@-'
 
 entrypoint_log() {
     if [ -z "${NGINX_ENTRYPOINT_QUIET_LOGS:-}" ]; then
@@ -355,15 +355,15 @@ choose_upstream() {
     authority=${upstream#*://}
     path=${authority#"${authority%%/*}"}
     authority=${authority%"$path"}
-    host=${authority%:*}
-    case $authority in
-        # An address needs no lookup.
-        '['*) return 0 ;;
-        *[!0-9.:]*) ;;
-        *) return 0 ;;
-    esac
+    # NGINX looks at a variable only when it is used.
+    echo "$authority" | grep -Eq '^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(:[0-9]+)?$' ||
+        fail "PROXY_PASS: $(show "$upstream") is not the URL of a host"
+    host=${authority%%:*}
+    # An address needs no lookup.
     case $host in
-        '' | *[!A-Za-z0-9._-]*) fail "PROXY_PASS: $(show "$upstream") is not the URL of a host" ;;
+        '['*) return 0 ;;
+        *[!0-9.]*) ;;
+        *) return 0 ;;
     esac
     # Names in /etc/hosts are known to no DNS server, and do not change while the container runs.
     address=$(awk -v host="$host" '$1 ~ /^[0-9.]+$/ {

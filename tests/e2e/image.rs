@@ -195,6 +195,7 @@ fn mistakes_stop_the_container_with_one_line() {
             &[("ACME_DNS_TRUSTED_CERTIFICATE", "DIR/missing")],
             "ACME_DNS_TRUSTED_CERTIFICATE: DIR/missing does not exist",
         ),
+        (&[("ACME_DNS_EMAIL", "#a@b.c")], "ACME_DNS_EMAIL: \"#a@b.c\" is not an e-mail address"),
         (&[("ACME_DNS_EMAIL", "you")], "ACME_DNS_EMAIL: \"you\" is not an e-mail address"),
         (
             &[("ACME_DNS_EMAIL", "a@b.c;\n}")],
@@ -230,6 +231,16 @@ fn mistakes_stop_the_container_with_one_line() {
         (&[("ACME_DNS_KEY", "ec;dsa")], "ACME_DNS_KEY: \"ec;dsa\" is not a type of key"),
         (&[("PROXY_PASS", "app:8080")], "PROXY_PASS: \"app:8080\" is not a URL"),
         (&[("PROXY_PASS", "http://app;")], "PROXY_PASS: \"http://app;\" is not a URL"),
+        (&[("PROXY_PASS", "http://:80")], "PROXY_PASS: \"http://:80\" is not the URL of a host"),
+        (&[("PROXY_PASS", "http://a:x")], "PROXY_PASS: \"http://a:x\" is not the URL of a host"),
+        (
+            &[("PROXY_PASS", "http://a:1:2")],
+            "PROXY_PASS: \"http://a:1:2\" is not the URL of a host",
+        ),
+        (
+            &[("PROXY_PASS", "http://unix:/a")],
+            "PROXY_PASS: \"http://unix:/a\" is not the URL of a host",
+        ),
         (&[("PROXY_PASS", "http://a/?x=1")], "PROXY_PASS: \"http://a/?x=1\" has a query"),
         (
             &[("PROXY_PASS", "http://u@app")],
@@ -356,6 +367,8 @@ fn configurations_are_accepted_by_nginx_and_hold_no_secret() {
         (&[("CF_Token", SECRET)], "token env:CLOUDFLARE_API_TOKEN;"),
         (&[("ACME_DNS_DOMAINS", "")], "}\n"),
         (&[("PROXY_PASS", "http://192.0.2.1:80/b/")], "$acme_dns_upstream http://192.0.2.1:80/b;"),
+        (&[("PROXY_PASS", "http://192.0.2.1/a:b")], "$acme_dns_upstream http://192.0.2.1/a:b;"),
+        (&[("PROXY_PASS", "http://[::1]")], "$acme_dns_upstream http://[::1];"),
         (&[("PROXY_PASS", "http://[::1]:80")], "$acme_dns_upstream http://[::1]:80;"),
         (&[("PROXY_PASS", "http://localhost")], "$acme_dns_upstream http://127.0.0.1;"),
         (
@@ -624,8 +637,7 @@ fn a_certificate_that_has_expired_is_unhealthy() {
     let expected = "the certificate for healthcheck.a.com has expired: see the log\n";
     assert_eq!(image.health(), Err(expected.to_owned()));
 
-    let refused =
-        text.replace("    ssl_certificate", "    ssl_reject_handshake on;\n    ssl_certificate");
+    let refused = text.replace("    server_name", "    ssl_reject_handshake on;\n    server_name");
     image.file("conf.d/acme_dns.conf", &refused);
     image.nginx.reload();
     let expected = "no certificate is served for healthcheck.a.com: see the log\n";
@@ -645,7 +657,7 @@ fn with_other_configurations_the_certificates_on_disk_decide_about_health() {
     fs::create_dir_all(image.nginx.dir().join("acme_dns/certs/a.com")).expect("it can be made");
     image.file("acme_dns/certs/a.com/cert.pem", &expired().0);
     let expected = format!(
-        "{}/certs/a.com has expired: see the log, or delete it if no server uses it\n",
+        "{}/certs/a.com has expired or is damaged: see the log, or delete it if no server uses it\n",
         image.state_path()
     );
     assert_eq!(image.health(), Err(expected));
