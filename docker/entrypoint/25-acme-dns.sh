@@ -358,7 +358,7 @@ choose_upstream() {
     # NGINX looks at a variable only when it is used.
     echo "$authority" | grep -Eq '^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(:[0-9]+)?$' ||
         fail "PROXY_PASS: $(show "$upstream") is not the URL of a host"
-    host=${authority%%:*}
+    host=$(echo "$authority" | sed 's/:[0-9]*$//')
     # An address needs no lookup.
     case $host in
         '['*) return 0 ;;

@@ -241,6 +241,10 @@ fn mistakes_stop_the_container_with_one_line() {
             &[("PROXY_PASS", "http://unix:/a")],
             "PROXY_PASS: \"http://unix:/a\" is not the URL of a host",
         ),
+        (
+            &[("PROXY_PASS", "http://app"), ("NGINX_LOCAL_RESOLVERS", "192.0.2.1; user root")],
+            "NGINX_LOCAL_RESOLVERS: \"192.0.2.1; user root\" is not a list of addresses",
+        ),
         (&[("PROXY_PASS", "http://a/?x=1")], "PROXY_PASS: \"http://a/?x=1\" has a query"),
         (
             &[("PROXY_PASS", "http://u@app")],
@@ -370,6 +374,8 @@ fn configurations_are_accepted_by_nginx_and_hold_no_secret() {
         (&[("PROXY_PASS", "http://192.0.2.1/a:b")], "$acme_dns_upstream http://192.0.2.1/a:b;"),
         (&[("PROXY_PASS", "http://[::1]")], "$acme_dns_upstream http://[::1];"),
         (&[("PROXY_PASS", "http://[::1]:80")], "$acme_dns_upstream http://[::1]:80;"),
+        (&[("PROXY_PASS", "https://[::1]:80")], "proxy_ssl_name [::1];"),
+        (&[("PROXY_PASS", "https://app.invalid:1/x")], "proxy_ssl_name app.invalid;"),
         (&[("PROXY_PASS", "http://localhost")], "$acme_dns_upstream http://127.0.0.1;"),
         (
             &[("PROXY_PASS", "https://app.invalid"), ("NGINX_LOCAL_RESOLVERS", "192.0.2.1 [::1]")],
