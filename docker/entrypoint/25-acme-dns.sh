@@ -122,12 +122,17 @@ file() {
     printf '%s' "$value"
 }
 
+# An e-mail address that a variable holds. Not shown if it is none: it may be a secret in a wrong
+# place.
 email() {
     case $2 in
-        *[!$EMAIL_CHARACTERS]* | *@*@* | @* | *@) fail "$1: $(show "$2") is not an e-mail address" ;;
-        *@*) printf '%s' "$2" ;;
-        *) fail "$1: $(show "$2") is not an e-mail address" ;;
+        *[!$EMAIL_CHARACTERS]* | *@*@* | @* | *@) ;;
+        *@*)
+            printf '%s' "$2"
+            return
+            ;;
     esac
+    fail "$1 is not an e-mail address"
 }
 
 # What a variable holds, or the file that it names if it ends in _FILE.
@@ -272,7 +277,7 @@ provider_block() {
     zone_variable=$(one_of $ZONE_IDS)
     zone_id=${zone_variable:+$(content "$zone_variable")}
     case $zone_id in
-        *[!A-Za-z0-9]*) fail "$zone_variable: $(show "$zone_id") is not the ID of a zone" ;;
+        *[!A-Za-z0-9]*) fail "$zone_variable is not the ID of a zone" ;;
     esac
 
     echo "acme_dns_provider cloudflare {"
