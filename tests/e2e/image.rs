@@ -572,11 +572,13 @@ fn a_certificate_is_obtained_and_served_and_the_health_check_says_so() {
     let expected = format!("there is no certificate for {ZONE} yet: see the log\n");
     assert_eq!(image.health(), Err(expected));
 
+    // Another environment means another container, with the same volume.
+    image.nginx.stop();
     variables[8].1 = good;
     let application = application();
     variables[9].1 = format!("http://localhost:{application}/base/");
     generate(&image, &variables);
-    image.nginx.reload();
+    image.nginx.start();
     let healthy = wait_until(LIMIT, || image.health().ok());
     assert!(healthy.is_some(), "{:?}\n{}", image.health(), image.nginx.log());
 
