@@ -1,6 +1,7 @@
 //! Certificates from a domains file.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use testbed::acme_proxy::AcmeStep;
 use testbed::ports::Port;
@@ -12,7 +13,7 @@ use crate::site::{LIMIT, Site};
 
 /// Waits until a certificate is on disk, whoever serves it.
 fn wait_for_files(site: &Site, certificate: &str, mark: u64) -> Leaf {
-    let line = format!("certificate \"{certificate}\" has been issued");
+    let line = format!("certificate \"{certificate}\" issued by");
     site.nginx.wait_for_log_from(mark, &line, LIMIT);
     site.check_files(certificate)
 }
@@ -26,9 +27,10 @@ fn a_line_is_a_certificate_without_a_server_and_of_the_servers_that_it_covers() 
         "# As dehydrated has it.\r\n\r\nMail.example.test\timap.example.test > Office\r\n\
          example.test *.example.test\r\n",
     );
+    // The first is the default.
+    site.add_server("_", "on name=office");
     site.add_server("www.example.test", "on");
     site.add_server("a.example.test", "on");
-    site.add_server("_", "on name=office");
     site.start_nginx();
     let covering = site.wait_for_certificate("www.example.test").leaf;
     assert_eq!(covering.sans, ["*.example.test", "example.test"]);
@@ -157,7 +159,7 @@ fn mistakes_are_told_with_file_and_line() {
         mistake("a.test # main", "a comment needs a line of its own"),
         mistake("a.test >", "there is no alias behind \">\""),
         mistake(
-            "a.test > first\nb.test > first",
+            "b.test > first",
             "certificate \"first\" is defined with different settings",
         ),
         here("none.txt;", "open() \"DIR/none.txt\" failed (2: No such file or directory)"),
@@ -172,7 +174,7 @@ fn mistakes_are_told_with_file_and_line() {
             "\"_\" cannot be certified: it is not a domain name, and no domains file has a certificate \"typo\" in DIR/nginx.conf:SERVER".to_owned(),
         ),
     ] {
-        lone.nginx.add_file("domains.txt", format!("# first\n{text}\n"));
+        lone.nginx.add_file("domains.txt", format!("c.test > first\n{text}\n"));
         lone.set(&format!("{}acme_dns_domains {directive}\n{more}\n", Lone::DEFINITIONS));
         let (good, output) = lone.nginx.test();
         let conf = fs::read_to_string(lone.nginx.dir().join("nginx.conf")).expect("it is there");
@@ -194,10 +196,13 @@ fn mistakes_are_told_with_file_and_line() {
 fn an_edited_file_is_not_put_into_force_by_a_renewal() {
     let mut reader = Reader::start(|site| {
         site.http = "acme_dns_domains domains.txt;".to_owned();
-        site.nginx.add_file("domains.txt", "other.example.test\n");
+        // The helper compares what it may read.
+        let file = site.nginx.add_file("domains.txt", "other.example.test\n");
+        fs::set_permissions(file, Permissions::from_mode(0o644)).expect("a mode");
     });
     let before = reader.reloads();
-    reader.site.nginx.add_file("domains.txt", "other.example.test half a line\n");
+    let file = reader.site.nginx.dir().join("domains.txt");
+    fs::write(file, "other.example.test half a line\n").expect("it is written");
     reader.renew();
     let line = reader.site.nginx.wait_for_log("NGINX reads, but it is not reloaded", RELOAD);
     assert!(line.contains("[warn]") && line.contains("domains.txt"), "{line}");
