@@ -109,17 +109,17 @@ fn name(word: &str) -> Result<Name, String> {
 /// Finds certificates by the names that they hold.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
-    /// For each name those that hold it as it stands, in their order.
+    /// For each name those that hold it as it stands, in ascending order.
     by_name: HashMap<String, Vec<usize>>,
 }
 
 impl Holders {
-    /// Adds a certificate, not before those with a lower index.
+    /// Adds a certificate, once or, if two lines are the same, again.
     pub(super) fn add(&mut self, certificate: usize, names: &[Name]) {
         for name in names {
             let holders = self.by_name.entry(name.as_str().to_owned()).or_default();
-            if holders.last() != Some(&certificate) {
-                holders.push(certificate);
+            if let Err(place) = holders.binary_search(&certificate) {
+                holders.insert(place, certificate);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A configuration while it is read, and what can be checked only when all of it is there.
 
 use super::binding::Wanted;
-use super::domains::{self, Holders};
+use super::domains::{self, Holders, Line};
 use super::text::MAX_FILE_NAME;
 use super::{Certificate, Config, Issuer, Location, Propagation, Provider, Reload, Variant};
 use crate::key::KeyType;
@@ -153,24 +153,18 @@ impl Draft {
         wanted: Wanted,
         location: Location,
     ) -> Result<(), DraftError> {
-        let place = |line| Location { file: file.to_owned(), line };
-        let lines = domains::parse(content)
-            .map_err(|mistake| DraftError {
-                message: mistake.message,
-                location: place(mistake.line),
-            })?
-            .into_iter()
-            .map(|line| {
-                let (location, wanted) = (place(line.number), wanted.clone());
-                match certifiable(line.names) {
-                    Ok(names) => {
-                        let wanted = Wanted { name: line.name, ..wanted };
-                        Ok(Binding { wanted, names, location, wants_staple: false })
-                    }
-                    Err(message) => Err(DraftError { message, location }),
-                }
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let error = |message, line| {
+            let location = Location { file: file.to_owned(), line };
+            DraftError { message, location }
+        };
+        let parsed = domains::parse(content).map_err(|m| error(m.message, m.line))?;
+        let mut lines = Vec::with_capacity(parsed.len());
+        for Line { number, names, name } in parsed {
+            let names = certifiable(names).map_err(|message| error(message, number))?;
+            let wanted = Wanted { name, ..wanted.clone() };
+            let location = Location { file: file.to_owned(), line: number };
+            lines.push(Binding { wanted, names, location, wants_staple: false });
+        }
         self.line_names.extend(lines.iter().filter_map(|line| line.wanted.name.clone()));
         self.domains.push(Domains { wanted, location, lines });
         Ok(())
@@ -234,7 +228,7 @@ impl Draft {
             let wants_staple = binding.wants_staple;
             let index = match choice {
                 Choice::Line(index) => index,
-                Choice::Own((issuers, provider)) => {
+                Choice::Own(issuers, provider) => {
                     let owners = self.owners(&issuers, provider);
                     register.add(binding, issuers, provider, &owners)?
                 }
@@ -297,7 +291,10 @@ impl Draft {
         };
         match lines.covering(names, |index| suits(index) && is_meant(index)) {
             Some(index) => Ok(Choice::Line(index)),
-            None => self.resolve(wanted, "acme_dns").map(Choice::Own),
+            None => {
+                let (issuers, provider) = self.resolve(wanted, "acme_dns")?;
+                Ok(Choice::Own(issuers, provider))
+            }
         }
     }
 
@@ -338,7 +335,7 @@ enum Choice {
     /// That of a line, an index into the certificates.
     Line(usize),
     /// One that is not of a line, by these issuers and this provider.
-    Own((Vec<usize>, usize)),
+    Own(Vec<usize>, usize),
 }
 
 /// What of these names stands in a certificate.

@@ -167,6 +167,8 @@ fn servers_use_the_line_that_covers_their_names() {
     let stars: &[File<'_>] = &[("d", &[], "a.test *.a.test b.test > web")];
     let two: &[File<'_>] =
         &[("d", &[], "x.test a.test\n*.a.test a.test > second"), ("e", &[], "a.test > third")];
+    let again: &[File<'_>] =
+        &[("d", &[], "a.test b.test > x\na.test c.test > y\na.test b.test > x")];
     let rsa: &[File<'_>] = &[("d", &["key=rsa:2048"], "a.test www.a.test > rsa")];
     let rows: &[Row<'_>] = &[
         (stars, (ON, &["a.test"]), "web"),
@@ -180,6 +182,8 @@ fn servers_use_the_line_that_covers_their_names() {
         (two, (ON, &["a.test"]), "x.test"),
         (two, (ON, &["a.test", "w.a.test"]), "second"),
         (two, (ON, &["w.a.test", "x.test"]), "w.a.test"),
+        (again, (ON, &["a.test", "c.test"]), "y"),
+        (again, (ON, &["a.test"]), "x"),
         // Parameters that say the same, and others.
         (rsa, (ON, &["a.test"]), "rsa"),
         (
