@@ -62,7 +62,7 @@ pub(super) struct Binding {
     pub(super) rejects: bool,
     /// The certificate's name; known when the configuration is complete.
     pub(super) name: String,
-    /// The names of the server's certificate, for the self-signed one.
+    /// The names of the certificate, for the self-signed one; known when the configuration is complete.
     pub(super) names: Vec<String>,
     /// The server's context; null where the server takes its certificate from the variables. Belongs
     /// to nginx, and lives as long as the cycle.
@@ -94,14 +94,14 @@ struct ParsedPair {
 }
 
 impl Binding {
-    pub(super) fn new(names: Vec<String>, rejects: bool) -> Self {
+    pub(super) fn new(rejects: bool) -> Self {
         Self {
             certificate: None,
             slot: None,
             compresses: false,
             rejects,
             name: String::new(),
-            names,
+            names: Vec::new(),
             context: ptr::null_mut(),
             seen: 0,
             installed: None,

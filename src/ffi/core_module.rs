@@ -34,9 +34,9 @@ use std::time::SystemTime;
 /// The state path below the prefix, where none is set.
 const DEFAULT_STATE_PATH: &str = "acme_dns";
 
-static mut COMMANDS: [ngx_command_t; 7] = {
-    let [a, b, c, d, e, f] = definitions(NGX_MAIN_CONF);
-    [a, b, c, d, e, f, ngx_command_t::empty()]
+static mut COMMANDS: [ngx_command_t; 8] = {
+    let [a, b, c, d, e, f, g] = definitions(NGX_MAIN_CONF);
+    [a, b, c, d, e, f, g, ngx_command_t::empty()]
 };
 
 static mut CONTEXT: ngx_core_module_t = ngx_core_module_t {
@@ -172,7 +172,11 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     const NO_MEMORY: &str = "acme_dns: out of memory";
     // SAFETY: the cycle is live by this function's contract.
     let default_path = unsafe { default_state_path(cycle) }.ok_or(NO_MEMORY)?;
-    let requests = core.bindings.iter().map(|bound| bound.request(&mut core.draft));
+    // SAFETY: the log of a live cycle.
+    let cycle_log = unsafe { (*cycle).log };
+    // SAFETY: as above.
+    let warn = |message: &str| unsafe { log_to(cycle_log, NGX_LOG_WARN, message) };
+    let requests = core.bindings.iter().map(|bound| bound.request(&mut core.draft, warn));
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
     if core.draft.is_unused() {
         return Ok(());
@@ -180,12 +184,14 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     let finished =
         std::mem::take(&mut core.draft).finish(default_path).map_err(|error| error.to_string())?;
     for (bound, request) in core.bindings.iter().zip(requests) {
-        bound.install();
         // SAFETY: the binding belongs to the cycle's pool.
         let binding = unsafe { &mut *bound.binding };
         binding.certificate = request.and_then(|id| finished.certificate(id));
-        let certificate = binding.certificate.and_then(|i| finished.config.certificates.get(i));
-        binding.name = certificate.map_or_else(String::new, |c| c.name.clone());
+        if let Some(c) = binding.certificate.and_then(|i| finished.config.certificates.get(i)) {
+            binding.name.clone_from(&c.name);
+            binding.names = c.names.iter().map(|name| name.as_str().to_owned()).collect();
+        }
+        bound.install();
     }
     let count = finished.config.variants.len();
     // SAFETY: the cycle is live by this function's contract.
@@ -393,15 +399,15 @@ fn load_from_disk(ready: &Ready, bindings: &[Bound]) -> Vec<(usize, Facts)> {
             continue;
         }
         // SAFETY: the bindings belong to the cycle's pool, and no worker runs yet.
-        let rejects = bindings
-            .iter()
-            .map(|bound| unsafe { &*bound.binding })
-            .any(|binding| binding.certificate == Some(index) && binding.rejects);
-        let what = if rejects { "handshakes are rejected" } else { "a self-signed one is served" };
-        log(
-            Level::Notice,
-            &format!("acme_dns: no certificate \"{name}\" yet, {what} until it is issued"),
-        );
+        let all = bindings.iter().map(|bound| unsafe { &*bound.binding });
+        let users = all.filter(|binding| binding.certificate == Some(index));
+        let what = match users.map(|binding| binding.rejects).max() {
+            Some(true) => ", handshakes are rejected until it is issued",
+            Some(false) => ", a self-signed one is served until it is issued",
+            // Of a domains file, and used by no server.
+            None => "",
+        };
+        log(Level::Notice, &format!("acme_dns: no certificate \"{name}\" yet{what}"));
     }
     known
 }

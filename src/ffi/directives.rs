@@ -3,7 +3,8 @@
 use super::catch::guard;
 use super::core_module::{CoreConf, core_conf};
 use super::nginx::{BlockHandler, CONF_ERROR, CONF_OK, Conf, PathBase};
-use super::vault::ConfResources;
+use super::vault::{ConfResources, errno};
+use acme_dns_core::config::domains;
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::provider::ProviderReader;
 use acme_dns_core::config::zone::Zone;
@@ -39,7 +40,7 @@ pub(super) const fn command(
 }
 
 /// The table of the directives that define things, for one level of the configuration.
-pub(super) const fn definitions(level: u32) -> [ngx_command_t; 6] {
+pub(super) const fn definitions(level: u32) -> [ngx_command_t; 7] {
     [
         command(c"acme_dns_issuer", level | NGX_CONF_BLOCK | NGX_CONF_TAKE1, set_issuer, 0),
         command(c"acme_dns_provider", level | NGX_CONF_BLOCK | NGX_CONF_TAKE12, set_provider, 0),
@@ -47,6 +48,7 @@ pub(super) const fn definitions(level: u32) -> [ngx_command_t; 6] {
         command(c"acme_dns_shared_zone", level | NGX_CONF_TAKE1, set_shared_zone, 0),
         command(c"acme_dns_propagation", level | NGX_CONF_1MORE, set_propagation, 0),
         command(c"acme_dns_reload", level | NGX_CONF_TAKE1, set_reload, 0),
+        command(c"acme_dns_domains", level | NGX_CONF_1MORE, set_domains, 0),
     ]
 }
 
@@ -129,6 +131,30 @@ unsafe extern "C" fn set_reload(
     };
     // SAFETY: `cf` is what nginx gave.
     unsafe { set(cf, body) }
+}
+
+unsafe extern "C" fn set_domains(
+    cf: *mut ngx_conf_t,
+    _: *mut ngx_command_t,
+    _: *mut c_void,
+) -> *mut c_char {
+    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
+        let (path, parameters) = args.split_first().ok_or("invalid path \"\"")?;
+        let wanted = domains::parameters(parameters)?;
+        let full = conf.full_name(path, PathBase::Configuration).filter(|_| !path.is_empty());
+        let full = full.ok_or_else(|| format!("invalid path \"{path}\""))?;
+        let content = std::fs::read(&full)
+            .map_err(|e| format!("open() \"{full}\" failed ({})", errno(&e)))?;
+        match core.draft.add_domains(&full, &content, wanted, conf.location()) {
+            Ok(()) => Ok(Some(())),
+            Err(mistake) => {
+                conf.fail_at(&mistake.to_string());
+                Ok(None)
+            }
+        }
+    };
+    // SAFETY: `cf` is what nginx gave.
+    unsafe { set_block(cf, body) }
 }
 
 unsafe extern "C" fn set_issuer(

@@ -11,7 +11,7 @@ use super::core_module::core_conf;
 use super::nginx::{CONF_ERROR, CONF_OK, Conf, array_of_none, elements, pool_box, text};
 use acme_dns_core::config::Location;
 use acme_dns_core::config::binding::{Request, Wanted, server_names};
-use acme_dns_core::config::draft::{BindingId, Draft, without_redundant};
+use acme_dns_core::config::draft::{BindingId, Draft};
 use acme_dns_core::name::Name;
 use ngx::ffi::{
     OPENSSL_sk_num, OPENSSL_sk_value, SSL, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB,
@@ -124,7 +124,7 @@ pub(super) struct ServerConf {
 /// A server that wants a certificate.
 pub(super) struct Bound {
     wanted: Wanted,
-    names: Vec<Name>,
+    names: Names,
     location: Location,
     /// Whether the directive stands in the level above.
     inherited: bool,
@@ -133,8 +133,18 @@ pub(super) struct Bound {
     pub(super) ssl: Ssl,
     /// Whether our callback serves the certificate; else the server's own variables do.
     is_served: bool,
-    /// What tells its sessions from those of servers with other certificates.
-    session_context: String,
+    /// The name of its module, as in [`Server`].
+    kind: &'static str,
+}
+
+/// What a certificate for a server could hold.
+struct Names {
+    /// The names, or why they cannot be certified: no mistake if the certificate of a line is meant.
+    certified: Result<Vec<Name>, String>,
+    /// Regular expressions.
+    left_out: Vec<String>,
+    /// Whether no single name can be certified.
+    is_catch_all: bool,
 }
 
 /// A server while it is merged.
@@ -319,13 +329,22 @@ fn bind(
             "\"ssl_certificate_key\" without \"ssl_certificate\" beside \"acme_dns\"".to_owned(),
         ));
     }
-    let names = names(conf, wanted, &server.names, location, inherited).map_err(at_fault)?;
-    let Some(names) = names.map(without_redundant) else { return Ok(()) };
+    let names = Names::of(wanted, &server.names);
+    // What the name of a certificate means is known when all has been read.
+    if wanted.name.is_none() {
+        // A catch-all server below an `acme_dns on` of the level above is no mistake; one bad name
+        // among good ones is.
+        if inherited && names.is_catch_all {
+            names.warn(location, |message| conf.warn_at(message));
+            return Ok(());
+        }
+        if let Err(message) = &names.certified {
+            return Err(at_fault(message.clone()));
+        }
+    }
     let rejects = child.rejects.or(parent.rejects).unwrap_or(false);
-    let texts: Vec<_> = names.iter().map(|name| name.as_str().to_owned()).collect();
-    let session_context = format!("{} {}", server.kind, texts.join(","));
     // SAFETY: the parser's pool is live.
-    let binding = unsafe { pool_box(conf.pool(), Binding::new(texts, rejects)) };
+    let binding = unsafe { pool_box(conf.pool(), Binding::new(rejects)) };
     // SAFETY: the cycle is live; nginx merges in one thread.
     let core = unsafe { core_conf(conf.cycle()) }.filter(|_| !binding.is_null());
     let core = core.ok_or_else(|| at_fault("out of memory".to_owned()))?;
@@ -337,7 +356,7 @@ fn bind(
         binding,
         ssl,
         is_served,
-        session_context,
+        kind: server.kind,
     });
     child.binding = Some(binding);
     if is_served {
@@ -360,45 +379,62 @@ fn bind(
     Ok(())
 }
 
-/// The names to certify; `None` where an inherited `on` meets a server that has none.
-fn names(
-    conf: &Conf,
-    wanted: &Wanted,
-    server: &[String],
-    location: &Location,
-    inherited: bool,
-) -> Result<Option<Vec<Name>>, String> {
-    if !wanted.names.is_empty() {
-        return Ok(Some(wanted.names.clone()));
+impl Names {
+    fn of(wanted: &Wanted, server: &[String]) -> Self {
+        if !wanted.names.is_empty() {
+            let certified = Ok(wanted.names.clone());
+            return Self { certified, left_out: Vec::new(), is_catch_all: false };
+        }
+        match server_names(server.iter().map(String::as_str)) {
+            Ok((names, left_out)) => Self {
+                is_catch_all: names.is_empty(),
+                certified: Ok(names),
+                left_out: left_out.into_iter().map(str::to_owned).collect(),
+            },
+            Err(message) => Self {
+                is_catch_all: !server.iter().any(|text| server_names([text.as_str()]).is_ok()),
+                certified: Err(message),
+                left_out: Vec::new(),
+            },
+        }
     }
-    match server_names(server.iter().map(String::as_str)) {
-        Ok((names, left_out)) => {
-            for name in left_out {
-                conf.warn_at(&format!(
-                    "\"{name}\" is left out of the certificate: it is a regular expression in {location}"
-                ));
-            }
-            Ok((!names.is_empty() || !inherited).then_some(names))
+
+    fn warn(&self, location: &Location, warn: impl Fn(&str)) {
+        for name in &self.left_out {
+            warn(&format!(
+                "\"{name}\" is left out of the certificate: it is a regular expression in {location}"
+            ));
         }
-        // A catch-all server below an `acme_dns on` of the level above is no mistake; one bad name
-        // among good ones is.
-        Err(_) if inherited && !server.iter().any(|text| server_names([text.as_str()]).is_ok()) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }
 
 impl Bound {
     /// Asks for the certificate, now that nginx has built the context of every server that speaks TLS:
     /// an `acme_dns` of the level above does not concern others.
-    pub(super) fn request(&self, draft: &mut Draft) -> Result<Option<BindingId>, String> {
+    pub(super) fn request(
+        &self,
+        draft: &mut Draft,
+        warn: impl Fn(&str),
+    ) -> Result<Option<BindingId>, String> {
         if self.inherited && self.ssl.context().is_none() {
             return Ok(None);
         }
         let Self { wanted, names, location, .. } = self;
-        let id = draft.bind(wanted.clone(), names.clone(), location.clone());
-        let id = id.map_err(|message| format!("{message} in {location}"))?;
+        let at_fault = |message: String| format!("{message} in {location}");
+        let certified = match &names.certified {
+            _ if draft.names_line(wanted) => Vec::new(),
+            Ok(certified) => {
+                names.warn(location, warn);
+                certified.clone()
+            }
+            Err(message) => {
+                let name = wanted.name.as_deref().unwrap_or_default();
+                return Err(at_fault(format!(
+                    "{message}, and no domains file has a certificate \"{name}\""
+                )));
+            }
+        };
+        let id = draft.bind(wanted.clone(), certified, location.clone()).map_err(at_fault)?;
         if self.is_served && self.ssl.wants_staple() {
             draft.want_staple(id);
         }
@@ -426,7 +462,9 @@ impl Bound {
             // SAFETY: the context is live.
             unsafe { SSL_CTX_clear_options(context, NO_TX_CERTIFICATE_COMPRESSION) };
         }
-        set_session_context(context, &self.session_context);
+        // SAFETY: the binding belongs to the cycle's pool; nothing else refers to it now.
+        let names = unsafe { &(*self.binding).names };
+        set_session_context(context, &format!("{} {}", self.kind, names.join(",")));
     }
 }
 

@@ -224,7 +224,7 @@ unsafe fn wipe(start: *mut u8, length: usize) {
 }
 
 /// The text of an error as nginx writes it: `2: No such file or directory`.
-fn errno(error: &io::Error) -> String {
+pub(super) fn errno(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     format!("{}: {text}", error.raw_os_error().unwrap_or_default())

@@ -4,7 +4,7 @@
 //! directive of any module that names a file below `certs/` of the state path counts. A name with a
 //! variable in it does not, as nginx reads such a file when it needs it.
 //!
-//! The same look notes what the configuration consists of. A reload is safe as long as that has not
+//! The same look notes what the configuration consists of, domains files too. A reload is safe as long as that has not
 //! changed: nginx has accepted it before. If it has, a reload could be refused, or put a half-finished
 //! change into force, and is left to the person who made it.
 
@@ -155,16 +155,23 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    fn read(&mut self, path: &Path, depth: usize) {
-        let content = fs::read(path);
-        let seen =
-            content.as_ref().ok().and_then(|text| Some((State::of(path).ok()?, sha256(text))));
+    /// Reads a file that the configuration consists of.
+    fn note(&mut self, path: &Path) -> Option<Vec<u8>> {
+        let content = fs::read(path).ok();
+        let seen = content.as_ref().and_then(|text| Some((State::of(path).ok()?, sha256(text))));
         self.watch.parts.push(Part::File { path: path.to_owned(), seen });
-        let Ok(content) = content else { return };
+        content
+    }
+
+    fn read(&mut self, path: &Path, depth: usize) {
+        let Some(content) = self.note(path) else { return };
         for words in directives(&String::from_utf8_lossy(&content)) {
             let [name, args @ ..] = words.as_slice() else { continue };
             if name == "include" && depth < MAX_DEPTH {
                 args.iter().for_each(|pattern| self.include(pattern, depth + 1));
+            }
+            if let ("acme_dns_domains", Some(file)) = (name.as_str(), args.first()) {
+                self.note(&self.paths.prefix.join(file));
             }
             let is_of_tls = name.contains("ssl") || name.contains("certificate");
             for arg in args.iter().filter(|arg| !arg.contains('$')) {
@@ -321,7 +328,8 @@ mod tests {
 
     #[test]
     fn only_a_configuration_that_nginx_has_accepted_is_loaded_again() {
-        let prefix = prefix("include sites/*.conf;");
+        let prefix = prefix("include sites/*.conf; acme_dns_domains domains.txt key=rsa:2048;");
+        write(&prefix, "domains.txt", "a.test");
         write(&prefix, "sites/a.conf", "a;");
         let watch = scan(&prefix);
         let changed = |path: &str| Some(Obstacle::Changed(prefix.path().join(path)));
@@ -335,6 +343,10 @@ mod tests {
         // Written anew, the same: what a tool does that manages configurations.
         write(&prefix, "sites/new", "a;");
         fs::rename(prefix.path().join("sites/new"), prefix.path().join("sites/a.conf")).unwrap();
+        assert_eq!(watch.obstacle(), None);
+        write(&prefix, "domains.txt", "a.test www.a.test");
+        assert_eq!(watch.obstacle(), changed("domains.txt"));
+        write(&prefix, "domains.txt", "a.test");
         assert_eq!(watch.obstacle(), None);
         fs::remove_file(prefix.path().join("nginx.conf")).unwrap();
         assert_eq!(watch.obstacle(), changed("nginx.conf"));

@@ -10,7 +10,7 @@ use testbed::paths::workspace_dir;
 
 const MODULE: &str = "modules/ngx_http_acme_dns_module.so";
 
-/// Every file of the directory, with its name.
+/// Every configuration of the directory, with its name.
 fn examples() -> Vec<(String, String)> {
     let dir = workspace_dir().join("nginx-conf");
     let entries = fs::read_dir(&dir).expect("the directory of the examples");
@@ -20,6 +20,7 @@ fn examples() -> Vec<(String, String)> {
             let name = path.file_name().expect("a name").to_string_lossy().into_owned();
             (name, fs::read_to_string(path).expect("an example"))
         })
+        .filter(|(name, _): &(String, _)| name.ends_with(".conf"))
         .collect();
     found.sort();
     found
@@ -54,6 +55,8 @@ fn examples_are_accepted_without_a_warning() {
     for name in ["secrets/cloudflare_token", "secrets/public_token", "secrets/zerossl_mac_key"] {
         nginx.add_file(name, "a-token");
     }
+    let domains = workspace_dir().join("nginx-conf/domains.txt");
+    fs::copy(domains, nginx.dir().join("domains.txt")).expect("it can be copied");
     let authority = Authority::create(&nginx.dir().join("authority"));
     for (file, name) in [
         (authority.ca_file(), "ssl/internal-ca.pem"),

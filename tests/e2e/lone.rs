@@ -80,7 +80,7 @@ impl Lone {
         self.nginx.no_http().main(main);
     }
 
-    fn fill_in(&self, text: &str) -> String {
+    pub(crate) fn fill_in(&self, text: &str) -> String {
         let file = |path: &std::path::Path| path.display().to_string();
         let (certificate, key) = (self.authority.certificate_file(), self.authority.key_file());
         text.replace("LISTEN", &self.port.addr().to_string())

@@ -6,6 +6,7 @@ mod binding;
 mod certbot;
 mod cloudflare_stand_in;
 mod configuration;
+mod domains;
 mod everywhere;
 mod examples;
 mod failures;

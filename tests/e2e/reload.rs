@@ -17,19 +17,19 @@ use crate::site::{LIMIT, Site};
 const NAME: &str = "example.test";
 
 /// Longer than the shortest time between two reloads, and an order.
-const RELOAD: Duration = Duration::from_secs(120);
+pub(crate) const RELOAD: Duration = Duration::from_secs(120);
 
 /// A site with a certificate that its authority wants to be renewed as soon as it may answer, and a
 /// second server that reads the certificate from its files.
-struct Reader {
-    site: Site,
+pub(crate) struct Reader {
+    pub(crate) site: Site,
     port: Port,
     answer: Option<Hold>,
     first: Leaf,
 }
 
 impl Reader {
-    fn start(prepare: impl FnOnce(&mut Site)) -> Self {
+    pub(crate) fn start(prepare: impl FnOnce(&mut Site)) -> Self {
         let reader = Self::begin(prepare);
         let read = wait_until(LIMIT, || (reader.read()? == reader.first).then_some(()));
         assert!(read.is_some(), "{}", reader.site.nginx.log());
@@ -60,7 +60,7 @@ impl Reader {
     }
 
     /// The certificate is renewed; gives the new one.
-    fn renew(&mut self) -> Leaf {
+    pub(crate) fn renew(&mut self) -> Leaf {
         self.answer.take().expect("once").release();
         self.site.wait_for_other(NAME, &self.first.serial).leaf
     }
@@ -71,7 +71,7 @@ impl Reader {
     }
 
     /// How often the master has loaded its configuration again.
-    fn reloads(&self) -> usize {
+    pub(crate) fn reloads(&self) -> usize {
         self.site.nginx.log().matches(": reconfiguring").count()
     }
 

@@ -61,7 +61,7 @@ impl Request {
 }
 
 impl Wanted {
-    fn set(&mut self, parameter: &str, key: &str, value: &str) -> Result<(), String> {
+    pub(super) fn set(&mut self, parameter: &str, key: &str, value: &str) -> Result<(), String> {
         let is_first = match key {
             "issuer" => self.issuers.is_empty(),
             "provider" => self.provider.is_none(),

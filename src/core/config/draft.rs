@@ -1,6 +1,7 @@
 //! A configuration while it is read, and what can be checked only when all of it is there.
 
 use super::binding::Wanted;
+use super::domains::{self, Holders, Line};
 use super::text::MAX_FILE_NAME;
 use super::{Certificate, Config, Issuer, Location, Propagation, Provider, Reload, Variant};
 use crate::key::KeyType;
@@ -25,6 +26,18 @@ pub struct Draft {
     reload: Option<Reload>,
     state_path: Option<PathBuf>,
     bindings: Vec<Binding>,
+    domains: Vec<Domains>,
+    /// The names of the certificates of all domains files.
+    line_names: HashSet<String>,
+}
+
+/// A directive `acme_dns_domains`.
+#[derive(Debug)]
+struct Domains {
+    wanted: Wanted,
+    location: Location,
+    /// What each line wants, at the place of the line.
+    lines: Vec<Binding>,
 }
 
 #[derive(Debug)]
@@ -126,11 +139,46 @@ impl Draft {
 
     /// Whether nothing asks for a certificate.
     pub fn is_unused(&self) -> bool {
-        self.bindings.is_empty()
+        self.bindings.is_empty() && self.domains.iter().all(|file| file.lines.is_empty())
+    }
+
+    /// Adds the certificates of a domains file, with the parameters of the directive at `location`.
+    ///
+    /// # Errors
+    /// A line is wrong.
+    pub fn add_domains(
+        &mut self,
+        file: &str,
+        content: &[u8],
+        wanted: Wanted,
+        location: Location,
+    ) -> Result<(), DraftError> {
+        let error = |message, line| {
+            let location = Location { file: file.to_owned(), line };
+            DraftError { message, location }
+        };
+        let parsed = domains::parse(content).map_err(|m| error(m.message, m.line))?;
+        let mut lines = Vec::with_capacity(parsed.len());
+        for Line { number, names, name } in parsed {
+            let names = certifiable(names).map_err(|message| error(message, number))?;
+            let wanted = Wanted { name, ..wanted.clone() };
+            let location = Location { file: file.to_owned(), line: number };
+            lines.push(Binding { wanted, names, location, wants_staple: false });
+        }
+        self.line_names.extend(lines.iter().filter_map(|line| line.wanted.name.clone()));
+        self.domains.push(Domains { wanted, location, lines });
+        Ok(())
+    }
+
+    /// Whether a server asks for the certificate of a line by its name, whatever its own names are.
+    pub fn names_line(&self, wanted: &Wanted) -> bool {
+        let is_line = |name| self.line_names.contains(name);
+        wanted.names.is_empty() && wanted.name.as_ref().is_some_and(is_line)
     }
 
     /// Notes that a server wants a certificate for these names. Names that a wildcard among them
-    /// covers are left out, because a CA refuses an order that has both.
+    /// covers are left out, because a CA refuses an order that has both. Names do not matter where
+    /// the certificate of a line is asked for ([`Draft::names_line`]).
     ///
     /// # Errors
     /// There are no names, or more than a CA takes.
@@ -140,16 +188,10 @@ impl Draft {
         names: Vec<Name>,
         location: Location,
     ) -> Result<BindingId, String> {
-        let names = without_redundant(names);
-        match names.len() {
-            0 => return Err(NO_NAMES.to_owned()),
-            1..=MAX_NAMES => {}
-            many => {
-                return Err(format!(
-                    "{many} names for one certificate, a CA takes {MAX_NAMES} at the most"
-                ));
-            }
-        }
+        let names = match self.names_line(&wanted) {
+            true => Vec::new(),
+            false => certifiable(names)?,
+        };
         self.bindings.push(Binding { wanted, names, location, wants_staple: false });
         Ok(BindingId(self.bindings.len() - 1))
     }
@@ -168,21 +210,29 @@ impl Draft {
     /// A binding names an issuer or provider that is not defined, leaves out which of several it
     /// means, or two bindings disagree about a certificate.
     pub fn finish(mut self, default_state_path: PathBuf) -> Result<Finished, DraftError> {
+        let mut register = Register::default();
+        // Lines come first: servers may use their certificates.
+        let holders = self.register_lines(&mut register)?;
         let bindings = std::mem::take(&mut self.bindings);
-        let resolved = bindings
+        let choices = bindings
             .iter()
-            .map(|binding| self.resolve(binding).map_err(|message| binding.error(message)))
+            .map(|binding| {
+                self.choose(binding, &register, &holders).map_err(|message| binding.error(message))
+            })
             .collect::<Result<Vec<_>, _>>()?;
-        let mut entries: Vec<_> = bindings.into_iter().zip(resolved).enumerate().collect();
+        let mut entries: Vec<_> = bindings.into_iter().zip(choices).enumerate().collect();
         // What is named comes first, so that no other certificate has taken the name.
         entries.sort_by_key(|(_, (binding, _))| binding.wanted.name.is_none());
-        let mut register = Register::default();
         let mut certificates = vec![0; entries.len()];
-        for (id, (binding, (issuers, provider))) in entries {
-            let names: Vec<&str> = issuers.iter().map(|i| self.issuers[*i].name.as_str()).collect();
-            let owners = format!("{} {}", names.join(","), self.providers[provider].name);
+        for (id, (binding, choice)) in entries {
             let wants_staple = binding.wants_staple;
-            let index = register.add(binding, issuers, provider, &owners)?;
+            let index = match choice {
+                Choice::Line(index) => index,
+                Choice::Own(issuers, provider) => {
+                    let owners = self.owners(&issuers, provider);
+                    register.add(binding, issuers, provider, &owners)?
+                }
+            };
             register.certificates[index].staples |= wants_staple;
             certificates[id] = index;
         }
@@ -198,17 +248,110 @@ impl Draft {
         Ok(Finished { config, certificates })
     }
 
-    fn resolve(&self, binding: &Binding) -> Result<(Vec<usize>, usize), String> {
-        let issuer = |wanted| {
-            choose("issuer", self.issuers.iter().map(|issuer| issuer.name.as_str()), wanted)
+    /// Registers the certificates of all domains files, in their order.
+    fn register_lines(&mut self, register: &mut Register) -> Result<Holders, DraftError> {
+        let mut holders = Holders::default();
+        for Domains { wanted, location, lines } in std::mem::take(&mut self.domains) {
+            let (issuers, provider) = self
+                .resolve(&wanted, "acme_dns_domains")
+                .map_err(|message| DraftError { message, location })?;
+            let owners = self.owners(&issuers, provider);
+            for line in lines {
+                let names = line.names.clone();
+                holders.add(register.add(line, issuers.clone(), provider, &owners)?, &names);
+            }
+        }
+        Ok(holders)
+    }
+
+    /// Decides whether a server uses the certificate of a line.
+    fn choose(
+        &self,
+        binding: &Binding,
+        register: &Register,
+        lines: &Holders,
+    ) -> Result<Choice, String> {
+        let Binding { wanted, names, .. } = binding;
+        let suits = |index: usize| {
+            register.settings.get(index).is_some_and(|settings| self.suits(wanted, settings))
         };
-        let issuers = match binding.wanted.issuers.as_slice() {
+        if self.names_line(wanted) {
+            let name = wanted.name.as_deref().unwrap_or_default();
+            let index = register.by_name.get(name).copied().filter(|index| suits(*index));
+            return index.map(Choice::Line).ok_or_else(|| different_settings(name));
+        }
+        let is_meant = |index: usize| {
+            register.certificates.get(index).is_some_and(|certificate| {
+                // Names that are given are what the certificate has to hold, no more.
+                let is_same = certificate.names.len() == names.len()
+                    && certificate.names.iter().all(|name| names.contains(name));
+                (wanted.names.is_empty() || is_same)
+                    && wanted.name.as_ref().is_none_or(|name| *name == certificate.name)
+            })
+        };
+        match lines.covering(names, |index| suits(index) && is_meant(index)) {
+            Some(index) => Ok(Choice::Line(index)),
+            None => {
+                let (issuers, provider) = self.resolve(wanted, "acme_dns")?;
+                Ok(Choice::Own(issuers, provider))
+            }
+        }
+    }
+
+    /// Whether what a server asks for, besides names, is what a certificate has.
+    fn suits(&self, wanted: &Wanted, settings: &Settings) -> bool {
+        let name = |issuer: &usize| self.issuers.get(*issuer).map(|issuer| &issuer.name);
+        let issuers = settings.issuers.iter().map(name);
+        let provider = self.providers.get(settings.provider).map(|provider| &provider.name);
+        (wanted.issuers.is_empty() || issuers.eq(wanted.issuers.iter().map(Some)))
+            && (wanted.provider.is_none() || wanted.provider.as_ref() == provider)
+            && (wanted.keys.is_empty() || wanted.keys == settings.keys)
+            && wanted.reuses_key.is_none_or(|reuses_key| reuses_key == settings.reuses_key)
+    }
+
+    /// The names of issuers and of a provider.
+    fn owners(&self, issuers: &[usize], provider: usize) -> String {
+        let names: Vec<&str> = issuers.iter().map(|i| self.issuers[*i].name.as_str()).collect();
+        format!("{} {}", names.join(","), self.providers[provider].name)
+    }
+
+    /// The issuers and the provider that are meant.
+    fn resolve(&self, wanted: &Wanted, directive: &str) -> Result<(Vec<usize>, usize), String> {
+        let issuer = |wanted| {
+            let names = self.issuers.iter().map(|issuer| issuer.name.as_str());
+            choose("issuer", names, wanted, directive)
+        };
+        let issuers = match wanted.issuers.as_slice() {
             [] => vec![issuer(None)?],
             names => names.iter().map(|name| issuer(Some(name))).collect::<Result<_, _>>()?,
         };
-        let providers = self.providers.iter().map(|provider| provider.name.as_str());
-        Ok((issuers, choose("provider", providers, binding.wanted.provider.as_deref())?))
+        let names = self.providers.iter().map(|provider| provider.name.as_str());
+        Ok((issuers, choose("provider", names, wanted.provider.as_deref(), directive)?))
     }
+}
+
+/// Which certificate a server gets.
+enum Choice {
+    /// That of a line, an index into the certificates.
+    Line(usize),
+    /// One that is not of a line, by these issuers and this provider.
+    Own(Vec<usize>, usize),
+}
+
+/// What of these names stands in a certificate.
+fn certifiable(names: Vec<Name>) -> Result<Vec<Name>, String> {
+    let names = without_redundant(names);
+    match names.len() {
+        0 => Err(NO_NAMES.to_owned()),
+        1..=MAX_NAMES => Ok(names),
+        many => {
+            Err(format!("{many} names for one certificate, a CA takes {MAX_NAMES} at the most"))
+        }
+    }
+}
+
+fn different_settings(name: &str) -> String {
+    format!("certificate \"{name}\" is defined with different settings")
 }
 
 /// The names without those that a wildcard among them covers: what the certificate will hold.
@@ -227,15 +370,16 @@ fn choose<'a>(
     what: &str,
     mut defined: impl ExactSizeIterator<Item = &'a str>,
     wanted: Option<&str>,
+    directive: &str,
 ) -> Result<usize, String> {
     match (wanted, defined.len()) {
         (Some(name), _) => defined
             .position(|other| other == name)
             .ok_or_else(|| format!("no \"acme_dns_{what}\" is defined for \"{what}={name}\"")),
-        (None, 0) => Err(format!("no \"acme_dns_{what}\" is defined for \"acme_dns\"")),
+        (None, 0) => Err(format!("no \"acme_dns_{what}\" is defined for \"{directive}\"")),
         (None, 1) => Ok(0),
         (None, _) => Err(format!(
-            "several \"acme_dns_{what}\" are defined, \"acme_dns\" needs \"{what}=NAME\""
+            "several \"acme_dns_{what}\" are defined, \"{directive}\" needs \"{what}=NAME\""
         )),
     }
 }
@@ -295,11 +439,7 @@ impl Register {
                 {
                     return Ok(index);
                 }
-                Some(_) => {
-                    let message =
-                        format!("certificate \"{name}\" is defined with different settings");
-                    return Err(binding.error(message));
-                }
+                Some(_) => return Err(binding.error(different_settings(name))),
             },
             None => match self.by_settings.get(&settings) {
                 Some(&index) => return Ok(index),
@@ -316,9 +456,7 @@ impl Register {
                 false => format!("{name}-{}", key.algorithm()),
             };
             if self.by_name.insert(variant.clone(), index).is_some() {
-                let message =
-                    format!("certificate \"{variant}\" is defined with different settings");
-                return Err(binding.error(message));
+                return Err(binding.error(different_settings(&variant)));
             }
             self.variants.push(Variant { name: variant, key: *key, certificate: index });
         }

@@ -1,11 +1,12 @@
 //! The configuration: its model, and how directives become that model.
 //!
 //! `ffi` hands over the arguments of each directive as text. [`issuer`], [`provider`],
-//! [`propagation`] and [`binding`] read one directive or block each; [`draft`] collects them and
-//! resolves what refers to what once the whole of nginx.conf has been read. Every error is one line
+//! [`propagation`], [`domains`] and [`binding`] read one directive or block each; [`draft`] collects
+//! them and resolves what refers to what once the whole of nginx.conf has been read. Every error is one line
 //! in nginx's voice, without the file and line that `ffi` adds.
 
 pub mod binding;
+pub mod domains;
 pub mod draft;
 pub mod issuer;
 pub mod propagation;

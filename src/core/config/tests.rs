@@ -11,6 +11,7 @@ use crate::key::KeyType;
 use crate::name::Name;
 use std::time::Duration;
 
+mod domains;
 mod draft;
 
 /// Files and environment that exist in thought only: whatever has "missing" in its name is not

@@ -1,7 +1,9 @@
-//! The arguments of directives: a line each, words divided by one space, blocks as in nginx.conf.
+//! The arguments of directives: a line each, words divided by one space, blocks as in nginx.conf. A
+//! block `acme_dns_domains` has lines of a domains file.
 #![no_main]
 
 use acme_dns_core::config::binding::{Request, Wanted, server_names};
+use acme_dns_core::config::domains::{self, Line};
 use acme_dns_core::config::draft::{Draft, Finished};
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::provider::ProviderReader;
@@ -42,6 +44,7 @@ enum Block {
     None,
     Issuer(IssuerReader),
     Provider(ProviderReader),
+    Domains(Wanted, String),
 }
 
 fuzz_target!(|text: &str| {
@@ -71,6 +74,15 @@ fuzz_target!(|text: &str| {
             (Block::Provider(mut reader), directive, args) => {
                 let _ = reader.set(directive, args, &mut Everything);
                 Block::Provider(reader)
+            }
+            (Block::Domains(wanted, text), "}", []) => {
+                domains(&mut draft, wanted, &text);
+                Block::None
+            }
+            (Block::Domains(wanted, text), ..) => Block::Domains(wanted, text + line + "\n"),
+            (Block::None, "acme_dns_domains", [parameters @ .., "{"]) => {
+                domains::parameters(parameters)
+                    .map_or(Block::None, |wanted| Block::Domains(wanted, String::new()))
             }
             (Block::None, "acme_dns_issuer", [name, "{"]) => {
                 IssuerReader::new(name).map_or(Block::None, Block::Issuer)
@@ -129,6 +141,21 @@ fn bind(draft: &mut Draft, wanted: Wanted, names: Vec<Name>) {
         assert_file_name(name);
     }
     let _ = draft.bind(wanted, names, Location::default());
+}
+
+/// A line means the same when it is written anew.
+fn domains(draft: &mut Draft, wanted: Wanted, text: &str) {
+    if let Ok(lines) = domains::parse(text.as_bytes()) {
+        for Line { number, names, name } in lines {
+            assert!(number <= text.lines().count());
+            names.iter().for_each(check_name);
+            let words: Vec<_> = names.iter().map(Name::as_str).collect();
+            let alias = name.as_ref().map_or_else(String::new, |name| format!(" > {name}"));
+            let again = format!("{}{alias}", words.join(" "));
+            assert_eq!(domains::parse(again.as_bytes()), Ok(vec![Line { number: 1, names, name }]));
+        }
+    }
+    let _ = draft.add_domains("domains.txt", text.as_bytes(), wanted, Location::default());
 }
 
 /// A name is written as it was read.
