@@ -17,7 +17,9 @@ use super::bindings::stream::{
 use super::bindings::stream::{ngx_stream_listen_t, ngx_stream_ssl_conf_t as SslConf};
 use super::catch::guard;
 use super::directives::command;
-use super::nginx::{CONF_ERROR, Conf, ERROR, OK, elements, symbol, text};
+#[cfg(ngx_stream_server_name)]
+use super::nginx::text;
+use super::nginx::{CONF_ERROR, Conf, ERROR, OK, elements, symbol};
 use super::server::{
     self, Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_fallback, ssl_settings,
 };

@@ -67,6 +67,7 @@ impl Image {
         image.program("nginx", &format!("exec {binary} \"$@\""));
         image.file("secret", SECRET);
         image.file("empty", "");
+        image.file("domains.txt", "example.net > net\n");
         image
     }
 
@@ -225,6 +226,14 @@ fn mistakes_stop_the_container_with_one_line() {
         (&[("ACME_DNS_HTTP_PORT", "0")], "ACME_DNS_HTTP_PORT: \"0\" is not a port"),
         (&[("ACME_DNS_HTTPS_PORT", "443 ssl")], "ACME_DNS_HTTPS_PORT: \"443 ssl\" is not a port"),
         (&[("ACME_DNS_HTTPS_PORT", "65536")], "ACME_DNS_HTTPS_PORT: \"65536\" is not a port"),
+        (
+            &[("ACME_DNS_DOMAINS_FILE", "DIR/missing")],
+            "ACME_DNS_DOMAINS_FILE: DIR/missing does not exist",
+        ),
+        (
+            &[("ACME_DNS_IMPORT", "certbot /etc/letsencrypt lego")],
+            "ACME_DNS_IMPORT: behind \"lego\" the absolute path of its directory is missing",
+        ),
         (&[("ACME_DNS_KEY", "ec;dsa")], "ACME_DNS_KEY: \"ec;dsa\" is not a type of key"),
         (&[("PROXY_PASS", "app:8080")], "PROXY_PASS: \"app:8080\" is not a URL"),
         (&[("PROXY_PASS", "http://app;")], "PROXY_PASS: \"http://app;\" is not a URL"),
@@ -366,6 +375,11 @@ fn configurations_are_accepted_by_nginx_and_hold_no_secret() {
         ),
         (&[("ACME_DNS_PROFILE", "shortlived require")], "profile shortlived require;"),
         (&[("ACME_DNS_KEY", "ecdsa:384,rsa:2048")], "acme_dns on key=ecdsa:384,rsa:2048;"),
+        (
+            &[("ACME_DNS_DOMAINS_FILE", "DIR/domains.txt"), ("ACME_DNS_KEY", "rsa:4096")],
+            "/domains.txt key=rsa:4096;\n",
+        ),
+        (&[("ACME_DNS_IMPORT", "certbot DIR/a lego DIR/b")], "/a;\nacme_dns_import lego "),
         (&[("ACME_DNS_PROPAGATION", "off delay=30s")], "acme_dns_propagation off delay=30s;"),
         (&[("ACME_DNS_PROVIDER_API", "http://127.0.0.1:1/v4")], "api http://127.0.0.1:1/v4;"),
         (&[("CF_Zone_ID", "0a1b")], "zone_id 0a1b;"),
