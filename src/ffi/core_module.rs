@@ -17,7 +17,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::reload::{Paths, Watch};
-use acme_dns_service::store::{self, Facts};
+use acme_dns_service::store::{Certificates, Facts};
 use ngx::ffi::{
     NGX_CORE_MODULE, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_MAIN_CONF, NGX_PROCESS_HELPER,
     NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_add_path, ngx_command_t,
@@ -379,6 +379,10 @@ unsafe fn watch(cycle: *mut ngx_cycle_t, config: &Config, since: SystemTime) -> 
 /// network is there; says once what is missing. Gives what is known of what was published.
 fn load_from_disk(ready: &Ready, bindings: &[Bound]) -> Vec<(usize, Facts)> {
     let mut known = Vec::new();
+    let certificates = Certificates::open(&ready.config.state_path).unwrap_or_else(|error| {
+        log(Level::Error, &format!("acme_dns: no certificate on disk can be used: {error}"));
+        None
+    });
     for (index, (certificate, slot)) in
         ready.config.certificates.iter().zip(&*ready.slots).enumerate()
     {
@@ -390,7 +394,7 @@ fn load_from_disk(ready: &Ready, bindings: &[Bound]) -> Vec<(usize, Facts)> {
         if slot.is_filled() {
             continue;
         }
-        let (pairs, facts) = read_from_disk(&ready.config, certificate);
+        let (pairs, facts) = read_from_disk(&ready.config, certificates.as_ref(), certificate);
         if !pairs.is_empty() {
             match slot.publish(&Material { pairs }) {
                 Ok(()) => known.extend(facts),
@@ -413,11 +417,16 @@ fn load_from_disk(ready: &Ready, bindings: &[Bound]) -> Vec<(usize, Facts)> {
 }
 
 /// What is on disk of the variants of a certificate, and what is known of it.
-fn read_from_disk(config: &Config, certificate: &Certificate) -> (Vec<Pair>, Vec<(usize, Facts)>) {
+fn read_from_disk(
+    config: &Config,
+    certificates: Option<&Certificates>,
+    certificate: &Certificate,
+) -> (Vec<Pair>, Vec<(usize, Facts)>) {
     let (mut pairs, mut known) = (Vec::new(), Vec::new());
+    let Some(certificates) = certificates else { return (pairs, known) };
     for index in certificate.variants.clone() {
         let name = config.variants.get(index).map_or("", |variant| variant.name.as_str());
-        match store::load_quickly(&config.state_path, name) {
+        match certificates.load_quickly(name) {
             Ok(None) => {}
             Ok(Some((material, facts))) => {
                 pairs.extend(material.pairs);

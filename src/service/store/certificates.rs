@@ -5,6 +5,7 @@
 //! it cannot be used, so does the newest one that can.
 
 use super::error::failed;
+use super::files::Directory;
 use super::glance::{Glance, glance};
 use super::x509::{chain_from_pem, dns_names, key_type, reason, validity};
 use super::{Store, StoreError, files};
@@ -190,13 +191,20 @@ impl Store {
     /// # Errors
     /// The file cannot be read or holds something else.
     pub fn load_renewal<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
-        files::read_json(&self.renewal_path(name)?)
+        files::read_json(&self.certs().join(name).join(RENEWAL))
     }
 
     /// In the version itself: the link may be swapped in between.
     fn renewal_path(&self, name: &str) -> Result<PathBuf, StoreError> {
         let link = self.certs().join(name);
-        Ok(version_of(&self.path, &link)?.unwrap_or(link).join(RENEWAL))
+        let version = match fs::read_link(&link) {
+            Ok(target) => self.certs().join(target),
+            // A plain directory, as a copy that follows links leaves it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => link,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => link,
+            Err(error) => return Err(failed("readlink", &link)(error)),
+        };
+        Ok(version.join(RENEWAL))
     }
 
     /// See [`load_certificate`].
@@ -214,35 +222,78 @@ impl Store {
 /// # Errors
 /// A file is there and cannot be read, or they do not belong together.
 pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>, StoreError> {
-    let Some(files) = read_files(state_path, name)? else { return Ok(None) };
+    let Some(certificates) = Certificates::open(state_path)? else { return Ok(None) };
+    let Some(files) = certificates.read(name)? else { return Ok(None) };
     let glance = decode(&files).ok().and_then(|material| at_a_glance(material).ok());
     let (material, glance) = glance.map_or_else(|| parse(&files), Ok)?;
-    let (issuer, issuer_error) = match files::read_json(&files.directory.join(ISSUER)) {
+    let (issuer, issuer_error) = match files.directory.read_json(ISSUER) {
         Ok(issuer) => (issuer, None),
         Err(error) => (None, Some(error)),
     };
     Ok(Some(Stored { material, facts: facts(files.imprint, glance, issuer), issuer_error }))
 }
 
-/// Reads what a server needs of a certificate, and what is to be known of it if that shows at a glance.
-/// It does not look into it with OpenSSL, whose parsing would take most of the time of a start with many
-/// certificates; who installs it checks it. Creates nothing.
-///
-/// # Errors
-/// A file is there and cannot be read, or is not PEM.
-pub fn load_quickly(
-    state_path: &Path,
-    name: &str,
-) -> Result<Option<(Material, Option<Facts>)>, StoreError> {
-    let Some(files) = read_files(state_path, name)? else { return Ok(None) };
-    let (material, glance) = match at_a_glance(decode(&files)?) {
-        Ok((material, glance)) => (material, glance),
-        Err(material) => return Ok(Some((material, None))),
-    };
-    // The helper reads it again where it cannot be read here, and says so.
-    let issuer = files::read_json(&files.directory.join(ISSUER)).ok();
-    let imprint = files.imprint;
-    Ok(Some((material, issuer.map(|issuer| facts(imprint, glance, issuer)))))
+/// The certificates of a state path, to be read one after the other.
+#[derive(Debug)]
+pub struct Certificates {
+    directory: Directory,
+    /// Who owns the state path.
+    owner: u32,
+}
+
+impl Certificates {
+    /// Opens them. `None`: there never was one. Creates nothing.
+    ///
+    /// # Errors
+    /// The state path cannot be read.
+    pub fn open(state_path: &Path) -> Result<Option<Self>, StoreError> {
+        let directory = match Directory::open(&state_path.join(CERTS)) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            directory => directory?,
+        };
+        let owner = fs::metadata(state_path).map_err(failed("stat", state_path))?.uid();
+        Ok(Some(Self { directory, owner }))
+    }
+
+    /// Reads what a server needs of a certificate, and what is to be known of it if that shows at a
+    /// glance. It does not look into it with OpenSSL, whose parsing would take most of the time of a
+    /// start with many certificates; who installs it checks it.
+    ///
+    /// # Errors
+    /// A file is there and cannot be read, or is not PEM.
+    pub fn load_quickly(
+        &self,
+        name: &str,
+    ) -> Result<Option<(Material, Option<Facts>)>, StoreError> {
+        let Some(files) = self.read(name)? else { return Ok(None) };
+        let (material, glance) = match at_a_glance(decode(&files)?) {
+            Ok((material, glance)) => (material, glance),
+            Err(material) => return Ok(Some((material, None))),
+        };
+        // The helper reads it again where it cannot be read here, and says so.
+        let issuer = files.directory.read_json(ISSUER).ok();
+        let imprint = files.imprint;
+        Ok(Some((material, issuer.map(|issuer| facts(imprint, glance, issuer)))))
+    }
+
+    /// Reads both files of one version, even while another process makes new ones.
+    fn read(&self, name: &str) -> Result<Option<Files>, StoreError> {
+        let mut result = Ok(None);
+        for _ in 0..READ_ATTEMPTS {
+            let version = self.directory.open_in(name);
+            result = version.and_then(|version| read_version(version, self.owner)).map(Some);
+            if !result.as_ref().is_err_and(StoreError::is_not_found) {
+                break;
+            }
+            let link = self.directory.path().join(name);
+            match fs::symlink_metadata(&link) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(failed("lstat", &link)(error)),
+            }
+        }
+        result
+    }
 }
 
 fn facts(imprint: Imprint, glance: Glance, issuer: Option<IssuerFile>) -> Facts {
@@ -263,8 +314,8 @@ fn at_a_glance(material: Material) -> Result<(Material, Glance), Material> {
 
 /// Looks into the files with OpenSSL, which knows all forms of keys.
 fn parse(files: &Files) -> Result<(Material, Glance), StoreError> {
-    let full_chain = files.directory.join(FULL_CHAIN);
-    let key_path = files.directory.join(KEY);
+    let full_chain = files.directory.path().join(FULL_CHAIN);
+    let key_path = files.directory.path().join(KEY);
     let invalid = |reason: String| StoreError::invalid(&full_chain, reason);
     let chain = chain_from_pem(&files.full_chain).map_err(invalid)?;
     let key = PKey::private_key_from_pem_callback(&files.key, |_| Ok(0))
@@ -291,17 +342,18 @@ fn parse(files: &Files) -> Result<(Material, Glance), StoreError> {
 /// # Errors
 /// A file is there and cannot be read, or is not PEM.
 pub fn load_material(state_path: &Path, name: &str) -> Result<Option<Material>, StoreError> {
-    read_files(state_path, name)?.map(|files| decode(&files)).transpose()
+    let Some(certificates) = Certificates::open(state_path)? else { return Ok(None) };
+    certificates.read(name)?.map(|files| decode(&files)).transpose()
 }
 
 fn decode(files: &Files) -> Result<Material, StoreError> {
-    let path = files.directory.join(FULL_CHAIN);
+    let path = files.directory.path().join(FULL_CHAIN);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&files.full_chain).collect();
     let chain = chain.map_err(|_| StoreError::invalid(&path, "it is not valid PEM"))?;
     if chain.is_empty() {
         return Err(StoreError::invalid(&path, "it holds no certificate in PEM"));
     }
-    let path = files.directory.join(KEY);
+    let path = files.directory.path().join(KEY);
     let mut der = PrivatePkcs8KeyDer::from_pem_slice(&files.key)
         .map_err(|_| StoreError::invalid(&path, "it holds no PKCS #8 private key in PEM"))?;
     let key = Zeroizing::new(der.secret_pkcs8_der().to_vec());
@@ -321,44 +373,18 @@ pub(crate) fn material(
 }
 
 struct Files {
-    directory: PathBuf,
+    directory: Directory,
     /// Of the full chain.
     imprint: Imprint,
     full_chain: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
 }
 
-/// Reads both files of one version, even while another process makes new ones.
-fn read_files(state_path: &Path, name: &str) -> Result<Option<Files>, StoreError> {
-    let link = state_path.join(CERTS).join(name);
-    let mut result = Ok(None);
-    for _ in 0..READ_ATTEMPTS {
-        let Some(directory) = version_of(state_path, &link)? else { return Ok(None) };
-        let owner = fs::metadata(state_path).map_err(failed("stat", state_path))?.uid();
-        result = read_version(directory, owner).map(Some);
-        if !result.as_ref().is_err_and(StoreError::is_not_found) {
-            break;
-        }
-    }
-    result
-}
-
-/// The directory that a certificate's files are in.
-fn version_of(state_path: &Path, link: &Path) -> Result<Option<PathBuf>, StoreError> {
-    match fs::read_link(link) {
-        Ok(target) => Ok(Some(state_path.join(CERTS).join(target))),
-        // A plain directory, as a copy that follows links leaves it.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(Some(link.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("readlink", link)(error)),
-    }
-}
-
-fn read_version(directory: PathBuf, owner: u32) -> Result<Files, StoreError> {
+fn read_version(directory: Directory, owner: u32) -> Result<Files, StoreError> {
     let read = |name: &str| {
-        let path = directory.join(name);
-        files::read_of(&path, owner)?
-            .ok_or_else(|| failed("open", &path)(io::Error::from_raw_os_error(ENOENT)))
+        directory.read_of(name, owner)?.ok_or_else(|| {
+            failed("open", &directory.path().join(name))(io::Error::from_raw_os_error(ENOENT))
+        })
     };
     let ((full_chain, metadata), (key, _)) = (read(FULL_CHAIN)?, read(KEY)?);
     Ok(Files { directory, imprint: Imprint::new(&metadata), full_chain, key })
@@ -417,7 +443,8 @@ fn holds(version: &Path, issued: &IssuedPem) -> Result<bool, StoreError> {
 
 /// Whether a version can be served.
 fn is_usable(version: PathBuf, owner: u32) -> Result<bool, StoreError> {
-    match read_version(version, owner).and_then(|files| parse(&files)) {
+    let files = Directory::open(&version).and_then(|version| read_version(version, owner));
+    match files.and_then(|files| parse(&files)) {
         Ok(_) => Ok(true),
         Err(error) if error.is_about_content() => Ok(false),
         Err(error) => Err(error),

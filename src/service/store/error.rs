@@ -54,8 +54,7 @@ impl StoreError {
 
 /// Makes the error of an operation on a path, for `map_err`.
 pub(crate) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| StoreError::Io { operation, path, source }
+    move |source| StoreError::Io { operation, path: path.to_owned(), source }
 }
 
 /// `13: Permission denied`, as nginx writes it.

@@ -34,7 +34,7 @@ pub use accounts::Account;
 pub use actions::Asked;
 pub(crate) use certificates::material;
 pub use certificates::{
-    Facts, Imprint, IssuedPem, Stored, load_certificate, load_material, load_quickly,
+    Certificates, Facts, Imprint, IssuedPem, Stored, load_certificate, load_material,
 };
 pub use error::StoreError;
 pub use journal::{Entry, Journaled};
