@@ -1,0 +1,11 @@
+//! The tests of the image with a Docker engine, one module a behaviour: `make docker-test`.
+
+mod build;
+mod certificate;
+mod configuration;
+mod mistakes;
+mod reload;
+mod secrets;
+mod stage;
+mod stop;
+mod unprivileged;
