@@ -49,9 +49,10 @@ soak: build ## Many short-lived certificates under random faults; MINUTES=30 SEE
 	@MINUTES="$(MINUTES)" SEED="$(SEED)" $(CARGO_RUN) soak
 
 # Clippy in release, because NGINX would be built once more in debug.
-lint: packages ## Formatting, clippy, and the licences, sources and advisories of the dependencies
+lint: packages ## Formatting, clippy, shellcheck, and the licences, sources and advisories of the dependencies
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --features vendored,testbed/docker -- -D warnings
+	shellcheck docker/entrypoint/*.sh docker/healthcheck docker/nginx-source tests/docker/run tests/docker/bases/make tests/docker/bases/nginx/*.sh
 	cargo deny --log-level error check licenses bans sources
 	@if cargo deny --log-level off fetch db; then \
 		cargo deny check advisories; \

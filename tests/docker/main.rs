@@ -2,6 +2,7 @@
 
 mod build;
 mod certificate;
+mod compose;
 mod configuration;
 mod mistakes;
 mod reload;

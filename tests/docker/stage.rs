@@ -1,7 +1,5 @@
 //! What most of these tests need: the testbed, and a container that is to use it.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use testbed::acme_proxy::{AcmeProxy, AcmeStep};
@@ -23,8 +21,6 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) fn new() -> Self {
         let bed = Testbed::start();
-        // The image without root reads it as another user than that of the tests.
-        fs::set_permissions(bed.token_file(), Permissions::from_mode(0o644)).expect("it is ours");
         let (proxy, roots) = (bed.acme_proxy(), bed.pebble.root_pem(0));
         Self { proxy, bed, roots }
     }

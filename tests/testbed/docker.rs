@@ -148,6 +148,12 @@ impl Container {
         child.wait_with_output().unwrap_or_else(|e| panic!("no output of docker: {e}"))
     }
 
+    /// A container that something else has started.
+    #[must_use]
+    pub fn adopt(name: &str) -> Self {
+        Self { name: name.to_owned() }
+    }
+
     fn run_command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new("docker");
         command.args(["run", "--name", &self.name, "--network", &network()]).args(arguments);
