@@ -7,6 +7,7 @@ mod configuration;
 mod mistakes;
 mod reload;
 mod secrets;
+mod source;
 mod stage;
 mod stop;
 mod unprivileged;

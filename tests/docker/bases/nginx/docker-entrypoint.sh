@@ -9,6 +9,7 @@ configure() {
             echo "$0: Ignoring $part, not executable"
             continue
         fi
+        # shellcheck disable=SC1090 # Nobody knows what is there.
         case $part in
             *.envsh) . "$part" ;;
             *.sh) "$part" ;;

@@ -9,5 +9,6 @@ output=${NGINX_ENVSUBST_OUTPUT_DIR:-/etc/nginx/conf.d}
 variables=$(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/${\1}/p')
 for template in "$templates"/*.template; do
     [ -f "$template" ] || continue
-    envsubst "$variables" <"$template" >"$output/$(basename "$template" .template)"
+    name=$(basename "$template" .template)
+    envsubst "$variables" <"$template" >"$output/$name"
 done
