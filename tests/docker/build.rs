@@ -61,7 +61,11 @@ fn an_image_that_cannot_be_used_is_refused() {
         let base = format!("acme-dns-test:{kind}");
         let dockerfile = format!("FROM {}\n{line}\n", argument("NGINX_IMAGE"));
         let mut command = Command::new("docker");
-        command.args(["build", "--tag", &base, "-"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        command
+            .args(["build", "--tag", &base, "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut child = command.spawn().expect("docker runs");
         let mut input = child.stdin.take().expect("a pipe");
         input.write_all(dockerfile.as_bytes()).expect("docker reads");
