@@ -38,7 +38,7 @@ ZONE_IDS='CF_Zone_ID CLOUDFLARE_ZONE_ID LEXICON_CLOUDFLARE_ZONE_ID'
 PATH_CHARACTERS='A-Za-z0-9._/@%+=:,~-'
 URL_CHARACTERS='][A-Za-z0-9._/@%+=:,~?&!*-'
 WORD_CHARACTERS='][A-Za-z0-9._/@%+=:,~-'
-EMAIL_CHARACTERS='A-Za-z0-9._%+=@~!#&*/^|-'
+EMAIL_CHARACTERS='A-Za-z0-9._%+=@-'
 
 entrypoint_log() {
     if [ -z "${NGINX_ENTRYPOINT_QUIET_LOGS:-}" ]; then
@@ -122,12 +122,17 @@ file() {
     printf '%s' "$value"
 }
 
+# An e-mail address that a variable holds. Not shown if it is none: it may be a secret in a wrong
+# place.
 email() {
     case $2 in
-        *[!$EMAIL_CHARACTERS]* | *@*@* | @* | *@) fail "$1: $(show "$2") is not an e-mail address" ;;
-        *@*) printf '%s' "$2" ;;
-        *) fail "$1: $(show "$2") is not an e-mail address" ;;
+        *[!$EMAIL_CHARACTERS]* | *@*@* | @* | *@) ;;
+        *@*)
+            printf '%s' "$2"
+            return
+            ;;
     esac
+    fail "$1 is not an e-mail address"
 }
 
 # What a variable holds, or the file that it names if it ends in _FILE.
@@ -272,7 +277,7 @@ provider_block() {
     zone_variable=$(one_of $ZONE_IDS)
     zone_id=${zone_variable:+$(content "$zone_variable")}
     case $zone_id in
-        *[!A-Za-z0-9]*) fail "$zone_variable: $(show "$zone_id") is not the ID of a zone" ;;
+        *[!A-Za-z0-9]*) fail "$zone_variable is not the ID of a zone" ;;
     esac
 
     echo "acme_dns_provider cloudflare {"
@@ -355,15 +360,15 @@ choose_upstream() {
     authority=${upstream#*://}
     path=${authority#"${authority%%/*}"}
     authority=${authority%"$path"}
-    host=${authority%:*}
-    case $authority in
-        # An address needs no lookup.
-        '['*) return 0 ;;
-        *[!0-9.:]*) ;;
-        *) return 0 ;;
-    esac
+    # NGINX looks at a variable only when it is used.
+    echo "$authority" | grep -Eq '^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(:[0-9]+)?$' ||
+        fail "PROXY_PASS: $(show "$upstream") is not the URL of a host"
+    host=$(echo "$authority" | sed 's/:[0-9]*$//')
+    # An address needs no lookup.
     case $host in
-        '' | *[!A-Za-z0-9._-]*) fail "PROXY_PASS: $(show "$upstream") is not the URL of a host" ;;
+        '['*) return 0 ;;
+        *[!0-9.]*) ;;
+        *) return 0 ;;
     esac
     # Names in /etc/hosts are known to no DNS server, and do not change while the container runs.
     address=$(awk -v host="$host" '$1 ~ /^[0-9.]+$/ {

@@ -195,11 +195,9 @@ fn mistakes_stop_the_container_with_one_line() {
             &[("ACME_DNS_TRUSTED_CERTIFICATE", "DIR/missing")],
             "ACME_DNS_TRUSTED_CERTIFICATE: DIR/missing does not exist",
         ),
-        (&[("ACME_DNS_EMAIL", "you")], "ACME_DNS_EMAIL: \"you\" is not an e-mail address"),
-        (
-            &[("ACME_DNS_EMAIL", "a@b.c;\n}")],
-            "ACME_DNS_EMAIL: \"a@b.c;?}\" is not an e-mail address",
-        ),
+        (&[("ACME_DNS_EMAIL", "#a@b.c")], "ACME_DNS_EMAIL is not an e-mail address"),
+        (&[("ACME_DNS_EMAIL", "you")], "ACME_DNS_EMAIL is not an e-mail address"),
+        (&[("ACME_DNS_EMAIL", "a@b.c;\n}")], "ACME_DNS_EMAIL is not an e-mail address"),
         (
             &[("ACME_DNS_EAB_KEY_ID", "kid")],
             "ACME_DNS_EAB_KEY_ID is set without ACME_DNS_EAB_MAC_KEY_FILE (or \
@@ -230,6 +228,20 @@ fn mistakes_stop_the_container_with_one_line() {
         (&[("ACME_DNS_KEY", "ec;dsa")], "ACME_DNS_KEY: \"ec;dsa\" is not a type of key"),
         (&[("PROXY_PASS", "app:8080")], "PROXY_PASS: \"app:8080\" is not a URL"),
         (&[("PROXY_PASS", "http://app;")], "PROXY_PASS: \"http://app;\" is not a URL"),
+        (&[("PROXY_PASS", "http://:80")], "PROXY_PASS: \"http://:80\" is not the URL of a host"),
+        (&[("PROXY_PASS", "http://a:x")], "PROXY_PASS: \"http://a:x\" is not the URL of a host"),
+        (
+            &[("PROXY_PASS", "http://a:1:2")],
+            "PROXY_PASS: \"http://a:1:2\" is not the URL of a host",
+        ),
+        (
+            &[("PROXY_PASS", "http://unix:/a")],
+            "PROXY_PASS: \"http://unix:/a\" is not the URL of a host",
+        ),
+        (
+            &[("PROXY_PASS", "http://app"), ("NGINX_LOCAL_RESOLVERS", "192.0.2.1; user root")],
+            "NGINX_LOCAL_RESOLVERS: \"192.0.2.1; user root\" is not a list of addresses",
+        ),
         (&[("PROXY_PASS", "http://a/?x=1")], "PROXY_PASS: \"http://a/?x=1\" has a query"),
         (
             &[("PROXY_PASS", "http://u@app")],
@@ -258,6 +270,10 @@ fn mistakes_stop_the_container_with_one_line() {
             "CF_Key is a global API key: it needs the e-mail address of its account in CF_Email",
         ),
         (
+            &[("CLOUDFLARE_API_TOKEN", ""), ("CF_Key", SECRET), ("CF_Email_FILE", "DIR/secret")],
+            "CF_Email_FILE is not an e-mail address",
+        ),
+        (
             &[("CLOUDFLARE_API_TOKEN", ""), ("CF_API_TOKEN_FILE", "DIR")],
             "CF_API_TOKEN_FILE: DIR is not a file",
         ),
@@ -269,7 +285,7 @@ fn mistakes_stop_the_container_with_one_line() {
             &[("CLOUDFLARE_API_TOKEN", ""), ("CF_API_TOKEN_FILE", SECRET)],
             "CF_API_TOKEN_FILE is not the absolute path of a file",
         ),
-        (&[("CF_Zone_ID", "a;b")], "CF_Zone_ID: \"a;b\" is not the ID of a zone"),
+        (&[("CF_Zone_ID", "a;b")], "CF_Zone_ID is not the ID of a zone"),
     ] {
         let result = image.generate(&with(changes));
         assert_eq!(result, Err(format!("25-acme-dns.sh: {expected}\n")), "{changes:?}");
@@ -356,7 +372,11 @@ fn configurations_are_accepted_by_nginx_and_hold_no_secret() {
         (&[("CF_Token", SECRET)], "token env:CLOUDFLARE_API_TOKEN;"),
         (&[("ACME_DNS_DOMAINS", "")], "}\n"),
         (&[("PROXY_PASS", "http://192.0.2.1:80/b/")], "$acme_dns_upstream http://192.0.2.1:80/b;"),
+        (&[("PROXY_PASS", "http://192.0.2.1/a:b")], "$acme_dns_upstream http://192.0.2.1/a:b;"),
+        (&[("PROXY_PASS", "http://[::1]")], "$acme_dns_upstream http://[::1];"),
         (&[("PROXY_PASS", "http://[::1]:80")], "$acme_dns_upstream http://[::1]:80;"),
+        (&[("PROXY_PASS", "https://[::1]:80")], "proxy_ssl_name [::1];"),
+        (&[("PROXY_PASS", "https://app.invalid:1/x")], "proxy_ssl_name app.invalid;"),
         (&[("PROXY_PASS", "http://localhost")], "$acme_dns_upstream http://127.0.0.1;"),
         (
             &[("PROXY_PASS", "https://app.invalid"), ("NGINX_LOCAL_RESOLVERS", "192.0.2.1 [::1]")],
@@ -552,11 +572,13 @@ fn a_certificate_is_obtained_and_served_and_the_health_check_says_so() {
     let expected = format!("there is no certificate for {ZONE} yet: see the log\n");
     assert_eq!(image.health(), Err(expected));
 
+    // Another environment means another container, with the same volume.
+    image.nginx.stop();
     variables[8].1 = good;
     let application = application();
     variables[9].1 = format!("http://localhost:{application}/base/");
     generate(&image, &variables);
-    image.nginx.reload();
+    image.nginx.start();
     let healthy = wait_until(LIMIT, || image.health().ok());
     assert!(healthy.is_some(), "{:?}\n{}", image.health(), image.nginx.log());
 
@@ -624,8 +646,7 @@ fn a_certificate_that_has_expired_is_unhealthy() {
     let expected = "the certificate for healthcheck.a.com has expired: see the log\n";
     assert_eq!(image.health(), Err(expected.to_owned()));
 
-    let refused =
-        text.replace("    ssl_certificate", "    ssl_reject_handshake on;\n    ssl_certificate");
+    let refused = text.replace("    server_name", "    ssl_reject_handshake on;\n    server_name");
     image.file("conf.d/acme_dns.conf", &refused);
     image.nginx.reload();
     let expected = "no certificate is served for healthcheck.a.com: see the log\n";
@@ -645,7 +666,7 @@ fn with_other_configurations_the_certificates_on_disk_decide_about_health() {
     fs::create_dir_all(image.nginx.dir().join("acme_dns/certs/a.com")).expect("it can be made");
     image.file("acme_dns/certs/a.com/cert.pem", &expired().0);
     let expected = format!(
-        "{}/certs/a.com has expired: see the log, or delete it if no server uses it\n",
+        "{}/certs/a.com has expired or is damaged: see the log, or delete it if no server uses it\n",
         image.state_path()
     );
     assert_eq!(image.health(), Err(expected));
