@@ -16,7 +16,7 @@ fn a_mistake_stops_the_container_with_one_line() {
         (without(1), "ACME_DNS_ACCEPT_TERMS is not set"),
         (without(2), "CLOUDFLARE_API_TOKEN_FILE is not set"),
         (with(&["ACME_DNS_DOMAINS=exa_mple"]), "\"exa_mple\" is not a domain name"),
-        (with(&["ACME_DNS_EMAIL=nobody"]), "\"nobody\" is not an e-mail address"),
+        (with(&["ACME_DNS_EMAIL=nobody"]), "ACME_DNS_EMAIL is not an e-mail address"),
         (
             with(&["CLOUDFLARE_API_TOKEN=", "CLOUDFLARE_API_TOKEN_FILE=/run/secrets/none"]),
             "/run/secrets/none does not exist",
