@@ -51,6 +51,8 @@ fn it_runs_as_the_official_image_does() {
     }
     let ports = inspect(image, "{{json .Config.ExposedPorts}}");
     assert_eq!(ports, r#"{"443/tcp":{},"80/tcp":{}}"#);
+    let volumes = inspect(image, "{{json .Config.Volumes}}");
+    assert_eq!(volumes, r#"{"/var/lib/acme_dns":{}}"#);
     let version = inspect(image, r#"{{index .Config.Labels "org.opencontainers.image.version"}}"#);
     assert_eq!(version, env!("CARGO_PKG_VERSION"));
 }

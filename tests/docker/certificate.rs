@@ -6,7 +6,7 @@ use testbed::ZONE;
 use testbed::docker::{Image, Volume};
 use testbed::process::wait_until;
 
-use crate::stage::{LIMIT, Stage};
+use crate::stage::{LIMIT, STATE, Stage};
 
 #[test]
 fn a_container_obtains_a_certificate_and_is_healthy() {
@@ -19,6 +19,7 @@ fn a_container_obtains_a_certificate_and_is_healthy() {
     eprintln!("docker run to the served certificate: {:.2} s", begin.elapsed().as_secs_f64());
     assert_eq!(leaf.sans, [format!("*.{ZONE}"), ZONE.to_owned()]);
     assert!(stage.served(&container, 443, &format!("www.{ZONE}")) == Some(leaf));
+    assert_eq!(container.exec(&["stat", "--format", "%a %U", STATE]), "700 nginx");
     let health = || container.inspect("{{.State.Health.Status}}");
     let healthy = wait_until(LIMIT, || (health() == "healthy").then_some(()));
     assert!(healthy.is_some(), "{}", container.inspect("{{json .State.Health}}"));
