@@ -10,7 +10,7 @@ CARGO_RUN = cargo run --quiet --package testbed --bin
 .PHONY: help packages build demo test matrix docker-test bench soak fuzz memcheck lint clean
 
 help: ## This list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
 
 packages: ## Installs the packages of tests/packages.txt and Rust, where they are missing
 	@tests/install-packages

@@ -93,9 +93,12 @@ impl Site {
     }
 }
 
+/// What is done to a site with a signed archive.
+type Change = fn(&Site);
+
 #[test]
 fn an_archive_counts_if_one_who_signs_releases_has_signed_it() {
-    let changes: [(&str, bool, fn(&Site)); 4] = [
+    let changes: [(&str, bool, Change); 4] = [
         ("nothing", true, |_| {}),
         ("nobody known", false, |_| {}),
         ("another archive", false, |site| {
