@@ -51,7 +51,8 @@ impl Image {
 pub fn build(name: &str, arguments: &[&str]) -> Result<(), String> {
     let mut command = Command::new("docker");
     // The network of the machine, because the engine may have no other that leads to a registry.
-    command.args(["build", "--network", "host", "--file", "docker/Dockerfile", "--tag", name]);
+    command.args(["build", "--force-rm", "--network", "host"]);
+    command.args(["--file", "docker/Dockerfile", "--tag", name]);
     command.args(arguments).arg(".").current_dir(workspace_dir());
     run(&mut command).map(|_| ())
 }
