@@ -7,10 +7,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
 .DEFAULT_GOAL = help
-.PHONY: help packages build demo test matrix deb deb-test bench soak fuzz memcheck lint clean
+.PHONY: help packages build demo test matrix deb deb-test docker-test bench soak fuzz memcheck lint clean
 
 help: ## This list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
 
 packages: ## Installs the packages of tests/packages.txt and Rust, where they are missing
 	@tests/install-packages
@@ -37,6 +37,10 @@ deb: packages ## Debian packages in target/deb for each NGINX that is supported;
 deb-test: packages ## The same, and installs, tries and removes each of them in a chroot
 	@$(CARGO_RUN) deb -- --test $(if $(KEPT),--kept) $(FROM)
 
+# With an engine of its own if none runs; DOCKER_BASES=official does not make base images.
+docker-test: packages ## The image with a real Docker engine; TEST=name only those whose name contains it
+	@tests/docker/run $(TEST)
+
 # BENCH_JSON=file keeps the figures in a file; QUICK=1 only shows that each part works.
 bench: build ## Measures what handshakes, swaps and issuance cost; PARTS="handshake swap" chooses, BENCH_JSON=file
 	@cargo run --quiet --release --package testbed --bin bench -- $(if $(QUICK),--quick) $(PARTS)
@@ -54,8 +58,8 @@ soak: build ## Many short-lived certificates under random faults; MINUTES=30 SEE
 # Clippy in release, because NGINX would be built once more in debug.
 lint: packages ## Formatting, clippy, shellcheck, and the licences, sources and advisories of the dependencies
 	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets --features vendored -- -D warnings
-	shellcheck docker/entrypoint/*.sh docker/healthcheck
+	cargo clippy --release --workspace --all-targets --features vendored,testbed/docker -- -D warnings
+	shellcheck docker/entrypoint/*.sh docker/healthcheck docker/nginx-source tests/docker/run tests/docker/bases/make tests/docker/bases/nginx/*.sh
 	cargo deny --log-level error check licenses bans sources
 	@if cargo deny --log-level off fetch db; then \
 		cargo deny check advisories; \

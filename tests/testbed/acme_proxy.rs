@@ -3,7 +3,6 @@
 //! It ends TLS on both sides and keeps the `Host` header: Pebble makes its URLs from that, so
 //! that a client stays with the proxy and the `url` of its requests fits.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,9 +10,8 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, Method};
-use tokio_native_tls::TlsAcceptor;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, read};
 use crate::http_server::{Flavor, Handler, HttpServer};
 use crate::pebble::Pebble;
 use crate::rt;
@@ -106,7 +104,7 @@ impl AcmeProxy {
     #[must_use]
     pub fn start(dir: &Path, pebble: &Pebble) -> Self {
         let authority = Authority::create(dir);
-        let tls = acceptor(&authority);
+        let tls = authority.acceptor();
         let ca = read(pebble.ca_file());
         let client = rt::http_client(Duration::from_secs(30), Some(&ca));
         let upstream = format!("https://{}", pebble.addr());
@@ -154,18 +152,6 @@ impl AcmeProxy {
     pub fn restart(&mut self) {
         self.server.listen();
     }
-}
-
-fn acceptor(authority: &Authority) -> TlsAcceptor {
-    let (certificate, key) = (read(authority.certificate_file()), read(authority.key_file()));
-    native_tls::Identity::from_pkcs8(&certificate, &key)
-        .and_then(native_tls::TlsAcceptor::new)
-        .map(TlsAcceptor::from)
-        .unwrap_or_else(|e| panic!("cannot serve TLS: {e}"))
-}
-
-fn read(path: &Path) -> Vec<u8> {
-    fs::read(path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
 }
 
 async fn forward(

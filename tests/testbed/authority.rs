@@ -12,8 +12,12 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{BasicConstraints, KeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509Name, X509NameRef};
+use tokio_native_tls::TlsAcceptor;
 
-/// An authority made for one test and the certificate it has issued for localhost and 127.0.0.1.
+use crate::ports;
+
+/// An authority made for one test and the certificate it has issued for localhost and the
+/// address of the testbed.
 #[derive(Clone, Debug)]
 pub struct Authority {
     ca: PathBuf,
@@ -56,11 +60,23 @@ impl Authority {
         &self.certificate
     }
 
+    /// What serves TLS with the server's certificate.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        native_tls::Identity::from_pkcs8(&read(&self.certificate), &read(&self.key))
+            .and_then(native_tls::TlsAcceptor::new)
+            .map(TlsAcceptor::from)
+            .unwrap_or_else(|e| panic!("cannot serve TLS: {e}"))
+    }
+
     /// The server's key, PKCS #8.
     #[must_use]
     pub fn key_file(&self) -> &Path {
         &self.key
     }
+}
+
+pub(crate) fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
 }
 
 type Pems = (Vec<u8>, Vec<u8>, Vec<u8>);
@@ -78,7 +94,7 @@ fn make() -> Result<Pems, ErrorStack> {
     let mut leaf = builder(&subject, &ca_name, &key)?;
     let names = SubjectAlternativeName::new()
         .dns("localhost")
-        .ip("127.0.0.1")
+        .ip(&ports::address().to_string())
         .build(&leaf.x509v3_context(Some(&ca), None))?;
     leaf.append_extension(names)?;
     leaf.append_extension(BasicConstraints::new().critical().build()?)?;

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
 use crate::acme_proxy::AcmeProxy;
+use crate::authority::Authority;
 use crate::cloudflare::{Cloudflare, Token};
 use crate::pebble::{Pebble, PebbleOptions};
+use crate::ports;
 use crate::powerdns::PowerDns;
 
 /// The zone of every [`Testbed`].
@@ -28,6 +30,7 @@ pub struct Testbed {
     pub cloudflare: Cloudflare,
     /// The DNS server.
     pub dns: PowerDns,
+    authority: Option<Authority>,
     token: String,
     token_file: PathBuf,
     dir: TempDir,
@@ -57,14 +60,20 @@ impl Testbed {
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755))
             .unwrap_or_else(|e| panic!("cannot open {}: {e}", dir.path().display()));
         let dns = PowerDns::start(&dir.path().join("dns"));
-        let cloudflare = Cloudflare::start(&dns);
+        // Beyond a loopback address, the module uses no API without TLS.
+        let authority = (!ports::address().is_loopback())
+            .then(|| Authority::create(&dir.path().join("cloudflare")));
+        let cloudflare = match &authority {
+            None => Cloudflare::start(&dns),
+            Some(authority) => Cloudflare::start_with_tls(&dns, authority),
+        };
         cloudflare.add_zone(&dns, ZONE);
         let token = new_token();
         cloudflare.add_token(Token::new(&token));
         let token_file = dir.path().join("token");
         write_secret(&token_file, &token);
         let pebble = Pebble::start(&dir.path().join("ca"), change(PebbleOptions::new(dns.addr())));
-        Self { pebble, cloudflare, dns, token, token_file, dir }
+        Self { pebble, cloudflare, dns, authority, token, token_file, dir }
     }
 
     /// A directory for the files of the test, which everybody may enter; gone when this is dropped.
@@ -83,6 +92,12 @@ impl Testbed {
     #[must_use]
     pub fn token_file(&self) -> &Path {
         &self.token_file
+    }
+
+    /// The authority of the stand-in's API, where that has TLS.
+    #[must_use]
+    pub fn api_ca_file(&self) -> Option<&Path> {
+        self.authority.as_ref().map(Authority::ca_file)
     }
 
     /// Starts a proxy in front of Pebble, with an authority of its own.

@@ -12,6 +12,7 @@ pub mod certbot;
 pub mod cloudflare;
 pub mod compression;
 pub mod dns_proxy;
+pub mod docker;
 pub mod example;
 pub mod generations;
 pub mod http3;

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::paths;
@@ -12,7 +13,21 @@ use crate::paths;
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 20_000;
 
-/// A port on 127.0.0.1 that is ours until this is dropped, for both TCP and UDP.
+/// The address that all servers listen on: 127.0.0.1, or `TESTBED_ADDRESS` of the environment where
+/// their clients are in containers.
+///
+/// # Panics
+/// If that is no address.
+#[must_use]
+pub fn address() -> Ipv4Addr {
+    static ADDRESS: OnceLock<Ipv4Addr> = OnceLock::new();
+    *ADDRESS.get_or_init(|| match std::env::var("TESTBED_ADDRESS") {
+        Ok(text) => text.parse().unwrap_or_else(|e| panic!("TESTBED_ADDRESS={text}: {e}")),
+        Err(_) => Ipv4Addr::LOCALHOST,
+    })
+}
+
+/// A port on [`address`] that is ours until this is dropped, for both TCP and UDP.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
@@ -33,7 +48,7 @@ impl Port {
             let offset = (u32::from(start) * 37 + u32::from(step)) % u32::from(COUNT);
             let number = FIRST + offset as u16;
             let Some(lock) = paths::try_lock(&dir.join(number.to_string())) else { continue };
-            let address = (Ipv4Addr::LOCALHOST, number);
+            let address = (address(), number);
             if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
                 return Self { number, _lock: lock };
             }
@@ -47,9 +62,9 @@ impl Port {
         self.number
     }
 
-    /// The port on 127.0.0.1.
+    /// The port on [`address`].
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.number).into()
+        (address(), self.number).into()
     }
 }

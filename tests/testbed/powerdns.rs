@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::ports::Port;
+use crate::ports::{self, Port};
 use crate::process::{Process, read_log, run};
 use crate::rt;
 
@@ -122,8 +122,8 @@ impl PowerDns {
         self.api.clone()
     }
 
-    /// Makes a zone with SOA, `NS ns1.<zone>` and the address 127.0.0.1 of that; nothing if the
-    /// zone is there.
+    /// Makes a zone with SOA, `NS ns1.<zone>` and the testbed's address for that; nothing if
+    /// the zone is there.
     pub fn create_zone(&self, zone: &str) {
         let zone = &fqdn(zone);
         let path = format!("/zones/{}", zone_id(zone));
@@ -140,7 +140,7 @@ impl PowerDns {
         let rrsets = [
             rrset(zone, "SOA", &soa),
             rrset(zone, "NS", &server),
-            rrset(&server, "A", "127.0.0.1"),
+            rrset(&server, "A", &ports::address().to_string()),
         ];
         let body = json!({"name": zone, "kind": "Native", "rrsets": rrsets, "soa_edit_api": ""});
         self.must(Method::POST, "/zones", Some(body));
@@ -253,15 +253,16 @@ impl PowerDns {
 }
 
 fn launch(dir: &Path, port: &Port, web: &Port) -> Process {
+    let address = ports::address();
     let config = format!(
         "launch=gsqlite3\n\
          gsqlite3-database={dir}/pdns.sqlite3\n\
          gsqlite3-pragma-synchronous=0\n\
          gsqlite3-dnssec=no\n\
          daemon=no\nguardian=no\ndisable-syslog=yes\nsocket-dir={dir}\n\
-         local-address=127.0.0.1\nlocal-port={dns}\n\
-         api=yes\napi-key={API_KEY}\nwebserver=yes\nwebserver-address=127.0.0.1\n\
-         webserver-port={web}\nwebserver-allow-from=127.0.0.1\nwebserver-loglevel=none\n\
+         local-address={address}\nlocal-port={dns}\n\
+         api=yes\napi-key={API_KEY}\nwebserver=yes\nwebserver-address={address}\n\
+         webserver-port={web}\nwebserver-allow-from={address}\nwebserver-loglevel=none\n\
          cache-ttl=0\nquery-cache-ttl=0\nnegquery-cache-ttl=0\nzone-cache-refresh-interval=0\n\
          zone-metadata-cache-ttl=0\nsecurity-poll-suffix=\nloglevel=5\nlog-dns-queries=yes\n\
          version-string=anonymous\nreceiver-threads=1\ndistributor-threads=2\n",

@@ -18,6 +18,7 @@ use std::time::Duration;
 pub use self::auth::Token;
 pub use self::store::Record;
 use self::store::State;
+use crate::authority::Authority;
 use crate::http_server::{Flavor, Handler, HttpServer};
 use crate::powerdns::PowerDns;
 use crate::process::wait_until;
@@ -28,6 +29,7 @@ use crate::traffic::Traffic;
 pub struct Cloudflare {
     state: Arc<State>,
     server: HttpServer,
+    scheme: &'static str,
     /// The log of its requests, and what is to go wrong with them.
     pub traffic: Traffic,
 }
@@ -39,15 +41,30 @@ impl Cloudflare {
     /// If no port is free.
     #[must_use]
     pub fn start(dns: &PowerDns) -> Self {
+        Self::listen(dns, None)
+    }
+
+    /// The same with TLS, without which only a loopback address may be used.
+    ///
+    /// # Panics
+    /// If no port is free.
+    #[must_use]
+    pub fn start_with_tls(dns: &PowerDns, authority: &Authority) -> Self {
+        Self::listen(dns, Some(authority))
+    }
+
+    fn listen(dns: &PowerDns, authority: Option<&Authority>) -> Self {
         let state = Arc::new(State::new(dns.api()));
         let handling = state.clone();
         let handler: Handler = Arc::new(move |request| {
             let state = handling.clone();
             Box::pin(async move { api::handle(&state, &request).await })
         });
-        let server = HttpServer::start(Flavor::Cloudflare, None, handler);
+        let server =
+            HttpServer::start(Flavor::Cloudflare, authority.map(Authority::acceptor), handler);
         let traffic = server.traffic();
-        Self { state, server, traffic }
+        let scheme = if authority.is_some() { "https" } else { "http" };
+        Self { state, server, scheme, traffic }
     }
 
     /// Where it listens.
@@ -59,7 +76,7 @@ impl Cloudflare {
     /// The base URL, without a slash at its end.
     #[must_use]
     pub fn api_url(&self) -> String {
-        format!("http://{}{}", self.server.addr(), api::BASE)
+        format!("{}://{}{}", self.scheme, self.server.addr(), api::BASE)
     }
 
     /// Adds a zone, here and in PowerDNS, and returns its identifier.

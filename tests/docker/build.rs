@@ -1,0 +1,81 @@
+//! The image is the official one with the module, and nothing else.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use testbed::docker::{Image, build, docker};
+use testbed::paths::workspace_dir;
+
+/// More than the module and two scripts take.
+const LIMIT_MB: f64 = 12.0;
+
+/// The default of an `ARG` in the Dockerfile.
+fn argument(name: &str) -> String {
+    let text = fs::read_to_string(workspace_dir().join("docker/Dockerfile"));
+    let text = text.expect("the Dockerfile");
+    let value = text.lines().find_map(|line| line.strip_prefix(&format!("ARG {name}=")));
+    value.expect("its argument").to_owned()
+}
+
+fn inspect(image: &str, format: &str) -> String {
+    docker(&["image", "inspect", "--format", format, image]).expect("the image is there")
+}
+
+fn megabytes(image: &str) -> f64 {
+    inspect(image, "{{.Size}}").parse::<f64>().expect("a number") / 1e6
+}
+
+#[test]
+fn little_is_added_to_the_official_image() {
+    let official = megabytes(&argument("NGINX_IMAGE"));
+    for image in [Image::Root, Image::Unprivileged] {
+        let added = megabytes(image.get()) - official;
+        eprintln!("{}: {added:.1} MB added to {official:.0} MB", image.get());
+        assert!(0.0 < added && added < LIMIT_MB, "{added} MB");
+    }
+}
+
+#[test]
+fn it_runs_as_the_official_image_does() {
+    let (official, image) = (argument("NGINX_IMAGE"), Image::Root.get());
+    for format in [
+        "{{json .Config.Entrypoint}}",
+        "{{json .Config.Cmd}}",
+        "{{json .Config.Env}}",
+        "{{json .Config.StopSignal}}",
+        "{{json .Config.User}}",
+        "{{json .Config.WorkingDir}}",
+    ] {
+        assert_eq!(inspect(image, format), inspect(&official, format), "{format}");
+    }
+    let ports = inspect(image, "{{json .Config.ExposedPorts}}");
+    assert_eq!(ports, r#"{"443/tcp":{},"80/tcp":{}}"#);
+    let volumes = inspect(image, "{{json .Config.Volumes}}");
+    assert_eq!(volumes, r#"{"/var/lib/acme_dns":{}}"#);
+    let version = inspect(image, r#"{{index .Config.Labels "org.opencontainers.image.version"}}"#);
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn an_image_that_cannot_be_used_is_refused() {
+    for (kind, line) in [("bare", "RUN rm /usr/bin/apt-get"), ("user", "USER 101")] {
+        let base = format!("acme-dns-test:{kind}");
+        let dockerfile = format!("FROM {}\n{line}\n", argument("NGINX_IMAGE"));
+        let mut command = Command::new("docker");
+        command
+            .args(["build", "--tag", &base, "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().expect("docker runs");
+        let mut input = child.stdin.take().expect("a pipe");
+        input.write_all(dockerfile.as_bytes()).expect("docker reads");
+        drop(input);
+        assert!(child.wait().expect("it ends").success(), "{kind}");
+        let refused = build("acme-dns-test:none", &["--build-arg", &format!("NGINX_IMAGE={base}")]);
+        let _ = docker(&["image", "rm", &base]);
+        let error = refused.expect_err(kind);
+        assert!(error.contains("must be an official nginx image on Debian"), "{kind}: {error}");
+    }
+}

@@ -1,0 +1,51 @@
+//! From `docker run` to a certificate, which stays when the container does not.
+
+use std::time::Instant;
+
+use testbed::ZONE;
+use testbed::docker::{Image, Volume};
+use testbed::process::wait_until;
+
+use crate::stage::{LIMIT, STATE, Stage};
+
+#[test]
+fn a_container_obtains_a_certificate_and_is_healthy() {
+    let stage = Stage::new();
+    let state = Volume::create();
+    Image::Root.get();
+    let begin = Instant::now();
+    let container = stage.start(&state);
+    let leaf = stage.wait_for_certificate(&container, 443);
+    eprintln!("docker run to the served certificate: {:.2} s", begin.elapsed().as_secs_f64());
+    assert_eq!(leaf.sans, [format!("*.{ZONE}"), ZONE.to_owned()]);
+    assert!(stage.served(&container, 443, &format!("www.{ZONE}")) == Some(leaf));
+    assert_eq!(container.exec(&["stat", "--format", "%a %U", STATE]), "700 nginx");
+    let health = || container.inspect("{{.State.Health.Status}}");
+    let healthy = wait_until(LIMIT, || (health() == "healthy").then_some(()));
+    assert!(healthy.is_some(), "{}", container.inspect("{{json .State.Health}}"));
+}
+
+#[test]
+fn a_container_without_a_certificate_is_not_healthy() {
+    let stage = Stage::new();
+    let state = Volume::create();
+    stage.bed.cloudflare.revoke_token(stage.bed.token());
+    let container = stage.start_with(&state, &["--health-start-period", "1s"]);
+    let health = || container.inspect("{{.State.Health.Status}}");
+    let unhealthy = wait_until(LIMIT, || (health() == "unhealthy").then_some(()));
+    assert!(unhealthy.is_some(), "{}", container.inspect("{{json .State.Health}}"));
+}
+
+#[test]
+fn a_certificate_survives_a_restart_and_a_new_container() {
+    let stage = Stage::new();
+    let state = Volume::create();
+    let container = stage.start(&state);
+    let leaf = stage.wait_for_certificate(&container, 443);
+    container.command(&["restart"]);
+    assert_eq!(stage.wait_for_certificate(&container, 443), leaf);
+    drop(container);
+    let container = stage.start(&state);
+    assert_eq!(stage.wait_for_certificate(&container, 443), leaf);
+    assert_eq!(stage.orders(), 1);
+}

@@ -1,0 +1,89 @@
+//! The example for compose, with the servers of the testbed instead of those that it names.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use testbed::ZONE;
+use testbed::docker::{Container, Image, docker, network, unique_name};
+use testbed::paths::workspace_dir;
+use testbed::process::{run, wait_until};
+
+use crate::stage::{LIMIT, Stage};
+
+/// A project, which is removed with its volumes when this is dropped.
+struct Project {
+    name: String,
+    files: [String; 2],
+}
+
+impl Project {
+    /// The example, changed by another file.
+    fn new(changes: &Path) -> Self {
+        let example = workspace_dir().join("docker/compose.yaml");
+        let files = [example.display().to_string(), changes.display().to_string()];
+        Self { name: unique_name(), files }
+    }
+
+    /// Runs compose: a plugin of `docker`, or the program it was before.
+    fn compose(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = if docker(&["compose", "version"]).is_ok() {
+            let mut command = Command::new("docker");
+            command.arg("compose");
+            command
+        } else {
+            Command::new("docker-compose")
+        };
+        command.args(["--project-name", &self.name]);
+        command.args(self.files.iter().flat_map(|file| ["--file", file]));
+        run(command.args(arguments))
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        let _ = self.compose(&["down", "--volumes", "--timeout", "1"]);
+    }
+}
+
+/// What the test has instead of the internet.
+fn changes(stage: &Stage) -> Value {
+    let mut environment =
+        json!({ "ACME_DNS_STAGING": "", "ACME_DNS_DOMAINS": format!("{ZONE} *.{ZONE}\n") });
+    for (name, value) in stage.variables() {
+        environment[name] = value.into();
+    }
+    // Without the token, which is a secret of the example.
+    let [ca, _, api_ca] = stage.mounts();
+    let volumes = [ca, api_ca].map(|(host, inside)| format!("{host}:{inside}:ro"));
+    json!({
+        "services": {
+            "nginx": {
+                "image": Image::Root.get(),
+                "environment": environment,
+                "volumes": volumes,
+            }
+        },
+        "secrets": { "cloudflare_token": { "file": stage.bed.token_file() } },
+        // Nothing is published from an internal network.
+        "networks": { "default": { "name": network(), "external": true } },
+    })
+}
+
+#[test]
+fn the_example_for_compose_serves_its_application() {
+    let stage = Stage::new();
+    let path = stage.bed.dir().join("compose.json");
+    fs::write(&path, changes(&stage).to_string()).expect("it is written");
+    let project = Project::new(&path);
+    project.compose(&["up", "--detach", "--no-build"]).unwrap_or_else(|e| panic!("{e}"));
+    let id = project.compose(&["ps", "--quiet", "nginx"]).unwrap_or_else(|e| panic!("{e}"));
+    let container = Container::adopt(id.trim());
+    let leaf = stage.wait_for_certificate(&container, 443);
+    assert_eq!(leaf.sans, [format!("*.{ZONE}"), ZONE.to_owned()]);
+    let mut visit = stage.client(&container, 443, ZONE).visitor().expect("good settings");
+    let answer = wait_until(LIMIT, || visit().ok().filter(|visit| visit.answer.status == 200));
+    let answer = answer.unwrap_or_else(|| panic!("{}", container.logs())).answer;
+    assert!(answer.body.contains("Welcome to nginx!"), "{answer:?}");
+}

@@ -1,0 +1,13 @@
+//! The tests of the image with a Docker engine, one module a behaviour: `make docker-test`.
+
+mod build;
+mod certificate;
+mod compose;
+mod configuration;
+mod mistakes;
+mod reload;
+mod secrets;
+mod source;
+mod stage;
+mod stop;
+mod unprivileged;

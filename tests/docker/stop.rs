@@ -1,0 +1,60 @@
+//! `docker stop` waits for requests, and for nothing else.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testbed::docker::Volume;
+use testbed::ports::Port;
+use testbed::{ZONE, process::wait_until};
+
+use crate::stage::{LIMIT, Stage};
+
+/// More than a stop without requests takes on a busy machine, and less than Docker waits before it
+/// kills.
+const STOP: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_stop_is_quick() {
+    let stage = Stage::new();
+    let state = Volume::create();
+    let container = stage.start(&state);
+    stage.wait_for_certificate(&container, 443);
+    let begin = Instant::now();
+    container.command(&["stop"]);
+    let time = begin.elapsed();
+    eprintln!("docker stop: {:.2} s", time.as_secs_f64());
+    assert!(time < STOP, "{time:?}");
+    assert_eq!(container.inspect("{{.State.ExitCode}}"), "0", "{}", container.logs());
+}
+
+#[test]
+fn a_request_ends_before_the_container_does() {
+    let port = Port::reserve();
+    let upstream = TcpListener::bind(port.addr()).expect("the port is free");
+    let stage = Stage::new();
+    let state = Volume::create();
+    let proxy_pass = format!("PROXY_PASS=http://{}", port.addr());
+    let container = stage.start_with(&state, &["--env", &proxy_pass]);
+    stage.wait_for_certificate(&container, 443);
+
+    let mut visit = stage.client(&container, 443, ZONE).visitor().expect("good settings");
+    let request = thread::spawn(move || visit().expect("an answer").answer);
+    let (mut connection, _) = upstream.accept().expect("a request");
+    let mut received = [0; 1024];
+    assert!(connection.read(&mut received).expect("a request") > 0);
+    thread::scope(|scope| {
+        scope.spawn(|| container.command(&["stop"]));
+        // Nobody new is served any more.
+        let closed =
+            wait_until(LIMIT, || stage.served(&container, 443, ZONE).is_none().then_some(()));
+        assert!(closed.is_some(), "{}", container.logs());
+        connection
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+            .expect("the request has not been given up");
+    });
+    let answer = request.join().expect("the client");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
+    assert_eq!(container.inspect("{{.State.ExitCode}}"), "0", "{}", container.logs());
+}
