@@ -7,10 +7,10 @@ use super::vault::ConfResources;
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::provider::ProviderReader;
 use acme_dns_core::config::zone::Zone;
-use acme_dns_core::config::{Propagation, Reload};
+use acme_dns_core::config::{Import, ImportFormat, Propagation, Reload};
 use ngx::ffi::{
-    NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1, NGX_CONF_TAKE12, ngx_command_t, ngx_conf_t,
-    ngx_str_t, ngx_uint_t,
+    NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12, ngx_command_t,
+    ngx_conf_t, ngx_str_t, ngx_uint_t,
 };
 use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub(super) const fn command(
 }
 
 /// The table of the directives that define things, for one level of the configuration.
-pub(super) const fn definitions(level: u32) -> [ngx_command_t; 6] {
+pub(super) const fn definitions(level: u32) -> [ngx_command_t; 7] {
     [
         command(c"acme_dns_issuer", level | NGX_CONF_BLOCK | NGX_CONF_TAKE1, set_issuer, 0),
         command(c"acme_dns_provider", level | NGX_CONF_BLOCK | NGX_CONF_TAKE12, set_provider, 0),
@@ -47,6 +47,7 @@ pub(super) const fn definitions(level: u32) -> [ngx_command_t; 6] {
         command(c"acme_dns_shared_zone", level | NGX_CONF_TAKE1, set_shared_zone, 0),
         command(c"acme_dns_propagation", level | NGX_CONF_1MORE, set_propagation, 0),
         command(c"acme_dns_reload", level | NGX_CONF_TAKE1, set_reload, 0),
+        command(c"acme_dns_import", level | NGX_CONF_TAKE2, set_import, 0),
     ]
 }
 
@@ -126,6 +127,30 @@ unsafe extern "C" fn set_reload(
 ) -> *mut c_char {
     let body = |_: &Conf, args: &[&str], core: &mut CoreConf| {
         core.draft.set_reload(Reload::parse(args.first().copied().unwrap_or_default())?)
+    };
+    // SAFETY: `cf` is what nginx gave.
+    unsafe { set(cf, body) }
+}
+
+unsafe extern "C" fn set_import(
+    cf: *mut ngx_conf_t,
+    _: *mut ngx_command_t,
+    _: *mut c_void,
+) -> *mut c_char {
+    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
+        let [format, path] = args else { return Ok(()) };
+        let format = ImportFormat::parse(format)?;
+        let full = conf.full_name(path, PathBase::Prefix).filter(|_| !path.is_empty());
+        let path = PathBuf::from(full.ok_or_else(|| format!("invalid path \"{path}\""))?);
+        if !path.is_dir() {
+            // It may have been removed, as it is not needed any more.
+            let path = path.display();
+            conf.warn(&format!(
+                "\"{path}\" is not a directory, \"acme_dns_import\" can be removed if all was imported"
+            ));
+        }
+        core.draft.add_import(Import { format, path });
+        Ok(())
     };
     // SAFETY: `cf` is what nginx gave.
     unsafe { set(cf, body) }

@@ -23,8 +23,8 @@ use std::ptr;
 
 const SERVER: usize = offset_of!(ngx_http_conf_ctx_t, srv_conf);
 
-static mut COMMANDS: [ngx_command_t; 9] = {
-    let [a, b, c, d, e, f] = definitions(NGX_HTTP_MAIN_CONF);
+static mut COMMANDS: [ngx_command_t; 10] = {
+    let [a, b, c, d, e, f, g] = definitions(NGX_HTTP_MAIN_CONF);
     let server = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF;
     [
         a,
@@ -33,6 +33,7 @@ static mut COMMANDS: [ngx_command_t; 9] = {
         d,
         e,
         f,
+        g,
         command(c"acme_dns", server | NGX_CONF_1MORE, set_acme_dns, SERVER),
         command(c"acme_dns_fallback", server | NGX_CONF_TAKE1, set_fallback, SERVER),
         ngx_command_t::empty(),

@@ -5,6 +5,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair, Staple};
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::host::Host;
+use acme_dns_service::import::Imports;
 use acme_dns_service::service::{Service, Settings};
 use openssl::x509::X509;
 use secrecy::SecretString;
@@ -90,6 +91,7 @@ fn serve(bed: &Bed, workers: &Arc<Workers>) -> Service {
         secrets: vec![SecretString::from(bed.testbed.token().to_owned())],
         configured_at: UnixTime::default(),
         facts: Vec::new(),
+        imports: Imports::default(),
         watch: None,
     };
     Service::start(settings, workers.clone()).unwrap()
