@@ -11,6 +11,7 @@ mod examples;
 mod failures;
 mod faults;
 mod http3;
+mod import;
 mod issuance;
 mod keys;
 mod lone;

@@ -3,7 +3,6 @@
 //! ```text
 //! config, conf.d/*.sh                      CA=, BASEDIR=, CERTDIR=, ACCOUNTDIR=
 //! certs/NAME/fullchain.pem privkey.pem     links to what was issued last
-//! certs/NAME/config                        CA= of this certificate alone
 //! accounts/BASE64URL-OF-CA/account_key.pem
 //! ```
 //!
@@ -21,17 +20,15 @@ const DEFAULT: &str = "letsencrypt";
 
 pub(super) fn certificates(root: &Path) -> List<Candidate> {
     let config = config(root)?;
-    let usual = usual_ca(root, &config);
+    let origin = origin(root, &config);
     let directory = place(root, &config, "CERTDIR", "certs");
     let candidate = |name: String| {
         let directory = directory.join(name);
-        let own = text(&directory.join("config"));
-        let own = own.map(|own| value(&own, "CA").map_or(usual.clone(), ca));
         Candidate {
             chain: directory.join("fullchain.pem"),
             issuers: None,
             key: directory.join("privkey.pem"),
-            origin: own,
+            origin: Ok(origin.clone()),
         }
     };
     Ok(names(&directory)?.into_iter().map(candidate).collect())
@@ -68,8 +65,8 @@ fn place(root: &Path, config: &str, variable: &str, usual: &str) -> PathBuf {
     if configured.is_dir() { configured } else { root.join(usual) }
 }
 
-/// The CA of certificates that have none of their own.
-fn usual_ca(root: &Path, config: &str) -> Origin {
+/// The CA of all certificates.
+fn origin(root: &Path, config: &str) -> Origin {
     if let Some(name) = value(config, "CA") {
         return ca(name);
     }
@@ -84,10 +81,12 @@ fn usual_ca(root: &Path, config: &str) -> Origin {
 
 /// A CA by its URL, or by dehydrated's name for it.
 fn ca(text: &str) -> Origin {
-    match known_directory(&text.replace("-test", "-staging")) {
-        Some(url) => directory(url),
-        None => directory(text),
-    }
+    let url = match text {
+        "buypass" => "https://api.buypass.com/acme/directory",
+        "buypass-test" => "https://api.test4.buypass.no/acme/directory",
+        name => known_directory(&name.replace("-test", "-staging")).unwrap_or(text),
+    };
+    directory(url)
 }
 
 /// The CA of a directory of accounts: its name is that of the CA with a newline, in base64url.

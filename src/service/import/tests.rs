@@ -229,9 +229,8 @@ fn other_settings_and_versions_of_the_clients_are_understood() {
             &[
                 ("c/a/fullchain.pem", chain),
                 ("c/a/privkey.pem", key),
-                ("c/a/config", "CA='https://ca.example:14000/acme/dir'"),
                 (&account, key),
-                ("config", "CERTDIR=${BASEDIR}/c\nACCOUNTDIR=\"elsewhere\"\nCA=letsencrypt\n"),
+                ("config", "CERTDIR=${BASEDIR}/c\nACCOUNTDIR=\"elsewhere\"\n"),
             ],
         ),
         (
@@ -284,12 +283,13 @@ fn the_ca_of_dehydrated_is_in_its_configuration_or_its_only_account() {
     let (real, other) =
         [REAL, OTHER].map(|url| format!("accounts/{}/account_key.pem", base64url(url))).into();
     let staging = "CA=\"letsencrypt-test\"";
-    let rows: [(&str, Files<'_>, Result<(), &str>); 7] = [
+    let rows: [(&str, Files<'_>, Result<(), &str>); 8] = [
         ("nothing says it", &[], Ok(())),
         ("the only account", &[(&real, ""), ("config", "HOOK=x")], Ok(())),
         ("another only account", &[(&other, "")], Err(OTHER)),
         ("several accounts", &[(&real, ""), (&other, "")], Ok(())),
         ("another CA", &[("config", staging)], Err("https://acme-staging-v02.api.letsencrypt.org")),
+        ("yet another", &[("config", "CA=buypass")], Err("https://api.buypass.com/")),
         (
             "the default",
             &[("config", "KEY_ALGO=rsa\n")],
