@@ -30,18 +30,22 @@ struct Move {
     rsa: Leaf,
 }
 
+/// The authority of the site for a client.
+fn setup(site: &Site, tree: &Path) -> Setup {
+    Setup {
+        tree: tree.to_owned(),
+        work: site.bed.dir().join("work"),
+        directory_url: site.proxy.directory_url(),
+        ca_file: site.proxy.ca_file().to_owned(),
+        dns: site.bed.dns.addr(),
+    }
+}
+
 impl Move {
     fn from(client: Client, format: &str) -> Self {
         let mut site = Site::with(|o| PebbleOptions { va_always_valid: true, ..o });
         let tree = site.bed.dir().join("old");
-        let directory_url = site.proxy.directory_url();
-        let setup = Setup {
-            tree: tree.clone(),
-            work: site.bed.dir().join("work"),
-            directory_url: &directory_url,
-            ca_file: site.proxy.ca_file(),
-            dns: site.bed.dns.addr(),
-        };
+        let setup = setup(&site, &tree);
         if client == Client::Uacme {
             let without = Action::rewrite(remove_challenges_without_token);
             let authorizations = AcmeStep::Authorization.requests();
@@ -265,6 +269,29 @@ fn the_official_module_moves_with_everything() {
     moved.site.reload();
     moved.site.wait_for_certificate("new.example.test");
     moved.site.nginx.wait_for_log(&format!("account found at {url}"), LIMIT);
+    moved.check_log();
+}
+
+#[test]
+fn a_second_type_of_key_is_taken_over_by_a_reload() {
+    let mut moved = Move::from(Client::AcmeSh, "acme.sh");
+    moved.site.start_nginx();
+    moved.wait_until_kept();
+    moved.client.obtain(&setup(&moved.site, &moved.tree), Key::Rsa, &NAMES);
+    moved.site.proxy.traffic.clear_log();
+    moved.site.set_servers(&[]);
+    moved.site.add_server(&NAMES.join(" "), "on key=ecdsa:256,rsa:2048");
+    moved.site.reload();
+    let served = |signatures| {
+        let client = moved.site.trusting(NAMES[0]).signatures(signatures);
+        client.handshake().expect("a handshake").leaf
+    };
+    let rsa = served("RSA-PSS+SHA256:RSA+SHA256");
+    assert_eq!((served("ECDSA+SHA256"), rsa.key.as_str()), (moved.ecdsa.clone(), "RSA"));
+    moved.site.nginx.wait_for_log("certificate \"example.test-rsa\" imported from", LIMIT);
+    assert_eq!(moved.site.check_files("example.test-rsa"), rsa);
+    assert_eq!(moved.site.check_files(NAMES[0]), moved.ecdsa);
+    assert_eq!((served("ECDSA+SHA256"), moved.orders()), (moved.ecdsa.clone(), 0));
     moved.check_log();
 }
 

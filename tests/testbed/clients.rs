@@ -41,15 +41,15 @@ pub enum Client {
 
 /// The directory of a client, which only its owner may enter, and the authority that it uses.
 #[derive(Debug)]
-pub struct Setup<'a> {
+pub struct Setup {
     /// The client's own directory: what is to be imported.
     pub tree: PathBuf,
     /// For what does not belong there.
     pub work: PathBuf,
     /// The URL of the ACME directory.
-    pub directory_url: &'a str,
+    pub directory_url: String,
     /// The authority of that URL's host.
-    pub ca_file: &'a Path,
+    pub ca_file: PathBuf,
     /// A DNS server that knows the zone of the names.
     pub dns: SocketAddr,
 }
@@ -83,7 +83,7 @@ impl Client {
     ///
     /// # Panics
     /// If it cannot be obtained, with what the client says.
-    pub fn obtain(self, setup: &Setup<'_>, key: Key, names: &[&str]) {
+    pub fn obtain(self, setup: &Setup, key: Key, names: &[&str]) {
         for directory in [&setup.tree, &setup.work] {
             fs::create_dir_all(directory)
                 .and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o700)))
@@ -111,7 +111,7 @@ fn unpacked(package: &str, suite: &str) -> PathBuf {
 }
 
 /// A program that is content with everything.
-fn hook(setup: &Setup<'_>) -> Result<PathBuf, String> {
+fn hook(setup: &Setup) -> Result<PathBuf, String> {
     let path = setup.work.join("hook");
     write(&path, "#!/bin/sh\nexit 0\n")?;
     fs::set_permissions(&path, Permissions::from_mode(0o700)).map_err(|e| e.to_string())?;
@@ -122,7 +122,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-fn dehydrated(setup: &Setup<'_>, key: Key, names: &[&str], suite: &str) -> Result<(), String> {
+fn dehydrated(setup: &Setup, key: Key, names: &[&str], suite: &str) -> Result<(), String> {
     let program = unpacked("dehydrated", suite).join("usr/bin/dehydrated");
     let config = setup.tree.join("config");
     let algorithm = match key {
@@ -150,13 +150,14 @@ fn dehydrated(setup: &Setup<'_>, key: Key, names: &[&str], suite: &str) -> Resul
     dehydrated(&["--cron", "--domain", &domains])
 }
 
-fn lego(setup: &Setup<'_>, key: Key, names: &[&str]) -> Result<(), String> {
+fn lego(setup: &Setup, key: Key, names: &[&str]) -> Result<(), String> {
     let mut command = Command::new(unpacked("lego", &own_suite()).join("usr/bin/lego"));
-    command.env("LEGO_CA_CERTIFICATES", setup.ca_file).env("EXEC_PATH", hook(setup)?);
+    command.env("LEGO_CA_CERTIFICATES", &setup.ca_file).env("EXEC_PATH", hook(setup)?);
     command.args(["--accept-tos", "--email", "admin@example.test", "--dns", "exec"]);
     command.args(["--dns.disable-cp", "--dns.resolvers", &setup.dns.to_string()]);
-    command.args(["--dns-timeout", "1"]).env("EXEC_POLLING_INTERVAL", "1");
-    command.args(["--server", setup.directory_url]).arg("--path").arg(&setup.tree);
+    // The pause between two names; a minute if not given.
+    command.env("EXEC_SEQUENCE_INTERVAL", "0");
+    command.args(["--server", &setup.directory_url]).arg("--path").arg(&setup.tree);
     command.args(["--key-type", if key == Key::Rsa { "rsa2048" } else { "ec256" }]);
     for name in names {
         command.args(["--domains", name]);
@@ -165,14 +166,14 @@ fn lego(setup: &Setup<'_>, key: Key, names: &[&str]) -> Result<(), String> {
 }
 
 /// It reads the authorities that it trusts in one place only: for it alone, another file is there.
-fn uacme(setup: &Setup<'_>, key: Key, names: &[&str]) -> Result<(), String> {
+fn uacme(setup: &Setup, key: Key, names: &[&str]) -> Result<(), String> {
     const TRUST: &str = "mount --bind \"$0\" /etc/ssl/certs/ca-certificates.crt && exec \"$@\"";
     let program = unpacked("uacme", &own_suite()).join("usr/bin/uacme");
     let uacme = |arguments: &[&str]| {
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", TRUST]).arg(setup.ca_file).arg(&program);
+        command.args(["--mount", "sh", "-c", TRUST]).arg(&setup.ca_file).arg(&program);
         command
-            .args(["--yes", "--acme-url", setup.directory_url])
+            .args(["--yes", "--acme-url", &setup.directory_url])
             .arg("--confdir")
             .arg(&setup.tree);
         run(command.args(arguments)).map(|_| ())
@@ -185,7 +186,7 @@ fn uacme(setup: &Setup<'_>, key: Key, names: &[&str]) -> Result<(), String> {
     uacme(&[&["--hook", &hook, "--type", of_type, "issue"], names].concat())
 }
 
-fn acme_sh(setup: &Setup<'_>, key: Key, names: &[&str]) -> Result<(), String> {
+fn acme_sh(setup: &Setup, key: Key, names: &[&str]) -> Result<(), String> {
     let program = unpacked("acme.sh", "sid").join("usr/share/acme.sh/acme.sh");
     let hooks = setup.work.join("dnsapi");
     fs::create_dir_all(&hooks).map_err(|e| e.to_string())?;
@@ -194,7 +195,7 @@ fn acme_sh(setup: &Setup<'_>, key: Key, names: &[&str]) -> Result<(), String> {
     let mut command = Command::new("sh");
     command.arg(program).args(["--issue", "--dns", "dns_nothing", "--dnssleep", "1"]);
     command.arg("--home").arg(&setup.work).arg("--config-home").arg(&setup.tree);
-    command.args(["--server", setup.directory_url]).arg("--ca-bundle").arg(setup.ca_file);
+    command.args(["--server", &setup.directory_url]).arg("--ca-bundle").arg(&setup.ca_file);
     command.args(["--accountkeylength", "ec-256"]);
     command.args(["--keylength", if key == Key::Rsa { "2048" } else { "ec-256" }]);
     for name in names {
@@ -203,11 +204,11 @@ fn acme_sh(setup: &Setup<'_>, key: Key, names: &[&str]) -> Result<(), String> {
     run(&mut command).map(|_| ())
 }
 
-fn with_certbot(setup: &Setup<'_>, key: Key, names: &[&str]) -> Result<(), String> {
+fn with_certbot(setup: &Setup, key: Key, names: &[&str]) -> Result<(), String> {
     let mut command = Command::new(certbot::program());
-    command.env("REQUESTS_CA_BUNDLE", setup.ca_file);
+    command.env("REQUESTS_CA_BUNDLE", &setup.ca_file);
     command.args(["certonly", "--non-interactive", "--agree-tos", "--no-eff-email"]);
-    command.args(["--email", "admin@example.test", "--server", setup.directory_url]);
+    command.args(["--email", "admin@example.test", "--server", &setup.directory_url]);
     command.args(["--manual", "--manual-auth-hook", "true", "--preferred-challenges", "dns"]);
     command.args(["--rsa-key-size", "2048"]);
     command.args(["--key-type", if key == Key::Rsa { "rsa" } else { "ecdsa" }]);
