@@ -396,6 +396,8 @@ fn an_imported_certificate_is_replaced_when_it_is_not_enough_any_more() {
     moved.site.start_nginx();
     moved.wait_until_kept();
     moved.check_served("more names, and another type of key");
+    // It would have been told before the import is.
+    assert!(!moved.site.nginx.log().contains("a new one will be obtained"));
     assert_eq!(moved.orders(), 0);
     let mark = moved.site.nginx.log_mark();
     moved.site.set_servers(&["example.test more.www.example.test"]);
