@@ -389,6 +389,29 @@ fn what_cannot_be_used_is_ordered_as_usual() {
 }
 
 #[test]
+fn it_works_in_a_single_process() {
+    let mut moved = Move::from(Client::Uacme, "uacme");
+    moved.site.nginx.master_process(false);
+    moved.site.start_nginx();
+    moved.wait_until_kept();
+    moved.check_served("by the process that has kept them");
+    assert_eq!(moved.orders(), 0);
+}
+
+#[test]
+fn what_the_master_may_not_read_is_ordered_as_usual() {
+    let mut moved = Move::from(Client::Uacme, "uacme");
+    moved.site.run_as_nobody();
+    moved.site.start_nginx();
+    let text = format!("cannot be imported: opendir() \"{}\" failed (13:", moved.tree.display());
+    let line = moved.site.nginx.wait_for_log(&text, LIMIT);
+    assert!(line.contains("[warn]") && line.ends_with("Permission denied)"), "{line}");
+    moved.site.wait_for_other(NAMES[0], &moved.ecdsa.serial);
+    moved.site.wait_for_other(RSA, &moved.rsa.serial);
+    assert_eq!(moved.orders(), 2);
+}
+
+#[test]
 fn an_imported_certificate_is_replaced_when_it_is_not_enough_any_more() {
     let mut moved = Move::from(Client::Uacme, "uacme");
     moved.site.set_servers(&[NAMES[0]]);
