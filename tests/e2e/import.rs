@@ -303,14 +303,23 @@ fn no_worker_has_a_key_that_it_does_not_serve() {
         let key = PKey::private_key_from_pem(&pem).expect("a key");
         let number = match key.ec_key() {
             Ok(key) => key.private_key().to_vec(),
-            Err(_) => key.rsa().expect("an RSA key").d().to_vec(),
+            // What OpenSSL works with.
+            Err(_) => key.rsa().expect("an RSA key").p().expect("a prime").to_vec(),
         };
         let pem = String::from_utf8(pem).expect("text");
         (pem.lines().nth(2).expect("base64").to_owned(), number)
     };
     let account = key(moved.tree.join("private/key.pem"));
-    let other = key(moved.tree.join(moved.client.files(Key::Rsa, RSA).1));
+    let (_, of_rsa) = moved.client.files(Key::Rsa, RSA);
+    let other = key(moved.tree.join(&of_rsa));
     let served = key(moved.tree.join(moved.client.files(Key::Ecdsa, NAMES[0]).1));
+    // It is looked at, and refused, before the one that is good.
+    let (chain, _) = moved.client.files(Key::Ecdsa, NAMES[0]);
+    for (from, to) in [(chain, "again/cert.pem"), (of_rsa, "private/again/key.pem")] {
+        let to = moved.tree.join(to);
+        fs::create_dir(to.parent().expect("a directory")).expect("it can be made");
+        fs::copy(moved.tree.join(from), to).expect("it can be copied");
+    }
     moved.site.set_servers(&[&NAMES.join(" ")]);
     moved.site.start_nginx();
     moved.site.nginx.wait_for_log("certificate \"example.test\" imported from", LIMIT);

@@ -8,11 +8,16 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use acme_dns_core::schedule::Validity;
 use acme_dns_core::time::UnixTime;
-use openssl::pkey::{PKey, Private};
+use openssl::base64::decode_block;
+use openssl::bn::BigNumContext;
+use openssl::ec::PointConversionForm;
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private, Public};
 use openssl::x509::X509;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use url::Url;
+use zeroize::Zeroizing;
 
 /// A certificate in a tree that may be wanted.
 struct Leaf {
@@ -135,12 +140,18 @@ fn take(
     }
     let origin = leaf.candidate.origin.as_ref().map_err(String::clone)?;
     let directory = issuer_of(config, certificate, origin)?;
-    let (chain, key) = read_pair(&leaf.candidate)?;
-    let algorithm = key_type(&key).ok_or("the type of its key is not supported")?.algorithm();
+    let chain = read_chain(&leaf.candidate)?;
+    let public = chain.first().ok_or("it holds no certificate in PEM")?.public_key();
+    let public = public.map_err(|error| reason(&error))?;
+    let algorithm = key_type(&public).ok_or("the type of its key is not supported")?.algorithm();
     let wanted = config.variants.get(variant).map_or("", |variant| variant.key.algorithm());
     if certificate.variants.len() > 1 && algorithm != wanted {
         return Ok(None);
     }
+    let path = &leaf.candidate.key;
+    let pem = tree::read(path)?.ok_or_else(|| format!("\"{}\" is not there", path.display()))?;
+    let key = private_key(&pem, &public)
+        .map_err(|error| format!("\"{}\" holds {error}", path.display()))?;
     let material = material(&key, &chain).map_err(|error| reason(&error))?;
     let pair = material.pairs.into_iter().next().ok_or("it holds no certificate")?;
     let fingerprint = fingerprint(pair.chain.first().map_or(&[], Vec::as_slice));
@@ -164,27 +175,52 @@ fn issuer_of(config: &Config, wanted: &Certificate, origin: &Origin) -> Result<S
     })
 }
 
-fn read_pair(candidate: &Candidate) -> Result<(Vec<X509>, PKey<Private>), String> {
-    let mut chain = read_chain(candidate)?;
-    let pem = tree::read(&candidate.key)?;
-    let in_key = |what: &str| format!("\"{}\" {what}", candidate.key.display());
-    let pem = pem.ok_or_else(|| in_key("is not there"))?;
-    // The callback keeps OpenSSL from asking for a passphrase at the terminal.
-    let key = PKey::private_key_from_pem_callback(&pem, |_| Ok(0))
-        .map_err(|_| in_key("holds no unencrypted private key in PEM"))?;
-    let leaf = chain.first().ok_or("it holds no certificate in PEM")?;
-    if !leaf.public_key().is_ok_and(|public| public.public_eq(&key)) {
-        return Err(in_key("holds the key of another certificate"));
-    }
+fn read_chain(candidate: &Candidate) -> Result<Vec<X509>, String> {
+    let pem = tree::read(&candidate.chain)?.ok_or("it is gone")?;
+    let mut chain = chain_from_pem(&pem)?;
     if let (1, Some(path)) = (chain.len(), &candidate.issuers)
         && let Some(pem) = tree::read(path)?
     {
         chain.extend(chain_from_pem(&pem)?);
     }
-    Ok((chain, key))
+    Ok(chain)
 }
 
-fn read_chain(candidate: &Candidate) -> Result<Vec<X509>, String> {
-    let pem = tree::read(&candidate.chain)?.ok_or("it is gone")?;
-    chain_from_pem(&pem)
+/// The private half of a key. What is parsed leaves copies in memory that the workers share: so only what
+/// they will serve is, and another key is told from it by the public half, which is in it.
+fn private_key(pem: &[u8], public: &PKey<Public>) -> Result<PKey<Private>, &'static str> {
+    const NONE: &str = "no unencrypted private key in PEM";
+    const OTHER: &str = "the key of another certificate";
+    let der = key_der(pem).ok_or(NONE)?;
+    let mark = public_half(public).map_err(|_| NONE)?;
+    if !der.windows(mark.len()).any(|window| window == mark) {
+        return Err(OTHER);
+    }
+    // The callback keeps OpenSSL from asking for a passphrase at the terminal.
+    let key = PKey::private_key_from_pem_callback(pem, |_| Ok(0)).map_err(|_| NONE)?;
+    if public.public_eq(&key) { Ok(key) } else { Err(OTHER) }
+}
+
+/// What is between the marks of a private key, whose type is part of them.
+fn key_der(pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    const END: &str = "PRIVATE KEY-----";
+    let (mark, rest) = std::str::from_utf8(pem).ok()?.split_once(END)?;
+    if mark.ends_with("ENCRYPTED ") {
+        return None;
+    }
+    let (body, _) = rest.split_once("-----END")?;
+    let mut base64 = Zeroizing::new(String::with_capacity(body.len()));
+    base64.extend(body.split_ascii_whitespace());
+    decode_block(&base64).ok().map(Zeroizing::new)
+}
+
+/// The bytes of a public key that its private key holds as well: the point, or the modulus.
+fn public_half(key: &PKey<Public>) -> Result<Vec<u8>, ErrorStack> {
+    match key.ec_key() {
+        Ok(key) => {
+            let (form, mut context) = (PointConversionForm::UNCOMPRESSED, BigNumContext::new()?);
+            key.public_key().to_bytes(key.group(), form, &mut context)
+        }
+        Err(_) => Ok(key.rsa()?.n().to_vec()),
+    }
 }
