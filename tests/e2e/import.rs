@@ -295,31 +295,24 @@ fn a_second_type_of_key_is_taken_over_by_a_reload() {
     moved.check_log();
 }
 
+/// A line of the file of a key, and a number of it that OpenSSL works with.
+fn secret(path: &Path) -> (String, Vec<u8>) {
+    let pem = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let key = PKey::private_key_from_pem(&pem).expect("a key");
+    let number = match key.ec_key() {
+        Ok(key) => key.private_key().to_vec(),
+        Err(_) => key.rsa().expect("an RSA key").p().expect("a prime").to_vec(),
+    };
+    let pem = String::from_utf8(pem).expect("text");
+    (pem.lines().nth(2).expect("base64").to_owned(), number)
+}
+
 #[test]
 fn no_worker_has_a_key_that_it_does_not_serve() {
     let mut moved = Move::from(Client::Uacme, "uacme");
-    let key = |path: PathBuf| {
-        let pem = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let key = PKey::private_key_from_pem(&pem).expect("a key");
-        let number = match key.ec_key() {
-            Ok(key) => key.private_key().to_vec(),
-            // What OpenSSL works with.
-            Err(_) => key.rsa().expect("an RSA key").p().expect("a prime").to_vec(),
-        };
-        let pem = String::from_utf8(pem).expect("text");
-        (pem.lines().nth(2).expect("base64").to_owned(), number)
-    };
-    let account = key(moved.tree.join("private/key.pem"));
-    let (_, of_rsa) = moved.client.files(Key::Rsa, RSA);
-    let other = key(moved.tree.join(&of_rsa));
-    let served = key(moved.tree.join(moved.client.files(Key::Ecdsa, NAMES[0]).1));
-    // It is looked at, and refused, before the one that is good.
-    let (chain, _) = moved.client.files(Key::Ecdsa, NAMES[0]);
-    for (from, to) in [(chain, "again/cert.pem"), (of_rsa, "private/again/key.pem")] {
-        let to = moved.tree.join(to);
-        fs::create_dir(to.parent().expect("a directory")).expect("it can be made");
-        fs::copy(moved.tree.join(from), to).expect("it can be copied");
-    }
+    let account = secret(&moved.tree.join("private/key.pem"));
+    let other = secret(&moved.tree.join(moved.client.files(Key::Rsa, RSA).1));
+    let served = secret(&moved.tree.join(moved.client.files(Key::Ecdsa, NAMES[0]).1));
     moved.site.set_servers(&[&NAMES.join(" ")]);
     moved.site.start_nginx();
     moved.site.nginx.wait_for_log("certificate \"example.test\" imported from", LIMIT);
@@ -380,17 +373,22 @@ fn what_the_disk_refuses_is_served_and_tried_again() {
 
 #[test]
 fn what_cannot_be_used_is_ordered_as_usual() {
-    let mut moved = Move::from(Client::Uacme, "uacme");
-    let (_, key) = moved.client.files(Key::Ecdsa, NAMES[0]);
-    let (_, other) = moved.client.files(Key::Rsa, RSA);
-    fs::copy(moved.tree.join(other), moved.tree.join(&key)).expect("it can be copied");
+    let mut moved = Move::from(Client::Lego, "lego");
+    let key = moved.tree.join(moved.client.files(Key::Ecdsa, NAMES[0]).1);
+    let other = moved.tree.join(moved.client.files(Key::Rsa, RSA).1);
+    fs::copy(&other, &key).expect("it can be copied");
+    moved.site.set_servers(&[&NAMES.join(" ")]);
     moved.site.start_nginx();
-    let reason =
-        format!("\"{}\" holds the key of another certificate", moved.tree.join(key).display());
+    // At once: what a worker does may overwrite what it has inherited.
+    let (text, number) = secret(&other);
+    for worker in moved.site.nginx.worker_pids() {
+        assert_eq!(count_in_memory(worker, text.as_bytes()), 0);
+        assert_eq!(count_in_memory(worker, &number), 0, "it was not parsed");
+    }
+    let reason = format!("\"{}\" holds the key of another certificate", key.display());
     let line = moved.site.nginx.wait_for_log(&reason, LIMIT);
     assert!(line.contains("certificate \"example.test\" is not imported from"), "{line}");
     moved.site.nginx.wait_for_log("no certificate \"example.test\" yet", LIMIT);
-    assert_eq!(moved.site.served(RSA), moved.rsa);
     let new = moved.site.wait_for_other(NAMES[0], &moved.ecdsa.serial).leaf;
     assert_eq!(moved.orders(), 1);
     moved.site.wait_until_clean();
