@@ -3,6 +3,7 @@
 use super::catch::guard;
 use super::directives::definitions;
 use super::helper;
+use super::import::{self, Pairs};
 use super::nginx::{
     CONF_ERROR, CONF_OK, ERROR, OK, cycle as current_cycle, is_test, loading, log, log_to,
     pool_box, pool_string, process, text,
@@ -16,6 +17,7 @@ use acme_dns_core::config::{Certificate, Config, Location, zone};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::schedule::Loading;
+use acme_dns_service::import::Imports;
 use acme_dns_service::reload::{Paths, Watch};
 use acme_dns_service::store::{Certificates, Facts};
 use ngx::ffi::{
@@ -34,9 +36,9 @@ use std::time::SystemTime;
 /// The state path below the prefix, where none is set.
 const DEFAULT_STATE_PATH: &str = "acme_dns";
 
-static mut COMMANDS: [ngx_command_t; 8] = {
-    let [a, b, c, d, e, f, g] = definitions(NGX_MAIN_CONF);
-    [a, b, c, d, e, f, g, ngx_command_t::empty()]
+static mut COMMANDS: [ngx_command_t; 9] = {
+    let [a, b, c, d, e, f, g, h] = definitions(NGX_MAIN_CONF);
+    [a, b, c, d, e, f, g, h, ngx_command_t::empty()]
 };
 
 static mut CONTEXT: ngx_core_module_t = ngx_core_module_t {
@@ -75,6 +77,8 @@ pub(super) struct Ready {
     pub(super) loading: Loading,
     /// What is known of variants that were published from the disk, by their index.
     pub(super) facts: Vec<(usize, Facts)>,
+    /// What was found in the trees of other clients.
+    pub(super) imports: Imports,
     /// What nginx reads of the state path; known when the configuration is in force.
     pub(super) watch: Option<Watch>,
     /// For each certificate; `None` where the zone has no room.
@@ -215,6 +219,7 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
         config: Arc::new(finished.config),
         loading: loading(),
         facts: Vec::new(),
+        imports: Imports::default(),
         watch: None,
         slots: Arc::default(),
         shared: None,
@@ -347,7 +352,8 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
                 let slot = binding.certificate.and_then(|index| ready.slots.get(index));
                 binding.slot = slot.copied().flatten();
             }
-            ready.facts = load_from_disk(ready, &core.bindings);
+            let imported = import::read(ready, &mut core.vault);
+            ready.facts = load_from_disk(ready, &core.bindings, imported);
             // SAFETY: the current cycle is still the one before, if there is one, and live.
             let before = unsafe { core_conf(current_cycle()) }.and_then(|core| core.ready());
             ready.facts.extend(before.map_or_else(Vec::new, |before| ready.known_from(before)));
@@ -375,9 +381,9 @@ unsafe fn watch(cycle: *mut ngx_cycle_t, config: &Config, since: SystemTime) -> 
     Watch::scan(config, Paths { main: Path::new(main), prefix: Path::new(prefix) }, since)
 }
 
-/// Publishes what is on disk and not yet in shared memory, so that a start serves it before the
+/// Publishes what is on disk or was imported and not yet in shared memory, so that a start serves it before the
 /// network is there; says once what is missing. Gives what is known of what was published.
-fn load_from_disk(ready: &Ready, bindings: &[Bound]) -> Vec<(usize, Facts)> {
+fn load_from_disk(ready: &Ready, bindings: &[Bound], mut imported: Pairs) -> Vec<(usize, Facts)> {
     let mut known = Vec::new();
     let certificates = Certificates::open(&ready.config.state_path).unwrap_or_else(|error| {
         log(Level::Error, &format!("acme_dns: no certificate on disk can be used: {error}"));
@@ -391,10 +397,11 @@ fn load_from_disk(ready: &Ready, bindings: &[Bound]) -> Vec<(usize, Facts)> {
             log(Level::Error, &zone_full(name));
             continue;
         };
-        if slot.is_filled() {
+        if slot.is_filled() && !import::has(&imported, certificate) {
             continue;
         }
-        let (pairs, facts) = read_from_disk(&ready.config, certificates.as_ref(), certificate);
+        let (pairs, facts) =
+            read_from_disk(&ready.config, certificates.as_ref(), certificate, &mut imported);
         if !pairs.is_empty() {
             match slot.publish(&Material { pairs }) {
                 Ok(()) => known.extend(facts),
@@ -416,18 +423,18 @@ fn load_from_disk(ready: &Ready, bindings: &[Bound]) -> Vec<(usize, Facts)> {
     known
 }
 
-/// What is on disk of the variants of a certificate, and what is known of it.
+/// What is on disk of the variants of a certificate, or was imported, and what is known of the former.
 fn read_from_disk(
     config: &Config,
     certificates: Option<&Certificates>,
     certificate: &Certificate,
+    imported: &mut Pairs,
 ) -> (Vec<Pair>, Vec<(usize, Facts)>) {
     let (mut pairs, mut known) = (Vec::new(), Vec::new());
-    let Some(certificates) = certificates else { return (pairs, known) };
     for index in certificate.variants.clone() {
         let name = config.variants.get(index).map_or("", |variant| variant.name.as_str());
-        match certificates.load_quickly(name) {
-            Ok(None) => {}
+        match certificates.map_or(Ok(None), |certificates| certificates.load_quickly(name)) {
+            Ok(None) => pairs.extend(imported.remove(&index)),
             Ok(Some((material, facts))) => {
                 pairs.extend(material.pairs);
                 known.extend(facts.map(|facts| (index, facts)));

@@ -8,10 +8,10 @@ use acme_dns_core::config::domains;
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::provider::ProviderReader;
 use acme_dns_core::config::zone::Zone;
-use acme_dns_core::config::{Propagation, Reload};
+use acme_dns_core::config::{Import, ImportFormat, Propagation, Reload};
 use ngx::ffi::{
-    NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1, NGX_CONF_TAKE12, ngx_command_t, ngx_conf_t,
-    ngx_str_t, ngx_uint_t,
+    NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12, ngx_command_t,
+    ngx_conf_t, ngx_str_t, ngx_uint_t,
 };
 use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub(super) const fn command(
 }
 
 /// The table of the directives that define things, for one level of the configuration.
-pub(super) const fn definitions(level: u32) -> [ngx_command_t; 7] {
+pub(super) const fn definitions(level: u32) -> [ngx_command_t; 8] {
     [
         command(c"acme_dns_issuer", level | NGX_CONF_BLOCK | NGX_CONF_TAKE1, set_issuer, 0),
         command(c"acme_dns_provider", level | NGX_CONF_BLOCK | NGX_CONF_TAKE12, set_provider, 0),
@@ -49,6 +49,7 @@ pub(super) const fn definitions(level: u32) -> [ngx_command_t; 7] {
         command(c"acme_dns_propagation", level | NGX_CONF_1MORE, set_propagation, 0),
         command(c"acme_dns_reload", level | NGX_CONF_TAKE1, set_reload, 0),
         command(c"acme_dns_domains", level | NGX_CONF_1MORE, set_domains, 0),
+        command(c"acme_dns_import", level | NGX_CONF_TAKE2, set_import, 0),
     ]
 }
 
@@ -155,6 +156,30 @@ unsafe extern "C" fn set_domains(
     };
     // SAFETY: `cf` is what nginx gave.
     unsafe { set_block(cf, body) }
+}
+
+unsafe extern "C" fn set_import(
+    cf: *mut ngx_conf_t,
+    _: *mut ngx_command_t,
+    _: *mut c_void,
+) -> *mut c_char {
+    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
+        let [format, path] = args else { return Ok(()) };
+        let format = ImportFormat::parse(format)?;
+        let full = conf.full_name(path, PathBase::Prefix).filter(|_| !path.is_empty());
+        let path = PathBuf::from(full.ok_or_else(|| format!("invalid path \"{path}\""))?);
+        if !path.is_dir() {
+            // It may have been removed, as it is not needed any more.
+            let path = path.display();
+            conf.warn(&format!(
+                "\"{path}\" is not a directory, \"acme_dns_import\" can be removed if all was imported"
+            ));
+        }
+        core.draft.add_import(Import { format, path });
+        Ok(())
+    };
+    // SAFETY: `cf` is what nginx gave.
+    unsafe { set(cf, body) }
 }
 
 unsafe extern "C" fn set_issuer(

@@ -74,6 +74,7 @@ pub(super) fn start(core: &CoreConf) {
         secrets: (0..).map_while(|id| core.vault.secret(SecretId(id))).collect(),
         loading: ready.loading,
         facts: ready.facts.clone(),
+        imports: ready.imports.clone(),
         watch: ready.watch.clone(),
     };
     let blocked = BlockedSignals::new();

@@ -23,8 +23,8 @@ use std::ptr;
 
 const SERVER: usize = offset_of!(ngx_http_conf_ctx_t, srv_conf);
 
-static mut COMMANDS: [ngx_command_t; 10] = {
-    let [a, b, c, d, e, f, g] = definitions(NGX_HTTP_MAIN_CONF);
+static mut COMMANDS: [ngx_command_t; 11] = {
+    let [a, b, c, d, e, f, g, h] = definitions(NGX_HTTP_MAIN_CONF);
     let server = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF;
     [
         a,
@@ -34,6 +34,7 @@ static mut COMMANDS: [ngx_command_t; 10] = {
         e,
         f,
         g,
+        h,
         command(c"acme_dns", server | NGX_CONF_1MORE, set_acme_dns, SERVER),
         command(c"acme_dns_fallback", server | NGX_CONF_TAKE1, set_fallback, SERVER),
         ngx_command_t::empty(),

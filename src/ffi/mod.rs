@@ -19,6 +19,7 @@ mod directives;
 mod exports;
 mod helper;
 mod http_module;
+mod import;
 #[cfg(ngx_mail)]
 mod mail_module;
 mod nginx;

@@ -11,7 +11,8 @@ use secrecy::SecretString;
 use std::ffi::{CString, c_char, c_void};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 use std::ptr;
 use zeroize::Zeroizing;
 
@@ -103,9 +104,14 @@ impl Vault {
 
     /// Reads a file into the room; gives its length, and whether everyone can access it.
     fn read(&mut self, path: &str) -> Result<(usize, bool), String> {
+        let file = File::open(path)
+            .map_err(|error| format!("open() \"{path}\" failed ({})", errno(&error)))?;
+        self.read_open(file, path)
+    }
+
+    fn read_open(&mut self, mut file: File, path: &str) -> Result<(usize, bool), String> {
         let failed =
             |call: &str, e: &io::Error| format!("{call}() \"{path}\" failed ({})", errno(e));
-        let mut file = File::open(path).map_err(|e| failed("open", &e))?;
         let metadata = file.metadata().map_err(|e| failed("fstat", &e))?;
         let room = self.room().map_err(|e| failed("mmap", &e))?;
         let mut length = 0;
@@ -120,6 +126,25 @@ impl Vault {
             }
         }
         Ok((length, metadata.permissions().mode() & 0o007 != 0))
+    }
+
+    /// Reads the key of an account of another client, in PEM or as a JWK, as it is. `None`: there is no
+    /// such file.
+    pub(super) fn account_key(&mut self, path: &Path) -> Result<Option<SecretId>, String> {
+        let path = path.to_string_lossy();
+        // Does not wait for the writer of a FIFO.
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&*path);
+        let file = match file {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("open() \"{path}\" failed ({})", errno(&error))),
+        };
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Err(format!("\"{path}\" is not a regular file"));
+        }
+        let (length, _) = self.read_open(file, &path)?;
+        let id = self.keep(length, check_account_key);
+        id.map(Some).map_err(|why| format!("\"{path}\" {why}"))
     }
 
     fn read_environment(&mut self, name: &str, check: Check) -> Result<SecretId, String> {
@@ -194,7 +219,7 @@ fn check_mac_key(secret: &[u8]) -> Result<(), &'static str> {
 fn check_key(pem: &[u8]) -> Result<(), &'static str> {
     const WRONG: &str = "holds no unencrypted private key in PEM";
     let text = std::str::from_utf8(pem).map_err(|_| WRONG)?;
-    let labels = ["PRIVATE KEY", "EC PRIVATE KEY"];
+    let labels = ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"];
     let body = labels.iter().find_map(|label| {
         let (_, rest) = text.split_once(&format!("-----BEGIN {label}-----"))?;
         Some(rest.split_once(&format!("-----END {label}-----"))?.0)
@@ -204,12 +229,21 @@ fn check_key(pem: &[u8]) -> Result<(), &'static str> {
     base64.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace()));
     let base64 = std::str::from_utf8(&base64).map_err(|_| WRONG)?;
     let der = Zeroizing::new(openssl::base64::decode_block(base64).map_err(|_| WRONG)?);
-    if der.windows(P256.len()).any(|window| window == P256) {
-        Ok(())
-    } else {
-        Err("holds no ECDSA key on P-256, the one type of account key that is supported")
+    if der.windows(P256.len()).any(|window| window == P256) { Ok(()) } else { Err(OTHER_KEY) }
+}
+
+/// The same for a file of another client, which may hold a JWK (RFC 7517).
+fn check_account_key(key: &[u8]) -> Result<(), &'static str> {
+    const CURVE: &[u8] = b"\"P-256\"";
+    match key.first() {
+        Some(b'{') if key.windows(CURVE.len()).any(|window| window == CURVE) => Ok(()),
+        Some(b'{') => Err(OTHER_KEY),
+        _ => check_key(key),
     }
 }
+
+const OTHER_KEY: &str =
+    "holds no ECDSA key on P-256, the one type of account key that is supported";
 
 /// The object identifier of the curve P-256 (RFC 5480 section 2.1.1.1), in DER.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];

@@ -3,7 +3,8 @@
 //!
 //! One thread with a tokio current-thread runtime runs the one loop that sleeps ([`service`]); the
 //! rest are its parts: [`acme`] talks to the CA, [`ocsp`] to its responder, [`dns`] to the DNS
-//! providers, [`propagation`] asks the authoritative servers, [`store`] keeps files, [`reload`] knows
+//! providers, [`propagation`] asks the authoritative servers, [`store`] keeps files, [`import`] reads
+//! those of other clients, [`reload`] knows
 //! which of them nginx reads. nginx is seen only through [`Host`].
 #![forbid(unsafe_code)]
 
@@ -11,6 +12,7 @@ pub mod acme;
 pub mod dns;
 pub mod host;
 pub mod http;
+pub mod import;
 pub mod ocsp;
 pub mod propagation;
 pub mod reload;

@@ -277,6 +277,7 @@ mod tests {
             variants: variants.into(),
             propagation: Propagation::default(),
             reload,
+            imports: Vec::new(),
         };
         let main = prefix.join("nginx.conf");
         Watch::scan(&config, Paths { main: &main, prefix }, SystemTime::now())

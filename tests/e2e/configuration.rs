@@ -448,7 +448,8 @@ fn refuses_bad_accounts() {
         bad("account_key empty;", "\"DIR/empty\" is empty in HERE"),
         bad(
             "account_key rsa.pem;",
-            "\"DIR/rsa.pem\" holds no unencrypted private key in PEM in HERE",
+            "\"DIR/rsa.pem\" holds no ECDSA key on P-256, the one type of account key that is \
+             supported in HERE",
         ),
         bad(
             "account_key rsa8.pem;",

@@ -13,6 +13,7 @@ mod failures;
 mod faults;
 mod http3;
 mod image;
+mod import;
 mod issuance;
 mod keys;
 mod lone;

@@ -9,6 +9,7 @@ pub mod acme_proxy;
 pub mod authority;
 pub mod bed;
 pub mod certbot;
+pub mod clients;
 pub mod cloudflare;
 pub mod compression;
 pub mod dns_proxy;

@@ -29,6 +29,8 @@ pub struct PebbleOptions {
     pub nonce_reject_percent: u8,
     /// Validates at once, instead of after up to 15 seconds.
     pub va_nosleep: bool,
+    /// Every validation succeeds, without a question to anybody.
+    pub va_always_valid: bool,
     /// Per cent of valid authorizations that a new order reuses.
     pub authz_reuse_percent: u8,
     /// Seconds in `Retry-After` of a pending authorization and of a processing order, which Pebble
@@ -62,6 +64,7 @@ impl PebbleOptions {
             ],
             nonce_reject_percent: 0,
             va_nosleep: true,
+            va_always_valid: false,
             authz_reuse_percent: 0,
             retry_after: None,
             eab: BTreeMap::new(),
@@ -302,6 +305,9 @@ fn launch(
     command.env("PEBBLE_CHAIN_LENGTH", options.chain_length.to_string());
     if options.va_nosleep {
         command.env("PEBBLE_VA_NOSLEEP", "1");
+    }
+    if options.va_always_valid {
+        command.env("PEBBLE_VA_ALWAYS_VALID", "1");
     }
     let mut process = Process::start(&command, &dir.join("pebble.log"));
     process.wait_for_port(acme.addr(), START);

@@ -3,7 +3,9 @@
 use super::binding::Wanted;
 use super::domains::{self, Holders, Line};
 use super::text::MAX_FILE_NAME;
-use super::{Certificate, Config, Issuer, Location, Propagation, Provider, Reload, Variant};
+use super::{
+    Certificate, Config, Import, Issuer, Location, Propagation, Provider, Reload, Variant,
+};
 use crate::key::KeyType;
 use crate::name::Name;
 use std::collections::{HashMap, HashSet};
@@ -25,6 +27,7 @@ pub struct Draft {
     propagation: Option<Propagation>,
     reload: Option<Reload>,
     state_path: Option<PathBuf>,
+    imports: Vec<Import>,
     bindings: Vec<Binding>,
     domains: Vec<Domains>,
     /// The names of the certificates of all domains files.
@@ -137,6 +140,11 @@ impl Draft {
         super::text::set_once(&mut self.reload, "acme_dns_reload", reload)
     }
 
+    /// Adds a tree of another client.
+    pub fn add_import(&mut self, import: Import) {
+        self.imports.push(import);
+    }
+
     /// Whether nothing asks for a certificate.
     pub fn is_unused(&self) -> bool {
         self.bindings.is_empty() && self.domains.iter().all(|file| file.lines.is_empty())
@@ -244,6 +252,7 @@ impl Draft {
             variants: register.variants,
             propagation: self.propagation.unwrap_or_default(),
             reload: self.reload.unwrap_or_default(),
+            imports: self.imports,
         };
         Ok(Finished { config, certificates })
     }

@@ -49,6 +49,11 @@ pub struct IssuerReader {
     preferred_chain: Option<String>,
 }
 
+/// The URL of the directory that a name stands for, if it is a known one.
+pub fn known_directory(name: &str) -> Option<&'static str> {
+    KNOWN.iter().find(|known| known.name == name).map(|known| known.directory)
+}
+
 impl IssuerReader {
     /// Begins a block.
     ///

@@ -8,6 +8,7 @@
 pub mod binding;
 pub mod domains;
 pub mod draft;
+mod import;
 pub mod issuer;
 pub mod propagation;
 pub mod provider;
@@ -16,6 +17,8 @@ pub mod syntax;
 mod tests;
 mod text;
 pub mod zone;
+
+pub use import::{Import, ImportFormat};
 
 use crate::key::KeyType;
 use crate::name::Name;
@@ -42,6 +45,8 @@ pub struct Config {
     pub propagation: Propagation,
     /// When to reload nginx after certificate files have changed.
     pub reload: Reload,
+    /// Whose certificates and accounts to take over, in this order.
+    pub imports: Vec<Import>,
 }
 
 /// A certification authority: the block `acme_dns_issuer`.

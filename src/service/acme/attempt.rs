@@ -304,6 +304,7 @@ impl Attempt<'_> {
             // The one that is wanted: where the CA does not offer it, it is not asked for again at
             // each start.
             profile: issuer_config.profile.as_ref().map(|profile| profile.name.clone()),
+            is_imported: false,
         };
         let material = material(key, &chain)?;
         Ok(Issued { pem, material, validity, issuer, serial, kept: Ok(()) })

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::LOCATION;
 use instant_acme::Error;
-use openssl::bn::{BigNum, BigNumContext};
+use openssl::bn::{BigNum, BigNumContext, BigNumRef};
 use openssl::ec::{Asn1Flag, EcGroup, EcKey, EcPoint};
 use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
@@ -49,28 +49,41 @@ impl AccountKey {
         Self::from_key(&key.map_err(|_| "it is no unencrypted private key in PEM")?)
     }
 
+    fn from_jwk(json: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Jwk<'a> {
+            crv: &'a str,
+            d: &'a str,
+        }
+        let jwk: Option<Jwk<'_>> = serde_json::from_str(json).ok();
+        let number = jwk.filter(|jwk| jwk.crv == "P-256").and_then(|jwk| from_base64url(jwk.d));
+        let number = number.ok_or("it is not an ECDSA key on P-256")?;
+        BigNum::from_slice(&number).and_then(|n| Self::from_number(&n)).map_err(|e| reason(&e))
+    }
+
     /// Reads PKCS #8 in DER.
     pub(super) fn from_pkcs8(der: &[u8]) -> Result<Self, String> {
         let key = PKey::private_key_from_pkcs8(der);
         Self::from_key(&key.map_err(|_| "it is no private key in PKCS #8")?)
     }
 
-    /// The point is computed anew: a file may leave it out, and then OpenSSL does so too when it
-    /// writes the key, which instant-acme would not read.
     fn from_key(key: &PKey<Private>) -> Result<Self, String> {
         if key_type(key) != Some(KeyType::EcdsaP256) {
             return Err("it is not an ECDSA key on P-256".to_owned());
         }
-        let complete = || {
-            let (group, mut context) = (p256()?, BigNumContext::new()?);
-            let key = key.ec_key()?;
-            let mut point = EcPoint::new(&group)?;
-            point.mul_generator2(&group, key.private_key(), &mut context)?;
-            let key = EcKey::from_private_components(&group, key.private_key(), &point)?;
-            key.check_key()?;
-            Ok(Self(key))
-        };
-        complete().map_err(|error| reason(&error))
+        let number = |key: EcKey<Private>| Self::from_number(key.private_key());
+        key.ec_key().and_then(number).map_err(|error| reason(&error))
+    }
+
+    /// The point is computed anew: a file may leave it out, and then OpenSSL does so too when it
+    /// writes the key, which instant-acme would not read.
+    fn from_number(number: &BigNumRef) -> Result<Self, ErrorStack> {
+        let (group, mut context) = (p256()?, BigNumContext::new()?);
+        let mut point = EcPoint::new(&group)?;
+        point.mul_generator2(&group, number, &mut context)?;
+        let key = EcKey::from_private_components(&group, number, &point)?;
+        key.check_key()?;
+        Ok(Self(key))
     }
 
     /// The key as PKCS #8 in DER.
@@ -116,6 +129,15 @@ impl AccountKey {
         };
         sign().map_err(|_: ErrorStack| Error::Crypto)
     }
+}
+
+/// Reads the key of an account, in PEM or as a JWK (RFC 7517), and gives it as PKCS #8 in DER.
+pub(crate) fn account_key(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let key = match text.starts_with('{') {
+        true => AccountKey::from_jwk(text),
+        false => AccountKey::from_pem(text.as_bytes()),
+    };
+    key?.pkcs8()
 }
 
 impl PartialEq for AccountKey {
@@ -359,7 +381,7 @@ fn is_deactivated(error: &AcmeError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{AccountKey, Binding, base64url, from_base64url};
+    use super::{AccountKey, Binding, account_key, base64url, from_base64url};
     use openssl::bn::BigNum;
     use openssl::ec::{EcGroup, EcKey};
     use openssl::ecdsa::EcdsaSig;
@@ -367,6 +389,7 @@ mod tests {
     use openssl::pkey::PKey;
     use openssl::sha::sha256;
     use rustls_pki_types::PrivatePkcs8KeyDer;
+    use serde_json::json;
 
     #[test]
     fn a_key_is_the_same_whatever_file_it_comes_from() {
@@ -380,6 +403,9 @@ mod tests {
         let bare = openssl::base64::encode_block(&bare);
         let bare =
             format!("-----BEGIN EC PRIVATE KEY-----\n{bare}\n-----END EC PRIVATE KEY-----\n");
+        let number = base64url(&key.0.private_key().to_vec_padded(32).unwrap());
+        let jwk = json!({"kty": "EC", "crv": "P-256", "d": number}).to_string();
+        assert_eq!(account_key(&jwk).unwrap(), key.pkcs8().unwrap());
         for (form, pem) in [("PKCS #8", pem), ("SEC 1", sec1), ("no point", bare.into_bytes())] {
             let read = AccountKey::from_pem(&pem).unwrap();
             assert_eq!(read, key, "{form}");
@@ -404,6 +430,9 @@ mod tests {
             (Vec::new(), "it is no unencrypted private key in PEM"),
         ] {
             assert_eq!(AccountKey::from_pem(&pem).unwrap_err(), expected);
+        }
+        for jwk in ["{", r#"{"kty":"RSA","n":"AQAB"}"#, r#"{"crv":"P-384","d":"AQAB"}"#] {
+            assert_eq!(account_key(jwk).unwrap_err(), "it is not an ECDSA key on P-256", "{jwk}");
         }
         let key = AccountKey::generate().unwrap();
         assert_eq!(format!("{key:?}"), "AccountKey { .. }");

@@ -31,6 +31,7 @@ mod verify;
 
 pub use attempt::KeyChoice;
 pub use error::{AcmeError, ObtainError, Refusal, Step};
+pub(crate) use jws::account_key;
 pub use renewal_info::{RenewalAnswer, certificate_id};
 
 use crate::dns::{DnsProvider, TxtRecord};

@@ -173,20 +173,30 @@ impl Work {
     ) -> Option<&'static str> {
         let mut names: Vec<_> = wanted.names.iter().map(|name| name.as_str()).collect();
         names.sort_unstable();
+        let holds = |name: &&str| facts.names.iter().any(|held| held == name);
+        // What was taken over is replaced when it is renewed: that costs no order more than usual.
+        let (has_names, has_key) = match facts.is_imported {
+            true => (
+                names.iter().all(holds),
+                wanted.variants.len() == 1 || facts.key.algorithm() == variant.key.algorithm(),
+            ),
+            false => (facts.names == names, facts.key == variant.key),
+        };
         let issuers = wanted.issuers.iter().filter_map(|index| self.config.issuers.get(*index));
         let issuer = facts.directory.as_ref().map(|directory| {
             let mut issuers = issuers;
             issuers.find(|issuer| issuer.directory == *directory)
         });
-        if facts.names != names {
+        if !has_names {
             Some("holds other names than configured")
-        } else if facts.key != variant.key {
+        } else if !has_key {
             Some("has another type of key than configured")
         } else {
             match issuer {
                 Some(None) => Some("is from another CA than configured"),
                 Some(Some(issuer))
-                    if issuer.profile.as_ref().map(|p| &p.name) != facts.profile.as_ref() =>
+                    if !facts.is_imported
+                        && issuer.profile.as_ref().map(|p| &p.name) != facts.profile.as_ref() =>
                 {
                     Some("has another profile than configured")
                 }

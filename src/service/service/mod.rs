@@ -6,6 +6,7 @@
 //! the journal, orders beside their progress.
 
 mod actions;
+mod importing;
 mod load;
 mod reloading;
 mod staples;
@@ -13,6 +14,7 @@ mod tasks;
 mod work;
 
 use crate::host::Host;
+use crate::import::Imports;
 use crate::reload::Watch;
 use crate::store::Facts;
 use acme_dns_core::config::Config;
@@ -53,6 +55,8 @@ pub struct Settings {
     /// What the master knows of variants of certificates that it has published from the disk, as
     /// indices into the configuration's.
     pub facts: Vec<(usize, Facts)>,
+    /// What the master has found in the trees of other clients.
+    pub imports: Imports,
     /// What nginx reads of the state path; without it nginx is never reloaded.
     pub watch: Option<Watch>,
 }

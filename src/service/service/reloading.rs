@@ -233,6 +233,7 @@ mod tests {
                 variants: vec![variant("a"), variant("b")],
                 propagation: Propagation::default(),
                 reload: Reload::Auto,
+                imports: Vec::new(),
             };
             let paths = Paths { main: &self.path().join("nginx.conf"), prefix: self.path() };
             let reloader = Reloader {

@@ -8,6 +8,7 @@ use crate::acme::{Issued, ObtainError, Obtainer};
 use crate::dns::{self, Budget};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
+use crate::import::Imports;
 use crate::propagation::Checker;
 use crate::reload::Watch;
 use crate::store::{Facts, IssuedPem, Lock, Store, load_material};
@@ -44,6 +45,7 @@ pub(super) struct Work {
     pub(super) host: Arc<dyn Host>,
     /// What the master knows of variants that it has published.
     pub(super) facts: Vec<(usize, Facts)>,
+    pub(super) imports: Imports,
     /// What is served of each variant.
     served: Vec<Option<Served>>,
     lock: Option<Lock>,
@@ -55,7 +57,7 @@ pub(super) struct Work {
     /// Told when a certificate was written to the disk.
     written: Rc<Notify>,
     /// What the disk has refused, by variant.
-    unkept: HashMap<usize, AbortHandle>,
+    pub(super) unkept: HashMap<usize, AbortHandle>,
 }
 
 /// A variant that is served.
@@ -75,7 +77,7 @@ pub(super) struct Tools {
 
 impl Work {
     pub(super) fn new(settings: Settings, host: Arc<dyn Host>) -> Self {
-        let Settings { config, secrets, loading, watch, facts } = settings;
+        let Settings { config, secrets, loading, watch, facts, imports } = settings;
         let served = config.variants.iter().map(|_| None).collect();
         Self {
             config,
@@ -83,6 +85,7 @@ impl Work {
             loading,
             host,
             facts,
+            imports,
             served,
             lock: None,
             schedule: None,
@@ -97,9 +100,13 @@ impl Work {
     pub(super) async fn run(&mut self) {
         let store = self.open_store().await;
         self.lock = Some(self.lock(&store).await);
-        let known = self.load(&store).await;
+        let (report, mut outcomes) = mpsc::unbounded_channel();
+        let mut imported = self.import(&store, &report).await;
+        let mut known = self.load(&store).await;
+        self.stand_by(&mut imported, &mut known);
         let schedule = Schedule::new(known, now(), self.loading, random);
         self.schedule = Some((store.clone(), schedule));
+        self.tell_imported(&imported);
         self.start_reloader();
         self.read_actions(&store);
         self.idle(&store).await;
@@ -113,7 +120,6 @@ impl Work {
         };
         let cleaning = Rc::new(Notify::new());
         tokio::task::spawn_local(tasks::clean(Rc::clone(&obtainer), Rc::clone(&cleaning)));
-        let (report, mut outcomes) = mpsc::unbounded_channel();
         let tools = Tools { obtainer, clients, report };
         loop {
             self.begin_due(&tools);
@@ -281,6 +287,10 @@ impl Work {
         }
     }
 
+    pub(super) fn secret(&self, id: SecretId) -> SecretString {
+        self.secrets.get(id.0).cloned().unwrap_or_else(|| SecretString::from(String::new()))
+    }
+
     fn obtainer(&self, store: &Store, clients: &Clients) -> Result<Obtainer, HttpError> {
         let host = Arc::clone(&self.host);
         let budget = Rc::new(Budget::new(move |wait| {
@@ -293,9 +303,7 @@ impl Work {
                 ),
             );
         }));
-        let secret = |id: SecretId| {
-            self.secrets.get(id.0).cloned().unwrap_or_else(|| SecretString::from(String::new()))
-        };
+        let secret = |id: SecretId| self.secret(id);
         let providers = self.config.providers.iter();
         let providers = providers
             .map(|p| dns::provider(p, secret, Rc::clone(&budget), clients))

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
 
+pub(super) const ACCOUNTS: &str = "accounts";
 const KEY: &str = "account_key.pem";
 
 /// An account (RFC 8555 section 7.1.2) with its key.
@@ -158,6 +159,13 @@ impl Store {
         let directory = self.accounts().join(issuer);
         (directory.join("account.json"), directory.join(KEY))
     }
+}
+
+/// Whether there is an account of an issuer, or the key of one.
+#[must_use]
+pub fn has_account(state_path: &Path, issuer: &str) -> bool {
+    let directory = state_path.join(ACCOUNTS).join(issuer);
+    ["account.json", KEY].iter().any(|name| directory.join(name).symlink_metadata().is_ok())
 }
 
 fn read_key(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {

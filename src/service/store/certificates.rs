@@ -51,6 +51,8 @@ pub struct IssuedPem {
     pub directory: String,
     /// The profile that was wanted.
     pub profile: Option<String>,
+    /// Whether it was taken over from another client.
+    pub is_imported: bool,
 }
 
 /// Where a certificate is from.
@@ -58,6 +60,8 @@ pub struct IssuedPem {
 struct IssuerFile {
     directory: String,
     profile: Option<String>,
+    #[serde(default, rename = "imported", skip_serializing_if = "std::ops::Not::not")]
+    is_imported: bool,
 }
 
 /// What is known of a certificate on disk, without its key.
@@ -76,6 +80,9 @@ pub struct Facts {
     pub directory: Option<String>,
     /// The profile that was wanted.
     pub profile: Option<String>,
+    /// Whether it was taken over from another client, or put there by hand: it is wanted as it is, until it
+    /// is renewed.
+    pub is_imported: bool,
 }
 
 /// Tells a file from any that takes its place.
@@ -216,6 +223,12 @@ impl Store {
     }
 }
 
+/// Whether there is anything in the place of a certificate, good or not.
+#[must_use]
+pub fn is_kept(state_path: &Path, name: &str) -> bool {
+    fs::symlink_metadata(state_path.join(CERTS).join(name)).is_ok()
+}
+
 /// Reads a certificate and checks it: the files are complete, the key is the leaf's. A certificate
 /// that has expired is read like any other. Creates nothing.
 ///
@@ -298,8 +311,10 @@ impl Certificates {
 
 fn facts(imprint: Imprint, glance: Glance, issuer: Option<IssuerFile>) -> Facts {
     let Glance { key, validity, names } = glance;
+    // What was put there by hand is another client's too.
+    let is_imported = issuer.as_ref().is_none_or(|issuer| issuer.is_imported);
     let (directory, profile) = issuer.map_or((None, None), |i| (Some(i.directory), i.profile));
-    Facts { imprint, validity, names, key, directory, profile }
+    Facts { imprint, validity, names, key, directory, profile, is_imported }
 }
 
 /// The same material, if it cannot be seen at a glance.
@@ -395,10 +410,14 @@ const ENOENT: i32 = rustix::io::Errno::NOENT.raw_os_error();
 
 /// The files of a version.
 fn contents(issued: &IssuedPem) -> Result<[(&'static str, Cow<'_, str>); 5], serde_json::Error> {
-    let IssuedPem { key, fullchain, directory, profile } = issued;
+    let IssuedPem { key, fullchain, directory, profile, is_imported } = issued;
     let end = fullchain.find(END_CERTIFICATE).map(|at| at + END_CERTIFICATE.len());
     let (leaf, chain) = fullchain.split_at(end.unwrap_or(fullchain.len()));
-    let issuer = IssuerFile { directory: directory.clone(), profile: profile.clone() };
+    let issuer = IssuerFile {
+        directory: directory.clone(),
+        profile: profile.clone(),
+        is_imported: *is_imported,
+    };
     Ok([
         (FULL_CHAIN, fullchain.into()),
         (KEY, key.as_str().into()),

@@ -45,6 +45,17 @@ impl StoreError {
         }
     }
 
+    /// The error of what is not in the state path: what to do there does not apply.
+    pub(crate) fn without_advice(&self) -> String {
+        let text = self.to_string();
+        match self {
+            Self::Io { source, .. } => {
+                text.strip_suffix(advice(source)).unwrap_or(&text).to_owned()
+            }
+            Self::Invalid { .. } => text,
+        }
+    }
+
     /// Whether a file or directory is missing.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

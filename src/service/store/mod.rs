@@ -30,13 +30,14 @@ mod progress;
 pub(crate) mod testing;
 pub(crate) mod x509;
 
-pub use accounts::Account;
+pub use accounts::{Account, has_account};
 pub use actions::Asked;
 pub(crate) use certificates::material;
 pub use certificates::{
-    Certificates, Facts, Imprint, IssuedPem, Stored, load_certificate, load_material,
+    Certificates, Facts, Imprint, IssuedPem, Stored, is_kept, load_certificate, load_material,
 };
 pub use error::StoreError;
+pub(crate) use files::{list as list_directory, read as read_file};
 pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;
 
@@ -159,7 +160,7 @@ impl Store {
     }
 
     fn accounts(&self) -> PathBuf {
-        self.path.join("accounts")
+        self.path.join(accounts::ACCOUNTS)
     }
 
     fn certs(&self) -> PathBuf {

@@ -92,5 +92,6 @@ pub(crate) fn issued(names: &[&str]) -> IssuedPem {
         fullchain: pem(&[&leaf, &ca.certificate]),
         directory: "https://ca.example/directory".to_owned(),
         profile: None,
+        is_imported: false,
     }
 }

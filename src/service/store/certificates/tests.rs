@@ -156,6 +156,7 @@ fn what_does_not_belong_together_is_refused() {
         fullchain: one.fullchain.clone(),
         directory: String::new(),
         profile: None,
+        is_imported: false,
     };
     store.save_certificate("a.example", &mixed).unwrap();
     assert!(error(dir.path()).contains("is not that of the certificate"), "{}", error(dir.path()));

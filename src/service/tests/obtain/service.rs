@@ -5,6 +5,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::host::Host;
+use acme_dns_service::import::Imports;
 use acme_dns_service::service::{Service, Settings};
 use secrecy::SecretString;
 use std::fmt;
@@ -45,6 +46,7 @@ fn settings(bed: &Bed) -> Settings {
         secrets: vec![SecretString::from(bed.testbed.token().to_owned())],
         loading: Loading::default(),
         facts: Vec::new(),
+        imports: Imports::default(),
         watch: None,
     }
 }

@@ -6,6 +6,7 @@ use acme_dns_core::material::{Material, Pair, Staple};
 use acme_dns_core::schedule::Loading;
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::host::Host;
+use acme_dns_service::import::Imports;
 use acme_dns_service::service::{Service, Settings};
 use openssl::x509::X509;
 use secrecy::SecretString;
@@ -91,6 +92,7 @@ fn serve(bed: &Bed, workers: &Arc<Workers>) -> Service {
         secrets: vec![SecretString::from(bed.testbed.token().to_owned())],
         loading: Loading::default(),
         facts: Vec::new(),
+        imports: Imports::default(),
         watch: None,
     };
     Service::start(settings, workers.clone()).unwrap()

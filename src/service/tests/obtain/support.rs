@@ -108,6 +108,7 @@ impl Bed {
                 port: dns.port(),
             },
             reload: Reload::default(),
+            imports: Vec::new(),
         };
         let mut bed = Self { proxy, testbed, config, secrets: Vec::new(), log: Arc::default() };
         bed.add("example.test", &["example.test", "*.example.test"]);

@@ -1,0 +1,73 @@
+//! Taking over what other clients have: the master's part, which has the rights to read it.
+//!
+//! Certificates are published like those of the state path, and the helper takes them from shared
+//! memory. Keys of accounts are none of the workers' business: they go into the vault unparsed.
+
+use super::core_module::Ready;
+use super::nginx::{log, now};
+use super::vault::Vault;
+use acme_dns_core::config::{Certificate, Config};
+use acme_dns_core::level::Level;
+use acme_dns_core::material::Pair;
+use acme_dns_service::import::{self, ImportedAccount, Imports};
+use acme_dns_service::store;
+use std::collections::HashMap;
+
+/// What was found for variants, by their indices.
+pub(super) type Pairs = HashMap<usize, Pair>;
+
+/// Looks for what the configuration wants and the state path does not have.
+pub(super) fn read(ready: &mut Ready, vault: &mut Vault) -> Pairs {
+    let config = &ready.config;
+    if config.imports.is_empty() {
+        return Pairs::new();
+    }
+    let mut tell = |level, line: &str| log(level, &format!("acme_dns: {line}"));
+    let is_missing = |index: &usize| {
+        let variant = config.variants.get(*index);
+        variant.is_some_and(|variant| !store::is_kept(&config.state_path, &variant.name))
+    };
+    let missing: Vec<usize> = (0..config.variants.len()).filter(is_missing).collect();
+    let found = if missing.is_empty() {
+        Vec::new()
+    } else {
+        import::certificates(config, &missing, now(), &mut tell)
+    };
+    let accounts =
+        (0..config.issuers.len()).filter_map(|issuer| account(config, issuer, vault)).collect();
+    let (certificates, pairs): (Vec<_>, Pairs) =
+        found.into_iter().map(|(it, pair)| (it.clone(), (it.variant, pair))).unzip();
+    ready.imports = Imports { certificates, accounts };
+    pairs
+}
+
+/// Whether something was found for a certificate.
+pub(super) fn has(pairs: &Pairs, certificate: &Certificate) -> bool {
+    certificate.variants.clone().any(|variant| pairs.contains_key(&variant))
+}
+
+/// The account for an issuer that has none yet.
+fn account(config: &Config, issuer: usize, vault: &mut Vault) -> Option<ImportedAccount> {
+    let settings = config.issuers.get(issuer)?;
+    let is_given = settings.account_key.is_some() || settings.external_account.is_some();
+    if is_given || store::has_account(&config.state_path, &settings.name) {
+        return None;
+    }
+    let mut refused = None;
+    for source in import::account_keys(config, issuer) {
+        match vault.account_key(&source) {
+            Ok(Some(key)) => return Some(ImportedAccount { issuer, key, source }),
+            Ok(None) => {}
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    let name = &settings.name;
+    let why = refused?;
+    log(
+        Level::Notice,
+        &format!(
+            "acme_dns: account of issuer \"{name}\" is not imported, a new one will be created: {why}"
+        ),
+    );
+    None
+}

@@ -1,0 +1,36 @@
+//! acme.sh's `--config-home`.
+//!
+//! ```text
+//! NAME/fullchain.cer NAME.key NAME.conf        conf: Le_API='URL'
+//! NAME_ecc/fullchain.cer NAME.key NAME.conf    the same with an ECDSA key
+//! ca/HOST/PATH/account.key                     ca/HOST/account.key of old versions
+//! ```
+
+use super::tree::{List, directory, names, text, value};
+use super::{Candidate, Origin, Wanted};
+use std::path::{Path, PathBuf};
+use url::Position;
+
+pub(super) fn certificates(root: &Path) -> List<Candidate> {
+    let candidate = |name: String| {
+        let (directory_of, domain) = (root.join(&name), name.strip_suffix("_ecc").unwrap_or(&name));
+        let conf = text(&directory_of.join(format!("{domain}.conf")));
+        let api = |text: String| value(&text, "Le_API").map_or(Origin::Unknown, directory);
+        Candidate {
+            chain: directory_of.join("fullchain.cer"),
+            issuers: None,
+            key: directory_of.join(format!("{domain}.key")),
+            origin: conf.map(api),
+        }
+    };
+    let is_certificate = |name: &String| root.join(name).join("fullchain.cer").exists();
+    Ok(names(root)?.into_iter().filter(is_certificate).map(candidate).collect())
+}
+
+pub(super) fn accounts(root: &Path, wanted: &Wanted<'_>) -> List<PathBuf> {
+    let url = wanted.directory;
+    // It leaves the port out.
+    let host = root.join("ca").join(&url[Position::BeforeHost..Position::AfterHost]);
+    let path = url[Position::BeforePath..Position::AfterPath].trim_matches('/');
+    Ok(vec![host.join(path).join("account.key"), host.join("account.key")])
+}

@@ -1,0 +1,98 @@
+//! dehydrated's `BASEDIR`.
+//!
+//! ```text
+//! config, conf.d/*.sh                      CA=, BASEDIR=, CERTDIR=, ACCOUNTDIR=
+//! certs/NAME/fullchain.pem privkey.pem     links to what was issued last
+//! accounts/BASE64URL-OF-CA/account_key.pem
+//! ```
+//!
+//! A certificate does not say which CA it is from: the configuration does, or the only account.
+
+use super::tree::{List, directory, names, text, value};
+use super::{Candidate, Origin, Wanted};
+use acme_dns_core::config::issuer::known_directory;
+use openssl::base64::decode_block;
+use std::path::{Path, PathBuf};
+use url::Url;
+
+/// The CA where the configuration names none.
+const DEFAULT: &str = "letsencrypt";
+
+pub(super) fn certificates(root: &Path) -> List<Candidate> {
+    let config = config(root)?;
+    let origin = origin(root, &config);
+    let directory = place(root, &config, "CERTDIR", "certs");
+    let candidate = |name: String| {
+        let directory = directory.join(name);
+        Candidate {
+            chain: directory.join("fullchain.pem"),
+            issuers: None,
+            key: directory.join("privkey.pem"),
+            origin: Ok(origin.clone()),
+        }
+    };
+    Ok(names(&directory)?.into_iter().map(candidate).collect())
+}
+
+pub(super) fn accounts(root: &Path, wanted: &Wanted<'_>) -> List<PathBuf> {
+    let directory = place(root, &config(root)?, "ACCOUNTDIR", "accounts");
+    let of_ca = |name: &String| account_of(name).as_ref() == Some(wanted.directory);
+    let names = names(&directory)?.into_iter().filter(of_ca);
+    Ok(names.map(|name| directory.join(name).join("account_key.pem")).collect())
+}
+
+/// All of the configuration: what is said later counts.
+fn config(root: &Path) -> Result<String, String> {
+    let mut all = text(&root.join("config"))?;
+    let more = root.join("conf.d");
+    for name in names(&more)?.iter().filter(|name| name.ends_with(".sh")) {
+        all.push('\n');
+        all.push_str(&text(&more.join(name))?);
+    }
+    Ok(all)
+}
+
+/// A directory that can be configured. Where it is not there, as in a copy of the tree or when it is
+/// mounted elsewhere, the usual one.
+fn place(root: &Path, config: &str, variable: &str, usual: &str) -> PathBuf {
+    let base = value(config, "BASEDIR").filter(|base| base.starts_with('/'));
+    let base = base.map_or(root, Path::new);
+    let configured = value(config, variable).map(|path| {
+        let path = ["${BASEDIR}/", "$BASEDIR/"].iter().find_map(|start| path.strip_prefix(start));
+        base.join(path.or(value(config, variable)).unwrap_or_default())
+    });
+    let configured = configured.unwrap_or_else(|| base.join(usual));
+    if configured.is_dir() { configured } else { root.join(usual) }
+}
+
+/// The CA of all certificates.
+fn origin(root: &Path, config: &str) -> Origin {
+    if let Some(name) = value(config, "CA") {
+        return ca(name);
+    }
+    let names = names(&place(root, config, "ACCOUNTDIR", "accounts")).unwrap_or_default();
+    let accounts: Vec<Url> = names.iter().filter_map(|name| account_of(name)).collect();
+    match accounts.as_slice() {
+        [only] => Origin::Directory(only.clone()),
+        _ if config.is_empty() => Origin::Unknown,
+        _ => ca(DEFAULT),
+    }
+}
+
+/// A CA by its URL, or by dehydrated's name for it.
+fn ca(text: &str) -> Origin {
+    let url = match text {
+        "buypass" => "https://api.buypass.com/acme/directory",
+        "buypass-test" => "https://api.test4.buypass.no/acme/directory",
+        name => known_directory(&name.replace("-test", "-staging")).unwrap_or(text),
+    };
+    directory(url)
+}
+
+/// The CA of a directory of accounts: its name is that of the CA with a newline, in base64url.
+fn account_of(name: &str) -> Option<Url> {
+    let padding = "=".repeat((4 - name.len() % 4) % 4);
+    let base64 = name.replace('-', "+").replace('_', "/") + &padding;
+    let url = String::from_utf8(decode_block(&base64).ok()?).ok()?;
+    Url::parse(url.trim()).ok()
+}

@@ -1,0 +1,36 @@
+//! The `state_path` of an issuer of the module `ngx_http_acme_module`.
+//!
+//! ```text
+//! NAME-HASH.crt NAME-HASH.key
+//! account.key
+//! account.url                              the account's URL at the CA
+//! ```
+
+use super::tree::{List, names, server, text};
+use super::{Candidate, Origin, Wanted};
+use std::path::{Path, PathBuf};
+
+pub(super) fn certificates(root: &Path) -> List<Candidate> {
+    let origin = origin(root);
+    let names = names(root)?.into_iter();
+    let names = names.filter_map(|name| Some(name.strip_suffix(".crt")?.to_owned()));
+    let candidate = |name: String| Candidate {
+        chain: root.join(format!("{name}.crt")),
+        issuers: None,
+        key: root.join(format!("{name}.key")),
+        origin: origin.clone(),
+    };
+    Ok(names.map(candidate).collect())
+}
+
+pub(super) fn accounts(root: &Path, wanted: &Wanted<'_>) -> List<PathBuf> {
+    let is_wanted = match origin(root)? {
+        Origin::Unknown => wanted.is_only,
+        origin => origin.is(wanted.directory),
+    };
+    Ok(is_wanted.then(|| root.join("account.key")).into_iter().collect())
+}
+
+fn origin(root: &Path) -> Result<Origin, String> {
+    text(&root.join("account.url")).map(|url| server(url.trim()))
+}
