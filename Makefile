@@ -59,7 +59,9 @@ soak: build ## Many short-lived certificates under random faults; MINUTES=30 SEE
 lint: packages ## Formatting, clippy, shellcheck, and the licences, sources and advisories of the dependencies
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --features vendored,testbed/docker -- -D warnings
-	shellcheck docker/entrypoint/*.sh docker/healthcheck docker/nginx-source tests/docker/run tests/docker/bases/make tests/docker/bases/nginx/*.sh
+	shellcheck docker/entrypoint/*.sh docker/healthcheck docker/nginx-source docker/deb/build docker/deb/*.postinst \
+		tests/install-packages tests/docker/run tests/docker/bases/make tests/docker/bases/nginx/*.sh
+	shellcheck --shell sh docker/dehydrated/*.envsh
 	cargo deny --log-level error check licenses bans sources
 	@if cargo deny --log-level off fetch db; then \
 		cargo deny check advisories; \

@@ -1,4 +1,4 @@
-//! The example for compose, with the servers of the testbed instead of those that it names.
+//! The examples for compose, with the servers of the testbed instead of those that they name.
 
 use std::fs;
 use std::path::Path;
@@ -13,17 +13,26 @@ use testbed::process::{run, wait_until};
 use crate::stage::{LIMIT, Stage};
 
 /// A project, which is removed with its volumes when this is dropped.
-struct Project {
+pub(crate) struct Project {
     name: String,
     files: [String; 2],
 }
 
 impl Project {
-    /// The example, changed by another file.
-    fn new(changes: &Path) -> Self {
-        let example = workspace_dir().join("docker/compose.yaml");
-        let files = [example.display().to_string(), changes.display().to_string()];
+    /// An example of `docker/` with changes, which are kept in a directory.
+    pub(crate) fn new(example: &str, changes: &Value, directory: &Path) -> Self {
+        let example = workspace_dir().join("docker").join(example);
+        let path = directory.join("compose.json");
+        fs::write(&path, changes.to_string()).expect("it is written");
+        let files = [example.display().to_string(), path.display().to_string()];
         Self { name: unique_name(), files }
+    }
+
+    /// Starts it, and gives the container of a service.
+    pub(crate) fn up(&self, service: &str) -> Container {
+        self.compose(&["up", "--detach", "--no-build"]).unwrap_or_else(|e| panic!("{e}"));
+        let id = self.compose(&["ps", "--quiet", service]).unwrap_or_else(|e| panic!("{e}"));
+        Container::adopt(id.trim())
     }
 
     /// Runs compose: a plugin of `docker`, or the program it was before.
@@ -74,12 +83,8 @@ fn changes(stage: &Stage) -> Value {
 #[test]
 fn the_example_for_compose_serves_its_application() {
     let stage = Stage::new();
-    let path = stage.bed.dir().join("compose.json");
-    fs::write(&path, changes(&stage).to_string()).expect("it is written");
-    let project = Project::new(&path);
-    project.compose(&["up", "--detach", "--no-build"]).unwrap_or_else(|e| panic!("{e}"));
-    let id = project.compose(&["ps", "--quiet", "nginx"]).unwrap_or_else(|e| panic!("{e}"));
-    let container = Container::adopt(id.trim());
+    let project = Project::new("compose.yaml", &changes(&stage), stage.bed.dir());
+    let container = project.up("nginx");
     let leaf = stage.wait_for_certificate(&container, 443);
     assert_eq!(leaf.sans, [format!("*.{ZONE}"), ZONE.to_owned()]);
     let mut visit = stage.client(&container, 443, ZONE).visitor().expect("good settings");

@@ -4,6 +4,7 @@ mod build;
 mod certificate;
 mod compose;
 mod configuration;
+mod dehydrated;
 mod mistakes;
 mod reload;
 mod secrets;

@@ -11,7 +11,7 @@ use testbed::process::wait_until;
 use crate::stage::{LIMIT, STATE, Stage};
 
 /// Longer than the shortest time between two reloads, and an order.
-const RELOAD: Duration = Duration::from_secs(120);
+pub(crate) const RELOAD: Duration = Duration::from_secs(120);
 
 /// How often NGINX has read its configuration again.
 fn reloads(container: &Container) -> usize {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use testbed::acme_proxy::{AcmeProxy, AcmeStep};
 use testbed::docker::{Container, Image, Volume};
+use testbed::pebble::PebbleOptions;
 use testbed::process::wait_until;
 use testbed::tls::{Leaf, TlsClient};
 use testbed::{Testbed, ZONE};
@@ -20,7 +21,12 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new() -> Self {
-        let bed = Testbed::start();
+        Self::with(|options| options)
+    }
+
+    /// One with another authority.
+    pub(crate) fn with(change: impl FnOnce(PebbleOptions) -> PebbleOptions) -> Self {
+        let bed = Testbed::start_with(change);
         let (proxy, roots) = (bed.acme_proxy(), bed.pebble.root_pem(0));
         Self { proxy, bed, roots }
     }
