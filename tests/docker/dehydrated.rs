@@ -129,7 +129,7 @@ fn what_is_missing_of_dehydrated_stops_the_container_with_one_line() {
         format!("{}:/etc/dehydrated", tree.display()),
     ];
     fs::create_dir(&tree).expect("it can be made");
-    let mut check = |more: &[&str], expected: &str| {
+    let check = |more: &[&str], expected: &str| {
         let mut arguments: Vec<&str> =
             mounts.iter().flat_map(|mount| ["--volume", mount]).collect();
         arguments.extend(more);
@@ -141,7 +141,7 @@ fn what_is_missing_of_dehydrated_stops_the_container_with_one_line() {
     };
     check(&[], "cannot read /etc/dehydrated/config: mount the old directory there");
     fs::write(tree.join("config"), "").expect("it is written");
-    fs::write(tree.join("domains.txt"), "").expect("it is written");
+    fs::write(tree.join("domains.txt"), ZONE).expect("it is written");
     check(&["--env", "PROVIDER=route53"], "PROVIDER=route53: only cloudflare is supported");
     let own = stage.bed.dir().join("nginx.conf");
     fs::write(&own, "events {}\n").expect("it is written");

@@ -44,8 +44,8 @@ pub const CONCURRENCY: usize = 20;
 /// How many questions for renewal information are under way at once.
 const POLLS: usize = 5;
 
-/// A start with many certificates spreads their first questions: so long for each of them, but no
-/// longer than this in all.
+/// A start has other things to do at first. Then, with many certificates, it spreads their first
+/// questions: so long for each of them, but no longer than this in all.
 const SPREAD_EACH: Duration = Duration::from_secs(1);
 const SPREAD_ALL: Duration = Duration::from_secs(3600);
 
@@ -188,7 +188,8 @@ impl Schedule {
             let Known { validity, mut renewal, progress, authorities } = known;
             let mut progress = progress.resumed(loading);
             renewal.jitter = renewal.jitter.or_else(|| Some(random()));
-            renewal.next_poll = renewal.poll_time(now).max(now + spread.mul_f64(random()));
+            renewal.next_poll =
+                renewal.poll_time(now).max(now + SPREAD_EACH + spread.mul_f64(random()));
             let is_tried =
                 |authority: &Authority| Some(&authority.name) == progress.authority.as_ref();
             if progress.authority.is_some() && !authorities.iter().any(is_tried) {

@@ -279,7 +279,7 @@ impl Certificates {
         name: &str,
     ) -> Result<Option<(Material, Option<Facts>)>, StoreError> {
         let Some(files) = self.read(name)? else { return Ok(None) };
-        let (material, glance) = match at_a_glance(decode(&files)?) {
+        let (material, glance) = match at_a_glance(any_material(&files)?) {
             Ok((material, glance)) => (material, glance),
             Err(material) => return Ok(Some((material, None))),
         };
@@ -358,7 +358,12 @@ fn parse(files: &Files) -> Result<(Material, Glance), StoreError> {
 /// A file is there and cannot be read, or is not PEM.
 pub fn load_material(state_path: &Path, name: &str) -> Result<Option<Material>, StoreError> {
     let Some(certificates) = Certificates::open(state_path)? else { return Ok(None) };
-    certificates.read(name)?.map(|files| decode(&files)).transpose()
+    certificates.read(name)?.map(|files| any_material(&files)).transpose()
+}
+
+/// What was put there by hand may have its key in another form than ours.
+fn any_material(files: &Files) -> Result<Material, StoreError> {
+    decode(files).or_else(|_| parse(files).map(|(material, _)| material))
 }
 
 fn decode(files: &Files) -> Result<Material, StoreError> {

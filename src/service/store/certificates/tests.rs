@@ -1,7 +1,8 @@
-use super::{load_certificate, load_material};
+use super::{Certificates, load_certificate, load_material};
 use crate::store::testing::{NOW, issued};
 use crate::store::{IssuedPem, Store};
 use acme_dns_core::key::KeyType;
+use openssl::pkey::PKey;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -116,6 +117,31 @@ fn a_copied_directory_is_read_and_replaced() {
     store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
     assert_eq!(versions(dir.path()), ["1", "2"]);
     assert!(fs::read_link(&plain).is_ok());
+}
+
+#[test]
+fn a_key_that_was_put_there_by_hand_may_have_another_form() {
+    let (dir, _store) = store();
+    let old = issued(&["a.example"]);
+    let key = PKey::private_key_from_pem(old.key.as_bytes()).unwrap();
+    let plain = dir.path().join("certs/a.example");
+    fs::create_dir(&plain).unwrap();
+    fs::write(plain.join("fullchain.pem"), &old.fullchain).unwrap();
+    let sec1 = String::from_utf8(key.ec_key().unwrap().private_key_to_pem().unwrap()).unwrap();
+    let parameters =
+        "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+    for form in [sec1.clone(), format!("{parameters}{sec1}")] {
+        fs::write(plain.join("privkey.pem"), &form).unwrap();
+        let certificates = Certificates::open(dir.path()).unwrap().unwrap();
+        let (quickly, _) = certificates.load_quickly("a.example").unwrap().expect(&form);
+        let material = load_material(dir.path(), "a.example").unwrap().expect(&form);
+        let stored = load_certificate(dir.path(), "a.example").unwrap().expect(&form);
+        let pkcs8 = key.private_key_to_pkcs8().unwrap();
+        for material in [quickly, material, stored.material] {
+            assert_eq!(*material.pairs[0].key, *pkcs8, "{form}");
+        }
+        assert!(stored.facts.is_imported, "it is wanted as it is");
+    }
 }
 
 #[test]
