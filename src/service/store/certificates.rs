@@ -14,12 +14,13 @@ use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::schedule::Validity;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
+use rustix::fs::Stat;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -90,8 +91,8 @@ pub struct Facts {
 pub struct Imprint {
     device: u64,
     inode: u64,
-    size: u64,
-    modified: (i64, i64),
+    size: i64,
+    modified: (i64, u64),
 }
 
 impl Imprint {
@@ -99,15 +100,15 @@ impl Imprint {
     #[must_use]
     pub fn of(state_path: &Path, name: &str) -> Option<Self> {
         let path = state_path.join(CERTS).join(name).join(FULL_CHAIN);
-        fs::metadata(path).ok().map(|metadata| Self::new(&metadata))
+        rustix::fs::stat(path).ok().map(|stat| Self::new(&stat))
     }
 
-    fn new(metadata: &Metadata) -> Self {
+    fn new(stat: &Stat) -> Self {
         Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: stat.st_size,
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
         }
     }
 }
@@ -406,8 +407,8 @@ fn read_version(directory: Directory, owner: u32) -> Result<Files, StoreError> {
             failed("open", &directory.path().join(name))(io::Error::from_raw_os_error(ENOENT))
         })
     };
-    let ((full_chain, metadata), (key, _)) = (read(FULL_CHAIN)?, read(KEY)?);
-    Ok(Files { directory, imprint: Imprint::new(&metadata), full_chain, key })
+    let ((full_chain, stat), (key, _)) = (read(FULL_CHAIN)?, read(KEY)?);
+    Ok(Files { directory, imprint: Imprint::new(&stat), full_chain, key })
 }
 
 /// `std` makes an error with this number print as the system's own.

@@ -5,11 +5,11 @@
 //! crash [`sweep`] finds it there. No certificate, issuer or provider has such a name.
 
 use super::error::{StoreError, failed};
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat, renameat_with};
+use rustix::fs::{CWD, FileType, Mode, OFlags, RenameFlags, Stat, fstat, openat, renameat_with};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{
@@ -188,7 +188,7 @@ fn json<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T, StoreError>
 }
 
 /// What a file holds, and what the system knows of it.
-type Content = (Zeroizing<Vec<u8>>, Metadata);
+type Content = (Zeroizing<Vec<u8>>, Stat);
 
 /// A directory that is open: what is read in it is of this one, whatever takes its name. Thousands of
 /// files are found faster this way than by their full names.
@@ -225,13 +225,9 @@ impl Directory {
     /// in a directory of another user: that user must not make it read, by a link, what only root can.
     pub(crate) fn read_of(&self, name: &str, owner: u32) -> Result<Option<Content>, StoreError> {
         let path = self.path.join(name);
-        read_if(&self.descriptor, Path::new(name), &path, |metadata| {
-            match metadata.uid() == owner {
-                true => Ok(()),
-                false => {
-                    Err(StoreError::invalid(&path, "it has another owner than the state path"))
-                }
-            }
+        read_if(&self.descriptor, Path::new(name), &path, |stat| match stat.st_uid == owner {
+            true => Ok(()),
+            false => Err(StoreError::invalid(&path, "it has another owner than the state path")),
         })
     }
 
@@ -251,7 +247,7 @@ fn read_if(
     at: impl AsFd,
     name: &Path,
     path: &Path,
-    check: impl FnOnce(&Metadata) -> Result<(), StoreError>,
+    check: impl FnOnce(&Stat) -> Result<(), StoreError>,
 ) -> Result<Option<Content>, StoreError> {
     // Does not wait for the writer of a FIFO.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -260,12 +256,13 @@ fn read_if(
         Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(failed("open", path)(error.into())),
     };
-    let metadata = file.metadata().map_err(failed("fstat", path))?;
-    if !metadata.is_file() {
+    // Half the time of `File::metadata`, which is `statx()`.
+    let stat = fstat(&file).map_err(|error| failed("fstat", path)(error.into()))?;
+    if !FileType::from_raw_mode(stat.st_mode).is_file() {
         return Err(StoreError::invalid(path, "it is not a regular file"));
     }
-    check(&metadata)?;
-    let size = metadata.len();
+    check(&stat)?;
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
     if size > MAX_FILE {
         return Err(StoreError::invalid(path, format!("it is larger than {MAX_FILE} bytes")));
     }
@@ -274,7 +271,7 @@ fn read_if(
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
     // No file here grows: each is replaced as a whole.
     file.take(size).read_to_end(&mut bytes).map_err(failed("read", path))?;
-    Ok(Some((bytes, metadata)))
+    Ok(Some((bytes, stat)))
 }
 
 /// The names in a directory that are those of finished things, sorted; none if it is not there.

@@ -2,7 +2,7 @@
 #![no_main]
 
 use acme_dns_core::schedule::{
-    Action, Authority, Failure, FailureKind, Known, Progress, Renewal, Schedule, Scope, Validity,
+    Action, Authority, Failure, FailureKind, Known, Loading, Progress, Renewal, Schedule, Scope, Validity,
 };
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::store::Store;
@@ -85,7 +85,7 @@ fn progress(store: &Store) {
 
 fn begin(validity: Option<Validity>, renewal: Renewal, progress: Progress) -> Schedule {
     let authorities = vec![Authority { issuer: 0, name: "ca".to_owned(), has_staging: true }];
-    Schedule::new([Known { validity, renewal, progress, authorities }], NOW, NOW, || 1.0)
+    Schedule::new([Known { validity, renewal, progress, authorities }], NOW, Loading::default(), || 1.0)
 }
 
 /// Whatever is kept, a certificate is renewed before its end.
