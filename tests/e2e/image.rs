@@ -379,7 +379,7 @@ fn configurations_are_accepted_by_nginx_and_hold_no_secret() {
             &[("ACME_DNS_DOMAINS_FILE", "DIR/domains.txt"), ("ACME_DNS_KEY", "rsa:4096")],
             "/domains.txt key=rsa:4096;\n",
         ),
-        (&[("ACME_DNS_IMPORT", "certbot DIR/a lego DIR/b")], "/a;\nacme_dns_import lego "),
+        (&[("ACME_DNS_IMPORT", "certbot DIR/bin lego DIR/conf.d")], "/bin;\nacme_dns_import lego "),
         (&[("ACME_DNS_PROPAGATION", "off delay=30s")], "acme_dns_propagation off delay=30s;"),
         (&[("ACME_DNS_PROVIDER_API", "http://127.0.0.1:1/v4")], "api http://127.0.0.1:1/v4;"),
         (&[("CF_Zone_ID", "0a1b")], "zone_id 0a1b;"),
