@@ -209,7 +209,7 @@ fn an_edited_file_is_not_put_into_force_by_a_renewal() {
 }
 
 #[test]
-fn thousands_of_lines_and_servers_are_read_quickly() {
+fn thousands_of_lines_and_servers_are_read() {
     let mut lone = Lone::new();
     let port = Port::reserve();
     let names: Vec<_> = (0..2000).map(|number| format!("n{number}.example.com")).collect();
