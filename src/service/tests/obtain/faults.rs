@@ -178,6 +178,8 @@ fn an_order_of_other_names_is_given_up_and_so_is_one_that_nobody_wants() {
     bed.obtain().unwrap();
     assert_eq!(given_up(&bed), 2);
     assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 1);
+    // A name that the authority has not validated yet, or it may have nothing to ask.
+    bed.config.certificates[0].names = support::names(&["mail.example.test"]);
     fail(&bed);
     bed.config.variants[0].name = "other".into();
     bed.run(async |obtainer| obtainer.give_up_orders().await);
