@@ -1,10 +1,15 @@
 //! Ports that no other test has, in this process or in a parallel one.
 //!
 //! They lie below the kernel's ephemeral range, so that no outgoing connection takes one between
-//! its choice and the start of the server, and a locked file keeps other test processes off.
+//! its choice and the start of the server, and a locked file keeps other test processes off. Which
+//! ones other programs have is read from the kernel's lists: a socket that tries one would also be
+//! in every process that another thread starts meanwhile, and keep the port until that runs its
+//! program.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -39,6 +44,8 @@ impl Port {
     #[must_use]
     pub fn reserve() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
+        // A port is reserved once in a process, so that what it starts itself does not matter.
+        static TAKEN: OnceLock<HashSet<u16>> = OnceLock::new();
         let dir = paths::cache_dir().join("ports");
         fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("cannot create {}: {e}", dir.display()));
         // Parallel processes start at different places, to collide seldom.
@@ -48,8 +55,7 @@ impl Port {
             let offset = (u32::from(start) * 37 + u32::from(step)) % u32::from(COUNT);
             let number = FIRST + offset as u16;
             let Some(lock) = paths::try_lock(&dir.join(number.to_string())) else { continue };
-            let address = (address(), number);
-            if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            if !TAKEN.get_or_init(in_use).contains(&number) {
                 return Self { number, _lock: lock };
             }
         }
@@ -66,5 +72,60 @@ impl Port {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         (address(), self.number).into()
+    }
+}
+
+/// The ports that sockets of this network namespace have, whatever their address: proc(5),
+/// `/proc/net/tcp`. Takes the kernel some milliseconds.
+fn in_use() -> HashSet<u16> {
+    let mut ports = HashSet::new();
+    for list in ["tcp", "udp", "tcp6", "udp6"] {
+        let path = format!("/proc/self/net/{list}");
+        let sockets = match fs::read_to_string(&path) {
+            Ok(sockets) => sockets,
+            // A kernel without IPv6.
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            Err(e) => panic!("cannot read {path}: {e}"),
+        };
+        let locals = sockets.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1));
+        let numbers = locals.filter_map(|local| local.rsplit(':').next());
+        ports.extend(numbers.filter_map(|number| u16::from_str_radix(number, 16).ok()));
+    }
+    ports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::process::Command;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn a_reserved_port_is_free_while_other_threads_start_processes() {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        Command::new("true").status().expect("true runs");
+                    }
+                });
+            }
+            let failed: Vec<_> = (0..2000)
+                .map(|_| Port::reserve())
+                .filter_map(|port| TcpListener::bind(port.addr()).err())
+                .collect();
+            done.store(true, Ordering::Relaxed);
+            assert!(failed.is_empty(), "{failed:?}");
+        });
+    }
+
+    #[test]
+    fn a_port_that_a_socket_has_is_found() {
+        let free = Port::reserve();
+        assert!(!in_use().contains(&free.number()));
+        let _server = TcpListener::bind(free.addr()).expect("the port is free");
+        assert!(in_use().contains(&free.number()));
     }
 }
