@@ -15,6 +15,9 @@ const VERSIONS: [(u64, &str); 3] = [
     (1_029_001, "ngx_certificate_compression"),
 ];
 
+/// The versions from which on they no longer have it.
+const REMOVED: [(u64, &str); 1] = [(1_025_001, "ngx_ssl_directive")];
+
 /// Modules that an nginx may have in shared objects or not at all. The object is built for all cases:
 /// it looks for them when it runs.
 const OPTIONAL: [Optional; 2] = [
@@ -53,6 +56,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let version: u64 = env::var("DEP_NGINX_VERSION_NUMBER")?.parse()?;
     for (since, cfg) in VERSIONS {
         set(cfg, version >= since);
+    }
+    for (since, cfg) in REMOVED {
+        set(cfg, version < since);
     }
     for module in &OPTIONAL {
         let include = module.include();

@@ -15,7 +15,7 @@ use foreign_types::ForeignType;
 use ngx::ffi::{
     CRYPTO_malloc, EVP_PKEY, SSL, SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP, SSL_CTX,
     SSL_CTX_use_cert_and_key, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, SSL_certs_clear, SSL_ctrl,
-    SSL_get_certificate, SSL_use_cert_and_key, X509 as RawX509, stack_st_X509,
+    SSL_free, SSL_get_certificate, SSL_new, SSL_use_cert_and_key, X509 as RawX509, stack_st_X509,
 };
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
@@ -38,11 +38,11 @@ use zeroize::Zeroizing;
 const PROCEED: c_int = 1;
 
 /// What the callback returns: end the handshake with an internal error.
-const FAIL: c_int = 0;
+pub(super) const FAIL: c_int = 0;
 
 /// What the callback for the status returns: `SSL_TLSEXT_ERR_OK` with, `SSL_TLSEXT_ERR_NOACK` without.
 const STAPLE: c_int = SSL_TLSEXT_ERR_OK as c_int;
-const NO_STAPLE: c_int = SSL_TLSEXT_ERR_NOACK as c_int;
+pub(super) const NO_STAPLE: c_int = SSL_TLSEXT_ERR_NOACK as c_int;
 
 /// How long a self-signed certificate is valid, in days.
 const SELF_SIGNED_DAYS: u32 = 7;
@@ -64,9 +64,11 @@ pub(super) struct Binding {
     pub(super) name: String,
     /// The names of the certificate, for the self-signed one; known when the configuration is complete.
     pub(super) names: Vec<String>,
-    /// The server's context; null where the server takes its certificate from the variables. Belongs
-    /// to nginx, and lives as long as the cycle.
+    /// The context that the server uses; null where the server takes its certificate from the variables.
+    /// Belongs to nginx, and lives as long as the cycle.
     pub(super) context: *mut SSL_CTX,
+    /// Whether no other server uses it.
+    pub(super) owns_context: bool,
     /// The generation that was last looked at in this process.
     seen: u64,
     installed: Option<Installed>,
@@ -103,6 +105,7 @@ impl Binding {
             name: String::new(),
             names: Vec::new(),
             context: ptr::null_mut(),
+            owns_context: false,
             seen: 0,
             installed: None,
             self_signed: None,
@@ -142,11 +145,12 @@ impl Binding {
         }
     }
 
-    /// Puts the pairs into the context, where that leaves no pair of before in it.
+    /// Puts the pairs into the context, where that is the server's alone and no pair of before is left
+    /// in it.
     fn install(&self, pairs: Vec<ParsedPair>) -> Result<Installed, String> {
         let has = |id: Id| pairs.iter().any(|pair| pair.key.id() == id);
         let in_context = match &self.installed {
-            None => !self.context.is_null(),
+            None => self.owns_context,
             Some(old) => old.in_context && old.pairs.iter().all(|pair| has(pair.key.id())),
         };
         if in_context {
@@ -160,6 +164,8 @@ impl Binding {
             if self.compresses {
                 compress(self.context);
             }
+        } else if !self.context.is_null() {
+            try_out(self.context, &pairs)?;
         }
         Ok(Installed { pairs, in_context })
     }
@@ -173,7 +179,8 @@ impl Binding {
         }
     }
 
-    fn serve(&mut self, ssl: *mut SSL) -> c_int {
+    /// Gives a connection the certificate; what its callback returns.
+    pub(super) fn serve(&mut self, ssl: *mut SSL) -> c_int {
         self.update();
         let Some(installed) = &self.installed else { return self.serve_without(ssl) };
         // SAFETY: OpenSSL gives a live connection.
@@ -185,6 +192,20 @@ impl Binding {
         }
         // The connection began before the change, or the context cannot hold the certificate.
         give(ssl, &installed.pairs)
+    }
+
+    /// Sends the staple of the certificate that was chosen for a connection; what its callback returns.
+    pub(super) fn give_staple(&self, ssl: *mut SSL) -> c_int {
+        // SAFETY: OpenSSL gives a live connection.
+        let current = unsafe { SSL_get_certificate(ssl) };
+        let pairs = self.installed.iter().flat_map(|installed| &installed.pairs);
+        let mut served = pairs.filter(|pair| ptr::eq(pair.leaf.as_ptr().cast(), current));
+        let staple = served.next().and_then(|pair| pair.staple.as_ref());
+        // The helper renews it in time, unless it cannot.
+        let Some(staple) = staple.filter(|staple| now() < staple.not_after) else {
+            return NO_STAPLE;
+        };
+        send_staple(ssl, &staple.response)
     }
 
     /// There is no certificate yet.
@@ -246,6 +267,16 @@ fn compress(context: *mut SSL_CTX) {
         // Not for the next connection to report.
         drop(ErrorStack::get());
     }
+}
+
+/// Finds out whether OpenSSL takes the pairs, before a client does.
+fn try_out(context: *mut SSL_CTX, pairs: &[ParsedPair]) -> Result<(), String> {
+    // SAFETY: the context lives as long as the cycle.
+    let ssl = unsafe { SSL_new(context) };
+    let is_good = !ssl.is_null() && give(ssl, pairs) == PROCEED;
+    // SAFETY: just made, or null; nothing else refers to it.
+    unsafe { SSL_free(ssl) };
+    if is_good { Ok(()) } else { Err(ErrorStack::get().to_string()) }
 }
 
 /// Gives a connection these certificates, and no others.
@@ -390,20 +421,12 @@ pub(super) unsafe extern "C" fn status_callback(ssl: *mut SSL, data: *mut c_void
     guard(NO_STAPLE, || {
         // SAFETY: by this function's contract.
         let binding = unsafe { &*data.cast::<Binding>() };
-        // SAFETY: OpenSSL gives a live connection.
-        let current = unsafe { SSL_get_certificate(ssl) };
-        let pairs = binding.installed.iter().flat_map(|installed| &installed.pairs);
-        let mut served = pairs.filter(|pair| ptr::eq(pair.leaf.as_ptr().cast(), current));
-        let staple = served.next().and_then(|pair| pair.staple.as_ref());
-        // The helper renews it in time, unless it cannot.
-        let Some(staple) = staple.filter(|staple| now() < staple.not_after) else {
-            return NO_STAPLE;
-        };
-        give_staple(ssl, &staple.response)
+        binding.give_staple(ssl)
     })
 }
 
-fn give_staple(ssl: *mut SSL, response: &[u8]) -> c_int {
+/// Sends what the authority says of a certificate.
+fn send_staple(ssl: *mut SSL, response: &[u8]) -> c_int {
     let Ok(length) = c_long::try_from(response.len()) else { return NO_STAPLE };
     // SAFETY: memory of OpenSSL's, which the connection frees.
     let copy = unsafe { CRYPTO_malloc(response.len(), c"acme_dns".as_ptr(), 0) };

@@ -4,9 +4,10 @@ use super::catch::guard;
 use super::directives::{command, definitions};
 use super::nginx::{Conf, ERROR, OK, elements, text};
 use super::server::{
-    Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_acme_dns, set_fallback,
-    ssl_settings,
+    Context, Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_acme_dns,
+    set_fallback, ssl_settings,
 };
+use super::sharing::Sharing;
 use super::variables;
 use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF,
@@ -18,7 +19,7 @@ use ngx::ffi::{
 };
 use std::collections::HashSet;
 use std::ffi::{c_char, c_void};
-use std::mem::offset_of;
+use std::mem::{self, offset_of};
 use std::ptr;
 
 const SERVER: usize = offset_of!(ngx_http_conf_ctx_t, srv_conf);
@@ -43,7 +44,7 @@ static mut COMMANDS: [ngx_command_t; 11] = {
 
 static mut CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(preconfiguration),
-    postconfiguration: None,
+    postconfiguration: Some(postconfiguration),
     create_main_conf: Some(create_main_conf),
     init_main_conf: None,
     create_srv_conf: Some(create_srv_conf),
@@ -64,9 +65,18 @@ pub(super) static mut NGX_HTTP_ACME_DNS_MODULE: ngx_module_t = ngx_module_t {
 #[derive(Default)]
 struct MainConf {
     /// The SSL settings at the level of `http`. While nginx merges servers, its context leads to theirs.
-    level: Option<Ssl>,
-    /// The servers that a `listen ... ssl` or `quic` leads to.
-    tls_servers: Option<HashSet<*const ngx_http_core_srv_conf_t>>,
+    level: Option<*mut ngx_http_ssl_srv_conf_t>,
+    listeners: Option<Listeners>,
+    sharing: Sharing,
+}
+
+/// What the `listen` directives say of servers.
+#[derive(Default)]
+struct Listeners {
+    /// Those that a `listen ... ssl` or `quic` leads to.
+    tls: HashSet<*const ngx_http_core_srv_conf_t>,
+    /// Those that an address has for connections that name no server.
+    default: HashSet<*const ngx_http_core_srv_conf_t>,
 }
 
 /// # Safety
@@ -117,7 +127,7 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         // SAFETY: `create_main_conf` made it.
         let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
         // SAFETY: the context is live and being configured.
-        main.level = Some(unsafe { ssl(context) }.0);
+        main.level = Some(unsafe { ssl_conf(context) });
         // SAFETY: the parser's pool is live.
         unsafe { variables::register(conf.pool(), add) }.map_or(ERROR, |()| OK)
     })
@@ -137,18 +147,51 @@ unsafe extern "C" fn get_variable(
     unsafe { variables::fill(value, data, server.binding, request.pool) }
 }
 
-/// The SSL settings of a level, and whether it rejects handshakes.
+/// Called when all servers have been merged, before the SSL module looks at them.
+unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    guard(ERROR, || {
+        // SAFETY: `cf` is what nginx gave.
+        let conf = unsafe { Conf::new(cf) };
+        // SAFETY: nginx calls this inside `http`.
+        let context = unsafe { context(&conf) };
+        // SAFETY: `create_main_conf` made it.
+        let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
+        // Nothing of it is asked any more.
+        let MainConf { sharing, .. } = mem::take(main);
+        // SAFETY: this is the moment.
+        unsafe { sharing.lend() };
+        OK
+    })
+}
+
+/// What this module keeps for a server.
+///
+/// # Safety
+/// The context is a server's, and nothing else refers to what is kept.
+pub(super) unsafe fn server<'a>(context: &ngx_http_conf_ctx_t) -> &'a ServerConf {
+    // SAFETY: `create_srv_conf` made it.
+    unsafe { at::<ServerConf>(context.srv_conf, own_index()) }
+}
+
+/// The SSL module's settings of a level.
 ///
 /// # Safety
 /// The context is live and being configured.
-unsafe fn ssl(context: &ngx_http_conf_ctx_t) -> (Ssl, bool) {
+unsafe fn ssl_conf(context: &ngx_http_conf_ctx_t) -> *mut ngx_http_ssl_srv_conf_t {
     // SAFETY: the SSL module made it.
-    let conf = unsafe { at::<ngx_http_ssl_srv_conf_t>(context.srv_conf, ssl_index()) };
+    unsafe { at::<ngx_http_ssl_srv_conf_t>(context.srv_conf, ssl_index()) }
+}
+
+/// # Safety
+/// The structure is live and being configured.
+unsafe fn ssl(conf: *mut ngx_http_ssl_srv_conf_t) -> Ssl {
+    // SAFETY: by this function's contract.
+    let conf = unsafe { &mut *conf };
     #[cfg(ngx_certificate_compression)]
     let compression = &raw mut conf.certificate_compression;
     #[cfg(not(ngx_certificate_compression))]
     let compression = ptr::null_mut();
-    (ssl_settings!(conf, &raw const conf.stapling, compression), conf.reject_handshake == 1)
+    ssl_settings!(conf, &raw const conf.stapling, compression)
 }
 
 /// Called for each server, before the SSL module's own.
@@ -171,19 +214,38 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     // SAFETY: by this function's contract.
     let context = unsafe { context(conf) };
     // SAFETY: by this function's contract.
-    let (ssl, rejects_handshake) = unsafe { ssl(context) };
+    let ssl_conf = unsafe { ssl_conf(context) };
     // SAFETY: the core module made it.
     let server = unsafe { at::<ngx_http_core_srv_conf_t>(context.srv_conf, core_index()) };
     // SAFETY: `create_main_conf` made it.
     let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
-    // SAFETY: by this function's contract.
-    let names = unsafe { names(server) }?;
-    let level = main.level;
-    let inherits = move || {
+    let listeners = main.listeners.get_or_insert_with(|| {
+        // SAFETY: the core module made it.
+        let core = unsafe { at::<ngx_http_core_main_conf_t>(context.main_conf, core_index()) };
         // SAFETY: by this function's contract.
-        !rejects_handshake && unsafe { main.is_tls(context, server) }
+        unsafe { Listeners::of(core) }
+    });
+    let key = ptr::from_ref(server);
+    // SAFETY: by this function's contract.
+    let rejects_handshake = unsafe { (*ssl_conf).reject_handshake } == 1;
+    let is_default = listeners.default.contains(&key);
+    let (level, sharing) = (main.level, &mut main.sharing);
+    let choose = move || match level {
+        // SAFETY: by this function's contract; the two are different structures.
+        Some(level) if !is_default => unsafe { sharing.context(&mut *ssl_conf, &*level) },
+        _ => Context::Own,
     };
-    Ok(Server { kind: "HTTP", ssl, level, names, inherits: Box::new(inherits) })
+    Ok(Server {
+        kind: "HTTP",
+        // SAFETY: by this function's contract.
+        ssl: unsafe { ssl(ssl_conf) },
+        // SAFETY: as above.
+        level: level.map(|level| unsafe { ssl(level) }),
+        // SAFETY: as above.
+        names: unsafe { names(server) }?,
+        inherits: !rejects_handshake && listeners.tls.contains(&key),
+        context: Box::new(choose),
+    })
 }
 
 /// The names of a server; a regular expression begins with `~`.
@@ -215,46 +277,27 @@ fn is_regex(name: &ngx_http_server_name_t) -> bool {
     false
 }
 
-impl MainConf {
-    /// Whether a `listen ... ssl` or `quic` leads to this server.
-    ///
+impl Listeners {
     /// # Safety
-    /// nginx is merging servers in this context.
-    unsafe fn is_tls(
-        &mut self,
-        context: &ngx_http_conf_ctx_t,
-        server: &ngx_http_core_srv_conf_t,
-    ) -> bool {
-        let servers = self.tls_servers.get_or_insert_with(|| {
-            // SAFETY: the core module made it.
-            let core = unsafe { at::<ngx_http_core_main_conf_t>(context.main_conf, core_index()) };
-            // SAFETY: by this function's contract.
-            unsafe { tls_servers(core) }
-        });
-        servers.contains(&ptr::from_ref(server))
-    }
-}
-
-/// # Safety
-/// All `listen` directives have been read.
-unsafe fn tls_servers(
-    core: &ngx_http_core_main_conf_t,
-) -> HashSet<*const ngx_http_core_srv_conf_t> {
-    let mut found = HashSet::new();
-    // SAFETY: null, or an array of ports.
-    for port in unsafe { elements::<ngx_http_conf_port_t>(core.ports) } {
-        // SAFETY: an array of addresses.
-        for address in unsafe { elements::<ngx_http_conf_addr_t>(&raw const port.addrs) } {
-            if is_tls_address(address) {
-                // SAFETY: an array of servers.
-                let servers = unsafe {
-                    elements::<*const ngx_http_core_srv_conf_t>(&raw const address.servers)
-                };
-                found.extend(servers);
+    /// All `listen` directives have been read.
+    unsafe fn of(core: &ngx_http_core_main_conf_t) -> Self {
+        let mut found = Self::default();
+        // SAFETY: null, or an array of ports.
+        for port in unsafe { elements::<ngx_http_conf_port_t>(core.ports) } {
+            // SAFETY: an array of addresses.
+            for address in unsafe { elements::<ngx_http_conf_addr_t>(&raw const port.addrs) } {
+                found.default.insert(address.default_server);
+                if is_tls_address(address) {
+                    // SAFETY: an array of servers.
+                    let servers = unsafe {
+                        elements::<*const ngx_http_core_srv_conf_t>(&raw const address.servers)
+                    };
+                    found.tls.extend(servers);
+                }
             }
         }
+        found
     }
-    found
 }
 
 fn is_tls_address(address: &ngx_http_conf_addr_t) -> bool {

@@ -10,7 +10,8 @@ use super::bindings::mail::{
 use super::directives::command;
 use super::nginx::{Conf, symbol, text};
 use super::server::{
-    Server, Ssl, at, block, create_srv_conf, merge, set_acme_dns, set_fallback, ssl_settings,
+    Context, Server, Ssl, at, block, create_srv_conf, merge, set_acme_dns, set_fallback,
+    ssl_settings,
 };
 use ngx::ffi::{NGX_CONF_1MORE, NGX_CONF_TAKE1, ngx_command_t, ngx_conf_t, ngx_module_t};
 use std::ffi::{CStr, c_char, c_void};
@@ -112,7 +113,8 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     // nginx builds a context for servers that speak TLS only, and for others nothing is asked.
     // SAFETY: the context is live and being configured.
     let level = mail.and_then(|mail| unsafe { self::ssl_conf(mail) }).map(ssl);
-    Ok(Server { kind: "MAIL", ssl: ssl(ssl_conf), level, names, inherits: Box::new(|| true) })
+    let context = Box::new(|| Context::Own);
+    Ok(Server { kind: "MAIL", ssl: ssl(ssl_conf), level, names, inherits: true, context })
 }
 
 /// The context of `mail`.

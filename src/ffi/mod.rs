@@ -2,7 +2,8 @@
 //!
 //! Four modules are in the shared object. The core module ([`core_module`]) owns issuers, providers,
 //! the state path, shared memory and the helper process; the http, the stream and the mail module bind
-//! servers to certificates, with what they have in common in [`server`]. [`nginx`] wraps what is used of nginx's API, [`zone`] the shared memory,
+//! servers to certificates, with what they have in common in [`server`]; [`sharing`] lets servers of
+//! `http` use one `SSL_CTX`. [`nginx`] wraps what is used of nginx's API, [`zone`] the shared memory,
 //! [`certificate`] is the handshake, [`helper`] the process that works, [`reload`] its way to
 //! have nginx reloaded, [`vault`] keeps secrets.
 //!
@@ -25,6 +26,7 @@ mod mail_module;
 mod nginx;
 mod reload;
 mod server;
+mod sharing;
 #[cfg(ngx_stream)]
 mod stream_module;
 mod variables;

@@ -1,14 +1,16 @@
 //! What the http, the stream and the mail module have in common: they bind servers to certificates.
 //!
 //! A server that gets one of our certificates is given an empty list of certificates, so that nginx
-//! builds its `SSL_CTX` without loading anything. When all of nginx.conf has been read, each such
-//! context gets our callback ([`Bound::install`]), and a session id context of its own: nginx makes that of
-//! the certificates that it has loaded, and there are none.
+//! builds its `SSL_CTX` without loading anything; servers of `http` may use the one of another
+//! ([`sharing`]). When all of nginx.conf has been read, each such context gets our callback
+//! ([`Bound::install`]), and a session id context: nginx makes that of the certificates that it has
+//! loaded, and there are none.
 
 use super::catch::guard;
 use super::certificate::{Binding, certificate_callback, status_callback};
 use super::core_module::core_conf;
 use super::nginx::{CONF_ERROR, CONF_OK, Conf, array_of_none, elements, pool_box, text};
+use super::sharing;
 use acme_dns_core::config::Location;
 use acme_dns_core::config::binding::{Request, Wanted, server_names};
 use acme_dns_core::config::draft::{BindingId, Draft};
@@ -121,6 +123,17 @@ pub(super) struct ServerConf {
     pub(super) binding: Option<*mut Binding>,
 }
 
+/// Whose `SSL_CTX` a server uses.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Context {
+    /// One of its own.
+    Own,
+    /// One of its own, which other servers use too.
+    Lent,
+    /// That of another server.
+    Borrowed,
+}
+
 /// A server that wants a certificate.
 pub(super) struct Bound {
     wanted: Wanted,
@@ -131,8 +144,8 @@ pub(super) struct Bound {
     /// Belongs to the cycle's pool.
     pub(super) binding: *mut Binding,
     pub(super) ssl: Ssl,
-    /// Whether our callback serves the certificate; else the server's own variables do.
-    is_served: bool,
+    /// Whose context our callback is in; `None` if the server's own variables serve the certificate.
+    context: Option<Context>,
     /// The name of its module, as in [`Server`].
     kind: &'static str,
 }
@@ -157,7 +170,9 @@ pub(super) struct Server<'a> {
     /// The names of `server_name`; a regular expression begins with `~`.
     pub(super) names: Vec<String>,
     /// Whether an `acme_dns` of the level above concerns it.
-    pub(super) inherits: Box<dyn FnOnce() -> bool + 'a>,
+    pub(super) inherits: bool,
+    /// Chooses its context, if our callback is to serve its certificate.
+    pub(super) context: Box<dyn FnOnce() -> Context + 'a>,
 }
 
 /// Reads `acme_dns`.
@@ -321,7 +336,7 @@ fn bind(
         }
         is_served = false;
     }
-    if inherited && !(server.inherits)() {
+    if inherited && !server.inherits {
         return Ok(());
     }
     if is_served && !is_unset(ssl.lists()[1]) {
@@ -348,17 +363,7 @@ fn bind(
     // SAFETY: the cycle is live; nginx merges in one thread.
     let core = unsafe { core_conf(conf.cycle()) }.filter(|_| !binding.is_null());
     let core = core.ok_or_else(|| at_fault("out of memory".to_owned()))?;
-    core.bindings.push(Bound {
-        wanted: wanted.clone(),
-        names,
-        location: location.clone(),
-        inherited,
-        binding,
-        ssl,
-        is_served,
-        kind: server.kind,
-    });
-    child.binding = Some(binding);
+    let mut context = None;
     if is_served {
         let compresses = ssl.compresses().or(server.level.and_then(|level| level.compresses()));
         if compresses == Some(true) {
@@ -368,14 +373,31 @@ fn bind(
             // SAFETY: just made; nothing else refers to it.
             unsafe { (*binding).compresses = true };
         }
-        // SAFETY: the parser's pool is live.
-        let none = unsafe { array_of_none::<ngx_str_t>(conf.pool()) };
+        let chosen = if compresses == Some(true) { Context::Own } else { (server.context)() };
+        context = Some(chosen);
+        let none = match chosen {
+            // Without a list nginx builds no context.
+            Context::Borrowed => Some(ptr::null_mut()),
+            // SAFETY: the parser's pool is live.
+            Context::Own | Context::Lent => unsafe { array_of_none::<ngx_str_t>(conf.pool()) },
+        };
         let none = none.ok_or_else(|| at_fault("out of memory".to_owned()))?;
         // SAFETY: the structure is one of the cycle's, which nginx is merging.
         unsafe { *ssl.certificates = none };
         // SAFETY: as above.
         unsafe { *ssl.certificate_keys = none };
     }
+    core.bindings.push(Bound {
+        wanted: wanted.clone(),
+        names,
+        location: location.clone(),
+        inherited,
+        binding,
+        ssl,
+        context,
+        kind: server.kind,
+    });
+    child.binding = Some(binding);
     Ok(())
 }
 
@@ -435,7 +457,7 @@ impl Bound {
             }
         };
         let id = draft.bind(wanted.clone(), certified, location.clone()).map_err(at_fault)?;
-        if self.is_served && self.ssl.wants_staple() {
+        if self.context.is_some() && self.ssl.wants_staple() {
             draft.want_staple(id);
         }
         Ok(Some(id))
@@ -443,28 +465,45 @@ impl Bound {
 
     /// Puts our callback into the context.
     pub(super) fn install(&self) {
-        let Some(context) = self.ssl.context().filter(|_| self.is_served) else { return };
+        let (Some(context), Some(whose)) = (self.ssl.context(), self.context) else { return };
         // SAFETY: the binding belongs to the cycle's pool; nothing else refers to it now.
-        unsafe { (*self.binding).context = context };
+        let binding = unsafe { &mut *self.binding };
+        binding.context = context;
+        binding.owns_context = whose == Context::Own;
+        match whose {
+            Context::Own => self.install_own(context, binding),
+            Context::Lent => self.install_for_all(context),
+            Context::Borrowed => {}
+        }
+    }
+
+    /// Puts the callback into a context that others use too.
+    fn install_for_all(&self, context: *mut SSL_CTX) {
+        let callback = Some(sharing::certificate_callback as _);
+        // SAFETY: the context is live.
+        unsafe { SSL_CTX_set_cert_cb(context, callback, ptr::null_mut()) };
+        if self.ssl.wants_staple() {
+            set_status_callback(context, sharing::status_callback, ptr::null_mut());
+        }
+        set_session_context(context, self.kind);
+    }
+
+    fn install_own(&self, context: *mut SSL_CTX, binding: &mut Binding) {
         let data = self.binding.cast::<c_void>();
         // SAFETY: the context is live, and the binding lives as long as the context's cycle.
         unsafe { SSL_CTX_set_cert_cb(context, Some(certificate_callback), data) };
         if self.ssl.wants_staple() {
-            set_status_callback(context, data);
+            set_status_callback(context, status_callback, data);
             // A compressed certificate is the same for all connections, with no place for a staple:
             // nginx does not have both either.
-            // SAFETY: the binding belongs to the cycle's pool; nothing else refers to it now.
-            unsafe { (*self.binding).compresses = false };
+            binding.compresses = false;
         }
-        // SAFETY: as above.
-        if unsafe { (*self.binding).compresses } {
+        if binding.compresses {
             // Set by nginx where the directive is off, which it now is.
             // SAFETY: the context is live.
             unsafe { SSL_CTX_clear_options(context, NO_TX_CERTIFICATE_COMPRESSION) };
         }
-        // SAFETY: the binding belongs to the cycle's pool; nothing else refers to it now.
-        let names = unsafe { &(*self.binding).names };
-        set_session_context(context, &format!("{} {}", self.kind, names.join(",")));
+        set_session_context(context, &format!("{} {}", self.kind, binding.names.join(",")));
     }
 }
 
@@ -473,15 +512,14 @@ type StatusCallback = unsafe extern "C" fn(*mut SSL, *mut c_void) -> c_int;
 
 /// Takes the place of nginx's own callback, which knows of no certificate here. The two calls are what
 /// the macros `SSL_CTX_set_tlsext_status_cb` and `SSL_CTX_set_tlsext_status_arg` stand for.
-fn set_status_callback(context: *mut SSL_CTX, binding: *mut c_void) {
-    let status: StatusCallback = status_callback;
+fn set_status_callback(context: *mut SSL_CTX, status: StatusCallback, binding: *mut c_void) {
     // SAFETY: OpenSSL keeps callbacks of any type as this one.
     let callback = unsafe { std::mem::transmute::<StatusCallback, unsafe extern "C" fn()>(status) };
     let command = SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB as c_int;
     // SAFETY: the context is live, and this command takes a callback of the type above.
     unsafe { SSL_CTX_callback_ctrl(context, command, Some(callback)) };
     let command = SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB_ARG as c_int;
-    // SAFETY: the binding lives as long as the context's cycle.
+    // SAFETY: null, or a binding that lives as long as the context's cycle.
     unsafe { SSL_CTX_ctrl(context, command, 0, binding) };
 }
 

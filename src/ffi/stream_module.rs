@@ -21,7 +21,8 @@ use super::directives::command;
 use super::nginx::text;
 use super::nginx::{CONF_ERROR, Conf, ERROR, OK, elements, symbol};
 use super::server::{
-    self, Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_fallback, ssl_settings,
+    self, Context, Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_fallback,
+    ssl_settings,
 };
 use super::variables;
 use ngx::ffi::{
@@ -243,17 +244,15 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
     // SAFETY: by this function's contract.
     let names = unsafe { names(server) }?;
-    let level = main.level;
-    let inherits = move || {
-        #[cfg(ngx_stream_server_name)]
-        let target = ptr::from_ref(server);
-        #[cfg(not(ngx_stream_server_name))]
-        let target = ptr::from_ref(context);
-        // SAFETY: by this function's contract all `listen` directives have been read.
-        let servers = main.tls_servers.get_or_insert_with(|| unsafe { tls_servers(core) });
-        !rejects_handshake && servers.contains(&target)
-    };
-    Ok(Server { kind: "STREAM", ssl: ssl(ssl_conf), level, names, inherits: Box::new(inherits) })
+    #[cfg(ngx_stream_server_name)]
+    let target = ptr::from_ref(server);
+    #[cfg(not(ngx_stream_server_name))]
+    let target = ptr::from_ref(context);
+    // SAFETY: by this function's contract all `listen` directives have been read.
+    let servers = main.tls_servers.get_or_insert_with(|| unsafe { tls_servers(core) });
+    let inherits = !rejects_handshake && servers.contains(&target);
+    let (level, context) = (main.level, Box::new(|| Context::Own));
+    Ok(Server { kind: "STREAM", ssl: ssl(ssl_conf), level, names, inherits, context })
 }
 
 /// The names of a server; a regular expression begins with `~`.

@@ -47,8 +47,8 @@ pub(crate) struct Certificate {
     /// The nginx that has obtained it; ended, with its files.
     first: Nginx,
     directives: String,
-    /// The directive of its server.
-    on: String,
+    /// The type of its key, as a parameter of `acme_dns`.
+    key_type: String,
     chain: Vec<u8>,
     key: Vec<u8>,
     /// Whom a client has to trust.
@@ -65,7 +65,8 @@ impl Certificate {
             options
         });
         let (directives, root) = (bed.directives(), bed.pebble.root_pem(0));
-        let on = format!("acme_dns on key={key};");
+        let key_type = format!("key={key}");
+        let on = format!("acme_dns on {key_type};");
         let mut server = Server::start(Nginx::new(build), &directives, &on)?;
         server.wait_for_certificate(&root)?;
         server.nginx.quit();
@@ -75,10 +76,12 @@ impl Certificate {
             fs::read(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))
         };
         let (chain, key) = (read("fullchain.pem")?, read("privkey.pem")?);
-        Ok(Self { build, first: server.nginx, directives, on, chain, key, root, _bed: bed })
+        let first = server.nginx;
+        Ok(Self { build, first, directives, key_type, chain, key, root, _bed: bed })
     }
 
-    /// Starts an nginx that serves it; `http` is what stands beside the server.
+    /// Starts an nginx that serves it; `http` is what stands beside the server, where `LISTEN` stands for
+    /// its address.
     pub(crate) fn serve(&self, source: Source, http: &str) -> Result<Server, String> {
         let mut nginx = Nginx::new(self.build);
         let server = match source {
@@ -99,13 +102,27 @@ impl Certificate {
                     Source::CachedVariable => format!("{VARIABLES} ssl_certificate_cache max=10;"),
                     _ => String::new(),
                 };
-                let (http, lines) =
-                    (format!("{}{http}", self.directives), format!("{} {more}", self.on));
+                let http = format!("{}{http}", self.directives);
+                let lines = format!("acme_dns on {}; {more}", self.key_type);
                 Server::start(nginx, &http, &lines)?
             }
         };
         server.wait_for_certificate(&self.root)?;
         Ok(server)
+    }
+
+    /// The same behind so many servers with the same certificate under other names.
+    pub(crate) fn serve_behind(&self, source: Source, number: usize) -> Result<Server, String> {
+        let directives = match source {
+            Source::File => "ssl_certificate chain.pem; ssl_certificate_key key.pem;".to_owned(),
+            _ => format!("acme_dns {ZONE} *.{ZONE} {};", self.key_type),
+        };
+        let server = |n| {
+            format!(
+                "server {{ listen LISTEN ssl; server_name n{n}.test; {directives} return 200; }}\n"
+            )
+        };
+        self.serve(source, &(0..number).map(server).collect::<String>())
     }
 
     /// Whether nginx has a cache of certificates.
@@ -128,6 +145,7 @@ impl Server {
     fn start(mut nginx: Nginx, http: &str, directives: &str) -> Result<Self, String> {
         let port = Port::reserve();
         // All workers on one processor.
+        let http = http.replace("LISTEN", &port.addr().to_string());
         nginx.log_level("notice").main("worker_cpu_affinity auto;").http(format!(
             "{http}server {{\n    listen {} ssl;\n    server_name {ZONE} *.{ZONE};\n    \
              {directives}\n    return 200 ok;\n}}\n",

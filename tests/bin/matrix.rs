@@ -72,10 +72,19 @@ fn issue(bed: &Testbed, build: &NginxBuild) -> Result<Duration, String> {
     if compresses && !compression::compresses(example.addr(), ZONE)? {
         return Err(format!("certificates are not compressed\n{}", example.log_tail(30)));
     }
-    let log = example.nginx.log();
-    if let Some(line) = log.lines().find(|line| line.contains("[warn]") || line.contains("[error]"))
-    {
-        return Err(format!("it warns: {line}"));
-    }
+    is_calm(&example)?;
+    drop(example);
+    let mut example = Example::new(bed, build);
+    let last = example.add_many(build);
+    example.obtain(|_| true).map_err(|e| format!("with many servers: {e}"))?;
+    example.check_with_openssl(&last).map_err(|e| format!("openssl on {last}: {e}"))?;
+    is_calm(&example)?;
     Ok(time)
+}
+
+fn is_calm(example: &Example) -> Result<(), String> {
+    let log = example.nginx.log();
+    let mut lines = log.lines();
+    let bad = lines.find(|line| line.contains("[warn]") || line.contains("[error]"));
+    bad.map_or(Ok(()), |line| Err(format!("it warns: {line}")))
 }

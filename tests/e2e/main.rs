@@ -26,6 +26,7 @@ mod renewal_info;
 mod restart;
 mod secrets;
 mod sessions;
+mod sharing;
 mod site;
 mod soak;
 mod stapling;

@@ -1,38 +1,24 @@
 //! What nginx's SSL module does with a context goes on beside our certificates: session
 //! resumption, stapling.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use testbed::proc;
 
 use crate::lone::Lone;
 use crate::site::Site;
+use crate::support::{is_resumed, s_client};
 
-/// Visits with `openssl s_client`, which keeps the session in a file; whether it was resumed.
+/// Visits, and keeps the session in a file; whether it was resumed.
 fn visit(addr: SocketAddr, version: &str, old: Option<&Path>, new: &Path) -> bool {
-    let mut command = Command::new("openssl");
-    command.args(["s_client", "-ign_eof", version, "-connect", &addr.to_string(), "-sess_out"]);
-    command.arg(new);
+    let text = |path: &Path| path.display().to_string();
+    let (old, new) = (old.map(text), text(new));
     // No server name: with one, nginx refuses sessions of other names for reasons of its own.
-    command.arg("-noservername");
-    if let Some(old) = old {
-        command.arg("-sess_in").arg(old);
-    }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("openssl runs");
-    // An answer: TLS 1.3 sends tickets behind the handshake.
-    let mut stdin = child.stdin.take().expect("a pipe");
-    stdin.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("it reads");
-    let output = child.wait_with_output().expect("it ends");
-    drop(stdin);
-    let text = String::from_utf8_lossy(&output.stdout);
-    let (resumed, full) = (text.contains("\nReused, TLSv1"), text.contains("\nNew, TLSv1"));
-    assert!(resumed != full, "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    resumed
+    let mut args = vec![version, "-noservername", "-sess_out", &new];
+    args.extend(old.iter().flat_map(|old| ["-sess_in", old]));
+    is_resumed(&s_client(addr, "localhost", &args))
 }
 
 const VERSIONS: [&str; 2] = ["-tls1_2", "-tls1_3"];

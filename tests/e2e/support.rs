@@ -1,5 +1,8 @@
 //! What several modules need.
 
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -15,6 +18,29 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Runtime::new().expect("a runtime starts")).block_on(future)
+}
+
+/// Sends a request to a host with OpenSSL's own client; gives what it shows of handshake and answer.
+pub(crate) fn s_client(addr: SocketAddr, host: &str, args: &[&str]) -> String {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-ign_eof", "-connect", &addr.to_string()]).args(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("openssl runs");
+    // TLS 1.3 sends tickets behind the handshake.
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A client that was refused has gone.
+    let _gone = write!(stdin, "GET / HTTP/1.0\r\nHost: {host}\r\n\r\n");
+    let output = child.wait_with_output().expect("it ends");
+    drop(stdin);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    format!("{}\n{errors}", String::from_utf8_lossy(&output.stdout))
+}
+
+/// Whether a handshake that [`s_client`] shows has resumed a session.
+pub(crate) fn is_resumed(shown: &str) -> bool {
+    let (resumed, full) = (shown.contains("\nReused, TLSv1"), shown.contains("\nNew, TLSv1"));
+    assert!(resumed != full, "{shown}");
+    resumed
 }
 
 /// A client that trusts only this authority.

@@ -2,10 +2,8 @@
 //! of their own for workers, servers that are chosen by default.
 
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use testbed::authority::Authority;
@@ -15,26 +13,13 @@ use testbed::process::wait_until;
 use testbed::tls::TlsClient;
 
 use crate::site::{LIMIT, Site};
+use crate::support::s_client;
 
 const NAME: &str = "example.test";
 
-/// Sends a request with OpenSSL's client; gives what it shows of handshake and answer.
+/// Sends a request; gives what OpenSSL's client shows.
 fn visit(addr: SocketAddr, more: &[&str]) -> String {
-    let mut command = Command::new("openssl");
-    command.args(["s_client", "-ign_eof", "-tls1_3", "-noservername", "-connect"]);
-    command.arg(addr.to_string()).args(more);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("openssl runs");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    // A client that was refused has gone.
-    let _gone = stdin.write_all(b"GET / HTTP/1.0\r\n\r\n");
-    let output = child.wait_with_output().expect("it ends");
-    drop(stdin);
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    s_client(addr, NAME, &[&["-tls1_3", "-noservername"], more].concat())
 }
 
 fn text(path: &Path) -> String {

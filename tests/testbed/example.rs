@@ -17,6 +17,9 @@ use crate::tls::{PeerChain, TlsClient};
 /// Longer than an order takes, an attempt that fails and its repetition included.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// More servers than have an `SSL_CTX` of their own.
+const MANY: usize = 100;
+
 /// An nginx with one server that has a certificate for [`ZONE`] and all names below it.
 #[derive(Debug)]
 pub struct Example {
@@ -78,6 +81,25 @@ impl Example {
             load = load.collect::<String>(),
         ));
         self.others = vec![stream, mail];
+    }
+
+    /// Adds many servers with the same certificate, the last of which has Lua look at its clients, if
+    /// there is a Lua module; gives its name.
+    pub fn add_many(&mut self, build: &NginxBuild) -> String {
+        let load = build.lua.iter().map(|path| format!("load_module {};\n", path.display()));
+        self.nginx.main(load.collect::<String>());
+        let hello = if build.lua.is_empty() { "" } else { "ssl_client_hello_by_lua_block { }" };
+        let name = |n| format!("many{n}.{ZONE}");
+        for n in 0..=MANY {
+            let (name, more) = (name(n), if n == MANY { hello } else { "" });
+            self.http.push_str(&format!(
+                "server {{ listen {} ssl; server_name {name}; acme_dns {ZONE} *.{ZONE}; return 200; \
+                 {more} }}\n",
+                self.port.addr()
+            ));
+        }
+        self.nginx.http(self.http.as_str());
+        name(MANY)
     }
 
     /// Has certificates compressed, where nginx has a directive for that (from 1.29.1 on).

@@ -30,6 +30,8 @@ pub struct NginxBuild {
     /// nginx's own modules for streams and mail, inside of `root` if there is one; none where they
     /// are in the program.
     pub dynamic: Vec<PathBuf>,
+    /// The Lua module, behind the one that it needs; only in a chroot, where its libraries are.
+    pub lua: Vec<PathBuf>,
     /// The chroot that the program needs.
     pub root: Option<PathBuf>,
 }
@@ -136,9 +138,11 @@ impl NginxBuild {
         } else {
             (Self::found("/usr/sbin/nginx".into(), module, Some(root))?, PathBuf::from("/"))
         };
-        let dynamic =
-            ["stream", "mail"].map(|kind| format!("usr/lib/nginx/modules/ngx_{kind}_module.so"));
-        build.dynamic = dynamic.iter().map(|path| prefix.join(path)).collect();
+        let path = |name: &str| prefix.join(format!("usr/lib/nginx/modules/{name}_module.so"));
+        build.dynamic = ["ngx_stream", "ngx_mail"].map(path).to_vec();
+        if build.root.is_some() {
+            build.lua = ["ndk_http", "ngx_http_lua"].map(path).to_vec();
+        }
         Ok(build)
     }
 
@@ -164,7 +168,8 @@ impl NginxBuild {
     }
 
     fn found(binary: PathBuf, module: PathBuf, root: Option<PathBuf>) -> Result<Self, String> {
-        let mut build = Self { version: String::new(), binary, module, dynamic: Vec::new(), root };
+        let (version, dynamic, lua) = (String::new(), Vec::new(), Vec::new());
+        let mut build = Self { version, binary, module, dynamic, lua, root };
         let output = build
             .command()
             .arg("-v")
@@ -221,13 +226,16 @@ fn prepare(dir: &Path, suite: &str) -> Result<(), String> {
     bootstrap(&root, suite)
 }
 
+/// A third party's module that has its own ideas of TLS contexts.
+const LUA: &str = "libnginx-mod-http-lua";
+
 /// Makes a chroot of the suite with its nginx.
 fn bootstrap(root: &Path, suite: &str) -> Result<(), String> {
     let source = package::debian_source().ok_or("the machine has no apt source of Debian")?;
     let line = format!("deb [signed-by={}] {} {suite} main", source.keyring, source.mirror);
     run(Command::new("mmdebstrap")
         .args(["--mode=root", "--variant=minbase", "--quiet"])
-        .arg(format!("--include={}", PACKAGES.join(",")))
+        .arg(format!("--include={},{LUA}", PACKAGES.join(",")))
         .arg("--aptopt=APT::Sandbox::User \"root\"")
         // Some mirrors are snapshots.
         .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
@@ -237,7 +245,7 @@ fn bootstrap(root: &Path, suite: &str) -> Result<(), String> {
 
 /// What [`prepare`] has made.
 fn debian_files(suite: &str) -> PathBuf {
-    cached(&format!("nginx-with-modules-{suite}"), |dir| prepare(dir, suite))
+    cached(&format!("nginx-with-lua-{suite}"), |dir| prepare(dir, suite))
 }
 
 /// The unpacked package `nginx-dev` of a suite.
@@ -246,13 +254,13 @@ pub fn nginx_dev(suite: &str) -> PathBuf {
     debian_files(suite).join("dev")
 }
 
-/// A chroot of a suite, its nginx installed, with modules for streams and mail. It is not to be
+/// A chroot of a suite, its nginx installed, with modules for streams, mail and Lua. It is not to be
 /// changed.
 #[must_use]
 pub fn chroot(suite: &str) -> PathBuf {
     if is_own(suite) {
         // Nothing else needs one.
-        cached(&format!("nginx-chroot-{suite}"), |dir| bootstrap(&dir.join("root"), suite))
+        cached(&format!("nginx-chroot-with-lua-{suite}"), |dir| bootstrap(&dir.join("root"), suite))
     } else {
         debian_files(suite)
     }

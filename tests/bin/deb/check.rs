@@ -109,6 +109,7 @@ fn installed(chroot: &Chroot, package: &Package) -> NginxBuild {
         module: chroot.inside(MODULE),
         // Debian's are loaded as ours is, the stand-in has them built in.
         dynamic: Vec::new(),
+        lua: Vec::new(),
         root: Some(chroot.path().to_owned()),
     }
 }
