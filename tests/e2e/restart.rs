@@ -8,7 +8,7 @@ use testbed::generations::{Generations, Variant};
 use testbed::process::wait_until;
 use testbed::tls::LoadClient;
 
-use crate::site::{LIMIT, Site};
+use crate::site::{CROWD, LIMIT, Site};
 use crate::support::LONG;
 
 const NAME: &str = "example.test";
@@ -95,6 +95,15 @@ fn certificate_of_another_profile_than_configured_is_replaced() {
 
 #[test]
 fn files_that_cannot_be_used_are_named_and_replaced() {
+    damage_files(0);
+}
+
+#[test]
+fn files_of_one_among_many_servers_that_cannot_be_used_are_named_and_replaced() {
+    damage_files(CROWD);
+}
+
+fn damage_files(crowd: usize) {
     // What is done to the files of a certificate, and what the log says of it.
     type Damage = fn(&Site, &str);
     let rows: [(&str, Damage, &str); 6] = [
@@ -129,7 +138,10 @@ fn files_that_cannot_be_used_are_named_and_replaced() {
     let names: Vec<String> = rows.iter().map(|(row, ..)| format!("{row}.example.test")).collect();
     let servers: Vec<&str> =
         names.iter().map(String::as_str).chain(["good.example.test"]).collect();
-    let mut site = Site::start(&servers);
+    let mut site = Site::new();
+    site.crowd = crowd;
+    site.set_servers(&servers);
+    site.start_nginx();
     let old: Vec<_> = servers.iter().map(|name| site.wait_for_certificate(name).leaf).collect();
     site.wait_until_clean();
     site.nginx.quit();

@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
+use rustix::process::Signal;
 use testbed::authority::Authority;
+use testbed::http3::Http3Client;
 use testbed::proc;
-use testbed::tls::TlsError;
+use testbed::process::wait_until;
+use testbed::tls::{Leaf, TlsError};
 
 use crate::lone::{Lone, Served, ours};
+use crate::site::{CROWD, LIMIT, Site};
 use crate::support::{is_resumed, s_client};
 
 fn text(path: &Path) -> String {
@@ -29,8 +33,8 @@ fn server(name: &str, more: &str) -> String {
 }
 
 /// More servers than have something of their own. The first one is the default server.
-fn crowd() -> String {
-    (0..70).map(|n| server(&format!("n{n}.test"), "")).collect()
+fn crowd(more: &str) -> String {
+    (0..CROWD).map(|n| server(&format!("n{n}.test"), more)).collect()
 }
 
 #[test]
@@ -56,19 +60,22 @@ fn a_server_with_settings_of_its_own_has_them() {
     let mut lone = Lone::new();
     let clients = Authority::create(&lone.nginx.dir().join("clients"));
     let asks = format!("ssl_verify_client on; ssl_client_certificate {};", text(clients.ca_file()));
-    let other = "ssl_ciphers ECDHE-ECDSA-AES256-GCM-SHA384;";
+    let (same, other) = (
+        "ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256;",
+        "ssl_ciphers ECDHE-ECDSA-AES256-GCM-SHA384;",
+    );
     let servers = [
-        crowd(),
-        server("a.test", ""),
-        server("b.test", ""),
+        crowd(same),
+        server("a.test", same),
+        server("b.test", same),
         server("asks.test", &asks),
         server("asks-too.test", &asks),
         server("other.test", other),
         server("other-too.test", other),
         server("rejects.test", "ssl_reject_handshake on;"),
-        server("c.test", ""),
+        server("c.test", same),
     ];
-    let level = "ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256; ssl_session_cache shared:SSL:1m;\n";
+    let level = "ssl_session_cache shared:SSL:1m;\n";
     lone.set(&format!("{}{PROTOCOLS}{level}{}", Lone::DEFINITIONS, servers.concat()));
     lone.nginx.start();
     let (certificate, key) = (text(clients.certificate_file()), text(clients.key_file()));
@@ -99,7 +106,7 @@ fn a_server_with_settings_of_its_own_has_them() {
 fn what_stands_in_for_a_missing_certificate_is_as_each_server_wants_it() {
     let lone = Lone::start(&format!(
         "{}{}{}{}",
-        crowd(),
+        crowd(""),
         server("a.test", ""),
         server("b.test", "acme_dns_fallback reject;"),
         server("c.test", "")
@@ -116,7 +123,7 @@ fn sessions_are_resumed_at_home_and_never_where_clients_are_asked() {
     let mut lone = Lone::new();
     let clients = Authority::create(&lone.nginx.dir().join("clients"));
     let asks = format!("ssl_verify_client on; ssl_client_certificate {};", text(clients.ca_file()));
-    let servers = [crowd(), server("a.test", ""), server("b.test", ""), server("c.test", &asks)];
+    let servers = [crowd(""), server("a.test", ""), server("b.test", ""), server("c.test", &asks)];
     let cache = "ssl_session_cache shared:SSL:1m;\n";
     lone.set(&format!("{}{PROTOCOLS}{cache}{}", Lone::DEFINITIONS, servers.concat()));
     lone.nginx.start();
@@ -130,6 +137,38 @@ fn sessions_are_resumed_at_home_and_never_where_clients_are_asked() {
             assert!(!inside.contains("\r\n\r\nc.test"), "{name} {version}: {inside}");
         }
     }
+}
+
+#[test]
+fn certificates_of_both_types_are_swapped_over_tcp_and_quic() {
+    const NAME: &str = "example.test";
+    const SIGNATURES: [&str; 2] = ["ECDSA+SHA256", "RSA-PSS+SHA256:RSA+SHA256"];
+    let mut site = Site::new();
+    (site.crowd, site.quic) = (CROWD, true);
+    site.add_server(NAME, "on key=ecdsa:256,rsa:2048");
+    site.start_nginx();
+    let mut old: Option<[Leaf; 3]> = None;
+    for round in ["issued", "renewed"] {
+        let serves = |list: &str| site.trusting(NAME).signatures(list).handshake().ok();
+        let is_new = |leaf: &Leaf| old.iter().flatten().all(|old| old.serial != leaf.serial);
+        let new = wait_until(LIMIT, || {
+            let [ecdsa, rsa] = SIGNATURES.map(|list| serves(list).map(|peer| peer.leaf));
+            let over_quic = Http3Client::new(site.addr(), NAME, None).visit().ok()?.peer.leaf;
+            let all = [ecdsa?, rsa?, over_quic];
+            all.iter().all(is_new).then_some(all)
+        });
+        let new = new.unwrap_or_else(|| panic!("{round}:\n{}", site.nginx.log()));
+        assert_eq!(new.each_ref().map(|leaf| &*leaf.key), ["EC", "RSA", "EC"], "{round}");
+        assert!(new.iter().all(|leaf| leaf.sans == [NAME]), "{round}: {new:?}");
+        if old.replace(new).is_none() {
+            for certificate in [NAME.to_owned(), format!("{NAME}-rsa")] {
+                let order = site.state().join("actions").join(format!("renew-{certificate}"));
+                std::fs::write(order, "").expect("it is written");
+            }
+            proc::kill(site.nginx.wait_for_helper(), Signal::KILL);
+        }
+    }
+    assert_eq!(site.lines("error", 0), [""; 0]);
 }
 
 /// What a server more takes of the master's memory, in bytes.

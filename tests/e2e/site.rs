@@ -22,6 +22,9 @@ use testbed::tls::{Leaf, PeerChain, TlsClient};
 /// Longer than an order takes on a busy machine, an attempt that fails and its repetition included.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// Of servers that are alike, these and more share what nginx keeps for TLS.
+pub(crate) const CROWD: usize = 70;
+
 /// The user of the workers.
 pub(crate) const NOBODY: u32 = 65534;
 
@@ -45,6 +48,9 @@ pub(crate) struct Site {
     pub(crate) listen: String,
     /// Whether the servers are reached over QUIC too, at the same port.
     pub(crate) quic: bool,
+    /// How many others stand before the servers, all with one certificate: [`CROWD`] is so many that the
+    /// servers have no TLS context of their own.
+    pub(crate) crowd: usize,
     port: Port,
     servers: Vec<(String, String)>,
 }
@@ -66,6 +72,7 @@ impl Site {
             http: String::new(),
             listen: String::new(),
             quic: false,
+            crowd: 0,
             port: Port::reserve(),
             servers: Vec::new(),
             bed,
@@ -130,6 +137,13 @@ impl Site {
     fn configure(&mut self) {
         let mut text = format!("{}{}\n", self.definitions(), self.http);
         let (addr, more) = (self.port.addr(), &self.listen);
+        for n in 0..self.crowd {
+            let quic = if self.quic { format!("listen {addr} quic;") } else { String::new() };
+            text.push_str(&format!(
+                "server {{ listen {addr} ssl; {quic} server_name crowd{n}.example.test; \
+                 acme_dns crowd.example.test; return 200; }}\n"
+            ));
+        }
         for (position, (names, acme_dns)) in self.servers.iter().enumerate() {
             // An address takes its parameters once.
             let more = if position == 0 { more.as_str() } else { "" };

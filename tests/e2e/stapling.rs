@@ -10,7 +10,7 @@ use testbed::ports::Port;
 use testbed::process::wait_until;
 use testbed::traffic::Match;
 
-use crate::site::{LIMIT, Site};
+use crate::site::{CROWD, LIMIT, Site};
 
 const NAME: &str = "example.test";
 
@@ -36,10 +36,20 @@ fn is_stapled(addr: SocketAddr, version: &str) -> bool {
 
 #[test]
 fn a_response_is_stapled_in_all_kinds_of_servers_that_want_it() {
+    staple(0);
+}
+
+#[test]
+fn a_response_is_stapled_by_one_among_many_servers() {
+    staple(CROWD);
+}
+
+fn staple(crowd: usize) {
     let dir = tempfile::tempdir().expect("a directory");
     let mut responder = Responder::reserve(dir.path());
     let url = responder.url();
     let mut site = Site::with(|options| PebbleOptions { ocsp_responder: Some(url), ..options });
+    site.crowd = crowd;
     let (plain, stream) = (Port::reserve(), Port::reserve());
     site.http = format!(
         "ssl_stapling on;
