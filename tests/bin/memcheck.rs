@@ -28,6 +28,9 @@ const MANY: usize = 25;
 /// ends.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// How many more servers there are: the last of them share what nginx keeps for TLS.
+const OTHERS: usize = 70;
+
 /// Lines of a report that are shown.
 const SHOWN: usize = 60;
 
@@ -105,18 +108,23 @@ impl Run {
             None => (
                 format!("load_module {};", build.module.display()),
                 bed.directives(),
-                "acme_dns on;".to_owned(),
+                format!("acme_dns {ZONE} *.{ZONE};"),
             ),
             Some(files) => (String::new(), String::new(), files_of(files)),
         };
         let user = if rustix::process::geteuid().is_root() { "user nobody nogroup;" } else { "" };
         let at = dir.display();
+        let others = (0..=OTHERS).map(|n| {
+            let (listen, name) = (port.addr(), other(n));
+            format!("server {{ listen {listen} ssl; server_name {name}; {server} return 200; }}\n")
+        });
+        let others: String = others.collect();
         let config = format!(
             "{main}\n{user}\ndaemon off;\nmaster_process on;\nworker_processes 1;\n\
              pid {at}/nginx.pid;\nerror_log {at}/error.log info;\nevents {{ }}\nhttp {{\n\
              access_log off;\n{http}\nserver {{\nlisten {listen} ssl;\n\
              server_name {ZONE} *.{ZONE};\n{server}\n\
-             location / {{ return 200; }}\n}}\n}}\n",
+             location / {{ return 200; }}\n}}\n{others}}}\n",
             listen = port.addr(),
         );
         fs::write(dir.join("nginx.conf"), config).map_err(|e| format!("nginx.conf: {e}"))?;
@@ -191,7 +199,7 @@ impl Run {
     /// Waits until the certificate of the authority is served for both names, in both versions of
     /// TLS.
     fn shake_hands(&mut self) -> Result<(), String> {
-        for name in [ZONE.to_owned(), format!("www.{ZONE}")] {
+        for name in [ZONE.to_owned(), format!("www.{ZONE}"), other(OTHERS)] {
             for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
                 let client = TlsClient::new(self.port.addr()).sni(&name).version(version);
                 let client = client.roots(&self.roots);
@@ -366,6 +374,11 @@ fn number_after(text: &str, what: &str) -> Option<i64> {
         .filter(|c| *c != ',')
         .collect();
     number.parse().ok()
+}
+
+/// The name of one of the [`OTHERS`].
+fn other(number: usize) -> String {
+    format!("other{number}.{ZONE}")
 }
 
 fn files_of(certificate: &Path) -> String {
