@@ -230,10 +230,12 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     let rejects_handshake = unsafe { (*ssl_conf).reject_handshake } == 1;
     let is_default = listeners.default.contains(&key);
     let (level, sharing) = (main.level, &mut main.sharing);
-    let choose = move || match level {
-        // SAFETY: by this function's contract; the two are different structures.
-        Some(level) if !is_default => unsafe { sharing.context(&mut *ssl_conf, &*level) },
-        _ => Context::Own,
+    let choose = move || {
+        let Some(level) = level.filter(|_| !is_default) else { return Context::Own };
+        // SAFETY: the SSL module's settings of `http`, which live as long as the cycle.
+        let level = unsafe { &*level };
+        // SAFETY: those of the server; the two are different structures.
+        sharing.context(unsafe { &mut *ssl_conf }, level)
     };
     Ok(Server {
         kind: "HTTP",

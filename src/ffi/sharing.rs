@@ -119,8 +119,10 @@ impl Sharing {
     /// All servers have been merged, and the SSL module has not yet looked at them as a whole.
     pub(super) unsafe fn lend(self) {
         for (borrower, lender) in self.borrowers {
-            // SAFETY: the structures belong to the cycle's pool; nothing else refers to them now.
-            let (borrower, lender) = unsafe { (&mut *borrower, &*lender) };
+            // SAFETY: the structure belongs to the cycle's pool; nothing else refers to it now.
+            let borrower = unsafe { &mut *borrower };
+            // SAFETY: as above; the two are different structures.
+            let lender = unsafe { &*lender };
             // The lender's pool frees it, which is the borrower's too.
             borrower.ssl.ctx = lender.ssl.ctx;
             borrower.ssl.buffer_size = lender.ssl.buffer_size;
@@ -176,8 +178,10 @@ pub(super) unsafe extern "C" fn status_callback(ssl: *mut SSL, _: *mut c_void) -
 /// # Safety
 /// As for [`certificate_callback`].
 unsafe fn binding_of<'a>(ssl: *const SSL) -> Option<&'a mut Binding> {
-    // SAFETY: nginx sets the index when it starts, and the data when it makes the connection.
-    let connection = unsafe { SSL_get_ex_data(ssl, ngx_ssl_connection_index) };
+    // SAFETY: nginx sets the index when it starts.
+    let index = unsafe { ngx_ssl_connection_index };
+    // SAFETY: nginx has the connection at this index.
+    let connection = unsafe { SSL_get_ex_data(ssl, index) };
     // SAFETY: as above.
     let connection = unsafe { connection.cast::<ngx_connection_t>().as_ref() }?;
     // SAFETY: a connection with an `SSL` has this structure.
@@ -189,6 +193,8 @@ unsafe fn binding_of<'a>(ssl: *const SSL) -> Option<&'a mut Binding> {
     let http = unsafe { connection.data.cast::<ngx_http_connection_t>().as_ref() }?;
     // SAFETY: the context of a server lives as long as its cycle.
     let context = unsafe { http.conf_ctx.as_ref() }?;
+    // SAFETY: nginx gives the contexts of servers; what is kept for one is only read here.
+    let server = unsafe { http_module::server(context) };
     // SAFETY: the binding belongs to the cycle's pool; by this function's contract nothing else refers to it.
-    unsafe { http_module::server(context).binding?.as_mut() }
+    unsafe { server.binding?.as_mut() }
 }

@@ -68,8 +68,9 @@ fn compare(
     serve: impl Fn(Source) -> Result<Server, String>,
 ) -> Result<(), String> {
     let start = || {
-        let start =
-            |(name, source): &(_, _)| Ok(Competitor { name: *name, server: serve(*source)? });
+        let start = |&(name, source): &(&'static str, Source)| {
+            Ok(Competitor { name, server: serve(source)? })
+        };
         competitors.iter().map(start).collect()
     };
     for (version, protocol) in VERSIONS {

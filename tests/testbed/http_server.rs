@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -22,8 +23,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_native_tls::TlsAcceptor;
 
 use crate::ports::Port;
+use crate::process::wait_until;
 use crate::rt;
 use crate::traffic::{Action, Phase, Reply, Request, Traffic};
+
+/// How long the port may still be in use.
+const LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
 
@@ -78,8 +83,10 @@ impl HttpServer {
             return;
         }
         let addr = self.port.addr();
-        let listener = rt::block_on(TcpListener::bind(addr))
-            .unwrap_or_else(|e| panic!("cannot listen on {addr}: {e}"));
+        // What has just been closed is still open in a process that another thread is starting, until
+        // that runs its program.
+        let listener = wait_until(LIMIT, || rt::block_on(TcpListener::bind(addr)).ok());
+        let listener = listener.unwrap_or_else(|| panic!("cannot listen on {addr}"));
         let accept = accept(listener, self.tls.clone(), self.service.clone());
         self.accepting = Some(rt::runtime().spawn(accept));
     }
