@@ -19,7 +19,7 @@ use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::{Paths, Watch};
-use acme_dns_service::store::{Certificates, Facts};
+use acme_dns_service::store::{Certificates, Facts, Trust};
 use ngx::ffi::{
     NGX_CORE_MODULE, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_MAIN_CONF, NGX_PROCESS_HELPER,
     NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_add_path, ngx_command_t,
@@ -385,7 +385,8 @@ unsafe fn watch(cycle: *mut ngx_cycle_t, config: &Config, since: SystemTime) -> 
 /// network is there; says once what is missing. Gives what is known of what was published.
 fn load_from_disk(ready: &Ready, bindings: &[Bound], mut imported: Pairs) -> Vec<(usize, Facts)> {
     let mut known = Vec::new();
-    let certificates = Certificates::open(&ready.config.state_path).unwrap_or_else(|error| {
+    let certificates = Certificates::open(&ready.config.state_path, &Trust::Everyone);
+    let certificates = certificates.unwrap_or_else(|error| {
         log(Level::Error, &format!("acme_dns: no certificate on disk can be used: {error}"));
         None
     });

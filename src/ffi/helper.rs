@@ -75,6 +75,7 @@ pub(super) fn start(core: &CoreConf) {
         loading: ready.loading,
         facts: ready.facts.clone(),
         imports: ready.imports.clone(),
+        certs_group: None,
         watch: ready.watch.clone(),
     };
     let blocked = BlockedSignals::new();

@@ -57,6 +57,8 @@ pub struct Settings {
     pub facts: Vec<(usize, Facts)>,
     /// What the master has found in the trees of other clients.
     pub imports: Imports,
+    /// The group that may read `certs/`; this process is a member of it.
+    pub certs_group: Option<u32>,
     /// What nginx reads of the state path; without it nginx is never reloaded.
     pub watch: Option<Watch>,
 }
