@@ -89,7 +89,7 @@ impl Nginx {
             daemon: false,
             master_process: true,
             env: Vec::new(),
-            service_user: std::env::var_os("OLD_MODULE").is_none().then(|| SERVICE_USER.to_owned()),
+            service_user: Some(SERVICE_USER.to_owned()),
             main: String::new(),
             http: Some(String::new()),
             whole: None,
@@ -156,6 +156,12 @@ impl Nginx {
         fs::remove_dir(&link)
             .and_then(|()| std::os::unix::fs::symlink("/usr/lib/nginx/modules", &link))
             .unwrap_or_else(|e| panic!("cannot make the link {}: {e}", link.display()));
+        self.load_text = Some(text.to_owned());
+        self
+    }
+
+    /// Loads the module, which is in the prefix, and others by this text of the configuration.
+    pub fn load(&mut self, text: &str) -> &mut Self {
         self.load_text = Some(text.to_owned());
         self
     }
@@ -511,7 +517,8 @@ impl Nginx {
         if rustix::process::geteuid().is_root() {
             // Debian has no group nobody.
             text.push_str("user nobody nogroup;\n");
-            if let (true, Some(user)) = (self.load_module, &self.service_user) {
+            let old = std::env::var_os("OLD_MODULE").is_some();
+            if let (true, Some(user)) = (self.load_module && !old, &self.service_user) {
                 text.push_str(&format!("acme_dns_user {user};\n"));
             }
         }
