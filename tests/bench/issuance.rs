@@ -1,7 +1,6 @@
 //! From the start of nginx to certificates that are served: obtained, and from the disk.
 
 use std::fs;
-use std::iter;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
@@ -207,10 +206,9 @@ fn watch(
     Ok(start)
 }
 
-/// The CPU time of the master and its children, in seconds.
+/// The CPU time of the master and all of its processes, in seconds.
 fn cpu_of(nginx: &Nginx) -> f64 {
-    let master = nginx.master_pid();
-    let family = iter::once(master).chain(proc::children(master));
+    let family = proc::family(nginx.master_pid()).into_iter();
     family.filter_map(cpu_time).map(|time| time.as_secs_f64()).sum()
 }
 

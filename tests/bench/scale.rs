@@ -26,7 +26,8 @@ const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
 const ROUNDS: usize = 3;
 
 /// The user of the workers.
-const NOBODY: u32 = 65534;
+/// The user of the service, `daemon`.
+const SERVICE: u32 = 1;
 
 /// How long the processes may be busy.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -110,7 +111,7 @@ impl Stage {
             .expect("a temporary directory");
         let state = directory.path().join("state");
         fs::create_dir(&state).expect("it can be made");
-        chown(&state, Some(NOBODY), Some(NOBODY)).expect("root may do that");
+        chown(&state, Some(SERVICE), Some(SERVICE)).expect("root may do that");
         let names: Vec<_> = (0..size).map(|n| format!("n{n}.example.test")).collect();
         let variant = |name: &String| Variant {
             directory: name.clone(),
@@ -189,12 +190,12 @@ impl Stage {
     }
 }
 
-/// A master and its children.
+/// A master and its processes.
 struct Family(u32);
 
 impl Family {
     fn members(&self) -> Vec<u32> {
-        std::iter::once(self.0).chain(proc::children(self.0)).collect()
+        proc::family(self.0)
     }
 
     fn memory(&self) -> u64 {

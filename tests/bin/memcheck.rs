@@ -112,7 +112,11 @@ impl Run {
             ),
             Some(files) => (String::new(), String::new(), files_of(files)),
         };
-        let user = if rustix::process::geteuid().is_root() { "user nobody nogroup;" } else { "" };
+        let user = match (rustix::process::geteuid().is_root(), files) {
+            (true, None) => "user nobody nogroup;\nacme_dns_user daemon daemon;",
+            (true, Some(_)) => "user nobody nogroup;",
+            (false, _) => "",
+        };
         let at = dir.display();
         let others = (0..=OTHERS).map(|n| {
             let (listen, name) = (port.addr(), other(n));

@@ -46,7 +46,8 @@ impl Bench {
     fn test(&mut self, main: &str, http: &str) -> (bool, Vec<String>) {
         let port = self.port.number().to_string();
         let text = format!(
-            "load_module modules/ngx_http_acme_dns_module.so;\nuser nobody nogroup;\n\
+            "load_module modules/ngx_http_acme_dns_module.so;\n\
+             user nobody nogroup; acme_dns_user daemon daemon;\n\
              error_log error.log;\nevents {{ }}\n{main}\nhttp {{\naccess_log off;\n{http}\n}}\n"
         );
         self.nginx.config(text.replace("LISTEN", &port));

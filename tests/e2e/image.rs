@@ -52,7 +52,8 @@ impl Image {
         let dir = nginx.dir().display();
         // As that of the image, with the directories of a test.
         let mut text = format!(
-            "load_module modules/ngx_http_acme_dns_module.so;\nuser nobody nogroup;\n\
+            "load_module modules/ngx_http_acme_dns_module.so;\n\
+             user nobody nogroup; acme_dns_user daemon daemon;\n\
              worker_processes 1;\nerror_log {dir}/error.log notice;\npid {dir}/nginx.pid;\n\
              events {{\n    worker_connections 1024;\n}}\nhttp {{\n    \
              default_type application/octet-stream;\n    access_log off;\n"

@@ -15,7 +15,7 @@ use testbed::process::wait_until;
 use testbed::tls::Leaf;
 use testbed::traffic::{Action, Fault, Reply};
 
-use crate::site::{LIMIT, NOBODY, Site};
+use crate::site::{LIMIT, SERVICE, Site};
 
 const NAMES: [&str; 2] = ["example.test", "*.example.test"];
 const RSA: &str = "rsa.example.test";
@@ -336,7 +336,7 @@ fn a_helper_that_dies_before_it_has_kept_anything_is_followed_by_one_that_does()
     fs::create_dir(&state).expect("it can be made");
     fs::write(&obstacle, "a file").expect("it can be written");
     for path in [&state, &obstacle] {
-        chown(path, Some(NOBODY), Some(NOBODY)).expect("root may do that");
+        chown(path, Some(SERVICE), Some(SERVICE)).expect("root may do that");
     }
     moved.site.start_nginx();
     moved.check_served("nothing is kept");
@@ -356,7 +356,7 @@ fn what_the_disk_refuses_is_served_and_tried_again() {
     let obstacle = versions.join(NAMES[0]);
     fs::write(&obstacle, "a file").expect("it can be written");
     for path in [&moved.site.state(), versions.parent().expect("certs"), &versions, &obstacle] {
-        chown(path, Some(NOBODY), Some(NOBODY)).expect("root may do that");
+        chown(path, Some(SERVICE), Some(SERVICE)).expect("root may do that");
     }
     moved.site.start_nginx();
     let text = "is served, but cannot be kept on disk: mkdir()";

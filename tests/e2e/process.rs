@@ -289,7 +289,7 @@ fn site_lines(site: &Site, text: &str, from: u64) -> Vec<String> {
 }
 
 #[test]
-fn one_process_serves_a_cache_too() {
+fn the_manager_serves_a_cache_too() {
     let mut site = Site::new();
     let cache = site.nginx.path("cache").display().to_string();
     let addr = site.addr();
@@ -305,9 +305,9 @@ fn one_process_serves_a_cache_too() {
     site.wait_for_certificate(NAME);
     site.wait_for_certificate(&format!("c.{NAME}"));
     let titles: Vec<_> =
-        proc::children(site.nginx.master_pid()).into_iter().map(proc::title).collect();
+        proc::family(site.nginx.master_pid()).into_iter().map(proc::title).collect();
     let count = |text: &str| titles.iter().filter(|title| title.contains(text)).count();
-    assert_eq!((count("acme dns process"), count("cache manager")), (1, 0), "{titles:?}");
+    assert_eq!((count("acme dns process"), count("cache manager")), (1, 1), "{titles:?}");
     let helper = site.nginx.wait_for_helper();
     site.reload();
     site.wait_for_other_helper(&[helper]);
@@ -334,10 +334,10 @@ struct Orphan(u32);
 
 impl Drop for Orphan {
     fn drop(&mut self) {
-        let family = proc::children(self.0);
+        let family = proc::family(self.0);
         proc::kill(self.0, Signal::TERM);
         wait_until(STOP, || (!proc::is_alive(self.0)).then_some(()));
-        [self.0].iter().chain(&family).for_each(|pid| proc::kill(*pid, Signal::KILL));
+        family.iter().for_each(|pid| proc::kill(*pid, Signal::KILL));
     }
 }
 
@@ -366,8 +366,7 @@ fn a_binary_upgrade_hands_over() {
     assert_eq!((report.failed.len(), report.serials.len()), (0, 1), "{report:?}");
     assert_eq!(report.serials[0].serial, leaf.serial);
     // It works: a helper without a certificate obtains one.
-    let is_helper = |pid: &u32| proc::title(*pid) == "nginx: acme dns process";
-    let helper = wait_until(LIMIT, || proc::children(new.0).into_iter().find(is_helper));
+    let helper = wait_until(LIMIT, || proc::services(new.0).first().copied());
     fs::remove_dir_all(site.state().join("certs")).expect("it is there");
     proc::kill(helper.expect("a helper"), Signal::KILL);
     site.wait_for_other(NAME, &leaf.serial);

@@ -10,7 +10,7 @@ use openssl::pkey::PKey;
 use testbed::nginx_build::NginxBuild;
 use testbed::proc::count_in_memory;
 
-use crate::site::{LIMIT, Site};
+use crate::site::{LIMIT, SERVICE, Site};
 
 const NAME: &str = "example.test";
 
@@ -162,7 +162,6 @@ fn nothing_secret_is_logged_or_printed() {
 
 #[test]
 fn the_state_path_is_closed_to_others() {
-    const NOBODY: u32 = 65534;
     let mut site = Site::start(&[NAME]);
     site.wait_for_certificate(NAME);
     // A second version, and one that is not obtained and so leaves its progress.
@@ -173,7 +172,7 @@ fn the_state_path_is_closed_to_others() {
     let mut files = 0;
     for path in below(&site.state()) {
         let metadata = path.symlink_metadata().expect("it is there");
-        assert_eq!(metadata.uid(), NOBODY, "{}", path.display());
+        assert_eq!(metadata.uid(), SERVICE, "{}", path.display());
         let mode = metadata.mode() & 0o7777;
         if metadata.is_dir() {
             assert_eq!(mode, 0o700, "{}", path.display());

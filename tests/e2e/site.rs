@@ -28,6 +28,9 @@ pub(crate) const CROWD: usize = 70;
 /// The user of the workers.
 pub(crate) const NOBODY: u32 = 65534;
 
+/// The user of the service, `daemon`.
+pub(crate) const SERVICE: u32 = 1;
+
 /// The servers and an nginx in front of them. Fields are dropped in their order.
 pub(crate) struct Site {
     pub(crate) nginx: Nginx,
@@ -99,6 +102,7 @@ impl Site {
         fs::write(&wrapper, script).expect("it can be written");
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a mode");
         self.nginx = Nginx::new(&NginxBuild { binary: wrapper, ..build.clone() });
+        self.nginx.service_user(None);
         let give = |path: &Path| chown(path, Some(NOBODY), Some(NOBODY)).expect("root may do that");
         give(self.bed.token_file());
         give(self.nginx.dir());
@@ -254,9 +258,7 @@ impl Site {
 
     /// All helpers: two while an old one leaves.
     pub(crate) fn helpers(&self) -> Vec<u32> {
-        let mut family = proc::children(self.nginx.master_pid());
-        family.retain(|pid| proc::title(*pid) == "nginx: acme dns process");
-        family
+        proc::services(self.nginx.master_pid())
     }
 
     /// Waits until there is one helper and it is none of these.

@@ -20,7 +20,7 @@ use testbed::process::wait_until;
 
 use self::load::{Kind, Load, Server};
 use crate::lone::Lone;
-use crate::site::{LIMIT, NOBODY};
+use crate::site::{LIMIT, SERVICE};
 
 /// Names of certificates, and the types of their keys.
 const SERVERS: [Server; 10] = [
@@ -79,7 +79,7 @@ impl Stage {
         let state = lone.nginx.dir().join("acme_dns");
         fs::create_dir(&state).expect("it is new");
         if rustix::process::geteuid().is_root() {
-            chown(&state, Some(NOBODY), Some(NOBODY)).expect("root may do that");
+            chown(&state, Some(SERVICE), Some(SERVICE)).expect("root may do that");
         }
         let generations = Generations::new(&state, Lone::DIRECTORY, variants());
         generations.write(1);
@@ -123,11 +123,8 @@ impl Stage {
     /// one for each that the test has killed.
     fn unexpected_lines(&self) -> Vec<String> {
         const LEVELS: [&str; 5] = ["[warn]", "[error]", "[crit]", "[alert]", "[emerg]"];
-        let mut killed: BTreeSet<String> = self
-            .killed
-            .iter()
-            .map(|pid| format!("cache manager process {pid} exited on signal 9"))
-            .collect();
+        let mut killed: BTreeSet<String> =
+            self.killed.iter().map(|pid| format!("process {pid} exited on signal 9")).collect();
         let log = self.nginx().log();
         let lines = log.lines().filter(|line| LEVELS.iter().any(|level| line.contains(level)));
         let is_unexpected = |line: &&str| {

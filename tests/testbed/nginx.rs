@@ -17,6 +17,9 @@ use crate::process::{spawn, wait_until};
 /// Longer than any start, reload or stop on a busy machine.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// The user and the group of the service. Any but the workers' would do; every Debian has these.
+const SERVICE_USER: &str = "daemon daemon";
+
 /// The module in the prefix.
 const MODULE: &str = "modules/ngx_http_acme_dns_module.so";
 
@@ -36,6 +39,7 @@ pub struct Nginx {
     daemon: bool,
     master_process: bool,
     env: Vec<(String, String)>,
+    service_user: Option<String>,
     main: String,
     http: Option<String>,
     whole: Option<String>,
@@ -85,6 +89,7 @@ impl Nginx {
             daemon: false,
             master_process: true,
             env: Vec::new(),
+            service_user: Some(SERVICE_USER.to_owned()),
             main: String::new(),
             http: Some(String::new()),
             whole: None,
@@ -155,6 +160,12 @@ impl Nginx {
         self
     }
 
+    /// Loads the module, which is in the prefix, and others by this text of the configuration.
+    pub fn load(&mut self, text: &str) -> &mut Self {
+        self.load_text = Some(text.to_owned());
+        self
+    }
+
     /// `daemon on`.
     pub fn daemon(&mut self, on: bool) -> &mut Self {
         self.daemon = on;
@@ -164,6 +175,13 @@ impl Nginx {
     /// `master_process off` if false.
     pub fn master_process(&mut self, on: bool) -> &mut Self {
         self.master_process = on;
+        self
+    }
+
+    /// The arguments of `acme_dns_user`, which is written where the module is loaded and the master
+    /// is root; `None` leaves the directive out.
+    pub fn service_user(&mut self, user: Option<&str>) -> &mut Self {
+        self.service_user = user.map(str::to_owned);
         self
     }
 
@@ -309,8 +327,8 @@ impl Nginx {
     /// Kills the master and all its processes, as a power cut would.
     pub fn stop_hard(&mut self) {
         if let Some(master) = self.pid() {
-            let family = proc::children(master);
             // The master first: it would start anew what is killed.
+            let family = proc::family(master);
             proc::kill(master, Signal::KILL);
             family.iter().for_each(|pid| proc::kill(*pid, Signal::KILL));
             let _ = wait_until(LIMIT, || {
@@ -338,17 +356,27 @@ impl Nginx {
     /// The workers that serve; not those that finish old connections after a reload.
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
-        self.family(|title| title == "nginx: worker process")
+        let Some(master) = self.pid() else { return Vec::new() };
+        let mut children = proc::children(master);
+        children.retain(|pid| proc::title(*pid) == "nginx: worker process");
+        children
     }
 
-    /// The process that obtains certificates, if there is one. Right after its start it still has
-    /// nginx's own name for it.
+    /// The process that obtains certificates, a child of the [manager](Self::manager_pid), if there
+    /// is one.
     #[must_use]
     pub fn helper_pid(&self) -> Option<u32> {
-        let named = |title: &str| {
-            title == "nginx: acme dns process" || title == "nginx: cache manager process"
-        };
-        self.family(named).first().copied()
+        self.pid().and_then(|master| proc::services(master).first().copied())
+    }
+
+    /// nginx's cache manager.
+    ///
+    /// # Panics
+    /// If there is none in time.
+    #[must_use]
+    pub fn manager_pid(&self) -> u32 {
+        wait_until(LIMIT, || proc::managers(self.master_pid()).first().copied())
+            .unwrap_or_else(|| panic!("nginx has no cache manager:\n{}", self.log()))
     }
 
     /// Waits for the helper.
@@ -413,13 +441,6 @@ impl Nginx {
 
     fn pid(&self) -> Option<u32> {
         self.daemon_pid.or_else(|| self.child.as_ref().map(Child::id))
-    }
-
-    fn family(&self, named: impl Fn(&str) -> bool) -> Vec<u32> {
-        let Some(master) = self.pid() else { return Vec::new() };
-        let mut family = proc::children(master);
-        family.retain(|pid| named(&proc::title(*pid)));
-        family
     }
 
     /// Whether all workers are there. A process has its title once it serves.
@@ -496,6 +517,10 @@ impl Nginx {
         if rustix::process::geteuid().is_root() {
             // Debian has no group nobody.
             text.push_str("user nobody nogroup;\n");
+            let old = std::env::var_os("OLD_MODULE").is_some();
+            if let (true, Some(user)) = (self.load_module && !old, &self.service_user) {
+                text.push_str(&format!("acme_dns_user {user};\n"));
+            }
         }
         text.push_str(&format!(
             "daemon {};\nmaster_process {};\nworker_processes {};\npid {};\nerror_log {} {};\n",
@@ -529,7 +554,7 @@ impl Drop for Nginx {
     fn drop(&mut self) {
         // Not `stop`: that panics, and a test that fails drops this while it panics.
         if let Some(master) = self.pid() {
-            let family = proc::children(master);
+            let family = proc::family(master);
             proc::kill(master, Signal::TERM);
             let _ = wait_until(Duration::from_secs(5), || {
                 let _ = self.child.as_mut().map(Child::try_wait);

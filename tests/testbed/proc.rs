@@ -35,6 +35,37 @@ pub fn children(parent: u32) -> Vec<u32> {
     found
 }
 
+/// What the cache manager of an nginx is called.
+const MANAGER: &str = "nginx: cache manager process";
+
+/// The processes of an nginx: its master, the master's children, and those of the cache manager.
+#[must_use]
+pub fn family(master: u32) -> Vec<u32> {
+    let mut family = vec![master];
+    for child in children(master) {
+        family.push(child);
+        // Another child may be the master of a newer binary.
+        if title(child) == MANAGER {
+            family.extend(children(child));
+        }
+    }
+    family
+}
+
+/// The cache managers of a master: two while an old one leaves.
+#[must_use]
+pub fn managers(master: u32) -> Vec<u32> {
+    children(master).into_iter().filter(|pid| title(*pid) == MANAGER).collect()
+}
+
+/// The processes of a master that obtain certificates: two while an old one leaves.
+#[must_use]
+pub fn services(master: u32) -> Vec<u32> {
+    let mut family = family(master);
+    family.retain(|pid| title(*pid) == "nginx: acme dns process");
+    family
+}
+
 /// State and parent.
 fn stat(pid: u32) -> Option<(String, u32)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

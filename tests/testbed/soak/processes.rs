@@ -51,7 +51,7 @@ impl Samples {
     /// Looks at all processes, but not at those that are leaving.
     pub(super) fn take(&mut self, at: Duration) {
         let mut found = BTreeMap::from([(self.master, Role::Master)]);
-        for pid in proc::children(self.master) {
+        for pid in proc::family(self.master) {
             match proc::title(pid).as_str() {
                 "nginx: worker process" => found.insert(pid, Role::Worker),
                 "nginx: acme dns process" => found.insert(pid, Role::Helper),

@@ -92,9 +92,7 @@ impl Stage {
 
     /// The helper that works or will work.
     pub(super) fn helper(&self) -> Option<u32> {
-        let mut family = proc::children(self.nginx.master_pid());
-        family.retain(|pid| proc::title(*pid) == "nginx: acme dns process");
-        family.last().copied()
+        proc::services(self.nginx.master_pid()).last().copied()
     }
 
     /// Waits for a moment at which no order has left anything; gives what is left otherwise.
