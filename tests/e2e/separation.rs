@@ -285,7 +285,7 @@ fn a_service_that_ends_again_and_again_is_told_and_pauses() {
     }
     site.nginx.wait_for_log("the acme dns process has ended 3 times in a row", LIMIT);
     let service = site.wait_for_other_helper(&killed);
-    assert_eq!(owner(Path::new(&format!("/proc/{service}/task"))), 0, "it is not dumpable");
+    assert_eq!(owner(Path::new(&format!("/proc/{service}/environ"))), 0, "it is not dumpable");
     site.wait_for_certificate(NAME);
 }
 
@@ -298,7 +298,7 @@ fn a_service_that_cannot_be_started_is_missed() {
     let build = testbed::nginx_build::NginxBuild::get();
     let wrapper = site.bed.dir().join("nginx");
     let script =
-        format!("#!/bin/sh\nulimit -u 1\nexec {} \"$@\"\n", build.binary.display());
+        format!("#!/bin/sh\nexec prlimit --nproc=1:1 -- {} \"$@\"\n", build.binary.display());
     fs::write(&wrapper, script).expect("it can be written");
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a mode");
     site.nginx = testbed::nginx::Nginx::new(&testbed::nginx_build::NginxBuild {
