@@ -56,18 +56,22 @@ impl CaUrls {
         Ok(url)
     }
 
-    /// Whether a URL that was kept can be one of this CA's: on the same host and port, or on a host
-    /// of the same domain.
+    /// Whether a URL that was kept can be one of this CA's: on the same host and port as its
+    /// directory or as a resource that the directory names, or on a host of the same domain.
     #[must_use]
-    pub fn is_of_ca(&self, text: &str) -> bool {
+    pub fn is_of_ca(&self, text: &str, resource: &str) -> bool {
         let Ok(url) = self.check(text) else { return false };
-        let Some(directory) = &self.directory else { return false };
-        match (url.host(), directory.host()) {
-            (Some(Host::Domain(one)), Some(Host::Domain(other))) if one.contains('.') => {
-                is_same_domain(one, other)
-            }
-            _ => url.origin() == directory.origin(),
+        let resource = self.check(resource).ok();
+        self.directory.iter().chain(&resource).any(|known| is_related(&url, known))
+    }
+}
+
+fn is_related(url: &Url, known: &Url) -> bool {
+    match (url.host(), known.host()) {
+        (Some(Host::Domain(one)), Some(Host::Domain(other))) if one.contains('.') => {
+            is_same_domain(one, other)
         }
+        _ => url.origin() == known.origin(),
     }
 }
 
@@ -175,6 +179,7 @@ mod tests {
             (FAR, "https://acme.ca.example/order/1", true),
             (FAR, "https://ACME.CA.example:8443/order/1", true),
             (FAR, "https://orders.ca.example/order/1", true),
+            (FAR, "https://api.elsewhere.example/order/1", true),
             (FAR, "https://acme.other.example/order/1", false),
             (FAR, "https://example/order/1", false),
             (FAR, "https://badca.example/order/1", false),
@@ -186,7 +191,9 @@ mod tests {
             ("https://localhost:1/dir", "https://localhost:1/order/1", true),
             ("https://localhost:1/dir", "https://localhost:2/order/1", false),
         ] {
-            assert_eq!(CaUrls::of(directory).is_of_ca(url), expected, "{directory} {url}");
+            let resource = "https://api.elsewhere.example/new-order";
+            let is_of_ca = CaUrls::of(directory).is_of_ca(url, resource);
+            assert_eq!(is_of_ca, expected, "{directory} {url}");
         }
     }
 }

@@ -4,7 +4,9 @@ use acme_dns_core::config::{
     Cloudflare as Settings, CloudflareCredentials, Provider, ProviderKind, SecretId,
 };
 use acme_dns_service::dns::cloudflare::{Cloudflare, Timing};
-use acme_dns_service::dns::{Budget, DnsProvider, Placed, TxtRecord, Zone, provider};
+use acme_dns_service::dns::{
+    Budget, DnsProvider, Placed, ProviderError, Spared, TxtRecord, Zone, provider,
+};
 use acme_dns_service::http::Clients;
 use http::Method;
 use secrecy::SecretString;
@@ -97,6 +99,13 @@ fn make(settings: &Settings, secret: &str) -> Cloudflare {
         .with_timing(fast())
 }
 
+/// Removes whatever it is told to.
+async fn remove(cf: &Cloudflare, placed: &[Placed]) -> Result<(), ProviderError> {
+    let spared = cf.remove(placed, &|_| Ok(())).await?;
+    assert_eq!(spared, []);
+    Ok(())
+}
+
 /// The stand-in has a runtime of its own and waits for it, so a test is not itself asynchronous.
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -132,7 +141,7 @@ fn apex_and_wildcard_values_go_up_and_down_in_one_batch_each() {
         .zip(&ids)
         .map(|(value, id)| placed(&zone, value, Some(id)))
         .collect();
-    run(cf.remove(&both)).unwrap();
+    run(remove(&cf, &both)).unwrap();
     assert_eq!(bed.values(), ["somebody else's"]);
     assert_eq!(bed.count(Method::POST, "/batch"), 2);
     assert_eq!(bed.count(Method::DELETE, ""), 0);
@@ -144,7 +153,7 @@ fn a_single_record_takes_single_calls_and_bodies_have_a_type() {
     let cf = bed.provider();
     let zone = run(cf.zone_of(NAME)).unwrap();
     let ids = run(cf.create(&zone, &[txt("one")])).unwrap();
-    run(cf.remove(&[placed(&zone, "one", Some(&ids[0]))])).unwrap();
+    run(remove(&cf, &[placed(&zone, "one", Some(&ids[0]))])).unwrap();
     assert_eq!(bed.values(), [""; 0]);
     assert_eq!(bed.count(Method::POST, "/batch"), 0);
     assert_eq!(bed.count(Method::DELETE, &ids[0]), 1);
@@ -263,7 +272,7 @@ fn refused_batches_are_done_one_by_one() {
     let ids = run(cf.create(&zone, &[txt("apex"), txt("wildcard")])).unwrap();
     assert_eq!(ids, [bed.id_of("apex"), bed.id_of("wildcard")]);
     let both = [placed(&zone, "apex", Some(&ids[0])), placed(&zone, "wildcard", Some(&ids[1]))];
-    run(cf.remove(&both)).unwrap();
+    run(remove(&cf, &both)).unwrap();
     assert_eq!(bed.values(), [""; 0]);
     assert_eq!(bed.count(Method::DELETE, ""), 2);
 }
@@ -281,13 +290,13 @@ fn what_is_gone_already_counts_as_removed() {
     ];
     // Alone with a lost answer; then in a batch of which it is no longer part.
     bed.inject(Method::DELETE, "", Action::LostAnswer);
-    run(cf.remove(&all[..1])).unwrap();
+    run(remove(&cf, &all[..1])).unwrap();
     assert_eq!(bed.values(), ["b", "c"]);
-    run(cf.remove(&all)).unwrap();
+    run(remove(&cf, &all)).unwrap();
     assert_eq!(bed.values(), [""; 0]);
-    run(cf.remove(&all)).unwrap();
+    run(remove(&cf, &all)).unwrap();
     bed.cloudflare.remove_zone("example.com");
-    run(cf.remove(&[placed(&zone, "a", Some(&ids[0])), placed(&zone, "d", None)])).unwrap();
+    run(remove(&cf, &[placed(&zone, "a", Some(&ids[0])), placed(&zone, "d", None)])).unwrap();
 }
 
 #[test]
@@ -300,7 +309,7 @@ fn a_removal_that_did_not_reach_cloudflare_is_an_error() {
     bed.always(Method::DELETE, "", page.clone());
     bed.always(Method::GET, "/dns_records", page);
     for id in [Some(ids[0].as_str()), None] {
-        let text = run(cf.remove(&[placed(&zone, "a", id)])).unwrap_err().to_string();
+        let text = run(remove(&cf, &[placed(&zone, "a", id)])).unwrap_err().to_string();
         assert!(text.contains("check \"api\""), "{text}");
     }
 }
@@ -312,9 +321,9 @@ fn without_an_id_only_the_exact_value_is_removed() {
     let zone = bed.zone();
     run(cf.create(&zone, &[txt("ours"), txt("ours too"), txt("theirs")])).unwrap();
     let lost = [placed(&zone, "ours", None), placed(&zone, "OURS TOO", None)];
-    run(cf.remove(&lost)).unwrap();
+    run(remove(&cf, &lost)).unwrap();
     assert_eq!(bed.values(), ["ours too", "theirs"]);
-    run(cf.remove(&lost)).unwrap();
+    run(remove(&cf, &lost)).unwrap();
     assert_eq!(bed.values(), ["ours too", "theirs"]);
 }
 
@@ -327,7 +336,7 @@ fn all_pages_of_a_list_are_read() {
     assert_eq!(run(cf.create(&zone, &records)).unwrap().len(), 250);
     assert_eq!(bed.count(Method::POST, "/batch"), 2);
     let lost: Vec<_> = [0, 120, 249].map(|n| placed(&zone, &records[n].value, None)).into();
-    run(cf.remove(&lost)).unwrap();
+    run(remove(&cf, &lost)).unwrap();
     assert_eq!(bed.values().len(), 247);
     assert_eq!(bed.count(Method::GET, "/dns_records"), 3);
 }
@@ -344,12 +353,12 @@ fn what_can_be_removed_is_even_if_another_zone_fails() {
     let message = "Something is wrong".to_owned();
     bed.inject(Method::DELETE, &other.id, Action::Error { status: 400, code: 1234, message });
     let both = [Placed { record, zone: other, id: ids.pop() }, placed(&bed.zone(), "w", None)];
-    let text = run(cf.remove(&both)).unwrap_err().to_string();
+    let text = run(remove(&cf, &both)).unwrap_err().to_string();
     for part in ["1234 \"Something is wrong\"", "\"aaa.test\"", "\"_acme-challenge.aaa.test\""] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(bed.values(), ["v"]);
-    run(cf.remove(&both)).unwrap();
+    run(remove(&cf, &both)).unwrap();
     assert_eq!(bed.values(), [""; 0]);
 }
 
@@ -415,7 +424,7 @@ fn passing_trouble_is_sat_out() {
         let ids =
             run(cf.create(&zone, &[txt("one")])).unwrap_or_else(|e| panic!("{action:?}: {e}"));
         assert_eq!(ids, [bed.id_of("one")], "{action:?}");
-        let gone = run(cf.remove(&[placed(&zone, "one", Some(&ids[0]))]));
+        let gone = run(remove(&cf, &[placed(&zone, "one", Some(&ids[0]))]));
         gone.unwrap_or_else(|e| panic!("{action:?}: {e}"));
         assert_eq!(bed.values(), [""; 0], "{action:?}");
     }
@@ -519,7 +528,7 @@ fn a_zone_id_makes_up_for_a_token_that_may_not_read_zones() {
     assert_eq!(zone, bed.zone());
     let ids = run(cf.create(&zone, &[txt("one")])).unwrap();
     assert_eq!(bed.values(), ["one"]);
-    run(cf.remove(&[placed(&zone, "one", Some(&ids[0]))])).unwrap();
+    run(remove(&cf, &[placed(&zone, "one", Some(&ids[0]))])).unwrap();
     assert_eq!(bed.values(), [""; 0]);
 }
 
