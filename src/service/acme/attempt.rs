@@ -173,7 +173,7 @@ impl Attempt<'_> {
     fn gives_up_reading(&self, url: &str, error: &AcmeError) -> bool {
         match error {
             AcmeError::Url { .. } => true,
-            AcmeError::Failed { .. } => {
+            AcmeError::Failed { .. } | AcmeError::Refused { .. } => {
                 let mut unread = self.shared.unread.borrow_mut();
                 let failures = unread.entry(url.to_owned()).or_default();
                 *failures += 1;

@@ -1,5 +1,6 @@
 //! The Cloudflare provider against the testbed's stand-in of Cloudflare's API.
 
+use acme_dns_core::challenge::{Candidate, Kept, Mark};
 use acme_dns_core::config::{
     Cloudflare as Settings, CloudflareCredentials, Provider, ProviderKind, SecretId,
 };
@@ -10,6 +11,7 @@ use acme_dns_service::dns::{
 use acme_dns_service::http::Clients;
 use http::Method;
 use secrecy::SecretString;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use testbed::cloudflare::{Cloudflare as StandIn, Token};
@@ -18,6 +20,9 @@ use testbed::traffic::{Action, Fault, Match, Reply};
 
 const TOKEN: &str = "a-token-that-is-right";
 const NAME: &str = "_acme-challenge.example.com";
+
+/// In a table: an item of nearly half a page.
+const LONG: &str = "long";
 
 /// A stand-in with the zone example.com and a token for everything.
 struct Bed {
@@ -339,6 +344,75 @@ fn all_pages_of_a_list_are_read() {
     run(remove(&cf, &lost)).unwrap();
     assert_eq!(bed.values().len(), 247);
     assert_eq!(bed.count(Method::GET, "/dns_records"), 3);
+}
+
+#[test]
+fn what_is_looked_for_is_removed_only_if_the_rule_says_so() {
+    let bed = Bed::new();
+    let cf = bed.provider();
+    let zone = bed.zone();
+    let ids = run(cf.create(&zone, &[txt("ours"), txt("spared"), txt("ours by id")])).unwrap();
+    let of = [
+        placed(&zone, "ours", None),
+        placed(&zone, "spared", None),
+        placed(&zone, "missing", None),
+        placed(&zone, "ours by id", Some(&ids[2])),
+    ];
+    let asked = RefCell::new(Vec::new());
+    let rule = |candidate: &Candidate<'_>| {
+        let Candidate { kind, name, value, mark } = *candidate;
+        assert_eq!((kind, name, mark), ("TXT", NAME, Mark::Ours));
+        asked.borrow_mut().push(value.to_owned());
+        if value == "spared" { Err(Kept::Form) } else { Ok(()) }
+    };
+    let spared = run(cf.remove(&of, &rule)).unwrap();
+    assert_eq!(spared, [Spared { record: txt("spared"), why: Kept::Form }]);
+    assert_eq!(bed.values(), ["spared"]);
+    let mut asked = asked.into_inner();
+    asked.sort();
+    assert_eq!(asked, ["ours", "spared"]);
+    // The comment of somebody else is no mark, nor is none.
+    for comment in ["null", "\"dehydrated\"", "\"\"", "\"see ngx_http_acme_dns_module: x\"", "7"] {
+        let comment = comment.to_owned();
+        let other = Action::rewrite(move |reply: &mut Reply| {
+            let mut json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+            json["result"][0]["comment"] = serde_json::from_str(&comment).unwrap();
+            reply.body = serde_json::to_vec(&json).unwrap().into();
+        });
+        bed.inject(Method::GET, "/dns_records", other);
+        let rule = |candidate: &Candidate<'_>| {
+            assert_eq!(candidate.mark, Mark::Missing);
+            Err(Kept::Unmarked)
+        };
+        assert_eq!(run(cf.remove(&of[1..2], &rule)).unwrap().len(), 1);
+    }
+    assert_eq!(bed.values(), ["spared"]);
+}
+
+#[test]
+fn a_list_that_is_too_long_is_not_read_to_its_end() {
+    let bed = Bed::new();
+    let cf = bed.provider();
+    // Many items of a page, many pages, and long ones.
+    for (items, item, pages) in
+        [(10_001, r#"{"id":"1"}"#, 1), (300, r#"{"id":"1"}"#, 1_000_000), (2, LONG, 50)]
+    {
+        let item = match item {
+            LONG => format!("{{\"id\":\"{}\"}}", "x".repeat(400_000)),
+            item => item.to_owned(),
+        };
+        bed.cloudflare.traffic.clear_faults();
+        bed.cloudflare.traffic.clear_log();
+        let body = format!(
+            r#"{{"success":true,"errors":[],"result":[{}],"result_info":{{"total_pages":{pages}}}}}"#,
+            vec![item; items].join(",")
+        );
+        let reply = Reply::new(200, "application/json", body);
+        bed.always(Method::GET, "/dns_records", Action::Reply(reply));
+        let error = run(remove(&cf, &[placed(&bed.zone(), "v", None)])).unwrap_err().to_string();
+        assert!(error.ends_with("unexpected answer: the list is too long"), "{error}");
+        assert!(bed.cloudflare.traffic.log().len() < 40, "{items}");
+    }
 }
 
 #[test]
