@@ -27,6 +27,12 @@ use std::rc::Rc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use zeroize::Zeroizing;
 
+/// In so many attempts an earlier order is read in vain before a new one is placed.
+const READINGS: u32 = 3;
+
+/// So many profiles of a CA are named.
+const LISTED: usize = 16;
+
 /// Obtaining one certificate once.
 pub(super) struct Attempt<'a> {
     pub(super) shared: &'a Rc<Shared>,
@@ -134,7 +140,16 @@ impl Attempt<'_> {
             }
         };
         let session = self.issuer.session(Environment::Production).await?;
-        let found = Order::find(session, &pending, self.log.clone()).await?;
+        let names = &self.certificate.names;
+        let found = match Order::find(session, &pending, names, self.log.clone()).await {
+            Ok(found) => found,
+            Err(error) if self.gives_up_reading(&pending.url, &error) => {
+                self.log.warn(format_args!("{error}; a new order is placed"));
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.shared.unread.borrow_mut().remove(&pending.url);
         let Some(mut order) = found else {
             self.forget_order().await;
             return Ok(None);
@@ -151,6 +166,21 @@ impl Attempt<'_> {
         }
         self.log.debug(format_args!("going on with order {}", order.url()));
         Ok(Some((order, key)))
+    }
+
+    /// Whether an order that cannot be read is forgotten. Its URL comes from a file: if nothing ever
+    /// answers there, the certificate must be renewed all the same.
+    fn gives_up_reading(&self, url: &str, error: &AcmeError) -> bool {
+        match error {
+            AcmeError::Url { .. } => true,
+            AcmeError::Failed { .. } | AcmeError::Refused { .. } => {
+                let mut unread = self.shared.unread.borrow_mut();
+                let failures = unread.entry(url.to_owned()).or_default();
+                *failures += 1;
+                *failures == READINGS
+            }
+            _ => false,
+        }
     }
 
     /// Places an order and keeps it.
@@ -230,6 +260,10 @@ impl Attempt<'_> {
         let authorizations = order.authorizations().await?;
         let pending: Vec<&Authorization> =
             authorizations.iter().filter(|a| a.status == AuthorizationStatus::Pending).collect();
+        // Before anything is written: one of them is enough to distrust the order.
+        if let Some(other) = pending.iter().find(|authorization| !authorization.is_ordered) {
+            return Err(ObtainError::NotOrdered { name: other.name.clone() });
+        }
         if !pending.is_empty() {
             let wanted = pending.iter().map(|a| self.record(a)).collect::<Result<_, _>>()?;
             records.put_up(wanted).await?;
@@ -365,7 +399,10 @@ impl Attempt<'_> {
 fn list(profiles: &[String]) -> String {
     match profiles {
         [] => "none".to_owned(),
-        names => names.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", "),
+        names => {
+            let shown = names.iter().take(LISTED).map(|name| printable(name));
+            shown.collect::<Vec<_>>().join(", ")
+        }
     }
 }
 
