@@ -50,8 +50,7 @@ pub fn check_state_path(path: &Path) -> Result<(), StoreError> {
     if fs::symlink_metadata(path).is_ok() {
         return Err(StoreError::invalid(path, "it is a symbolic link to nothing"));
     }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
+    let parent = parent(path);
     let metadata = fs::metadata(parent).map_err(failed("stat", parent))?;
     if metadata.is_dir() {
         Ok(())
@@ -80,7 +79,15 @@ pub fn create_state_path(path: &Path, user: Option<User>) -> Result<(), StoreErr
     if let Some(User { uid, gid }) = user {
         fchown(&directory, Some(uid), Some(gid)).map_err(failed("fchown", path))?;
     }
-    directory.sync_all().map_err(failed("fsync", path))
+    directory.sync_all().map_err(failed("fsync", path))?;
+    let parent = parent(path);
+    let synced = File::open(parent).and_then(|directory| directory.sync_all());
+    synced.map_err(failed("fsync", parent))
+}
+
+fn parent(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
 
 /// Gives the state path, and what the store has made in it, to another user. What else lies there stays
