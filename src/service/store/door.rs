@@ -390,7 +390,7 @@ pub(crate) fn read_link_in(directory: impl AsFd, name: &OsStr) -> Result<Option<
     }
 }
 
-/// The names in a directory that is open.
+/// The names in a directory that is open for reading.
 pub(crate) fn entries_of(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {
