@@ -15,7 +15,7 @@ use super::verify::{self, Verified};
 use super::{Issued, Shared, now};
 use crate::dns::TxtRecord;
 use crate::store::x509::{chain_from_pem, display_name, key_type, reason};
-use crate::store::{IssuedPem, PendingOrder, Store, StoreError, Stored, material};
+use crate::store::{IssuedPem, PendingOrder, Store, StoreError, Stored, keys, material};
 use acme_dns_core::config::{Certificate, Variant};
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Environment;
@@ -154,7 +154,7 @@ impl Attempt<'_> {
             self.forget_order().await;
             return Ok(None);
         };
-        let key = pending.key.and_then(|pem| PKey::private_key_from_pem(pem.as_bytes()).ok());
+        let key = pending.key.and_then(|pem| keys::private_key(pem.as_bytes()).ok());
         let forbidden = previous.filter(|_| self.key == KeyChoice::New).and_then(key_of);
         let key = key.filter(|key| !forbidden.is_some_and(|other| other.public_eq(key)));
         let is_wanted = pending.names == self.names()
