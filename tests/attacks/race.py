@@ -20,7 +20,8 @@ SETTLED = 0.3
 
 class Target:
     def __init__(self, pid):
-        self.pid, self.born, self.memory, self.maps, self.done = pid, time.monotonic(), None, [], False
+        self.pid, self.born, self.done = pid, time.monotonic(), False
+        self.memory, self.maps, self.title = None, [], "unknown"
 
     def attack(self):
         """Tries the door; gives the hits of a first look."""
@@ -31,13 +32,22 @@ class Target:
             # What is refused now may be open in a moment, but not for ever.
             self.done = time.monotonic() - self.born > 5
             return 0
+        self.name()
         return self.look()
+
+    def name(self):
+        """Takes its title, if it is there. A new process has that of its parent, the master."""
+        title = common.title(self.pid).removeprefix("nginx: ")
+        if title and not title.startswith("master process"):
+            self.title = title
+        return title
 
     def look(self):
         return common.count(self.memory, self.maps, needles)
 
     def settled(self):
-        return self.memory is not None and time.monotonic() - self.born > SETTLED
+        """Whether it has been there for a while, or is gone again."""
+        return not self.name() or time.monotonic() - self.born > SETTLED
 
 
 def family():
@@ -61,11 +71,6 @@ def kill_managers():
     return killed
 
 
-def title_of(pid):
-    title = common.title(pid)
-    return title.split(": ", 1)[1] if title.startswith("nginx: ") else "unknown"
-
-
 if __name__ == "__main__":
     given = common.arguments()
     needles = [bytes.fromhex(needle) for needle in given["needles"]]
@@ -76,28 +81,25 @@ if __name__ == "__main__":
         target.done = True
         known[pid] = target
     open(given["begun"], "w").close()
-    hits, kills, opened, last, begin = 0, 0, {}, 0.0, time.monotonic()
-    while not os.path.exists(given["stop"]):
+    hits, kills, opened, last = 0, 0, {}, 0.0
+    stopped = False
+    while not stopped or any(target.memory and not target.done for target in known.values()):
+        stopped = stopped or os.path.exists(given["stop"])
         for pid in family():
-            if pid not in known:
+            if pid not in known and not stopped:
                 known[pid] = Target(pid)
-            target = known[pid]
+        for pid, target in known.items():
             if target.done:
                 continue
             if target.memory is None:
                 hits += target.attack()
             elif target.settled():
                 hits += target.look()
-                name = title_of(pid)
-                opened[name] = opened.get(name, 0) + 1
+                opened[target.title] = opened.get(target.title, 0) + 1
                 os.close(target.memory)
                 target.done = True
         # Pauses of different lengths meet every moment of a start.
-        if given["kill"] and time.monotonic() - last > (kills % 8) * 0.02:
+        if given["kill"] and not stopped and time.monotonic() - last > (kills % 8) * 0.02:
             kills += kill_managers()
             last = time.monotonic()
-    # What died before it settled was open all the same.
-    for target in known.values():
-        if target.memory is not None and not target.done:
-            opened["short-lived"] = opened.get("short-lived", 0) + 1
     common.report(hits=hits, opened=opened, kills=kills, seen=len(known))
