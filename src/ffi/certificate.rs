@@ -6,8 +6,8 @@
 //! record is copied out of shared memory, parsed and installed.
 
 use super::catch::guard;
+use super::memory::Reader;
 use super::nginx::{log, now, symbol};
-use super::zone::Slot;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair, Staple};
 use acme_dns_core::time::UnixTime;
@@ -54,8 +54,8 @@ const MAX_COMMON_NAME: usize = 64;
 pub(super) struct Binding {
     /// Index into the configuration's certificates; known when the configuration is complete.
     pub(super) certificate: Option<usize>,
-    /// Where the certificate is in shared memory; `None` where the zone has no room.
-    pub(super) slot: Option<Slot>,
+    /// Where the certificate is in shared memory; known when the configuration is in force.
+    pub(super) slot: Option<Reader>,
     /// Whether certificates are compressed (RFC 8879): `ssl_certificate_compression`.
     pub(super) compresses: bool,
     /// What is done while there is no certificate.
@@ -114,8 +114,8 @@ impl Binding {
 
     /// Takes over what has changed in shared memory. What cannot be used leaves the certificate that
     /// is served as it is, and is reported once.
-    fn refresh(&mut self, slot: Slot) {
-        let Some((generation, record)) = slot.read() else { return };
+    fn refresh(&mut self) {
+        let Some((generation, record)) = self.slot.as_ref().and_then(Reader::read) else { return };
         self.seen = generation;
         let pairs = Material::decode(&record).map_err(|error| error.to_string());
         drop(record);
@@ -172,10 +172,8 @@ impl Binding {
 
     /// Takes over what has changed in shared memory, if anything: one atomic load if not.
     fn update(&mut self) {
-        if let Some(slot) = self.slot
-            && slot.generation() != self.seen
-        {
-            self.refresh(slot);
+        if self.slot.as_ref().is_some_and(|slot| slot.generation() != self.seen) {
+            self.refresh();
         }
     }
 

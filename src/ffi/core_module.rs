@@ -1,17 +1,21 @@
 //! The core module: it owns what the directives define, shared memory and the helper process.
 
 use super::catch::guard;
-use super::directives::definitions;
+use super::directives::{command, definitions, set_user};
 use super::helper;
+use super::host::no_room;
+use super::identity::{self, NamedUser};
 use super::import::{self, Pairs};
+use super::memory::{Full, Memory, Reader, Writer};
 use super::nginx::{
-    CONF_ERROR, CONF_OK, ERROR, OK, cycle as current_cycle, is_test, loading, log, log_to,
-    pool_box, pool_string, process, text,
+    CONF_ERROR, CONF_OK, CoreSettings, ERROR, OK, add_manager, cycle as current_cycle, is_test,
+    loading, log, log_once, log_to, pool_box, pool_string, process, text,
 };
-use super::reload;
+use super::privileges::{self, KeptForChildren};
+use super::registry;
 use super::server::Bound;
+use super::service_process::Identity;
 use super::vault::Vault;
-use super::zone::{Full, Slot, Zone};
 use acme_dns_core::config::draft::Draft;
 use acme_dns_core::config::{Certificate, Config, Location, zone};
 use acme_dns_core::level::Level;
@@ -19,12 +23,12 @@ use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::{Paths, Watch};
-use acme_dns_service::store::{Certificates, Facts};
+use acme_dns_service::store::{Certificates, Facts, User, check_state_path, create_state_path};
 use ngx::ffi::{
-    NGX_CORE_MODULE, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_MAIN_CONF, NGX_PROCESS_HELPER,
-    NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_add_path, ngx_command_t,
-    ngx_conf_full_name, ngx_conf_t, ngx_core_module_t, ngx_cycle_t, ngx_int_t, ngx_module_t,
-    ngx_path_t, ngx_pcalloc, ngx_shared_memory_add, ngx_shm_zone_t, ngx_str_t,
+    NGX_CONF_TAKE12, NGX_CORE_MODULE, NGX_DIRECT_CONF, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_MAIN_CONF,
+    NGX_PROCESS_HELPER, NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER,
+    ngx_command_t, ngx_conf_full_name, ngx_core_module_t, ngx_cycle_t, ngx_int_t, ngx_module_t,
+    ngx_str_t, ngx_worker,
 };
 use std::collections::{HashMap, HashSet};
 use std::ffi::{c_char, c_void};
@@ -36,9 +40,10 @@ use std::time::SystemTime;
 /// The state path below the prefix, where none is set.
 const DEFAULT_STATE_PATH: &str = "acme_dns";
 
-static mut COMMANDS: [ngx_command_t; 9] = {
+static mut COMMANDS: [ngx_command_t; 10] = {
     let [a, b, c, d, e, f, g, h] = definitions(NGX_MAIN_CONF);
-    [a, b, c, d, e, f, g, h, ngx_command_t::empty()]
+    let main = NGX_MAIN_CONF | NGX_DIRECT_CONF | NGX_CONF_TAKE12;
+    [a, b, c, d, e, f, g, h, command(c"acme_dns_user", main, set_user, 0), ngx_command_t::empty()]
 };
 
 static mut CONTEXT: ngx_core_module_t = ngx_core_module_t {
@@ -65,6 +70,10 @@ pub(super) struct CoreConf {
     pub(super) vault: Vault,
     /// The zone, where one is given, and where it is given.
     pub(super) zone: Option<(zone::Zone, Location)>,
+    /// `acme_dns_user`
+    pub(super) user: Option<NamedUser>,
+    /// The group that may read `certs/`: `acme_dns_state_path ... group=`.
+    pub(super) certs_group: Option<u32>,
     /// The servers that asked for certificates.
     pub(super) bindings: Vec<Bound>,
     ready: Option<Ready>,
@@ -81,12 +90,31 @@ pub(super) struct Ready {
     pub(super) imports: Imports,
     /// What nginx reads of the state path; known when the configuration is in force.
     pub(super) watch: Option<Watch>,
-    /// For each certificate; `None` where the zone has no room.
-    pub(super) slots: Arc<Vec<Option<Slot>>>,
-    shared: Option<Zone>,
+    /// The certificates, for the workers.
+    pub(super) memory: Arc<Memory>,
+    /// Whom the service is to be.
+    pub(super) identity: Identity,
+    /// The group that may read `certs/`.
+    pub(super) certs_group: Option<u32>,
+    /// While a configuration is in force whose service takes a user of its own.
+    kept: Option<KeptForChildren>,
 }
 
 impl Ready {
+    /// Takes over the certificates that a configuration before has served, by their names. What finds no
+    /// room is read from the disk.
+    fn take_over(&self, before: &Self, writer: &mut Writer) {
+        let names = before.config.certificates.iter().enumerate();
+        let known: HashMap<&str, usize> =
+            names.map(|(index, certificate)| (certificate.name.as_str(), index)).collect();
+        for (index, certificate) in self.config.certificates.iter().enumerate() {
+            let Some(old) = known.get(certificate.name.as_str()) else { continue };
+            if let Some((_, record)) = Reader::new(&before.memory, *old).read() {
+                let _full = writer.write(index, &record);
+            }
+        }
+    }
+
     /// What a configuration before knew of the variants that were not read from the disk for this one.
     fn known_from(&self, before: &Self) -> Vec<(usize, Facts)> {
         // Of a certificate with two types of key, before or now, the slot may hold another pair than is
@@ -112,28 +140,33 @@ impl CoreConf {
     }
 }
 
+impl Drop for CoreConf {
+    fn drop(&mut self) {
+        registry::remove(ptr::from_ref(self));
+    }
+}
+
 /// The configuration of a cycle.
 ///
 /// # Safety
-/// The cycle is live, and nothing else refers to its configuration while the result is used.
+/// Nothing else refers to the cycle's configuration while the result is used.
 pub(super) unsafe fn core_conf<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a mut CoreConf> {
-    // SAFETY: nginx sets the index when it loads the module.
-    let index = unsafe { NGX_ACME_DNS_MODULE.index };
-    // SAFETY: the cycle is live by this function's contract.
-    let contexts = unsafe { (*cycle).conf_ctx };
-    if contexts.is_null() {
-        return None;
-    }
-    // SAFETY: a cycle has a context for each loaded module.
-    let entry = unsafe { contexts.add(index) };
-    // SAFETY: as above.
-    let conf = unsafe { *entry }.cast::<CoreConf>();
-    // SAFETY: null, or what `create_conf` made; exclusive by this function's contract.
-    unsafe { conf.as_mut() }
+    let conf = registry::find(cycle)?;
+    // SAFETY: what is registered lives until its cycle's pool is destroyed; exclusive by this function's
+    // contract.
+    unsafe { conf.cast_mut().as_mut() }
 }
 
 unsafe extern "C" fn create_conf(cycle: *mut ngx_cycle_t) -> *mut c_void {
     guard(ptr::null_mut(), || {
+        // SAFETY: nginx gives a live cycle.
+        if let Err(message) = unsafe { registry::check(cycle) } {
+            // SAFETY: the log of a live cycle.
+            let cycle_log = unsafe { (*cycle).log };
+            // SAFETY: as above.
+            unsafe { log_to(cycle_log, NGX_LOG_EMERG, &message) };
+            return ptr::null_mut();
+        }
         // SAFETY: nginx gives a live cycle.
         let pool = unsafe { (*cycle).pool };
         let conf = CoreConf {
@@ -141,11 +174,17 @@ unsafe extern "C" fn create_conf(cycle: *mut ngx_cycle_t) -> *mut c_void {
             draft: Draft::default(),
             vault: Vault::new(),
             zone: None,
+            user: None,
+            certs_group: None,
             bindings: Vec::new(),
             ready: None,
         };
         // SAFETY: the pool of a live cycle.
-        unsafe { pool_box(pool, conf) }.cast()
+        let conf = unsafe { pool_box(pool, conf) };
+        if !conf.is_null() {
+            registry::add(cycle, conf);
+        }
+        conf.cast()
     })
 }
 
@@ -187,6 +226,7 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     }
     let finished =
         std::mem::take(&mut core.draft).finish(default_path).map_err(|error| error.to_string())?;
+    let mut alike = HashMap::new();
     for (bound, request) in core.bindings.iter().zip(requests) {
         // SAFETY: the binding belongs to the cycle's pool.
         let binding = unsafe { &mut *bound.binding };
@@ -195,36 +235,44 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
             binding.name.clone_from(&c.name);
             binding.names = c.names.iter().map(|name| name.as_str().to_owned()).collect();
         }
-        bound.install();
+        bound.install(&mut alike);
     }
-    let count = finished.config.variants.len();
-    // SAFETY: the cycle is live by this function's contract.
-    let mut cf = unsafe { parser(cycle) };
-    if let Some((zone, location)) = core.zone.as_ref().filter(|(zone, _)| !zone.suits(count)) {
-        let message = format!(
-            "zone \"{}\" may be too small for {count} certificates, leave out \
-             \"acme_dns_shared_zone\" to have it sized automatically, in {location}",
-            zone.name
-        );
-        // SAFETY: the log of a live cycle.
-        unsafe { log_to(cf.log, NGX_LOG_WARN, &message) };
-    }
-    let given = core.zone.as_ref().map(|(zone, _)| zone.clone());
-    let zone = given.unwrap_or_else(|| zone::Zone::for_certificates(count));
-    // SAFETY: `cf` is a parser of a live cycle.
-    unsafe { add_path(&mut cf, &finished.config) }?;
-    // SAFETY: as above.
-    unsafe { add_zone(&mut cf, &zone) }?;
+    let config = finished.config;
+    let room = room(core.zone.as_ref(), config.variants.len(), warn);
+    check_state_path(&config.state_path).map_err(|error| error.to_string())?;
+    // SAFETY: nothing else refers to the settings here.
+    let settings = unsafe { CoreSettings::of(cycle) }.ok_or(NO_MEMORY)?;
+    let groups = core.certs_group;
+    let identity =
+        identity::decide(core.user.as_ref(), &settings, groups, &config.state_path, warn)?;
+    core.vault.finish(identity.workers, warn);
+    let memory = Memory::new(config.certificates.len(), room);
+    let memory = memory.map_err(|error| format!("acme_dns: no shared memory: {error}"))?;
     core.ready = Some(Ready {
-        config: Arc::new(finished.config),
+        config: Arc::new(config),
         loading: loading(),
         facts: Vec::new(),
         imports: Imports::default(),
         watch: None,
-        slots: Arc::default(),
-        shared: None,
+        memory,
+        identity,
+        certs_group: core.certs_group,
+        kept: None,
     });
     Ok(())
+}
+
+/// How much memory the records of so many certificates get.
+fn room(given: Option<&(zone::Zone, Location)>, count: usize, warn: impl Fn(&str)) -> usize {
+    let Some((zone, location)) = given else { return zone::Zone::for_certificates(count).size };
+    if !zone.suits(count) {
+        warn(&format!(
+            "zone \"{}\" may be too small for {count} certificates, leave out \
+             \"acme_dns_shared_zone\" to have it sized automatically, in {location}",
+            zone.name
+        ));
+    }
+    zone.size
 }
 
 /// # Safety
@@ -242,129 +290,95 @@ unsafe fn default_state_path(cycle: *mut ngx_cycle_t) -> Option<PathBuf> {
     unsafe { text(name) }.map(PathBuf::from)
 }
 
-/// A parser for the functions of nginx that want one, when there is none any more.
-///
-/// # Safety
-/// The cycle is live.
-unsafe fn parser(cycle: *mut ngx_cycle_t) -> ngx_conf_t {
-    // SAFETY: the cycle is live by this function's contract.
-    let live = unsafe { &*cycle };
-    ngx_conf_t {
-        name: ptr::null_mut(),
-        args: ptr::null_mut(),
-        cycle,
-        pool: live.pool,
-        temp_pool: live.pool,
-        conf_file: ptr::null_mut(),
-        log: live.log,
-        ctx: live.conf_ctx.cast(),
-        module_type: NGX_CORE_MODULE as _,
-        cmd_type: NGX_MAIN_CONF as _,
-        handler: None,
-        handler_conf: ptr::null_mut(),
-    }
-}
-
-/// Gives nginx the state path, with the `manager` that makes it start a helper process.
-///
-/// # Safety
-/// `cf` is a parser of a live cycle.
-unsafe fn add_path(cf: &mut ngx_conf_t, config: &Config) -> Result<(), String> {
-    let name = config.state_path.to_string_lossy();
-    let invalid = || format!("invalid state path \"{name}\"");
-    // SAFETY: by this function's contract.
-    let path_name = unsafe { pool_string(cf.pool, &name) }.ok_or_else(invalid)?;
-    // SAFETY: by this function's contract; nginx gives zeroed memory or null.
-    let path = unsafe { ngx_pcalloc(cf.pool, size_of::<ngx_path_t>()) }.cast::<ngx_path_t>();
-    // SAFETY: all zero bits are a valid path.
-    let Some(fields) = (unsafe { path.as_mut() }) else { return Err(invalid()) };
-    fields.name = path_name;
-    fields.manager = Some(helper::manager);
-    // Shown by nginx where two directives use the same path.
-    fields.conf_file = c"acme_dns_state_path".as_ptr().cast_mut().cast();
-    let mut path = path;
-    // SAFETY: `path` belongs to the cycle's pool; nginx reports what is wrong.
-    match unsafe { ngx_add_path(cf, &raw mut path) } {
-        OK => Ok(()),
-        _ => Err(format!("the state path \"{name}\" is used by another directive")),
-    }
-}
-
-/// Gives nginx the zone of shared memory.
-///
-/// # Safety
-/// `cf` is a parser of a live cycle.
-unsafe fn add_zone(cf: &mut ngx_conf_t, zone: &zone::Zone) -> Result<(), String> {
-    let failed = || format!("the zone \"{}\" is used by another directive", zone.name);
-    // SAFETY: by this function's contract.
-    let mut name = unsafe { pool_string(cf.pool, &zone.name) }.ok_or_else(failed)?;
-    let tag = (&raw mut NGX_ACME_DNS_MODULE).cast::<c_void>();
-    // SAFETY: by this function's contract; the name is a string of the cycle's pool.
-    let shared = unsafe { ngx_shared_memory_add(cf, &raw mut name, zone.size, tag) };
-    // SAFETY: null, or an entry of the cycle.
-    let shared = unsafe { shared.as_mut() }.ok_or_else(failed)?;
-    shared.init = Some(init_zone);
-    // Not null: nginx gives it to the next cycle's `init`, as a sign that the memory is in use.
-    shared.data = cf.cycle.cast();
-    Ok(())
-}
-
-/// Called in the master when the memory is there, on a reload too.
-unsafe extern "C" fn init_zone(zone: *mut ngx_shm_zone_t, _: *mut c_void) -> ngx_int_t {
-    guard(ERROR, || {
-        // SAFETY: nginx gives a zone of a live cycle.
-        let zone = unsafe { &*zone };
-        let cycle = zone.data.cast::<ngx_cycle_t>();
-        // SAFETY: the cycle that made this zone, in `add_zone`, is the one being started.
-        let Some(core) = (unsafe { core_conf(cycle) }) else { return ERROR };
-        let Some(ready) = &mut core.ready else { return ERROR };
-        // SAFETY: the current cycle is still the old one, and live.
-        let previous = unsafe { Zone::find(current_cycle(), zone) };
-        // SAFETY: nginx has initialized the zone; its tag is this module's.
-        match unsafe { Zone::open(zone, previous) } {
-            Ok(shared) => {
-                let names = ready.config.certificates.iter().map(|c| c.name.as_str());
-                ready.slots = Arc::new(shared.slots(names));
-                ready.shared = Some(shared);
-            }
-            // Too small even for its own tables: the certificates are served from nowhere, but
-            // nginx starts, and everything else works.
-            Err(_) => ready.slots = Arc::new(vec![None; ready.config.certificates.len()]),
-        }
-        OK
-    })
-}
-
-/// Called in the master when the configuration is in force.
+/// Called in the master when the configuration is in force. What goes wrong here is reported and not
+/// returned: nginx would end, and with it all that it serves.
 unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    guard(ERROR, || {
+    guard(OK, || {
         if is_test() || process() == NGX_PROCESS_SIGNALLER {
             return OK;
         }
         // SAFETY: nginx gives a live cycle, and is at work on nothing else.
         let Some(core) = (unsafe { core_conf(cycle) }) else { return OK };
-        if let Some(ready) = &mut core.ready {
-            // SAFETY: nginx gives a live cycle.
-            ready.watch = Some(unsafe { watch(cycle, &ready.config, core.since) });
-            for bound in &core.bindings {
-                // SAFETY: the binding belongs to the cycle's pool; no worker runs with it yet.
-                let binding = unsafe { &mut *bound.binding };
-                let slot = binding.certificate.and_then(|index| ready.slots.get(index));
-                binding.slot = slot.copied().flatten();
-            }
-            let imported = import::read(ready, &mut core.vault);
-            ready.facts = load_from_disk(ready, &core.bindings, imported);
-            // SAFETY: the current cycle is still the one before, if there is one, and live.
-            let before = unsafe { core_conf(current_cycle()) }.and_then(|core| core.ready());
-            ready.facts.extend(before.map_or_else(Vec::new, |before| ready.known_from(before)));
-            if let Some(shared) = ready.shared {
-                shared.retain(ready.slots.iter().flatten().copied());
-            }
+        if core.ready.is_some() {
+            // SAFETY: nginx gives a live cycle, whose directories it has made.
+            unsafe { put_into_force(cycle, core) };
         }
         // In single process mode a reload is seen here only.
-        helper::restart(core);
+        helper::restart_thread(core);
         OK
     })
+}
+
+/// Prepares all that the processes of a configuration need.
+///
+/// # Safety
+/// The cycle is live, its directories have been made, and it is not the current one yet.
+unsafe fn put_into_force(cycle: *mut ngx_cycle_t, core: &mut CoreConf) {
+    let Some(ready) = &mut core.ready else { return };
+    let path = ready.config.state_path.clone();
+    let user = ready.identity.user.map(|ids| User { uid: ids.uid, gid: ids.gid });
+    if let Err(error) = create_state_path(&path, user) {
+        log(Level::Error, &format!("acme_dns: no state path: {error}"));
+    }
+    // SAFETY: by this function's contract.
+    if unsafe { add_manager(cycle, &path.to_string_lossy(), helper::manager) }.is_none() {
+        log(Level::Error, "acme_dns: no helper process: out of memory");
+    }
+    // SAFETY: by this function's contract; nothing else refers to the settings.
+    if let Some(mut settings) = unsafe { CoreSettings::of(cycle) }
+        && settings.has_master()
+    {
+        ready.kept = privileges::keep_for_children(&mut settings);
+    }
+    // SAFETY: by this function's contract.
+    let watch = unsafe { watch(cycle, &ready.config, core.since) };
+    open_to_workers(ready, &watch);
+    ready.watch = Some(watch);
+    tell_what_is_missing(ready);
+    for bound in &core.bindings {
+        // SAFETY: the binding belongs to the cycle's pool; no worker runs with it yet.
+        let binding = unsafe { &mut *bound.binding };
+        binding.slot = binding.certificate.map(|index| Reader::new(&ready.memory, index));
+    }
+    // SAFETY: the current cycle is still the one before, if there is one, and live.
+    let before = unsafe { core_conf(current_cycle()) }.and_then(|core| core.ready());
+    let mut writer = Writer::new(&ready.memory);
+    if let Some(before) = before {
+        ready.take_over(before, &mut writer);
+    }
+    let imported = import::read(ready, &mut core.vault);
+    ready.facts = load_from_disk(ready, &core.bindings, imported, &mut writer);
+    ready.facts.extend(before.map_or_else(Vec::new, |before| ready.known_from(before)));
+}
+
+/// Workers open files with a variable in their names themselves: their group may read `certs/`.
+fn open_to_workers(ready: &mut Ready, watch: &Watch) {
+    let Some(workers) = ready.identity.workers.filter(|_| watch.by_variable) else { return };
+    if ready.certs_group.is_some() || ready.identity.user == Some(workers) {
+        return;
+    }
+    ready.certs_group = Some(workers.gid);
+    log_once(
+        Level::Notice,
+        &format!(
+            "acme_dns: the configuration names files in \"{}\" with a variable, which workers open: \
+             their group may read certificates and their keys",
+            ready.config.state_path.join("certs").display()
+        ),
+    );
+}
+
+/// Says once what does not protect secrets and certificates as it could.
+fn tell_what_is_missing(ready: &Ready) {
+    if let Some(line) = &ready.identity.missing {
+        log_once(Level::Notice, line);
+    }
+    if !ready.memory.is_sealed() {
+        log_once(
+            Level::Notice,
+            "acme_dns: this kernel cannot keep workers from writing to shared certificates, Linux 5.1 can",
+        );
+    }
 }
 
 /// Looks what of the configuration reads files of the state path.
@@ -383,29 +397,31 @@ unsafe fn watch(cycle: *mut ngx_cycle_t, config: &Config, since: SystemTime) -> 
 
 /// Publishes what is on disk or was imported and not yet in shared memory, so that a start serves it before the
 /// network is there; says once what is missing. Gives what is known of what was published.
-fn load_from_disk(ready: &Ready, bindings: &[Bound], mut imported: Pairs) -> Vec<(usize, Facts)> {
+fn load_from_disk(
+    ready: &mut Ready,
+    bindings: &[Bound],
+    mut imported: Pairs,
+    writer: &mut Writer,
+) -> Vec<(usize, Facts)> {
     let mut known = Vec::new();
-    let certificates = Certificates::open(&ready.config.state_path).unwrap_or_else(|error| {
+    let config = Arc::clone(&ready.config);
+    let certificates = Certificates::open(&config.state_path, &ready.identity.trust());
+    let certificates = certificates.unwrap_or_else(|error| {
         log(Level::Error, &format!("acme_dns: no certificate on disk can be used: {error}"));
         None
     });
-    for (index, (certificate, slot)) in
-        ready.config.certificates.iter().zip(&*ready.slots).enumerate()
-    {
+    for (index, certificate) in config.certificates.iter().enumerate() {
         let name = &certificate.name;
-        let Some(slot) = slot else {
-            log(Level::Error, &zone_full(name));
-            continue;
-        };
-        if slot.is_filled() && !import::has(&imported, certificate) {
+        let is_filled = Reader::new(&ready.memory, index).is_filled();
+        if is_filled && !import::has(&imported, certificate) {
             continue;
         }
         let (pairs, facts) =
-            read_from_disk(&ready.config, certificates.as_ref(), certificate, &mut imported);
+            read_from_disk(&config, certificates.as_ref(), certificate, &mut imported);
         if !pairs.is_empty() {
-            match slot.publish(&Material { pairs }) {
+            match writer.write(index, &Material { pairs }.encode()) {
                 Ok(()) => known.extend(facts),
-                Err(Full) => log(Level::Error, &zone_full(name)),
+                Err(Full) => log(Level::Error, &no_room(name)),
             }
             continue;
         }
@@ -420,6 +436,9 @@ fn load_from_disk(ready: &Ready, bindings: &[Bound], mut imported: Pairs) -> Vec
         };
         log(Level::Notice, &format!("acme_dns: no certificate \"{name}\" yet{what}"));
     }
+    let user = ready.identity.user.zip(certificates);
+    ready.identity.has_foreign_files =
+        user.is_some_and(|(user, certificates)| certificates.is_foreign_to(user.uid));
     known
 }
 
@@ -451,28 +470,36 @@ fn read_from_disk(
     (pairs, known)
 }
 
-/// What a full zone means, and what to do.
-pub(super) fn zone_full(name: &str) -> String {
-    format!(
-        "acme_dns: certificate \"{name}\" cannot be published, the shared zone is full: \
-         raise its size in \"acme_dns_shared_zone\", or leave the directive out"
-    )
-}
-
 /// Called in every process that nginx starts, with the rights that it keeps.
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guard(ERROR, || {
         // SAFETY: nginx gives a live cycle, and this process has one thread.
         let Some(core) = (unsafe { core_conf(cycle) }) else { return OK };
-        match process() {
-            NGX_PROCESS_WORKER => core.vault.forget(),
-            NGX_PROCESS_HELPER => {
-                helper::follow_master();
-                reload::prepare();
+        let prepared = match process() {
+            NGX_PROCESS_WORKER => {
+                core.vault.forget();
+                Memory::give_up_all();
+                // SAFETY: a number that nginx has set for this process.
+                if core.ready.is_some() && unsafe { ngx_worker } == 0 {
+                    helper::expect_service();
+                }
+                privileges::drop_in_worker()
             }
-            NGX_PROCESS_SINGLE => helper::start(core),
-            _ => {}
+            // SAFETY: as above.
+            NGX_PROCESS_HELPER => unsafe { helper::divide(core) },
+            NGX_PROCESS_SINGLE => {
+                helper::start_thread(core);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        match prepared {
+            Ok(()) => OK,
+            Err(error) => {
+                // With the rights of root it must not go on.
+                log(Level::Error, &format!("acme_dns: a process cannot be prepared: {error}"));
+                ERROR
+            }
         }
-        OK
     })
 }

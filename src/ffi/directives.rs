@@ -2,6 +2,7 @@
 
 use super::catch::guard;
 use super::core_module::{CoreConf, core_conf};
+use super::identity::{NamedUser, find_group};
 use super::nginx::{BlockHandler, CONF_ERROR, CONF_OK, Conf, PathBase};
 use super::vault::{ConfResources, errno};
 use acme_dns_core::config::domains;
@@ -44,7 +45,7 @@ pub(super) const fn definitions(level: u32) -> [ngx_command_t; 8] {
     [
         command(c"acme_dns_issuer", level | NGX_CONF_BLOCK | NGX_CONF_TAKE1, set_issuer, 0),
         command(c"acme_dns_provider", level | NGX_CONF_BLOCK | NGX_CONF_TAKE12, set_provider, 0),
-        command(c"acme_dns_state_path", level | NGX_CONF_TAKE1, set_state_path, 0),
+        command(c"acme_dns_state_path", level | NGX_CONF_TAKE12, set_state_path, 0),
         command(c"acme_dns_shared_zone", level | NGX_CONF_TAKE1, set_shared_zone, 0),
         command(c"acme_dns_propagation", level | NGX_CONF_1MORE, set_propagation, 0),
         command(c"acme_dns_reload", level | NGX_CONF_TAKE1, set_reload, 0),
@@ -80,13 +81,43 @@ unsafe extern "C" fn set_state_path(
     _: *mut c_void,
 ) -> *mut c_char {
     let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
-        let path = args.first().copied().unwrap_or_default();
+        let (path, group) = match args {
+            [path] => (*path, None),
+            [path, group] => (*path, Some(*group)),
+            _ => ("", None),
+        };
         if path.is_empty() {
             return Err("invalid path \"\"".to_owned());
+        }
+        if let Some(group) = group {
+            let name = group.strip_prefix("group=").filter(|name| !name.is_empty());
+            let name = name.ok_or_else(|| format!("invalid parameter \"{group}\""))?;
+            core.certs_group = Some(find_group(name)?);
         }
         let full = conf.full_name(path, PathBase::Prefix);
         let full = full.ok_or_else(|| format!("invalid path \"{path}\""))?;
         core.draft.set_state_path(PathBuf::from(full))
+    };
+    // SAFETY: `cf` is what nginx gave.
+    unsafe { set(cf, body) }
+}
+
+/// Reads `acme_dns_user`.
+///
+/// # Safety
+/// nginx gives a parser.
+pub(super) unsafe extern "C" fn set_user(
+    cf: *mut ngx_conf_t,
+    _: *mut ngx_command_t,
+    _: *mut c_void,
+) -> *mut c_char {
+    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
+        let name = args.first().copied().unwrap_or_default();
+        let user = NamedUser::find(name, args.get(1).copied(), conf.location())?;
+        match core.user.replace(user) {
+            Some(_) => Err("\"acme_dns_user\" directive is duplicate".to_owned()),
+            None => Ok(()),
+        }
     };
     // SAFETY: `cf` is what nginx gave.
     unsafe { set(cf, body) }

@@ -58,3 +58,16 @@ static mut ngx_module_order: [*const c_char; 7] = [
     c"ngx_stream_ssl_module".as_ptr(),
     ptr::null(),
 ];
+
+/// The modules, for this object itself.
+pub(super) fn all_modules() -> impl Iterator<Item = *mut ngx_module_t> {
+    [
+        &raw mut NGX_ACME_DNS_MODULE,
+        &raw mut NGX_HTTP_ACME_DNS_MODULE,
+        #[cfg(ngx_stream)]
+        &raw mut NGX_STREAM_ACME_DNS_MODULE,
+        #[cfg(ngx_mail)]
+        &raw mut NGX_MAIL_ACME_DNS_MODULE,
+    ]
+    .into_iter()
+}

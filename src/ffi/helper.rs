@@ -1,48 +1,227 @@
-//! The process that works: nginx's cache manager process, with one thread of ours.
+//! The helper: nginx's cache manager process, and the service that it starts.
 //!
-//! nginx starts it because the state path has a `manager`, runs it as the worker user, respawns it,
-//! and asks it to leave on reload and stop. The thread begins in the first call of `manager`, which
-//! only this process makes. In single process mode there is no helper, and the thread runs beside
-//! the event loop.
+//! nginx starts the manager because a path has a `manager`, runs it as the workers' user, respawns it, and
+//! asks it to leave on reload and stop. Everybody who has that user can talk to it: it listens to nginx's
+//! channel, whose other ends all workers hold. So it has nothing to steal. The service is a child of it
+//! that is forked before the manager listens to anything, and that alone keeps the secrets
+//! (`service_process`); the manager forgets them at once, and writes the lines of the service to the log.
+//!
+//! nginx's cache loader comes here too, and is not known from the manager before nginx calls
+//! [`manager`], which only happens in the latter. Its child never hears that it may begin, and ends.
+//!
+//! In single process mode there is no helper, and the service is a thread beside the event loop.
 
 use super::catch::guard;
-use super::core_module::{CoreConf, core_conf, zone_full};
-use super::nginx::{cycle, log, process};
+use super::core_module::{CoreConf, core_conf};
+use super::memory::Memory;
+use super::nginx::{Timer, add_channel_event, close_channel, cycle, log, terminate};
+use super::privileges;
+use super::relay::{Received, Relay};
 use super::reload;
-use super::zone::Slot;
-use acme_dns_core::config::{Config, SecretId};
+use super::service_process::{self, Started};
 use acme_dns_core::level::Level;
-use acme_dns_core::material::Material;
-use acme_dns_service::host::Host;
-use acme_dns_service::service::{Service, Settings};
-use ngx::ffi::{NGX_PROCESS_HELPER, ngx_msec_t, ngx_parent, ngx_setproctitle, ngx_time_update};
+use ngx::ffi::{ngx_event_t, ngx_msec_t, ngx_parent};
 use std::ffi::c_void;
-use std::fmt;
-use std::mem::MaybeUninit;
-use std::ptr;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::io;
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
 
-/// How long nginx may leave `manager` alone; the thread does not depend on it.
+/// How long nginx may leave `manager` alone; the service does not depend on it.
 const MANAGER_INTERVAL: ngx_msec_t = 3600 * 1000;
 
-static SERVICE: Mutex<Option<Service>> = Mutex::new(None);
+/// How long it takes at most until nginx calls `manager` in the process that is the manager.
+const LOADER_AFTER: ngx_msec_t = 2000;
 
-/// Called by nginx in the cache manager process, first as soon as its event loop runs.
+/// The pause before a manager without a service ends, to be started anew.
+const RETRY_AFTER: ngx_msec_t = 30_000;
+
+/// How long workers wait for a service to begin before they say that there is none.
+const MISSING_AFTER: ngx_msec_t = 10_000;
+
+/// How long an end waits for the service, which takes some tenths of a second.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// The service, as its parent knows it.
+struct Child {
+    pid: libc::pid_t,
+    relay: Relay,
+    state: State,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum State {
+    /// It is not known yet whether this process is the manager.
+    Waiting,
+    /// It was told to begin.
+    AtWork,
+    /// This process is the loader.
+    Unwanted,
+}
+
+/// The service of a manager.
+static CHILD: Mutex<Option<Child>> = Mutex::new(None);
+
+/// The service of a single process.
+static THREAD: Mutex<Option<Started>> = Mutex::new(None);
+
+/// The one timer of a manager, a loader or a worker.
+static TIMER: Timer = Timer::new();
+
+/// Divides a new helper process in two: the service, and this process without anything to steal.
+///
+/// # Safety
+/// Called in `init_process`: this process has one thread.
+pub(super) unsafe fn divide(core: &mut CoreConf) -> io::Result<()> {
+    privileges::close();
+    if core.ready().is_none() {
+        core.vault.forget();
+        return privileges::drop_all();
+    }
+    reload::prepare();
+    let forked = Relay::pair().and_then(|(managers, services)| {
+        let parent = std::process::id();
+        // SAFETY: this process has one thread.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => {
+                drop(managers);
+                service_process::run(core, services, parent)
+            }
+            pid => Ok(Child { pid, relay: managers, state: State::Waiting }),
+        }
+    });
+    core.vault.forget();
+    Memory::give_up_all();
+    reload::forget();
+    privileges::drop_all()?;
+    follow_master();
+    at_exit(stop_child);
+    match forked {
+        Ok(child) => watch(child)?,
+        Err(error) => {
+            log(Level::Error, &format!("acme_dns: no process can be started: {error}"));
+            TIMER.start(retry, RETRY_AFTER);
+        }
+    }
+    Ok(())
+}
+
+/// Listens to a new service.
+fn watch(child: Child) -> io::Result<()> {
+    // nginx's own handler would fetch its exit status, and speak of an unknown process.
+    // SAFETY: a plain system call; this process has no other children.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    add_channel_event(child.relay.descriptor(), readable)?;
+    *CHILD.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
+    TIMER.start(is_loader, LOADER_AFTER);
+    Ok(())
+}
+
+/// Called by nginx in the manager, as soon as its event loop runs and from time to time.
 pub(super) unsafe extern "C" fn manager(_: *mut c_void) -> ngx_msec_t {
     guard(MANAGER_INTERVAL, || {
-        // SAFETY: this process has one cycle, which is live.
-        if let Some(core) = unsafe { core_conf(cycle()) } {
-            let mut title = *b"acme dns process\0";
-            // SAFETY: nginx copies the string.
-            unsafe { ngx_setproctitle(title.as_mut_ptr().cast()) };
-            start(core);
+        if let Some(child) = &mut *CHILD.lock().unwrap_or_else(PoisonError::into_inner)
+            && child.state == State::Waiting
+        {
+            child.state = State::AtWork;
+            TIMER.stop();
+            child.relay.send_go();
         }
         MANAGER_INTERVAL
     })
 }
 
+/// Called in a process that nginx did not call [`manager`] in: the cache loader.
+unsafe extern "C" fn is_loader(_: *mut ngx_event_t) {
+    guard((), || {
+        if let Some(child) = &mut *CHILD.lock().unwrap_or_else(PoisonError::into_inner) {
+            child.state = State::Unwanted;
+            child.relay.end();
+        }
+    });
+}
+
+/// Called in a manager that could not start a service.
+unsafe extern "C" fn retry(_: *mut ngx_event_t) {
+    terminate();
+}
+
+/// Called when the service has written something, or has ended.
+unsafe extern "C" fn readable(event: *mut ngx_event_t) {
+    guard((), || {
+        let mut child = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_alive = child.as_ref().is_some_and(|child| write_lines(&child.relay));
+        if is_alive {
+            return;
+        }
+        let ended = child.take();
+        drop(child);
+        // SAFETY: nginx gave the event of this descriptor, which it closes.
+        unsafe { close_channel(event) };
+        let Some(Child { pid, relay, state }) = ended else { return };
+        relay.give_away();
+        let how = fetch_status(pid);
+        if state == State::AtWork {
+            let line =
+                format!("acme_dns: the acme dns process {pid} has ended ({how}) and is restarted");
+            log(Level::Error, &line);
+        }
+        if state != State::Unwanted {
+            // The master starts both anew.
+            terminate();
+        }
+    });
+}
+
+/// Writes what is there to nginx's log; gives whether there may be more.
+fn write_lines(relay: &Relay) -> bool {
+    loop {
+        match relay.receive() {
+            Received::Line(level, line) => log(level, &line),
+            Received::Nothing => return true,
+            Received::End => return false,
+        }
+    }
+}
+
+/// Waits for the end of a child that has closed its socket; gives how it has ended.
+fn fetch_status(pid: libc::pid_t) -> String {
+    let mut status = 0;
+    // SAFETY: the status is written there.
+    if unsafe { libc::waitpid(pid, &raw mut status, 0) } != pid {
+        return io::Error::last_os_error().to_string();
+    }
+    match libc::WIFSIGNALED(status) {
+        true => format!("signal {}", libc::WTERMSIG(status)),
+        false => format!("exit code {}", libc::WEXITSTATUS(status)),
+    }
+}
+
+/// Called when the manager leaves: the service ends in good order, and its last lines are written.
+extern "C" fn stop_child() {
+    guard((), || {
+        let child = CHILD.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Child { pid, relay, .. }) = child else { return };
+        relay.end();
+        let begun = Instant::now();
+        while let Some(left) = STOP_LIMIT.checked_sub(begun.elapsed())
+            && relay.wait(None, Some(left))
+        {
+            if !write_lines(&relay) {
+                fetch_status(pid);
+                return;
+            }
+        }
+        // It dies with this process.
+        log(
+            Level::Warn,
+            &format!("acme_dns: the acme dns process {pid} does not end, it is killed"),
+        );
+    });
+}
+
 /// Makes this process leave with its master, even if the master is killed.
-pub(super) fn follow_master() {
+fn follow_master() {
     // SAFETY: a plain system call.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
     // SAFETY: set by nginx before the fork.
@@ -55,113 +234,63 @@ pub(super) fn follow_master() {
     }
 }
 
-/// Starts the thread, once in a process.
-pub(super) fn start(core: &CoreConf) {
-    static AT_EXIT: Once = Once::new();
-    let Some(ready) = core.ready() else { return };
-    let mut service = SERVICE.lock().unwrap_or_else(PoisonError::into_inner);
-    if service.is_some() {
+/// Says after a while if no service has begun, whatever the reason. Called in one worker.
+pub(super) fn expect_service() {
+    TIMER.start(is_missing, MISSING_AFTER);
+}
+
+unsafe extern "C" fn is_missing(_: *mut ngx_event_t) {
+    guard((), || {
+        // SAFETY: the current cycle of this process is live.
+        let core = unsafe { core_conf(cycle()) };
+        if core.and_then(|core| core.ready()).is_some_and(|ready| ready.memory.starts() == 0) {
+            let seconds = MISSING_AFTER / 1000;
+            log(
+                Level::Error,
+                &format!(
+                    "acme_dns: the acme dns process has not started within {seconds} s, no certificate \
+                     is obtained or renewed: look for its errors in this log"
+                ),
+            );
+        }
+    });
+}
+
+/// Starts the thread of a single process, once.
+pub(super) fn start_thread(core: &mut CoreConf) {
+    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    if thread.is_some() {
         return;
     }
-    AT_EXIT.call_once(|| {
-        // A helper leaves by `exit()` without calling any module.
-        // SAFETY: the handler is a function of this object, which is never unloaded (build.rs).
-        unsafe { libc::atexit(stop) };
-    });
-    let host = NginxHost { config: Arc::clone(&ready.config), slots: Arc::clone(&ready.slots) };
-    let settings = Settings {
-        config: Arc::clone(&ready.config),
-        secrets: (0..).map_while(|id| core.vault.secret(SecretId(id))).collect(),
-        loading: ready.loading,
-        facts: ready.facts.clone(),
-        imports: ready.imports.clone(),
-        watch: ready.watch.clone(),
-    };
-    let blocked = BlockedSignals::new();
-    match Service::start(settings, Arc::new(host)) {
-        Ok(started) => *service = Some(started),
-        Err(error) => log(Level::Error, &format!("acme_dns: cannot start a thread: {error}")),
-    }
-    drop(blocked);
+    at_exit(stop_thread);
+    *thread = service_process::start_thread(core);
 }
 
 /// Starts the thread anew with the configuration in force, if it runs in this process.
-pub(super) fn restart(core: &CoreConf) {
-    let running = SERVICE.lock().unwrap_or_else(PoisonError::into_inner).take();
+pub(super) fn restart_thread(core: &mut CoreConf) {
+    let running = THREAD.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(running) = running {
         running.stop();
-        start(core);
+        start_thread(core);
     }
 }
 
-extern "C" fn stop() {
+extern "C" fn stop_thread() {
     guard((), || {
-        let running = SERVICE.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(running) = running {
-            running.stop();
+        let running = THREAD.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if running.is_some_and(|running| !running.stop()) {
+            // OpenSSL is at work in another thread, and would clean up under its hands.
+            // SAFETY: ends the process; nginx has done all that it does before it leaves.
+            unsafe { libc::_exit(0) };
         }
     });
 }
 
-/// While this lives, threads are started with all signals blocked: nginx handles them in its own.
-struct BlockedSignals(libc::sigset_t);
-
-impl BlockedSignals {
-    fn new() -> Self {
-        let mut all = MaybeUninit::uninit();
-        let mut old = MaybeUninit::uninit();
-        // SAFETY: `sigfillset` initializes the set.
-        unsafe { libc::sigfillset(all.as_mut_ptr()) };
-        // SAFETY: both are sets of the right size; the call initializes the second.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr()) };
-        // SAFETY: initialized by the call, which cannot fail with a valid first argument.
-        Self(unsafe { old.assume_init() })
-    }
-}
-
-impl Drop for BlockedSignals {
-    fn drop(&mut self) {
-        // SAFETY: the set came from `pthread_sigmask`.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
-    }
-}
-
-/// nginx, as the service sees it.
-struct NginxHost {
-    config: Arc<Config>,
-    slots: Arc<Vec<Option<Slot>>>,
-}
-
-impl Host for NginxHost {
-    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-        // The event loop of this process sleeps, and its cached time with it.
-        // SAFETY: nginx guards the update with a lock.
-        unsafe { ngx_time_update() };
-        log(level, &message.to_string());
-    }
-
-    fn publish(&self, certificate: usize, material: &Material) -> Result<(), String> {
-        let name = self.config.certificates.get(certificate).map_or("", |c| c.name.as_str());
-        let slot = self.slots.get(certificate).copied().flatten();
-        slot.ok_or(())
-            .and_then(|slot| slot.publish(material).map_err(|_| ()))
-            .map_err(|()| zone_full(name))
-    }
-
-    fn published(&self, certificate: usize) -> Option<Material> {
-        let (_, record) = self.slots.get(certificate).copied().flatten()?.read()?;
-        Material::decode(&record).ok()
-    }
-
-    fn reload(&self) -> Result<(), String> {
-        reload::request()
-    }
-
-    fn died(&self) {
-        if process() == NGX_PROCESS_HELPER {
-            // The master starts a new one. Not `exit()`: this is not the process's main thread.
-            // SAFETY: ends the process.
-            unsafe { libc::_exit(1) };
-        }
-    }
+/// Has a function called when this process leaves by `exit()`, which calls no module.
+fn at_exit(function: extern "C" fn()) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handler is a function of this object, which is never unloaded (build.rs).
+        unsafe { libc::atexit(function) };
+    });
 }

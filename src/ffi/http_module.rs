@@ -229,13 +229,15 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     // SAFETY: by this function's contract.
     let rejects_handshake = unsafe { (*ssl_conf).reject_handshake } == 1;
     let is_default = listeners.default.contains(&key);
-    let (level, sharing) = (main.level, &mut main.sharing);
+    let (cycle, level, sharing) = (conf.cycle(), main.level, &mut main.sharing);
     let choose = move || {
         let Some(level) = level.filter(|_| !is_default) else { return Context::Own };
         // SAFETY: the SSL module's settings of `http`, which live as long as the cycle.
         let level = unsafe { &*level };
         // SAFETY: those of the server; the two are different structures.
-        sharing.context(unsafe { &mut *ssl_conf }, level)
+        let server = unsafe { &mut *ssl_conf };
+        // SAFETY: the cycle of a parser is live and being configured.
+        unsafe { sharing.context(cycle, server, level) }
     };
     Ok(Server {
         kind: "HTTP",

@@ -6,13 +6,19 @@ use acme_dns_core::schedule::Loading;
 use acme_dns_core::time::UnixTime;
 use ngx::ffi::{
     NGX_LOG_DEBUG, NGX_LOG_DEBUG_CORE, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE,
-    NGX_LOG_WARN, NGX_OK, ngx_array_create, ngx_array_t, ngx_command_t, ngx_conf_full_name,
-    ngx_conf_log_error, ngx_conf_parse, ngx_conf_t, ngx_cycle, ngx_cycle_t, ngx_int_t,
-    ngx_log_error_core, ngx_log_t, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_process,
-    ngx_str_t, ngx_test_config, ngx_uint_t,
+    NGX_LOG_WARN, NGX_OK, ngx_array_create, ngx_array_push, ngx_array_t, ngx_close_connection,
+    ngx_command_t, ngx_conf_full_name, ngx_conf_log_error, ngx_conf_parse, ngx_conf_t,
+    ngx_connection_t, ngx_core_conf_t, ngx_core_module, ngx_cycle, ngx_cycle_t, ngx_event_t,
+    ngx_int_t, ngx_log_error_core, ngx_log_t, ngx_module_t, ngx_msec_t, ngx_path_t, ngx_pcalloc,
+    ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_process, ngx_setproctitle, ngx_str_t,
+    ngx_terminate, ngx_test_config, ngx_uint_t,
 };
-use std::ffi::{CStr, c_char, c_void};
+use std::cell::UnsafeCell;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::io;
 use std::ptr::{self, NonNull};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `NGX_CONF_OK`.
@@ -47,6 +53,26 @@ pub(super) fn cycle() -> *mut ngx_cycle_t {
     unsafe { ngx_cycle }
 }
 
+/// The modules of a cycle.
+///
+/// # Safety
+/// The cycle is live, and its modules stay loaded for `'a`.
+pub(super) unsafe fn modules<'a>(
+    cycle: *const ngx_cycle_t,
+) -> impl Iterator<Item = &'a ngx_module_t> {
+    // SAFETY: by this function's contract.
+    let mut next = unsafe { (*cycle).modules }.cast_const();
+    std::iter::from_fn(move || {
+        // SAFETY: the list ends with a null pointer, behind which is not looked.
+        let module = unsafe { *next };
+        // SAFETY: null, or a module that is loaded.
+        let module = unsafe { module.as_ref() }?;
+        // SAFETY: this was not the end.
+        next = unsafe { next.add(1) };
+        Some(module)
+    })
+}
+
 /// What the machine's clock shows.
 pub(super) fn now() -> UnixTime {
     UnixTime::default() + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
@@ -56,6 +82,179 @@ pub(super) fn now() -> UnixTime {
 pub(super) fn loading() -> Loading {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Loading(u64::try_from(since.as_nanos()).unwrap_or_default())
+}
+
+/// Whether this process is root.
+pub(super) fn is_root() -> bool {
+    // SAFETY: a plain system call.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// The settings of nginx's core module.
+pub(super) struct CoreSettings<'a>(&'a mut ngx_core_conf_t);
+
+impl CoreSettings<'_> {
+    /// # Safety
+    /// The cycle is live, its core module has been configured, and nothing else refers to its settings
+    /// while the result is used.
+    pub(super) unsafe fn of(cycle: *mut ngx_cycle_t) -> Option<Self> {
+        // SAFETY: set by nginx before it reads any configuration.
+        let index = unsafe { ngx_core_module.index };
+        // SAFETY: by this function's contract.
+        let contexts = unsafe { (*cycle).conf_ctx };
+        if contexts.is_null() {
+            return None;
+        }
+        // SAFETY: a cycle has a context for each module.
+        let entry = unsafe { contexts.add(index) };
+        // SAFETY: as above.
+        let settings = unsafe { *entry }.cast::<ngx_core_conf_t>();
+        // SAFETY: null, or the core module's; exclusive by this function's contract.
+        unsafe { settings.as_mut() }.map(Self)
+    }
+
+    /// The workers' user, where the master is root.
+    pub(super) fn user(&self) -> u32 {
+        self.0.user
+    }
+
+    /// The workers' group, where the master is root.
+    pub(super) fn group(&self) -> u32 {
+        self.0.group
+    }
+
+    /// The name of the workers' user, where the master is root.
+    pub(super) fn user_name(&self) -> String {
+        if self.0.username.is_null() {
+            return self.0.user.to_string();
+        }
+        // SAFETY: a string of nginx's that ends in NUL.
+        unsafe { CStr::from_ptr(self.0.username) }.to_string_lossy().into_owned()
+    }
+
+    /// `master_process`
+    pub(super) fn has_master(&self) -> bool {
+        self.0.master != 0
+    }
+
+    /// Takes away that children keep CAP_NET_RAW, and with it the duty to see to that.
+    pub(super) fn take_transparent(&mut self) -> bool {
+        std::mem::take(&mut self.0.transparent) != 0
+    }
+}
+
+/// Has nginx start the process of a `manager`, without a directory that nginx would give to the workers'
+/// user. It looks for managers when it starts processes, long after it has made directories.
+///
+/// # Safety
+/// Called in `init_module`: the cycle is live, and its directories have been made.
+pub(super) unsafe fn add_manager(
+    cycle: *mut ngx_cycle_t,
+    name: &str,
+    manager: unsafe extern "C" fn(*mut c_void) -> ngx_msec_t,
+) -> Option<()> {
+    // SAFETY: by this function's contract.
+    let cycle = unsafe { &mut *cycle };
+    // SAFETY: the pool of a live cycle; nginx gives zeroed memory or null.
+    let path = unsafe { ngx_pcalloc(cycle.pool, size_of::<ngx_path_t>()) }.cast::<ngx_path_t>();
+    // SAFETY: all zero bits are a valid path.
+    let fields = unsafe { path.as_mut() }?;
+    // SAFETY: the pool of a live cycle.
+    fields.name = unsafe { pool_string(cycle.pool, name) }?;
+    fields.manager = Some(manager);
+    // SAFETY: the array of the cycle's paths, which holds pointers.
+    let entry = unsafe { ngx_array_push(&raw mut cycle.paths) }.cast::<*mut ngx_path_t>();
+    if entry.is_null() {
+        return None;
+    }
+    // SAFETY: room for one pointer.
+    unsafe { entry.write(path) };
+    Some(())
+}
+
+/// What nginx calls when something happens.
+pub(super) type EventHandler = unsafe extern "C" fn(*mut ngx_event_t);
+
+unsafe extern "C" {
+    // In ngx_channel.h, which the bindings leave out.
+    fn ngx_add_channel_event(
+        cycle: *mut ngx_cycle_t,
+        descriptor: c_int,
+        event: ngx_int_t,
+        handler: Option<EventHandler>,
+    ) -> ngx_int_t;
+}
+
+/// `NGX_READ_EVENT` of epoll, the one way to wait for events on Linux that nginx is built with.
+const READ_EVENT: ngx_int_t = (libc::EPOLLIN | libc::EPOLLRDHUP) as ngx_int_t;
+
+/// Has nginx call a handler whenever a descriptor can be read. nginx has it from then on.
+pub(super) fn add_channel_event(descriptor: c_int, handler: EventHandler) -> io::Result<()> {
+    // SAFETY: the current cycle of this process is live, and its event loop prepared.
+    match unsafe { ngx_add_channel_event(cycle(), descriptor, READ_EVENT, Some(handler)) } {
+        OK => Ok(()),
+        _ => Err(io::Error::other("NGINX has no connection for it")),
+    }
+}
+
+/// Ends what [`add_channel_event`] has begun, and closes the descriptor.
+///
+/// # Safety
+/// `event` is what nginx gave to the handler.
+pub(super) unsafe fn close_channel(event: *mut ngx_event_t) {
+    // SAFETY: by this function's contract; the data of an event of a descriptor is its connection.
+    let connection = unsafe { (*event).data }.cast::<ngx_connection_t>();
+    // SAFETY: as above.
+    unsafe { ngx_close_connection(connection) };
+}
+
+/// Has this process of nginx leave as soon as its event loop is back.
+pub(super) fn terminate() {
+    // SAFETY: a word that nginx's signal handlers set too.
+    unsafe { ngx_terminate = 1 };
+}
+
+/// Shows what this process is, after `nginx: `.
+pub(super) fn set_title(title: &CStr) {
+    // SAFETY: nginx copies the string.
+    unsafe { ngx_setproctitle(title.as_ptr().cast_mut()) };
+}
+
+/// A timer of the event loop, which does not keep a worker from leaving.
+pub(super) struct Timer(UnsafeCell<Option<ngx_event_t>>);
+
+// SAFETY: used in the main thread of a process of nginx only.
+unsafe impl Sync for Timer {}
+
+impl Timer {
+    pub(super) const fn new() -> Self {
+        Self(UnsafeCell::new(None))
+    }
+
+    /// Has a handler called once after so many milliseconds. A timer is started once in a process.
+    pub(super) fn start(&'static self, handler: EventHandler, after: ngx_msec_t) {
+        // SAFETY: the main thread of a process is the only one here.
+        let place = unsafe { &mut *self.0.get() };
+        // SAFETY: all zero bits are an event that is not active.
+        let event = place.insert(unsafe { std::mem::zeroed::<ngx_event_t>() });
+        event.handler = Some(handler);
+        // SAFETY: the cycle is live for as long as it is current.
+        event.log = unsafe { (*cycle()).log };
+        event.set_cancelable(1);
+        // SAFETY: the event is never moved, and a timer is not started twice.
+        unsafe { ngx::ffi::ngx_add_timer(event, after) };
+    }
+
+    /// Stops it, if it runs.
+    pub(super) fn stop(&self) {
+        // SAFETY: as in `start`.
+        if let Some(event) = unsafe { &mut *self.0.get() }
+            && event.timer_set() == 1
+        {
+            // SAFETY: it was started, and is in nginx's tree.
+            unsafe { ngx::ffi::ngx_del_timer(event) };
+        }
+    }
 }
 
 /// Moves `value` to the heap, to be dropped with the pool.
@@ -142,17 +341,51 @@ pub(super) unsafe fn elements<'a, T>(array: *const ngx_array_t) -> &'a [T] {
 
 /// Writes a line to the error log of the cycle.
 pub(super) fn log(level: Level, message: &str) {
-    let level = match level {
+    // SAFETY: the cycle is live for as long as it is current.
+    let log = unsafe { (*cycle()).log };
+    // SAFETY: the log of a live cycle.
+    unsafe { log_to(log, number(level), message) };
+}
+
+/// Writes a line that is worth it once in the life of a master, whatever is loaded again.
+pub(super) fn log_once(level: Level, message: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(message.to_owned()) {
+        log(level, message);
+    }
+}
+
+/// Whether a line of this level is written to the error log of the cycle.
+pub(super) fn is_logged(level: Level) -> bool {
+    // SAFETY: the cycle is live for as long as it is current.
+    let log = unsafe { (*cycle()).log };
+    // SAFETY: the log of a live cycle.
+    unsafe { is_logged_to(log, number(level)) }
+}
+
+/// A level as nginx has it.
+fn number(level: Level) -> u32 {
+    match level {
         Level::Error => NGX_LOG_ERR,
         Level::Warn => NGX_LOG_WARN,
         Level::Notice => NGX_LOG_NOTICE,
         Level::Info => NGX_LOG_INFO,
         Level::Debug => NGX_LOG_DEBUG,
-    };
-    // SAFETY: the cycle is live for as long as it is current.
-    let log = unsafe { (*cycle()).log };
-    // SAFETY: the log of a live cycle.
-    unsafe { log_to(log, level, message) };
+    }
+}
+
+/// Whether a log takes lines of a level.
+///
+/// # Safety
+/// `log` is a live log.
+unsafe fn is_logged_to(log: *mut ngx_log_t, level: u32) -> bool {
+    // SAFETY: by this function's contract.
+    let log_level = unsafe { (*log).log_level };
+    // Debug lines have levels of their own in nginx, enabled by `error_log ... debug`.
+    match level {
+        NGX_LOG_DEBUG => log_level & NGX_LOG_DEBUG_CORE as usize != 0,
+        level => log_level >= level as usize,
+    }
 }
 
 /// Writes a line to a log.
@@ -161,13 +394,7 @@ pub(super) fn log(level: Level, message: &str) {
 /// `log` is a live log.
 pub(super) unsafe fn log_to(log: *mut ngx_log_t, level: u32, message: &str) {
     // SAFETY: by this function's contract.
-    let log_level = unsafe { (*log).log_level };
-    // Debug lines have levels of their own in nginx, enabled by `error_log ... debug`.
-    let enabled = match level {
-        NGX_LOG_DEBUG => log_level & NGX_LOG_DEBUG_CORE as usize != 0,
-        level => log_level >= level as usize,
-    };
-    if enabled {
+    if unsafe { is_logged_to(log, level) } {
         // A server's answer may be quoted in a message: it must not forge a line of the log.
         let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let format = c"%*s".as_ptr();

@@ -1,10 +1,10 @@
-//! How the helper asks the master to load its configuration again.
+//! How the service asks the master to load its configuration again.
 //!
-//! A signal to the master is what it takes, but the helper runs as the workers' user, and the master
-//! mostly as root. What helps is the channel between the two: nginx has the kernel send a signal to the
-//! master when something arrives there (`FIOASYNC`, `F_SETOWN`), with the master's own rights. The helper
-//! has the master's end of the channel while it starts; it keeps that, and has `SIGHUP` sent in place of
-//! `SIGIO` for one message, which it takes out again itself.
+//! A signal to the master is what it takes, but the service has a user of its own, and the master is mostly
+//! root. What helps is the channel between the two: nginx has the kernel send a signal to the
+//! master when something arrives there (`FIOASYNC`, `F_SETOWN`), with the master's own rights. The manager
+//! has the master's end of the channel while it starts; the service keeps that, and has `SIGHUP` sent in
+//! place of `SIGIO` for one message, which it takes out again itself.
 
 use super::nginx::process;
 use ngx::ffi::{NGX_PROCESS_HELPER, ngx_channel, ngx_parent, ngx_process_slot, ngx_processes};
@@ -28,6 +28,20 @@ pub(super) fn prepare() {
     MASTERS_END.store(copy, Ordering::Relaxed);
 }
 
+/// The master's end of the channel; -1 if there is none.
+pub(super) fn masters_end() -> c_int {
+    MASTERS_END.load(Ordering::Relaxed)
+}
+
+/// Gives the master's end up.
+pub(super) fn forget() {
+    let masters = MASTERS_END.swap(-1, Ordering::Relaxed);
+    if masters >= 0 {
+        // SAFETY: a copy of this process's own, which nothing uses any more.
+        unsafe { libc::close(masters) };
+    }
+}
+
 /// Asks for a reload.
 pub(super) fn request() -> Result<(), String> {
     let failed = |error: io::Error| format!("NGINX cannot be reloaded from here ({error})");
@@ -48,7 +62,7 @@ pub(super) fn request() -> Result<(), String> {
 }
 
 fn signal_by_channel() -> io::Result<()> {
-    let masters = MASTERS_END.load(Ordering::Relaxed);
+    let masters = masters_end();
     // SAFETY: set by nginx before the thread of this process was started.
     let own = unsafe { ngx_channel };
     let armed = Armed::new(masters)?;

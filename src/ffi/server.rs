@@ -15,14 +15,17 @@ use acme_dns_core::config::Location;
 use acme_dns_core::config::binding::{Request, Wanted, server_names};
 use acme_dns_core::config::draft::{BindingId, Draft};
 use acme_dns_core::name::Name;
+use foreign_types::ForeignTypeRef;
 use ngx::ffi::{
     OPENSSL_sk_num, OPENSSL_sk_value, SSL, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB,
     SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB_ARG, SSL_CTX, SSL_CTX_callback_ctrl, SSL_CTX_clear_options,
-    SSL_CTX_ctrl, SSL_CTX_get_client_CA_list, SSL_CTX_set_cert_cb, SSL_CTX_set_session_id_context,
-    X509_NAME, i2d_X509_NAME, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_flag_t, ngx_ssl_t,
-    ngx_str_t,
+    SSL_CTX_ctrl, SSL_CTX_get_client_CA_list, SSL_CTX_get_verify_mode, SSL_CTX_set_cert_cb,
+    SSL_CTX_set_session_id_context, X509_NAME, i2d_X509_NAME, ngx_array_t, ngx_command_t,
+    ngx_conf_t, ngx_flag_t, ngx_ssl_t, ngx_str_t,
 };
 use openssl::sha::Sha256;
+use openssl::ssl::SslContextRef;
+use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
@@ -463,15 +466,15 @@ impl Bound {
         Ok(Some(id))
     }
 
-    /// Puts our callback into the context.
-    pub(super) fn install(&self) {
+    /// Puts our callback into the context. `alike` counts the servers with the same names.
+    pub(super) fn install(&self, alike: &mut HashMap<String, usize>) {
         let (Some(context), Some(whose)) = (self.ssl.context(), self.context) else { return };
         // SAFETY: the binding belongs to the cycle's pool; nothing else refers to it now.
         let binding = unsafe { &mut *self.binding };
         binding.context = context;
         binding.owns_context = whose == Context::Own;
         match whose {
-            Context::Own => self.install_own(context, binding),
+            Context::Own => self.install_own(context, binding, alike),
             Context::Lent => self.install_for_all(context),
             Context::Borrowed => {}
         }
@@ -485,10 +488,15 @@ impl Bound {
         if self.ssl.wants_staple() {
             set_status_callback(context, sharing::status_callback, ptr::null_mut());
         }
-        set_session_context(context, self.kind);
+        set_session_context(context, self.kind, 0);
     }
 
-    fn install_own(&self, context: *mut SSL_CTX, binding: &mut Binding) {
+    fn install_own(
+        &self,
+        context: *mut SSL_CTX,
+        binding: &mut Binding,
+        alike: &mut HashMap<String, usize>,
+    ) {
         let data = self.binding.cast::<c_void>();
         // SAFETY: the context is live, and the binding lives as long as the context's cycle.
         unsafe { SSL_CTX_set_cert_cb(context, Some(certificate_callback), data) };
@@ -503,7 +511,10 @@ impl Bound {
             // SAFETY: the context is live.
             unsafe { SSL_CTX_clear_options(context, NO_TX_CERTIFICATE_COMPRESSION) };
         }
-        set_session_context(context, &format!("{} {}", self.kind, binding.names.join(",")));
+        let text = format!("{} {}", self.kind, binding.names.join(","));
+        let before = alike.entry(text.clone()).or_default();
+        set_session_context(context, &text, *before);
+        *before += 1;
     }
 }
 
@@ -523,17 +534,42 @@ fn set_status_callback(context: *mut SSL_CTX, status: StatusCallback, binding: *
     unsafe { SSL_CTX_ctrl(context, command, 0, binding) };
 }
 
-/// Lets sessions be resumed only by servers with the same certificate and the same demands on clients.
-fn set_session_context(context: *mut SSL_CTX, text: &str) {
+/// Lets sessions be resumed only by servers with the same certificate and the same demands on clients. A
+/// server that verifies clients has sessions of its own: from nginx 1.29.2 on the server is chosen before the
+/// session, and what one server has verified must not count at another, which may trust other authorities.
+/// `ordinal` tells it from those that are alike.
+fn set_session_context(context: *mut SSL_CTX, text: &str, ordinal: usize) {
     let mut hash = Sha256::new();
     hash.update(text.as_bytes());
     for name in client_authorities(context) {
         hash.update(&name);
     }
+    // SAFETY: the context is live.
+    if unsafe { SSL_CTX_get_verify_mode(context) } != 0 {
+        hash.update(b" verifies ");
+        hash.update(&ordinal.to_le_bytes());
+        for authority in trusted_authorities(context) {
+            hash.update(&authority);
+        }
+    }
     let hash = hash.finish();
     let length = u32::try_from(hash.len()).unwrap_or_default();
     // SAFETY: the context is live. It takes 32 bytes at most, which these are: it cannot fail.
     unsafe { SSL_CTX_set_session_id_context(context, hash.as_ptr(), length) };
+}
+
+/// The certificates that clients' certificates are verified with, in DER.
+fn trusted_authorities(context: *mut SSL_CTX) -> Vec<Vec<u8>> {
+    // SAFETY: the context is live; the reference is dropped before it is.
+    let context = unsafe { SslContextRef::from_ptr(context.cast()) };
+    let mut all: Vec<Vec<u8>> = context
+        .cert_store()
+        .all_certificates()
+        .iter()
+        .filter_map(|certificate| certificate.to_der().ok())
+        .collect();
+    all.sort_unstable();
+    all
 }
 
 /// The names of the authorities that clients' certificates may be from, in DER.

@@ -10,19 +10,22 @@
 //! - a default server: connections begin with it, and their sessions and ticket keys are in it;
 //! - a server that asks clients for certificates, or that rejects handshakes;
 //! - a server that compresses its certificate: OpenSSL keeps what it has compressed in the context;
-//! - every server beside the Lua module, which wants to find a context where it merges its settings.
+//! - every server beside a module that is not nginx's and has settings of servers: Lua's wants to find a
+//!   context where it merges them, others hang data of a server on its context, such as those for
+//!   Certificate Transparency.
 
 use super::catch::guard;
 use super::certificate::{Binding, FAIL, NO_STAPLE};
 use super::http_module;
-use super::nginx::symbol;
+use super::nginx::modules;
 use super::server::Context;
 use ngx::ffi::{
-    SSL, SSL_get_ex_data, ngx_connection_t, ngx_flag_t, ngx_http_connection_t,
-    ngx_http_ssl_srv_conf_t, ngx_module_t, ngx_ssl_connection_index, ngx_str_t, ngx_uint_t,
+    NGX_HTTP_MODULE, SSL, SSL_get_ex_data, ngx_connection_t, ngx_cycle_t, ngx_flag_t,
+    ngx_http_connection_t, ngx_http_module_t, ngx_http_ssl_srv_conf_t, ngx_module_t,
+    ngx_ssl_connection_index, ngx_str_t, ngx_uint_t,
 };
 use std::collections::HashMap;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::mem::offset_of;
 
 type SslConf = ngx_http_ssl_srv_conf_t;
@@ -72,9 +75,20 @@ impl Settings {
     }
 }
 
+/// nginx's own modules with settings of servers, and ours.
+const KNOWN: [&CStr; 5] = [
+    c"ngx_http_core_module",
+    c"ngx_http_ssl_module",
+    c"ngx_http_v2_module",
+    c"ngx_http_v3_module",
+    c"ngx_http_acme_dns_module",
+];
+
 /// Who lends a context, and who borrows it.
 #[derive(Default)]
 pub(super) struct Sharing {
+    /// Whether another module may rely on a context for each server; `None`: not looked yet.
+    is_forbidden: Option<bool>,
     groups: HashMap<Settings, Group>,
     /// Each with its lender.
     borrowers: Vec<(*mut SslConf, *const SslConf)>,
@@ -90,10 +104,20 @@ struct Group {
 impl Sharing {
     /// Whose context a server that is not the default one of any address is to have. `level` are the
     /// settings of `http`.
-    pub(super) fn context(&mut self, server: &mut SslConf, level: &SslConf) -> Context {
-        if !is_like_others(server, level)
-            || symbol::<ngx_module_t>(c"ngx_http_lua_module").is_some()
-        {
+    ///
+    /// # Safety
+    /// The cycle is live and is being configured.
+    pub(super) unsafe fn context(
+        &mut self,
+        cycle: *const ngx_cycle_t,
+        server: &mut SslConf,
+        level: &SslConf,
+    ) -> Context {
+        let is_forbidden = *self.is_forbidden.get_or_insert_with(|| {
+            // SAFETY: by this function's contract.
+            unsafe { modules(cycle) }.any(has_server_settings)
+        });
+        if is_forbidden || !is_like_others(server, level) {
             return Context::Own;
         }
         let group = self.groups.entry(Settings::of(server)).or_default();
@@ -130,6 +154,20 @@ impl Sharing {
             borrower.certificate_keys = lender.certificate_keys;
         }
     }
+}
+
+/// Whether a module has settings of servers and is not known: it may have put them into a context.
+fn has_server_settings(module: &ngx_module_t) -> bool {
+    if module.type_ != NGX_HTTP_MODULE as usize {
+        return false;
+    }
+    // SAFETY: a module of this type has this structure.
+    let Some(http) = (unsafe { module.ctx.cast::<ngx_http_module_t>().as_ref() }) else {
+        return false;
+    };
+    // SAFETY: the name of a module is a string that ends in NUL.
+    let name = unsafe { CStr::from_ptr(module.name) };
+    http.merge_srv_conf.is_some() && !KNOWN.contains(&name)
 }
 
 /// Whether nothing in the context of a server may differ from those of others with its settings.

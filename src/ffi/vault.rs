@@ -1,17 +1,19 @@
 //! Secrets, from the moment the master reads them.
 //!
-//! They live in one anonymous mapping that is left out of core dumps. A worker unmaps it before it
-//! serves; the helper, a child of the same master, keeps it. Nothing copies a secret to the heap
-//! before the fork, as heap pages would be shared with the workers.
+//! They live in one anonymous mapping that is left out of core dumps. All processes unmap it before they
+//! listen to anybody, but the service, a child of the same master, which keeps it. Nothing copies a secret
+//! to the heap before the fork, as heap pages would be shared with the workers. The environment is such a
+//! copy that nginx makes: every variable that holds a secret is overwritten, read from there or not.
 
 use super::nginx::{Conf, PathBase};
+use super::privileges::Ids;
 use acme_dns_core::config::{Resources, SecretId, SecretSource};
 use openssl::x509::X509;
 use secrecy::SecretString;
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr;
 use zeroize::Zeroizing;
@@ -19,8 +21,14 @@ use zeroize::Zeroizing;
 /// Room for the secrets of one configuration; a token has some dozens of bytes.
 const SIZE: usize = 64 * 1024;
 
+/// What a full vault means.
+const FULL: &str = "all secrets together may be 64 KB long";
+
 /// The longest secret; a larger file is something else.
 const MAX_SECRET: usize = 4096;
+
+/// A secret of this many bytes is not found in the value of a variable by chance.
+const UNMISTAKABLE: usize = 8;
 
 /// The secrets of one configuration.
 #[derive(Debug)]
@@ -30,11 +38,62 @@ pub(super) struct Vault {
     entries: Vec<(usize, usize)>,
     /// Values in the block of the environment that nginx inherited.
     environment: Vec<(*mut c_char, usize)>,
+    /// The files that secrets were read from.
+    files: Vec<SecretFile>,
+}
+
+/// A file with a secret, and who can read it.
+#[derive(Debug)]
+struct SecretFile {
+    path: String,
+    owner: Ids,
+    mode: u32,
 }
 
 impl Vault {
     pub(super) fn new() -> Self {
-        Self { base: ptr::null_mut(), used: 0, entries: Vec::new(), environment: Vec::new() }
+        Self {
+            base: ptr::null_mut(),
+            used: 0,
+            entries: Vec::new(),
+            environment: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Looks, when all secrets have been read, where else they can be read: by the workers' user in a
+    /// file, and in the environment, whose copy all processes have.
+    pub(super) fn finish(&mut self, workers: Option<Ids>, warn: impl Fn(&str)) {
+        for SecretFile { path, owner, mode } in &self.files {
+            let Some(workers) = workers else { continue };
+            let how = if owner.uid == workers.uid {
+                "belongs to"
+            } else if owner.gid == workers.gid && mode & 0o040 != 0 {
+                "can be read through its group by"
+            } else {
+                continue;
+            };
+            warn(&format!(
+                "secret file \"{path}\" {how} the workers' user, give it to root and set its mode to 0600"
+            ));
+        }
+        let copies = environment().into_iter().filter(|(value, length)| {
+            // SAFETY: a value of the environment, which nothing changes meanwhile.
+            let value = unsafe { std::slice::from_raw_parts(value.cast::<u8>(), *length) };
+            self.holds_secret(value)
+        });
+        self.environment = copies.collect();
+    }
+
+    fn holds_secret(&self, value: &[u8]) -> bool {
+        self.entries.iter().any(|(offset, length)| {
+            // SAFETY: `keep` wrote `length` bytes at this offset of the mapping.
+            let start = unsafe { self.base.add(*offset) };
+            // SAFETY: as above.
+            let secret = unsafe { std::slice::from_raw_parts(start, *length) };
+            let holds = || value.windows(secret.len()).any(|window| window == secret);
+            value.trim_ascii() == secret || (secret.len() >= UNMISTAKABLE && holds())
+        })
     }
 
     /// The secret as the service takes it; called in the process that works, after the fork.
@@ -50,7 +109,7 @@ impl Vault {
     /// Makes the secrets unreachable in this process.
     pub(super) fn forget(&mut self) {
         for (value, length) in self.environment.drain(..) {
-            // SAFETY: the environment block is never freed; in a worker only this code uses it.
+            // SAFETY: the environment block is never freed; in a child of the master only this code uses it.
             unsafe { wipe(value.cast(), length) };
         }
         self.unmap();
@@ -117,6 +176,9 @@ impl Vault {
         let mut length = 0;
         loop {
             let rest = room.get_mut(length..).unwrap_or_default();
+            if rest.is_empty() {
+                return Err(format!("no room for \"{path}\": {FULL}"));
+            }
             match file.read(rest).map_err(|e| failed("read", &e))? {
                 0 => break,
                 read => length += read,
@@ -125,7 +187,9 @@ impl Vault {
                 return Err(format!("\"{path}\" is longer than {MAX_SECRET} bytes"));
             }
         }
-        Ok((length, metadata.permissions().mode() & 0o007 != 0))
+        let (owner, mode) = (Ids { uid: metadata.uid(), gid: metadata.gid() }, metadata.mode());
+        self.files.push(SecretFile { path: path.to_owned(), owner, mode });
+        Ok((length, mode & 0o007 != 0))
     }
 
     /// Reads the key of an account of another client, in PEM or as a JWK, as it is. `None`: there is no
@@ -164,10 +228,10 @@ impl Vault {
         // SAFETY: as above.
         let bytes = unsafe { std::slice::from_raw_parts(value.cast::<u8>(), length) };
         let room = self.room().map_err(|e| format!("mmap() failed ({})", errno(&e)))?;
-        if let Some(room) = room.get_mut(..length) {
-            room.copy_from_slice(bytes);
-        }
-        self.environment.push((value, length));
+        let Some(room) = room.get_mut(..length) else {
+            return Err(format!("no room for the environment variable \"{name}\": {FULL}"));
+        };
+        room.copy_from_slice(bytes);
         self.keep(length, check).map_err(|why| format!("the environment variable \"{name}\" {why}"))
     }
 }
@@ -177,6 +241,29 @@ impl Drop for Vault {
         // The environment stays: the next configuration may read it again.
         self.unmap();
     }
+}
+
+/// The values of all variables, with their lengths.
+fn environment() -> Vec<(*mut c_char, usize)> {
+    unsafe extern "C" {
+        static environ: *const *mut c_char;
+    }
+    let mut values = Vec::new();
+    // SAFETY: set by the C library; the master has one thread while it reads its configuration.
+    let mut entry = unsafe { environ };
+    // SAFETY: the list ends with a null pointer.
+    while let Some(variable) = unsafe { entry.as_ref() }.filter(|variable| !variable.is_null()) {
+        // SAFETY: a variable is a string that ends in NUL.
+        let text = unsafe { CStr::from_ptr(*variable) }.to_bytes();
+        if let Some(name) = text.iter().position(|byte| *byte == b'=') {
+            // SAFETY: within the string, or at its end.
+            let value = unsafe { variable.add(name + 1) };
+            values.push((value, text.len() - name - 1));
+        }
+        // SAFETY: not the last entry.
+        entry = unsafe { entry.add(1) };
+    }
+    values
 }
 
 /// Maps the pages of a vault.
@@ -284,7 +371,7 @@ impl ConfResources<'_> {
         let (id, exposed) = self.vault.read_file(&path, check)?;
         if exposed {
             self.conf.warn(&format!(
-                "secret file \"{path}\" can be accessed by everyone, make its mode 0600"
+                "secret file \"{path}\" can be accessed by everyone, set its mode to 0600"
             ));
         }
         Ok(id)

@@ -31,6 +31,8 @@ pub struct Watch {
     pub since: SystemTime,
     /// The names of variants whose files it reads.
     pub names: BTreeSet<String>,
+    /// Whether it names files below `certs/` with a variable, so that workers read these.
+    pub by_variable: bool,
     parts: Vec<Part>,
 }
 
@@ -112,7 +114,7 @@ impl Watch {
     /// [`Watch::obstacle`] will say.
     pub fn scan(config: &Config, paths: Paths<'_>, since: SystemTime) -> Self {
         let mut scan = Scan {
-            watch: Self { since, names: BTreeSet::new(), parts: Vec::new() },
+            watch: Self { since, names: BTreeSet::new(), by_variable: false, parts: Vec::new() },
             certificates: config.state_path.join("certs"),
             paths,
         };

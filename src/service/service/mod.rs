@@ -24,7 +24,8 @@ use secrecy::SecretString;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -41,7 +42,8 @@ const DEATH_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Service {
     stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
+    /// Whether the thread has left nothing behind; closed when it has ended.
+    ended: mpsc::Receiver<bool>,
 }
 
 /// What the service works with.
@@ -57,6 +59,8 @@ pub struct Settings {
     pub facts: Vec<(usize, Facts)>,
     /// What the master has found in the trees of other clients.
     pub imports: Imports,
+    /// The group that may read `certs/`; this process is a member of it.
+    pub certs_group: Option<u32>,
     /// What nginx reads of the state path; without it nginx is never reloaded.
     pub watch: Option<Watch>,
 }
@@ -67,11 +71,30 @@ impl Service {
     /// # Errors
     /// The system gives no thread.
     pub fn start(settings: Settings, host: Arc<dyn Host>) -> io::Result<Self> {
+        Self::start_after(settings, host, || ())
+    }
+
+    /// Starts the thread, which does something else first.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start_after(
+        settings: Settings,
+        host: Arc<dyn Host>,
+        before: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
+        let (tell, ended) = mpsc::channel();
         let body = move || {
-            let work = AssertUnwindSafe(|| run(settings, &host, stopped));
+            let work = AssertUnwindSafe(|| {
+                before();
+                run(settings, &host, stopped)
+            });
             let error = match catch_unwind(work) {
-                Ok(Ok(())) => return,
+                Ok(Ok(is_complete)) => {
+                    let _nobody_waits = tell.send(is_complete);
+                    return;
+                }
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "a bug in the module, its message is on standard error".to_owned(),
             };
@@ -79,19 +102,26 @@ impl Service {
             thread::sleep(DEATH_PAUSE);
             host.died();
         };
-        let thread = thread::Builder::new().name("acme_dns".to_owned()).spawn(body)?;
-        Ok(Self { stop, thread })
+        thread::Builder::new().name("acme_dns".to_owned()).spawn(body)?;
+        Ok(Self { stop, ended })
     }
 
     /// Gives up what is under way and waits for the end of the thread.
     pub fn stop(self) {
+        let _complete = self.stop_within(Duration::MAX);
+    }
+
+    /// Gives up what is under way and waits for the end of the thread, but not longer than `limit`. Gives
+    /// whether nothing is left at work, in this thread or in those that it has started.
+    #[must_use]
+    pub fn stop_within(self, limit: Duration) -> bool {
         // A thread that has ended does not listen.
         let _ended = self.stop.send(());
-        let _panicked = self.thread.join();
+        self.ended.recv_timeout(limit).unwrap_or(false)
     }
 }
 
-fn run(settings: Settings, host: &Arc<dyn Host>, stopped: oneshot::Receiver<()>) -> io::Result<()> {
+fn run(settings: Settings, host: &Arc<dyn Host>, stopped: oneshot::Receiver<()>) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = LocalSet::new();
     let mut work = Work::new(settings, Arc::clone(host));
@@ -108,5 +138,5 @@ fn run(settings: Settings, host: &Arc<dyn Host>, stopped: oneshot::Receiver<()>)
     work.interrupt();
     // Last, with the lock: the next helper begins when nothing is written any more.
     work.release(is_complete);
-    Ok(())
+    Ok(is_complete)
 }

@@ -40,6 +40,7 @@ pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 /// Everything of the service, and the loop.
 pub(super) struct Work {
     pub(super) config: Arc<Config>,
+    certs_group: Option<u32>,
     secrets: Vec<SecretString>,
     loading: Loading,
     pub(super) host: Arc<dyn Host>,
@@ -77,10 +78,11 @@ pub(super) struct Tools {
 
 impl Work {
     pub(super) fn new(settings: Settings, host: Arc<dyn Host>) -> Self {
-        let Settings { config, secrets, loading, watch, facts, imports } = settings;
+        let Settings { config, secrets, loading, watch, facts, imports, certs_group } = settings;
         let served = config.variants.iter().map(|_| None).collect();
         Self {
             config,
+            certs_group,
             secrets,
             loading,
             host,
@@ -230,7 +232,7 @@ impl Work {
 
     async fn open_store(&self) -> Store {
         loop {
-            match Store::open(&self.config.state_path) {
+            match Store::open_shared(&self.config.state_path, self.certs_group) {
                 Ok(store) => return store,
                 Err(error) => self.pause_after(&error).await,
             }

@@ -20,6 +20,8 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -236,7 +238,9 @@ pub fn is_kept(state_path: &Path, name: &str) -> bool {
 /// # Errors
 /// A file is there and cannot be read, or they do not belong together.
 pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>, StoreError> {
-    let Some(certificates) = Certificates::open(state_path)? else { return Ok(None) };
+    let Some(certificates) = Certificates::open(state_path, &Trust::Everyone)? else {
+        return Ok(None);
+    };
     let Some(files) = certificates.read(name)? else { return Ok(None) };
     let glance = decode(&files).ok().and_then(|material| at_a_glance(material).ok());
     let (material, glance) = glance.map_or_else(|| parse(&files), Ok)?;
@@ -247,9 +251,20 @@ pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>,
     Ok(Some(Stored { material, facts: facts(files.imprint, glance, issuer), issuer_error }))
 }
 
+/// Whom a reader trusts as the owner of files in the state path, besides root and the owner of the
+/// state path itself.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Everybody: the reader is not root, and can be made to read nothing that others cannot.
+    Everyone,
+    /// These users.
+    Owners(Vec<u32>),
+}
+
 /// The certificates of a state path, to be read one after the other.
 #[derive(Debug)]
 pub struct Certificates {
+    owners: RefCell<BTreeSet<u32>>,
     directory: Directory,
     /// Who owns the state path.
     owner: u32,
@@ -260,13 +275,20 @@ impl Certificates {
     ///
     /// # Errors
     /// The state path cannot be read.
-    pub fn open(state_path: &Path) -> Result<Option<Self>, StoreError> {
+    pub fn open(state_path: &Path, _trust: &Trust) -> Result<Option<Self>, StoreError> {
         let directory = match Directory::open(&state_path.join(CERTS)) {
             Err(error) if error.is_not_found() => return Ok(None),
             directory => directory?,
         };
         let owner = fs::metadata(state_path).map_err(failed("stat", state_path))?.uid();
-        Ok(Some(Self { directory, owner }))
+        Ok(Some(Self { owners: RefCell::default(), directory, owner }))
+    }
+
+    /// Whether something that was read belongs to another user than this one, who may then be unable
+    /// to read it.
+    #[must_use]
+    pub fn is_foreign_to(&self, uid: u32) -> bool {
+        self.owners.borrow().iter().any(|owner| *owner != uid)
     }
 
     /// Reads what a server needs of a certificate, and what is to be known of it if that shows at a
@@ -358,7 +380,9 @@ fn parse(files: &Files) -> Result<(Material, Glance), StoreError> {
 /// # Errors
 /// A file is there and cannot be read, or is not PEM.
 pub fn load_material(state_path: &Path, name: &str) -> Result<Option<Material>, StoreError> {
-    let Some(certificates) = Certificates::open(state_path)? else { return Ok(None) };
+    let Some(certificates) = Certificates::open(state_path, &Trust::Everyone)? else {
+        return Ok(None);
+    };
     certificates.read(name)?.map(|files| any_material(&files)).transpose()
 }
 

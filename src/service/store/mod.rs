@@ -26,6 +26,7 @@ mod glance;
 mod journal;
 mod orders;
 mod progress;
+mod takeover;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod x509;
@@ -34,12 +35,14 @@ pub use accounts::{Account, has_account};
 pub use actions::Asked;
 pub(crate) use certificates::material;
 pub use certificates::{
-    Certificates, Facts, Imprint, IssuedPem, Stored, is_kept, load_certificate, load_material,
+    Certificates, Facts, Imprint, IssuedPem, Stored, Trust, is_kept, load_certificate,
+    load_material,
 };
 pub use error::StoreError;
 pub(crate) use files::{list as list_directory, read as read_file};
 pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;
+pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_over};
 
 use error::failed;
 use files::{DIRECTORY_MODE, ensure_directory, give_to_owner, sweep};
@@ -86,6 +89,15 @@ impl Store {
     /// # Errors
     /// A directory cannot be created, or the state path cannot be made private.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_shared(path, None)
+    }
+
+    /// The same, with certificates and their keys readable by a group, of which this process is a
+    /// member.
+    ///
+    /// # Errors
+    /// As of [`Store::open`].
+    pub fn open_shared(path: &Path, _certs_group: Option<u32>) -> Result<Self, StoreError> {
         // nginx makes it; the directory above may be one that the workers' user cannot read.
         if !path.is_dir() {
             ensure_directory(path)?;

@@ -1,4 +1,4 @@
-use super::{Certificates, load_certificate, load_material};
+use super::{Certificates, Trust, load_certificate, load_material};
 use crate::store::testing::{NOW, issued};
 use crate::store::{IssuedPem, Store};
 use acme_dns_core::key::KeyType;
@@ -132,7 +132,7 @@ fn a_key_that_was_put_there_by_hand_may_have_another_form() {
         "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
     for form in [sec1.clone(), format!("{parameters}{sec1}")] {
         fs::write(plain.join("privkey.pem"), &form).unwrap();
-        let certificates = Certificates::open(dir.path()).unwrap().unwrap();
+        let certificates = Certificates::open(dir.path(), &Trust::Everyone).unwrap().unwrap();
         let (quickly, _) = certificates.load_quickly("a.example").unwrap().expect(&form);
         let material = load_material(dir.path(), "a.example").unwrap().expect(&form);
         let stored = load_certificate(dir.path(), "a.example").unwrap().expect(&form);

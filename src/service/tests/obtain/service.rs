@@ -47,6 +47,7 @@ fn settings(bed: &Bed) -> Settings {
         loading: Loading::default(),
         facts: Vec::new(),
         imports: Imports::default(),
+        certs_group: None,
         watch: None,
     }
 }

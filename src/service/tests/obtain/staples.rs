@@ -93,6 +93,7 @@ fn serve(bed: &Bed, workers: &Arc<Workers>) -> Service {
         loading: Loading::default(),
         facts: Vec::new(),
         imports: Imports::default(),
+        certs_group: None,
         watch: None,
     };
     Service::start(settings, workers.clone()).unwrap()

@@ -1,0 +1,71 @@
+//! nginx, as the service sees it.
+
+use super::memory::{Reader, Writer};
+use super::nginx::{is_logged, log, process};
+use super::relay::Relay;
+use super::reload;
+use acme_dns_core::config::Config;
+use acme_dns_core::level::Level;
+use acme_dns_core::material::Material;
+use acme_dns_service::host::Host;
+use ngx::ffi::{NGX_PROCESS_HELPER, ngx_time_update};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The process around the service.
+pub(super) struct NginxHost {
+    pub(super) config: Arc<Config>,
+    pub(super) certificates: Vec<Reader>,
+    pub(super) writer: Mutex<Writer>,
+    /// Who writes the lines of a service that is a process; nobody else where it is a thread of nginx.
+    pub(super) relay: Option<Arc<Relay>>,
+}
+
+impl Host for NginxHost {
+    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        match &self.relay {
+            Some(relay) if is_logged(level) => relay.send(level, &message.to_string()),
+            Some(_) => {}
+            None => {
+                // The event loop of this process sleeps, and its cached time with it.
+                // SAFETY: nginx guards the update with a lock.
+                unsafe { ngx_time_update() };
+                log(level, &message.to_string());
+            }
+        }
+    }
+
+    fn publish(&self, certificate: usize, material: &Material) -> Result<(), String> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.write(certificate, &material.encode()).map_err(|_| {
+            let certificate = self.config.certificates.get(certificate);
+            no_room(certificate.map_or("", |certificate| certificate.name.as_str()))
+        })
+    }
+
+    fn published(&self, certificate: usize) -> Option<Material> {
+        let (_, record) = self.certificates.get(certificate)?.read()?;
+        Material::decode(&record).ok()
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        reload::request()
+    }
+
+    fn died(&self) {
+        if process() == NGX_PROCESS_HELPER {
+            // The manager notices, and the master starts both anew. Not `exit()`: this is not the process's
+            // main thread.
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(1) };
+        }
+    }
+}
+
+/// The line for a certificate that finds no room in shared memory, with what to do.
+pub(super) fn no_room(name: &str) -> String {
+    format!(
+        "acme_dns: certificate \"{name}\" cannot be published, the shared zone is full: \
+         raise its size in \"acme_dns_shared_zone\", or leave the directive out"
+    )
+}

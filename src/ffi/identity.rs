@@ -1,0 +1,129 @@
+//! Whom the service is to be: `acme_dns_user`.
+
+use super::nginx::{CoreSettings, is_root};
+use super::privileges::Ids;
+use super::service_process::Identity;
+use acme_dns_core::config::Location;
+use std::ffi::{CStr, CString};
+use std::path::Path;
+
+/// The user of the service where none is given and there is one of this name.
+const DEFAULT_USER: &str = "acme_dns";
+
+/// The most groups of a user that are looked at.
+const MAX_GROUPS: usize = 256;
+
+/// A user of the system.
+#[derive(Clone, Debug)]
+pub(super) struct NamedUser {
+    pub(super) name: String,
+    pub(super) ids: Ids,
+    pub(super) location: Location,
+}
+
+impl NamedUser {
+    /// Finds a user, and the group that it is to have if it is another than its own.
+    pub(super) fn find(
+        name: &str,
+        group: Option<&str>,
+        location: Location,
+    ) -> Result<Self, String> {
+        let mut ids = user(name).ok_or_else(|| format!("user \"{name}\" is not known"))?;
+        if let Some(group) = group {
+            ids.gid = find_group(group)?;
+        }
+        if ids.uid == 0 {
+            return Err(format!("user \"{name}\" is root, the service must not be"));
+        }
+        Ok(Self { name: name.to_owned(), ids, location })
+    }
+}
+
+/// The number of a group.
+pub(super) fn find_group(name: &str) -> Result<u32, String> {
+    let unknown = || format!("group \"{name}\" is not known");
+    let text = CString::new(name).map_err(|_| unknown())?;
+    // SAFETY: the name ends in NUL; nginx has one thread while it reads its configuration.
+    let entry = unsafe { libc::getgrnam(text.as_ptr()) };
+    // SAFETY: null, or an entry that is good until the next call.
+    unsafe { entry.as_ref() }.map(|entry| entry.gr_gid).ok_or_else(unknown)
+}
+
+fn user(name: &str) -> Option<Ids> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the name ends in NUL; nginx has one thread while it reads its configuration.
+    let entry = unsafe { libc::getpwnam(name.as_ptr()) };
+    // SAFETY: null, or an entry that is good until the next call.
+    unsafe { entry.as_ref() }.map(|entry| Ids { uid: entry.pw_uid, gid: entry.pw_gid })
+}
+
+/// The groups that the system knows of a user.
+pub(super) fn groups_of(name: &str, gid: u32) -> Vec<u32> {
+    let Ok(name) = CString::new(name) else { return Vec::new() };
+    let mut groups = vec![0; MAX_GROUPS];
+    let mut count = i32::try_from(groups.len()).unwrap_or_default();
+    // SAFETY: there is room for that many numbers; the name ends in NUL.
+    unsafe { libc::getgrouplist(CStr::as_ptr(&name), gid, groups.as_mut_ptr(), &raw mut count) };
+    groups.truncate(usize::try_from(count).unwrap_or_default());
+    groups
+}
+
+/// Decides who the service is to be.
+///
+/// # Errors
+/// What is configured cannot be.
+pub(super) fn decide(
+    given: Option<&NamedUser>,
+    settings: &CoreSettings<'_>,
+    certs_group: Option<u32>,
+    state_path: &Path,
+    warn: impl Fn(&str),
+) -> Result<Identity, String> {
+    let mut identity = Identity {
+        user: None,
+        workers: None,
+        name: String::new(),
+        workers_name: String::new(),
+        groups: Vec::new(),
+        state_path: state_path.to_owned(),
+        has_foreign_files: false,
+        missing: None,
+    };
+    if !is_root() {
+        if let Some(NamedUser { location, .. }) = given {
+            warn(&format!(
+                "the \"acme_dns_user\" directive makes sense only if the master process runs with \
+                 super-user privileges, ignored in {location}"
+            ));
+        }
+        return Ok(identity);
+    }
+    let workers = Ids { uid: settings.user(), gid: settings.group() };
+    if workers.uid == 0 {
+        warn(
+            "acme_dns: workers run as root: nothing separates them from DNS credentials and account \
+             keys, set \"user\" to a user without privileges",
+        );
+        return Ok(identity);
+    }
+    identity.workers_name = settings.user_name();
+    identity.workers = Some(workers);
+    let found = given.map(|given| (given.name.clone(), given.ids)).or_else(|| {
+        let ids = user(DEFAULT_USER).filter(|ids| ids.uid != 0)?;
+        Some((DEFAULT_USER.to_owned(), ids))
+    });
+    let (name, ids) = found.unwrap_or_else(|| (identity.workers_name.clone(), workers));
+    if ids.uid == workers.uid {
+        identity.missing = Some(format!(
+            "acme_dns: the service runs as the workers' user \"{name}\": whoever gets into a worker can \
+             reach account keys; create a user \"{DEFAULT_USER}\", or name one in \"acme_dns_user\""
+        ));
+    }
+    identity.groups = groups_of(&name, ids.gid);
+    // What workers may read of nginx's configuration is compared before a reload.
+    identity.groups.extend([workers.gid].into_iter().chain(certs_group));
+    identity.groups.sort_unstable();
+    identity.groups.dedup();
+    (identity.user, identity.name) = (Some(ids), name);
+    Ok(identity)
+}

@@ -1,0 +1,434 @@
+//! Certificates for the workers, in memory that they can read and not write.
+//!
+//! ```text
+//! Header | Slot 0, Slot 1, ... one for each certificate of the configuration | data
+//! ```
+//!
+//! Each configuration has memory of its own, a `memfd` that is mapped twice: for writing, and, once it is
+//! sealed against further mappings of that kind, for reading. The master and the service keep the first
+//! mapping, all others give it up: no system call gives it back to them (`F_SEAL_FUTURE_WRITE`).
+//!
+//! Nobody waits for a lock. There is one writer at a time: the master until the configuration is in force,
+//! from then on the service that holds the lock of the state path. A record is written to free memory and
+//! takes effect by one store, that of the slot's generation: a writer that dies leaves the old record or
+//! the new one. Readers copy, and look whether the generation is still the same.
+//!
+//! Places are offsets, checked against the bounds at each use; nothing in here is a pointer.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use zeroize::Zeroizing;
+
+/// How often a reader begins anew while a writer replaces what it copies.
+const READ_ATTEMPTS: usize = 8;
+
+/// Bytes of a word; records are copied word by word, since another process may write them meanwhile.
+const WORD: usize = size_of::<AtomicU64>();
+
+/// Places of records are multiples of this, a line of the processor's cache.
+const ALIGNMENT: usize = 64;
+
+/// The beginning of the memory.
+#[repr(C, align(64))]
+struct Header {
+    /// How often a service was started with this memory.
+    starts: AtomicU64,
+    /// When it was started last, in seconds since the Unix epoch.
+    last_start: AtomicI64,
+    /// How many of the last starts followed one another quickly.
+    streak: AtomicU64,
+}
+
+/// What the memory has of one certificate.
+#[repr(C)]
+struct Slot {
+    /// Counts the records; 0: there never was one. The record of generation `g` is at `places[g % 2]`.
+    generation: AtomicU64,
+    places: [Place; 2],
+}
+
+/// Where a record is.
+#[repr(C)]
+struct Place {
+    offset: AtomicU64,
+    length: AtomicU64,
+}
+
+/// The record that a slot had when it was looked at.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Current {
+    generation: u64,
+    offset: usize,
+    length: usize,
+}
+
+/// The memory of one configuration.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// Null once it was given up.
+    writable: AtomicPtr<u8>,
+    readable: NonNull<u8>,
+    size: usize,
+    slots: usize,
+    /// Whether the kernel keeps those who read from writing.
+    is_sealed: bool,
+}
+
+// SAFETY: both mappings live as long as the value, and what is in them is read and written by atomic
+// operations only.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+/// All memory of this process, for [`Memory::give_up_all`].
+static ALL: Mutex<Vec<Weak<Memory>>> = Mutex::new(Vec::new());
+
+/// There is no room for a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Full;
+
+impl Memory {
+    /// Makes the memory for a number of certificates, with `room` bytes for their records.
+    ///
+    /// # Errors
+    /// The system gives no memory.
+    pub(super) fn new(slots: usize, room: usize) -> io::Result<Arc<Self>> {
+        let too_large = || io::Error::from_raw_os_error(libc::ENOMEM);
+        let table = slots.checked_mul(size_of::<Slot>()).ok_or_else(too_large)?;
+        let begin = (size_of::<Header>() + table).next_multiple_of(ALIGNMENT);
+        let size = begin.checked_add(room).ok_or_else(too_large)?;
+        let mapped = Mapped::sealed(size).or_else(|_| Mapped::anonymous(size))?;
+        let memory = Arc::new(Self {
+            writable: AtomicPtr::new(mapped.writable.as_ptr()),
+            readable: mapped.readable,
+            size,
+            slots,
+            is_sealed: mapped.is_sealed,
+        });
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|memory| memory.strong_count() > 0);
+        all.push(Arc::downgrade(&memory));
+        Ok(memory)
+    }
+
+    /// Whether the kernel keeps processes that gave up writing from writing again.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.is_sealed
+    }
+
+    /// Gives up the means to write to any memory of this process.
+    pub(super) fn give_up_all() {
+        let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        for memory in all.iter().filter_map(Weak::upgrade) {
+            memory.give_up();
+        }
+    }
+
+    fn give_up(&self) {
+        let writable = self.writable.swap(ptr::null_mut(), Ordering::AcqRel);
+        if writable == self.readable.as_ptr() {
+            // The kernel knows no seal: there is one mapping, which can at least not be written by mistake.
+            // SAFETY: the mapping is this value's, of this size.
+            unsafe { libc::mprotect(writable.cast(), self.size, libc::PROT_READ) };
+        } else if !writable.is_null() {
+            // SAFETY: the mapping is this value's, of this size; writers look for null.
+            unsafe { libc::munmap(writable.cast(), self.size) };
+        }
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: the mapping begins with it, is aligned to a page and zeroed, and all fields are atomic.
+        unsafe { self.readable.cast::<Header>().as_ref() }
+    }
+
+    /// Where the data begins.
+    fn data(&self) -> usize {
+        (size_of::<Header>() + self.slots * size_of::<Slot>()).next_multiple_of(ALIGNMENT)
+    }
+
+    fn slot_in(&self, base: NonNull<u8>, index: usize) -> Option<&Slot> {
+        if index >= self.slots {
+            return None;
+        }
+        let offset = size_of::<Header>() + index * size_of::<Slot>();
+        // SAFETY: there is room for this slot, as `new` has made it.
+        let slot = unsafe { base.add(offset) }.cast::<Slot>();
+        // SAFETY: aligned, zeroed at first, and all fields are atomic.
+        Some(unsafe { slot.as_ref() })
+    }
+
+    /// The record of a slot, if it lies where records lie.
+    fn current(&self, slot: &Slot) -> Option<Current> {
+        let generation = slot.generation.load(Ordering::Acquire);
+        if generation == 0 {
+            return None;
+        }
+        let [even, odd] = &slot.places;
+        let place = if generation.is_multiple_of(2) { even } else { odd };
+        let offset = usize::try_from(place.offset.load(Ordering::Relaxed)).ok()?;
+        let length = usize::try_from(place.length.load(Ordering::Relaxed)).ok()?;
+        let end = offset.checked_add(length.checked_next_multiple_of(WORD)?)?;
+        let is_inside = offset >= self.data() && end <= self.size;
+        (is_inside && offset.is_multiple_of(ALIGNMENT)).then_some(Current {
+            generation,
+            offset,
+            length,
+        })
+    }
+
+    /// The words from `offset` on.
+    fn words(&self, base: NonNull<u8>, offset: usize, length: usize) -> &[AtomicU64] {
+        let count = length.div_ceil(WORD);
+        debug_assert!(offset.is_multiple_of(WORD) && offset + count * WORD <= self.size);
+        // SAFETY: the caller has compared them with the bounds.
+        let start = unsafe { base.add(offset) }.cast::<AtomicU64>();
+        // SAFETY: as above; other processes read and write these words atomically too.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), count) }
+    }
+
+    fn copy(&self, current: Current) -> Zeroizing<Vec<u8>> {
+        let words = self.words(self.readable, current.offset, current.length);
+        // Allocated once: a growing vector would leave copies of a key behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(words.len() * WORD));
+        for word in words {
+            bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        bytes.truncate(current.length);
+        bytes
+    }
+
+    /// The number of services that were started with this memory.
+    pub(super) fn starts(&self) -> u64 {
+        self.header().starts.load(Ordering::Relaxed)
+    }
+
+    /// Notes the start of a service; gives how many starts were each less than `quick` seconds after the
+    /// one before.
+    pub(super) fn note_start(&self, now: i64, quick: i64) -> u64 {
+        let Some(writable) = NonNull::new(self.writable.load(Ordering::Acquire)) else { return 0 };
+        // SAFETY: as in `header`.
+        let header = unsafe { writable.cast::<Header>().as_ref() };
+        let last = header.last_start.swap(now, Ordering::Relaxed);
+        let is_first = header.starts.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_first || now.saturating_sub(last) >= quick {
+            header.streak.store(0, Ordering::Relaxed);
+            return 0;
+        }
+        header.streak.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let readable = self.readable.as_ptr();
+        let writable = *self.writable.get_mut();
+        if !writable.is_null() && writable != readable {
+            // SAFETY: the mapping is this value's, of this size.
+            unsafe { libc::munmap(writable.cast(), self.size) };
+        }
+        // SAFETY: as above; nothing refers to it any more.
+        unsafe { libc::munmap(readable.cast(), self.size) };
+    }
+}
+
+/// The mappings of new memory.
+struct Mapped {
+    writable: NonNull<u8>,
+    readable: NonNull<u8>,
+    is_sealed: bool,
+}
+
+impl Mapped {
+    fn sealed(size: usize) -> io::Result<Self> {
+        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+        // SAFETY: a plain system call; the name ends in NUL.
+        let descriptor = unsafe { libc::memfd_create(c"acme_dns".as_ptr(), flags) };
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: just made, and nobody else's.
+        let file = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        let length = libc::off_t::try_from(size).map_err(io::Error::other)?;
+        // SAFETY: a plain system call.
+        if unsafe { libc::ftruncate(file.as_raw_fd(), length) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let writable = map(size, libc::PROT_READ | libc::PROT_WRITE, Some(&file))?;
+        let seals =
+            libc::F_SEAL_FUTURE_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
+        // SAFETY: a plain system call.
+        let is_sealed = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } == 0;
+        // Only from the seal on a mapping for reading stays one.
+        let readable = map(size, libc::PROT_READ, Some(&file)).inspect_err(|_| {
+            // SAFETY: mapped above; nothing refers to it.
+            unsafe { libc::munmap(writable.as_ptr().cast(), size) };
+        })?;
+        Ok(Self { writable, readable, is_sealed })
+    }
+
+    /// Where there are no such files: one mapping, as nginx's own zones are.
+    fn anonymous(size: usize) -> io::Result<Self> {
+        let both = map(size, libc::PROT_READ | libc::PROT_WRITE, None)?;
+        Ok(Self { writable: both, readable: both, is_sealed: false })
+    }
+}
+
+/// Maps shared memory, of a file or of none.
+fn map(size: usize, protection: i32, file: Option<&OwnedFd>) -> io::Result<NonNull<u8>> {
+    let (flags, descriptor) = match file {
+        Some(file) => (libc::MAP_SHARED, file.as_raw_fd()),
+        None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1),
+    };
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let address = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, descriptor, 0) };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // Private keys lie there.
+    // SAFETY: the mapping was just made. A kernel without this advice dumps it, no more.
+    unsafe { libc::madvise(address, size, libc::MADV_DONTDUMP) };
+    NonNull::new(address.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
+/// The place of one certificate, for those who read.
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    memory: Arc<Memory>,
+    index: usize,
+}
+
+impl Reader {
+    pub(super) fn new(memory: &Arc<Memory>, index: usize) -> Self {
+        Self { memory: Arc::clone(memory), index }
+    }
+
+    fn slot(&self) -> Option<&Slot> {
+        self.memory.slot_in(self.memory.readable, self.index)
+    }
+
+    /// The number of records that there have been. No lock: one load.
+    pub(super) fn generation(&self) -> u64 {
+        self.slot().map_or(0, |slot| slot.generation.load(Ordering::Acquire))
+    }
+
+    /// Copies the record out, with its generation. `None`: there is none, or it is replaced again and
+    /// again; what was read before stays good.
+    pub(super) fn read(&self) -> Option<(u64, Zeroizing<Vec<u8>>)> {
+        let slot = self.slot()?;
+        for _ in 0..READ_ATTEMPTS {
+            let Some(current) = self.memory.current(slot) else {
+                // Out of bounds, which no writer of ours leaves, or not there.
+                return None;
+            };
+            let bytes = self.memory.copy(current);
+            // What was copied was read before this load of the generation.
+            fence(Ordering::Acquire);
+            if slot.generation.load(Ordering::Relaxed) == current.generation {
+                return Some((current.generation, bytes));
+            }
+        }
+        None
+    }
+
+    /// Whether there is a record.
+    pub(super) fn is_filled(&self) -> bool {
+        self.generation() != 0
+    }
+}
+
+/// The one who writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    memory: Arc<Memory>,
+    /// Free memory: the length at each offset. Not in shared memory: it follows from the slots.
+    free: BTreeMap<usize, usize>,
+}
+
+impl Writer {
+    /// Finds out what is free: all that no slot refers to.
+    pub(super) fn new(memory: &Arc<Memory>) -> Self {
+        let slots = (0..memory.slots).filter_map(|index| memory.slot_in(memory.readable, index));
+        let mut used: Vec<(usize, usize)> = slots
+            .filter_map(|slot| memory.current(slot))
+            .map(|current| (current.offset, extent(current.length)))
+            .collect();
+        used.sort_unstable();
+        let (mut free, mut at) = (BTreeMap::new(), memory.data());
+        for (offset, length) in used.into_iter().chain([(memory.size, 0)]) {
+            if offset > at {
+                free.insert(at, offset - at);
+            }
+            at = at.max(offset + length);
+        }
+        Self { memory: Arc::clone(memory), free }
+    }
+
+    /// Puts a record into a slot, unless it is there. The old one stays where there is no room for both.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub(super) fn write(&mut self, index: usize, record: &[u8]) -> Result<(), Full> {
+        let memory = Arc::clone(&self.memory);
+        let base = NonNull::new(memory.writable.load(Ordering::Acquire)).ok_or(Full)?;
+        let slot = memory.slot_in(base, index).ok_or(Full)?;
+        let old = memory.current(slot);
+        if old.is_some_and(|old| *memory.copy(old) == *record) {
+            return Ok(());
+        }
+        let length = extent(record.len());
+        let offset = self.allocate(length)?;
+        let words = memory.words(base, offset, record.len());
+        for (word, bytes) in words.iter().zip(record.chunks(WORD)) {
+            let mut whole = [0; WORD];
+            whole.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            word.store(u64::from_ne_bytes(whole), Ordering::Relaxed);
+        }
+        let next = slot.generation.load(Ordering::Relaxed) + 1;
+        let [even, odd] = &slot.places;
+        let place = if next.is_multiple_of(2) { even } else { odd };
+        place.offset.store(offset as u64, Ordering::Relaxed);
+        place.length.store(record.len() as u64, Ordering::Relaxed);
+        slot.generation.store(next, Ordering::Release);
+        if let Some(old) = old {
+            // Who sees a wiped word sees the new generation too.
+            fence(Ordering::Release);
+            let words = memory.words(base, old.offset, old.length);
+            words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            self.release(old.offset, extent(old.length));
+        }
+        Ok(())
+    }
+
+    /// Takes the first part of free memory that is long enough.
+    fn allocate(&mut self, length: usize) -> Result<usize, Full> {
+        let found = self.free.iter().find(|(_, free)| **free >= length);
+        let (offset, free) = found.map(|(offset, free)| (*offset, *free)).ok_or(Full)?;
+        self.free.remove(&offset);
+        if free > length {
+            self.free.insert(offset + length, free - length);
+        }
+        Ok(offset)
+    }
+
+    fn release(&mut self, mut offset: usize, mut length: usize) {
+        if let Some((before, free)) = self.free.range(..offset).next_back().map(|(o, f)| (*o, *f))
+            && before + free == offset
+        {
+            self.free.remove(&before);
+            (offset, length) = (before, free + length);
+        }
+        if let Some(free) = self.free.remove(&(offset + length)) {
+            length += free;
+        }
+        self.free.insert(offset, length);
+    }
+}
+
+/// The memory that a record takes.
+fn extent(length: usize) -> usize {
+    length.max(1).next_multiple_of(ALIGNMENT)
+}

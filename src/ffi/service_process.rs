@@ -1,0 +1,391 @@
+//! The service: the process that alone has the secrets, the accounts and the state path.
+//!
+//! It begins as a copy of the manager, with the workers' user, and with the capabilities that the master
+//! had it keep ([`privileges`]), so that nobody else of that user can look into it. When it hears that it
+//! may, it takes over the state path of the version before, takes a user of its own for good, and starts
+//! the thread that works. Its main thread waits for the end of the manager, which is its own end.
+//!
+//! With `master_process off` the service is a thread of nginx, which does the same.
+
+use super::catch::guard;
+use super::core_module::{CoreConf, Ready};
+use super::host::NginxHost;
+use super::memory::{Memory, Reader, Writer};
+use super::nginx::{is_root, log, now, set_title};
+use super::privileges::{self, Ids};
+use super::relay::{Received, Relay};
+use super::reload;
+use acme_dns_core::config::SecretId;
+use acme_dns_core::level::Level;
+use acme_dns_service::host::Host;
+use acme_dns_service::service::{Service, Settings};
+use acme_dns_service::store::{TakeOver, Trust, User, take_over};
+use ngx::ffi::ngx_channel;
+use std::mem::MaybeUninit;
+use std::path::PathBuf;
+use std::ptr;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// A service that begins sooner than this after the one before, in seconds, was not ended by a person.
+const QUICK: i64 = 60;
+
+/// So many quick ends in a row are worth a line, and a pause.
+const SUSPICIOUS: u64 = 3;
+
+/// The longest pause before a service that has ended again and again begins.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often a state path that is to be taken over is looked at while another process works in it.
+const BUSY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long the thread may take to give up what is under way: well under a second.
+const STOP_LIMIT: Duration = Duration::from_millis(700);
+
+/// What the service is to be, and to work in.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// Its user; `None`: it stays who it is.
+    pub(super) user: Option<Ids>,
+    /// That of the workers, where the master is root.
+    pub(super) workers: Option<Ids>,
+    /// The name of its user, for people.
+    pub(super) name: String,
+    /// The name of the workers' user.
+    pub(super) workers_name: String,
+    /// The groups that it has besides that of its user.
+    pub(super) groups: Vec<u32>,
+    pub(super) state_path: PathBuf,
+    /// Whether files of another user lie in the state path.
+    pub(super) has_foreign_files: bool,
+    /// What protects less than it could, for the log.
+    pub(super) missing: Option<String>,
+}
+
+impl Identity {
+    /// Whose files the master may read in the state path.
+    pub(super) fn trust(&self) -> Trust {
+        match is_root() {
+            true => Trust::Owners(
+                [self.user, self.workers].into_iter().flatten().map(|i| i.uid).collect(),
+            ),
+            false => Trust::Everyone,
+        }
+    }
+}
+
+/// Runs the service in a process that was just forked from a helper.
+pub(super) fn run(core: &mut CoreConf, relay: Relay, parent: u32) -> ! {
+    let relay = Arc::new(relay);
+    let code = guard(1, || {
+        follow(parent);
+        privileges::close();
+        let Some(ready) = core.ready() else { return 1 };
+        keep_only(&[relay.descriptor(), reload::masters_end(), channel()]);
+        let signals = take_signals();
+        report_panics(&relay);
+        // SAFETY: both are descriptors of this process; from now on what is written to standard error is
+        // a line of the log.
+        unsafe { libc::dup2(relay.descriptor(), libc::STDERR_FILENO) };
+        if !begins(&relay) {
+            return 0;
+        }
+        set_title(c"acme dns process");
+        let host = host(ready, Some(Arc::clone(&relay)));
+        let pause = pause(&ready.memory, &*host);
+        if !pause.is_zero() && relay.wait(None, Some(pause)) {
+            return 0;
+        }
+        let may_wait = |interval| !relay.wait(Some(signals), Some(interval));
+        if !become_service(&ready.identity, &*host, may_wait) {
+            return 0;
+        }
+        privileges::close();
+        follow(parent);
+        let settings = settings(core, ready);
+        core.vault.forget();
+        match Service::start(settings, host.clone()) {
+            Ok(service) => {
+                relay.wait(Some(signals), None);
+                i32::from(!service.stop_within(STOP_LIMIT))
+            }
+            Err(error) => {
+                let line = format_args!("acme_dns: cannot start a thread: {error}");
+                host.log(Level::Error, line);
+                relay.wait(Some(signals), Some(LONGEST_PAUSE));
+                1
+            }
+        }
+    });
+    // Not `exit()`: what nginx, OpenSSL and this module do there is the parent's business, and other
+    // threads may be at work.
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) };
+}
+
+/// A service that is a thread of this process.
+pub(super) struct Started(Service);
+
+impl Started {
+    /// Ends the thread; gives whether nothing of it is left.
+    pub(super) fn stop(self) -> bool {
+        self.0.stop_within(STOP_LIMIT)
+    }
+}
+
+/// Starts the service as a thread of this process.
+pub(super) fn start_thread(core: &mut CoreConf) -> Option<Started> {
+    let ready = core.ready()?;
+    let host = host(ready, None);
+    let (identity, its_host) = (ready.identity.clone(), host.clone());
+    ready.memory.note_start(now().0, QUICK);
+    let settings = settings(core, ready);
+    let blocked = BlockedSignals::new();
+    let prepare = move || {
+        // A stop does not wait for this thread for long.
+        let may_wait = |interval| {
+            thread::sleep(interval);
+            true
+        };
+        become_service(&identity, &*its_host, may_wait);
+    };
+    let started = Service::start_after(settings, host, prepare);
+    drop(blocked);
+    match started {
+        Ok(service) => Some(Started(service)),
+        Err(error) => {
+            log(Level::Error, &format!("acme_dns: cannot start a thread: {error}"));
+            None
+        }
+    }
+}
+
+fn host(ready: &Ready, relay: Option<Arc<Relay>>) -> Arc<NginxHost> {
+    let readers = (0..ready.config.certificates.len()).map(|i| Reader::new(&ready.memory, i));
+    Arc::new(NginxHost {
+        config: Arc::clone(&ready.config),
+        certificates: readers.collect(),
+        writer: Mutex::new(Writer::new(&ready.memory)),
+        relay,
+    })
+}
+
+fn settings(core: &CoreConf, ready: &Ready) -> Settings {
+    Settings {
+        config: Arc::clone(&ready.config),
+        secrets: (0..).map_while(|id| core.vault.secret(SecretId(id))).collect(),
+        loading: ready.loading,
+        facts: ready.facts.clone(),
+        imports: ready.imports.clone(),
+        watch: ready.watch.clone(),
+        certs_group: ready.certs_group,
+    }
+}
+
+/// Waits until nginx has called the manager; `false`: this is not the child of the manager.
+fn begins(relay: &Relay) -> bool {
+    relay.wait(None, None);
+    matches!(relay.receive(), Received::Line(..))
+}
+
+/// How long to wait before a start that follows others too quickly.
+fn pause(memory: &Memory, host: &dyn Host) -> Duration {
+    let streak = memory.note_start(now().0, QUICK);
+    let Some(doublings) = streak.checked_sub(SUSPICIOUS) else { return Duration::ZERO };
+    let seconds = 1_u64.checked_shl(u32::try_from(doublings).unwrap_or(u32::MAX));
+    let pause = seconds.map_or(LONGEST_PAUSE, Duration::from_secs).min(LONGEST_PAUSE);
+    // Who kills it a hundred times a second shall not fill the log.
+    if doublings == 0 || streak.is_power_of_two() {
+        let (restarts, seconds) = (streak, pause.as_secs());
+        host.log(
+            Level::Error,
+            format_args!(
+                "acme_dns: the acme dns process has ended {restarts} times in a row, next start in \
+                 {seconds} s, no certificate is renewed meanwhile: look for what kills it"
+            ),
+        );
+    }
+    pause
+}
+
+/// Takes over the state path and takes the user of the service. `may_wait` waits for so long, and gives
+/// whether the service is still wanted; so does this function.
+fn become_service(
+    identity: &Identity,
+    host: &dyn Host,
+    may_wait: impl Fn(Duration) -> bool,
+) -> bool {
+    let Some(user) = identity.user else {
+        let _as_it_is = privileges::take_user(None, &[]);
+        return true;
+    };
+    let ids = loop {
+        let raised = privileges::raise_for_files();
+        let wanted = User { uid: user.uid, gid: user.gid };
+        let taken =
+            raised.map(|()| take_over(&identity.state_path, wanted, identity.has_foreign_files));
+        match taken {
+            Ok(TakeOver::Busy) => {
+                if !may_wait(BUSY_INTERVAL) {
+                    return false;
+                }
+            }
+            Ok(TakeOver::NotNeeded) => break user,
+            Ok(TakeOver::Done { from, files }) => {
+                tell_taken(identity, from, files, host);
+                break user;
+            }
+            Ok(TakeOver::Refused(error)) => {
+                break stay(identity, &error.to_string(), host);
+            }
+            Err(error) => break stay(identity, &error.to_string(), host),
+        }
+    };
+    if let Err(error) = privileges::take_user(Some(ids), &identity.groups) {
+        host.log(
+            Level::Error,
+            format_args!(
+                "acme_dns: cannot become user \"{}\": {error}; no certificate is obtained or renewed",
+                identity.name
+            ),
+        );
+        while may_wait(LONGEST_PAUSE) {}
+        return false;
+    }
+    true
+}
+
+/// The state path cannot have another owner: the service works as the user who has it.
+fn stay(identity: &Identity, why: &str, host: &dyn Host) -> Ids {
+    let Identity { name, workers_name, state_path, .. } = identity;
+    host.log(
+        Level::Notice,
+        format_args!(
+            "acme_dns: state path \"{}\" cannot be given to user \"{name}\": {why}; the service runs as \
+             \"{workers_name}\", whose processes can read its keys",
+            state_path.display()
+        ),
+    );
+    identity.workers.or(identity.user).unwrap_or(Ids { uid: 0, gid: 0 })
+}
+
+fn tell_taken(identity: &Identity, from: u32, files: usize, host: &dyn Host) {
+    let Identity { name, workers, workers_name, state_path, .. } = identity;
+    let path = state_path.display();
+    let (readable, back) = match workers.is_some_and(|workers| workers.uid == from) {
+        true => (
+            format!(
+                "; its keys were readable by every process of \"{workers_name}\" until now, see \
+                 \"Changing the account key\" in docs/operations.md"
+            ),
+            workers_name.clone(),
+        ),
+        false => (String::new(), from.to_string()),
+    };
+    host.log(
+        Level::Notice,
+        format_args!(
+            "acme_dns: state path \"{path}\" now belongs to user \"{name}\" ({files} files){readable}; \
+             before returning to an earlier version run: chown -R {back}: {path}"
+        ),
+    );
+}
+
+/// Makes this process die with its parent.
+fn follow(parent: u32) {
+    // A thread of it cannot keep it alive: it has none, or was told to end long before.
+    // SAFETY: a plain system call.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // SAFETY: a plain system call.
+    if u32::try_from(unsafe { libc::getppid() }) != Ok(parent) {
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(0) };
+    }
+}
+
+/// nginx's channel to the master, by which a reload is asked for.
+fn channel() -> i32 {
+    // SAFETY: set by nginx before it starts a process.
+    unsafe { ngx_channel }
+}
+
+/// Closes all descriptors but the standard ones and these: logs that are rotated, and what other modules
+/// have open.
+fn keep_only(kept: &[i32]) {
+    let mut kept: Vec<u32> = kept.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
+    kept.sort_unstable();
+    let mut from = u32::try_from(libc::STDERR_FILENO).unwrap_or_default() + 1;
+    for last in kept.into_iter().filter(|kept| *kept >= 3).chain([u32::MAX]) {
+        // A kernel without this call (before 5.9) leaves them open.
+        let end = if last == u32::MAX { u32::MAX } else { last - 1 };
+        if from <= end {
+            // SAFETY: nothing of this process uses what is closed.
+            unsafe { libc::syscall(libc::SYS_close_range, from, end, 0) };
+        }
+        from = last.saturating_add(1);
+    }
+}
+
+/// Frees the process of nginx's ways with signals. Only SIGTERM ends it, in good order: gives the
+/// descriptor by which it is noticed. A terminal sends others to all processes; nginx sees to them.
+fn take_signals() -> i32 {
+    for signal in [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGWINCH,
+        libc::SIGALRM,
+        libc::SIGIO,
+        libc::SIGPIPE,
+    ] {
+        // SAFETY: a plain system call.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    for signal in [libc::SIGCHLD, libc::SIGSYS, libc::SIGTERM] {
+        // SAFETY: a plain system call.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: initializes the set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: the set is initialized.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM) };
+    // SAFETY: as above; threads that are started later inherit it.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), ptr::null_mut()) };
+    // SAFETY: as above.
+    unsafe { libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC) }
+}
+
+/// Sends the message of a panic as one line.
+fn report_panics(relay: &Arc<Relay>) {
+    let relay = Arc::clone(relay);
+    std::panic::set_hook(Box::new(move |panic| {
+        relay.send(Level::Error, &format!("acme_dns: {panic}"));
+    }));
+}
+
+/// While this lives, threads are started with all signals blocked: nginx handles them in its own.
+struct BlockedSignals(libc::sigset_t);
+
+impl BlockedSignals {
+    fn new() -> Self {
+        let mut all = MaybeUninit::uninit();
+        let mut old = MaybeUninit::uninit();
+        // SAFETY: `sigfillset` initializes the set.
+        unsafe { libc::sigfillset(all.as_mut_ptr()) };
+        // SAFETY: both are sets of the right size; the call initializes the second.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr()) };
+        // SAFETY: initialized by the call, which cannot fail with a valid first argument.
+        Self(unsafe { old.assume_init() })
+    }
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        // SAFETY: the set came from `pthread_sigmask`.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
+    }
+}
