@@ -1,8 +1,8 @@
 """Wins the memory of new processes of an nginx at their birth, if that can be won.
 
-Opens /proc/PID/mem of each process that the master and its cache manager start, as early as it can,
-and searches it then and later, until the file "stop" exists. Kills the cache manager again and again
-if it is told to. Says that it has begun by the file "begun".
+Opens /proc/PID/mem of each process that the master and its children start, as early as it can, and
+searches it then and later, until the file "stop" exists. Kills the cache manager and its like again
+and again if it is told to. Says that it has begun by the file "begun".
 
 {"master": PID, "needles": [HEX], "kill": BOOL, "stop": PATH, "begun": PATH}
 -> {"hits": N, "opened": {TITLE: N}, "kills": N, "seen": N}
@@ -51,23 +51,26 @@ class Target:
 
 
 def family():
+    """The master's children and theirs."""
     found = common.children(given["master"])
     for pid in list(found):
-        if pid in managers or "cache manager" in common.title(pid):
-            found += common.children(pid)
+        found += common.children(pid)
     return found
 
 
-def kill_managers():
+def kill():
+    """Kills all but workers that may be killed."""
     killed = 0
-    for pid in common.children(given["master"]):
-        # The name that the process of the version before has.
-        if any(name in common.title(pid) for name in ("cache manager", "acme dns")):
-            try:
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
-            except OSError:
-                pass
+    for pid in family():
+        title = common.title(pid)
+        # Right after the fork it has the master's.
+        if "worker process" in title or title.startswith("nginx: master"):
+            continue
+        try:
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+        except OSError:
+            pass
     return killed
 
 
@@ -75,7 +78,7 @@ if __name__ == "__main__":
     given = common.arguments()
     needles = [bytes.fromhex(needle) for needle in given["needles"]]
     # Those that are there are not new.
-    managers, known = set(), {}
+    known = {}
     for pid in family():
         target = Target(pid)
         target.done = True
@@ -100,6 +103,6 @@ if __name__ == "__main__":
                 target.done = True
         # Pauses of different lengths meet every moment of a start.
         if given["kill"] and not stopped and time.monotonic() - last > (kills % 8) * 0.02:
-            kills += kill_managers()
+            kills += kill()
             last = time.monotonic()
     common.report(hits=hits, opened=opened, kills=kills, seen=len(known))

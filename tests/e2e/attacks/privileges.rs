@@ -133,7 +133,7 @@ fn the_service_has_a_user_of_its_own_and_no_way_back() {
     let four = four(SERVICE);
     assert_eq!((&of_service["Uid"], &of_service["Gid"]), (&four, &four));
     // nogroup, by which it may read what nginx's workers may.
-    assert_eq!(of_service["Groups"], NOBODY.to_string());
+    assert_eq!(of_service["Groups"], format!("{SERVICE} {NOBODY}"));
     assert_eq!(of_service["NoNewPrivs"], "1");
     for thread in fs::read_dir(format!("/proc/{helper}/task")).expect("it is there") {
         let path = thread.expect("a thread").path().join("status");
