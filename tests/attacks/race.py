@@ -17,6 +17,9 @@ import common
 # A process that runs this long has forgotten what it forgets.
 SETTLED = 0.3
 
+# What a worker has unmapped is no larger.
+LARGEST_GAP, STEP = 1 << 20, 4096
+
 
 class Target:
     def __init__(self, pid):
@@ -27,11 +30,15 @@ class Target:
         """Tries the door; gives the hits of a first look."""
         try:
             self.memory = os.open(f"/proc/{self.pid}/mem", os.O_RDWR)
-            self.maps = common.regions(self.pid)
         except OSError:
             # What is refused now may be open in a moment, but not for ever.
             self.done = time.monotonic() - self.born > 5
             return 0
+        try:
+            self.maps = common.regions(self.pid)
+        except OSError:
+            # The door is closed again, but what is open stays open.
+            self.maps = layout
         self.name()
         return self.look()
 
@@ -48,6 +55,23 @@ class Target:
     def settled(self):
         """Whether it has been there for a while, or is gone again."""
         return not self.name() or time.monotonic() - self.born > SETTLED
+
+
+def guess():
+    """Where the memory of a child of the master may lie: as that of a worker, and in its gaps."""
+    maps = []
+    for pid in common.children(given["master"]):
+        try:
+            maps = common.regions(pid)
+            break
+        except OSError:
+            pass
+    gaps = []
+    for before, after in zip(maps, maps[1:]):
+        if after.start - before.end <= LARGEST_GAP:
+            starts = range(before.end, after.start, STEP)
+            gaps += [common.Region(f"{start:x}-{start + STEP:x} r") for start in starts]
+    return maps + gaps
 
 
 def family():
@@ -78,7 +102,7 @@ if __name__ == "__main__":
     given = common.arguments()
     needles = [bytes.fromhex(needle) for needle in given["needles"]]
     # Those that are there are not new.
-    known = {}
+    known, layout = {}, guess()
     for pid in family():
         target = Target(pid)
         target.done = True
