@@ -81,6 +81,8 @@ pub(super) fn run(core: &mut CoreConf, relay: Relay, parent: u32) -> ! {
     let code = guard(1, || {
         follow(parent);
         privileges::close();
+        // Until now it is that of the master.
+        set_title(c"acme dns process, waiting");
         let Some(ready) = core.ready() else { return 1 };
         keep_only(&[relay.descriptor(), reload::masters_end(), channel()]);
         let signals = take_signals();

@@ -242,7 +242,7 @@ fn a_reload_keeps_what_is_in_shared_memory() {
 fn a_zone_too_small_leaves_the_others_at_work() {
     let mut site = Site::new();
     site.http = "acme_dns_shared_zone zone=acme:32k;".to_owned();
-    let names: Vec<String> = (0..8).map(|n| format!("n{n}.{NAME}")).collect();
+    let names: Vec<String> = (0..16).map(|n| format!("n{n}.{NAME}")).collect();
     for name in &names {
         site.add_server(name, "on key=rsa:2048");
     }
@@ -330,7 +330,7 @@ fn an_unprivileged_master_works() {
 }
 
 /// Ends a process that is nobody's child.
-struct Orphan(u32);
+pub(crate) struct Orphan(pub(crate) u32);
 
 impl Drop for Orphan {
     fn drop(&mut self) {
