@@ -265,7 +265,8 @@ fn no_line_of_the_service_is_lost_while_logs_are_rotated() {
     // The service has no log of its own open, which would be an old one by now.
     let open = fs::read_dir(format!("/proc/{}/fd", site.nginx.wait_for_helper())).expect("root");
     let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    let logs: Vec<_> = targets.filter(|path| path.to_string_lossy().contains("error.log")).collect();
+    let logs: Vec<_> =
+        targets.filter(|path| path.to_string_lossy().contains("error.log")).collect();
     assert!(logs.is_empty(), "{logs:?}");
 }
 
@@ -297,8 +298,7 @@ fn a_service_that_cannot_be_started_is_missed() {
     // concerns what is not root alone.
     let build = testbed::nginx_build::NginxBuild::get();
     let wrapper = site.bed.dir().join("nginx");
-    let script =
-        format!("#!/bin/sh\nulimit -u 1\nexec {} \"$@\"\n", build.binary.display());
+    let script = format!("#!/bin/sh\nulimit -u 1\nexec {} \"$@\"\n", build.binary.display());
     fs::write(&wrapper, script).expect("it can be written");
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a mode");
     site.nginx = testbed::nginx::Nginx::new(&testbed::nginx_build::NginxBuild {
