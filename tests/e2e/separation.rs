@@ -265,7 +265,8 @@ fn no_line_of_the_service_is_lost_while_logs_are_rotated() {
     // The service has no log of its own open, which would be an old one by now.
     let open = fs::read_dir(format!("/proc/{}/fd", site.nginx.wait_for_helper())).expect("root");
     let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    let logs: Vec<_> = targets.filter(|path| path.to_string_lossy().contains("error.log")).collect();
+    let logs: Vec<_> =
+        targets.filter(|path| path.to_string_lossy().contains("error.log")).collect();
     assert!(logs.is_empty(), "{logs:?}");
 }
 
