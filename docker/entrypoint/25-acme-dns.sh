@@ -302,10 +302,23 @@ imports() {
     done
 }
 
+# Root gives the state path to the user that needs it. Without root it must be there already, and is not
+# if the other image has used the volume.
+check_owner() {
+    user=$(id -u)
+    if [ "$user" = 0 ] || [ ! -d "$1" ]; then
+        return
+    fi
+    if [ ! -r "$1" ] || [ ! -w "$1" ] || [ ! -x "$1" ]; then
+        fail "$1 cannot be used by the user $user, run as root: chown -R $user:$(id -g) $1"
+    fi
+}
+
 definitions() {
     state_path=$(plain ACME_DNS_STATE_PATH "$PATH_CHARACTERS" 'a path')
     state_path=${state_path:-/var/lib/acme_dns}
     [ "${state_path#/}" != "$state_path" ] || fail "ACME_DNS_STATE_PATH: $(show "$state_path") is not an absolute path"
+    check_owner "$state_path"
     propagation=$(words ACME_DNS_PROPAGATION)
     domains_file=$(file ACME_DNS_DOMAINS_FILE)
     key=$(plain ACME_DNS_KEY a-z0-9:, 'a type of key')

@@ -1,12 +1,24 @@
 //! From `docker run` to a certificate, which stays when the container does not.
 
+use std::fs;
 use std::time::Instant;
 
 use testbed::ZONE;
 use testbed::docker::{Image, Volume};
+use testbed::proc::services;
 use testbed::process::wait_until;
 
 use crate::stage::{LIMIT, STATE, Stage};
+
+/// The user `acme_dns` of the image. It stays in volumes, so that the number must never change.
+const SERVICE: u32 = 443;
+
+/// The user that a process runs as.
+fn owner(pid: u32) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a number")
+}
 
 #[test]
 fn a_container_obtains_a_certificate_and_is_healthy() {
@@ -19,7 +31,9 @@ fn a_container_obtains_a_certificate_and_is_healthy() {
     eprintln!("docker run to the served certificate: {:.2} s", begin.elapsed().as_secs_f64());
     assert_eq!(leaf.sans, [format!("*.{ZONE}"), ZONE.to_owned()]);
     assert!(stage.served(&container, 443, &format!("www.{ZONE}")) == Some(leaf));
-    assert_eq!(container.exec(&["stat", "--format", "%a %U", STATE]), "700 nginx");
+    assert_eq!(container.exec(&["stat", "--format", "%a %U", STATE]), "700 acme_dns");
+    let owners: Vec<u32> = services(container.pid()).into_iter().map(owner).collect();
+    assert_eq!(owners, [SERVICE], "{}", container.logs());
     let health = || container.inspect("{{.State.Health.Status}}");
     let healthy = wait_until(LIMIT, || (health() == "healthy").then_some(()));
     assert!(healthy.is_some(), "{}", container.inspect("{{json .State.Health}}"));

@@ -3,24 +3,30 @@
 use std::os::unix::fs::chown;
 
 use testbed::ZONE;
-use testbed::docker::{Container, Image, Volume};
+use testbed::docker::{Container, Image, Volume, docker};
 use testbed::process::wait_until;
+use testbed::tls::Leaf;
 
 use crate::stage::{LIMIT, STATE, Stage, domains};
 
 /// The user `nginx` of the image.
 const USER: u32 = 101;
 
+/// The arguments of `docker run` for a certificate for the zone and all names in it.
+fn arguments(stage: &Stage, state: &Volume, more: &[&str]) -> Vec<String> {
+    let mut arguments = stage.arguments();
+    arguments.extend(domains(&format!("{ZONE} *.{ZONE}")));
+    arguments.extend(["--volume".to_owned(), format!("{}:{STATE}", state.name)]);
+    arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+    arguments
+}
+
 /// A certificate is obtained, served, and there after a restart.
 fn check(image: Image, port: u16, more: &[&str], user: u32) {
     let stage = Stage::new();
     chown(stage.bed.token_file(), Some(user), None).expect("the tests run as root");
     let state = Volume::create();
-    let mut arguments = stage.arguments();
-    arguments.extend(domains(&format!("{ZONE} *.{ZONE}")));
-    arguments.extend(["--volume".to_owned(), format!("{}:{STATE}", state.name)]);
-    arguments.extend(more.iter().map(|&argument| argument.to_owned()));
-    let container = Container::start(image.get(), &arguments);
+    let container = Container::start(image.get(), &arguments(&stage, &state, more));
     let leaf = stage.wait_for_certificate(&container, port);
     assert_eq!(leaf.sans, [format!("*.{ZONE}"), ZONE.to_owned()]);
     assert_eq!(container.exec(&["id", "-u"]), user.to_string());
@@ -48,4 +54,49 @@ fn root_needs_no_writable_file_system() {
     let more =
         ["--read-only", "--tmpfs=/run", "--tmpfs=/var/cache/nginx", "--tmpfs=/etc/nginx/conf.d"];
     check(Image::Root, 443, &more, 0);
+}
+
+/// Runs an image with a volume until the certificate is served, and stops it.
+fn serve(stage: &Stage, state: &Volume, image: Image, port: u16) -> (Leaf, String) {
+    let container = Container::start(image.get(), &arguments(stage, state, &[]));
+    let leaf = stage.wait_for_certificate(&container, port);
+    if image == Image::Root {
+        let owner = || container.exec(&["stat", "--format", "%a %U", STATE]);
+        let owned = wait_until(LIMIT, || (owner() == "700 acme_dns").then_some(()));
+        assert!(owned.is_some(), "{}\n{}", owner(), container.logs());
+    }
+    container.command(&["stop"]);
+    (leaf, container.logs())
+}
+
+#[test]
+fn a_volume_goes_from_root_to_no_root_and_back() {
+    let stage = Stage::new();
+    chown(stage.bed.token_file(), Some(USER), None).expect("the tests run as root");
+    let state = Volume::create();
+    let (first, _) = serve(&stage, &state, Image::Root, 443);
+
+    // Without root nothing can be taken over: one line says what to do.
+    let image = Image::Unprivileged.get();
+    let output = Container::run(image, &arguments(&stage, &state, &[]), LIMIT);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    let command = format!("chown -R {USER}:{USER} {STATE}");
+    assert!(errors.contains(&command) && !output.status.success(), "{errors}");
+    let volume = format!("{}:{STATE}", state.name);
+    let run = ["run", "--rm", "--user", "0", "--volume", &volume, image];
+    let words: Vec<&str> = command.split(' ').collect();
+    docker(&[&run, words.as_slice()].concat()).unwrap_or_else(|e| panic!("{e}"));
+
+    for (image, port) in [(Image::Unprivileged, 8443), (Image::Root, 443)] {
+        let (leaf, logs) = serve(&stage, &state, image, port);
+        assert_eq!(leaf, first, "{logs}");
+        assert!(!logs.contains("self-signed"), "{logs}");
+        assert_eq!(
+            logs.contains("now belongs to user \"acme_dns\""),
+            image == Image::Root,
+            "{logs}"
+        );
+    }
+    assert_eq!(stage.orders(), 1);
 }

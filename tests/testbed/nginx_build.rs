@@ -251,7 +251,8 @@ fn bootstrap(root: &Path, suite: &str) -> Result<(), String> {
     let line = format!("deb [signed-by={}] {} {suite} main", source.keyring, source.mirror);
     run(Command::new("mmdebstrap")
         .args(["--mode=root", "--variant=minbase", "--quiet"])
-        .arg(format!("--include={},{LUA}", PACKAGES.join(",")))
+        // The last one is what our packages need.
+        .arg(format!("--include={},{LUA},adduser", PACKAGES.join(",")))
         .arg("--aptopt=APT::Sandbox::User \"root\"")
         // Some mirrors are snapshots.
         .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
@@ -261,7 +262,7 @@ fn bootstrap(root: &Path, suite: &str) -> Result<(), String> {
 
 /// What [`prepare`] has made.
 fn debian_files(suite: &str) -> PathBuf {
-    cached(&format!("nginx-with-lua-{suite}"), |dir| prepare(dir, suite))
+    cached(&format!("nginx-complete-{suite}"), |dir| prepare(dir, suite))
 }
 
 /// The unpacked package `nginx-dev` of a suite.
@@ -276,7 +277,7 @@ pub fn nginx_dev(suite: &str) -> PathBuf {
 pub fn chroot(suite: &str) -> PathBuf {
     if is_own(suite) {
         // Nothing else needs one.
-        cached(&format!("nginx-chroot-with-lua-{suite}"), |dir| bootstrap(&dir.join("root"), suite))
+        cached(&format!("nginx-chroot-complete-{suite}"), |dir| bootstrap(&dir.join("root"), suite))
     } else {
         debian_files(suite)
     }

@@ -21,6 +21,9 @@ const SITE: &str = "/etc/nginx/conf.d/acme_dns.conf";
 const TOKEN: &str = "/etc/nginx/token";
 const STATE: &str = "/var/lib/acme_dns";
 
+/// The user that a package makes.
+const USER: &str = "acme_dns";
+
 pub(crate) fn check(
     bed: &Testbed,
     package: &Package,
@@ -47,12 +50,15 @@ pub(crate) fn check(
         let line = lines.find(|line| line.starts_with("load_module"));
         line.ok_or(format!("it does not say how to load the module:\n{said}"))?
     };
+    has_user(&chroot)?;
     serves_with_nginx_conf(&chroot, package, load)?;
     obtains(bed, &chroot, package, load)?;
     if package.is_debian {
         stays_disabled(&chroot, package)?;
     }
     leaves_nothing(&chroot, package, &before)?;
+    // It may own files.
+    has_user(&chroot)?;
     starts_without(&chroot, package)
 }
 
@@ -64,6 +70,16 @@ fn is_refused(chroot: &Chroot, other: &Package) -> Result<(), String> {
         Ok(said) => Err(format!("{} is not refused:\n{said}", other.path.display())),
         Err(said) if said.contains(&format!("Depends: {needed}")) => Ok(()),
         Err(said) => Err(format!("it is not for want of {needed} that apt fails:\n{said}")),
+    }
+}
+
+/// The user of the service is there, and nobody can log in as it.
+fn has_user(chroot: &Chroot) -> Result<(), String> {
+    let entry = chroot.run("getent", &["passwd", USER])?;
+    let fields: Vec<_> = entry.trim().split(':').collect();
+    match fields.as_slice() {
+        [USER, _, _, _, _, "/nonexistent", "/usr/sbin/nologin"] => Ok(()),
+        _ => Err(format!("the user is not as it should be: {entry}")),
     }
 }
 
@@ -87,9 +103,11 @@ fn serves_with_nginx_conf(chroot: &Chroot, package: &Package, load: &str) -> Res
     }
     test_nginx_conf(chroot, package)?;
     chroot.write(nginx_conf, &original, 0o644)?;
+    if chroot.inside(STATE).exists() {
+        return Err(format!("`nginx -t` has made {STATE}"));
+    }
     fs::remove_file(chroot.inside(SITE))
         .and_then(|()| fs::remove_file(chroot.inside(TOKEN)))
-        .and_then(|()| fs::remove_dir_all(chroot.inside(STATE)))
         .map_err(|e| format!("cannot clean up: {e}"))
 }
 
@@ -123,6 +141,7 @@ fn obtains(bed: &Testbed, chroot: &Chroot, package: &Package, load: &str) -> Res
     example.add_stream_and_mail(&build);
     let (_, time) = example.obtain(|_| true)?;
     println!("    certificate after {time:.2?}");
+    runs_as_user(chroot, &example.nginx)?;
     let log = example.nginx.log();
     if let Some(line) = log.lines().find(|line| line.contains("[warn]") || line.contains("[error]"))
     {
@@ -143,6 +162,20 @@ fn obtains(bed: &Testbed, chroot: &Chroot, package: &Package, load: &str) -> Res
         return Err("a restart has not loaded the new file".to_owned());
     }
     Ok(())
+}
+
+/// The service has the user, without a directive.
+fn runs_as_user(chroot: &Chroot, nginx: &Nginx) -> Result<(), String> {
+    let user = chroot.run("id", &["--user", USER])?;
+    let service = nginx.helper_pid().ok_or("there is no acme dns process")?;
+    let status = fs::read_to_string(format!("/proc/{service}/status"));
+    let status = status.map_err(|e| format!("the acme dns process has ended: {e}"))?;
+    let line = status.lines().find(|line| line.starts_with("Uid:")).unwrap_or_default();
+    if line.split_whitespace().skip(1).all(|number| number == user.trim()) {
+        Ok(())
+    } else {
+        Err(format!("the acme dns process does not run as \"{USER}\", {}: {line}", user.trim()))
+    }
 }
 
 /// As an upgrade does it; no newer version is at hand.

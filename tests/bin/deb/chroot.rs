@@ -16,8 +16,17 @@ use crate::Package;
 /// What is no package's, or changes with every command.
 const IGNORED: [&str; 6] = ["dev", "proc", "run", "tmp", "var/cache", "var/lib/dpkg"];
 
-/// The same in directories where other things matter.
-const IGNORED_FILES: [&str; 3] = ["var/lib/apt", "var/log", "etc/ld.so.cache"];
+/// The same in directories where other things matter. The last five are made with a user, which stays.
+const IGNORED_FILES: [&str; 8] = [
+    "var/lib/apt",
+    "var/log",
+    "etc/ld.so.cache",
+    "etc/.pwd.lock",
+    "etc/group-",
+    "etc/gshadow-",
+    "etc/passwd-",
+    "etc/shadow-",
+];
 
 /// Gone when it is dropped.
 pub(crate) struct Chroot {
