@@ -24,6 +24,7 @@ pub(crate) mod door;
 mod error;
 mod files;
 mod glance;
+mod holder;
 mod journal;
 pub(crate) mod keys;
 mod orders;
