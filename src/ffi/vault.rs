@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use std::ffi::{CString, c_char, c_void};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::ptr;
 use zeroize::Zeroizing;

@@ -226,8 +226,10 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::Store;
+    use super::testing::issued;
+    use rustix::process::{getegid, geteuid};
     use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::path::Path;
 
     fn mode(path: &Path) -> u32 {
@@ -246,6 +248,38 @@ mod tests {
             assert_eq!(mode(&path.join(name)), 0o700, "{name}");
         }
         assert_eq!(mode(&path.join("lock")), 0o600);
+    }
+
+    #[test]
+    fn a_group_may_read_certificates_and_nothing_else() {
+        // Root can give things to every group, others to their own.
+        let group = if geteuid().is_root() { 65_534 } else { getegid().as_raw() };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        for (shared, root, below, file) in [
+            (None, 0o700, 0o700, 0o600),
+            (Some(group), 0o710, 0o750, 0o640),
+            (Some(group), 0o710, 0o750, 0o640),
+            (None, 0o700, 0o700, 0o600),
+        ] {
+            let store = Store::open_shared(&path, shared).unwrap();
+            let _lock = store.lock().unwrap().unwrap();
+            for row in ["first", "second"] {
+                let modes =
+                    ["", "certs", "certs/.versions", "accounts", "orders", "journal", "lock"]
+                        .map(|name| mode(&path.join(name)));
+                let expected = [root, below, below, 0o700, 0o700, 0o700, 0o600];
+                assert_eq!(modes, expected, "{shared:?} {row}");
+                for name in ["fullchain.pem", "privkey.pem", "renewal.json"] {
+                    let path = path.join("certs/a.example").join(name);
+                    let Ok(metadata) = fs::metadata(path) else { continue };
+                    assert_eq!(metadata.mode() & 0o7777, file, "{shared:?} {row} {name}");
+                    assert!(shared.is_none_or(|group| metadata.gid() == group), "{row} {name}");
+                }
+                store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
+                store.save_renewal("a.example", &7).unwrap();
+            }
+        }
     }
 
     #[test]
