@@ -422,7 +422,7 @@ fn json<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T, StoreError>
 #[cfg(test)]
 mod tests {
     use super::{Door, Place, Trust, open_beneath, open_by_steps};
-    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+    use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat};
     use rustix::io::Errno;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -477,7 +477,15 @@ mod tests {
         mknodat(CWD, dir.path().join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
         fs::create_dir(dir.path().join("directory")).unwrap();
         symlink("/dev/zero", dir.path().join("link")).unwrap();
+        if rustix::process::geteuid().is_root() {
+            // There is no driver for it: to open it is another error.
+            let (kind, device) = (FileType::CharacterDevice, makedev(4095, 7));
+            mknodat(CWD, dir.path().join("device"), kind, Mode::RUSR, device).unwrap();
+        } else {
+            fs::create_dir(dir.path().join("device")).unwrap();
+        }
         for (name, expected) in [
+            ("device", "it is not a regular file"),
             ("fifo", "it is not a regular file"),
             ("directory", "it is not a regular file"),
             ("link", "it is a symbolic link, and is not followed"),

@@ -227,6 +227,7 @@ impl Store {
 mod tests {
     use super::Store;
     use super::testing::issued;
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
     use rustix::process::{getegid, geteuid};
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -280,6 +281,33 @@ mod tests {
                 store.save_renewal("a.example", &7).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn a_lock_that_is_no_file_is_not_even_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (lock, precious) = (dir.path().join("lock"), dir.path().join("precious"));
+        fs::write(&precious, "precious").unwrap();
+        // A device that there is no driver for: to open it is another error.
+        let device = makedev(4095, 7);
+        let make = |kind, device| mknodat(CWD, &lock, kind, Mode::RWXU, device).unwrap();
+        let rows: [(&str, &dyn Fn()); 5] = [
+            ("symbolic link", &|| symlink(&precious, &lock).unwrap()),
+            ("hard link", &|| fs::hard_link(&precious, &lock).unwrap()),
+            ("not a regular file", &|| make(FileType::Fifo, 0)),
+            ("not a regular file", &|| fs::create_dir(&lock).unwrap()),
+            ("not a regular file", &|| make(FileType::CharacterDevice, device)),
+        ];
+        let is_root = geteuid().is_root();
+        for (expected, put) in rows.into_iter().take(if is_root { 5 } else { 4 }) {
+            put();
+            let error = store.lock().unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains("/lock\""), "{error}");
+            assert_eq!(fs::read(&precious).unwrap(), b"precious", "{expected}");
+            let _removed = fs::remove_file(&lock).or_else(|_| fs::remove_dir(&lock));
+        }
+        assert!(store.lock().unwrap().is_some());
     }
 
     #[test]
