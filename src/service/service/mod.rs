@@ -8,6 +8,7 @@
 mod actions;
 mod importing;
 mod load;
+mod locking;
 mod reloading;
 mod staples;
 mod tasks;
