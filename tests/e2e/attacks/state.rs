@@ -52,6 +52,16 @@ fn nothing_in_the_state_path_is_open_to_the_workers_user() {
     assert_eq!(site.check_files(NAME), leaf);
 }
 
+#[test]
+fn a_lock_that_the_workers_user_holds_before_a_takeover_is_told() {
+    check_with_a_lock_held_by(NOBODY);
+}
+
+#[test]
+fn a_lock_that_does_not_come_free_is_told() {
+    check_with_a_lock_held_by(SERVICE);
+}
+
 /// A site that has run as the version before did: the workers' user has its state path.
 pub(super) fn of_the_version_before(site: &mut Site) {
     site.nginx.service_user(Some("nobody nogroup"));
@@ -66,14 +76,21 @@ pub(super) fn separate(site: &mut Site) {
     site.nginx.service_user(Some("daemon daemon"));
 }
 
-#[test]
-fn a_lock_that_somebody_holds_is_told_and_the_certificate_served() {
+/// Holds the lock as a user, before a start; the certificate goes on being served.
+fn check_with_a_lock_held_by(holder: u32) {
     let mut site = site();
-    of_the_version_before(&mut site);
+    if holder == NOBODY {
+        of_the_version_before(&mut site);
+    } else {
+        site.start_nginx();
+    }
     let leaf = site.wait_for_certificate(NAME).leaf;
-    separate(&mut site);
+    match holder {
+        NOBODY => separate(&mut site),
+        _ => site.nginx.quit(),
+    }
     let mut command = Command::new("setpriv");
-    let id = NOBODY.to_string();
+    let id = holder.to_string();
     command.args([&*format!("--reuid={id}"), &*format!("--regid={id}"), "--clear-groups", "--"]);
     command.arg("flock").arg(site.state().join("lock")).args(["sleep", "1000"]);
     let holder = Process::start(&command, &site.bed.dir().join("flock.log"));
@@ -84,7 +101,7 @@ fn a_lock_that_somebody_holds_is_told_and_the_certificate_served() {
     wait_until(LIMIT, held).expect("it is locked");
     let mark = site.nginx.log_mark();
     site.start_nginx();
-    let line = site.nginx.wait_for_log_from(mark, "has been locked by process", LIMIT);
+    let line = site.nginx.wait_for_log_from(mark, "has been locked by process", 2 * LIMIT);
     assert!(line.contains("[error]"), "{line}");
     assert_eq!(site.served(NAME), leaf);
     // `flock` and its child hold it together.
