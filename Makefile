@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
 .DEFAULT_GOAL = help
-.PHONY: help packages build demo test matrix deb deb-test docker-test bench soak fuzz memcheck lint clean
+.PHONY: help packages build demo test matrix deb deb-test docker-test bench attack soak fuzz memcheck lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -51,6 +51,10 @@ fuzz: packages ## Feeds the readers of what comes from outside with what nobody 
 
 memcheck: packages ## NGINX with the module under valgrind: no invalid access, no leak at a reload
 	@$(CARGO_RUN) memcheck
+
+# Those that have to win a race take SECONDS each.
+attack: build ## What the user of the workers can try against NGINX, longer than in `make test`; SECONDS=60
+	ATTACK_SECONDS=$(or $(SECONDS),60) cargo test -p testbed --test e2e -- attacks:: --nocapture
 
 soak: build ## Many short-lived certificates under random faults; MINUTES=30 SEED=n
 	@MINUTES="$(MINUTES)" SEED="$(SEED)" $(CARGO_RUN) soak

@@ -6,6 +6,7 @@
 //! nginx, without a network and on a simulated clock.
 #![forbid(unsafe_code)]
 
+pub mod challenge;
 pub mod config;
 pub mod key;
 pub mod level;
@@ -13,4 +14,6 @@ pub mod material;
 pub mod name;
 pub mod schedule;
 pub mod staple;
+pub mod text;
 pub mod time;
+pub mod url;

@@ -96,6 +96,17 @@ impl Name {
         self.0.starts_with("*.")
     }
 
+    /// Whether an identifier of an authorization is this name: the CA takes `*.` off a wildcard and
+    /// says `wildcard` instead (RFC 8555 section 7.1.4); some leave it on. Nothing else may differ
+    /// but the case of letters.
+    pub fn is_authorized_by(&self, identifier: &str, wildcard: bool) -> bool {
+        let (stars, base) = match identifier.strip_prefix("*.") {
+            Some(base) => (true, base),
+            None => (wildcard, identifier),
+        };
+        stars == self.is_wildcard() && base.eq_ignore_ascii_case(self.base())
+    }
+
     /// The name without `*.`.
     pub fn base(&self) -> &str {
         self.0.strip_prefix("*.").unwrap_or(&self.0)
@@ -194,6 +205,29 @@ mod tests {
             ("xn--a.example", NameError::Idn),
         ] {
             assert_eq!(Name::parse(text), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_authorization_is_of_exactly_one_name() {
+        for (name, identifier, wildcard, expected) in [
+            ("a.example", "a.example", false, true),
+            ("a.example", "A.Example", false, true),
+            ("a.example", "a.example", true, false),
+            ("a.example", "*.a.example", false, false),
+            ("a.example", "a.example.", false, false),
+            ("a.example", "b.a.example", false, false),
+            ("a.example", "xa.example", false, false),
+            ("a.example", "", false, false),
+            ("*.a.example", "a.example", true, true),
+            ("*.a.example", "*.a.example", true, true),
+            ("*.a.example", "*.A.example", false, true),
+            ("*.a.example", "a.example", false, false),
+            ("*.a.example", "*.*.a.example", true, false),
+            ("*.a.example", "example", true, false),
+        ] {
+            let ours = Name::parse(name).map(|name| name.is_authorized_by(identifier, wildcard));
+            assert_eq!(ours, Ok(expected), "{name}: {identifier} {wildcard}");
         }
     }
 }

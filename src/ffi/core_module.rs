@@ -239,7 +239,9 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     }
     let config = finished.config;
     let room = room(core.zone.as_ref(), config.variants.len(), warn);
-    check_state_path(&config.state_path).map_err(|error| error.to_string())?;
+    check_state_path(&config.state_path).map_err(|error| {
+        format!("state path \"{}\" cannot be used: {error}", config.state_path.display())
+    })?;
     // SAFETY: nothing else refers to the settings here.
     let settings = unsafe { CoreSettings::of(cycle) }.ok_or(NO_MEMORY)?;
     let groups = core.certs_group;

@@ -20,7 +20,7 @@ use super::relay::{Received, Relay};
 use super::reload;
 use super::service_process::{self, Started};
 use acme_dns_core::level::Level;
-use ngx::ffi::{ngx_event_t, ngx_msec_t, ngx_parent};
+use ngx::ffi::{ngx_event_t, ngx_msec_t, ngx_parent, ngx_time_update};
 use std::ffi::c_void;
 use std::io;
 use std::sync::{Mutex, Once, PoisonError};
@@ -72,11 +72,11 @@ static TIMER: Timer = Timer::new();
 /// # Safety
 /// Called in `init_process`: this process has one thread.
 pub(super) unsafe fn divide(core: &mut CoreConf) -> io::Result<()> {
-    privileges::close();
     if core.ready().is_none() {
         core.vault.forget();
-        return privileges::drop_all();
+        return Ok(());
     }
+    privileges::close();
     reload::prepare();
     let forked = Relay::pair().and_then(|(managers, services)| {
         let parent = std::process::id();
@@ -207,6 +207,9 @@ extern "C" fn stop_child() {
         while let Some(left) = STOP_LIMIT.checked_sub(begun.elapsed())
             && relay.wait(None, Some(left))
         {
+            // The event loop, which does this, has ended.
+            // SAFETY: nginx guards the update with a lock.
+            unsafe { ngx_time_update() };
             if !write_lines(&relay) {
                 fetch_status(pid);
                 return;

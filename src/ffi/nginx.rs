@@ -3,6 +3,7 @@
 use acme_dns_core::config::Location;
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Loading;
+use acme_dns_core::text::one_line;
 use acme_dns_core::time::UnixTime;
 use ngx::ffi::{
     NGX_LOG_DEBUG, NGX_LOG_DEBUG_CORE, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE,
@@ -396,7 +397,7 @@ pub(super) unsafe fn log_to(log: *mut ngx_log_t, level: u32, message: &str) {
     // SAFETY: by this function's contract.
     if unsafe { is_logged_to(log, level) } {
         // A server's answer may be quoted in a message: it must not forge a line of the log.
-        let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let line = one_line(message);
         let format = c"%*s".as_ptr();
         // SAFETY: "%*s" takes a length and that many bytes.
         unsafe {

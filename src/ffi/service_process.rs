@@ -34,8 +34,12 @@ const QUICK: i64 = 60;
 /// So many quick ends in a row are worth a line, and a pause.
 const SUSPICIOUS: u64 = 3;
 
-/// The longest pause before a service that has ended again and again begins.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The pause before a service that has ended again and again begins. Orders have pauses of their own: this
+/// one spares the machine.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The pause before a process that cannot work ends, to be started anew.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// How often a state path that is to be taken over is looked at while another process works in it.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
@@ -81,6 +85,8 @@ pub(super) fn run(core: &mut CoreConf, relay: Relay, parent: u32) -> ! {
     let code = guard(1, || {
         follow(parent);
         privileges::close();
+        // Until now it is that of the master.
+        set_title(c"acme dns process, waiting");
         let Some(ready) = core.ready() else { return 1 };
         keep_only(&[relay.descriptor(), reload::masters_end(), channel()]);
         let signals = take_signals();
@@ -91,7 +97,6 @@ pub(super) fn run(core: &mut CoreConf, relay: Relay, parent: u32) -> ! {
         if !begins(&relay) {
             return 0;
         }
-        set_title(c"acme dns process");
         let host = host(ready, Some(Arc::clone(&relay)));
         let pause = pause(&ready.memory, &*host);
         if !pause.is_zero() && relay.wait(None, Some(pause)) {
@@ -103,6 +108,7 @@ pub(super) fn run(core: &mut CoreConf, relay: Relay, parent: u32) -> ! {
         }
         privileges::close();
         follow(parent);
+        set_title(c"acme dns process");
         let settings = settings(core, ready);
         core.vault.forget();
         match Service::start(settings, host.clone()) {
@@ -113,7 +119,7 @@ pub(super) fn run(core: &mut CoreConf, relay: Relay, parent: u32) -> ! {
             Err(error) => {
                 let line = format_args!("acme_dns: cannot start a thread: {error}");
                 host.log(Level::Error, line);
-                relay.wait(Some(signals), Some(LONGEST_PAUSE));
+                relay.wait(Some(signals), Some(RETRY));
                 1
             }
         }
@@ -192,21 +198,20 @@ fn begins(relay: &Relay) -> bool {
 /// How long to wait before a start that follows others too quickly.
 fn pause(memory: &Memory, host: &dyn Host) -> Duration {
     let streak = memory.note_start(now().0, QUICK);
-    let Some(doublings) = streak.checked_sub(SUSPICIOUS) else { return Duration::ZERO };
-    let seconds = 1_u64.checked_shl(u32::try_from(doublings).unwrap_or(u32::MAX));
-    let pause = seconds.map_or(LONGEST_PAUSE, Duration::from_secs).min(LONGEST_PAUSE);
+    if streak < SUSPICIOUS {
+        return Duration::ZERO;
+    }
     // Who kills it a hundred times a second shall not fill the log.
-    if doublings == 0 || streak.is_power_of_two() {
-        let (restarts, seconds) = (streak, pause.as_secs());
+    if streak == SUSPICIOUS || streak.is_power_of_two() {
         host.log(
             Level::Error,
             format_args!(
-                "acme_dns: the acme dns process has ended {restarts} times in a row, next start in \
-                 {seconds} s, no certificate is renewed meanwhile: look for what kills it"
+                "acme_dns: the acme dns process has ended {streak} times in a row, each time within \
+                 {QUICK} s: no certificate is renewed while it does, look for what ends it"
             ),
         );
     }
-    pause
+    PAUSE
 }
 
 /// Takes over the state path and takes the user of the service. `may_wait` waits for so long, and gives
@@ -250,7 +255,7 @@ fn become_service(
                 identity.name
             ),
         );
-        while may_wait(LONGEST_PAUSE) {}
+        while may_wait(RETRY) {}
         return false;
     }
     true

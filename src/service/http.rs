@@ -1,5 +1,6 @@
 //! The one HTTP client: reqwest on the OpenSSL that nginx links.
 
+use acme_dns_core::text::one_line;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
@@ -173,12 +174,7 @@ pub fn describe(error: &reqwest::Error) -> String {
         last = message;
         source = cause.source();
     }
-    one_line(&text)
-}
-
-/// Makes text from elsewhere fit for a log: one line, without control characters.
-pub(crate) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    one_line(&text).into_owned()
 }
 
 #[cfg(test)]

@@ -140,7 +140,8 @@ fn processes(nginx: &Nginx) -> Vec<(String, u32)> {
             "nginx: acme dns process" => "service".to_owned(),
             "nginx: cache manager process" => "manager".to_owned(),
             "nginx: cache loader process" => "loader".to_owned(),
-            other => other.to_owned(),
+            // A child that has not begun has the title of the master.
+            other => format!("{other} ({pid})"),
         };
         (name, pid)
     };

@@ -26,6 +26,7 @@ mod renewal;
 mod renewal_info;
 mod restart;
 mod secrets;
+mod separation;
 mod sessions;
 mod sharing;
 mod site;

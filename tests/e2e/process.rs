@@ -330,7 +330,7 @@ fn an_unprivileged_master_works() {
 }
 
 /// Ends a process that is nobody's child.
-struct Orphan(u32);
+pub(crate) struct Orphan(pub(crate) u32);
 
 impl Drop for Orphan {
     fn drop(&mut self) {

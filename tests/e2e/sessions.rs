@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::Signal;
 use testbed::proc;
@@ -77,4 +78,55 @@ fn stapling_gives_no_error_and_prints_no_certificate() {
     }
     let (good, said) = site.nginx.test();
     assert!(good && !said.contains("stapling") && !said.contains("[warn]"), "{said}");
+}
+
+/// A client certificate of an authority of its own, and the authority, as files.
+fn client_authority(dir: &Path, name: &str) -> (String, String) {
+    let path = |end: &str| dir.join(format!("{name}.{end}")).display().to_string();
+    let (key, certificate) = (path("key"), path("crt"));
+    let subject = format!("/CN={name}");
+    let args = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let made = Command::new("openssl")
+        .args(args)
+        .args(["-days", "2", "-subj", &subject, "-keyout", &key, "-out", &certificate])
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (certificate, key)
+}
+
+#[test]
+fn a_client_that_one_server_has_verified_is_verified_anew_by_the_other() {
+    let mut lone = Lone::new();
+    let dir = lone.nginx.dir().to_owned();
+    let (x, x_key) = client_authority(&dir, "x");
+    let (y, _) = client_authority(&dir, "y");
+    let server = |name: &str, authority: &str| {
+        format!(
+            "server {{ listen LISTEN ssl; server_name {name}; acme_dns example.com name=one; \
+             ssl_verify_client on; ssl_trusted_certificate {authority}; \
+             location / {{ return 200 $ssl_client_verify; }} }}\n"
+        )
+    };
+    lone.set(&format!(
+        "{}ssl_session_cache shared:SSL:1m;\n{}{}",
+        Lone::DEFINITIONS,
+        server("a.example.com", "x.crt"),
+        server("b.example.com", "y.crt")
+    ));
+    lone.nginx.start();
+    for version in VERSIONS {
+        let session = lone.nginx.dir().join("session");
+        let session = session.display().to_string();
+        let visit = |name: &str, more: &[&str]| {
+            let own = [version, "-servername", name, "-cert", &x, "-key", &x_key];
+            s_client(lone.addr(), name, &[&own, more].concat())
+        };
+        let at_home = visit("a.example.com", &["-sess_out", &session]);
+        assert!(at_home.contains("SUCCESS"), "{version}: {at_home}");
+        let again = visit("a.example.com", &["-sess_in", &session]);
+        assert!(is_resumed(&again) && again.contains("SUCCESS"), "{version}: {again}");
+        let next_door = visit("b.example.com", &["-sess_in", &session]);
+        assert!(!next_door.contains("SUCCESS"), "{version}: {next_door}");
+    }
 }

@@ -138,7 +138,8 @@ impl Site {
         format!("{issuer}{provider}{}\n", self.propagation)
     }
 
-    fn configure(&mut self) {
+    /// Sets what the next start or reload uses.
+    pub(crate) fn configure(&mut self) {
         let mut text = format!("{}{}\n", self.definitions(), self.http);
         let (addr, more) = (self.port.addr(), &self.listen);
         for n in 0..self.crowd {

@@ -517,8 +517,7 @@ impl Nginx {
         if rustix::process::geteuid().is_root() {
             // Debian has no group nobody.
             text.push_str("user nobody nogroup;\n");
-            let old = std::env::var_os("OLD_MODULE").is_some();
-            if let (true, Some(user)) = (self.load_module && !old, &self.service_user) {
+            if let (true, Some(user)) = (self.load_module, &self.service_user) {
                 text.push_str(&format!("acme_dns_user {user};\n"));
             }
         }

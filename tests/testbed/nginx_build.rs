@@ -171,21 +171,14 @@ impl NginxBuild {
     /// only the program is there.
     #[must_use]
     pub fn headers(&self) -> Option<Vec<PathBuf>> {
-        // nginx is built in its directory `objs`, from the source that the crate unpacks.
-        let objs = self.binary.parent().filter(|objs| objs.join("ngx_auto_config.h").is_file())?;
-        let mut cargo = Command::new("cargo");
-        cargo.args(["metadata", "--format-version", "1", "--offline"]);
-        let metadata: Value =
-            serde_json::from_str(&run(cargo.current_dir(workspace_dir())).ok()?).ok()?;
-        let package = metadata["packages"]
-            .as_array()?
-            .iter()
-            .find(|package| package["name"].as_str() == Some("nginx-src"))?;
-        let manifest = Path::new(package["manifest_path"].as_str()?);
-        let source = manifest.with_file_name("nginx/src");
-        let parts =
-            ["core", "event", "event/modules", "event/quic", "os/unix", "http", "http/modules"];
-        let mut headers: Vec<PathBuf> = parts.iter().map(|part| source.join(part)).collect();
+        let objs = self.binary.parent()?;
+        // Where the crate nginx-sys notes what it has built: the source in quotes, and its options.
+        let built = fs::read_to_string(objs.join("last-build-info")).ok()?;
+        let source = Path::new(built.strip_prefix('"')?.split_once('"')?.0).join("src");
+        let parts = ["core", "event", "event/modules", "event/quic", "os/unix"];
+        let http = ["http", "http/modules", "http/v2", "http/v3"];
+        let parts = parts.iter().chain(&http);
+        let mut headers: Vec<PathBuf> = parts.map(|part| source.join(part)).collect();
         headers.push(objs.to_owned());
         Some(headers)
     }

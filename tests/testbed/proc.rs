@@ -38,14 +38,14 @@ pub fn children(parent: u32) -> Vec<u32> {
 /// What the cache manager of an nginx is called.
 const MANAGER: &str = "nginx: cache manager process";
 
-/// The processes of an nginx: its master, the master's children, and those of the cache manager.
+/// The processes of an nginx: its master, the master's children, and their children.
 #[must_use]
 pub fn family(master: u32) -> Vec<u32> {
     let mut family = vec![master];
     for child in children(master) {
         family.push(child);
-        // Another child may be the master of a newer binary.
-        if title(child) == MANAGER {
+        // That of a newer binary has a family of its own.
+        if !title(child).starts_with("nginx: master process") {
             family.extend(children(child));
         }
     }

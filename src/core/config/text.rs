@@ -1,8 +1,8 @@
 //! Values of directives as text.
 
+use crate::url::requestable;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use url::{Host, Url};
 
 /// What nginx itself says of a directive with too few or too many arguments.
 pub(crate) fn arguments<'a, const N: usize>(
@@ -33,37 +33,10 @@ pub(crate) fn set_once<T>(slot: &mut Option<T>, directive: &str, value: T) -> Re
     Ok(())
 }
 
-/// An absolute URL with a host, as it is requested: readers of URLs forgive different mistakes, so
-/// the text itself could mean another host to one of them. Plain http is accepted only where it does
-/// not leave the machine, because what is sent there is a credential.
+/// A URL that is requested, as `requestable` has it.
 pub(crate) fn url(directive: &str, text: &str) -> Result<String, String> {
-    let invalid = |why: &str| format!("invalid URL \"{text}\" in \"{directive}\" directive: {why}");
-    let url = Url::parse(text).map_err(|e| invalid(&e.to_string()))?;
-    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err(invalid("it must not have a user, a password or a fragment"));
-    }
-    match (url.scheme(), url.host()) {
-        (_, None) => Err(invalid("it has no host")),
-        (_, Some(host)) if !is_plain(&host) => Err(invalid("its host has an odd character")),
-        ("https", Some(_)) => Ok(url.into()),
-        ("http", Some(host)) if is_loopback(&host) => Ok(url.into()),
-        ("http", Some(_)) => Err(invalid("only a loopback address can be used without TLS")),
-        _ => Err(invalid("it must begin with \"https://\"")),
-    }
-}
-
-/// An address, or a name without the characters that other readers of URLs refuse.
-fn is_plain(host: &Host<&str>) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    !matches!(host, Host::Domain(name) if !name.bytes().all(allowed))
-}
-
-fn is_loopback(host: &Host<&str>) -> bool {
-    match host {
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-        Host::Domain(name) => *name == "localhost",
-    }
+    let invalid = |why| format!("invalid URL \"{text}\" in \"{directive}\" directive: {why}");
+    requestable(text).map(String::from).map_err(invalid)
 }
 
 /// A time in nginx's units, down to milliseconds: `500ms`, `10s`, `2m`, `1h30m`, `10`.

@@ -15,7 +15,7 @@ use super::verify::{self, Verified};
 use super::{Issued, Shared, now};
 use crate::dns::TxtRecord;
 use crate::store::x509::{chain_from_pem, display_name, key_type, reason};
-use crate::store::{IssuedPem, PendingOrder, Store, StoreError, Stored, material};
+use crate::store::{IssuedPem, PendingOrder, Store, StoreError, Stored, keys, material};
 use acme_dns_core::config::{Certificate, Variant};
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Environment;
@@ -26,6 +26,12 @@ use openssl::x509::X509;
 use std::rc::Rc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use zeroize::Zeroizing;
+
+/// In so many attempts an earlier order is read in vain before a new one is placed.
+const READINGS: u32 = 3;
+
+/// So many profiles of a CA are named.
+const LISTED: usize = 16;
 
 /// Obtaining one certificate once.
 pub(super) struct Attempt<'a> {
@@ -134,12 +140,21 @@ impl Attempt<'_> {
             }
         };
         let session = self.issuer.session(Environment::Production).await?;
-        let found = Order::find(session, &pending, self.log.clone()).await?;
+        let names = &self.certificate.names;
+        let found = match Order::find(session, &pending, names, self.log.clone()).await {
+            Ok(found) => found,
+            Err(error) if self.gives_up_reading(&pending.url, &error) => {
+                self.log.warn(format_args!("{error}; a new order is placed"));
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.shared.unread.borrow_mut().remove(&pending.url);
         let Some(mut order) = found else {
             self.forget_order().await;
             return Ok(None);
         };
-        let key = pending.key.and_then(|pem| PKey::private_key_from_pem(pem.as_bytes()).ok());
+        let key = pending.key.and_then(|pem| keys::private_key(pem.as_bytes()).ok());
         let forbidden = previous.filter(|_| self.key == KeyChoice::New).and_then(key_of);
         let key = key.filter(|key| !forbidden.is_some_and(|other| other.public_eq(key)));
         let is_wanted = pending.names == self.names()
@@ -151,6 +166,21 @@ impl Attempt<'_> {
         }
         self.log.debug(format_args!("going on with order {}", order.url()));
         Ok(Some((order, key)))
+    }
+
+    /// Whether an order that cannot be read is forgotten. Its URL comes from a file: if nothing ever
+    /// answers there, the certificate must be renewed all the same.
+    fn gives_up_reading(&self, url: &str, error: &AcmeError) -> bool {
+        match error {
+            AcmeError::Url { .. } => true,
+            AcmeError::Failed { .. } | AcmeError::Refused { .. } => {
+                let mut unread = self.shared.unread.borrow_mut();
+                let failures = unread.entry(url.to_owned()).or_default();
+                *failures += 1;
+                *failures == READINGS
+            }
+            _ => false,
+        }
     }
 
     /// Places an order and keeps it.
@@ -230,6 +260,10 @@ impl Attempt<'_> {
         let authorizations = order.authorizations().await?;
         let pending: Vec<&Authorization> =
             authorizations.iter().filter(|a| a.status == AuthorizationStatus::Pending).collect();
+        // Before anything is written: one of them is enough to distrust the order.
+        if let Some(other) = pending.iter().find(|authorization| !authorization.is_ordered) {
+            return Err(ObtainError::NotOrdered { name: other.name.clone() });
+        }
         if !pending.is_empty() {
             let wanted = pending.iter().map(|a| self.record(a)).collect::<Result<_, _>>()?;
             records.put_up(wanted).await?;
@@ -365,7 +399,10 @@ impl Attempt<'_> {
 fn list(profiles: &[String]) -> String {
     match profiles {
         [] => "none".to_owned(),
-        names => names.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", "),
+        names => {
+            let shown = names.iter().take(LISTED).map(|name| printable(name));
+            shown.collect::<Vec<_>>().join(", ")
+        }
     }
 }
 

@@ -85,6 +85,10 @@ impl Directory {
         &self.urls.new_account
     }
 
+    pub(super) fn new_order(&self) -> &str {
+        &self.urls.new_order
+    }
+
     pub(super) fn revoke_cert(&self) -> Option<&str> {
         self.urls.revoke_cert.as_deref()
     }

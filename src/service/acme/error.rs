@@ -4,13 +4,17 @@ use crate::dns::ProviderError;
 use crate::propagation::PropagationError;
 use crate::store::StoreError;
 use acme_dns_core::schedule::{Failure, FailureKind, Scope};
+use acme_dns_core::text::excerpt;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 use thiserror::Error;
 
-/// The longest text of a CA that is shown.
-const MAX_TEXT: usize = 500;
+/// The longest text of a CA that is shown, in characters.
+pub(super) const MAX_TEXT: usize = 500;
+
+/// The most problems of single identifiers that are kept: no certificate has more names.
+const MAX_SUBPROBLEMS: usize = 100;
 
 /// The namespace of ACME's problem types (RFC 8555 section 6.7).
 const NAMESPACE: &str = "urn:ietf:params:acme:error:";
@@ -133,7 +137,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub(super) fn new(problem: &instant_acme::Problem) -> Self {
-        let subproblems = problem.subproblems.iter().map(|sub| {
+        let subproblems = problem.subproblems.iter().take(MAX_SUBPROBLEMS).map(|sub| {
             let identifier = sub.identifier.as_ref();
             let identifier = identifier.map(|id| printable(&id.authorized(false).to_string()));
             let refusal = Self {
@@ -191,14 +195,9 @@ fn kind(text: Option<&str>) -> String {
     printable(text.strip_prefix(NAMESPACE).unwrap_or(text))
 }
 
-/// Text of another party in one line of the log: no control characters, not too long.
+/// Text of another party in one line of the log.
 pub(super) fn printable(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    let mut shown: String = text.chars().take(MAX_TEXT).map(clean).collect();
-    if text.chars().nth(MAX_TEXT).is_some() {
-        shown.push_str("...");
-    }
-    shown.trim().to_owned()
+    excerpt(text, MAX_TEXT)
 }
 
 /// What goes wrong between us and the CA.
@@ -227,6 +226,16 @@ pub enum AcmeError {
         reason: String,
         /// How long the CA wants to be left alone.
         retry_after: Option<Duration>,
+    },
+    /// The URL is none that a CA may send anybody to.
+    #[error("{step} failed: the CA's URL at \"{host}\" is not used: {why}")]
+    Url {
+        /// What was to be done.
+        step: Step,
+        /// The host and port of the URL.
+        host: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// The CA does not offer this.
     #[error("{step} is not supported by the CA at \"{host}\"")]
@@ -303,7 +312,7 @@ impl AcmeError {
                 problem.is_permanent() || problem.is("unauthorized")
             }
             Self::Refused { problem, .. } => problem.is_permanent(),
-            Self::Failed { .. } | Self::Store(_) => false,
+            Self::Failed { .. } | Self::Url { .. } | Self::Store(_) => false,
             Self::Unsupported { .. }
             | Self::ExternalAccountRequired { .. }
             | Self::MacKey { .. }
@@ -320,7 +329,9 @@ impl AcmeError {
     #[must_use]
     pub fn is_issuer_wide(&self) -> bool {
         match self {
-            Self::Refused { step, .. } | Self::Failed { step, .. } => step.is_of_issuer(),
+            Self::Refused { step, .. } | Self::Failed { step, .. } | Self::Url { step, .. } => {
+                step.is_of_issuer()
+            }
             Self::Unsupported { .. } | Self::KeyIsConfigured { .. } => false,
             Self::ExternalAccountRequired { .. }
             | Self::MacKey { .. }
@@ -386,6 +397,22 @@ pub enum ObtainError {
         /// The types that are offered.
         offered: String,
     },
+    /// The CA wants proof of a name that was not ordered.
+    #[error(
+        "the order was given up: it has an authorization for \"{name}\", which was not ordered"
+    )]
+    NotOrdered {
+        /// The name, with `*.` if it is a wildcard.
+        name: String,
+    },
+    /// There are far more authorizations than names.
+    #[error("the order was given up: it has {number} authorizations for {names} names")]
+    TooManyAuthorizations {
+        /// The number of authorizations.
+        number: usize,
+        /// The number of names that were ordered.
+        names: usize,
+    },
     /// The CA looked for the TXT records and was not satisfied, or the order came to an end.
     #[error("the order was refused: {}", list(.0))]
     Invalid(Vec<(String, Refusal)>),
@@ -423,6 +450,8 @@ impl ObtainError {
             Self::Provider(error) => error.is_permanent(),
             Self::Invalid(problems) => problems.iter().any(|(_, problem)| problem.is_permanent()),
             Self::NoProfile { .. } | Self::NoChallenge { .. } | Self::NoSuchCertificate => true,
+            // The order is forgotten, and the next one need not be like it.
+            Self::NotOrdered { .. } | Self::TooManyAuthorizations { .. } => false,
             Self::Bug
             | Self::Timeout { .. }
             | Self::Propagation(_)
@@ -461,7 +490,9 @@ impl ObtainError {
             | Self::Key(_)
             | Self::NoChallenge { .. }
             | Self::NoProfile { .. }
-            | Self::NoSuchCertificate => false,
+            | Self::NoSuchCertificate
+            | Self::NotOrdered { .. }
+            | Self::TooManyAuthorizations { .. } => false,
         }
     }
 

@@ -11,9 +11,10 @@ use super::renewal_info::RenewalAnswer;
 use super::shared::Shared;
 use super::transport::Transport;
 use crate::http::{Clients, HttpError};
-use crate::store::{self, Store};
+use crate::store::{self, PendingOrder, Store};
 use acme_dns_core::config::{self, SecretId};
 use acme_dns_core::schedule::Environment;
+use acme_dns_core::url::CaUrls;
 use bytes::Bytes;
 use http::HeaderMap;
 use instant_acme::{Account, CertificateIdentifier};
@@ -49,6 +50,7 @@ pub(super) struct Server {
     /// The account's key is not changed while a session lasts.
     pub(super) sessions: Arc<RwLock<()>>,
     client: Client,
+    urls: CaUrls,
     directory: Shared<Rc<Directory>, AcmeError>,
 }
 
@@ -64,11 +66,19 @@ pub(super) struct Session {
     pub(super) account: Account,
     pub(super) transport: Transport,
     pub(super) directory: Rc<Directory>,
+    directory_url: String,
     ours: Rc<OurAccount>,
     _key_stays: OwnedRwLockReadGuard<()>,
 }
 
 impl Session {
+    /// Whether a kept order can be one of this account at this CA.
+    pub(super) fn may_have_placed(&self, order: &PendingOrder) -> bool {
+        self.account.id() == order.account
+            && self.directory_url == order.directory
+            && self.transport.urls().is_of_ca(&order.url, self.directory.new_order())
+    }
+
     /// Reads a resource that instant-acme does not, such as an alternate chain.
     pub(super) async fn post_as_get(
         &self,
@@ -108,6 +118,7 @@ impl Issuer {
             account: Shared::new(),
             sessions: Arc::default(),
             client: client.clone(),
+            urls: CaUrls::of(directory_url),
             directory: Shared::new(),
         };
         let mut production = server(&config.directory, name.clone(), log.about("issuer", name));
@@ -200,7 +211,8 @@ impl Server {
         let ours = self.account.get(|_| true, async || self.make_account(&directory).await).await?;
         let transport = self.transport(&directory);
         let account = self.open(&transport, &ours.kept).await?;
-        Ok(Session { account, transport, directory, ours, _key_stays: key_stays })
+        let directory_url = self.directory_url.clone();
+        Ok(Session { account, transport, directory, directory_url, ours, _key_stays: key_stays })
     }
 
     /// Gives instant-acme the account.
@@ -225,7 +237,8 @@ impl Server {
         let current = |directory: &Rc<Directory>| directory.is_current();
         self.directory
             .get(current, async || {
-                let transport = Transport::new(self.client.clone(), Bytes::new());
+                let transport =
+                    Transport::new(self.client.clone(), self.urls.clone(), Bytes::new());
                 let read = async || {
                     let body = transport.get(&self.directory_url).await?;
                     Ok(Directory::parse(&body)?)
@@ -236,7 +249,7 @@ impl Server {
     }
 
     pub(super) fn transport(&self, directory: &Directory) -> Transport {
-        Transport::new(self.client.clone(), directory.json())
+        Transport::new(self.client.clone(), self.urls.clone(), directory.json())
     }
 
     /// The MAC key is read only where it is needed: a mistake in it must not stop an account that

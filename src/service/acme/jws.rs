@@ -7,6 +7,7 @@ use super::directory::Directory;
 use super::error::{AcmeError, Step};
 use super::log::Log;
 use super::transport::Transport;
+use crate::store::keys;
 use crate::store::x509::{key_type, reason};
 use acme_dns_core::key::KeyType;
 use bytes::Bytes;
@@ -44,8 +45,7 @@ impl AccountKey {
 
     /// Reads PEM, PKCS #8 or SEC 1.
     pub(super) fn from_pem(pem: &[u8]) -> Result<Self, String> {
-        // The callback keeps OpenSSL from asking for a passphrase at the terminal.
-        let key = PKey::private_key_from_pem_callback(pem, |_| Ok(0));
+        let key = keys::private_key(pem);
         Self::from_key(&key.map_err(|_| "it is no unencrypted private key in PEM")?)
     }
 

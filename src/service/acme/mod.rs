@@ -34,14 +34,16 @@ pub use error::{AcmeError, ObtainError, Refusal, Step};
 pub(crate) use jws::account_key;
 pub use renewal_info::{RenewalAnswer, certificate_id};
 
-use crate::dns::{DnsProvider, TxtRecord};
+use crate::dns::{DnsProvider, Placed, Spared, TxtRecord};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::store::{Entry, IssuedPem, PendingOrder, Store, StoreError};
+use acme_dns_core::challenge::{Candidate, Kept, Mark, may_remove, record_name};
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
+use acme_dns_core::name::Name;
 use acme_dns_core::schedule::{Environment, Validity};
 use acme_dns_core::time::UnixTime;
 use attempt::Attempt;
@@ -49,7 +51,7 @@ use futures_util::future::join_all;
 use issuer::Issuer;
 use log::Log;
 use order::Order;
-use records::{Active, Claim, Removal};
+use records::{Active, Claim, Removal, Source};
 use secrecy::SecretString;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -58,6 +60,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
+
+/// The most names of an order that nobody wants any more: no CA takes more, its file may hold them.
+const MAX_NAMES: usize = 1000;
 
 /// A certificate that was obtained and checked.
 #[derive(Clone)]
@@ -115,6 +120,8 @@ struct Shared {
     store: Store,
     checker: Checker,
     log: Log,
+    /// The names of the challenge records of all certificates.
+    challenges: HashSet<String>,
     /// Journal entries that are worked on.
     active: RefCell<HashSet<String>>,
     /// Journal entries that were warned of and stay.
@@ -122,6 +129,8 @@ struct Shared {
     /// When the records of journal entries were first looked for, of which it is not known whether
     /// they were created.
     looked: RefCell<HashMap<String, Instant>>,
+    /// How often orders of earlier attempts, by their URLs, could not be read.
+    unread: RefCell<HashMap<String, u32>>,
     /// The records that an order or the removal of what an earlier one left is at work on.
     claimed: RefCell<HashSet<TxtRecord>>,
     /// Some of them are free again.
@@ -131,6 +140,28 @@ struct Shared {
 impl Shared {
     fn provider(&self, index: usize) -> Result<&dyn DnsProvider, ObtainError> {
         self.providers.get(index).map(AsRef::as_ref).ok_or(ObtainError::NoSuchCertificate)
+    }
+
+    /// Whether a record may be removed from its zone.
+    fn may_remove(&self, candidate: &Candidate<'_>) -> Result<(), Kept> {
+        may_remove(candidate, |name| self.challenges.contains(name))
+    }
+
+    /// Takes out of a journal entry what is never removed, wherever it is.
+    fn removable(&self, mut entry: Entry) -> (Entry, Vec<Spared>) {
+        let mut spared = Vec::new();
+        entry.records.retain(|Placed { record, .. }| {
+            let (name, value) = (record.name.as_str(), record.value.as_str());
+            let candidate = Candidate { kind: "TXT", name, value, mark: Mark::Unread };
+            match self.may_remove(&candidate) {
+                Ok(()) => true,
+                Err(why) => {
+                    spared.push(Spared { record: record.clone(), why });
+                    false
+                }
+            }
+        });
+        (entry, spared)
     }
 
     fn provider_named(&self, name: &str) -> Option<&dyn DnsProvider> {
@@ -158,9 +189,12 @@ impl Obtainer {
         let issuers = config.issuers.iter();
         let issuers = issuers.map(|issuer| Issuer::new(issuer, &store, clients, &secret, &log));
         let issuers = issuers.collect::<Result<_, _>>()?;
+        let names = config.certificates.iter().flat_map(|certificate| &certificate.names);
+        let challenges = names.map(|name| record_name(name.base())).collect();
         Ok(Self {
             shared: Rc::new(Shared {
                 config,
+                challenges,
                 issuers,
                 providers,
                 store,
@@ -169,6 +203,7 @@ impl Obtainer {
                 active: RefCell::default(),
                 hopeless: RefCell::default(),
                 looked: RefCell::default(),
+                unread: RefCell::default(),
                 claimed: RefCell::default(),
                 unclaimed: Notify::new(),
             }),
@@ -285,25 +320,40 @@ impl Obtainer {
                 return Cleaned::Done;
             }
         };
+        if hopeless.borrow().contains(&active.id) {
+            return Cleaned::Done;
+        }
+        let (entry, mut spared) = self.shared.removable(entry);
         let names = names_of(entry.records.iter().map(|placed| &placed.record));
-        if self.shared.provider_named(&entry.provider).is_none() {
-            if hopeless.borrow_mut().insert(active.id.clone()) {
-                log.warn(format_args!(
-                    "TXT {names} cannot be removed: no \"acme_dns_provider\" named \"{}\" is \
-                     defined any more",
-                    entry.provider
-                ));
-            }
+        if !entry.records.is_empty() && self.shared.provider_named(&entry.provider).is_none() {
+            hopeless.borrow_mut().insert(active.id.clone());
+            log.warn(format_args!(
+                "TXT {names} cannot be removed: no \"acme_dns_provider\" named \"{}\" is defined \
+                 any more",
+                entry.provider
+            ));
             return Cleaned::Done;
         }
         let records = entry.records.iter().map(|placed| &placed.record);
         let Some(_claim) = Claim::take(&self.shared, records) else { return Cleaned::Waiting };
-        match records::remove(&self.shared, &active, &entry).await {
-            Ok(Removal::Done) => {
-                log.write(Level::Notice, format_args!("TXT {names} of an earlier order removed"));
-                Cleaned::Done
+        let removed = match &*entry.records {
+            [] => Ok(Removal::Done(Vec::new())),
+            _ => records::remove(&self.shared, &active, &entry, Source::Disk).await,
+        };
+        let closed = match removed {
+            Ok(Removal::LookAgain) => return Cleaned::Waiting,
+            Ok(Removal::Done(found)) => {
+                if entry.records.len() > found.len() {
+                    let message = format_args!("TXT {names} of an earlier order removed");
+                    log.write(Level::Notice, message);
+                }
+                spared.extend(found);
+                records::close(&self.shared, &active, &spared).await
             }
-            Ok(Removal::LookAgain) => Cleaned::Waiting,
+            Err(why) => Err(why),
+        };
+        match closed {
+            Ok(()) => Cleaned::Done,
             Err(why) => {
                 log.warn(format_args!(
                     "TXT {names} of an earlier order cannot be removed now, will be tried \
@@ -318,7 +368,9 @@ impl Obtainer {
 /// Gives up what is pending of an order.
 async fn give_up(issuer: &Issuer, pending: &PendingOrder, log: &Log) -> Result<(), AcmeError> {
     let session = issuer.session(Environment::Production).await?;
-    if let Some(mut order) = Order::find(session, pending, log.clone()).await? {
+    let names = pending.names.iter().filter_map(|name| Name::parse(name).ok());
+    let names: Vec<Name> = names.take(MAX_NAMES).collect();
+    if let Some(mut order) = Order::find(session, pending, &names, log.clone()).await? {
         order.abandon().await;
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! One order at a CA (RFC 8555 section 7.4).
 
-use super::error::{AcmeError, ObtainError, Refusal, Step};
+use super::error::{AcmeError, ObtainError, Refusal, Step, printable};
 use super::issuer::Session;
 use super::log::Log;
 use crate::dns::TxtRecord;
 use crate::store::PendingOrder;
 use crate::store::x509::chain_from_pem;
+use acme_dns_core::challenge::record_name;
 use acme_dns_core::name::Name;
 use instant_acme::{
     AuthorizationHandle, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error,
@@ -32,10 +33,18 @@ const AFTERMATH: Duration = Duration::from_secs(10);
 /// How often a CSR is sent if the order does not show that it arrived.
 const FINALIZE_ATTEMPTS: usize = 3;
 
+/// So many types of challenges of an authorization are shown.
+const MAX_OFFERED: usize = 16;
+
+/// So many authorizations more than two for each name may an order have: there is one for each.
+const SPARE_AUTHORIZATIONS: usize = 8;
+
 /// An order that was placed.
 pub(super) struct Order {
     session: Session,
     inner: instant_acme::Order,
+    /// What was ordered: nothing is proven but that.
+    names: Vec<Name>,
     /// Where other chains of the certificate are (RFC 8555 section 7.4.2).
     alternates: Vec<String>,
     log: Log,
@@ -48,10 +57,13 @@ pub(super) type Replaces = CertificateIdentifier<'static>;
 #[derive(Debug)]
 pub(super) struct Authorization {
     index: usize,
-    /// The name, with `*.` if it is a wildcard.
+    /// The name, with `*.` if it is a wildcard, as the CA has it; printable.
     pub(super) name: String,
     pub(super) status: AuthorizationStatus,
-    /// The record of its dns-01 challenge (RFC 8555 section 8.4), if there is one.
+    /// Whether it is of a name that was ordered.
+    pub(super) is_ordered: bool,
+    /// The record of its dns-01 challenge (RFC 8555 section 8.4), if there is one. Its name is made
+    /// of the name that was ordered, not of the CA's text.
     pub(super) record: Option<TxtRecord>,
     /// The types of its challenges.
     pub(super) offered: String,
@@ -59,23 +71,28 @@ pub(super) struct Authorization {
 }
 
 impl Authorization {
-    fn read<'a>(index: usize, handle: &'a mut AuthorizationHandle<'a>) -> Self {
+    fn read<'a>(index: usize, handle: &'a mut AuthorizationHandle<'a>, names: &[Name]) -> Self {
         let identifier = handle.identifier();
-        let name = identifier.to_string();
-        let base = match identifier.identifier {
-            Identifier::Dns(base) => base.clone(),
-            _ => name.clone(),
+        let name = printable(&identifier.to_string());
+        let ordered = match identifier.identifier {
+            Identifier::Dns(text) => {
+                names.iter().find(|name| name.is_authorized_by(text, identifier.wildcard))
+            }
+            _ => None,
         };
         let status = handle.status;
+        let challenges = handle.challenges.iter().take(MAX_OFFERED);
         let offered: Vec<String> =
-            handle.challenges.iter().map(|challenge| challenge_type(&challenge.r#type)).collect();
+            challenges.map(|challenge| challenge_type(&challenge.r#type)).collect();
         let problem = handle.challenges.iter().find_map(|challenge| challenge.error.as_ref());
         let problem = problem.map(Refusal::new).or_else(|| dead(status));
-        let record = handle.challenge(ChallengeType::Dns01).map(|challenge| TxtRecord {
-            name: format!("_acme-challenge.{base}"),
+        let challenge = handle.challenge(ChallengeType::Dns01);
+        let record = ordered.zip(challenge).map(|(name, challenge)| TxtRecord {
+            name: record_name(name.base()),
             value: challenge.key_authorization().dns_value(),
         });
-        Self { index, name, status, record, offered: offered.join(", "), problem }
+        let (is_ordered, offered) = (ordered.is_some(), offered.join(", "));
+        Self { index, name, status, is_ordered, record, offered, problem }
     }
 }
 
@@ -109,16 +126,18 @@ impl Order {
         };
         let inner = session.transport.call(Step::NewOrder, &log, place).await?;
         log.debug(format_args!("order {} placed", inner.url()));
-        Ok(Self { session, inner, alternates: Vec::new(), log })
+        Ok(Self { session, inner, names: names.to_vec(), alternates: Vec::new(), log })
     }
 
-    /// Finds an order of an earlier attempt; `None` if nothing can come of it any more.
+    /// Finds an order of an earlier attempt, for these names; `None` if nothing can come of it any
+    /// more. What is known of it comes from a file, which may be somebody's work.
     pub(super) async fn find(
         session: Session,
         pending: &PendingOrder,
+        names: &[Name],
         log: Log,
     ) -> Result<Option<Self>, AcmeError> {
-        if session.account.id() != pending.account {
+        if !session.may_have_placed(pending) {
             return Ok(None);
         }
         let read = async || session.account.order(pending.url.clone()).await;
@@ -131,7 +150,8 @@ impl Order {
             Err(error) => return Err(error),
         };
         let is_dead = inner.state().status == OrderStatus::Invalid;
-        let order = Self { session, inner, alternates: Vec::new(), log };
+        let names = names.to_vec();
+        let order = Self { session, inner, names, alternates: Vec::new(), log };
         Ok((!is_dead).then_some(order))
     }
 
@@ -166,8 +186,12 @@ impl Order {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    /// Reads all authorizations.
-    pub(super) async fn authorizations(&mut self) -> Result<Vec<Authorization>, AcmeError> {
+    /// Reads all authorizations, unless there are too many of them.
+    pub(super) async fn authorizations(&mut self) -> Result<Vec<Authorization>, ObtainError> {
+        let (number, names) = (self.inner.state().authorizations.len(), self.names.len());
+        if number > 2 * names + SPARE_AUTHORIZATIONS {
+            return Err(ObtainError::TooManyAuthorizations { number, names });
+        }
         let mut all = Vec::new();
         while let Some(authorization) = self.authorization(all.len()).await? {
             all.push(authorization);
@@ -175,9 +199,10 @@ impl Order {
         Ok(all)
     }
 
-    /// Reads an authorization unless it was read since the order was.
+    /// Reads an authorization unless it was read since the order was. Those in front of it were, so
+    /// that passing over them costs nothing.
     async fn authorization(&mut self, index: usize) -> Result<Option<Authorization>, AcmeError> {
-        let Self { session, inner, log, .. } = self;
+        let Self { session, inner, names, log, .. } = self;
         let read = async || {
             let mut authorizations = inner.authorizations();
             for _ in 0..index {
@@ -185,14 +210,14 @@ impl Order {
             }
             let Some(handle) = authorizations.next().await else { return Ok(None) };
             let mut handle = handle?;
-            Ok(Some(Authorization::read(index, &mut handle)))
+            Ok(Some(Authorization::read(index, &mut handle, names)))
         };
         session.transport.call(Step::Authorization, log, read).await
     }
 
     /// Tells the CA that the record of an authorization is there.
     pub(super) async fn answer(&mut self, authorization: &Authorization) -> Result<(), AcmeError> {
-        let Self { session, inner, log, .. } = self;
+        let Self { session, inner, names, log, .. } = self;
         let index = authorization.index;
         let answer = async || {
             let mut authorizations = inner.authorizations();
@@ -201,9 +226,13 @@ impl Order {
             }
             let Some(handle) = authorizations.next().await else { return Ok(()) };
             let mut handle = handle?;
+            // It may have been read anew, after a failure, and be another one.
+            let identifier = handle.identifier();
+            let is_ordered = matches!(identifier.identifier, Identifier::Dns(text)
+                if names.iter().any(|name| name.is_authorized_by(text, identifier.wildcard)));
             match handle.challenge(ChallengeType::Dns01) {
-                Some(mut challenge) => challenge.set_ready().await,
-                None => Ok(()),
+                Some(mut challenge) if is_ordered => challenge.set_ready().await,
+                _ => Ok(()),
             }
         };
         let answered = session.transport.call(Step::Challenge, log, answer).await;
@@ -351,7 +380,7 @@ impl Order {
         }
     }
 
-    async fn deactivate(&mut self) -> Result<usize, AcmeError> {
+    async fn deactivate(&mut self) -> Result<usize, ObtainError> {
         let mut number = 0;
         for authorization in self.authorizations().await? {
             if authorization.status != AuthorizationStatus::Pending {
@@ -390,7 +419,7 @@ fn challenge_type(kind: &ChallengeType) -> String {
         ChallengeType::Http01 => "http-01".to_owned(),
         ChallengeType::Dns01 => "dns-01".to_owned(),
         ChallengeType::TlsAlpn01 => "tls-alpn-01".to_owned(),
-        ChallengeType::Unknown(name) => super::error::printable(name),
+        ChallengeType::Unknown(name) => printable(name),
         _ => "another".to_owned(),
     }
 }

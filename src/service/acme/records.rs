@@ -3,9 +3,11 @@
 use super::error::ObtainError;
 use super::log::Log;
 use super::{Shared, names_of};
-use crate::dns::{Placed, TxtRecord, Zone};
+use crate::dns::{Placed, Spared, TxtRecord, Zone};
 use crate::store::{Entry, StoreError};
+use acme_dns_core::challenge::{Candidate, Kept};
 use acme_dns_core::level::Level;
+use acme_dns_core::text::excerpt;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -19,6 +21,10 @@ const CLEAN_UP: Duration = Duration::from_secs(120);
 /// How long a request may be under way at a provider after its client has gone or has given up:
 /// what it creates late is found only by looking again.
 const IN_FLIGHT: Duration = Duration::from_secs(15);
+
+/// So many records that are not ours to remove are named in a line, each name so long.
+const SHOWN: usize = 4;
+const MAX_NAME: usize = 100;
 
 /// The records of one order. They are in the journal before they exist; what is dropped without
 /// [`Records::clean_up`] stays there.
@@ -97,6 +103,7 @@ impl Active {
             if !shared.store.journal_has(&id)
                 && let Some(active) = Self::take(shared, &id)
             {
+                shared.hopeless.borrow_mut().remove(&id);
                 return active;
             }
             number += 1;
@@ -179,14 +186,20 @@ impl Records {
             }
             let entry = self.entry();
             let names = names_of(entry.records.iter().map(|placed| &placed.record));
-            match remove(&self.shared, &self.active, &entry).await {
-                Ok(Removal::Done) => {}
-                Ok(Removal::LookAgain) => self.log.debug(format_args!(
-                    "TXT {names} may still appear: whether it was created is not known"
-                )),
-                Err(why) => self.log.warn(format_args!(
+            let removed = match remove(&self.shared, &self.active, &entry, Source::Order).await {
+                Ok(Removal::Done(spared)) => close(&self.shared, &self.active, &spared).await,
+                Ok(Removal::LookAgain) => {
+                    self.log.debug(format_args!(
+                        "TXT {names} may still appear: whether it was created is not known"
+                    ));
+                    Ok(())
+                }
+                Err(why) => Err(why),
+            };
+            if let Err(why) = removed {
+                self.log.warn(format_args!(
                     "TXT {names} cannot be removed now, will be tried again: {why}"
-                )),
+                ));
             }
         });
     }
@@ -245,36 +258,88 @@ impl Records {
 
 /// How removing the records of a journal entry ended.
 pub(super) enum Removal {
-    /// They are gone, and the entry too.
-    Done,
+    /// They are gone, but for those that are not ours to remove.
+    Done(Vec<Spared>),
     /// What is there is gone. A record may still appear, so the entry stays for a while.
     LookAgain,
 }
 
-/// Removes the records of a journal entry, then the entry. What goes wrong is one line.
+/// Where an entry comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Source {
+    /// The order that has put its records up.
+    Order,
+    /// The disk: its ids are not used, whoever wrote them, and the records are looked for.
+    Disk,
+}
+
+/// Removes the records of a journal entry. What goes wrong is one line.
 pub(super) async fn remove(
     shared: &Rc<Shared>,
     active: &Active,
     entry: &Entry,
+    source: Source,
 ) -> Result<Removal, String> {
     let Some(provider) = shared.provider_named(&entry.provider) else {
         return Err(format!("no provider \"{}\" is defined any more", entry.provider));
     };
-    match timeout(CLEAN_UP, provider.remove(&entry.records)).await {
-        Ok(Ok(())) => {}
+    let mut placed = entry.records.clone();
+    if source == Source::Disk {
+        placed.iter_mut().for_each(|placed| placed.id = None);
+    }
+    let rule = |candidate: &Candidate<'_>| shared.may_remove(candidate);
+    let spared = match timeout(CLEAN_UP, provider.remove(&placed, &rule)).await {
+        Ok(Ok(spared)) => spared,
         Ok(Err(error)) => return Err(error.to_string()),
         Err(_) => return Err(format!("not done in {} s", CLEAN_UP.as_secs())),
-    }
-    let id = active.id.clone();
+    };
+    let id = &active.id;
     if entry.records.iter().any(|placed| placed.id.is_none()) {
         let first_look = *shared.looked.borrow_mut().entry(id.clone()).or_insert_with(Instant::now);
         if first_look.elapsed() < IN_FLIGHT {
             return Ok(Removal::LookAgain);
         }
     }
-    shared.looked.borrow_mut().remove(&id);
-    match shared.store.on_thread(move |store| store.journal_remove(&id)).await {
-        Ok(()) => Ok(Removal::Done),
-        Err(error) => Err(error.to_string()),
+    shared.looked.borrow_mut().remove(id);
+    Ok(Removal::Done(spared))
+}
+
+/// Forgets a journal entry whose records are gone. One that names what is not ours to remove is put
+/// out of the way with a warning, or stays where it is until a person has looked.
+pub(super) async fn close(
+    shared: &Rc<Shared>,
+    active: &Active,
+    spared: &[Spared],
+) -> Result<(), String> {
+    let id = active.id.clone();
+    if spared.is_empty() {
+        let removed = shared.store.on_thread(move |store| store.journal_remove(&id)).await;
+        return removed.map_err(|error| error.to_string());
     }
+    let mut what: Vec<String> = spared.iter().take(SHOWN).map(describe).collect();
+    if spared.len() > SHOWN {
+        what.push(format!("and {} more", spared.len() - SHOWN));
+    }
+    let what = what.join(", ");
+    if spared.iter().any(|spared| spared.why == Kept::NotConfigured) {
+        shared.hopeless.borrow_mut().insert(id.clone());
+        shared.log.warn(format_args!(
+            "journal entry \"{id}\": left in the zone: {what}; remove it by hand, then \
+             \"journal/{id}.json\""
+        ));
+        return Ok(());
+    }
+    let aside = shared.store.on_thread(move |store| store.journal_set_aside(&id)).await;
+    let aside = aside.map_err(|error| error.to_string())?;
+    shared.log.warn(format_args!(
+        "journal entry \"{}\": not removed: {what}; the entry was moved to \"{}\"",
+        active.id,
+        aside.display()
+    ));
+    Ok(())
+}
+
+fn describe(spared: &Spared) -> String {
+    let name = excerpt(&spared.record.name, MAX_NAME);
+    format!("TXT \"{name}\" ({})", spared.why)
 }

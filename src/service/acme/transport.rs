@@ -2,13 +2,16 @@
 //!
 //! instant-acme hides headers and status codes, gives up after three refused nonces and takes every
 //! error answer for a problem document. So each order has a [`Transport`] of its own that notes
-//! what the last answer was, and every request goes through [`Transport::call`].
+//! what the last answer was, and every request goes through [`Transport::call`]. No request leaves
+//! but through [`Transport::send`], which looks at its URL: most of them are the CA's words.
 
-use super::error::{AcmeError, Refusal, Step, printable};
+use super::error::{AcmeError, MAX_TEXT, Refusal, Step};
 use super::log::Log;
 use crate::http::{self as client, HttpError};
+use acme_dns_core::text::excerpt;
+use acme_dns_core::url::CaUrls;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LINK, USER_AGENT};
+use http::header::{CONTENT_TYPE, LINK, LOCATION, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Collected};
@@ -32,6 +35,9 @@ const NONCE_ROUNDS: usize = 20;
 /// How many alternate chains are noted.
 const MAX_ALTERNATES: usize = 8;
 
+/// The longest target of a redirect that is shown, in characters.
+const MAX_TARGET: usize = 200;
+
 /// The pauses before a request that got no proper answer is repeated.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
@@ -43,6 +49,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Transport {
     client: Client,
+    urls: CaUrls,
     /// What instant-acme gets when it asks for the directory.
     directory: Bytes,
     last: Arc<Mutex<Exchange>>,
@@ -73,11 +80,21 @@ enum AnswerError {
     Http(#[from] HttpError),
     #[error("unexpected status {0}")]
     Status(StatusCode),
+    #[error("unexpected redirect to \"{target}\", status {status}")]
+    Redirect { status: StatusCode, target: String },
+    #[error("{0}")]
+    Url(String),
 }
 
 impl Transport {
-    pub(super) fn new(client: Client, directory: Bytes) -> Self {
-        Self { client, directory, last: Arc::default() }
+    /// For requests to the CA whose URLs `urls` allows.
+    pub(super) fn new(client: Client, urls: CaUrls, directory: Bytes) -> Self {
+        Self { client, urls, directory, last: Arc::default() }
+    }
+
+    /// The rule for URLs of the CA.
+    pub(super) fn urls(&self) -> &CaUrls {
+        &self.urls
     }
 
     /// What is known of the last request.
@@ -180,8 +197,9 @@ impl Transport {
         parts: Parts,
         body: Bytes,
     ) -> Result<(http::response::Parts, Bytes), AnswerError> {
-        let url = parts.uri.to_string();
-        let request = self.client.request(parts.method, &url).headers(parts.headers).body(body);
+        let url = self.urls.check(&parts.uri.to_string()).map_err(AnswerError::Url)?;
+        let request = self.client.request(parts.method, url.clone());
+        let request = request.headers(parts.headers).body(body);
         let response = request.send().await.map_err(HttpError::Transport)?;
         let (status, headers) = (response.status(), response.headers().clone());
         {
@@ -197,6 +215,13 @@ impl Transport {
             self.exchange().terms_of_service = Some(instance);
         }
         let is_problem = || serde_json::from_slice::<Problem>(&body).is_ok();
+        if status.is_redirection()
+            && let Some(target) = headers.get(LOCATION)
+        {
+            let target = String::from_utf8_lossy(target.as_bytes());
+            let target = excerpt(&target, MAX_TARGET);
+            return Err(AnswerError::Redirect { status, target });
+        }
         if !status.is_success() && (status.is_redirection() || !is_problem()) {
             return Err(AnswerError::Status(status));
         }
@@ -240,6 +265,9 @@ impl fmt::Debug for Transport {
 impl Exchange {
     /// How long to wait at least before the request may be repeated; `None`: it must not be.
     fn pause(&self, error: &Error) -> Option<Duration> {
+        if is_final(error) {
+            return None;
+        }
         let transient = match (self.status, error) {
             (Some(status), _) if status.is_server_error() => true,
             (Some(StatusCode::REQUEST_TIMEOUT), _) | (None, Error::Other(_)) => true,
@@ -252,6 +280,19 @@ impl Exchange {
     }
 }
 
+fn answer_error(error: &Error) -> Option<&AnswerError> {
+    let Error::Other(error) = error else { return None };
+    error.downcast_ref()
+}
+
+/// Whether the next try must end in the same way.
+fn is_final(error: &Error) -> bool {
+    matches!(
+        answer_error(error),
+        Some(AnswerError::Url(_) | AnswerError::Http(HttpError::TooLong(_)))
+    )
+}
+
 /// The part of a problem document (RFC 7807) that instant-acme leaves out. With
 /// `userActionRequired`, a person should look there.
 #[derive(Deserialize)]
@@ -260,8 +301,7 @@ struct Instance {
 }
 
 /// The targets of the links (RFC 8288) of one relation, as absolute URLs.
-fn links(headers: &HeaderMap, relation: &str, base: &str) -> Vec<String> {
-    let Ok(base) = Url::parse(base) else { return Vec::new() };
+fn links(headers: &HeaderMap, relation: &str, base: &Url) -> Vec<String> {
     let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     let links = values.flat_map(split_links).filter(|(_, relations)| {
         relations.split_ascii_whitespace().any(|other| other.eq_ignore_ascii_case(relation))
@@ -296,6 +336,9 @@ fn split_links(mut text: &str) -> Vec<(&str, &str)> {
 fn classify(step: Step, exchange: Exchange, error: Error) -> AcmeError {
     let Exchange { host, retry_after, terms_of_service, is_nonce, .. } = exchange;
     let step = if is_nonce { Step::NewNonce } else { step };
+    if let Some(AnswerError::Url(why)) = answer_error(&error) {
+        return AcmeError::Url { step, host, why: why.clone() };
+    }
     let reason = match error {
         Error::Api(problem) => {
             let mut problem = Refusal::new(&problem);
@@ -310,7 +353,7 @@ fn classify(step: Step, exchange: Exchange, error: Error) -> AcmeError {
         Error::Str(what) => format!("unexpected answer: {what}"),
         error => error.to_string(),
     };
-    AcmeError::Failed { step, host, reason: printable(&reason), retry_after }
+    AcmeError::Failed { step, host, reason: excerpt(&reason, MAX_TEXT), retry_after }
 }
 
 #[cfg(test)]
@@ -318,10 +361,11 @@ mod tests {
     use super::links;
     use http::header::LINK;
     use http::{HeaderMap, HeaderValue};
+    use url::Url;
 
     #[test]
     fn links_are_found_among_others_and_made_absolute() {
-        let base = "https://ca.example/acme/cert/1";
+        let base = Url::parse("https://ca.example/acme/cert/1").unwrap();
         let cases: [(&[&str], &[&str]); 8] = [
             (&["<https://ca.example/alt/1>;rel=\"alternate\""], &["https://ca.example/alt/1"]),
             (&["</alt/1>; REL=Alternate"], &["https://ca.example/alt/1"]),
@@ -340,7 +384,7 @@ mod tests {
             for value in values {
                 headers.append(LINK, HeaderValue::from_static(value));
             }
-            assert_eq!(links(&headers, "alternate", base), expected, "{values:?}");
+            assert_eq!(links(&headers, "alternate", &base), expected, "{values:?}");
         }
     }
 }

@@ -8,6 +8,7 @@ pub use budget::Budget;
 pub use error::{ProviderError, Reason, Refusal};
 
 use crate::http::{Clients, HttpError};
+use acme_dns_core::challenge::{Candidate, Kept};
 use acme_dns_core::config::{Provider, ProviderKind, SecretId};
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -40,8 +41,21 @@ pub struct Placed {
     pub record: TxtRecord,
     /// The zone that holds it.
     pub zone: Zone,
-    /// The provider's identifier of the record, where its answer came through.
+    /// The provider's identifier of the record, where its answer came through. What was read from a
+    /// file is only somebody's word and is not given to [`DnsProvider::remove`].
     pub id: Option<String>,
+}
+
+/// Says whether a record that was found may be removed.
+pub type Rule<'a> = dyn Fn(&Candidate<'_>) -> Result<(), Kept> + 'a;
+
+/// A record that was found and left alone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Spared {
+    /// The record.
+    pub record: TxtRecord,
+    /// Why.
+    pub why: Kept,
 }
 
 /// A DNS provider.
@@ -65,12 +79,17 @@ pub trait DnsProvider {
         records: &[TxtRecord],
     ) -> Result<Vec<String>, ProviderError>;
 
-    /// Removes records, of one zone or of several. A record whose id is unknown or no longer valid
-    /// is found by name, type and exact content; one that is not there counts as removed.
+    /// Removes records, of one zone or of several, and gives those that are there and may not be
+    /// removed. A record with an id was created by this process. Any other is found by name, type and
+    /// exact content, and removed if `rule` allows it; one that is not there counts as removed.
     ///
     /// # Errors
     /// Not all of the records are known to be gone. All of `placed` may be given again.
-    async fn remove(&self, placed: &[Placed]) -> Result<(), ProviderError>;
+    async fn remove(
+        &self,
+        placed: &[Placed],
+        rule: &Rule<'_>,
+    ) -> Result<Vec<Spared>, ProviderError>;
 }
 
 /// Makes the client of a provider of the configuration. `budget` is shared by all of the helper's.

@@ -6,15 +6,15 @@
 //! ca/HOST/PATH/account.key                     ca/HOST/account.key of old versions
 //! ```
 
-use super::tree::{List, directory, names, text, value};
+use super::tree::{List, Tree, directory, value};
 use super::{Candidate, Origin, Wanted};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use url::Position;
 
-pub(super) fn certificates(root: &Path) -> List<Candidate> {
+pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     let candidate = |name: String| {
         let (directory_of, domain) = (root.join(&name), name.strip_suffix("_ecc").unwrap_or(&name));
-        let conf = text(&directory_of.join(format!("{domain}.conf")));
+        let conf = root.text(&directory_of.join(format!("{domain}.conf")));
         let api = |text: String| value(&text, "Le_API").map_or(Origin::Unknown, directory);
         Candidate {
             chain: directory_of.join("fullchain.cer"),
@@ -24,10 +24,10 @@ pub(super) fn certificates(root: &Path) -> List<Candidate> {
         }
     };
     let is_certificate = |name: &String| root.join(name).join("fullchain.cer").exists();
-    Ok(names(root)?.into_iter().filter(is_certificate).map(candidate).collect())
+    Ok(root.names(root.path())?.into_iter().filter(is_certificate).map(candidate).collect())
 }
 
-pub(super) fn accounts(root: &Path, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
     let url = wanted.directory;
     // It leaves the port out.
     let host = root.join("ca").join(&url[Position::BeforeHost..Position::AfterHost]);

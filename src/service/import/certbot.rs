@@ -6,15 +6,15 @@
 //! accounts/HOST[:PORT]/PATH/ID/private_key.json
 //! ```
 
-use super::tree::{List, directory, names, text, value};
+use super::tree::{List, Tree, directory, value};
 use super::{Candidate, Origin, Wanted};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use url::Position;
 
-pub(super) fn certificates(root: &Path) -> List<Candidate> {
+pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     let live = root.join("live");
     let candidate = |name: String| {
-        let renewal = text(&root.join("renewal").join(format!("{name}.conf")));
+        let renewal = root.text(&root.join("renewal").join(format!("{name}.conf")));
         let directory = |text: String| value(&text, "server").map_or(Origin::Unknown, directory);
         Candidate {
             chain: live.join(&name).join("fullchain.pem"),
@@ -23,12 +23,16 @@ pub(super) fn certificates(root: &Path) -> List<Candidate> {
             origin: renewal.map(directory),
         }
     };
-    Ok(names(&live)?.into_iter().map(candidate).collect())
+    Ok(root.names(&live)?.into_iter().map(candidate).collect())
 }
 
-pub(super) fn accounts(root: &Path, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
     let url = wanted.directory;
     let server = &url[Position::BeforeHost..Position::AfterPath];
     let directory = root.join("accounts").join(server.trim_end_matches('/'));
-    Ok(names(&directory)?.iter().map(|id| directory.join(id).join("private_key.json")).collect())
+    Ok(root
+        .names(&directory)?
+        .iter()
+        .map(|id| directory.join(id).join("private_key.json"))
+        .collect())
 }

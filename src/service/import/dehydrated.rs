@@ -8,7 +8,7 @@
 //!
 //! A certificate does not say which CA it is from: the configuration does, or the only account.
 
-use super::tree::{List, directory, names, text, value};
+use super::tree::{List, Tree, directory, value};
 use super::{Candidate, Origin, Wanted};
 use acme_dns_core::config::issuer::known_directory;
 use openssl::base64::decode_block;
@@ -18,7 +18,7 @@ use url::Url;
 /// The CA where the configuration names none.
 const DEFAULT: &str = "letsencrypt";
 
-pub(super) fn certificates(root: &Path) -> List<Candidate> {
+pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     let config = config(root)?;
     let origin = origin(root, &config);
     let directory = place(root, &config, "CERTDIR", "certs");
@@ -31,32 +31,32 @@ pub(super) fn certificates(root: &Path) -> List<Candidate> {
             origin: Ok(origin.clone()),
         }
     };
-    Ok(names(&directory)?.into_iter().map(candidate).collect())
+    Ok(root.names(&directory)?.into_iter().map(candidate).collect())
 }
 
-pub(super) fn accounts(root: &Path, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
     let directory = place(root, &config(root)?, "ACCOUNTDIR", "accounts");
     let of_ca = |name: &String| account_of(name).as_ref() == Some(wanted.directory);
-    let names = names(&directory)?.into_iter().filter(of_ca);
+    let names = root.names(&directory)?.into_iter().filter(of_ca);
     Ok(names.map(|name| directory.join(name).join("account_key.pem")).collect())
 }
 
 /// All of the configuration: what is said later counts.
-fn config(root: &Path) -> Result<String, String> {
-    let mut all = text(&root.join("config"))?;
+fn config(root: &Tree) -> Result<String, String> {
+    let mut all = root.text(&root.join("config"))?;
     let more = root.join("conf.d");
-    for name in names(&more)?.iter().filter(|name| name.ends_with(".sh")) {
+    for name in root.names(&more)?.iter().filter(|name| name.ends_with(".sh")) {
         all.push('\n');
-        all.push_str(&text(&more.join(name))?);
+        all.push_str(&root.text(&more.join(name))?);
     }
     Ok(all)
 }
 
 /// A directory that can be configured. Where it is not there, as in a copy of the tree or when it is
 /// mounted elsewhere, the usual one.
-fn place(root: &Path, config: &str, variable: &str, usual: &str) -> PathBuf {
+fn place(root: &Tree, config: &str, variable: &str, usual: &str) -> PathBuf {
     let base = value(config, "BASEDIR").filter(|base| base.starts_with('/'));
-    let base = base.map_or(root, Path::new);
+    let base = base.map_or(root.path(), Path::new);
     let configured = value(config, variable).map(|path| {
         let path = ["${BASEDIR}/", "$BASEDIR/"].iter().find_map(|start| path.strip_prefix(start));
         base.join(path.or(value(config, variable)).unwrap_or_default())
@@ -66,11 +66,11 @@ fn place(root: &Path, config: &str, variable: &str, usual: &str) -> PathBuf {
 }
 
 /// The CA of all certificates.
-fn origin(root: &Path, config: &str) -> Origin {
+fn origin(root: &Tree, config: &str) -> Origin {
     if let Some(name) = value(config, "CA") {
         return ca(name);
     }
-    let names = names(&place(root, config, "ACCOUNTDIR", "accounts")).unwrap_or_default();
+    let names = root.names(&place(root, config, "ACCOUNTDIR", "accounts")).unwrap_or_default();
     let accounts: Vec<Url> = names.iter().filter_map(|name| account_of(name)).collect();
     match accounts.as_slice() {
         [only] => Origin::Directory(only.clone()),

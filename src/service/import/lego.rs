@@ -6,15 +6,15 @@
 //! accounts/HOST[_PORT]/EMAIL/keys/EMAIL.key
 //! ```
 
-use super::tree::{List, names, read, server};
+use super::tree::{List, Tree, server};
 use super::{Candidate, Origin, Wanted};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use url::Position;
 
-pub(super) fn certificates(root: &Path) -> List<Candidate> {
+pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     let directory = root.join("certificates");
-    let names = names(&directory)?.into_iter();
+    let names = root.names(&directory)?.into_iter();
     let names = names.filter(|name| !name.ends_with(".issuer.crt"));
     let names = names.filter_map(|name| Some(name.strip_suffix(".crt")?.to_owned()));
     let file = |name: &str, end: &str| directory.join(format!("{name}.{end}"));
@@ -22,26 +22,26 @@ pub(super) fn certificates(root: &Path) -> List<Candidate> {
         chain: file(&name, "crt"),
         issuers: Some(file(&name, "issuer.crt")),
         key: file(&name, "key"),
-        origin: origin(&file(&name, "json")),
+        origin: origin(root, &file(&name, "json")),
     };
     Ok(names.map(candidate).collect())
 }
 
-fn origin(path: &Path) -> Result<Origin, String> {
+fn origin(root: &Tree, path: &Path) -> Result<Origin, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Resource {
         cert_url: Option<String>,
     }
-    let Some(json) = read(path)? else { return Ok(Origin::Unknown) };
+    let Some(json) = root.read(path)? else { return Ok(Origin::Unknown) };
     let resource: Resource = serde_json::from_slice(&json)
         .map_err(|_| format!("\"{}\" does not say which CA it is from", path.display()))?;
     Ok(resource.cert_url.map_or(Origin::Unknown, |url| server(&url)))
 }
 
-pub(super) fn accounts(root: &Path, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
     let server = &wanted.directory[Position::BeforeHost..Position::AfterPort];
     let directory = root.join("accounts").join(server.replace(':', "_"));
     let key = |email: &String| directory.join(email).join(format!("keys/{email}.key"));
-    Ok(names(&directory)?.iter().map(key).collect())
+    Ok(root.names(&directory)?.iter().map(key).collect())
 }

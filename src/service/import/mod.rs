@@ -21,8 +21,9 @@ pub use search::certificates;
 use acme_dns_core::config::{Config, Import, ImportFormat, SecretId};
 use acme_dns_core::schedule::Validity;
 use openssl::sha::sha256;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use tree::List;
+use tree::{List, Tree};
 use url::Url;
 
 /// What was found for a configuration, without any key.
@@ -76,6 +77,23 @@ pub fn account_keys(config: &Config, issuer: usize) -> Vec<PathBuf> {
     config.imports.iter().flat_map(|import| accounts(import, &wanted)).collect()
 }
 
+/// Opens one of the [`account_keys`]; `None` if it is not there.
+///
+/// # Errors
+/// It cannot be opened, or must not be: its tree belongs to somebody who could not read it.
+pub fn open_account_key(config: &Config, path: &Path) -> Result<Option<File>, String> {
+    let mut refused = Ok(None);
+    for import in &config.imports {
+        let opened = Tree::open(&import.path).and_then(|tree| tree.open_file(path));
+        match opened {
+            Ok(Some((file, _))) => return Ok(Some(file)),
+            Ok(None) => {}
+            Err(error) => refused = Err(error),
+        }
+    }
+    refused
+}
+
 /// The CA whose account is looked for.
 struct Wanted<'a> {
     /// The URL of its directory.
@@ -117,7 +135,7 @@ impl Origin {
     }
 }
 
-fn candidates(import: &Import) -> List<Candidate> {
+fn candidates(import: &Import, tree: &Tree) -> List<Candidate> {
     let list = match import.format {
         ImportFormat::AcmeSh => acme_sh::certificates,
         ImportFormat::Certbot => certbot::certificates,
@@ -126,11 +144,11 @@ fn candidates(import: &Import) -> List<Candidate> {
         ImportFormat::Nginx => nginx::certificates,
         ImportFormat::Uacme => uacme::certificates,
     };
-    list(&import.path)
+    list(tree)
 }
 
 fn accounts(import: &Import, wanted: &Wanted<'_>) -> Vec<PathBuf> {
-    let list: fn(&Path, &Wanted<'_>) -> List<PathBuf> = match import.format {
+    let list: fn(&Tree, &Wanted<'_>) -> List<PathBuf> = match import.format {
         ImportFormat::AcmeSh => acme_sh::accounts,
         ImportFormat::Certbot => certbot::accounts,
         ImportFormat::Dehydrated => dehydrated::accounts,
@@ -139,5 +157,6 @@ fn accounts(import: &Import, wanted: &Wanted<'_>) -> Vec<PathBuf> {
         ImportFormat::Uacme => uacme::accounts,
     };
     // Where a directory cannot be read, the search for certificates says so.
-    list(&import.path, wanted).unwrap_or_default()
+    let tree = Tree::open(&import.path);
+    tree.and_then(|tree| list(&tree, wanted)).unwrap_or_default()
 }

@@ -6,13 +6,13 @@
 //! account.url                              the account's URL at the CA
 //! ```
 
-use super::tree::{List, names, server, text};
+use super::tree::{List, Tree, server};
 use super::{Candidate, Origin, Wanted};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-pub(super) fn certificates(root: &Path) -> List<Candidate> {
+pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     let origin = origin(root);
-    let names = names(root)?.into_iter();
+    let names = root.names(root.path())?.into_iter();
     let names = names.filter_map(|name| Some(name.strip_suffix(".crt")?.to_owned()));
     let candidate = |name: String| Candidate {
         chain: root.join(format!("{name}.crt")),
@@ -23,7 +23,7 @@ pub(super) fn certificates(root: &Path) -> List<Candidate> {
     Ok(names.map(candidate).collect())
 }
 
-pub(super) fn accounts(root: &Path, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
     let is_wanted = match origin(root)? {
         Origin::Unknown => wanted.is_only,
         origin => origin.is(wanted.directory),
@@ -31,6 +31,6 @@ pub(super) fn accounts(root: &Path, wanted: &Wanted<'_>) -> List<PathBuf> {
     Ok(is_wanted.then(|| root.join("account.key")).into_iter().collect())
 }
 
-fn origin(root: &Path) -> Result<Origin, String> {
-    text(&root.join("account.url")).map(|url| server(url.trim()))
+fn origin(root: &Tree) -> Result<Origin, String> {
+    root.text(&root.join("account.url")).map(|url| server(url.trim()))
 }

@@ -1,14 +1,14 @@
 //! The search for certificates in the trees.
 
-use super::{Candidate, Imported, Origin, candidates, fingerprint, tree};
-use crate::store::material;
+use super::tree::Tree;
+use super::{Candidate, Imported, Origin, candidates, fingerprint};
 use crate::store::x509::{chain_from_pem, dns_names, key_type, reason, validity};
+use crate::store::{keys, material};
 use acme_dns_core::config::{Certificate, Config};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use acme_dns_core::schedule::Validity;
 use acme_dns_core::time::UnixTime;
-use openssl::base64::decode_block;
 use openssl::bn::BigNumContext;
 use openssl::ec::PointConversionForm;
 use openssl::error::ErrorStack;
@@ -16,11 +16,12 @@ use openssl::pkey::{PKey, Private, Public};
 use openssl::x509::X509;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use url::Url;
-use zeroize::Zeroizing;
 
 /// A certificate in a tree that may be wanted.
 struct Leaf {
+    tree: Rc<Tree>,
     candidate: Candidate,
     names: Vec<String>,
     validity: Validity,
@@ -63,8 +64,10 @@ pub fn certificates(
 fn read_leaves(config: &Config, names: &HashSet<&str>) -> (Vec<Leaf>, Vec<String>) {
     let (mut leaves, mut errors) = (Vec::new(), Vec::new());
     for import in &config.imports {
-        let candidates = match candidates(import) {
-            Ok(candidates) => candidates,
+        let tree = Tree::open(&import.path).map(Rc::new);
+        let found = tree.and_then(|tree| Ok((candidates(import, &tree)?, tree)));
+        let (candidates, tree) = match found {
+            Ok(found) => found,
             Err(error) => {
                 errors.push(error);
                 continue;
@@ -75,7 +78,7 @@ fn read_leaves(config: &Config, names: &HashSet<&str>) -> (Vec<Leaf>, Vec<String
             errors.push(format!("\"{path}\" holds no certificates of {}", import.format));
         }
         for candidate in candidates {
-            match read_leaf(candidate) {
+            match read_leaf(&tree, candidate) {
                 Ok(Some(leaf)) if leaf.names.iter().any(|name| names.contains(name.as_str())) => {
                     leaves.push(leaf);
                 }
@@ -88,13 +91,13 @@ fn read_leaves(config: &Config, names: &HashSet<&str>) -> (Vec<Leaf>, Vec<String
 }
 
 /// `None`: the chain is not there, as where none was issued yet.
-fn read_leaf(candidate: Candidate) -> Result<Option<Leaf>, String> {
+fn read_leaf(tree: &Rc<Tree>, candidate: Candidate) -> Result<Option<Leaf>, String> {
     let path = &candidate.chain;
-    let Some(pem) = tree::read(path)? else { return Ok(None) };
+    let Some(pem) = tree.read(path)? else { return Ok(None) };
     let failed = |error: String| format!("\"{}\" cannot be used: {error}", path.display());
     let leaf = X509::from_pem(&pem).map_err(|_| failed("it holds no certificate in PEM".into()))?;
     let validity = validity(&leaf).map_err(|error| failed(reason(&error)))?;
-    Ok(Some(Leaf { names: dns_names(&leaf), validity, candidate }))
+    Ok(Some(Leaf { tree: Rc::clone(tree), names: dns_names(&leaf), validity, candidate }))
 }
 
 /// The best certificate for a variant, or what is wrong with those that have its names.
@@ -140,7 +143,7 @@ fn take(
     }
     let origin = leaf.candidate.origin.as_ref().map_err(String::clone)?;
     let directory = issuer_of(config, certificate, origin)?;
-    let chain = read_chain(&leaf.candidate)?;
+    let chain = read_chain(&leaf.tree, &leaf.candidate)?;
     let public = chain.first().ok_or("it holds no certificate in PEM")?.public_key();
     let public = public.map_err(|error| reason(&error))?;
     let algorithm = key_type(&public).ok_or("the type of its key is not supported")?.algorithm();
@@ -149,7 +152,8 @@ fn take(
         return Ok(None);
     }
     let path = &leaf.candidate.key;
-    let pem = tree::read(path)?.ok_or_else(|| format!("\"{}\" is not there", path.display()))?;
+    let pem =
+        leaf.tree.read_key(path)?.ok_or_else(|| format!("\"{}\" is not there", path.display()))?;
     let key = private_key(&pem, &public)
         .map_err(|error| format!("\"{}\" holds {error}", path.display()))?;
     let material = material(&key, &chain).map_err(|error| reason(&error))?;
@@ -175,11 +179,11 @@ fn issuer_of(config: &Config, wanted: &Certificate, origin: &Origin) -> Result<S
     })
 }
 
-fn read_chain(candidate: &Candidate) -> Result<Vec<X509>, String> {
-    let pem = tree::read(&candidate.chain)?.ok_or("it is gone")?;
+fn read_chain(tree: &Tree, candidate: &Candidate) -> Result<Vec<X509>, String> {
+    let pem = tree.read(&candidate.chain)?.ok_or("it is gone")?;
     let mut chain = chain_from_pem(&pem)?;
     if let (1, Some(path)) = (chain.len(), &candidate.issuers)
-        && let Some(pem) = tree::read(path)?
+        && let Some(pem) = tree.read(path)?
     {
         chain.extend(chain_from_pem(&pem)?);
     }
@@ -191,27 +195,13 @@ fn read_chain(candidate: &Candidate) -> Result<Vec<X509>, String> {
 fn private_key(pem: &[u8], public: &PKey<Public>) -> Result<PKey<Private>, &'static str> {
     const NONE: &str = "no unencrypted private key in PEM";
     const OTHER: &str = "the key of another certificate";
-    let der = key_der(pem).ok_or(NONE)?;
+    let key = keys::decode(pem).map_err(|_| NONE)?;
     let mark = public_half(public).map_err(|_| NONE)?;
-    if !der.windows(mark.len()).any(|window| window == mark) {
+    if !key.der.windows(mark.len()).any(|window| window == mark) {
         return Err(OTHER);
     }
-    // The callback keeps OpenSSL from asking for a passphrase at the terminal.
-    let key = PKey::private_key_from_pem_callback(pem, |_| Ok(0)).map_err(|_| NONE)?;
+    let key = keys::private_key(pem).map_err(|_| NONE)?;
     if public.public_eq(&key) { Ok(key) } else { Err(OTHER) }
-}
-
-/// What is between the marks of a private key, whose type is part of them.
-fn key_der(pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    const END: &str = "PRIVATE KEY-----";
-    let (mark, rest) = std::str::from_utf8(pem).ok()?.split_once(END)?;
-    if mark.ends_with("ENCRYPTED ") {
-        return None;
-    }
-    let (body, _) = rest.split_once("-----END")?;
-    let mut base64 = Zeroizing::new(String::with_capacity(body.len()));
-    base64.extend(body.split_ascii_whitespace());
-    decode_block(&base64).ok().map(Zeroizing::new)
 }
 
 /// The bytes of a public key that its private key holds as well: the point, or the modulus.

@@ -1,34 +1,254 @@
 //! Reading in a tree of somebody else: regular files of a bounded size, through links too, as most
 //! clients have them.
+//!
+//! The master reads as root. Where the tree belongs to another user, that user must not make it read, by a
+//! link, what only root can: no link is followed out of the tree then. Files belong to root or to the
+//! owner of the tree.
 
 use super::Origin;
-use crate::store::{StoreError, list_directory, read_file};
-use std::io::ErrorKind;
-use std::path::Path;
+use crate::store::door::{MAX_FILE, MAX_KEY, entries_of, open_step, read_link_in};
+use crate::store::system;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
 use url::Url;
 use zeroize::Zeroizing;
 
 /// What is found in a directory; none if it is not there.
 pub(super) type List<T> = Result<Vec<T>, String>;
 
-/// The names in a directory, sorted.
-pub(super) fn names(directory: &Path) -> List<String> {
-    list_directory(directory).map_err(|error| error.without_advice())
+/// More links than this lead in a circle, as for the system.
+const MAX_LINKS: usize = 40;
+
+/// How deep a tree is at most.
+const MAX_DEPTH: usize = 64;
+
+/// A tree of another client.
+#[derive(Debug)]
+pub(super) struct Tree {
+    path: PathBuf,
+    /// Its directory and whom it belongs to; `None` if it is not there.
+    root: Option<(OwnedFd, u32)>,
+    /// Whether this process can read more than the tree's owner.
+    is_root: bool,
 }
 
-/// A file; `None` if it is not there.
-pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
-    match read_file(path) {
-        // What lies beside the directories of certificates, such as a README.
-        Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotADirectory => Ok(None),
-        read => read.map_err(|error| error.without_advice()),
+impl Tree {
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let is_root = rustix::process::geteuid().is_root();
+        Self::open_as(path, is_root)
+    }
+
+    fn open_as(path: &Path, is_root: bool) -> Result<Self, String> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = match openat(CWD, path, flags, Mode::empty()) {
+            Ok(root) => {
+                let owner = fstat(&root).map_err(|error| failed("fstat", path, error))?.st_uid;
+                Some((root, owner))
+            }
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(failed("open", path, error)),
+        };
+        Ok(Self { path: path.to_owned(), root, is_root })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Joins a name to that of the tree.
+    pub(super) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The names in a directory that are not hidden, sorted; none if it is not there.
+    pub(super) fn names(&self, directory: &Path) -> List<String> {
+        let open = |at: BorrowedFd<'_>, name: &OsStr, follow: OFlags| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | follow;
+            entries_of(openat(at, name, flags, Mode::empty())?)
+        };
+        let names = self.reach(directory, open);
+        let names = names.map_err(|error| self.explain("open", directory, error))?;
+        let names = names.unwrap_or_default().into_iter();
+        let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        Ok(names)
+    }
+
+    /// A file; `None` if it is not there.
+    pub(super) fn read(&self, path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
+        self.read_up_to(path, MAX_FILE)
+    }
+
+    /// A file with a key; `None` if it is not there.
+    pub(super) fn read_key(&self, path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
+        self.read_up_to(path, MAX_KEY)
+    }
+
+    fn read_up_to(&self, path: &Path, max: u64) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
+        let Some((file, size)) = self.open_file(path)? else { return Ok(None) };
+        if size > max {
+            return Err(format!(
+                "\"{}\" cannot be used: it is larger than {max} bytes",
+                path.display()
+            ));
+        }
+        // Allocated once: a growing vector would leave copies of a key behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0)));
+        file.take(size).read_to_end(&mut bytes).map_err(|error| {
+            format!("read() \"{}\" failed ({})", path.display(), system(&error))
+        })?;
+        Ok(Some(bytes))
+    }
+
+    /// Opens a file and gives its size; `None` if it is not there.
+    pub(super) fn open_file(&self, path: &Path) -> Result<Option<(File, u64)>, String> {
+        let unusable = |why| format!("\"{}\" cannot be used: {why}", path.display());
+        let open = |at: BorrowedFd<'_>, name: &OsStr, follow: OFlags| {
+            // An open alone does things, with a tape or a terminal for instance.
+            let flags = match follow.contains(OFlags::NOFOLLOW) {
+                true => AtFlags::SYMLINK_NOFOLLOW,
+                false => AtFlags::empty(),
+            };
+            if let Err(why) = self.check(&statat(at, name, flags)?) {
+                return Ok(Err(why));
+            }
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let file = openat(at, name, flags | follow, Mode::empty())?;
+            let stat = fstat(&file)?;
+            let size = u64::try_from(stat.st_size).unwrap_or(0);
+            Ok(self.check(&stat).map(|()| (File::from(file), size)))
+        };
+        match self.reach(path, open) {
+            Ok(opened) => opened.transpose().map_err(unusable),
+            // What lies beside the directories of certificates, such as a README.
+            Err(Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(self.explain("open", path, error)),
+        }
+    }
+
+    /// A file that is text; empty if it is not there.
+    pub(super) fn text(&self, path: &Path) -> Result<String, String> {
+        let bytes = self.read(path)?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Whether the tree's owner could make this process read what that user cannot.
+    fn is_confined(&self) -> bool {
+        self.is_root && self.root.as_ref().is_some_and(|(_, owner)| *owner != 0)
+    }
+
+    fn check(&self, stat: &Stat) -> Result<(), &'static str> {
+        let owner = self.root.as_ref().map_or(0, |(_, owner)| *owner);
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            Err("it is not a regular file")
+        } else if self.is_root && ![0, owner].contains(&stat.st_uid) {
+            Err("it belongs neither to root nor to the owner of the directory that is imported")
+        } else if self.is_confined() && stat.st_nlink > 1 {
+            Err("it has another name elsewhere, a hard link")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Does something with a name, which is not there if the result is `None`.
+    fn reach<T>(
+        &self,
+        path: &Path,
+        act: impl FnOnce(BorrowedFd<'_>, &OsStr, OFlags) -> Result<T, Errno>,
+    ) -> Result<Option<T>, Errno> {
+        let Some((root, _)) = &self.root else { return Ok(None) };
+        let reached = if self.is_confined() {
+            let relative = path.strip_prefix(&self.path).map_err(|_| Errno::XDEV);
+            relative.and_then(|relative| self.resolve(root.as_fd(), relative)).and_then(
+                |(directory, name)| {
+                    let directory = directory.as_ref().map_or(root.as_fd(), AsFd::as_fd);
+                    act(directory, &name, OFlags::NOFOLLOW)
+                },
+            )
+        } else {
+            act(CWD, path.as_os_str(), OFlags::empty())
+        };
+        match reached {
+            Ok(done) => Ok(Some(done)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Follows links within the tree; gives the directory, if it is not the tree's own, and the name in it
+    /// that is no link any more.
+    fn resolve(
+        &self,
+        root: BorrowedFd<'_>,
+        path: &Path,
+    ) -> Result<(Option<OwnedFd>, OsString), Errno> {
+        let (mut reached, mut links) = (Vec::<OwnedFd>::new(), 0);
+        let mut left = components(path)?;
+        while let Some(name) = left.pop() {
+            if name == ".." {
+                reached.pop().ok_or(Errno::XDEV)?;
+                continue;
+            }
+            let here = reached.last().map_or(root, AsFd::as_fd);
+            if let Some(target) = read_link_in(here, &name)? {
+                links += 1;
+                let relative = match target.is_absolute() {
+                    true => target.strip_prefix(&self.path).map_err(|_| Errno::XDEV)?,
+                    false => &target,
+                };
+                if target.is_absolute() {
+                    reached.clear();
+                }
+                left.extend(components(relative)?);
+                if links > MAX_LINKS || left.len() + reached.len() > MAX_DEPTH {
+                    return Err(Errno::LOOP);
+                }
+            } else if left.is_empty() {
+                return Ok((reached.pop(), name));
+            } else {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let below = open_step(here, &name, flags)?;
+                reached.push(below);
+            }
+        }
+        Ok((reached.pop(), ".".into()))
+    }
+
+    fn explain(&self, operation: &str, path: &Path, error: Errno) -> String {
+        match error {
+            Errno::XDEV if self.is_confined() => format!(
+                "\"{}\" cannot be used: it leads out of \"{}\", which does not belong to root",
+                path.display(),
+                self.path.display()
+            ),
+            error => failed(operation, path, error),
+        }
     }
 }
 
-/// A file that is text; empty if it is not there.
-pub(super) fn text(path: &Path) -> Result<String, String> {
-    let bytes = read(path)?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+/// The components of a relative path, the first one last.
+fn components(path: &Path) -> Result<Vec<OsString>, Errno> {
+    let mut names = Vec::new();
+    for component in path.components().rev() {
+        match component {
+            Component::Normal(_) | Component::ParentDir => {
+                names.push(component.as_os_str().to_owned());
+            }
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return Err(Errno::XDEV),
+        }
+    }
+    Ok(names)
+}
+
+fn failed(operation: &str, path: &Path, error: Errno) -> String {
+    format!("{operation}() \"{}\" failed ({})", path.display(), system(&error.into()))
 }
 
 /// The last value of a variable in a text of lines such as `NAME=value`, `NAME='value'` or

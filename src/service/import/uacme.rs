@@ -8,21 +8,21 @@
 //!
 //! Nothing says which CA any of it is from. The account is taken where there is only one issuer.
 
-use super::tree::{List, names};
+use super::tree::{List, Tree};
 use super::{Candidate, Origin, Wanted};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-pub(super) fn certificates(root: &Path) -> List<Candidate> {
+pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     let candidate = |name: &String| Candidate {
         chain: root.join(name).join("cert.pem"),
         issuers: None,
         key: root.join("private").join(name).join("key.pem"),
         origin: Ok(Origin::Unknown),
     };
-    Ok(names(root)?.iter().map(candidate).collect())
+    Ok(root.names(root.path())?.iter().map(candidate).collect())
 }
 
-pub(super) fn accounts(root: &Path, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
     let path = wanted.is_only.then(|| root.join("private/key.pem"));
     Ok(path.into_iter().collect())
 }

@@ -27,6 +27,11 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// So many failed lookups of addresses are told: a line of nginx's log holds 2048 octets.
 const LISTED: usize = 4;
 
+/// So many servers of a zone are asked, and so many addresses of all of them: the largest zones have
+/// 13 servers, and the CA asks no more.
+const MAX_NAMES: usize = 32;
+const MAX_ADDRESSES: usize = 64;
+
 /// The port of DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
 
@@ -128,20 +133,16 @@ impl Directory {
             configured => configured.to_vec(),
         };
         let records = first_answer(&resolvers, zone, RecordType::NS).await?;
-        let names: Vec<Name> = records
-            .into_iter()
-            .filter_map(|data| match data {
-                RData::NS(name) => Some(name.0),
-                _ => None,
-            })
-            .collect();
+        let names: Vec<Name> = servers_among(records);
         let found = join_all(names.iter().map(|name| addresses(&resolvers, name))).await;
         // Two names with one address are one server.
         let mut servers = BTreeMap::new();
         let mut unresolved = Vec::new();
         for (name, (addresses, failures)) in names.iter().zip(found) {
             for address in addresses {
-                servers.entry(address).or_insert_with(|| without_dot(name));
+                if servers.len() < MAX_ADDRESSES {
+                    servers.entry(address).or_insert_with(|| without_dot(name));
+                }
             }
             unresolved.extend(failures);
         }
@@ -155,6 +156,20 @@ impl Directory {
         let servers = servers.into_iter().map(server).collect();
         Ok(ServerSet { servers, unresolved, silent: Mutex::default() })
     }
+}
+
+/// The names of servers, each once. Of too many the first are taken.
+fn servers_among(records: Vec<RData>) -> Vec<Name> {
+    let mut names: Vec<Name> = Vec::new();
+    for data in records {
+        if let RData::NS(name) = data
+            && names.len() < MAX_NAMES
+            && !names.contains(&name.0)
+        {
+            names.push(name.0);
+        }
+    }
+    names
 }
 
 /// The addresses of a server, and what prevents that these are all.
@@ -219,6 +234,17 @@ pub(super) fn read_resolv_conf(text: &str) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hickory_proto::rr::rdata::NS;
+
+    #[test]
+    fn a_zone_has_a_bounded_number_of_servers() {
+        let server = |number: usize| {
+            let name = Name::from_ascii(format!("ns{number}.example.")).expect("a name");
+            RData::NS(NS(name))
+        };
+        assert_eq!(servers_among(vec![server(1), server(2), server(1)]).len(), 2);
+        assert_eq!(servers_among((0..4000).map(server).collect()).len(), MAX_NAMES);
+    }
 
     #[test]
     fn reads_the_resolvers_of_the_system() {

@@ -1,7 +1,7 @@
 //! What is on disk when the service begins.
 
 use super::work::{Served, Work, now};
-use crate::store::{Facts, Imprint, PendingOrder, Store, Stored};
+use crate::store::{Facts, Imprint, PendingOrder, Store, Stored, keys};
 use acme_dns_core::config::{Certificate, Variant};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
@@ -134,7 +134,7 @@ impl Work {
             None
         });
         let Some(PendingOrder { key: Some(pem), .. }) = order else { return };
-        let of_order = PKey::private_key_from_pem(pem.as_bytes());
+        let of_order = keys::private_key(pem.as_bytes());
         let of_certificate = stored.material.pairs.first().map(|pair| &pair.key);
         let of_certificate = of_certificate.map(|key| PKey::private_key_from_pkcs8(key));
         let (Ok(of_order), Some(Ok(of_certificate))) = (of_order, of_certificate) else { return };

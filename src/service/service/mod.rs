@@ -121,7 +121,11 @@ impl Service {
     }
 }
 
-fn run(settings: Settings, host: &Arc<dyn Host>, stopped: oneshot::Receiver<()>) -> io::Result<bool> {
+fn run(
+    settings: Settings,
+    host: &Arc<dyn Host>,
+    stopped: oneshot::Receiver<()>,
+) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = LocalSet::new();
     let mut work = Work::new(settings, Arc::clone(host));

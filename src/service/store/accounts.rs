@@ -1,5 +1,6 @@
 //! Accounts at the CAs.
 
+use super::door::{MAX_KEY, Place};
 use super::{Store, StoreError, files};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
@@ -44,9 +45,9 @@ impl Store {
     /// A file cannot be read or does not hold what it should.
     pub fn load_account(&self, issuer: &str) -> Result<Option<Account>, StoreError> {
         let (path, key_path) = self.account_paths(issuer);
-        let Some(file) = files::read_json::<AccountFile>(&path)? else { return Ok(None) };
+        let Some(file) = path.read_json::<AccountFile>()? else { return Ok(None) };
         let key = read_key(&key_path)?;
-        let key = key.ok_or_else(|| StoreError::invalid(&key_path, "it is missing"))?;
+        let key = key.ok_or_else(|| key_path.invalid("it is missing"))?;
         let AccountFile { url, directory, contacts } = file;
         Ok(Some(Account { url, directory, contacts, key }))
     }
@@ -59,7 +60,7 @@ impl Store {
         let (path, _) = self.account_paths(issuer);
         let Account { url, directory, contacts, key } = account.clone();
         let json = serde_json::to_vec_pretty(&AccountFile { url, directory, contacts })
-            .map_err(|e| StoreError::invalid(&path, e.to_string()))?;
+            .map_err(|e| path.invalid(e.to_string()))?;
         // The key first: an account without a key is worth nothing.
         self.save_account_key(issuer, &key)?;
         files::replace(&path, &json)
@@ -126,14 +127,14 @@ impl Store {
         files::remove(&self.new_account_key(issuer))
     }
 
-    fn write_key(&self, issuer: &str, path: &Path, key: &[u8]) -> Result<(), StoreError> {
+    fn write_key(&self, issuer: &str, place: &Place, key: &[u8]) -> Result<(), StoreError> {
         // An issuer's account in the staging environment has a directory within the issuer's.
         let mut directory = self.accounts();
         for component in Path::new(issuer) {
-            directory.push(component);
+            directory = directory.join(component);
             files::ensure_directory(&directory)?;
         }
-        files::replace(path, key_to_pem(key).as_bytes())
+        files::replace(place, key_to_pem(key).as_bytes())
     }
 
     /// Puts the account of an issuer out of the way, under a name that nothing reads. One in the
@@ -142,20 +143,20 @@ impl Store {
     /// # Errors
     /// It cannot be renamed.
     pub fn set_account_aside(&self, issuer: &str) -> Result<PathBuf, StoreError> {
-        let path = self.accounts().join(issuer);
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let names = files::list(path.parent().unwrap_or(&path))?;
+        let place = self.accounts().join(issuer);
+        let name = place.file_name().to_string_lossy();
+        let names = files::list(&place.parent())?;
         let free = (1_u32..).map(|n| format!("{name}~{n}")).find(|name| !names.contains(name));
-        let aside = path.with_file_name(free.unwrap_or_default());
-        files::rename(&path, &aside)?;
-        Ok(aside)
+        let aside = place.with_file_name(free.unwrap_or_default());
+        files::rename(&place, &aside)?;
+        Ok(aside.path())
     }
 
-    fn new_account_key(&self, issuer: &str) -> PathBuf {
+    fn new_account_key(&self, issuer: &str) -> Place {
         self.accounts().join(issuer).join("account_key.new.pem")
     }
 
-    fn account_paths(&self, issuer: &str) -> (PathBuf, PathBuf) {
+    fn account_paths(&self, issuer: &str) -> (Place, Place) {
         let directory = self.accounts().join(issuer);
         (directory.join("account.json"), directory.join(KEY))
     }
@@ -168,8 +169,8 @@ pub fn has_account(state_path: &Path, issuer: &str) -> bool {
     ["account.json", KEY].iter().any(|name| directory.join(name).symlink_metadata().is_ok())
 }
 
-fn read_key(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-    files::read(path)?.map(|pem| key_from_pem(path, &pem)).transpose()
+fn read_key(place: &Place) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+    place.read(MAX_KEY)?.map(|pem| key_from_pem(&place.path(), &pem)).transpose()
 }
 
 fn key_from_pem(path: &Path, pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {

@@ -1,5 +1,6 @@
 //! What a person asks for: files in `actions/`.
 
+use super::door::MAX_FILE;
 use super::{Store, StoreError, files};
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -16,7 +17,7 @@ impl Store {
         let names = files::list(&self.actions())?.into_iter();
         let asked = names.filter(|name| !name.ends_with(files::ASIDE));
         Ok(asked
-            .filter_map(|name| Some((files::read(&self.actions().join(&name)).transpose()?, name)))
+            .filter_map(|name| Some((self.actions().join(&name).read(MAX_FILE).transpose()?, name)))
             .map(|(content, name)| (name, content))
             .collect())
     }
@@ -42,7 +43,7 @@ impl Store {
     /// # Errors
     /// It cannot be renamed.
     pub fn action_refuse(&self, name: &str) -> Result<PathBuf, StoreError> {
-        files::set_aside(&self.actions().join(name), name)
+        Ok(files::set_aside(&self.actions().join(name), name)?.path())
     }
 }
 

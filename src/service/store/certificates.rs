@@ -4,29 +4,31 @@
 //! files. The version before stays, for who reads the files one after the other and for people; if
 //! it cannot be used, so does the newest one that can.
 
+use super::door::{Directory, Door, MAX_FILE, MAX_KEY, Place, Trust, open_beneath, read_link_in};
 use super::error::failed;
-use super::files::Directory;
-use super::glance::{Glance, glance};
+use super::glance::{Glance, glance, pkcs8};
 use super::x509::{chain_from_pem, dns_names, key_type, reason, validity};
-use super::{Store, StoreError, files};
+use super::{Store, StoreError, files, keys};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::schedule::Validity;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
-use rustix::fs::Stat;
+use rustix::fs::{AtFlags, FileType, OFlags, Stat, statat};
+use rustix::io::Errno;
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 pub(super) const CERTS: &str = "certs";
 pub(super) const VERSIONS: &str = ".versions";
@@ -39,6 +41,9 @@ const ISSUER: &str = "issuer.json";
 const RENEWAL: &str = "renewal.json";
 
 const END_CERTIFICATE: &str = "-----END CERTIFICATE-----\n";
+
+/// What is wrong with a link in the place of a certificate.
+const NO_VERSION: &str = "it is a symbolic link that leads elsewhere than to a version";
 
 /// How often a reader begins anew when versions change under it.
 const READ_ATTEMPTS: usize = 3;
@@ -155,7 +160,7 @@ impl Store {
         written?;
         let stay = is_kept
             .transpose()
-            .and_then(|_| self.worth_keeping(&versions, &numbers, current))
+            .and_then(|_| worth_keeping(&versions, &numbers, current))
             // What cannot be read now may be what is needed.
             .unwrap_or_else(|_| numbers.clone());
         for number in numbers.into_iter().filter(|number| !stay.contains(number)) {
@@ -165,35 +170,14 @@ impl Store {
         Ok(())
     }
 
-    /// The version that was served, and if that one cannot be, the newest before it that can. What is
-    /// newer was never served. All of them, if it is not known which one was.
-    fn worth_keeping(
-        &self,
-        versions: &Path,
-        numbers: &[u64],
-        current: Option<u64>,
-    ) -> Result<Vec<u64>, StoreError> {
-        let Some(current) = current else { return Ok(numbers.to_vec()) };
-        let owner = fs::metadata(&self.path).map_err(failed("stat", &self.path))?.uid();
-        let mut candidates: Vec<u64> = numbers.iter().copied().filter(|n| *n <= current).collect();
-        candidates.sort_unstable();
-        for number in candidates.into_iter().rev() {
-            if is_usable(version(versions, number), owner)? {
-                return Ok(vec![current, number]);
-            }
-        }
-        Ok(vec![current])
-    }
-
     /// Keeps when a certificate is renewed, beside it, until it is replaced.
     ///
     /// # Errors
     /// The file cannot be written; what was there is still there.
     pub fn save_renewal(&self, name: &str, renewal: &impl Serialize) -> Result<(), StoreError> {
-        let path = self.renewal_path(name)?;
-        let json =
-            serde_json::to_vec(renewal).map_err(|e| StoreError::invalid(&path, e.to_string()))?;
-        files::replace(&path, &json)
+        let place = self.current(name)?.join(RENEWAL);
+        let json = serde_json::to_vec(renewal).map_err(|e| place.invalid(e.to_string()))?;
+        files::replace(&place, &json)
     }
 
     /// When a certificate is renewed, if that is kept.
@@ -201,20 +185,18 @@ impl Store {
     /// # Errors
     /// The file cannot be read or holds something else.
     pub fn load_renewal<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
-        files::read_json(&self.certs().join(name).join(RENEWAL))
+        self.current(name)?.join(RENEWAL).read_json()
     }
 
-    /// In the version itself: the link may be swapped in between.
-    fn renewal_path(&self, name: &str) -> Result<PathBuf, StoreError> {
+    /// The version that is served: the link may be swapped in between. A plain directory, as a copy
+    /// that follows links leaves it, is one itself.
+    fn current(&self, name: &str) -> Result<Place, StoreError> {
         let link = self.certs().join(name);
-        let version = match fs::read_link(&link) {
-            Ok(target) => self.certs().join(target),
-            // A plain directory, as a copy that follows links leaves it.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => link,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => link,
-            Err(error) => return Err(failed("readlink", &link)(error)),
-        };
-        Ok(version.join(RENEWAL))
+        match link.read_link()? {
+            Some(target) if version_of(&target, name).is_some() => Ok(self.certs().join(target)),
+            Some(_) => Err(link.invalid(NO_VERSION)),
+            None => Ok(link),
+        }
     }
 
     /// See [`load_certificate`].
@@ -222,8 +204,26 @@ impl Store {
     /// # Errors
     /// As of [`load_certificate`].
     pub fn load_certificate(&self, name: &str) -> Result<Option<Stored>, StoreError> {
-        load_certificate(&self.path, name)
+        load_certificate(self.path(), name)
     }
+}
+
+/// The version that was served, and if that one cannot be, the newest before it that can. What is
+/// newer was never served. All of them, if it is not known which one was.
+fn worth_keeping(
+    versions: &Place,
+    numbers: &[u64],
+    current: Option<u64>,
+) -> Result<Vec<u64>, StoreError> {
+    let Some(current) = current else { return Ok(numbers.to_vec()) };
+    let mut candidates: Vec<u64> = numbers.iter().copied().filter(|n| *n <= current).collect();
+    candidates.sort_unstable();
+    for number in candidates.into_iter().rev() {
+        if is_usable(&version(versions, number))? {
+            return Ok(vec![current, number]);
+        }
+    }
+    Ok(vec![current])
 }
 
 /// Whether there is anything in the place of a certificate, good or not.
@@ -238,36 +238,27 @@ pub fn is_kept(state_path: &Path, name: &str) -> bool {
 /// # Errors
 /// A file is there and cannot be read, or they do not belong together.
 pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>, StoreError> {
-    let Some(certificates) = Certificates::open(state_path, &Trust::Everyone)? else {
+    let Some(certificates) = Certificates::open(state_path, &Trust::here())? else {
         return Ok(None);
     };
     let Some(files) = certificates.read(name)? else { return Ok(None) };
     let glance = decode(&files).ok().and_then(|material| at_a_glance(material).ok());
     let (material, glance) = glance.map_or_else(|| parse(&files), Ok)?;
-    let (issuer, issuer_error) = match files.directory.read_json(ISSUER) {
+    let (issuer, issuer_error) = match files.directory.read_json(ISSUER, MAX_KEY) {
         Ok(issuer) => (issuer, None),
         Err(error) => (None, Some(error)),
     };
     Ok(Some(Stored { material, facts: facts(files.imprint, glance, issuer), issuer_error }))
 }
 
-/// Whom a reader trusts as the owner of files in the state path, besides root and the owner of the
-/// state path itself.
-#[derive(Clone, Debug)]
-pub enum Trust {
-    /// Everybody: the reader is not root, and can be made to read nothing that others cannot.
-    Everyone,
-    /// These users.
-    Owners(Vec<u32>),
-}
-
 /// The certificates of a state path, to be read one after the other.
 #[derive(Debug)]
 pub struct Certificates {
+    door: Door,
+    /// The directory of all, open: thousands of files are found faster than by their full names.
+    directory: OwnedFd,
+    /// Whose files were read.
     owners: RefCell<BTreeSet<u32>>,
-    directory: Directory,
-    /// Who owns the state path.
-    owner: u32,
 }
 
 impl Certificates {
@@ -275,13 +266,16 @@ impl Certificates {
     ///
     /// # Errors
     /// The state path cannot be read.
-    pub fn open(state_path: &Path, _trust: &Trust) -> Result<Option<Self>, StoreError> {
-        let directory = match Directory::open(&state_path.join(CERTS)) {
+    pub fn open(state_path: &Path, trust: &Trust) -> Result<Option<Self>, StoreError> {
+        let door = match Door::open(state_path, trust.clone(), None) {
             Err(error) if error.is_not_found() => return Ok(None),
-            directory => directory?,
+            door => door?,
         };
-        let owner = fs::metadata(state_path).map_err(failed("stat", state_path))?.uid();
-        Ok(Some(Self { owners: RefCell::default(), directory, owner }))
+        match door.open_directory(Path::new(CERTS)) {
+            Ok(directory) => Ok(Some(Self { door, directory, owners: RefCell::default() })),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether something that was read belongs to another user than this one, who may then be unable
@@ -291,44 +285,67 @@ impl Certificates {
         self.owners.borrow().iter().any(|owner| *owner != uid)
     }
 
-    /// Reads what a server needs of a certificate, and what is to be known of it if that shows at a
-    /// glance. It does not look into it with OpenSSL, whose parsing would take most of the time of a
-    /// start with many certificates; who installs it checks it.
+    /// Reads what a server needs of a certificate, and what is to be known of it. OpenSSL, whose parsing
+    /// would take most of the time of a start with many certificates, sees nothing of it, and nothing
+    /// is decrypted; who installs it checks it.
     ///
     /// # Errors
-    /// A file is there and cannot be read, or is not PEM.
+    /// Something is there and cannot be read at a glance: the service has to look, and may well find a
+    /// good certificate.
     pub fn load_quickly(
         &self,
         name: &str,
     ) -> Result<Option<(Material, Option<Facts>)>, StoreError> {
         let Some(files) = self.read(name)? else { return Ok(None) };
-        let (material, glance) = match at_a_glance(any_material(&files)?) {
-            Ok((material, glance)) => (material, glance),
-            Err(material) => return Ok(Some((material, None))),
-        };
-        // The helper reads it again where it cannot be read here, and says so.
-        let issuer = files.directory.read_json(ISSUER).ok();
+        let key = files.directory.path().join(KEY);
+        let unclear =
+            |_| StoreError::invalid(&key, "its type, or that of its certificate, is unusual");
+        let (material, glance) = at_a_glance(decode(&files)?).map_err(unclear)?;
+        // The service reads it again where it cannot be read here, and says so.
+        let issuer = files.directory.read_json(ISSUER, MAX_KEY).ok();
         let imprint = files.imprint;
         Ok(Some((material, issuer.map(|issuer| facts(imprint, glance, issuer)))))
     }
 
     /// Reads both files of one version, even while another process makes new ones.
-    fn read(&self, name: &str) -> Result<Option<Files>, StoreError> {
+    fn read(&self, name: &str) -> Result<Option<Files<'_>>, StoreError> {
         let mut result = Ok(None);
         for _ in 0..READ_ATTEMPTS {
-            let version = self.directory.open_in(name);
-            result = version.and_then(|version| read_version(version, self.owner)).map(Some);
+            result = self.open_version(name).and_then(read_version).map(Some);
+            if let Ok(Some(files)) = &result {
+                self.owners.borrow_mut().extend(files.owners);
+            }
             if !result.as_ref().is_err_and(StoreError::is_not_found) {
                 break;
             }
-            let link = self.directory.path().join(name);
-            match fs::symlink_metadata(&link) {
+            match statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(failed("lstat", &link)(error)),
+                Err(Errno::NOENT) => return Ok(None),
+                Err(error) => return Err(failed("lstat", &self.path().join(name))(error.into())),
             }
         }
         result
+    }
+
+    /// Opens the version that is served, or the plain directory in its place.
+    fn open_version(&self, name: &str) -> Result<Directory<'_>, StoreError> {
+        let path = self.path().join(name);
+        let link = read_link_in(&self.directory, OsStr::new(name));
+        let (path, relative) = match link.map_err(|e| failed("readlink", &path)(e.into()))? {
+            None => (path, PathBuf::from(name)),
+            Some(target) if version_of(&target, name).is_some() => {
+                (self.path().join(&target), target)
+            }
+            Some(_) => return Err(StoreError::invalid(&path, NO_VERSION)),
+        };
+        match open_beneath(&self.directory, &relative, OFlags::PATH) {
+            Ok(descriptor) => Ok(Directory::new(&self.door, descriptor, path)),
+            Err(error) => Err(failed("open", &path)(error.into())),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.door.path().join(CERTS)
     }
 }
 
@@ -351,13 +368,12 @@ fn at_a_glance(material: Material) -> Result<(Material, Glance), Material> {
 }
 
 /// Looks into the files with OpenSSL, which knows all forms of keys.
-fn parse(files: &Files) -> Result<(Material, Glance), StoreError> {
+fn parse(files: &Files<'_>) -> Result<(Material, Glance), StoreError> {
     let full_chain = files.directory.path().join(FULL_CHAIN);
     let key_path = files.directory.path().join(KEY);
     let invalid = |reason: String| StoreError::invalid(&full_chain, reason);
     let chain = chain_from_pem(&files.full_chain).map_err(invalid)?;
-    let key = PKey::private_key_from_pem_callback(&files.key, |_| Ok(0))
-        .map_err(|_| StoreError::invalid(&key_path, "it holds no private key in PEM"))?;
+    let key = keys::private_key(&files.key).map_err(|e| StoreError::invalid(&key_path, e))?;
     let openssl = |e| StoreError::invalid(&full_chain, reason(&e));
     let [leaf, ..] = chain.as_slice() else {
         return Err(invalid("it holds no certificate in PEM".to_owned()));
@@ -380,29 +396,26 @@ fn parse(files: &Files) -> Result<(Material, Glance), StoreError> {
 /// # Errors
 /// A file is there and cannot be read, or is not PEM.
 pub fn load_material(state_path: &Path, name: &str) -> Result<Option<Material>, StoreError> {
-    let Some(certificates) = Certificates::open(state_path, &Trust::Everyone)? else {
+    let Some(certificates) = Certificates::open(state_path, &Trust::here())? else {
         return Ok(None);
     };
-    certificates.read(name)?.map(|files| any_material(&files)).transpose()
+    let Some(files) = certificates.read(name)? else { return Ok(None) };
+    // A key that was put there by hand may have a form that only OpenSSL knows.
+    let material = decode(&files).or_else(|_| parse(&files).map(|(material, _)| material));
+    material.map(Some)
 }
 
-/// What was put there by hand may have its key in another form than ours.
-fn any_material(files: &Files) -> Result<Material, StoreError> {
-    decode(files).or_else(|_| parse(files).map(|(material, _)| material))
-}
-
-fn decode(files: &Files) -> Result<Material, StoreError> {
+fn decode(files: &Files<'_>) -> Result<Material, StoreError> {
     let path = files.directory.path().join(FULL_CHAIN);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&files.full_chain).collect();
     let chain = chain.map_err(|_| StoreError::invalid(&path, "it is not valid PEM"))?;
-    if chain.is_empty() {
+    let [leaf, ..] = chain.as_slice() else {
         return Err(StoreError::invalid(&path, "it holds no certificate in PEM"));
-    }
+    };
     let path = files.directory.path().join(KEY);
-    let mut der = PrivatePkcs8KeyDer::from_pem_slice(&files.key)
-        .map_err(|_| StoreError::invalid(&path, "it holds no PKCS #8 private key in PEM"))?;
-    let key = Zeroizing::new(der.secret_pkcs8_der().to_vec());
-    der.zeroize();
+    let key = keys::decode(&files.key).map_err(|error| StoreError::invalid(&path, error))?;
+    let key = pkcs8(key, leaf)
+        .ok_or_else(|| StoreError::invalid(&path, "it is not the key of the certificate"))?;
     let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
     Ok(Material { pairs: vec![Pair { key, chain, staple: None }] })
 }
@@ -417,26 +430,29 @@ pub(crate) fn material(
     Ok(Material { pairs: vec![Pair { key, chain, staple: None }] })
 }
 
-struct Files {
-    directory: Directory,
+struct Files<'a> {
+    directory: Directory<'a>,
     /// Of the full chain.
     imprint: Imprint,
     full_chain: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
+    owners: [u32; 2],
 }
 
-fn read_version(directory: Directory, owner: u32) -> Result<Files, StoreError> {
-    let read = |name: &str| {
-        directory.read_of(name, owner)?.ok_or_else(|| {
+fn read_version(directory: Directory<'_>) -> Result<Files<'_>, StoreError> {
+    let read = |name: &str, max| {
+        directory.read(name, max)?.ok_or_else(|| {
             failed("open", &directory.path().join(name))(io::Error::from_raw_os_error(ENOENT))
         })
     };
-    let ((full_chain, stat), (key, _)) = (read(FULL_CHAIN)?, read(KEY)?);
-    Ok(Files { directory, imprint: Imprint::new(&stat), full_chain, key })
+    let (full_chain, stat) = read(FULL_CHAIN, MAX_FILE)?;
+    let (key, key_stat) = read(KEY, MAX_KEY)?;
+    let owners = [stat.st_uid, key_stat.st_uid];
+    Ok(Files { directory, imprint: Imprint::new(&stat), full_chain, key, owners })
 }
 
 /// `std` makes an error with this number print as the system's own.
-const ENOENT: i32 = rustix::io::Errno::NOENT.raw_os_error();
+const ENOENT: i32 = Errno::NOENT.raw_os_error();
 
 /// The files of a version.
 fn contents(issued: &IssuedPem) -> Result<[(&'static str, Cow<'_, str>); 5], serde_json::Error> {
@@ -457,9 +473,9 @@ fn contents(issued: &IssuedPem) -> Result<[(&'static str, Cow<'_, str>); 5], ser
     ])
 }
 
-fn write_version(path: &Path, issued: &IssuedPem) -> Result<(), StoreError> {
-    let contents = contents(issued).map_err(|e| StoreError::invalid(path, e.to_string()))?;
-    let temporary = files::temporary(path);
+fn write_version(place: &Place, issued: &IssuedPem) -> Result<(), StoreError> {
+    let contents = contents(issued).map_err(|e| place.invalid(e.to_string()))?;
+    let temporary = files::temporary(place);
     files::remove_leftover(&temporary)?;
     let write = || {
         files::ensure_directory(&temporary)?;
@@ -467,7 +483,7 @@ fn write_version(path: &Path, issued: &IssuedPem) -> Result<(), StoreError> {
             files::create(&temporary.join(name), text.as_bytes())?;
         }
         files::sync_directory(&temporary)?;
-        files::rename(&temporary, path)
+        files::rename(&temporary, place)
     };
     let written = write();
     if written.is_err() {
@@ -478,10 +494,10 @@ fn write_version(path: &Path, issued: &IssuedPem) -> Result<(), StoreError> {
 }
 
 /// Whether a version is whole and the same.
-fn holds(version: &Path, issued: &IssuedPem) -> Result<bool, StoreError> {
-    let contents = contents(issued).map_err(|e| StoreError::invalid(version, e.to_string()))?;
+fn holds(version: &Place, issued: &IssuedPem) -> Result<bool, StoreError> {
+    let contents = contents(issued).map_err(|e| version.invalid(e.to_string()))?;
     for (name, text) in &contents {
-        match files::read(&version.join(name)) {
+        match version.join(name).read(MAX_FILE) {
             Ok(Some(kept)) if *kept == *text.as_bytes() => {}
             Err(error) if !error.is_about_content() => return Err(error),
             _ => return Ok(false),
@@ -491,8 +507,8 @@ fn holds(version: &Path, issued: &IssuedPem) -> Result<bool, StoreError> {
 }
 
 /// Whether a version can be served.
-fn is_usable(version: PathBuf, owner: u32) -> Result<bool, StoreError> {
-    let files = Directory::open(&version).and_then(|version| read_version(version, owner));
+fn is_usable(version: &Place) -> Result<bool, StoreError> {
+    let files = Directory::open(version).and_then(read_version);
     match files.and_then(|files| parse(&files)) {
         Ok(_) => Ok(true),
         Err(error) if error.is_about_content() => Ok(false),
@@ -502,16 +518,14 @@ fn is_usable(version: PathBuf, owner: u32) -> Result<bool, StoreError> {
 
 /// Makes a version of what stands where the link should, such as a plain directory. There is no
 /// moment at which its files are not there, unless the file system cannot exchange two names.
-fn adopt(link: &Path, versions: &Path, name: &str) -> Result<(), StoreError> {
-    match fs::symlink_metadata(link) {
-        Ok(metadata) if !metadata.is_symlink() => {}
-        Ok(_) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("lstat", link)(error)),
+fn adopt(link: &Place, versions: &Place, name: &str) -> Result<(), StoreError> {
+    let Some(stat) = link.stat()? else { return Ok(()) };
+    if FileType::from_raw_mode(stat.st_mode).is_symlink() {
+        return Ok(());
     }
     let number = next(&version_numbers(versions)?);
     let (version, target) = (version(versions, number), target(name, number));
-    symlink(&target, &version).map_err(failed("symlink", &version))?;
+    files::make_link(&version, &target)?;
     if files::exchange(link, &version)? {
         return Ok(());
     }
@@ -520,30 +534,32 @@ fn adopt(link: &Path, versions: &Path, name: &str) -> Result<(), StoreError> {
     files::swap_link(link, &target)
 }
 
-fn version(versions: &Path, number: u64) -> PathBuf {
+fn version(versions: &Place, number: u64) -> Place {
     versions.join(number.to_string())
 }
 
 /// What the link of a version holds.
 fn target(name: &str, number: u64) -> PathBuf {
-    version(&Path::new(VERSIONS).join(name), number)
+    Path::new(VERSIONS).join(name).join(number.to_string())
 }
 
 /// The numbers of versions. Others than we would write are somebody else's.
-fn version_numbers(versions: &Path) -> Result<Vec<u64>, StoreError> {
+fn version_numbers(versions: &Place) -> Result<Vec<u64>, StoreError> {
     let number = |name: &String| name.parse::<u32>().ok().filter(|n| n.to_string() == *name);
     Ok(files::list(versions)?.iter().filter_map(number).map(u64::from).collect())
 }
 
 /// The version that a link leads to; `None` if there is no link, or it leads elsewhere.
-fn linked_version(link: &Path, name: &str) -> Result<Option<u64>, StoreError> {
-    let target = match fs::read_link(link) {
-        Ok(target) => target,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed("readlink", link)(error)),
-    };
-    let number = target.strip_prefix(VERSIONS).and_then(|target| target.strip_prefix(name));
-    Ok(number.ok().and_then(|number| number.to_str()?.parse().ok()))
+fn linked_version(link: &Place, name: &str) -> Result<Option<u64>, StoreError> {
+    Ok(link.read_link()?.and_then(|target| version_of(&target, name)))
+}
+
+/// The version that the target of a link is.
+fn version_of(link: &Path, name: &str) -> Option<u64> {
+    let number = link.strip_prefix(VERSIONS).and_then(|target| target.strip_prefix(name)).ok()?;
+    let number = number.to_str()?.parse().ok()?;
+    // Not by way of `..` or the like.
+    (link == target(name, number)).then_some(number)
 }
 
 fn next(numbers: &[u64]) -> u64 {

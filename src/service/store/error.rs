@@ -1,5 +1,6 @@
 //! Errors of the store.
 
+use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -45,17 +46,6 @@ impl StoreError {
         }
     }
 
-    /// The error of what is not in the state path: what to do there does not apply.
-    pub(crate) fn without_advice(&self) -> String {
-        let text = self.to_string();
-        match self {
-            Self::Io { source, .. } => {
-                text.strip_suffix(advice(source)).unwrap_or(&text).to_owned()
-            }
-            Self::Invalid { .. } => text,
-        }
-    }
-
     /// Whether a file or directory is missing.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
@@ -69,7 +59,7 @@ pub(crate) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Er
 }
 
 /// `13: Permission denied`, as nginx writes it.
-fn system(error: &io::Error) -> String {
+pub(crate) fn system(error: &io::Error) -> String {
     let text = error.to_string();
     match error.raw_os_error() {
         Some(number) => {
@@ -84,7 +74,10 @@ fn system(error: &io::Error) -> String {
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            "; the state path and all in it must belong to the user of the workers"
+            "; the state path and all in it must belong to the user of the service"
+        }
+        _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            "; no symbolic link is followed within the state path"
         }
         _ => "",
     }
@@ -107,7 +100,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "open() \"/state/lock\" failed (13: Permission denied); the state path and all in it must \
-             belong to the user of the workers"
+             belong to the user of the service"
         );
         assert!(!error.is_not_found());
     }

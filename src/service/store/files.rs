@@ -4,20 +4,19 @@
 //! written has a name that begins with [`TEMPORARY`], in the directory where it will be; after a
 //! crash [`sweep`] finds it there. No certificate, issuer or provider has such a name.
 
+use super::door::{Place, entries_of};
 use super::error::{StoreError, failed};
-use rustix::fs::{CWD, FileType, Mode, OFlags, RenameFlags, Stat, fstat, openat, renameat_with};
-use rustix::io::Errno;
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{
-    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, symlink,
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, fchmod, fchown, fstat, fsync, mkdirat,
+    openat, renameat, renameat_with, statat, symlinkat, unlinkat,
 };
-use std::path::{Path, PathBuf};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use zeroize::Zeroizing;
 
 /// How the name of everything unfinished begins.
 const TEMPORARY: &str = ".tmp-";
@@ -25,273 +24,243 @@ const TEMPORARY: &str = ".tmp-";
 /// How the name of what was put out of the way ends.
 pub(crate) const ASIDE: &str = ".invalid";
 
-/// The largest file that is read: many times the largest chain.
-const MAX_FILE: u64 = 4 << 20;
+/// The mode of files, and of those that a group may read.
+const FILE_MODES: (Mode, Mode) = (Mode::from_raw_mode(0o600), Mode::from_raw_mode(0o640));
 
-const FILE_MODE: u32 = 0o600;
-pub(crate) const DIRECTORY_MODE: u32 = 0o700;
+/// The same of directories.
+const DIRECTORY_MODES: (Mode, Mode) = (Mode::from_raw_mode(0o700), Mode::from_raw_mode(0o750));
 
-/// A name next to `path` for what will become `path`.
-pub(crate) fn temporary(path: &Path) -> PathBuf {
+/// The bits of a mode that are set by `chmod()`.
+const MODE_BITS: u32 = 0o7777;
+
+/// A name next to `place` for what will become it.
+pub(crate) fn temporary(place: &Place) -> Place {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{TEMPORARY}{number}-{name}"))
+    let mut name = OsString::from(format!("{TEMPORARY}{number}-"));
+    name.push(place.file_name());
+    place.with_file_name(name)
 }
 
 /// Replaces a file: after an error or a crash it is the old one, after a success it is durable.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let temporary = temporary(path);
+pub(crate) fn replace(place: &Place, bytes: &[u8]) -> Result<(), StoreError> {
+    let temporary = temporary(place);
     let result = remove_leftover(&temporary)
         .and_then(|()| create(&temporary, bytes))
-        .and_then(|()| rename(&temporary, path));
+        .and_then(|()| rename(&temporary, place));
     if result.is_err() {
         // What matters is the first error; a leftover is swept at the next start.
-        let _ = fs::remove_file(&temporary);
+        let _ = remove_leftover(&temporary);
     }
     result
 }
 
 /// Creates a file that must not exist yet, and writes it through to the disk.
-pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(FILE_MODE)
-        .open(path)
-        .map_err(failed("open", path))?;
-    file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(failed("fchmod", path))?;
-    give_to_owner(&file, path)?;
-    file.write_all(bytes).map_err(failed("write", path))?;
-    file.sync_all().map_err(failed("fsync", path))
+pub(crate) fn create(place: &Place, bytes: &[u8]) -> Result<(), StoreError> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = place.parent().open_directory()?;
+    let file = openat(directory, place.file_name(), flags, FILE_MODES.0);
+    let mut file = File::from(file.map_err(place.failed("open"))?);
+    set_mode(&file, place, FILE_MODES)?;
+    file.write_all(bytes).map_err(failed("write", &place.path()))?;
+    fsync(file).map_err(place.failed("fsync"))
 }
 
-/// Moves a file, link or directory over another name of the same directory, durably.
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
-    fs::rename(from, to).map_err(failed("rename", to))?;
-    sync_parent(to)
+/// Makes what is new as private as all is, or readable by the group that may read it.
+fn set_mode(file: impl AsFd, place: &Place, modes: (Mode, Mode)) -> Result<(), StoreError> {
+    let mode = match place.group() {
+        Some(group) if share(&file, place, group)? => modes.1,
+        _ => modes.0,
+    };
+    fchmod(file, mode).map_err(place.failed("fchmod"))
+}
+
+/// Gives something to a group. `false`: this process is none of its members, as was said when the state
+/// path was opened; what is private is better than nothing.
+fn share(file: impl AsFd, place: &Place, group: u32) -> Result<bool, StoreError> {
+    match fchown(file, None, Some(Gid::from_raw(group))) {
+        Ok(()) => Ok(true),
+        Err(Errno::PERM) => Ok(false),
+        Err(error) => Err(place.failed("fchown")(error)),
+    }
+}
+
+/// Moves a file, link or directory over another name, durably if it is in the same directory.
+pub(crate) fn rename(from: &Place, to: &Place) -> Result<(), StoreError> {
+    let (old, new) = (from.parent().open_directory()?, to.parent().open_to_read()?);
+    renameat(old, from.file_name(), &new, to.file_name()).map_err(to.failed("rename"))?;
+    fsync(new).map_err(to.parent().failed("fsync"))
 }
 
 /// Points a symbolic link at another target by one rename.
-pub(crate) fn swap_link(link: &Path, target: &Path) -> Result<(), StoreError> {
+pub(crate) fn swap_link(link: &Place, target: &Path) -> Result<(), StoreError> {
     let temporary = temporary(link);
     remove_leftover(&temporary)?;
-    symlink(target, &temporary).map_err(failed("symlink", &temporary))?;
+    make_link(&temporary, target)?;
     let result = rename(&temporary, link);
     if result.is_err() {
-        let _ = fs::remove_file(&temporary);
+        let _ = remove_leftover(&temporary);
     }
     result
 }
 
+/// Makes a symbolic link.
+pub(crate) fn make_link(link: &Place, target: &Path) -> Result<(), StoreError> {
+    let directory = link.parent().open_directory()?;
+    symlinkat(target, directory, link.file_name()).map_err(link.failed("symlink"))
+}
+
 /// Makes two names of one file system change places, each with what it stands for, by one step that
 /// is durable. `false`: the file system cannot do that.
-pub(crate) fn exchange(one: &Path, other: &Path) -> Result<bool, StoreError> {
-    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+pub(crate) fn exchange(one: &Place, other: &Place) -> Result<bool, StoreError> {
+    let (first, second) = (one.parent().open_to_read()?, other.parent().open_to_read()?);
+    let flags = RenameFlags::EXCHANGE;
+    match renameat_with(&first, one.file_name(), &second, other.file_name(), flags) {
         Ok(()) => {}
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return Ok(false),
-        Err(error) => return Err(failed("rename", one)(error.into())),
+        Err(error) => return Err(one.failed("rename")(error)),
     }
-    sync_parent(other)?;
-    sync_parent(one).map(|()| true)
+    fsync(second).map_err(other.parent().failed("fsync"))?;
+    fsync(first).map_err(one.parent().failed("fsync")).map(|()| true)
 }
 
 /// Puts something out of the way, for a person to look at: under a name that ends with
 /// [`ASIDE`] and is free, so that what was put there before stays.
-pub(crate) fn set_aside(path: &Path, stem: &str) -> Result<PathBuf, StoreError> {
-    let mut aside = path.with_file_name(format!("{stem}{ASIDE}"));
+pub(crate) fn set_aside(place: &Place, stem: &str) -> Result<Place, StoreError> {
+    let mut aside = place.with_file_name(format!("{stem}{ASIDE}"));
     for number in 2_u32.. {
-        match fs::symlink_metadata(&aside) {
-            Ok(_) => aside = path.with_file_name(format!("{stem}~{number}{ASIDE}")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(error) => return Err(failed("lstat", &aside)(error)),
+        if aside.stat()?.is_none() {
+            break;
         }
+        aside = place.with_file_name(format!("{stem}~{number}{ASIDE}"));
     }
-    rename(path, &aside)?;
+    rename(place, &aside)?;
     Ok(aside)
 }
 
-/// Creates a directory unless it is there; a new one is 0700 whatever the umask. One that a crash
+/// Creates a directory unless it is there; a new one is private whatever the umask. One that a crash
 /// has left half made is finished.
-pub(crate) fn ensure_directory(path: &Path) -> Result<(), StoreError> {
-    let is_new = match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // A link to a directory is as good.
-            if !fs::metadata(path).map_err(failed("stat", path))?.is_dir() {
-                return Err(failed("mkdir", path)(error));
-            }
-            false
-        }
-        Err(error) => return Err(failed("mkdir", path)(error)),
-    };
-    let metadata = fs::symlink_metadata(path).map_err(failed("lstat", path))?;
-    let is_ours = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
+pub(crate) fn ensure_directory(place: &Place) -> Result<(), StoreError> {
+    let parent = place.parent().open_to_read()?;
+    let made = mkdirat(&parent, place.file_name(), DIRECTORY_MODES.0);
+    if !matches!(made, Ok(()) | Err(Errno::EXIST)) {
+        made.map_err(place.failed("mkdir"))?;
+    }
+    let directory = place.open_to_read()?;
+    let stat = fstat(&directory).map_err(place.failed("fstat"))?;
+    let (is_new, private) = (made.is_ok(), DIRECTORY_MODES.0.as_raw_mode());
     // What others have made, or opened for more users, stays as they want it.
-    if is_new || is_ours && metadata.mode() & DIRECTORY_MODE != DIRECTORY_MODE {
-        fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
-            .map_err(failed("chmod", path))?;
+    if is_new || is_ours(&stat) && stat.st_mode & private != private {
+        set_mode(&directory, place, DIRECTORY_MODES)?;
     }
-    if is_ours {
-        let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
-        let directory = OpenOptions::new().read(true).custom_flags(flags).open(path);
-        give_to_owner(&directory.map_err(failed("open", path))?, path)?;
-    }
-    sync_parent(path)
+    fsync(parent).map_err(place.parent().failed("fsync"))
 }
 
-/// Gives what this process has just made to the owner of the directory that it lies in. They differ
-/// where nginx is a single process of root: nginx gives the state path to the workers' user.
-pub(crate) fn give_to_owner(file: &File, path: &Path) -> Result<(), StoreError> {
-    let stat = path.parent().map(fs::metadata).transpose().map_err(failed("stat", path))?;
-    let mine = file.metadata().map_err(failed("fstat", path))?;
-    match stat {
-        Some(theirs) if theirs.uid() != mine.uid() && rustix::process::geteuid().is_root() => {
-            fchown(file, Some(theirs.uid()), Some(theirs.gid())).map_err(failed("fchown", path))
+fn is_ours(stat: &Stat) -> bool {
+    stat.st_uid == rustix::process::geteuid().as_raw()
+}
+
+/// Sets the mode of the state path itself, unless it belongs to another user.
+pub(crate) fn tighten(root: &Place, group: Option<u32>) -> Result<(), StoreError> {
+    let directory = root.open_to_read()?;
+    let stat = fstat(&directory).map_err(root.failed("fstat"))?;
+    if !is_ours(&stat) {
+        return Ok(());
+    }
+    // Whoever may read `certs/` must get there.
+    let (mode, group) = match group {
+        Some(group) if stat.st_gid == group || share(&directory, root, group)? => (0o710, group),
+        _ => (0o700, stat.st_gid),
+    };
+    if (stat.st_mode & MODE_BITS, stat.st_gid) == (mode, group) {
+        return Ok(());
+    }
+    fchmod(&directory, Mode::from_raw_mode(mode)).map_err(root.failed("fchmod"))
+}
+
+/// Lets the group of a directory, and nobody else, read it and all below it, or nobody at all. The
+/// directory itself is last: if it is as it should be, so is the rest.
+pub(crate) fn adapt(place: &Place) -> Result<(), StoreError> {
+    let directory = place.open_to_read()?;
+    if is_adapted(&directory, place, DIRECTORY_MODES)? {
+        return Ok(());
+    }
+    let mut result = Ok(());
+    for name in entries_of(&directory).map_err(place.failed("readdir"))? {
+        result = result.and(adapt_below(&place.join(name)));
+    }
+    result.and_then(|()| set_group(&place.open_to_read()?, place, DIRECTORY_MODES))
+}
+
+fn adapt_below(place: &Place) -> Result<(), StoreError> {
+    let Some(stat) = place.stat()? else { return Ok(()) };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => {
+            let directory = place.open_to_read()?;
+            for name in entries_of(&directory).map_err(place.failed("readdir"))? {
+                adapt_below(&place.join(name))?;
+            }
+            set_group(&place.open_to_read()?, place, DIRECTORY_MODES)
+        }
+        FileType::RegularFile if is_ours(&stat) => {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let directory = place.parent().open_directory()?;
+            let file = openat(directory, place.file_name(), flags, Mode::empty());
+            set_group(&file.map_err(place.failed("open"))?, place, FILE_MODES)
         }
         _ => Ok(()),
     }
 }
 
-/// Removes a file; one that is not there counts as removed.
-pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Ok(()) => sync_parent(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed("unlink", path)(error)),
-    }
-}
-
-/// Reads a file into memory that is wiped when it is dropped. `None`: there is no such file.
-pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-    Ok(read_if(CWD, path, path, |_| Ok(()))?.map(|(bytes, _)| bytes))
-}
-
-/// Reads a file that holds JSON. `None`: there is no such file.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
-    read(path)?.map(|bytes| json(&bytes, path)).transpose()
-}
-
-fn json<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        // Serde's own words quote what it has found, which may be a key.
-        let (line, column) = (error.line(), error.column());
-        let reason = match error.classify() {
-            Category::Eof => format!("its JSON ends too early, at line {line} column {column}"),
-            Category::Syntax => format!("it is not JSON at line {line} column {column}"),
-            Category::Io | Category::Data => {
-                format!("it holds something else than it should, at line {line} column {column}")
-            }
-        };
-        StoreError::invalid(path, reason)
+fn is_adapted(file: &OwnedFd, place: &Place, modes: (Mode, Mode)) -> Result<bool, StoreError> {
+    let stat = fstat(file).map_err(place.failed("fstat"))?;
+    let mode = stat.st_mode & MODE_BITS;
+    Ok(match place.group() {
+        _ if !is_ours(&stat) => true,
+        Some(group) => (mode, stat.st_gid) == (modes.1.as_raw_mode(), group),
+        None => mode == modes.0.as_raw_mode(),
     })
 }
 
-/// What a file holds, and what the system knows of it.
-type Content = (Zeroizing<Vec<u8>>, Stat);
-
-/// A directory that is open: what is read in it is of this one, whatever takes its name. Thousands of
-/// files are found faster this way than by their full names.
-#[derive(Debug)]
-pub(crate) struct Directory {
-    descriptor: OwnedFd,
-    path: PathBuf,
-}
-
-impl Directory {
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::open_at(CWD, path, path.to_owned())
+fn set_group(file: &OwnedFd, place: &Place, modes: (Mode, Mode)) -> Result<(), StoreError> {
+    if is_adapted(file, place, modes)? {
+        return Ok(());
     }
-
-    /// Opens one of its entries, a directory or a link to one.
-    pub(crate) fn open_in(&self, name: &str) -> Result<Self, StoreError> {
-        Self::open_at(&self.descriptor, Path::new(name), self.path.join(name))
-    }
-
-    fn open_at(at: impl AsFd, name: &Path, path: PathBuf) -> Result<Self, StoreError> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match openat(at, name, flags, Mode::empty()) {
-            Ok(descriptor) => Ok(Self { descriptor, path }),
-            Err(error) => Err(failed("open", &path)(error.into())),
-        }
-    }
-
-    /// The name by which it was opened.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Reads a file that must belong to the owner of the state path. The master reads as root what lies
-    /// in a directory of another user: that user must not make it read, by a link, what only root can.
-    pub(crate) fn read_of(&self, name: &str, owner: u32) -> Result<Option<Content>, StoreError> {
-        let path = self.path.join(name);
-        read_if(&self.descriptor, Path::new(name), &path, |stat| match stat.st_uid == owner {
-            true => Ok(()),
-            false => Err(StoreError::invalid(&path, "it has another owner than the state path")),
-        })
-    }
-
-    /// See [`read_json`].
-    pub(crate) fn read_json<T: DeserializeOwned>(
-        &self,
-        name: &str,
-    ) -> Result<Option<T>, StoreError> {
-        let path = self.path.join(name);
-        let content = read_if(&self.descriptor, Path::new(name), &path, |_| Ok(()))?;
-        content.map(|(bytes, _)| json(&bytes, &path)).transpose()
-    }
-}
-
-/// Reads a file, named from `at`; `path` is its full name.
-fn read_if(
-    at: impl AsFd,
-    name: &Path,
-    path: &Path,
-    check: impl FnOnce(&Stat) -> Result<(), StoreError>,
-) -> Result<Option<Content>, StoreError> {
-    // Does not wait for the writer of a FIFO.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match openat(at, name, flags, Mode::empty()) {
-        Ok(descriptor) => File::from(descriptor),
-        Err(Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(failed("open", path)(error.into())),
+    let Some(group) = place.group() else {
+        return fchmod(file, modes.0).map_err(place.failed("fchmod"));
     };
-    // Half the time of `File::metadata`, which is `statx()`.
-    let stat = fstat(&file).map_err(|error| failed("fstat", path)(error.into()))?;
-    if !FileType::from_raw_mode(stat.st_mode).is_file() {
-        return Err(StoreError::invalid(path, "it is not a regular file"));
+    fchown(file, None, Some(Gid::from_raw(group))).map_err(place.failed("fchown"))?;
+    fchmod(file, modes.1).map_err(place.failed("fchmod"))
+}
+
+/// Removes a file; one that is not there counts as removed.
+pub(crate) fn remove(place: &Place) -> Result<(), StoreError> {
+    let directory = place.parent().open_to_read()?;
+    match unlinkat(&directory, place.file_name(), AtFlags::empty()) {
+        Ok(()) => fsync(directory).map_err(place.parent().failed("fsync")),
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(place.failed("unlink")(error)),
     }
-    check(&stat)?;
-    let size = u64::try_from(stat.st_size).unwrap_or(0);
-    if size > MAX_FILE {
-        return Err(StoreError::invalid(path, format!("it is larger than {MAX_FILE} bytes")));
-    }
-    // Allocated once: a growing vector would leave copies of a key behind.
-    let capacity = usize::try_from(size).unwrap_or(0);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
-    // No file here grows: each is replaced as a whole.
-    file.take(size).read_to_end(&mut bytes).map_err(failed("read", path))?;
-    Ok(Some((bytes, stat)))
 }
 
 /// The names in a directory that are those of finished things, sorted; none if it is not there.
-pub(crate) fn list(path: &Path) -> Result<Vec<String>, StoreError> {
-    let mut names: Vec<String> =
-        all(path)?.into_iter().filter(|name| !name.starts_with('.')).collect();
+pub(crate) fn list(place: &Place) -> Result<Vec<String>, StoreError> {
+    let mut names = place.entries()?;
+    names.retain(|name| !name.starts_with('.'));
     names.sort();
     Ok(names)
 }
 
 /// Removes what a crash left unfinished from a directory and all below it, as far as it can be
 /// removed; the error is the first one. Links are not followed: what is elsewhere is not ours.
-pub(crate) fn sweep(directory: &Path) -> Result<(), StoreError> {
+pub(crate) fn sweep(place: &Place) -> Result<(), StoreError> {
     let mut result = Ok(());
-    for name in all(directory)? {
-        let path = directory.join(&name);
+    for name in place.entries()? {
+        let entry = place.join(&name);
         let swept = if name.starts_with(TEMPORARY) {
-            remove_leftover(&path)
-        } else if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
-            sweep(&path)
+            remove_leftover(&entry)
+        } else if entry.stat()?.is_some_and(|stat| is_directory(&stat)) {
+            sweep(&entry)
         } else {
             Ok(())
         };
@@ -300,67 +269,76 @@ pub(crate) fn sweep(directory: &Path) -> Result<(), StoreError> {
     result
 }
 
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode).is_dir()
+}
+
 /// Removes a file, a link or a whole directory that may not be there.
-pub(crate) fn remove_leftover(path: &Path) -> Result<(), StoreError> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
+pub(crate) fn remove_leftover(place: &Place) -> Result<(), StoreError> {
+    let directory = match place.parent().open_directory() {
+        Err(error) if error.is_not_found() => return Ok(()),
+        directory => directory?,
     };
+    remove_all(&directory, place.file_name()).map_err(place.failed("unlink"))
+}
+
+fn remove_all(directory: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
+    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if is_directory(&stat) => {}
+        Ok(_) => return gone(unlinkat(directory, name, AtFlags::empty())),
+        Err(error) => return gone(Err(error)),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let below = openat(directory, name, flags, Mode::empty())?;
+    for entry in entries_of(&below)? {
+        remove_all(&below, &entry)?;
+    }
+    gone(unlinkat(directory, name, AtFlags::REMOVEDIR))
+}
+
+fn gone(removed: Result<(), Errno>) -> Result<(), Errno> {
     match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("unlink", path)(error)),
-        _ => Ok(()),
+        Err(Errno::NOENT) => Ok(()),
+        removed => removed,
     }
 }
 
 /// Makes the entries of a directory durable.
-pub(crate) fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    let directory = File::open(path).map_err(failed("open", path))?;
-    directory.sync_all().map_err(failed("fsync", path))
-}
-
-fn sync_parent(path: &Path) -> Result<(), StoreError> {
-    path.parent().map_or(Ok(()), sync_directory)
-}
-
-fn all(path: &Path) -> Result<Vec<String>, StoreError> {
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed("opendir", path)(error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed("readdir", path))?;
-        // A name that is no text is not one of ours.
-        names.extend(entry.file_name().into_string());
-    }
-    Ok(names)
+pub(crate) fn sync_directory(place: &Place) -> Result<(), StoreError> {
+    fsync(place.open_to_read()?).map_err(place.failed("fsync"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Directory, create, ensure_directory, read, remove, replace, swap_link, sweep};
+    use super::{create, ensure_directory, remove, replace, swap_link, sweep};
+    use crate::store::Trust;
+    use crate::store::door::{Door, MAX_FILE, Place};
     use std::fs;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
+    use std::sync::Arc;
 
     fn mode(path: &Path) -> u32 {
         fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
     }
 
+    fn root(path: &Path) -> Place {
+        Place::new(&Arc::new(Door::open(path, Trust::here(), None).unwrap()), "")
+    }
+
     #[test]
     fn modes_are_exact() {
         let dir = tempfile::tempdir().unwrap();
-        let (sub, file) = (dir.path().join("sub"), dir.path().join("sub/file"));
+        let sub = root(dir.path()).join("sub");
+        let file = sub.join("file");
         ensure_directory(&sub).unwrap();
         ensure_directory(&sub).unwrap();
         replace(&file, b"1").unwrap();
-        assert_eq!((mode(&sub), mode(&file)), (0o700, 0o600));
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!((mode(&sub.path()), mode(&file.path())), (0o700, 0o600));
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
         replace(&file, b"2").unwrap();
-        assert_eq!(mode(&file), 0o600, "the mode of the file that was there does not stay");
-        assert_eq!(read(&file).unwrap().unwrap().as_slice(), b"2");
+        assert_eq!(mode(&file.path()), 0o600, "the mode of the file that was there does not stay");
+        assert_eq!(file.read(MAX_FILE).unwrap().unwrap().as_slice(), b"2");
     }
 
     #[test]
@@ -373,19 +351,19 @@ mod tests {
         fs::create_dir_all(dir.path().join(".versions/a/1")).unwrap();
         let below = dir.path().join(".versions/a/1/.tmp-9-renewal.json");
         fs::write(&below, "half").unwrap();
-        sweep(dir.path()).unwrap();
+        sweep(&root(dir.path())).unwrap();
         let mut left: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, [".versions", "account.json"]);
         assert!(!below.exists() && below.with_file_name("").exists());
-        sweep(&dir.path().join("missing")).unwrap();
+        sweep(&root(dir.path()).join("missing")).unwrap();
     }
 
     #[test]
     fn a_write_that_fails_leaves_the_old_file_and_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("target");
+        let target = root(dir.path()).join("target");
         ensure_directory(&target).unwrap();
         let error = replace(&target, b"x").unwrap_err().to_string();
         assert!(error.starts_with("rename() ") && error.contains("directory"), "{error}");
@@ -394,46 +372,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_owner_is_not_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("privkey.pem");
-        replace(&file, b"secret").unwrap();
-        let owner = fs::metadata(dir.path()).unwrap().uid();
-        let directory = Directory::open(dir.path()).unwrap();
-        assert!(directory.read_of("privkey.pem", owner).unwrap().is_some());
-        let error = directory.read_of("privkey.pem", owner + 1).unwrap_err().to_string();
-        assert!(error.contains("another owner"), "{error}");
-        let device = Path::new("/dev/zero");
-        assert!(read(device).unwrap_err().to_string().contains("not a regular file"));
-    }
-
-    #[test]
-    fn what_root_makes_belongs_to_the_owner_of_the_directory() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        chown(dir.path(), Some(65534), Some(65534)).unwrap();
-        let (sub, file) = (dir.path().join("sub"), dir.path().join("sub/file"));
-        ensure_directory(&sub).unwrap();
-        replace(&file, b"1").unwrap();
-        for path in [&sub, &file] {
-            let metadata = fs::metadata(path).unwrap();
-            assert_eq!((metadata.uid(), metadata.gid()), (65534, 65534), "{}", path.display());
-        }
-        assert!(Directory::open(&sub).unwrap().read_of("file", 65534).unwrap().is_some());
-    }
-
-    #[test]
     fn a_link_is_swapped_and_a_missing_file_is_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let link = dir.path().join("link");
+        let link = root(dir.path()).join("link");
         for target in ["one", "two"] {
             swap_link(&link, Path::new(target)).unwrap();
-            assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
+            assert_eq!(link.read_link().unwrap().as_deref(), Some(Path::new(target)));
         }
-        assert!(read(&link).unwrap().is_none());
-        assert!(read(dir.path()).unwrap_err().to_string().contains("not a regular file"));
-        remove(&dir.path().join("missing")).unwrap();
+        assert!(link.read(MAX_FILE).unwrap_err().to_string().contains("symbolic link"));
+        remove(&link.with_file_name("missing")).unwrap();
     }
 }

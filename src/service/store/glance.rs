@@ -1,6 +1,7 @@
 //! A certificate and its key at a glance: what the start of a helper with thousands has to know, without
 //! OpenSSL, which takes half a millisecond for each.
 
+use super::keys::{Form, KeyDer, wrap};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::schedule::Validity;
 use acme_dns_core::time::UnixTime;
@@ -9,10 +10,11 @@ use std::time::Duration;
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{AnyRef, UintRef};
 use x509_cert::der::oid::ObjectIdentifier;
-use x509_cert::der::{Decode, Reader, SliceReader};
+use x509_cert::der::{Decode, Encode, Reader, SliceReader};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
+use zeroize::Zeroizing;
 
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
@@ -52,6 +54,18 @@ pub(super) fn glance<'a>(
         not_after: unix_time(dates.not_after.to_unix_duration()),
     };
     Some(Glance { key, validity, names: names(&leaf)? })
+}
+
+/// Puts a key into PKCS #8, as the one that a certificate is for. `None`: it is of another type.
+pub(super) fn pkcs8(key: KeyDer, leaf: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let wanted = match key.form {
+        Form::Pkcs8 => return Some(key.der),
+        Form::Pkcs1 => RSA,
+        Form::Sec1 => EC,
+    };
+    let leaf = Certificate::from_der(leaf).ok()?;
+    let algorithm = leaf.tbs_certificate.subject_public_key_info.algorithm;
+    (algorithm.oid == wanted).then_some(wrap(&key.der, &algorithm.to_der().ok()?))
 }
 
 /// Whether a certificate can be read. Most have the same issuer: its certificate is read once.

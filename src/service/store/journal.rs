@@ -5,6 +5,7 @@
 //! its certificate; while the file of an earlier order is still there, `~2`, `~3`, ... is appended,
 //! which no certificate's name can contain.
 
+use super::door::Place;
 use super::{Store, StoreError, files};
 use crate::dns::Placed;
 use serde::{Deserialize, Serialize};
@@ -29,8 +30,7 @@ impl Store {
     /// The file cannot be written; what was there is still there.
     pub fn journal_write(&self, id: &str, entry: &Entry) -> Result<(), StoreError> {
         let path = self.journal_path(id);
-        let json =
-            serde_json::to_vec(entry).map_err(|e| StoreError::invalid(&path, e.to_string()))?;
+        let json = serde_json::to_vec(entry).map_err(|e| path.invalid(e.to_string()))?;
         files::replace(&path, &json)
     }
 
@@ -57,20 +57,20 @@ impl Store {
     /// # Errors
     /// It cannot be renamed.
     pub fn journal_set_aside(&self, id: &str) -> Result<PathBuf, StoreError> {
-        files::set_aside(&self.journal_path(id), id)
+        Ok(files::set_aside(&self.journal_path(id), id)?.path())
     }
 
     /// Whether there may be a file of this order.
     #[must_use]
     pub fn journal_has(&self, id: &str) -> bool {
-        self.journal_path(id).try_exists().unwrap_or(true)
+        self.journal_path(id).stat().map_or(true, |stat| stat.is_some())
     }
 
     fn journal_read(&self, id: &str) -> Result<Option<Entry>, StoreError> {
-        files::read_json(&self.journal_path(id))
+        self.journal_path(id).read_json()
     }
 
-    fn journal_path(&self, id: &str) -> PathBuf {
+    fn journal_path(&self, id: &str) -> Place {
         self.journal().join(format!("{id}.json"))
     }
 }

@@ -20,10 +20,12 @@ mod accounts;
 mod actions;
 mod blocking;
 mod certificates;
+pub(crate) mod door;
 mod error;
 mod files;
 mod glance;
 mod journal;
+pub(crate) mod keys;
 mod orders;
 mod progress;
 mod takeover;
@@ -35,27 +37,31 @@ pub use accounts::{Account, has_account};
 pub use actions::Asked;
 pub(crate) use certificates::material;
 pub use certificates::{
-    Certificates, Facts, Imprint, IssuedPem, Stored, Trust, is_kept, load_certificate,
-    load_material,
+    Certificates, Facts, Imprint, IssuedPem, Stored, is_kept, load_certificate, load_material,
 };
+pub use door::Trust;
 pub use error::StoreError;
-pub(crate) use files::{list as list_directory, read as read_file};
+pub(crate) use error::system;
 pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;
 pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_over};
 
+use door::{Door, Place};
+
 use error::failed;
-use files::{DIRECTORY_MODE, ensure_directory, give_to_owner, sweep};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, statat};
+use rustix::io::Errno;
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
 use std::io::Read;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
 
 /// The state path, opened for writing. It is cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    path: PathBuf,
+    door: Arc<Door>,
 }
 
 /// The lock of the state path: who holds it is the one helper that works.
@@ -64,6 +70,14 @@ pub struct Lock {
     file: File,
     left: Option<StoreError>,
 }
+
+const LOCK: &str = "lock";
+const ORDERS: &str = "orders";
+const JOURNAL: &str = "journal";
+const ACTIONS: &str = "actions";
+
+/// More than the mark of the lock file.
+const MAX_MARK: u64 = 64;
 
 /// What the lock file holds after a holder has ended in good order.
 const IN_ORDER: &[u8] = b"ended in good order\n";
@@ -97,25 +111,25 @@ impl Store {
     ///
     /// # Errors
     /// As of [`Store::open`].
-    pub fn open_shared(path: &Path, _certs_group: Option<u32>) -> Result<Self, StoreError> {
-        // nginx makes it; the directory above may be one that the workers' user cannot read.
+    pub fn open_shared(path: &Path, certs_group: Option<u32>) -> Result<Self, StoreError> {
+        // The master makes it; the directory above may be one that this user cannot read.
         if !path.is_dir() {
-            ensure_directory(path)?;
+            create_state_path(path, None)?;
         }
-        tighten(path)?;
-        let store = Self { path: path.to_owned() };
+        let store = Self { door: Arc::new(Door::open(path, Trust::here(), certs_group)?) };
+        files::tighten(&store.place(""), certs_group)?;
         let (orders, journal, actions) = (store.orders(), store.journal(), store.actions());
         for directory in [store.accounts(), store.certs(), orders, journal, actions] {
-            ensure_directory(&directory)?;
+            files::ensure_directory(&directory)?;
         }
-        ensure_directory(&store.certs().join(certificates::VERSIONS))?;
+        files::ensure_directory(&store.certs().join(certificates::VERSIONS))?;
         Ok(store)
     }
 
     /// The directory that was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.door.path()
     }
 
     /// Takes the lock unless another process has it, and removes what a crash left unfinished, as far
@@ -124,33 +138,45 @@ impl Store {
     /// # Errors
     /// The lock file cannot be opened, locked, or made private.
     pub fn lock(&self) -> Result<Option<Lock>, StoreError> {
-        let path = self.path.join("lock");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed("open", &path))?;
+        let place = self.place(LOCK);
+        let path = place.path();
+        let file = self.open_lock(&place)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(failed("flock", &path)(error)),
         }
         file.set_permissions(Permissions::from_mode(0o600)).map_err(failed("fchmod", &path))?;
-        give_to_owner(&file, &path)?;
         let mut mark = Vec::new();
-        (&file).read_to_end(&mut mark).map_err(failed("read", &path))?;
+        let read = (&file).take(MAX_MARK).read_to_end(&mut mark);
+        read.map_err(failed("read", &path))?;
         if !mark.is_empty() {
             let emptied = file.set_len(0).and_then(|()| file.sync_all());
             emptied.map_err(failed("ftruncate", &path))?;
         }
-        if mark == IN_ORDER {
-            // Nothing can be left, and a look at thousands of versions takes time.
-            return Ok(Some(Lock { file, left: None }));
+        let adapted = files::adapt(&self.certs());
+        // Nothing can be left after an end in good order, and a look at thousands of versions takes
+        // time.
+        let swept = if mark == IN_ORDER { Ok(()) } else { self.sweep() };
+        Ok(Some(Lock { file, left: adapted.and(swept).err() }))
+    }
+
+    /// Opens the file of the lock, which whoever had the state path before may have replaced by a link to
+    /// another file, or by something else that must not be written to.
+    fn open_lock(&self, place: &Place) -> Result<File, StoreError> {
+        let directory = place.parent().open_directory()?;
+        match statat(&directory, LOCK, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => self.door.check_sole(&stat, &place.path())?,
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(place.failed("lstat")(error)),
         }
-        Ok(Some(Lock { file, left: self.sweep().err() }))
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mode = Mode::from_raw_mode(0o600);
+        let file = openat(&directory, LOCK, flags | OFlags::NOCTTY | OFlags::CLOEXEC, mode);
+        let file = file.map_err(place.failed("open"))?;
+        let stat = fstat(&file).map_err(place.failed("fstat"))?;
+        self.door.check_sole(&stat, &place.path())?;
+        Ok(file.into())
     }
 
     /// Removes all that can be removed; the error is the first one.
@@ -159,7 +185,7 @@ impl Store {
             [self.accounts(), self.certs(), self.orders(), self.journal(), self.actions()];
         let mut result = Ok(());
         for path in written {
-            result = result.and(sweep(&path));
+            result = result.and(files::sweep(&path));
         }
         result
     }
@@ -171,36 +197,29 @@ impl Store {
         Ok(files.iter().filter_map(name).collect())
     }
 
-    fn accounts(&self) -> PathBuf {
-        self.path.join(accounts::ACCOUNTS)
+    fn accounts(&self) -> Place {
+        self.place(accounts::ACCOUNTS)
     }
 
-    fn certs(&self) -> PathBuf {
-        self.path.join(certificates::CERTS)
+    fn certs(&self) -> Place {
+        self.place(certificates::CERTS)
     }
 
-    fn orders(&self) -> PathBuf {
-        self.path.join("orders")
+    fn orders(&self) -> Place {
+        self.place(ORDERS)
     }
 
-    fn journal(&self) -> PathBuf {
-        self.path.join("journal")
+    fn journal(&self) -> Place {
+        self.place(JOURNAL)
     }
 
-    fn actions(&self) -> PathBuf {
-        self.path.join("actions")
+    fn actions(&self) -> Place {
+        self.place(ACTIONS)
     }
-}
 
-/// Takes the state path away from everybody else; a directory of another owner stays as it is.
-fn tighten(path: &Path) -> Result<(), StoreError> {
-    let metadata = fs::metadata(path).map_err(failed("stat", path))?;
-    let mine = metadata.uid() == rustix::process::geteuid().as_raw();
-    if mine && metadata.mode() & 0o7777 != DIRECTORY_MODE {
-        fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
-            .map_err(failed("chmod", path))?;
+    fn place(&self, name: &str) -> Place {
+        Place::new(&self.door, name)
     }
-    Ok(())
 }
 
 #[cfg(test)]

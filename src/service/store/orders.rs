@@ -1,9 +1,9 @@
 //! Orders that are under way, so that the next process can go on with them.
 
+use super::door::Place;
 use super::{Store, StoreError, files};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
 
 /// How the name of a file ends that holds an order. That of the progress beside it ends otherwise, so
@@ -70,8 +70,7 @@ impl Store {
         let texts = [&order.url, &order.account, &order.directory].map(|text| text.len() * 2);
         let capacity = names + key + texts.iter().sum::<usize>() + 1024;
         let mut json = Zeroizing::new(Vec::with_capacity(capacity));
-        serde_json::to_writer(&mut *json, &file)
-            .map_err(|e| StoreError::invalid(&path, e.to_string()))?;
+        serde_json::to_writer(&mut *json, &file).map_err(|e| path.invalid(e.to_string()))?;
         files::replace(&path, &json)
     }
 
@@ -81,11 +80,11 @@ impl Store {
     /// # Errors
     /// The file cannot be read, or it held something else; the error says where it is then.
     pub fn load_order(&self, name: &str) -> Result<Option<PendingOrder>, StoreError> {
-        let path = self.order_path(name);
-        match read(&path) {
+        let place = self.order_path(name);
+        match read(&place) {
             Err(StoreError::Invalid { path, reason }) => {
-                let aside = files::set_aside(&path, &format!("{name}{SUFFIX}"))?;
-                let reason = format!("{reason}; moved to \"{}\"", aside.display());
+                let aside = files::set_aside(&place, &format!("{name}{SUFFIX}"))?;
+                let reason = format!("{reason}; moved to \"{}\"", aside.path().display());
                 Err(StoreError::Invalid { path, reason })
             }
             read => read,
@@ -109,13 +108,13 @@ impl Store {
         Ok(names.iter().filter_map(|name| name.strip_suffix(SUFFIX)).map(str::to_owned).collect())
     }
 
-    fn order_path(&self, name: &str) -> PathBuf {
+    fn order_path(&self, name: &str) -> Place {
         self.orders().join(format!("{name}{SUFFIX}"))
     }
 }
 
-fn read(path: &Path) -> Result<Option<PendingOrder>, StoreError> {
-    let Some(mut file) = files::read_json::<OrderFile>(path)? else { return Ok(None) };
+fn read(path: &Place) -> Result<Option<PendingOrder>, StoreError> {
+    let Some(mut file) = path.read_json::<OrderFile>()? else { return Ok(None) };
     Ok(Some(PendingOrder {
         url: std::mem::take(&mut file.url),
         account: std::mem::take(&mut file.account),

@@ -1,8 +1,8 @@
 //! How far the attempts for each certificate have come.
 
+use super::door::Place;
 use super::{Store, StoreError, files};
 use acme_dns_core::schedule::Progress;
-use std::path::PathBuf;
 
 impl Store {
     /// What was kept of earlier attempts; the default if there is nothing.
@@ -10,7 +10,7 @@ impl Store {
     /// # Errors
     /// The file cannot be read or holds something else; the default is then a good answer.
     pub fn load_progress(&self, name: &str) -> Result<Progress, StoreError> {
-        Ok(files::read_json(&self.progress_path(name))?.unwrap_or_default())
+        Ok(self.progress_path(name).read_json()?.unwrap_or_default())
     }
 
     /// Keeps the progress of a certificate.
@@ -19,15 +19,14 @@ impl Store {
     /// The file cannot be written; what was there is still there.
     pub fn save_progress(&self, name: &str, progress: &Progress) -> Result<(), StoreError> {
         let path = self.progress_path(name);
-        let json =
-            serde_json::to_vec(progress).map_err(|e| StoreError::invalid(&path, e.to_string()))?;
+        let json = serde_json::to_vec(progress).map_err(|e| path.invalid(e.to_string()))?;
         files::replace(&path, &json)
     }
 
     /// Whether there is a file of this certificate's progress.
     #[must_use]
     pub fn has_progress(&self, name: &str) -> bool {
-        self.progress_path(name).exists()
+        self.progress_path(name).stat().is_ok_and(|stat| stat.is_some())
     }
 
     /// Forgets the progress of a certificate.
@@ -38,7 +37,7 @@ impl Store {
         files::remove(&self.progress_path(name))
     }
 
-    fn progress_path(&self, name: &str) -> PathBuf {
+    fn progress_path(&self, name: &str) -> Place {
         self.orders().join(format!("{name}.json"))
     }
 }

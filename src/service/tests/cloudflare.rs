@@ -1,13 +1,17 @@
 //! The Cloudflare provider against the testbed's stand-in of Cloudflare's API.
 
+use acme_dns_core::challenge::{Candidate, Kept, Mark};
 use acme_dns_core::config::{
     Cloudflare as Settings, CloudflareCredentials, Provider, ProviderKind, SecretId,
 };
 use acme_dns_service::dns::cloudflare::{Cloudflare, Timing};
-use acme_dns_service::dns::{Budget, DnsProvider, Placed, TxtRecord, Zone, provider};
+use acme_dns_service::dns::{
+    Budget, DnsProvider, Placed, ProviderError, Spared, TxtRecord, Zone, provider,
+};
 use acme_dns_service::http::Clients;
 use http::Method;
 use secrecy::SecretString;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use testbed::cloudflare::{Cloudflare as StandIn, Token};
@@ -16,6 +20,9 @@ use testbed::traffic::{Action, Fault, Match, Reply};
 
 const TOKEN: &str = "a-token-that-is-right";
 const NAME: &str = "_acme-challenge.example.com";
+
+/// In a table: an item of nearly half a page.
+const LONG: &str = "long";
 
 /// A stand-in with the zone example.com and a token for everything.
 struct Bed {
@@ -97,6 +104,13 @@ fn make(settings: &Settings, secret: &str) -> Cloudflare {
         .with_timing(fast())
 }
 
+/// Removes whatever it is told to.
+async fn remove(cf: &Cloudflare, placed: &[Placed]) -> Result<(), ProviderError> {
+    let spared = cf.remove(placed, &|_| Ok(())).await?;
+    assert_eq!(spared, []);
+    Ok(())
+}
+
 /// The stand-in has a runtime of its own and waits for it, so a test is not itself asynchronous.
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -132,7 +146,7 @@ fn apex_and_wildcard_values_go_up_and_down_in_one_batch_each() {
         .zip(&ids)
         .map(|(value, id)| placed(&zone, value, Some(id)))
         .collect();
-    run(cf.remove(&both)).unwrap();
+    run(remove(&cf, &both)).unwrap();
     assert_eq!(bed.values(), ["somebody else's"]);
     assert_eq!(bed.count(Method::POST, "/batch"), 2);
     assert_eq!(bed.count(Method::DELETE, ""), 0);
@@ -144,7 +158,7 @@ fn a_single_record_takes_single_calls_and_bodies_have_a_type() {
     let cf = bed.provider();
     let zone = run(cf.zone_of(NAME)).unwrap();
     let ids = run(cf.create(&zone, &[txt("one")])).unwrap();
-    run(cf.remove(&[placed(&zone, "one", Some(&ids[0]))])).unwrap();
+    run(remove(&cf, &[placed(&zone, "one", Some(&ids[0]))])).unwrap();
     assert_eq!(bed.values(), [""; 0]);
     assert_eq!(bed.count(Method::POST, "/batch"), 0);
     assert_eq!(bed.count(Method::DELETE, &ids[0]), 1);
@@ -263,7 +277,7 @@ fn refused_batches_are_done_one_by_one() {
     let ids = run(cf.create(&zone, &[txt("apex"), txt("wildcard")])).unwrap();
     assert_eq!(ids, [bed.id_of("apex"), bed.id_of("wildcard")]);
     let both = [placed(&zone, "apex", Some(&ids[0])), placed(&zone, "wildcard", Some(&ids[1]))];
-    run(cf.remove(&both)).unwrap();
+    run(remove(&cf, &both)).unwrap();
     assert_eq!(bed.values(), [""; 0]);
     assert_eq!(bed.count(Method::DELETE, ""), 2);
 }
@@ -281,13 +295,13 @@ fn what_is_gone_already_counts_as_removed() {
     ];
     // Alone with a lost answer; then in a batch of which it is no longer part.
     bed.inject(Method::DELETE, "", Action::LostAnswer);
-    run(cf.remove(&all[..1])).unwrap();
+    run(remove(&cf, &all[..1])).unwrap();
     assert_eq!(bed.values(), ["b", "c"]);
-    run(cf.remove(&all)).unwrap();
+    run(remove(&cf, &all)).unwrap();
     assert_eq!(bed.values(), [""; 0]);
-    run(cf.remove(&all)).unwrap();
+    run(remove(&cf, &all)).unwrap();
     bed.cloudflare.remove_zone("example.com");
-    run(cf.remove(&[placed(&zone, "a", Some(&ids[0])), placed(&zone, "d", None)])).unwrap();
+    run(remove(&cf, &[placed(&zone, "a", Some(&ids[0])), placed(&zone, "d", None)])).unwrap();
 }
 
 #[test]
@@ -300,7 +314,7 @@ fn a_removal_that_did_not_reach_cloudflare_is_an_error() {
     bed.always(Method::DELETE, "", page.clone());
     bed.always(Method::GET, "/dns_records", page);
     for id in [Some(ids[0].as_str()), None] {
-        let text = run(cf.remove(&[placed(&zone, "a", id)])).unwrap_err().to_string();
+        let text = run(remove(&cf, &[placed(&zone, "a", id)])).unwrap_err().to_string();
         assert!(text.contains("check \"api\""), "{text}");
     }
 }
@@ -312,9 +326,9 @@ fn without_an_id_only_the_exact_value_is_removed() {
     let zone = bed.zone();
     run(cf.create(&zone, &[txt("ours"), txt("ours too"), txt("theirs")])).unwrap();
     let lost = [placed(&zone, "ours", None), placed(&zone, "OURS TOO", None)];
-    run(cf.remove(&lost)).unwrap();
+    run(remove(&cf, &lost)).unwrap();
     assert_eq!(bed.values(), ["ours too", "theirs"]);
-    run(cf.remove(&lost)).unwrap();
+    run(remove(&cf, &lost)).unwrap();
     assert_eq!(bed.values(), ["ours too", "theirs"]);
 }
 
@@ -327,9 +341,78 @@ fn all_pages_of_a_list_are_read() {
     assert_eq!(run(cf.create(&zone, &records)).unwrap().len(), 250);
     assert_eq!(bed.count(Method::POST, "/batch"), 2);
     let lost: Vec<_> = [0, 120, 249].map(|n| placed(&zone, &records[n].value, None)).into();
-    run(cf.remove(&lost)).unwrap();
+    run(remove(&cf, &lost)).unwrap();
     assert_eq!(bed.values().len(), 247);
     assert_eq!(bed.count(Method::GET, "/dns_records"), 3);
+}
+
+#[test]
+fn what_is_looked_for_is_removed_only_if_the_rule_says_so() {
+    let bed = Bed::new();
+    let cf = bed.provider();
+    let zone = bed.zone();
+    let ids = run(cf.create(&zone, &[txt("ours"), txt("spared"), txt("ours by id")])).unwrap();
+    let of = [
+        placed(&zone, "ours", None),
+        placed(&zone, "spared", None),
+        placed(&zone, "missing", None),
+        placed(&zone, "ours by id", Some(&ids[2])),
+    ];
+    let asked = RefCell::new(Vec::new());
+    let rule = |candidate: &Candidate<'_>| {
+        let Candidate { kind, name, value, mark } = *candidate;
+        assert_eq!((kind, name, mark), ("TXT", NAME, Mark::Ours));
+        asked.borrow_mut().push(value.to_owned());
+        if value == "spared" { Err(Kept::Form) } else { Ok(()) }
+    };
+    let spared = run(cf.remove(&of, &rule)).unwrap();
+    assert_eq!(spared, [Spared { record: txt("spared"), why: Kept::Form }]);
+    assert_eq!(bed.values(), ["spared"]);
+    let mut asked = asked.into_inner();
+    asked.sort();
+    assert_eq!(asked, ["ours", "spared"]);
+    // The comment of somebody else is no mark, nor is none.
+    for comment in ["null", "\"dehydrated\"", "\"\"", "\"see ngx_http_acme_dns_module: x\"", "7"] {
+        let comment = comment.to_owned();
+        let other = Action::rewrite(move |reply: &mut Reply| {
+            let mut json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+            json["result"][0]["comment"] = serde_json::from_str(&comment).unwrap();
+            reply.body = serde_json::to_vec(&json).unwrap().into();
+        });
+        bed.inject(Method::GET, "/dns_records", other);
+        let rule = |candidate: &Candidate<'_>| {
+            assert_eq!(candidate.mark, Mark::Missing);
+            Err(Kept::Unmarked)
+        };
+        assert_eq!(run(cf.remove(&of[1..2], &rule)).unwrap().len(), 1);
+    }
+    assert_eq!(bed.values(), ["spared"]);
+}
+
+#[test]
+fn a_list_that_is_too_long_is_not_read_to_its_end() {
+    let bed = Bed::new();
+    let cf = bed.provider();
+    // Many items of a page, many pages, and long ones.
+    for (items, item, pages) in
+        [(10_001, r#"{"id":"1"}"#, 1), (300, r#"{"id":"1"}"#, 1_000_000), (2, LONG, 50)]
+    {
+        let item = match item {
+            LONG => format!("{{\"id\":\"{}\"}}", "x".repeat(400_000)),
+            item => item.to_owned(),
+        };
+        bed.cloudflare.traffic.clear_faults();
+        bed.cloudflare.traffic.clear_log();
+        let body = format!(
+            r#"{{"success":true,"errors":[],"result":[{}],"result_info":{{"total_pages":{pages}}}}}"#,
+            vec![item; items].join(",")
+        );
+        let reply = Reply::new(200, "application/json", body);
+        bed.always(Method::GET, "/dns_records", Action::Reply(reply));
+        let error = run(remove(&cf, &[placed(&bed.zone(), "v", None)])).unwrap_err().to_string();
+        assert!(error.ends_with("unexpected answer: the list is too long"), "{error}");
+        assert!(bed.cloudflare.traffic.log().len() < 40, "{items}");
+    }
 }
 
 #[test]
@@ -344,12 +427,12 @@ fn what_can_be_removed_is_even_if_another_zone_fails() {
     let message = "Something is wrong".to_owned();
     bed.inject(Method::DELETE, &other.id, Action::Error { status: 400, code: 1234, message });
     let both = [Placed { record, zone: other, id: ids.pop() }, placed(&bed.zone(), "w", None)];
-    let text = run(cf.remove(&both)).unwrap_err().to_string();
+    let text = run(remove(&cf, &both)).unwrap_err().to_string();
     for part in ["1234 \"Something is wrong\"", "\"aaa.test\"", "\"_acme-challenge.aaa.test\""] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(bed.values(), ["v"]);
-    run(cf.remove(&both)).unwrap();
+    run(remove(&cf, &both)).unwrap();
     assert_eq!(bed.values(), [""; 0]);
 }
 
@@ -415,7 +498,7 @@ fn passing_trouble_is_sat_out() {
         let ids =
             run(cf.create(&zone, &[txt("one")])).unwrap_or_else(|e| panic!("{action:?}: {e}"));
         assert_eq!(ids, [bed.id_of("one")], "{action:?}");
-        let gone = run(cf.remove(&[placed(&zone, "one", Some(&ids[0]))]));
+        let gone = run(remove(&cf, &[placed(&zone, "one", Some(&ids[0]))]));
         gone.unwrap_or_else(|e| panic!("{action:?}: {e}"));
         assert_eq!(bed.values(), [""; 0], "{action:?}");
     }
@@ -519,7 +602,7 @@ fn a_zone_id_makes_up_for_a_token_that_may_not_read_zones() {
     assert_eq!(zone, bed.zone());
     let ids = run(cf.create(&zone, &[txt("one")])).unwrap();
     assert_eq!(bed.values(), ["one"]);
-    run(cf.remove(&[placed(&zone, "one", Some(&ids[0]))])).unwrap();
+    run(remove(&cf, &[placed(&zone, "one", Some(&ids[0]))])).unwrap();
     assert_eq!(bed.values(), [""; 0]);
 }
 

@@ -78,7 +78,7 @@ fn modules_that_come_and_go_do_not_get_each_others_configuration() {
         assert!(proc::is_alive(master), "{modules:?}");
         if modules.contains(&ours) {
             assert_eq!(site.wait_for_certificate(NAME).leaf, leaf, "{modules:?}");
-            site.nginx.wait_for_helper();
+            let _ = site.nginx.wait_for_helper();
         }
     }
     let log = site.nginx.log();

@@ -62,7 +62,7 @@ fn no_process_keeps_a_capability_of_root() {
     proc::kill(site.nginx.manager_pid(), rustix::process::Signal::KILL);
     proc::kill(site.nginx.worker_pids()[0], rustix::process::Signal::KILL);
     wait_until(LIMIT, || (site.nginx.worker_pids().len() == 2).then_some(())).expect("a new one");
-    site.nginx.wait_for_helper();
+    let _ = site.nginx.wait_for_helper();
     check(&site.nginx, 0, "after some were killed");
     // Loaded and unused.
     let cache = cache(&site.nginx);
@@ -76,7 +76,7 @@ fn no_process_keeps_a_capability_of_root() {
     check(&site.nginx, 0, "taken out before");
     site.nginx.load_module(true);
     site.reload();
-    site.nginx.wait_for_helper();
+    let _ = site.nginx.wait_for_helper();
     check(&site.nginx, 0, "back again");
     site.nginx.stop();
     site.nginx.http(cache).start();
@@ -133,7 +133,7 @@ fn the_service_has_a_user_of_its_own_and_no_way_back() {
     let four = four(SERVICE);
     assert_eq!((&of_service["Uid"], &of_service["Gid"]), (&four, &four));
     // nogroup, by which it may read what nginx's workers may.
-    assert_eq!(of_service["Groups"], NOBODY.to_string());
+    assert_eq!(of_service["Groups"], format!("{SERVICE} {NOBODY}"));
     assert_eq!(of_service["NoNewPrivs"], "1");
     for thread in fs::read_dir(format!("/proc/{helper}/task")).expect("it is there") {
         let path = thread.expect("a thread").path().join("status");

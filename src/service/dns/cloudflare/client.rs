@@ -1,8 +1,9 @@
 //! Requests to Cloudflare's API and what their answers mean.
 
 use super::super::{Budget, ProviderError, Reason, Refusal};
-use crate::http::{Clients, HttpError, describe, one_line, read_limited, retry_after};
+use crate::http::{Clients, HttpError, describe, read_limited, retry_after};
 use acme_dns_core::config::{Cloudflare as Settings, CloudflareCredentials, SecretId};
+use acme_dns_core::text::one_line;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
@@ -24,7 +25,15 @@ const MAX_TEXT: usize = 200;
 const CONCURRENT: usize = 16;
 
 /// A listing that goes on for longer than this does not end at all.
-const MAX_PAGES: u64 = 500;
+const MAX_PAGES: u64 = 100;
+
+/// The most items of a listing, and the most bytes of all of its pages: no zone has that many
+/// records of one name.
+const MAX_ITEMS: usize = 10_000;
+const MAX_LISTED: usize = 8 << 20;
+
+/// The most reasons of one refusal that are kept.
+const MAX_REASONS: usize = 8;
 
 /// Too many requests.
 const THROTTLED: [i64; 2] = [971, 10100];
@@ -78,6 +87,8 @@ pub(super) struct Call<'a> {
 pub(super) struct Reply {
     pub(super) result: Value,
     pages: u64,
+    /// Of the whole answer, in bytes.
+    size: usize,
 }
 
 /// The two ways to authorize, for messages.
@@ -161,6 +172,7 @@ impl Client {
     /// Makes a request for a list until all of its pages are there.
     pub(super) async fn list(&self, call: &Call<'_>) -> Result<Vec<Value>, ProviderError> {
         let mut all = Vec::new();
+        let mut size = 0;
         for page in 1..=MAX_PAGES {
             let number = page.to_string();
             let mut query = call.query.to_vec();
@@ -171,6 +183,10 @@ impl Client {
                 return Err(unexpected(call.action, "the result is not a list"));
             };
             let done = items.is_empty() || page >= reply.pages;
+            size += reply.size;
+            if all.len() + items.len() > MAX_ITEMS || size > MAX_LISTED {
+                return Err(unexpected(call.action, "the list is too long"));
+            }
             all.extend(items);
             if done {
                 return Ok(all);
@@ -254,7 +270,7 @@ impl Client {
         };
         if status.is_success() && envelope.success {
             let pages = envelope.result_info.map_or(1, |info| info.total_pages);
-            return Ok(Reply { result: envelope.result, pages });
+            return Ok(Reply { result: envelope.result, pages, size: body.len() });
         }
         let unauthorized = status == StatusCode::UNAUTHORIZED
             || status == StatusCode::FORBIDDEN
@@ -270,6 +286,9 @@ impl Client {
 
     fn collect(&self, errors: &[ApiError], reasons: &mut Vec<Reason>) {
         for error in errors {
+            if reasons.len() == MAX_REASONS {
+                return;
+            }
             reasons.push(Reason { code: error.code, text: self.clean(&error.message) });
             self.collect(&error.error_chain, reasons);
         }

@@ -2,7 +2,8 @@
 //!
 //! A lost answer is the case that shapes this: whether a record was created is then unknown, so
 //! the request is made again, an identical record that exists counts as created, and its identifier
-//! is found by name, type and content. Records are removed by identifier only.
+//! is found by name, type and content. Records are removed by identifier, which comes from an answer
+//! and never from a file.
 
 mod client;
 #[cfg(feature = "fuzzing")]
@@ -12,9 +13,11 @@ mod zones;
 
 pub use client::Timing;
 
-use super::{Budget, DnsProvider, Placed, ProviderError, Refusal, TxtRecord, Zone};
+use super::{Budget, DnsProvider, Placed, ProviderError, Refusal, Rule, Spared, TxtRecord, Zone};
 use crate::http::{Clients, HttpError};
+use acme_dns_core::challenge::{Candidate, Mark};
 use acme_dns_core::config::{Cloudflare as Settings, SecretId};
+use acme_dns_core::text::excerpt;
 use async_trait::async_trait;
 use client::{Call, Client, Permission, unexpected};
 use futures_util::future::join_all;
@@ -37,6 +40,15 @@ const NAMED: usize = 3;
 /// Says in Cloudflare's dashboard whose a record is; at most 100 characters.
 const COMMENT: &str = "ngx_http_acme_dns_module: ACME challenge, removed after validation";
 
+/// The only type of record that is listed, created and removed.
+const TYPE: &str = "TXT";
+
+/// What the comments of all our records begin with.
+const MARK: &str = "ngx_http_acme_dns_module:";
+
+/// The longest name of Cloudflare's that is shown, in characters.
+const MAX_NAME: usize = 200;
+
 /// An identical record exists.
 const EXISTS: [i64; 2] = [81057, 81058];
 
@@ -45,6 +57,14 @@ const GONE: [i64; 3] = [81044, 1001, 7003];
 
 /// No route for that URI.
 const NO_ROUTE: i64 = 7000;
+
+/// A TXT record of a listing.
+struct Listed {
+    id: String,
+    name: String,
+    value: String,
+    mark: Mark,
+}
 
 /// The client of one `acme_dns_provider` block.
 pub struct Cloudflare {
@@ -96,26 +116,34 @@ impl Cloudflare {
         format!("provider \"{}\" cannot {what}", self.name)
     }
 
-    /// Asks for the TXT records of one name; gives identifiers and values.
+    /// Asks for the TXT records of one name.
     async fn list(
         &self,
         zone: &Zone,
         name: &str,
         action: &str,
-    ) -> Result<Vec<(String, String)>, ProviderError> {
+    ) -> Result<Vec<Listed>, ProviderError> {
         let call = Call {
             method: Method::GET,
             path: &["zones", &zone.id, "dns_records"],
-            query: &[("type", "TXT"), ("name", name), ("per_page", "100")],
+            query: &[("type", TYPE), ("name", name), ("per_page", "100")],
             body: None,
             permission: Permission::EditRecords,
             action,
         };
         let items = self.api.list(&call).await?;
         let of_name = items.iter().filter(|item| {
-            text(item, "type") == "TXT" && text(item, "name").eq_ignore_ascii_case(name)
+            text(item, "type") == TYPE && text(item, "name").eq_ignore_ascii_case(name)
         });
-        of_name.map(|item| Ok((id(item, action)?, txt::unquote(text(item, "content"))))).collect()
+        let read = |item| {
+            Ok(Listed {
+                id: id(item, action)?,
+                name: text(item, "name").to_owned(),
+                value: txt::unquote(text(item, "content")),
+                mark: mark(item),
+            })
+        };
+        of_name.map(read).collect()
     }
 
     /// Asks for the TXT records of all names of `records`; gives their identifiers as far as they
@@ -126,13 +154,11 @@ impl Cloudflare {
         records: &[&TxtRecord],
         action: &str,
     ) -> Result<Vec<Option<String>>, ProviderError> {
-        let mut names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
+        let names = names_of(records);
         let lists = join_all(names.iter().map(|name| self.list(zone, name, action))).await;
         let mut known = BTreeMap::new();
         for (name, list) in names.iter().zip(lists) {
-            for (id, value) in list? {
+            for Listed { id, value, .. } in list? {
                 known.insert((*name, value), id);
             }
         }
@@ -140,9 +166,34 @@ impl Cloudflare {
         Ok(records.iter().map(id).collect())
     }
 
+    /// Looks for records that are to be removed; gives the identifiers of those that may be.
+    async fn find_removable(
+        &self,
+        zone: &Zone,
+        records: &[&TxtRecord],
+        rule: &Rule<'_>,
+        action: &str,
+    ) -> Result<(Vec<String>, Vec<Spared>), ProviderError> {
+        let names = names_of(records);
+        let lists = join_all(names.iter().map(|name| self.list(zone, name, action))).await;
+        let (mut ids, mut spared) = (Vec::new(), Vec::new());
+        for listed in lists.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
+            let Listed { id, name, value, mark } = listed;
+            let is_it = |record: &&&TxtRecord| {
+                record.value == value && record.name.eq_ignore_ascii_case(&name)
+            };
+            let Some(record) = records.iter().find(is_it) else { continue };
+            match rule(&Candidate { kind: TYPE, name: &name, value: &value, mark }) {
+                Ok(()) => ids.push(id),
+                Err(why) => spared.push(Spared { record: (*record).clone(), why }),
+            }
+        }
+        Ok((ids, spared))
+    }
+
     fn content(&self, record: &TxtRecord) -> Value {
         json!({
-            "type": "TXT",
+            "type": TYPE,
             "name": record.name,
             "content": txt::quote(&record.value),
             "ttl": self.ttl,
@@ -189,7 +240,7 @@ impl Cloudflare {
         self.delete_one(zone, &id, action).await?;
         Err(ProviderError::NoZone {
             action: action.to_owned(),
-            detail: format!("this zone makes \"{}\" of the name", crate::http::one_line(name)),
+            detail: format!("this zone makes \"{}\" of the name", excerpt(name, MAX_NAME)),
             advice: "check \"zone_id\"".to_owned(),
         })
     }
@@ -285,16 +336,25 @@ impl Cloudflare {
     }
 
     /// Removes records of one zone.
-    async fn remove_from(&self, zone: &Zone, placed: &[&Placed]) -> Result<(), ProviderError> {
+    async fn remove_from(
+        &self,
+        zone: &Zone,
+        placed: &[&Placed],
+        rule: &Rule<'_>,
+    ) -> Result<Vec<Spared>, ProviderError> {
         let records: Vec<_> = placed.iter().map(|placed| &placed.record).collect();
         let action =
             self.action(format_args!("remove {} from zone \"{}\"", all(&records), zone.name));
         let mut ids: Vec<String> = placed.iter().filter_map(|placed| placed.id.clone()).collect();
         let lost: Vec<_> =
             placed.iter().filter(|placed| placed.id.is_none()).map(|p| &p.record).collect();
+        let mut spared = Vec::new();
         if !lost.is_empty() {
-            match self.find(zone, &lost, &action).await {
-                Ok(found) => ids.extend(found.into_iter().flatten()),
+            match self.find_removable(zone, &lost, rule, &action).await {
+                Ok((found, left)) => {
+                    ids.extend(found);
+                    spared = left;
+                }
                 // What a zone held is gone with it.
                 Err(error) if is_gone(&error) => self.forget(zone),
                 Err(error) => return Err(error),
@@ -305,7 +365,7 @@ impl Cloudflare {
         for chunk in ids.chunks(BATCH) {
             self.delete_all(zone, chunk, &action).await?;
         }
-        Ok(())
+        Ok(spared)
     }
 }
 
@@ -342,7 +402,11 @@ impl DnsProvider for Cloudflare {
         Ok(records.iter().filter_map(id).cloned().collect())
     }
 
-    async fn remove(&self, placed: &[Placed]) -> Result<(), ProviderError> {
+    async fn remove(
+        &self,
+        placed: &[Placed],
+        rule: &Rule<'_>,
+    ) -> Result<Vec<Spared>, ProviderError> {
         let mut by_zone: BTreeMap<&str, Vec<&Placed>> = BTreeMap::new();
         for one in placed {
             by_zone.entry(&one.zone.id).or_default().push(one);
@@ -350,8 +414,8 @@ impl DnsProvider for Cloudflare {
         // What can be removed is, whatever happens to the rest.
         let zones =
             by_zone.values().filter_map(|of_zone| of_zone.first().map(|p| (&p.zone, of_zone)));
-        let removed = join_all(zones.map(|(zone, of)| self.remove_from(zone, of))).await;
-        removed.into_iter().collect()
+        let removed = join_all(zones.map(|(zone, of)| self.remove_from(zone, of, rule))).await;
+        Ok(removed.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 }
 
@@ -372,11 +436,22 @@ fn starts_with(text: &str, start: &str) -> bool {
     text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
 
-/// Records in a message, each name once: an apex and its wildcard share one.
-fn all(records: &[&TxtRecord]) -> String {
+/// The names of records, each once.
+fn names_of<'a>(records: &[&'a TxtRecord]) -> Vec<&'a str> {
     let mut names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
+    names
+}
+
+/// Whether a record says that it is ours. Words may be added to the comment.
+fn mark(item: &Value) -> Mark {
+    if text(item, "comment").starts_with(MARK) { Mark::Ours } else { Mark::Missing }
+}
+
+/// Records in a message, each name once: an apex and its wildcard share one.
+fn all(records: &[&TxtRecord]) -> String {
+    let names = names_of(records);
     let more = names.len().saturating_sub(NAMED);
     let named: Vec<_> = names.iter().take(NAMED).map(|name| format!("\"{name}\"")).collect();
     let noun = if records.len() == 1 { "TXT record" } else { "TXT records" };

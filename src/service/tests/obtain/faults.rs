@@ -11,6 +11,9 @@ use std::time::Duration;
 use testbed::acme_proxy::AcmeStep;
 use testbed::traffic::{Action, Fault, Match};
 
+/// A value as a challenge has it.
+const VALUE: &str = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0";
+
 /// Each request of a first issuance fails once, and the certificate is obtained all the same.
 fn survives(action: &Action) {
     let bed = Bed::start();
@@ -279,7 +282,7 @@ fn records_of_orders_under_way_are_left_alone() {
 #[test]
 fn records_of_a_provider_that_is_gone_are_named_once_and_kept() {
     let bed = Bed::start();
-    let record = TxtRecord { name: "_acme-challenge.old.example".into(), value: "v".into() };
+    let record = TxtRecord { name: "_acme-challenge.old.example".into(), value: VALUE.into() };
     let zone = Zone { id: "z".into(), name: "old.example".into() };
     let entry = Entry { provider: "gone".into(), records: vec![Placed { record, zone, id: None }] };
     bed.store().journal_write("old.example", &entry).unwrap();

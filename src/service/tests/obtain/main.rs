@@ -2,6 +2,7 @@
 
 mod accounts;
 mod faults;
+mod hostile;
 mod service;
 mod staples;
 mod support;

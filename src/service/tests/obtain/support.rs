@@ -9,7 +9,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::name::Name;
 use acme_dns_service::acme::{Issued, KeyChoice, ObtainError, Obtainer};
-use acme_dns_service::dns::{self, Budget};
+use acme_dns_service::dns::{self, Budget, DnsProvider};
 use acme_dns_service::host::Host;
 use acme_dns_service::http::Clients;
 use acme_dns_service::propagation::Checker;
@@ -147,21 +147,29 @@ impl Bed {
 
     /// A service that was started anew: it knows only what is on disk.
     pub(crate) fn obtainer(&self) -> Obtainer {
-        let secret = |id: SecretId| match id.0 {
-            0 => SecretString::from(self.testbed.token().to_owned()),
-            other => self.secrets[other - 1].clone(),
-        };
+        let secret = |id: SecretId| self.secret(id);
         let budget = Rc::new(Budget::new(|_| {}));
-        let providers = self.config.providers.iter();
         let clients = Clients::default();
         let provider =
             |config| dns::provider(config, secret, Rc::clone(&budget), &clients).unwrap();
-        let providers = providers.map(provider);
+        self.obtainer_with(self.config.providers.iter().map(provider).collect())
+    }
+
+    /// The same, with other providers.
+    pub(crate) fn obtainer_with(&self, providers: Vec<Box<dyn DnsProvider>>) -> Obtainer {
+        let secret = |id: SecretId| self.secret(id);
         let checker = Checker::new(&self.config.propagation);
         let config = Rc::new(self.config.clone());
         let log: Arc<dyn Host> = self.log.clone();
-        let (providers, store) = (providers.collect(), self.store());
+        let (store, clients) = (self.store(), Clients::default());
         Obtainer::new(config, providers, store, checker, &clients, secret, log).unwrap()
+    }
+
+    fn secret(&self, id: SecretId) -> SecretString {
+        match id.0 {
+            0 => SecretString::from(self.testbed.token().to_owned()),
+            other => self.secrets[other - 1].clone(),
+        }
     }
 
     /// Obtains the first certificate, in a service of its own.

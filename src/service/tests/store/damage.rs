@@ -147,11 +147,13 @@ enum Damage {
     Fifo,
     LinkToNothing,
     LinkToGood,
+    LinkToDevice,
+    HardLink,
     OtherOwner,
     OpenMode,
 }
 
-const DAMAGES: [Damage; 13] = [
+const DAMAGES: [Damage; 15] = [
     Damage::Truncated,
     Damage::Empty,
     Damage::Garbage,
@@ -163,6 +165,8 @@ const DAMAGES: [Damage; 13] = [
     Damage::Fifo,
     Damage::LinkToNothing,
     Damage::LinkToGood,
+    Damage::LinkToDevice,
+    Damage::HardLink,
     Damage::OtherOwner,
     Damage::OpenMode,
 ];
@@ -171,7 +175,14 @@ impl Damage {
     fn inflict(self, path: &Path, elsewhere: &Path, fixtures: &Fixtures) {
         let good = fs::read(path).unwrap();
         let instead = |bytes: &[u8]| fs::write(path, bytes).unwrap();
-        if matches!(self, Self::Directory | Self::Fifo | Self::LinkToNothing | Self::LinkToGood) {
+        let is_replaced = [
+            Self::Directory,
+            Self::Fifo,
+            Self::LinkToNothing,
+            Self::LinkToGood,
+            Self::LinkToDevice,
+        ];
+        if is_replaced.contains(&self) {
             fs::remove_file(path).unwrap();
         }
         match self {
@@ -196,18 +207,22 @@ impl Damage {
                 fs::write(elsewhere.join("good"), good).unwrap();
                 symlink(elsewhere.join("good"), path).unwrap();
             }
+            Self::LinkToDevice => symlink("/dev/zero", path).unwrap(),
+            Self::HardLink => fs::hard_link(path, elsewhere.join("other")).unwrap(),
             Self::OtherOwner => chown(path, Some(65_534), Some(65_534)).unwrap(),
             Self::OpenMode => crate::view::chmod(path, 0o644),
         }
     }
 
+    /// Whether only root minds it: who is not root can be made to read nothing that others cannot.
+    fn is_of_root(self) -> bool {
+        matches!(self, Self::OtherOwner | Self::HardLink)
+    }
+
     /// Whether a file with it is read all the same.
     fn is_harmless(self, kind: &Kind) -> bool {
-        let is_served = kind.file.ends_with("privkey.pem") || kind.file.ends_with("fullchain.pem");
         match self {
-            Self::LinkToGood | Self::OpenMode => true,
-            // The tests of this are run by root, who may read all.
-            Self::OtherOwner => !is_served,
+            Self::OpenMode => true,
             // A person may write anything there.
             Self::Truncated
             | Self::Empty
@@ -217,11 +232,6 @@ impl Damage {
             | Self::OtherJson => kind.file.starts_with("actions/"),
             _ => false,
         }
-    }
-
-    /// What is not there is no error for what need not be there.
-    fn is_missing(self, kind: &Kind) -> bool {
-        self == Self::LinkToNothing && !kind.file.ends_with("privkey.pem")
     }
 }
 
@@ -240,11 +250,9 @@ fn check(kind: &Kind, damage: Damage, fixtures: &Fixtures) -> Result<(), String>
     let damaged = file.is_file().then(|| fs::read(&file).unwrap());
     let before = contents(&path);
     let was_current = load_certificate(&path, NAME).is_ok();
-    if !damage.is_missing(kind) {
-        check_message(kind, damage, (kind.load)(&store))?;
-        if damage.is_harmless(kind) {
-            return Ok(());
-        }
+    check_message(kind, damage, (kind.load)(&store))?;
+    if damage.is_harmless(kind) {
+        return Ok(());
     }
     let left = contents(&path);
     if before.iter().any(|content| !left.contains(content)) {
@@ -299,7 +307,7 @@ fn damaged_files_are_named_and_nothing_is_lost() {
     let is_root = rustix::process::geteuid().is_root();
     let mut failed = Vec::new();
     for kind in KINDS {
-        for damage in DAMAGES.into_iter().filter(|d| is_root || *d != Damage::OtherOwner) {
+        for damage in DAMAGES.into_iter().filter(|d| is_root || !d.is_of_root()) {
             if let Err(error) = check(kind, damage, &fixtures) {
                 failed.push(format!("{} {damage:?}: {error}", kind.file));
             }

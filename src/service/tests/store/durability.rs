@@ -13,7 +13,7 @@ fn every_rename_has_its_content_on_disk_before_and_its_directory_after() {
     let (mut renames, mut broken) = (0, Vec::new());
     let is_root = rustix::process::geteuid().is_root();
     for (index, operation) in OPERATIONS.iter().enumerate() {
-        if operation.is_of_another && !is_root {
+        if operation.groups != (None, None) && !is_root {
             continue;
         }
         let (template, state) = (dir.path().join("template"), dir.path().join("state"));
@@ -48,14 +48,14 @@ impl Done {
         if call.text.contains(") = -1 ") {
             return None;
         }
-        let mut paths = call.text.split('"').skip(1).step_by(2).map(str::to_owned);
+        let mut paths = paths(&call.text).into_iter();
         let descriptor = || Some(call.text.split_once('<')?.1.split_once('>')?.0.to_owned());
         match call.name.as_str() {
             "openat" if call.text.contains("O_CREAT") => paths.next().map(Self::Create),
-            "mkdir" => paths.next().map(Self::Create),
+            "mkdir" | "mkdirat" => paths.next().map(Self::Create),
             "write" => descriptor().map(Self::Write),
-            "rename" | "renameat2" => Some(Self::Rename(paths.next()?, paths.next()?)),
-            "unlink" => paths.next().map(Self::Remove),
+            "rename" | "renameat" | "renameat2" => Some(Self::Rename(paths.next()?, paths.next()?)),
+            "unlink" | "unlinkat" => paths.next().map(Self::Remove),
             "fsync" => descriptor().map(Self::Sync),
             _ => None,
         }
@@ -73,6 +73,20 @@ impl Done {
     fn is_sync_of(&self, path: &str) -> bool {
         matches!(self, Self::Sync(synced) if synced == path)
     }
+}
+
+/// The paths of a call, as `"path"` or as `3</directory>, "name"`.
+fn paths(text: &str) -> Vec<String> {
+    let (mut paths, mut before) = (Vec::new(), "");
+    for (index, part) in text.split('"').enumerate() {
+        if index % 2 == 1 {
+            let directory = before.strip_suffix(">, ").and_then(|text| text.rsplit_once('<'));
+            let directory = directory.map_or("", |(_, directory)| directory);
+            paths.push(Path::new(directory).join(part).to_string_lossy().into_owned());
+        }
+        before = part;
+    }
+    paths
 }
 
 /// Whether it does not matter if it is there after a power failure.

@@ -3,7 +3,7 @@
 use crate::fixtures::Fixtures;
 use crate::operations::{OPERATIONS, Operation, prepare};
 use crate::trace::{Call, run};
-use crate::view::{faults, strangers, view};
+use crate::view::{faults, view};
 use acme_dns_service::store::Store;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -68,24 +68,25 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 impl Subject {
     fn new(index: usize, dir: &Path, fixtures: &Fixtures) -> Self {
         let operation = &OPERATIONS[index];
+        let (before, group) = operation.groups;
         let template = dir.join(format!("template-{index}"));
         prepare(operation, &template, fixtures);
         let mut states = Vec::new();
         let mut state = dir.join(format!("state-{index}-old"));
         copy(&template, &state);
         if template.exists() {
-            states.push(view_of(&state));
+            states.push(view_of(&state, before));
         }
         for (number, act) in operation.between.iter().enumerate() {
             state = dir.join(format!("state-{index}-{number}"));
             copy(&template, &state);
-            act(&Store::open(&state).unwrap(), fixtures).unwrap();
-            states.push(view_of(&state));
+            act(&Store::open_shared(&state, group).unwrap(), fixtures).unwrap();
+            states.push(view_of(&state, group));
         }
         state = dir.join(format!("state-{index}-new"));
         copy(&template, &state);
         operation.carry_out(&state, fixtures, || {}).unwrap();
-        states.push(view_of(&state));
+        states.push(view_of(&state, group));
         let state = dir.join(format!("state-{index}-recorded"));
         copy(&template, &state);
         let (ended, calls) = run(index, &state, fixtures, &[]);
@@ -102,7 +103,7 @@ impl Subject {
                 faults.push((index, Fault::Kill));
             }
             faults.extend((0..errors).map(|error| (index, Fault::Error(error))));
-            if call.name == "renameat2" {
+            if let "renameat2" | "openat2" = call.name.as_str() {
                 faults.push((index, Fault::Unsupported));
             }
         }
@@ -117,11 +118,12 @@ impl Subject {
         dir: &Path,
         fixtures: &Fixtures,
     ) -> Result<bool, String> {
-        let call = &self.calls[call];
+        let (call, (before, group)) = (&self.calls[call], self.operation.groups);
         copy(&self.template, dir);
         let what = match fault {
             Fault::Kill => "signal=SIGKILL".to_owned(),
             Fault::Error(error) => format!("error={}", ERRORS[error].0),
+            Fault::Unsupported if call.name == "openat2" => "error=EPERM".to_owned(),
             Fault::Unsupported => "error=EINVAL".to_owned(),
         };
         let injection = format!("{}:{what}:when={}", call.name, call.number);
@@ -137,9 +139,10 @@ impl Subject {
                     return Err(format!("the message is \"{error}\""));
                 }
                 // Trying again and again must not fill the disk.
-                let is_tidy = |dir: &Path| dir.exists() && faults(dir, fixtures, None).is_empty();
-                if is_tidy(&self.template) && !is_tidy(dir) {
-                    let wrong = faults(dir, fixtures, None).join(", ");
+                let is_tidy =
+                    |dir: &Path| dir.exists() && faults(dir, fixtures, None, group).is_empty();
+                if before == group && is_tidy(&self.template) && !is_tidy(dir) {
+                    let wrong = faults(dir, fixtures, None, group).join(", ");
                     return Err(format!("before the next start: {wrong}"));
                 }
                 false
@@ -151,8 +154,8 @@ impl Subject {
 
     /// The next process: what it finds, and whether it can do what the one before could not.
     fn recover(&self, dir: &Path, succeeded: bool, fixtures: &Fixtures) -> Result<(), String> {
-        let new = self.states.last().unwrap();
-        let found = view_of(dir);
+        let (new, (_, group)) = (self.states.last().unwrap(), self.operation.groups);
+        let found = view_of(dir, group);
         if succeeded && found != *new {
             return Err(format!("it succeeded, but there is {found:#?}, not {new:#?}"));
         }
@@ -160,30 +163,29 @@ impl Subject {
         if self.template.exists() && !self.states.contains(&found) {
             return Err(format!("there is {found:#?}, not one of {:#?}", self.states));
         }
-        let wrong = faults(dir, fixtures, self.operation.good);
+        let wrong = faults(dir, fixtures, self.operation.good, group);
         if !wrong.is_empty() {
             return Err(wrong.join(", "));
         }
         let repeated = self.operation.carry_out(dir, fixtures, || {});
         repeated.map_err(|error| format!("repeated: {error}"))?;
-        let found = view_of(dir);
+        let found = view_of(dir, group);
         if found != *new {
             return Err(format!("repeated, there is {found:#?}, not {new:#?}"));
         }
-        let mut wrong = faults(dir, fixtures, self.operation.good);
-        wrong.extend(strangers(dir));
+        let wrong = faults(dir, fixtures, self.operation.good, group);
         if wrong.is_empty() { Ok(()) } else { Err(format!("repeated: {}", wrong.join(", "))) }
     }
 }
 
 /// What there is when a process has taken the lock. Paths differ.
-fn view_of(dir: &Path) -> Vec<String> {
-    let store = Store::open(dir).unwrap();
+fn view_of(dir: &Path, group: Option<u32>) -> Vec<String> {
+    let store = Store::open_shared(dir, group).unwrap();
     // A process that is about to be started has a copy of every open file for a moment.
     let lock = wait_until(Duration::from_secs(10), || store.lock().unwrap()).unwrap();
     assert!(lock.left().is_none(), "{:?}", lock.left());
     let path = dir.to_string_lossy().into_owned();
-    view(dir).into_iter().map(|line| line.replace(&path, "")).collect()
+    view(&store).into_iter().map(|line| line.replace(&path, "")).collect()
 }
 
 #[test]
@@ -192,7 +194,7 @@ fn every_operation_survives_every_fault_of_every_call() {
     let fixtures = Fixtures::create(&dir.path().join("fixtures"));
     let is_root = rustix::process::geteuid().is_root();
     let subjects: Vec<Subject> = (0..OPERATIONS.len())
-        .filter(|index| is_root || !OPERATIONS[*index].is_of_another)
+        .filter(|index| is_root || OPERATIONS[*index].groups == (None, None))
         .map(|index| Subject::new(index, dir.path(), &fixtures))
         .collect();
     let cells: Vec<(usize, usize, Fault)> = subjects
@@ -232,7 +234,7 @@ fn say(call: &Call, fault: Fault, error: &str) -> String {
     let what = match fault {
         Fault::Kill => "killed at",
         Fault::Error(error) => ERRORS[error].0,
-        Fault::Unsupported => "EINVAL",
+        Fault::Unsupported => "unsupported",
     };
     format!("{what} {} #{} {}: {error}", call.name, call.number, call.text)
 }

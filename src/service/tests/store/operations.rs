@@ -8,7 +8,6 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 use testbed::process::wait_until;
 
@@ -27,13 +26,13 @@ pub(crate) struct Operation {
     pub(crate) opens: bool,
     /// The certificate that must be on disk whatever happens, besides the new one.
     pub(crate) good: Option<usize>,
-    /// The state path belongs to another user than the one that works: only root can do that.
-    pub(crate) is_of_another: bool,
+    /// The group that may read certificates, before and from then on.
+    pub(crate) groups: (Option<u32>, Option<u32>),
 }
 
 impl Operation {
     const fn new(name: &'static str, prepare: Prepare, act: Act) -> Self {
-        Self { name, prepare, act, between: &[], good: None, opens: false, is_of_another: false }
+        Self { name, prepare, act, between: &[], good: None, opens: false, groups: (None, None) }
     }
 
     const fn of_opening(self) -> Self {
@@ -53,9 +52,9 @@ impl Operation {
     ) -> Result<(), StoreError> {
         if self.opens {
             begin();
-            return Store::open(path).map(|_| ());
+            return Store::open_shared(path, self.groups.1).map(|_| ());
         }
-        let store = Store::open(path)?;
+        let store = Store::open_shared(path, self.groups.1)?;
         begin();
         (self.act)(&store, fixtures)
     }
@@ -64,10 +63,13 @@ impl Operation {
         Self { between, ..self }
     }
 
-    const fn of_another(self) -> Self {
-        Self { is_of_another: true, ..self }
+    const fn shared(self, before: Option<u32>, now: Option<u32>) -> Self {
+        Self { groups: (before, now), ..self }
     }
 }
+
+/// A group that this process, which is root's, can give things to.
+const GROUP: Option<u32> = Some(65_534);
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation::new(
@@ -87,12 +89,21 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation::new("certificate, third", |s, f| certificates(s, f, 2), |s, f| certificate(s, f, 3))
         .keeps(2),
     Operation::new(
-        "certificate, third, by root",
+        "certificate, third, for a group",
         |s, f| certificates(s, f, 2),
         |s, f| certificate(s, f, 3),
     )
     .keeps(2)
-    .of_another(),
+    .shared(GROUP, GROUP),
+    Operation::new("renewal, for a group", |s, f| certificates(s, f, 1), renewal)
+        .keeps(1)
+        .shared(GROUP, GROUP),
+    Operation::new("lock, and a group from now on", |s, f| certificates(s, f, 2), lock)
+        .keeps(2)
+        .shared(None, GROUP),
+    Operation::new("lock, and a group no more", |s, f| certificates(s, f, 2), lock)
+        .keeps(2)
+        .shared(GROUP, None),
     Operation::new(
         "certificate, once more",
         |s, f| certificates(s, f, 2),
@@ -108,11 +119,6 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation::new("renewal", |s, f| certificates(s, f, 1), renewal).keeps(1),
     Operation::new("account, first", nothing, |s, f| account(s, f, "mailto:a@example.com"))
         .by_way_of(&[account_key]),
-    Operation::new("account, first, by root", nothing, |s, f| {
-        account(s, f, "mailto:a@example.com")
-    })
-    .by_way_of(&[account_key])
-    .of_another(),
     Operation::new("account, contacts", an_account, |s, f| account(s, f, "mailto:b@example.com")),
     Operation::new("account, set aside", an_account, |s, _| match s.load_account("ca")? {
         Some(_) => s.set_account_aside("ca").map(|_| ()),
@@ -273,11 +279,7 @@ pub(crate) fn entry(id: Option<&str>) -> Entry {
 
 /// Makes in `path` what is there before an operation.
 pub(crate) fn prepare(operation: &Operation, path: &Path, fixtures: &Fixtures) {
-    let store = Store::open(path).unwrap();
+    let store = Store::open_shared(path, operation.groups.0).unwrap();
     drop(store.lock().unwrap().unwrap());
     (operation.prepare)(&store, fixtures);
-    if operation.is_of_another {
-        let status = Command::new("chown").arg("-hR").arg("65534:65534").arg(path).status();
-        assert!(status.unwrap().success());
-    }
 }

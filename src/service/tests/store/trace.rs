@@ -46,6 +46,7 @@ impl Call {
             "fchmodat",
             "chown",
             "fchown",
+            "fchownat",
             "mkdir",
             "mkdirat",
             "rename",

@@ -8,8 +8,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What is read, one line for each kind of file. A damaged file is a line with its error.
-pub(crate) fn view(path: &Path) -> Vec<String> {
-    let store = Store::open(path).unwrap();
+pub(crate) fn view(store: &Store) -> Vec<String> {
+    let path = store.path();
     let mut lines = vec![
         certificate(path),
         line("renewal", store.load_renewal::<serde_json::Value>(NAME)),
@@ -71,12 +71,29 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 /// What is not as it should be: modes, unfinished files, and a good certificate that is gone.
-pub(crate) fn faults(path: &Path, fixtures: &Fixtures, good: Option<usize>) -> Vec<String> {
+pub(crate) fn faults(
+    path: &Path,
+    fixtures: &Fixtures,
+    good: Option<usize>,
+    group: Option<u32>,
+) -> Vec<String> {
     let mut faults = Vec::new();
-    for path in everything(path) {
-        let metadata = fs::symlink_metadata(&path).unwrap();
+    let certificates = path.join("certs");
+    for entry in everything(path) {
+        let metadata = fs::symlink_metadata(&entry).unwrap();
         let mode = metadata.permissions().mode() & 0o7777;
-        let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
+        let group = group.filter(|_| entry == path || entry.starts_with(&certificates));
+        let path = entry;
+        let expected = match (group, metadata.is_dir()) {
+            (None, true) => 0o700,
+            (None, false) => 0o600,
+            (Some(_), true) if !path.starts_with(&certificates) => 0o710,
+            (Some(_), true) => 0o750,
+            (Some(_), false) => 0o640,
+        };
+        if group.is_some_and(|group| metadata.gid() != group) && !metadata.is_symlink() {
+            faults.push(format!("{} is of another group", path.display()));
+        }
         if !metadata.is_symlink() && mode != expected {
             faults.push(format!("{} has mode {mode:o}", path.display()));
         }
@@ -101,15 +118,6 @@ pub(crate) fn faults(path: &Path, fixtures: &Fixtures, good: Option<usize>) -> V
         }
     }
     faults
-}
-
-/// What belongs to another user than the state path.
-pub(crate) fn strangers(path: &Path) -> Vec<String> {
-    let owner = fs::metadata(path).unwrap().uid();
-    let owner_of = |path: &PathBuf| fs::symlink_metadata(path).unwrap();
-    let strange = |path: &PathBuf| owner_of(path).uid() != owner && !owner_of(path).is_symlink();
-    let all = everything(path).into_iter().filter(strange);
-    all.map(|path| format!("{} has another owner", path.display())).collect()
 }
 
 pub(crate) fn everything(path: &Path) -> Vec<PathBuf> {

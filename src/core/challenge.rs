@@ -1,0 +1,139 @@
+//! Records of dns-01 (RFC 8555 section 8.4): their names and values, and which may be removed.
+
+use std::fmt;
+
+/// The label in front of the name that is proven.
+const LABEL: &str = "_acme-challenge.";
+
+/// The length of a value: a SHA-256 digest in base64url without padding.
+const VALUE: usize = 43;
+
+/// The name of the record that proves a name, which is given without `*.`.
+#[must_use]
+pub fn record_name(base: &str) -> String {
+    format!("{LABEL}{base}")
+}
+
+/// A record that is to be removed, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// The type, such as `TXT`.
+    pub kind: &'a str,
+    /// The name, without a final dot.
+    pub name: &'a str,
+    /// The value, without quotes.
+    pub value: &'a str,
+    /// Whether it says whose it is.
+    pub mark: Mark,
+}
+
+/// Whether a record carries the comment with which we create records.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mark {
+    /// It does.
+    Ours,
+    /// It does not, although the provider keeps comments.
+    Missing,
+    /// The provider keeps none.
+    Unsupported,
+    /// It was not looked at yet: the decision is made again when it was.
+    Unread,
+}
+
+/// Why a record is left alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kept {
+    /// It is not TXT.
+    Type,
+    /// It is not of the form of a challenge.
+    Form,
+    /// It lacks our comment.
+    Unmarked,
+    /// No certificate of the configuration has the name, and nothing else says that it is ours.
+    NotConfigured,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Type => "it is not a TXT record",
+            Self::Form => "its name and value are not those of an ACME challenge",
+            Self::Unmarked => "it lacks the comment of this module",
+            Self::NotConfigured => "no certificate of the configuration has this name",
+        })
+    }
+}
+
+/// Decides whether a record may be removed; nothing is removed without that. Where a record comes
+/// from a file, its name, its value and its identifier are only somebody's word. `is_configured`
+/// says whether a name, in lower case, is the challenge name of a certificate of the configuration.
+///
+/// # Errors
+/// Why it is left alone.
+pub fn may_remove(
+    candidate: &Candidate<'_>,
+    is_configured: impl FnOnce(&str) -> bool,
+) -> Result<(), Kept> {
+    let Candidate { kind, name, value, mark } = *candidate;
+    if kind != "TXT" {
+        return Err(Kept::Type);
+    }
+    let name = name.to_ascii_lowercase();
+    if !name.starts_with(LABEL) || !is_value(value) {
+        return Err(Kept::Form);
+    }
+    match mark {
+        Mark::Ours | Mark::Unread => Ok(()),
+        Mark::Missing => Err(Kept::Unmarked),
+        Mark::Unsupported if is_configured(&name) => Ok(()),
+        Mark::Unsupported => Err(Kept::NotConfigured),
+    }
+}
+
+fn is_value(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    text.len() == VALUE && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Candidate, Kept, Mark, may_remove};
+
+    const OURS: &str = "_acme-challenge.example.com";
+    const OLD: &str = "_acme-challenge.old.example";
+    const VALUE: &str = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0";
+
+    #[test]
+    fn only_a_challenge_of_ours_may_be_removed() {
+        use Mark::{Missing, Ours, Unread, Unsupported};
+        let longer = format!("{VALUE}x");
+        let odd = VALUE.replace('X', "=");
+        for (kind, name, value, mark, expected) in [
+            ("TXT", OURS, VALUE, Ours, Ok(())),
+            ("TXT", OURS, VALUE, Unsupported, Ok(())),
+            ("TXT", "_ACME-Challenge.Example.COM", VALUE, Unsupported, Ok(())),
+            ("TXT", OURS, VALUE, Unread, Ok(())),
+            ("TXT", OURS, VALUE, Missing, Err(Kept::Unmarked)),
+            // A name that was taken out of the configuration.
+            ("TXT", OLD, VALUE, Ours, Ok(())),
+            ("TXT", OLD, VALUE, Unread, Ok(())),
+            ("TXT", OLD, VALUE, Unsupported, Err(Kept::NotConfigured)),
+            ("TXT", OLD, VALUE, Missing, Err(Kept::Unmarked)),
+            ("A", OURS, VALUE, Ours, Err(Kept::Type)),
+            ("CNAME", OURS, VALUE, Unsupported, Err(Kept::Type)),
+            ("", OURS, VALUE, Ours, Err(Kept::Type)),
+            ("TXT", "example.com", "v=spf1 -all", Ours, Err(Kept::Form)),
+            ("TXT", "example.com", VALUE, Ours, Err(Kept::Form)),
+            ("TXT", "x_acme-challenge.example.com", VALUE, Ours, Err(Kept::Form)),
+            ("TXT", "_acme-challenge", VALUE, Ours, Err(Kept::Form)),
+            ("TXT", "_dmarc.example.com", VALUE, Unsupported, Err(Kept::Form)),
+            ("TXT", OURS, "v=spf1 -all", Ours, Err(Kept::Form)),
+            ("TXT", OURS, "", Ours, Err(Kept::Form)),
+            ("TXT", OURS, &longer, Ours, Err(Kept::Form)),
+            ("TXT", OURS, &odd, Ours, Err(Kept::Form)),
+        ] {
+            let candidate = Candidate { kind, name, value, mark };
+            assert_eq!(may_remove(&candidate, |name| name == OURS), expected, "{candidate:?}");
+        }
+    }
+}
