@@ -1,8 +1,10 @@
 //! Waiting for the lock of the state path.
 
 use super::work::Work;
-use crate::store::{Lock, Store};
+use crate::host::Host;
+use crate::store::{Lock, Store, lock_holder};
 use acme_dns_core::level::Level;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -18,10 +20,51 @@ fn lock_line(told: usize) -> Duration {
     Duration::from_secs(TIMES.get(told).copied().unwrap_or(hours))
 }
 
+/// What is said of a lock that another process holds. The one before mostly leaves within a second;
+/// whatever holds it for long keeps certificates from being renewed.
+#[derive(Debug)]
+pub struct LockWait {
+    state_path: PathBuf,
+    told: usize,
+}
+
+impl LockWait {
+    /// Nothing was said yet.
+    #[must_use]
+    pub fn new(state_path: &Path) -> Self {
+        Self { state_path: state_path.to_owned(), told: 0 }
+    }
+
+    /// Says that the lock was waited for so long, if it is time to.
+    pub fn tell(&mut self, waited: Duration, host: &dyn Host) {
+        if waited < lock_line(self.told) {
+            return;
+        }
+        let path = self.state_path.display();
+        self.told += 1;
+        if self.told == 1 {
+            let line = format_args!(
+                "acme_dns: waiting for another process to release state path \"{path}\""
+            );
+            return host.log(Level::Info, line);
+        }
+        let holder = lock_holder(&self.state_path);
+        let holder = holder.map_or("another process".to_owned(), |holder| holder.to_string());
+        let seconds = waited.as_secs();
+        host.log(
+            Level::Error,
+            format_args!(
+                "acme_dns: state path \"{path}\" has been locked by {holder} for {seconds} s: \
+                 certificates are not renewed until it ends"
+            ),
+        );
+    }
+}
+
 impl Work {
     /// Takes the lock, however long that takes.
     pub(super) async fn lock(&self, store: &Store) -> Lock {
-        let (begun, mut told) = (Instant::now(), 0);
+        let (begun, mut wait) = (Instant::now(), LockWait::new(store.path()));
         loop {
             match store.lock() {
                 Ok(Some(lock)) => {
@@ -31,35 +74,12 @@ impl Work {
                     return lock;
                 }
                 Ok(None) => {
-                    if begun.elapsed() >= lock_line(told) {
-                        self.tell_locked(store, begun.elapsed(), told);
-                        told += 1;
-                    }
+                    wait.tell(begun.elapsed(), &*self.host);
                     sleep(LOCK_INTERVAL).await;
                 }
                 Err(error) => self.pause_after(&error).await,
             }
         }
-    }
-
-    /// The one before mostly leaves within a second; whatever holds the lock for long keeps certificates
-    /// from being renewed.
-    fn tell_locked(&self, store: &Store, waited: Duration, told: usize) {
-        let path = store.path().display();
-        if told == 0 {
-            let line = format_args!("waiting for another process to release state path \"{path}\"");
-            return self.log(Level::Info, line);
-        }
-        let holder = store.holder();
-        let holder = holder.map_or("another process".to_owned(), |holder| holder.to_string());
-        let seconds = waited.as_secs();
-        self.log(
-            Level::Error,
-            format_args!(
-                "state path \"{path}\" has been locked by {holder} for {seconds} s: certificates are \
-                 not renewed until it ends"
-            ),
-        );
     }
 }
 

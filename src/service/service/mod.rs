@@ -14,6 +14,8 @@ mod staples;
 mod tasks;
 mod work;
 
+pub use locking::LockWait;
+
 use crate::host::Host;
 use crate::import::Imports;
 use crate::reload::Watch;

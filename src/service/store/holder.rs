@@ -1,9 +1,10 @@
 //! The process that holds the lock.
 
-use super::{LOCK, Store};
-use rustix::fs::{AtFlags, statat};
+use super::LOCK;
+use rustix::fs::{AtFlags, CWD, statat};
 use std::fmt;
 use std::fs;
+use std::path::Path;
 
 /// As much of a title is shown.
 const MAX_TITLE: usize = 80;
@@ -25,15 +26,12 @@ impl fmt::Display for Holder {
     }
 }
 
-impl Store {
-    /// The process that holds the lock; `None` if nobody does, or it cannot be seen from here, as from
-    /// another container.
-    pub(crate) fn holder(&self) -> Option<Holder> {
-        let directory = self.place("").open_directory().ok()?;
-        let stat = statat(directory, LOCK, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        let pid = pid_of(&fs::read_to_string("/proc/locks").ok()?, stat.st_ino)?;
-        Some(Holder { pid, title: title(pid) })
-    }
+/// The process that holds the lock of a state path; `None` if nobody does, or it cannot be seen from
+/// here, as from another container.
+pub(crate) fn lock_holder(state_path: &Path) -> Option<Holder> {
+    let stat = statat(CWD, state_path.join(LOCK), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let pid = pid_of(&fs::read_to_string("/proc/locks").ok()?, stat.st_ino)?;
+    Some(Holder { pid, title: title(pid) })
 }
 
 /// The holder of a `flock` of a file, in the form of `/proc/locks` (proc_locks(5)). The numbers of devices
@@ -78,9 +76,9 @@ mod tests {
     fn this_process_is_found_while_it_holds_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        assert_eq!(store.holder(), None);
+        assert_eq!(lock_holder(store.path()), None);
         let lock = store.lock().unwrap().unwrap();
-        let holder = store.holder().unwrap();
+        let holder = lock_holder(store.path()).unwrap();
         assert_eq!(holder.pid, std::process::id());
         assert!(holder.to_string().contains("acme_dns_service"), "{holder}");
         drop(lock);

@@ -43,6 +43,7 @@ pub use certificates::{
 pub use door::Trust;
 pub use error::StoreError;
 pub(crate) use error::system;
+pub(crate) use holder::lock_holder;
 pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;
 pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_over};
