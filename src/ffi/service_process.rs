@@ -102,13 +102,13 @@ pub(super) fn run(core: &mut CoreConf, relay: Relay, parent: u32) -> ! {
         if !pause.is_zero() && relay.wait(None, Some(pause)) {
             return 0;
         }
+        set_title(c"acme dns process");
         let may_wait = |interval| !relay.wait(Some(signals), Some(interval));
         if !become_service(&ready.identity, &*host, may_wait) {
             return 0;
         }
         privileges::close();
         follow(parent);
-        set_title(c"acme dns process");
         let settings = settings(core, ready);
         core.vault.forget();
         match Service::start(settings, host.clone()) {

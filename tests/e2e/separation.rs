@@ -119,9 +119,9 @@ fn a_state_path_changes_hands_after_the_old_helper_has_left() {
     proc::kill(old, Signal::USR2);
     site.nginx.wait_for_log("waiting for another process to release state path", LIMIT);
     check_owner(&site, NOBODY);
-    let mark = site.nginx.log_mark();
     site.nginx.quit();
-    site.nginx.wait_for_log_from(mark, "now belongs to user \"daemon\"", LIMIT);
+    let taken = || site.nginx.log().contains("now belongs to user \"daemon\"").then_some(());
+    assert!(wait_until(LIMIT, taken).is_some(), "{}", site.nginx.log());
     let new = fs::read_to_string(site.nginx.dir().join("nginx.pid")).expect("of the new master");
     let new = crate::process::Orphan(new.trim().parse().expect("a number"));
     let works = || proc::services(new.0).first().copied();
