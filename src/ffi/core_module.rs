@@ -460,12 +460,10 @@ fn read_from_disk(
                 pairs.extend(material.pairs);
                 known.extend(facts.map(|facts| (index, facts)));
             }
+            // Whether it can be used at all, the helper finds out.
             Err(error) => log(
-                Level::Error,
-                &format!(
-                    "acme_dns: certificate \"{name}\" on disk cannot be used, a new one will be \
-                     obtained: {error}"
-                ),
+                Level::Info,
+                &format!("acme_dns: certificate \"{name}\" on disk is left to the helper: {error}"),
             ),
         }
     }

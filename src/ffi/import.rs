@@ -55,7 +55,9 @@ fn account(config: &Config, issuer: usize, vault: &mut Vault) -> Option<Imported
     }
     let mut refused = None;
     for source in import::account_keys(config, issuer) {
-        match vault.account_key(&source) {
+        let file = import::open_account_key(config, &source);
+        let key = file.and_then(|file| file.map(|f| vault.account_key(f, &source)).transpose());
+        match key {
             Ok(Some(key)) => return Some(ImportedAccount { issuer, key, source }),
             Ok(None) => {}
             Err(error) => refused = refused.or(Some(error)),

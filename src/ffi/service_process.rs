@@ -18,7 +18,7 @@ use super::reload;
 use acme_dns_core::config::SecretId;
 use acme_dns_core::level::Level;
 use acme_dns_service::host::Host;
-use acme_dns_service::service::{Service, Settings};
+use acme_dns_service::service::{LockWait, Service, Settings};
 use acme_dns_service::store::{TakeOver, Trust, User, take_over};
 use ngx::ffi::ngx_channel;
 use std::mem::MaybeUninit;
@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::ptr;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A service that begins sooner than this after the one before, in seconds, was not ended by a person.
 const QUICK: i64 = 60;
@@ -225,6 +225,7 @@ fn become_service(
         let _as_it_is = privileges::take_user(None, &[]);
         return true;
     };
+    let (begun, mut waiting) = (Instant::now(), LockWait::new(&identity.state_path));
     let ids = loop {
         let raised = privileges::raise_for_files();
         let wanted = User { uid: user.uid, gid: user.gid };
@@ -232,6 +233,7 @@ fn become_service(
             raised.map(|()| take_over(&identity.state_path, wanted, identity.has_foreign_files));
         match taken {
             Ok(TakeOver::Busy) => {
+                waiting.tell(begun.elapsed(), host);
                 if !may_wait(BUSY_INTERVAL) {
                     return false;
                 }

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::ptr;
 use zeroize::Zeroizing;
@@ -192,23 +192,12 @@ impl Vault {
         Ok((length, mode & 0o007 != 0))
     }
 
-    /// Reads the key of an account of another client, in PEM or as a JWK, as it is. `None`: there is no
-    /// such file.
-    pub(super) fn account_key(&mut self, path: &Path) -> Result<Option<SecretId>, String> {
+    /// Reads the key of an account of another client, in PEM or as a JWK, as it is.
+    pub(super) fn account_key(&mut self, file: File, path: &Path) -> Result<SecretId, String> {
         let path = path.to_string_lossy();
-        // Does not wait for the writer of a FIFO.
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&*path);
-        let file = match file {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("open() \"{path}\" failed ({})", errno(&error))),
-        };
-        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            return Err(format!("\"{path}\" is not a regular file"));
-        }
         let (length, _) = self.read_open(file, &path)?;
         let id = self.keep(length, check_account_key);
-        id.map(Some).map_err(|why| format!("\"{path}\" {why}"))
+        id.map_err(|why| format!("\"{path}\" {why}"))
     }
 
     fn read_environment(&mut self, name: &str, check: Check) -> Result<SecretId, String> {

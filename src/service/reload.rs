@@ -176,8 +176,12 @@ impl Scan<'_> {
                 self.note(&self.paths.prefix.join(file));
             }
             let is_of_tls = name.contains("ssl") || name.contains("certificate");
-            for arg in args.iter().filter(|arg| !arg.contains('$')) {
-                self.watch.names.extend(self.certificate(arg, is_of_tls));
+            for arg in args {
+                if arg.contains('$') {
+                    self.watch.by_variable |= self.is_below_certificates(arg);
+                } else {
+                    self.watch.names.extend(self.certificate(arg, is_of_tls));
+                }
             }
         }
     }
@@ -190,6 +194,18 @@ impl Scan<'_> {
         let found = glob(&pattern);
         self.watch.parts.push(Part::Pattern { pattern, found: found.clone() });
         found.iter().for_each(|file| self.read(file, depth));
+    }
+
+    /// Whether a file whose name has a variable in it may lie below `certs/`.
+    fn is_below_certificates(&self, arg: &str) -> bool {
+        let fixed = arg.split('$').next().unwrap_or_default();
+        let Some((fixed, _)) = fixed.rsplit_once('/') else { return false };
+        let path = normalized(&self.paths.prefix.join(fixed));
+        let is_below = |path: &Path, of: &Path| path.starts_with(of);
+        is_below(&path, &self.certificates)
+            || path.canonicalize().is_ok_and(|path| {
+                self.certificates.canonicalize().is_ok_and(|of| is_below(&path, &of))
+            })
     }
 
     /// The certificate that a file belongs to.
@@ -313,6 +329,28 @@ mod tests {
                 .unwrap();
             let names: Vec<_> = scan(&prefix).names.into_iter().collect();
             assert_eq!(names, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_variable_below_the_certificates_is_noted() {
+        let rows = [
+            ("ssl_certificate PREFIX/state/certs/$ssl_server_name/fullchain.pem;", true),
+            ("ssl_certificate_key state/certs/${host}/privkey.pem;", true),
+            ("ssl_certificate state/certs/a.test/$file;", true),
+            ("ssl_certificate linked/$host/fullchain.pem;", true),
+            ("ssl_certificate state/certs/a.test/fullchain.pem;", false),
+            ("ssl_certificate other/$host/fullchain.pem;", false),
+            ("ssl_certificate data:$certificate;", false),
+            ("proxy_pass http://$host/state/certs/a.test;", false),
+            ("# ssl_certificate state/certs/$host/fullchain.pem;", false),
+        ];
+        for (text, expected) in rows {
+            let prefix = prefix(text);
+            symlink("state/certs", prefix.path().join("linked")).unwrap();
+            for reload in [Reload::Auto, Reload::Off] {
+                assert_eq!(scan_with(prefix.path(), reload).by_variable, expected, "{text}");
+            }
         }
     }
 

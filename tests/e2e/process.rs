@@ -178,7 +178,7 @@ fn stops_at_once_while_another_has_the_lock() {
         lock.lock().expect("nobody else has it");
         held.borrow_mut().push(lock);
         site.start_nginx();
-        site.nginx.wait_for_log("waiting for the process that works in", LIMIT);
+        site.nginx.wait_for_log("waiting for another process to release state path", LIMIT);
     });
 }
 
@@ -196,7 +196,7 @@ fn of_two_on_one_state_path_one_works() {
     ));
     let orders = || site.proxy.traffic.count(&AcmeStep::NewOrder.requests());
     second.start();
-    second.wait_for_log("waiting for the process that works in", LIMIT);
+    second.wait_for_log("waiting for another process to release state path", LIMIT);
     assert_eq!(orders(), 1);
     site.nginx.quit();
     second.wait_for_log(&format!("certificate \"b.{NAME}\" issued"), LIMIT);
@@ -204,7 +204,7 @@ fn of_two_on_one_state_path_one_works() {
     assert_eq!(site.proxy.traffic.count(&AcmeStep::NewAccount.requests()), 1);
     // And the other way round.
     site.start_nginx();
-    site.nginx.wait_for_log("waiting for the process that works in", LIMIT);
+    site.nginx.wait_for_log("waiting for another process to release state path", LIMIT);
     site.wait_for_certificate(NAME);
 }
 
@@ -355,7 +355,7 @@ fn a_binary_upgrade_hands_over() {
     let of_new = |pid: &u32| proc::title(*pid).starts_with("nginx: master process");
     let new = wait_until(LIMIT, || proc::children(old).into_iter().find(of_new));
     let new = Orphan(new.unwrap_or_else(|| panic!("no new master:\n{}", site.nginx.log())));
-    site.nginx.wait_for_log("waiting for the process that works in", LIMIT);
+    site.nginx.wait_for_log("waiting for another process to release state path", LIMIT);
     let made = load.report().made;
     load.wait(LIMIT, |report| report.made > made + 50);
     site.nginx.quit();

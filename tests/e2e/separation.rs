@@ -78,7 +78,7 @@ fn a_state_path_changes_hands_and_back_without_an_order() {
         fs::write(path, "dehydrated's").expect("it can be written");
         chown(path, Some(2), Some(2)).expect("root may do that");
     }
-    for _ in 0..2 {
+    for round in 0..2 {
         site.nginx.quit();
         site.nginx.service_user(Some("daemon daemon"));
         let mark = site.nginx.log_mark();
@@ -89,7 +89,8 @@ fn a_state_path_changes_hands_and_back_without_an_order() {
         site.reload();
         site.wait_for_other_helper(&[helper]);
         check_owner(&site, SERVICE);
-        assert!(foreign.iter().all(|path| owner(path) == 2));
+        // The way back is a command for all of it.
+        assert!(round > 0 || foreign.iter().all(|path| owner(path) == 2));
         site.nginx.quit();
         give_back(&site);
         site.nginx.service_user(Some("nobody nogroup"));

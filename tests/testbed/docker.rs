@@ -146,7 +146,10 @@ impl Container {
             .unwrap_or_else(|e| panic!("cannot run docker: {e}"));
         let ended = wait_until(timeout, || child.try_wait().ok().flatten());
         assert!(ended.is_some(), "it runs: {}", container.logs());
-        child.wait_with_output().unwrap_or_else(|e| panic!("no output of docker: {e}"))
+        let output = child.wait_with_output();
+        let mut output = output.unwrap_or_else(|e| panic!("no output of docker: {e}"));
+        output.stderr = without_warnings(&output.stderr);
+        output
     }
 
     /// A container that something else has started.
@@ -228,6 +231,13 @@ impl Container {
     pub fn command(&self, verb: &[&str]) {
         docker(&[verb, &[&self.name]].concat()).unwrap_or_else(|e| panic!("{e}"));
     }
+}
+
+/// Leaves out what `docker` itself says of the machine, such as that it forwards no packets, which these
+/// tests do not need.
+fn without_warnings(text: &[u8]) -> Vec<u8> {
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    lines.filter(|line| !line.starts_with(b"WARNING: ")).flatten().copied().collect()
 }
 
 impl Drop for Container {

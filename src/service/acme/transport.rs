@@ -35,7 +35,7 @@ const NONCE_ROUNDS: usize = 20;
 /// How many alternate chains are noted.
 const MAX_ALTERNATES: usize = 8;
 
-/// The longest target of a redirect that is shown, in characters.
+/// The longest host of a URL, and the longest target of a redirect, that is shown, in characters.
 const MAX_TARGET: usize = 200;
 
 /// The pauses before a request that got no proper answer is repeated.
@@ -181,7 +181,8 @@ impl Transport {
         mut parts: Parts,
         body: Bytes,
     ) -> Result<(http::response::Parts, Bytes), Error> {
-        let authority = parts.uri.authority().map(ToString::to_string);
+        let authority =
+            parts.uri.authority().map(|authority| excerpt(authority.as_str(), MAX_TARGET));
         let host = authority.unwrap_or_default();
         // Nothing else is asked for by HEAD.
         let is_nonce = parts.method == Method::HEAD;

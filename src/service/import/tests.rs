@@ -1,4 +1,4 @@
-use super::{Imported, account_keys, certificates, fingerprint};
+use super::{Imported, account_keys, certificates, fingerprint, open_account_key};
 use crate::store::testing::{Ca, NOW, key, pem};
 use acme_dns_core::config::{
     Certificate, Config, Import, ImportFormat, Issuer, Propagation, Reload, Variant,
@@ -14,7 +14,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -580,4 +580,154 @@ fn links_lead_to_what_was_issued_last() {
     let trees = [(ImportFormat::Certbot, dir.path())];
     let (found, told) = search(&config(&trees, &["b.test"], &ONE_KEY));
     assert_eq!((found.len(), told), (0, vec![]), "a file that is no certificate is none");
+}
+
+/// Gives a tree to a user who is not root.
+fn give(path: &Path) {
+    lchown(path, Some(65_534), Some(65_534)).unwrap();
+    if fs::symlink_metadata(path).unwrap().is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path()));
+    }
+}
+
+type Change = fn(&Path, &Path);
+/// Changes to a tree of certbot, given it and another directory, and what is said then; empty if it is
+/// imported all the same.
+const CHANGES: [(&str, Change, &str); 9] = [
+    ("as certbot leaves it", |_, _| {}, ""),
+    (
+        "an absolute link within",
+        |tree, _| {
+            fs::remove_file(tree.join("live/a/privkey.pem")).unwrap();
+            symlink(tree.join("archive/a/privkey2.pem"), tree.join("live/a/privkey.pem")).unwrap();
+        },
+        "",
+    ),
+    (
+        "a directory by a link",
+        |tree, _| {
+            fs::rename(tree.join("live"), tree.join("real")).unwrap();
+            symlink("archive/../real", tree.join("live")).unwrap();
+        },
+        "",
+    ),
+    (
+        "an absolute link out of it",
+        |tree, out| {
+            fs::remove_file(tree.join("archive/a/privkey2.pem")).unwrap();
+            symlink(out.join("privkey2.pem"), tree.join("archive/a/privkey2.pem")).unwrap();
+        },
+        "it leads out of",
+    ),
+    (
+        "a relative link out of it",
+        |tree, out| {
+            fs::remove_file(tree.join("live/a/privkey.pem")).unwrap();
+            let name = out.file_name().unwrap();
+            let target = Path::new("../../..").join(name).join("privkey2.pem");
+            symlink(target, tree.join("live/a/privkey.pem")).unwrap();
+        },
+        "it leads out of",
+    ),
+    (
+        "a directory out of it",
+        |tree, out| {
+            fs::remove_dir_all(tree.join("archive/a")).unwrap();
+            symlink(out, tree.join("archive/a")).unwrap();
+        },
+        "it leads out of",
+    ),
+    (
+        "a circle",
+        |tree, _| {
+            fs::remove_file(tree.join("live/a/privkey.pem")).unwrap();
+            symlink("privkey.pem", tree.join("live/a/privkey.pem")).unwrap();
+        },
+        "Too many levels of symbolic links",
+    ),
+    (
+        "a hard link",
+        |tree, out| {
+            fs::remove_file(tree.join("archive/a/privkey2.pem")).unwrap();
+            let key = tree.join("archive/a/privkey2.pem");
+            fs::hard_link(out.join("privkey2.pem"), key).unwrap();
+        },
+        "a hard link",
+    ),
+    (
+        "a file of a third user",
+        |tree, _| {
+            chown(tree.join("archive/a/privkey2.pem"), Some(1), Some(1)).unwrap();
+        },
+        "belongs neither to root nor to the owner",
+    ),
+];
+
+#[test]
+fn a_tree_of_another_user_leads_nowhere_else() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let made = make(&["a.test"], 30);
+    for (row, change, expected) in CHANGES {
+        let files =
+            [("archive/a/fullchain2.pem", &*made.chain), ("archive/a/privkey2.pem", &made.key)];
+        let (dir, out) = (tree(&files), tree(&[("privkey2.pem", &made.key)]));
+        write(out.path(), &[("fullchain2.pem", &made.chain)]);
+        fs::create_dir_all(dir.path().join("live/a")).unwrap();
+        for file in ["fullchain", "privkey"] {
+            let link = dir.path().join(format!("live/a/{file}.pem"));
+            symlink(format!("../../archive/a/{file}2.pem"), link).unwrap();
+        }
+        give(dir.path());
+        change(dir.path(), out.path());
+        let (found, told) = search_in(ImportFormat::Certbot, dir.path());
+        assert_eq!(found.len(), usize::from(expected.is_empty()), "{row}: {told:?}");
+        assert!(
+            told.iter().any(|(_, line)| line.contains(expected)) || expected.is_empty(),
+            "{row}: {told:?}"
+        );
+        // Where the tree is root's, root has made its links.
+        if expected.contains("leads out") {
+            chown(dir.path(), Some(0), Some(0)).unwrap();
+            for file in ["archive/a/fullchain2.pem", "archive/a/privkey2.pem"] {
+                chown(dir.path().join(file), Some(0), Some(0)).unwrap();
+            }
+            let (found, told) = search_in(ImportFormat::Certbot, dir.path());
+            assert_eq!(found.len(), 1, "{row}: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn a_configuration_of_another_user_names_no_directory_outside() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let made = make(&["a.test"], 30);
+    let elsewhere = dehydrated(&[("a.test", &made)]);
+    let base = format!("BASEDIR={}\nCA={REAL}\n", elsewhere.path().display());
+    for (owner, expected) in [(0, 1), (65_534, 0)] {
+        let dir = tree(&[("config", &base)]);
+        chown(dir.path(), Some(owner), Some(owner)).unwrap();
+        let (found, told) = search_in(ImportFormat::Dehydrated, dir.path());
+        assert_eq!(found.len(), expected, "{owner}: {told:?}");
+        let is_told = told.iter().any(|(_, line)| line.contains("it leads out of"));
+        assert_eq!(is_told, expected == 0, "{told:?}");
+    }
+}
+
+#[test]
+fn the_key_of_an_account_is_opened_in_its_tree_only() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for (link, expected) in [("key.pem.real", true), ("/etc/shadow", false)] {
+        let dir = tree(&[("private/key.pem.real", "a key")]);
+        symlink(link, dir.path().join("private/key.pem")).unwrap();
+        give(dir.path());
+        let config = config(&[(ImportFormat::Uacme, dir.path())], &["a.test"], &ONE_KEY);
+        let opened = open_account_key(&config, &dir.path().join("private/key.pem"));
+        assert_eq!(opened.is_ok_and(|file| file.is_some()), expected, "{link}");
+    }
 }

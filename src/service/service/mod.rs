@@ -8,10 +8,13 @@
 mod actions;
 mod importing;
 mod load;
+mod locking;
 mod reloading;
 mod staples;
 mod tasks;
 mod work;
+
+pub use locking::LockWait;
 
 use crate::host::Host;
 use crate::import::Imports;

@@ -28,9 +28,6 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-/// How often a helper looks whether the one before it has left.
-const LOCK_INTERVAL: Duration = Duration::from_millis(50);
-
 /// The pause before something of this machine, such as the disk, is tried again.
 pub(super) const LOCAL_PAUSE: Duration = Duration::from_secs(30);
 
@@ -239,35 +236,7 @@ impl Work {
         }
     }
 
-    async fn lock(&self, store: &Store) -> Lock {
-        let mut waiting = false;
-        loop {
-            match store.lock() {
-                Ok(Some(lock)) => {
-                    if let Some(error) = lock.left() {
-                        self.log(Level::Warn, format_args!("{error}; it is left as it is"));
-                    }
-                    return lock;
-                }
-                Ok(None) => {
-                    if !waiting {
-                        let path = store.path().display();
-                        self.log(
-                            Level::Info,
-                            format_args!(
-                                "waiting for the process that works in \"{path}\" to leave"
-                            ),
-                        );
-                        waiting = true;
-                    }
-                    sleep(LOCK_INTERVAL).await;
-                }
-                Err(error) => self.pause_after(&error).await,
-            }
-        }
-    }
-
-    async fn pause_after(&self, error: &dyn fmt::Display) {
+    pub(super) async fn pause_after(&self, error: &dyn fmt::Display) {
         let pause = LOCAL_PAUSE.as_secs();
         self.log(Level::Error, format_args!("{error}; next attempt in {pause} s"));
         sleep(LOCAL_PAUSE).await;

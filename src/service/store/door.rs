@@ -339,6 +339,8 @@ pub(crate) fn open_beneath(root: impl AsFd, name: &Path, flags: OFlags) -> Resul
     if HAS_OPENAT2.load(Ordering::Relaxed) {
         let resolve =
             ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        // With it, a link would not be told from what is no directory.
+        let flags = flags - OFlags::NOFOLLOW;
         match openat2(&root, name, flags, Mode::empty(), resolve) {
             // Linux before 5.6, or a container whose seccomp profile is older than that.
             Err(Errno::NOSYS | Errno::PERM) => HAS_OPENAT2.store(false, Ordering::Relaxed),
@@ -415,4 +417,81 @@ fn json<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T, StoreError>
         };
         StoreError::invalid(path, reason)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Door, Place, Trust, open_beneath, open_by_steps};
+    use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat};
+    use rustix::io::Errno;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    #[test]
+    fn directories_are_opened_beneath_whether_or_not_the_system_helps() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("root/a/b/c")).unwrap();
+        fs::create_dir(dir.path().join("outside")).unwrap();
+        fs::write(dir.path().join("root/a/file"), "").unwrap();
+        symlink("b", dir.path().join("root/a/beside")).unwrap();
+        symlink("../../outside", dir.path().join("root/a/out")).unwrap();
+        let root = dir.path().join("root");
+        let door = Door::open(&root, Trust::here(), None).unwrap();
+        let rows = [
+            ("a/b/c", Ok(())),
+            ("a/b", Ok(())),
+            ("a/missing", Err(Errno::NOENT)),
+            ("a/file", Err(Errno::NOTDIR)),
+            ("a/file/b", Err(Errno::NOTDIR)),
+            ("a/beside", Err(Errno::LOOP)),
+            ("a/beside/c", Err(Errno::LOOP)),
+            ("a/out", Err(Errno::LOOP)),
+            ("a/../../outside", Err(Errno::XDEV)),
+            ("../outside", Err(Errno::XDEV)),
+            ("/etc/ssl", Err(Errno::XDEV)),
+        ];
+        for (name, expected) in rows {
+            for open in [open_beneath, open_by_steps] {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+                let opened = open(&door.root, Path::new(name), flags).map(drop);
+                assert_eq!(opened, expected, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_a_link_is_an_error_that_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink("elsewhere", dir.path().join("orders")).unwrap();
+        let door = Arc::new(Door::open(dir.path(), Trust::here(), None).unwrap());
+        let error = Place::new(&door, "orders").join("a").read(9).unwrap_err().to_string();
+        assert!(error.contains("no symbolic link is followed within the state path"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let door = Arc::new(Door::open(dir.path(), Trust::here(), None).unwrap());
+        mknodat(CWD, dir.path().join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        fs::create_dir(dir.path().join("directory")).unwrap();
+        symlink("/dev/zero", dir.path().join("link")).unwrap();
+        if rustix::process::geteuid().is_root() {
+            // There is no driver for it: to open it is another error.
+            let (kind, device) = (FileType::CharacterDevice, makedev(4095, 7));
+            mknodat(CWD, dir.path().join("device"), kind, Mode::RUSR, device).unwrap();
+        } else {
+            fs::create_dir(dir.path().join("device")).unwrap();
+        }
+        for (name, expected) in [
+            ("device", "it is not a regular file"),
+            ("fifo", "it is not a regular file"),
+            ("directory", "it is not a regular file"),
+            ("link", "it is a symbolic link, and is not followed"),
+        ] {
+            let error = Place::new(&door, name).read(9).unwrap_err().to_string();
+            assert!(error.ends_with(expected), "{error}");
+        }
+    }
 }

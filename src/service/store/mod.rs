@@ -24,6 +24,7 @@ pub(crate) mod door;
 mod error;
 mod files;
 mod glance;
+mod holder;
 mod journal;
 pub(crate) mod keys;
 mod orders;
@@ -42,6 +43,7 @@ pub use certificates::{
 pub use door::Trust;
 pub use error::StoreError;
 pub(crate) use error::system;
+pub(crate) use holder::lock_holder;
 pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;
 pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_over};
@@ -225,8 +227,11 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::Store;
+    use super::testing::issued;
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    use rustix::process::{getegid, geteuid};
     use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::path::Path;
 
     fn mode(path: &Path) -> u32 {
@@ -245,6 +250,65 @@ mod tests {
             assert_eq!(mode(&path.join(name)), 0o700, "{name}");
         }
         assert_eq!(mode(&path.join("lock")), 0o600);
+    }
+
+    #[test]
+    fn a_group_may_read_certificates_and_nothing_else() {
+        // Root can give things to every group, others to their own.
+        let group = if geteuid().is_root() { 65_534 } else { getegid().as_raw() };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        for (shared, root, below, file) in [
+            (None, 0o700, 0o700, 0o600),
+            (Some(group), 0o710, 0o750, 0o640),
+            (Some(group), 0o710, 0o750, 0o640),
+            (None, 0o700, 0o700, 0o600),
+        ] {
+            let store = Store::open_shared(&path, shared).unwrap();
+            let _lock = store.lock().unwrap().unwrap();
+            for row in ["first", "second"] {
+                let modes =
+                    ["", "certs", "certs/.versions", "accounts", "orders", "journal", "lock"]
+                        .map(|name| mode(&path.join(name)));
+                let expected = [root, below, below, 0o700, 0o700, 0o700, 0o600];
+                assert_eq!(modes, expected, "{shared:?} {row}");
+                for name in ["fullchain.pem", "privkey.pem", "renewal.json"] {
+                    let path = path.join("certs/a.example").join(name);
+                    let Ok(metadata) = fs::metadata(path) else { continue };
+                    assert_eq!(metadata.mode() & 0o7777, file, "{shared:?} {row} {name}");
+                    assert!(shared.is_none_or(|group| metadata.gid() == group), "{row} {name}");
+                }
+                store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
+                store.save_renewal("a.example", &7).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_lock_that_is_no_file_is_not_even_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (lock, precious) = (dir.path().join("lock"), dir.path().join("precious"));
+        fs::write(&precious, "precious").unwrap();
+        // A device that there is no driver for: to open it is another error.
+        let device = makedev(4095, 7);
+        let make = |kind, device| mknodat(CWD, &lock, kind, Mode::RWXU, device).unwrap();
+        let rows: [(&str, &dyn Fn()); 5] = [
+            ("symbolic link", &|| symlink(&precious, &lock).unwrap()),
+            ("hard link", &|| fs::hard_link(&precious, &lock).unwrap()),
+            ("not a regular file", &|| make(FileType::Fifo, 0)),
+            ("not a regular file", &|| fs::create_dir(&lock).unwrap()),
+            ("not a regular file", &|| make(FileType::CharacterDevice, device)),
+        ];
+        let is_root = geteuid().is_root();
+        for (expected, put) in rows.into_iter().take(if is_root { 5 } else { 4 }) {
+            put();
+            let error = store.lock().unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains("/lock\""), "{error}");
+            assert_eq!(fs::read(&precious).unwrap(), b"precious", "{expected}");
+            let _removed = fs::remove_file(&lock).or_else(|_| fs::remove_dir(&lock));
+        }
+        assert!(store.lock().unwrap().is_some());
     }
 
     #[test]

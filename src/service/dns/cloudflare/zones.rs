@@ -3,10 +3,17 @@
 use super::client::{Call, Kind, Permission, unexpected};
 use super::{Cloudflare, id, text};
 use crate::dns::{ProviderError, Zone};
+use acme_dns_core::text::excerpt;
 use futures_util::future::join_all;
 use http::Method;
 use serde_json::Value;
 use std::rc::Rc;
+
+/// The longest status of a zone that is shown, in characters.
+const MAX_STATUS: usize = 40;
+
+/// The longest name of a zone (RFC 1035 section 2.3.4), in octets.
+const MAX_NAME: usize = 253;
 
 /// How a lookup ended, for all that wait for it: a provider that is down is not asked again by
 /// each order in turn.
@@ -83,7 +90,7 @@ impl Cloudflare {
             }
             match text(&item, "status") {
                 "active" | "" => return Ok(Lookup::Active(zone(&item, action)?)),
-                status => found = Lookup::Inactive(status.to_owned()),
+                status => found = Lookup::Inactive(excerpt(status, MAX_STATUS)),
             }
         }
         Ok(found)
@@ -210,6 +217,7 @@ pub(super) fn common<'a>(a: &'a str, b: &str) -> &'a str {
 pub(super) fn zone(value: &Value, action: &str) -> Result<Zone, ProviderError> {
     match text(value, "name") {
         "" => Err(unexpected(action, "the zone has no \"name\"")),
+        name if name.len() > MAX_NAME => Err(unexpected(action, "the zone's \"name\" is too long")),
         name => Ok(Zone { id: id(value, action)?, name: name.to_ascii_lowercase() }),
     }
 }

@@ -4,7 +4,7 @@ use crate::store::{IssuedPem, Store};
 use acme_dns_core::key::KeyType;
 use openssl::pkey::PKey;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 const FILES: [&str; 4] = ["fullchain.pem", "privkey.pem", "cert.pem", "chain.pem"];
@@ -96,7 +96,7 @@ fn a_crash_before_the_swap_leaves_the_old_certificate_and_no_rest() {
     fs::create_dir(versions_path.join(".tmp-0-2")).unwrap();
     fs::write(versions_path.join(".tmp-0-2/fullchain.pem"), "-----BEGIN").unwrap();
     fs::create_dir(versions_path.join("2")).unwrap();
-    std::os::unix::fs::symlink("x", dir.path().join("certs/.tmp-1-a.example")).unwrap();
+    symlink("x", dir.path().join("certs/.tmp-1-a.example")).unwrap();
     assert!(load_certificate(dir.path(), "a.example").unwrap().is_some());
     let _lock = store.lock().unwrap().unwrap();
     assert_eq!(versions(dir.path()), ["1", "2"]);
@@ -153,7 +153,7 @@ fn what_is_no_link_to_a_version_is_kept_when_it_is_replaced() {
     assert_eq!(fs::read_to_string(kept).unwrap(), "a file");
     // Whatever the number at its end: it is none of ours.
     fs::remove_file(&link).unwrap();
-    std::os::unix::fs::symlink("/elsewhere/1", &link).unwrap();
+    symlink("/elsewhere/1", &link).unwrap();
     store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
     assert_eq!(versions(dir.path()), ["1", "2", "3"]);
     assert!(load_certificate(dir.path(), "a.example").unwrap().is_some());
@@ -223,4 +223,92 @@ fn reading_creates_nothing() {
     let missing = dir.path().join("state");
     assert!(load_certificate(&missing, "a.example").unwrap().is_none());
     assert!(!missing.exists());
+}
+
+/// What a root reader, who trusts these users, makes of a certificate.
+fn quickly(dir: &Path, trusted: &[u32]) -> Result<bool, String> {
+    let trust = Trust::Owners(trusted.to_vec());
+    let certificates = Certificates::open(dir, &trust).unwrap().unwrap();
+    let found = certificates.load_quickly("a.example");
+    found.map(|found| found.is_some()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_reader_who_is_root_trusts_root_and_those_who_are_named() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let rows: [(u32, &[u32], bool); 5] = [
+        (0, &[], true),
+        (1, &[], true),
+        (65_534, &[], false),
+        (65_534, &[7, 65_534], true),
+        (65_534, &[7], false),
+    ];
+    for name in ["fullchain.pem", "privkey.pem", "issuer.json"] {
+        let (dir, store) = store();
+        store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
+        chown(dir.path(), Some(1), Some(1)).unwrap();
+        let file = file(dir.path(), name);
+        for (owner, trusted, is_read) in rows {
+            chown(&file, Some(owner), Some(owner)).unwrap();
+            let trust = Trust::Owners(trusted.to_vec());
+            let certificates = Certificates::open(dir.path(), &trust).unwrap().unwrap();
+            let found = certificates.load_quickly("a.example");
+            let is_whole = found.is_ok_and(|found| found.is_some_and(|(_, f)| f.is_some()));
+            assert_eq!(is_whole, is_read, "{name} {owner} {trusted:?}");
+            let certificates = Certificates::open(dir.path(), &Trust::Everyone).unwrap().unwrap();
+            assert!(certificates.load_quickly("a.example").is_ok_and(|found| found.is_some()));
+        }
+    }
+}
+
+#[test]
+fn a_link_to_a_file_beside_it_is_followed_as_dehydrated_makes_it() {
+    let old = issued(&["a.example"]);
+    let rows = [
+        ("privkey-7.pem", true),
+        ("./privkey-7.pem", false),
+        ("../a.example/privkey-7.pem", false),
+        ("below/privkey-7.pem", false),
+        ("again.pem", false),
+        ("missing.pem", false),
+    ];
+    for (target, is_followed) in rows {
+        let (dir, store) = store();
+        let plain = dir.path().join("certs/a.example");
+        fs::create_dir_all(plain.join("below")).unwrap();
+        fs::write(plain.join("fullchain-7.pem"), &old.fullchain).unwrap();
+        fs::write(plain.join("privkey-7.pem"), &*old.key).unwrap();
+        fs::write(plain.join("below/privkey-7.pem"), &*old.key).unwrap();
+        symlink("privkey-7.pem", plain.join("again.pem")).unwrap();
+        symlink("fullchain-7.pem", plain.join("fullchain.pem")).unwrap();
+        symlink(target, plain.join("privkey.pem")).unwrap();
+        let read = load_certificate(dir.path(), "a.example").is_ok_and(|read| read.is_some());
+        assert_eq!(read, is_followed, "{target}");
+        assert_eq!(quickly(dir.path(), &[]).is_ok(), is_followed, "{target}");
+        if is_followed {
+            store.save_certificate("a.example", &issued(&["a.example"])).unwrap();
+            let kept = dir.path().join("certs/.versions/a.example/1/privkey.pem");
+            assert_eq!(fs::read_to_string(kept).unwrap(), *old.key, "{target}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_at_a_glance_is_left_to_the_service() {
+    let (dir, store) = store();
+    assert_eq!(quickly(dir.path(), &[]), Ok(false));
+    let kept = issued(&["a.example"]);
+    store.save_certificate("a.example", &kept).unwrap();
+    let key = PKey::private_key_from_pem(kept.key.as_bytes()).unwrap();
+    let cipher = openssl::symm::Cipher::aes_256_cbc();
+    let encrypted = key.private_key_to_pem_pkcs8_passphrase(cipher, b"").unwrap();
+    fs::write(file(dir.path(), "privkey.pem"), encrypted).unwrap();
+    let expected = "its private key is encrypted";
+    assert!(quickly(dir.path(), &[]).unwrap_err().contains(expected));
+    assert!(error(dir.path()).contains(expected), "{}", error(dir.path()));
+    let large = "#".repeat(70_000) + &kept.key;
+    fs::write(file(dir.path(), "privkey.pem"), large).unwrap();
+    assert!(quickly(dir.path(), &[]).unwrap_err().contains("larger than 65536 bytes"));
 }
