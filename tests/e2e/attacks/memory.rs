@@ -118,6 +118,7 @@ fn new_processes_give_nothing_away_at_their_birth() {
         reloads += 1;
     }
     let said = race.finish();
+    assert!(said["opened"]["worker process"].as_u64() > Some(0), "the attack fails: {said}");
     // Workers, manager, loader and service.
     assert!(said["seen"].as_u64() >= Some(5 * reloads), "{said}");
 }
@@ -160,6 +161,7 @@ fn a_core_dump_holds_no_secret() {
     });
     let said = attacker.run("core.py", &given);
     assert_eq!(said["hits"], 0, "{said}");
+    assert!(said["cores"].as_u64() > Some(0), "a worker leaves one: {said}");
     let signalled = said["signalled"].as_array().expect("a list");
     assert!(signalled.contains(&json!("manager")) && signalled.contains(&json!("worker 1")));
     assert!(!signalled.contains(&json!("service")), "{said}");
