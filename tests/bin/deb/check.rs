@@ -137,7 +137,7 @@ fn installed(chroot: &Chroot, package: &Package) -> NginxBuild {
 fn obtains(bed: &Testbed, chroot: &Chroot, package: &Package, load: &str) -> Result<(), String> {
     let build = installed(chroot, package);
     let mut example = Example::new(bed, &build);
-    example.nginx.load_installed(load);
+    example.nginx.load_installed(load).service_user(None);
     example.add_stream_and_mail(&build);
     let (_, time) = example.obtain(|_| true)?;
     println!("    certificate after {time:.2?}");
@@ -151,7 +151,9 @@ fn obtains(bed: &Testbed, chroot: &Chroot, package: &Package, load: &str) -> Res
     example.nginx.try_reload()?;
     let has_old = |nginx: &Nginx| {
         let maps = fs::read_to_string(format!("/proc/{}/maps", nginx.master_pid()));
-        maps.unwrap_or_default().lines().any(|l| l.contains("acme_dns") && l.ends_with("(deleted)"))
+        maps.unwrap_or_default()
+            .lines()
+            .any(|l| l.contains("acme_dns_module") && l.ends_with("(deleted)"))
     };
     if !has_old(&example.nginx) {
         return Err("a reload has loaded the new file: docs/packages.md says otherwise".to_owned());
@@ -232,6 +234,6 @@ fn is_enabled_again(chroot: &Chroot, package: &Package) -> Result<(), String> {
 fn starts_without(chroot: &Chroot, package: &Package) -> Result<(), String> {
     test_nginx_conf(chroot, package)?;
     let mut nginx = Nginx::new(&installed(chroot, package));
-    nginx.load_installed("");
+    nginx.load_installed("").service_user(None);
     nginx.try_start()
 }
