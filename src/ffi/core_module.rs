@@ -405,7 +405,7 @@ fn load_from_disk(
     mut imported: Pairs,
     writer: &mut Writer,
 ) -> Vec<(usize, Facts)> {
-    let mut known = Vec::new();
+    let (mut known, mut has_foreign_files) = (Vec::new(), false);
     let config = Arc::clone(&ready.config);
     let certificates = Certificates::open(&config.state_path, &ready.identity.trust());
     let certificates = certificates.unwrap_or_else(|error| {
@@ -418,13 +418,17 @@ fn load_from_disk(
         if is_filled && !import::has(&imported, certificate) {
             continue;
         }
-        let (pairs, facts) =
+        let FromDisk { pairs, facts, is_left_over } =
             read_from_disk(&config, certificates.as_ref(), certificate, &mut imported);
+        has_foreign_files |= is_left_over;
         if !pairs.is_empty() {
             match writer.write(index, &Material { pairs }.encode()) {
                 Ok(()) => known.extend(facts),
                 Err(Full) => log(Level::Error, &no_room(name)),
             }
+            continue;
+        }
+        if is_left_over {
             continue;
         }
         // SAFETY: the bindings belong to the cycle's pool, and no worker runs yet.
@@ -439,35 +443,49 @@ fn load_from_disk(
         log(Level::Notice, &format!("acme_dns: no certificate \"{name}\" yet{what}"));
     }
     let user = ready.identity.user.zip(certificates);
-    ready.identity.has_foreign_files =
+    has_foreign_files |=
         user.is_some_and(|(user, certificates)| certificates.is_foreign_to(user.uid));
+    ready.identity.has_foreign_files = has_foreign_files;
     known
 }
 
-/// What is on disk of the variants of a certificate, or was imported, and what is known of the former.
+/// Variants of a certificate, as the master finds them.
+#[derive(Default)]
+struct FromDisk {
+    /// From the disk, or imported.
+    pairs: Vec<Pair>,
+    /// Facts of those from the disk.
+    facts: Vec<(usize, Facts)>,
+    /// Whether there is something that only the service may look into.
+    is_left_over: bool,
+}
+
+/// Reads the variants of a certificate, as far as that takes no more than a glance.
 fn read_from_disk(
     config: &Config,
     certificates: Option<&Certificates>,
     certificate: &Certificate,
     imported: &mut Pairs,
-) -> (Vec<Pair>, Vec<(usize, Facts)>) {
-    let (mut pairs, mut known) = (Vec::new(), Vec::new());
+) -> FromDisk {
+    let mut found = FromDisk::default();
     for index in certificate.variants.clone() {
         let name = config.variants.get(index).map_or("", |variant| variant.name.as_str());
         match certificates.map_or(Ok(None), |certificates| certificates.load_quickly(name)) {
-            Ok(None) => pairs.extend(imported.remove(&index)),
+            Ok(None) => found.pairs.extend(imported.remove(&index)),
             Ok(Some((material, facts))) => {
-                pairs.extend(material.pairs);
-                known.extend(facts.map(|facts| (index, facts)));
+                found.pairs.extend(material.pairs);
+                found.facts.extend(facts.map(|facts| (index, facts)));
             }
-            // Whether it can be used at all, the helper finds out.
-            Err(error) => log(
-                Level::Info,
-                &format!("acme_dns: certificate \"{name}\" on disk is left to the helper: {error}"),
-            ),
+            // Whether it can be used at all, the service finds out, and says so.
+            Err(error) => {
+                found.is_left_over = true;
+                let line =
+                    format!("acme_dns: certificate \"{name}\" is left to the service: {error}");
+                log(Level::Info, &line);
+            }
         }
     }
-    (pairs, known)
+    found
 }
 
 /// Called in every process that nginx starts, with the rights that it keeps.

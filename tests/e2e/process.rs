@@ -307,7 +307,8 @@ fn the_manager_serves_a_cache_too() {
     let titles: Vec<_> =
         proc::family(site.nginx.master_pid()).into_iter().map(proc::title).collect();
     // The loader's child, which waits in vain, has a title of its own.
-    let count = |text: &str| titles.iter().filter(|title| **title == format!("nginx: {text}")).count();
+    let count =
+        |text: &str| titles.iter().filter(|title| **title == format!("nginx: {text}")).count();
     assert_eq!((count("acme dns process"), count("cache manager process")), (1, 1), "{titles:?}");
     let helper = site.nginx.wait_for_helper();
     site.reload();
