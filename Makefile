@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
 .DEFAULT_GOAL = help
-.PHONY: help packages build demo test matrix deb deb-test docker-test bench attack soak fuzz memcheck lint clean
+.PHONY: help packages build demo test matrix deb deb-test docker-test bench attack soak fuzz memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -58,6 +58,14 @@ attack: build ## What the user of the workers can try against NGINX, longer than
 
 soak: build ## Many short-lived certificates under random faults; MINUTES=30 SEED=n
 	@MINUTES="$(MINUTES)" SEED="$(SEED)" $(CARGO_RUN) soak
+
+# FROM=REV is a commit whose state path had another owner.
+upgrade: build ## A state path under the module of an earlier commit, under this one, and back; FROM=a5967a6
+	@rm -rf target/earlier/source && mkdir -p target/earlier/source
+	git archive $(or $(FROM),a5967a6) | tar -x -C target/earlier/source
+	cargo build --release --features vendored --manifest-path target/earlier/source/Cargo.toml --target-dir target/earlier
+	ACME_DNS_EARLIER_MODULE=$(CURDIR)/target/earlier/release/libngx_http_acme_dns_module.so \
+		cargo test -p testbed --test e2e -- upgrade:: --ignored
 
 # Clippy in release, because NGINX would be built once more in debug.
 lint: packages ## Formatting, clippy, shellcheck, and the licences, sources and advisories of the dependencies

@@ -35,4 +35,5 @@ mod stapling;
 mod support;
 mod swaps;
 mod tls;
+mod upgrade;
 mod variables;

@@ -47,7 +47,7 @@ fn owner(path: &Path) -> u32 {
 }
 
 /// All that the store makes belongs to this user.
-fn check_owner(site: &Site, uid: u32) {
+pub(crate) fn check_owner(site: &Site, uid: u32) {
     let state = site.state();
     let kept = ["accounts", "certs", "orders", "journal", "actions"];
     let ours = kept.iter().flat_map(|name| below(&state.join(name)));
@@ -57,7 +57,7 @@ fn check_owner(site: &Site, uid: u32) {
 }
 
 /// The way back that the log names.
-fn give_back(site: &Site) {
+pub(crate) fn give_back(site: &Site) {
     let log = site.nginx.log();
     let line = log.lines().rfind(|line| line.contains("now belongs to user")).expect("a notice");
     let (_, command) = line.split_once("run: ").expect("it names a command");

@@ -494,7 +494,11 @@ impl Nginx {
         command
     }
 
-    fn write_config(&self) {
+    /// Writes nginx.conf, for those who start or reload nginx by other means.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn write_config(&self) {
         // Where `load_module modules/...` looks, and inside of a chroot.
         let module = self.dir.join(MODULE);
         if self.load_module && self.load_text.is_none() && !module.exists() {
