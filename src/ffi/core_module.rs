@@ -8,8 +8,8 @@ use super::identity::{self, NamedUser};
 use super::import::{self, Pairs};
 use super::memory::{Full, Memory, Reader, Writer};
 use super::nginx::{
-    CONF_ERROR, CONF_OK, CoreSettings, ERROR, OK, add_manager, cycle as current_cycle, is_test,
-    loading, log, log_once, log_to, pool_box, pool_string, process, text,
+    CONF_ERROR, CONF_OK, CoreSettings, ERROR, OK, add_manager, cycle as current_cycle, is_root,
+    is_test, loading, log, log_once, log_to, pool_box, pool_string, process, text,
 };
 use super::privileges::{self, KeptForChildren};
 use super::registry;
@@ -509,7 +509,12 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
                 helper::start_thread(core);
                 Ok(())
             }
-            _ => Ok(()),
+            // Those of other modules: they have no need of ours.
+            _ => {
+                core.vault.forget();
+                Memory::give_up_all();
+                if is_root() { Ok(()) } else { privileges::drop_all() }
+            }
         };
         match prepared {
             Ok(()) => OK,

@@ -1,7 +1,7 @@
 //! What `nginx -t` says: every mistake at its file and line, and nothing about what is right.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use openssl::rsa::Rsa;
@@ -9,6 +9,8 @@ use testbed::nginx::Nginx;
 use testbed::nginx_build::NginxBuild;
 use testbed::ports::Port;
 use testbed::{Testbed, bed};
+
+use crate::site::NOBODY;
 
 /// In a row: the line that the message has to name.
 const HERE: &str = "# HERE";
@@ -25,6 +27,8 @@ type Row = (String, String);
 struct Bench {
     nginx: Nginx,
     port: Port,
+    /// What `acme_dns_user` names.
+    user: &'static str,
 }
 
 impl Bench {
@@ -38,17 +42,18 @@ impl Bench {
         nginx.add_file("exposed", "a-token\n");
         fs::set_permissions(nginx.dir().join("exposed"), Permissions::from_mode(0o644))
             .expect("the mode can be set");
-        Self { nginx, port: Port::reserve() }
+        Self { nginx, port: Port::reserve(), user: "daemon daemon" }
     }
 
     /// Whether the configuration is good, and the lines that nginx has written, with the name of
     /// the program and its verdict on the whole left out.
-    fn test(&mut self, main: &str, http: &str) -> (bool, Vec<String>) {
+    fn test(&mut self, http: &str) -> (bool, Vec<String>) {
         let port = self.port.number().to_string();
         let text = format!(
             "load_module modules/ngx_http_acme_dns_module.so;\n\
-             user nobody nogroup; acme_dns_user daemon daemon;\n\
-             error_log error.log;\nevents {{ }}\n{main}\nhttp {{\naccess_log off;\n{http}\n}}\n"
+             user nobody nogroup; acme_dns_user {user};\n\
+             error_log error.log;\nevents {{ }}\n\nhttp {{\naccess_log off;\n{http}\n}}\n",
+            user = self.user
         );
         self.nginx.config(text.replace("LISTEN", &port));
         let (good, said) = self.nginx.test();
@@ -74,7 +79,7 @@ impl Bench {
         let mut wrong = Vec::new();
         for (http, message) in rows {
             let expected = Self::expected(http, "emerg", message);
-            let (good, lines) = self.test("", http);
+            let (good, lines) = self.test(http);
             if good || lines != [expected.as_str()] {
                 let lines = lines.join("\n  ");
                 wrong.push(format!("{http}\n  {lines}\n  expected\n  {expected}"));
@@ -87,7 +92,7 @@ impl Bench {
     fn warns(&mut self, http: &str, messages: &[&str]) {
         let expected: Vec<_> =
             messages.iter().map(|message| Self::expected(http, "warn", message)).collect();
-        assert_eq!(self.test("", http), (true, expected), "{http}");
+        assert_eq!(self.test(http), (true, expected), "{http}");
     }
 }
 
@@ -315,6 +320,18 @@ fn refuses_settings_that_cannot_be_meant() {
         ),
         http(&format!("acme_dns_shared_zone a; {HERE}"), "invalid parameter \"a\" in HERE"),
         http(&format!("acme_dns_state_path \"\"; {HERE}"), "invalid path \"\" in HERE"),
+        http(
+            &format!("acme_dns_state_path p nogroup; {HERE}"),
+            "invalid parameter \"nogroup\" in HERE",
+        ),
+        http(
+            &format!("acme_dns_state_path p group=; {HERE}"),
+            "invalid parameter \"group=\" in HERE",
+        ),
+        http(
+            &format!("acme_dns_state_path p group=nobodys; {HERE}"),
+            "group \"nobodys\" is not known in HERE",
+        ),
         http(
             "acme_dns_state_path missing/parent;",
             "state path \"DIR/missing/parent\" cannot be used: stat() \"DIR/missing\" failed (2: No such file or directory)",
@@ -555,6 +572,63 @@ fn refuses_bad_providers() {
     let mut bench = Bench::new();
     bench.nginx.env("EMPTY_TOKEN", "");
     bench.refuses(&rows);
+}
+
+#[test]
+fn refuses_users_that_the_service_cannot_be() {
+    let rest = format!("{SERVER}\n{ISSUER}\n{PROVIDER}");
+    let mut bench = Bench::new();
+    for (user, expected) in [
+        ("nobodys", "[emerg] user \"nobodys\" is not known in "),
+        ("daemon nobodys", "[emerg] group \"nobodys\" is not known in "),
+        ("root", "[emerg] user \"root\" is root, the service must not be in "),
+        ("daemon; acme_dns_user daemon", "[emerg] \"acme_dns_user\" directive is duplicate in "),
+    ] {
+        bench.user = user;
+        let (good, lines) = bench.test(&rest);
+        let [line] = lines.as_slice() else { panic!("{user}: {lines:?}") };
+        assert!(!good && line.starts_with(expected), "{user}: {line}");
+    }
+}
+
+#[test]
+fn warns_of_secret_files_that_workers_can_read() {
+    let rest = format!("{SERVER}\n{ISSUER}\n{PROVIDER}");
+    let mut bench = Bench::new();
+    let (good, lines) = bench.test(&rest);
+    assert!(good && lines.is_empty(), "{lines:?}");
+    let token = bench.nginx.dir().join("token");
+    for (owner, group, mode, expected) in [
+        (NOBODY, 0, 0o600, Some("belongs to")),
+        (0, NOBODY, 0o640, Some("can be read through its group by")),
+        (0, NOBODY, 0o600, None),
+        (0, 0, 0o640, None),
+    ] {
+        chown(&token, Some(owner), Some(group)).expect("root may do that");
+        fs::set_permissions(&token, Permissions::from_mode(mode)).expect("a mode");
+        let (good, lines) = bench.test(&rest);
+        let expected = expected.map(|how| {
+            format!(
+                "[warn] secret file \"DIR/token\" {how} the workers' user, give it to root and set \
+                 its mode to 0600"
+            )
+        });
+        assert_eq!((good, lines), (true, Vec::from_iter(expected)));
+    }
+}
+
+#[test]
+fn refuses_more_secrets_than_there_is_room_for() {
+    let mut bench = Bench::new();
+    bench.nginx.add_file("long", "x".repeat(4000));
+    let mut text = format!("{SERVER}\n{ISSUER}\n{PROVIDER}");
+    for n in 0..20 {
+        text.push_str(&format!("\nacme_dns_provider p{n} cloudflare {{\n token_file long;\n}}"));
+    }
+    let (good, lines) = bench.test(&text);
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    let full = "no room for \"DIR/long\": all secrets together may be 64 KB long in ";
+    assert!(!good && line.contains(full), "{line}");
 }
 
 #[test]

@@ -159,7 +159,8 @@ fn what_root_puts_into_the_state_path_is_given_to_the_service() {
 
 #[test]
 fn files_below_certs_with_a_variable_are_open_to_workers_and_their_group() {
-    let mut site = Site::start(&[NAME]);
+    let mut site = old_site();
+    site.start_nginx();
     let leaf = site.wait_for_certificate(NAME).leaf;
     site.wait_until_clean();
     let key = site.state().join("certs").join(NAME).join("privkey.pem");
@@ -168,7 +169,6 @@ fn files_below_certs_with_a_variable_are_open_to_workers_and_their_group() {
         command.args([&format!("--reuid={user}"), "--regid=nogroup", "--clear-groups", "cat"]);
         command.arg(path).output().expect("setpriv is there").status.success()
     };
-    assert!(!read(&key, "nobody"), "closed as long as nobody asks for it");
     let port = testbed::ports::Port::reserve();
     let certs = site.state().join("certs").display().to_string();
     site.http = format!(
@@ -177,10 +177,16 @@ fn files_below_certs_with_a_variable_are_open_to_workers_and_their_group() {
              ssl_certificate_key {certs}/$ssl_server_name/privkey.pem; return 200; }}",
         port.addr()
     );
-    site.reload();
     let client = testbed::tls::TlsClient::new(port.addr()).sni(NAME);
-    let served = wait_until(LIMIT, || client.handshake().ok().map(|chain| chain.leaf));
-    assert_eq!(served.as_ref(), Some(&leaf), "{}", site.nginx.log());
+    let served = || client.handshake().ok().map(|chain| chain.leaf);
+    site.reload();
+    assert_eq!(served().as_ref(), Some(&leaf), "the workers' user owns all");
+    site.nginx.quit();
+    site.nginx.service_user(Some("daemon daemon"));
+    site.start_nginx();
+    site.nginx.wait_for_log("now belongs to user \"daemon\"", LIMIT);
+    assert_eq!(wait_until(LIMIT, served).as_ref(), Some(&leaf), "{}", site.nginx.log());
+    check_owner(&site, SERVICE);
     assert!(read(&key, "nobody") && read(&key, "games"), "the group of the workers");
     for path in ["accounts", "lock", "journal"] {
         assert!(!read(&site.state().join(path), "nobody"), "{path}");

@@ -100,7 +100,7 @@ fn a_client_that_one_server_has_verified_is_verified_anew_by_the_other() {
     let mut lone = Lone::new();
     let dir = lone.nginx.dir().to_owned();
     let (x, x_key) = client_authority(&dir, "x");
-    let (y, _) = client_authority(&dir, "y");
+    client_authority(&dir, "y");
     let server = |name: &str, authority: &str| {
         format!(
             "server {{ listen LISTEN ssl; server_name {name}; acme_dns example.com name=one; \

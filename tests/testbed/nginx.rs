@@ -383,7 +383,7 @@ impl Nginx {
     ///
     /// # Panics
     /// If there is none in time.
-    #[must_use]
+    #[allow(clippy::must_use_candidate, reason = "waiting is worth it by itself")]
     pub fn wait_for_helper(&self) -> u32 {
         wait_until(LIMIT, || self.helper_pid())
             .unwrap_or_else(|| panic!("nginx has no helper:\n{}", self.log()))

@@ -58,6 +58,7 @@ fn title(pid: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::lock_holder;
     use super::pid_of;
     use crate::store::Store;
 
