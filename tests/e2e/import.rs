@@ -359,7 +359,7 @@ fn what_the_disk_refuses_is_served_and_tried_again() {
         chown(path, Some(SERVICE), Some(SERVICE)).expect("root may do that");
     }
     moved.site.start_nginx();
-    let text = "is served, but cannot be kept on disk: mkdir()";
+    let text = "is served, but cannot be kept on disk: open()";
     let line = moved.site.nginx.wait_for_log(text, LIMIT);
     assert!(line.contains("[error]") && line.contains("tried again every 30 s"), "{line}");
     moved.site.nginx.wait_for_log("certificate \"rsa.example.test\" imported from", LIMIT);
@@ -410,7 +410,7 @@ fn what_the_master_may_not_read_is_ordered_as_usual() {
     let mut moved = Move::from(Client::Uacme, "uacme");
     moved.site.run_as_nobody();
     moved.site.start_nginx();
-    let text = format!("cannot be imported: opendir() \"{}\" failed (13:", moved.tree.display());
+    let text = format!("cannot be imported: open() \"{}\" failed (13:", moved.tree.display());
     let line = moved.site.nginx.wait_for_log(&text, LIMIT);
     assert!(line.contains("[warn]") && line.ends_with("Permission denied)"), "{line}");
     moved.site.wait_for_other(NAMES[0], &moved.ecdsa.serial);

@@ -3,13 +3,12 @@
 //! OpenSSL's own reader of PEM decrypts what says that it is encrypted, with as many rounds as that says
 //! too, or asks for a passphrase at the terminal. So it sees DER only.
 
+use openssl::base64::decode_block;
 use openssl::ec::EcKey;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
-use rustls_pki_types::PrivateKeyDer;
-use rustls_pki_types::pem::PemObject;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// What is wrong with a key that says that it is encrypted.
 const ENCRYPTED: &str = "its private key is encrypted";
@@ -26,6 +25,13 @@ pub(crate) enum Form {
     Sec1,
 }
 
+/// How sections with keys begin.
+const LABELS: [(&[u8], Form); 3] = [
+    (b"-----BEGIN PRIVATE KEY-----", Form::Pkcs8),
+    (b"-----BEGIN RSA PRIVATE KEY-----", Form::Pkcs1),
+    (b"-----BEGIN EC PRIVATE KEY-----", Form::Sec1),
+];
+
 /// A key that is not encrypted.
 pub(crate) struct KeyDer {
     pub(crate) form: Form,
@@ -38,15 +44,28 @@ pub(crate) fn decode(pem: &[u8]) -> Result<KeyDer, &'static str> {
     if has(b"BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type:") {
         return Err(ENCRYPTED);
     }
-    let mut key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| NONE)?;
-    let form = match &key {
-        PrivateKeyDer::Pkcs1(_) => Form::Pkcs1,
-        PrivateKeyDer::Sec1(_) => Form::Sec1,
-        _ => Form::Pkcs8,
-    };
-    let der = Zeroizing::new(key.secret_der().to_vec());
-    key.zeroize();
-    Ok(KeyDer { form, der })
+    LABELS
+        .iter()
+        .filter_map(|(label, form)| Some((position(pem, label)?, label.len(), *form)))
+        .min_by_key(|(start, ..)| *start)
+        .and_then(|(start, length, form)| {
+            let der = body(pem.get(start + length..)?)?;
+            Some(KeyDer { form, der })
+        })
+        .ok_or(NONE)
+}
+
+/// Decodes the base64 up to the end of a section. A library's reader would let a vector grow, whose copies
+/// stay in the memory that the master shares with the workers.
+fn body(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let text = std::str::from_utf8(text.get(..position(text, b"-----END ")?)?).ok()?;
+    let mut base64 = Zeroizing::new(String::with_capacity(text.len()));
+    base64.extend(text.split_ascii_whitespace());
+    decode_block(&base64).ok().map(Zeroizing::new)
+}
+
+fn position(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
 }
 
 /// Reads the first private key of a text in PEM.
