@@ -1,26 +1,26 @@
 //! The core module: it owns what the directives define, shared memory and the helper process.
 
 use super::catch::guard;
+use super::conf::{CoreConf, Ready, core_conf};
 use super::directives::{command, definitions, set_user};
+use super::exports;
 use super::helper;
 use super::host::no_room;
-use super::identity::{self, NamedUser};
+use super::identity;
 use super::import::{self, Pairs};
 use super::memory::{Full, Memory, Reader, Writer};
 use super::nginx::{
     CONF_ERROR, CONF_OK, CoreSettings, ERROR, OK, add_manager, cycle as current_cycle, is_root,
     is_test, loading, log, log_once, log_to, pool_box, pool_string, process, text,
 };
-use super::privileges::{self, KeptForChildren};
+use super::privileges;
 use super::registry;
 use super::server::Bound;
-use super::service_process::Identity;
 use super::vault::Vault;
 use acme_dns_core::config::draft::Draft;
 use acme_dns_core::config::{Certificate, Config, Location, zone};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
-use acme_dns_core::schedule::Loading;
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::{Paths, Watch};
 use acme_dns_service::store::{Certificates, Facts, User, check_state_path, create_state_path};
@@ -30,7 +30,7 @@ use ngx::ffi::{
     ngx_command_t, ngx_conf_full_name, ngx_core_module_t, ngx_cycle_t, ngx_int_t, ngx_module_t,
     ngx_str_t, ngx_worker,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::{c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -62,105 +62,10 @@ pub(super) static mut NGX_ACME_DNS_MODULE: ngx_module_t = ngx_module_t {
     ..ngx_module_t::default()
 };
 
-/// What this module keeps for each cycle.
-pub(super) struct CoreConf {
-    /// When nginx began to read the configuration.
-    since: SystemTime,
-    pub(super) draft: Draft,
-    pub(super) vault: Vault,
-    /// The zone, where one is given, and where it is given.
-    pub(super) zone: Option<(zone::Zone, Location)>,
-    /// `acme_dns_user`
-    pub(super) user: Option<NamedUser>,
-    /// The group that may read `certs/`: `acme_dns_state_path ... group=`.
-    pub(super) certs_group: Option<u32>,
-    /// The servers that asked for certificates.
-    pub(super) bindings: Vec<Bound>,
-    ready: Option<Ready>,
-}
-
-/// A configuration that is complete.
-pub(super) struct Ready {
-    pub(super) config: Arc<Config>,
-    /// A helper that is started anew keeps it, a reload makes another.
-    pub(super) loading: Loading,
-    /// What is known of variants that were published from the disk, by their index.
-    pub(super) facts: Vec<(usize, Facts)>,
-    /// What was found in the trees of other clients.
-    pub(super) imports: Imports,
-    /// What nginx reads of the state path; known when the configuration is in force.
-    pub(super) watch: Option<Watch>,
-    /// The certificates, for the workers.
-    pub(super) memory: Arc<Memory>,
-    /// Whom the service is to be.
-    pub(super) identity: Identity,
-    /// The group that may read `certs/`.
-    pub(super) certs_group: Option<u32>,
-    /// While a configuration is in force whose service takes a user of its own.
-    kept: Option<KeptForChildren>,
-}
-
-impl Ready {
-    /// Takes over the certificates that a configuration before has served, by their names. What finds no
-    /// room is read from the disk.
-    fn take_over(&self, before: &Self, writer: &mut Writer) {
-        let names = before.config.certificates.iter().enumerate();
-        let known: HashMap<&str, usize> =
-            names.map(|(index, certificate)| (certificate.name.as_str(), index)).collect();
-        for (index, certificate) in self.config.certificates.iter().enumerate() {
-            let Some(old) = known.get(certificate.name.as_str()) else { continue };
-            if let Some((_, record)) = Reader::new(&before.memory, *old).read() {
-                let _full = writer.write(index, &record);
-            }
-        }
-    }
-
-    /// What a configuration before knew of the variants that were not read from the disk for this one.
-    fn known_from(&self, before: &Self) -> Vec<(usize, Facts)> {
-        // Of a certificate with two types of key, before or now, the slot may hold another pair than is
-        // wanted: the helper reads it, and publishes it as it is to be.
-        fn single(config: &Config, index: usize) -> Option<&str> {
-            let (variant, certificate) = config.variant(index)?;
-            (certificate.variants.len() == 1).then_some(variant.name.as_str())
-        }
-        let known = before.facts.iter();
-        let known: HashMap<&str, &Facts> = known
-            .filter_map(|(index, facts)| Some((single(&before.config, *index)?, facts)))
-            .collect();
-        let read: HashSet<usize> = self.facts.iter().map(|(index, _)| *index).collect();
-        let others = (0..self.config.variants.len()).filter(|index| !read.contains(index));
-        let known = |index| Some((index, (*known.get(single(&self.config, index)?)?).clone()));
-        others.filter_map(known).collect()
-    }
-}
-
-impl CoreConf {
-    pub(super) fn ready(&self) -> Option<&Ready> {
-        self.ready.as_ref()
-    }
-}
-
-impl Drop for CoreConf {
-    fn drop(&mut self) {
-        registry::remove(ptr::from_ref(self));
-    }
-}
-
-/// The configuration of a cycle.
-///
-/// # Safety
-/// Nothing else refers to the cycle's configuration while the result is used.
-pub(super) unsafe fn core_conf<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a mut CoreConf> {
-    let conf = registry::find(cycle)?;
-    // SAFETY: what is registered lives until its cycle's pool is destroyed; exclusive by this function's
-    // contract.
-    unsafe { conf.cast_mut().as_mut() }
-}
-
 unsafe extern "C" fn create_conf(cycle: *mut ngx_cycle_t) -> *mut c_void {
     guard(ptr::null_mut(), || {
         // SAFETY: nginx gives a live cycle.
-        if let Err(message) = unsafe { registry::check(cycle) } {
+        if let Err(message) = unsafe { registry::check(cycle, &raw const NGX_ACME_DNS_MODULE) } {
             // SAFETY: the log of a live cycle.
             let cycle_log = unsafe { (*cycle).log };
             // SAFETY: as above.
@@ -178,11 +83,12 @@ unsafe extern "C" fn create_conf(cycle: *mut ngx_cycle_t) -> *mut c_void {
             certs_group: None,
             bindings: Vec::new(),
             ready: None,
+            when_last: exports::forget_indices,
         };
         // SAFETY: the pool of a live cycle.
         let conf = unsafe { pool_box(pool, conf) };
         if !conf.is_null() {
-            registry::add(cycle, conf);
+            registry::add(cycle.addr(), conf.expose_provenance());
         }
         conf.cast()
     })

@@ -1,7 +1,7 @@
 //! The directives that define things, in `main` and in `http`.
 
 use super::catch::guard;
-use super::core_module::{CoreConf, core_conf};
+use super::conf::{CoreConf, core_conf};
 use super::identity::{NamedUser, find_group};
 use super::nginx::{BlockHandler, CONF_ERROR, CONF_OK, Conf, PathBase};
 use super::vault::{ConfResources, errno};

@@ -59,15 +59,21 @@ static mut ngx_module_order: [*const c_char; 7] = [
     ptr::null(),
 ];
 
-/// The modules, for this object itself.
-pub(super) fn all_modules() -> impl Iterator<Item = *mut ngx_module_t> {
-    [
+/// Gives the modules' indices back, for nginx to give out new ones when it loads them again.
+pub(super) fn forget_indices() {
+    /// `NGX_MODULE_UNSET_INDEX`
+    const UNSET: usize = usize::MAX;
+    let all = [
         &raw mut NGX_ACME_DNS_MODULE,
         &raw mut NGX_HTTP_ACME_DNS_MODULE,
         #[cfg(ngx_stream)]
         &raw mut NGX_STREAM_ACME_DNS_MODULE,
         #[cfg(ngx_mail)]
         &raw mut NGX_MAIL_ACME_DNS_MODULE,
-    ]
-    .into_iter()
+    ];
+    for module in all {
+        // SAFETY: a module of this object, which belongs to no cycle any more.
+        let module = unsafe { &mut *module };
+        (module.index, module.ctx_index) = (UNSET, UNSET);
+    }
 }

@@ -12,7 +12,7 @@
 //! In single process mode there is no helper, and the service is a thread beside the event loop.
 
 use super::catch::guard;
-use super::core_module::{CoreConf, core_conf};
+use super::conf::{CoreConf, core_conf};
 use super::memory::Memory;
 use super::nginx::{Timer, add_channel_event, close_channel, cycle, log, terminate};
 use super::privileges;

@@ -2,16 +2,48 @@
 
 use super::nginx::{CoreSettings, is_root};
 use super::privileges::Ids;
-use super::service_process::Identity;
 use acme_dns_core::config::Location;
+use acme_dns_service::store::Trust;
 use std::ffi::{CStr, CString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The user of the service where none is given and there is one of this name.
 const DEFAULT_USER: &str = "acme_dns";
 
 /// The most groups of a user that are looked at.
 const MAX_GROUPS: usize = 256;
+
+/// What the service is to be, and to work in.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// Its user; `None`: it stays who it is.
+    pub(super) user: Option<Ids>,
+    /// That of the workers, where the master is root.
+    pub(super) workers: Option<Ids>,
+    /// The name of its user, for people.
+    pub(super) name: String,
+    /// The name of the workers' user.
+    pub(super) workers_name: String,
+    /// The groups that it has besides that of its user.
+    pub(super) groups: Vec<u32>,
+    pub(super) state_path: PathBuf,
+    /// Whether files of another user lie in the state path.
+    pub(super) has_foreign_files: bool,
+    /// What protects less than it could, for the log.
+    pub(super) missing: Option<String>,
+}
+
+impl Identity {
+    /// Whose files the master may read in the state path.
+    pub(super) fn trust(&self) -> Trust {
+        match is_root() {
+            true => Trust::Owners(
+                [self.user, self.workers].into_iter().flatten().map(|i| i.uid).collect(),
+            ),
+            false => Trust::Everyone,
+        }
+    }
+}
 
 /// A user of the system.
 #[derive(Clone, Debug)]

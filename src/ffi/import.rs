@@ -3,7 +3,7 @@
 //! Certificates are published like those of the state path, and the helper takes them from shared
 //! memory. Keys of accounts are none of the workers' business: they go into the vault unparsed.
 
-use super::core_module::Ready;
+use super::conf::Ready;
 use super::nginx::{log, now};
 use super::vault::Vault;
 use acme_dns_core::config::{Certificate, Config};

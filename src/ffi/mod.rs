@@ -1,7 +1,7 @@
 //! The nginx edge: the only place with `unsafe`.
 //!
 //! Four modules are in the shared object. The core module ([`core_module`]) owns issuers, providers,
-//! the state path, shared memory and the helper process; the http, the stream and the mail module bind
+//! the state path, shared memory and the helper process, in a [`conf`] for each configuration; the http, the stream and the mail module bind
 //! servers to certificates, with what they have in common in [`server`]; [`sharing`] lets servers of
 //! `http` use one `SSL_CTX`. [`nginx`] wraps what is used of nginx's API, [`registry`] knows the cycles that
 //! are ours, [`certificate`] is the handshake, [`memory`] what it reads.
@@ -19,6 +19,7 @@
 mod bindings;
 mod catch;
 mod certificate;
+mod conf;
 mod core_module;
 mod directives;
 mod exports;

@@ -5,54 +5,42 @@
 //! what is found by an index in an old cycle need not be ours. So cycles are looked up here, and with the
 //! last of them the indices are given back.
 
-use super::core_module::{CoreConf, NGX_ACME_DNS_MODULE};
-use super::exports::all_modules;
 use super::nginx::modules;
-use ngx::ffi::ngx_cycle_t;
+use ngx::ffi::{ngx_cycle_t, ngx_module_t};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
-
-/// `NGX_MODULE_UNSET_INDEX`
-const UNSET: usize = usize::MAX;
 
 /// Cycles and configurations, as addresses.
 static ALL: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
 
 /// Adds the configuration of a new cycle.
-pub(super) fn add(cycle: *const ngx_cycle_t, conf: *const CoreConf) {
-    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-    all.push((cycle.expose_provenance(), conf.expose_provenance()));
+pub(super) fn add(cycle: usize, conf: usize) {
+    ALL.lock().unwrap_or_else(PoisonError::into_inner).push((cycle, conf));
 }
 
-/// Removes a configuration whose cycle ends.
-pub(super) fn remove(conf: *const CoreConf) {
+/// Removes a configuration whose cycle ends; gives whether it was the last one.
+pub(super) fn remove(conf: usize) -> bool {
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-    all.retain(|(_, known)| *known != conf.addr());
-    if !all.is_empty() {
-        return;
-    }
-    for module in all_modules() {
-        // SAFETY: a module of this object, which belongs to no cycle any more.
-        let module = unsafe { &mut *module };
-        (module.index, module.ctx_index) = (UNSET, UNSET);
-    }
+    all.retain(|(_, known)| *known != conf);
+    all.is_empty()
 }
 
 /// The configuration of a cycle.
-pub(super) fn find(cycle: *const ngx_cycle_t) -> Option<*const CoreConf> {
+pub(super) fn find(cycle: usize) -> Option<usize> {
     let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-    let (_, conf) = all.iter().find(|(known, _)| *known == cycle.addr())?;
-    Some(ptr::with_exposed_provenance(*conf))
+    all.iter().find(|(known, _)| *known == cycle).map(|(_, conf)| *conf)
 }
 
-/// Checks that no other module has our index. It can only be so in single process mode, where old cycles
-/// live on with their connections.
+/// Checks that no other module has the index of this one. It can only be so in single process mode, where
+/// old cycles live on with their connections.
 ///
 /// # Safety
-/// The cycle is live and is being configured.
-pub(super) unsafe fn check(cycle: *const ngx_cycle_t) -> Result<(), String> {
-    let own = &raw const NGX_ACME_DNS_MODULE;
-    // SAFETY: nginx sets it before it creates any configuration.
+/// The cycle is live and is being configured, and `own` is a module of this object.
+pub(super) unsafe fn check(
+    cycle: *const ngx_cycle_t,
+    own: *const ngx_module_t,
+) -> Result<(), String> {
+    // SAFETY: by this function's contract; nginx sets it before it creates any configuration.
     let index = unsafe { (*own).index };
     // SAFETY: by this function's contract.
     let mut others = unsafe { modules(cycle) }.filter(|module| !ptr::eq(*module, own));

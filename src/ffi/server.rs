@@ -8,7 +8,7 @@
 
 use super::catch::guard;
 use super::certificate::{Binding, certificate_callback, status_callback};
-use super::core_module::core_conf;
+use super::conf::core_conf;
 use super::nginx::{CONF_ERROR, CONF_OK, Conf, array_of_none, elements, pool_box, text};
 use super::sharing;
 use acme_dns_core::config::Location;

@@ -8,10 +8,11 @@
 //! With `master_process off` the service is a thread of nginx, which does the same.
 
 use super::catch::guard;
-use super::core_module::{CoreConf, Ready};
+use super::conf::{CoreConf, Ready};
 use super::host::NginxHost;
+use super::identity::Identity;
 use super::memory::{Memory, Reader, Writer};
-use super::nginx::{is_root, log, now, set_title};
+use super::nginx::{log, now, set_title};
 use super::privileges::{self, Ids};
 use super::relay::{Received, Relay};
 use super::reload;
@@ -19,10 +20,9 @@ use acme_dns_core::config::SecretId;
 use acme_dns_core::level::Level;
 use acme_dns_service::host::Host;
 use acme_dns_service::service::{LockWait, Service, Settings};
-use acme_dns_service::store::{TakeOver, Trust, User, take_over};
+use acme_dns_service::store::{TakeOver, User, take_over};
 use ngx::ffi::ngx_channel;
 use std::mem::MaybeUninit;
-use std::path::PathBuf;
 use std::ptr;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -46,38 +46,6 @@ const BUSY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long the thread may take to give up what is under way: well under a second.
 const STOP_LIMIT: Duration = Duration::from_millis(700);
-
-/// What the service is to be, and to work in.
-#[derive(Clone, Debug)]
-pub(super) struct Identity {
-    /// Its user; `None`: it stays who it is.
-    pub(super) user: Option<Ids>,
-    /// That of the workers, where the master is root.
-    pub(super) workers: Option<Ids>,
-    /// The name of its user, for people.
-    pub(super) name: String,
-    /// The name of the workers' user.
-    pub(super) workers_name: String,
-    /// The groups that it has besides that of its user.
-    pub(super) groups: Vec<u32>,
-    pub(super) state_path: PathBuf,
-    /// Whether files of another user lie in the state path.
-    pub(super) has_foreign_files: bool,
-    /// What protects less than it could, for the log.
-    pub(super) missing: Option<String>,
-}
-
-impl Identity {
-    /// Whose files the master may read in the state path.
-    pub(super) fn trust(&self) -> Trust {
-        match is_root() {
-            true => Trust::Owners(
-                [self.user, self.workers].into_iter().flatten().map(|i| i.uid).collect(),
-            ),
-            false => Trust::Everyone,
-        }
-    }
-}
 
 /// Runs the service in a process that was just forked from a helper.
 pub(super) fn run(core: &mut CoreConf, relay: Relay, parent: u32) -> ! {

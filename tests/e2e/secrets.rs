@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
@@ -10,7 +10,7 @@ use openssl::pkey::PKey;
 use testbed::nginx_build::NginxBuild;
 use testbed::proc::count_in_memory;
 
-use crate::site::{LIMIT, SERVICE, Site};
+use crate::site::{LIMIT, SERVICE, Site, below};
 
 const NAME: &str = "example.test";
 
@@ -98,20 +98,6 @@ fn no_worker_has_an_account_key_from_a_file() {
         assert_eq!(count_in_memory(process, &number), 0);
     }
     assert!(!site.nginx.log().contains(&line), "it is in the log");
-}
-
-/// Everything below a directory.
-fn below(dir: &Path) -> Vec<PathBuf> {
-    let mut found = vec![dir.to_owned()];
-    let mut next = 0;
-    while let Some(path) = found.get(next).cloned() {
-        next += 1;
-        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            let entries = fs::read_dir(&path).expect("a directory");
-            found.extend(entries.map(|entry| entry.expect("an entry").path()));
-        }
-    }
-    found
 }
 
 /// Words of this length in the files of keys: lines of PEM, numbers of a JWK, PKCS #8 in base64.

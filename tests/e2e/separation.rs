@@ -10,7 +10,7 @@ use testbed::acme_proxy::AcmeStep;
 use testbed::proc;
 use testbed::process::wait_until;
 
-use crate::site::{LIMIT, NOBODY, SERVICE, Site};
+use crate::site::{LIMIT, NOBODY, SERVICE, Site, below};
 use crate::support::s_client;
 
 const NAME: &str = "example.test";
@@ -26,20 +26,6 @@ fn old_site() -> Site {
 
 fn orders(site: &Site) -> usize {
     site.proxy.traffic.count(&AcmeStep::NewOrder.requests())
-}
-
-/// Everything below a directory, and the directory.
-fn below(dir: &Path) -> Vec<PathBuf> {
-    let mut found = vec![dir.to_owned()];
-    let mut next = 0;
-    while let Some(path) = found.get(next).cloned() {
-        next += 1;
-        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            let entries = fs::read_dir(&path).expect("a directory");
-            found.extend(entries.map(|entry| entry.expect("an entry").path()));
-        }
-    }
-    found
 }
 
 fn owner(path: &Path) -> u32 {

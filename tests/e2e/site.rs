@@ -279,3 +279,17 @@ impl Site {
         ours.map(str::to_owned).collect()
     }
 }
+
+/// A directory and everything below it.
+pub(crate) fn below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = vec![dir.to_owned()];
+    let mut next = 0;
+    while let Some(path) = found.get(next).cloned() {
+        next += 1;
+        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            let entries = fs::read_dir(&path).expect("a directory");
+            found.extend(entries.map(|entry| entry.expect("an entry").path()));
+        }
+    }
+    found
+}

@@ -4,7 +4,9 @@
 //! files. The version before stays, for who reads the files one after the other and for people; if
 //! it cannot be used, so does the newest one that can.
 
-use super::door::{Directory, Door, MAX_FILE, MAX_KEY, Place, Trust, open_beneath, read_link_in};
+use super::door::{
+    Directory, Door, MAX_FILE, MAX_KEY, Place, SHARED, Trust, open_beneath, read_link_in,
+};
 use super::error::failed;
 use super::glance::{Glance, glance, pkcs8};
 use super::x509::{chain_from_pem, dns_names, key_type, reason, validity};
@@ -30,7 +32,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-pub(super) const CERTS: &str = "certs";
+pub(super) const CERTS: &str = SHARED;
 pub(super) const VERSIONS: &str = ".versions";
 
 const FULL_CHAIN: &str = "fullchain.pem";

@@ -53,6 +53,9 @@ impl Trust {
     }
 }
 
+/// The directory that a group may read besides the user of the service.
+pub(super) const SHARED: &str = "certs";
+
 /// The state path, open.
 #[derive(Debug)]
 pub(crate) struct Door {
@@ -193,7 +196,7 @@ impl Place {
 
     /// The group that may read it.
     pub(crate) fn group(&self) -> Option<u32> {
-        self.door.group.filter(|_| self.name.starts_with(super::certificates::CERTS))
+        self.door.group.filter(|_| self.name.starts_with(SHARED))
     }
 
     /// Makes the error of an operation on it, for `map_err`.
