@@ -27,8 +27,10 @@ test: build ## All tests; TEST=name only those whose name contains it
 	cargo test -p acme-dns-core -p acme-dns-service -- $(TEST)
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test -p testbed -- $(TEST)
 
+# From NGINX 1.29.2 on sessions are looked up after the server is chosen: they are tested with such a one too.
 matrix: packages ## The module with each NGINX that is supported; FROM="vendored bookworm trixie sid" chooses
 	@$(CARGO_RUN) matrix -- $(FROM)
+	@$(if $(FROM),,NGINX_FROM=sid cargo test --quiet -p testbed --test e2e -- sessions::)
 
 deb: packages ## Debian packages in target/deb for each NGINX that is supported; FROM="vendored bookworm ..." chooses
 	@$(CARGO_RUN) deb -- $(FROM)

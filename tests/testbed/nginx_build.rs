@@ -51,8 +51,8 @@ impl NginxBuild {
         if from == VENDORED { Self::vendored() } else { Self::debian(from) }
     }
 
-    /// The build that the tests use: `NGINX_BINARY` and `ACME_DNS_MODULE` of the environment, or
-    /// else what [`vendored`](Self::vendored) builds.
+    /// The build that the tests use: `NGINX_BINARY` and `ACME_DNS_MODULE` of the environment, or what
+    /// [`kept`](Self::kept) has for `NGINX_FROM`, or else what [`vendored`](Self::vendored) builds.
     ///
     /// # Panics
     /// If it cannot be built.
@@ -63,7 +63,8 @@ impl NginxBuild {
             let given = (std::env::var_os("NGINX_BINARY"), std::env::var_os("ACME_DNS_MODULE"));
             match given {
                 (Some(binary), Some(module)) => Self::found(binary.into(), module.into(), None),
-                _ => Self::vendored(),
+                _ => std::env::var("NGINX_FROM")
+                    .map_or_else(|_| Self::vendored(), |from| Self::kept(&from)),
             }
         });
         build.as_ref().unwrap_or_else(|e| panic!("no nginx with the module: {e}"))
