@@ -96,12 +96,9 @@ pub(super) unsafe fn divide(core: &mut CoreConf) -> io::Result<()> {
     privileges::drop_all()?;
     follow_master();
     at_exit(stop_child);
-    match forked {
-        Ok(child) => watch(child)?,
-        Err(error) => {
-            log(Level::Error, &format!("acme_dns: no process can be started: {error}"));
-            TIMER.start(retry, RETRY_AFTER);
-        }
+    if let Err(error) = forked.and_then(watch) {
+        log(Level::Error, &format!("acme_dns: no process can be started: {error}"));
+        TIMER.start(retry, RETRY_AFTER);
     }
     Ok(())
 }
