@@ -1,0 +1,118 @@
+//! What this module keeps for each configuration of nginx, which it calls a cycle.
+
+use super::identity::{Identity, NamedUser};
+use super::memory::{Memory, Reader, Writer};
+use super::privileges::KeptForChildren;
+use super::registry;
+use super::server::Bound;
+use super::vault::Vault;
+use acme_dns_core::config::draft::Draft;
+use acme_dns_core::config::{Config, Location, zone};
+use acme_dns_core::schedule::Loading;
+use acme_dns_service::import::Imports;
+use acme_dns_service::reload::Watch;
+use acme_dns_service::store::Facts;
+use ngx::ffi::ngx_cycle_t;
+use std::collections::{HashMap, HashSet};
+use std::ptr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// What this module keeps for each cycle.
+pub(super) struct CoreConf {
+    /// When nginx began to read the configuration.
+    pub(super) since: SystemTime,
+    pub(super) draft: Draft,
+    pub(super) vault: Vault,
+    /// The zone, where one is given, and where it is given.
+    pub(super) zone: Option<(zone::Zone, Location)>,
+    /// `acme_dns_user`
+    pub(super) user: Option<NamedUser>,
+    /// The group that may read `certs/`: `acme_dns_state_path ... group=`.
+    pub(super) certs_group: Option<u32>,
+    /// The servers that asked for certificates.
+    pub(super) bindings: Vec<Bound>,
+    pub(super) ready: Option<Ready>,
+    /// Called with the end of the last cycle that has this module.
+    pub(super) when_last: fn(),
+}
+
+/// A configuration that is complete.
+pub(super) struct Ready {
+    pub(super) config: Arc<Config>,
+    /// A helper that is started anew keeps it, a reload makes another.
+    pub(super) loading: Loading,
+    /// What is known of variants that were published from the disk, by their index.
+    pub(super) facts: Vec<(usize, Facts)>,
+    /// What was found in the trees of other clients.
+    pub(super) imports: Imports,
+    /// What nginx reads of the state path; known when the configuration is in force.
+    pub(super) watch: Option<Watch>,
+    /// The certificates, for the workers.
+    pub(super) memory: Arc<Memory>,
+    /// Whom the service is to be.
+    pub(super) identity: Identity,
+    /// The group that may read `certs/`.
+    pub(super) certs_group: Option<u32>,
+    /// While a configuration is in force whose service takes a user of its own.
+    pub(super) kept: Option<KeptForChildren>,
+}
+
+impl Ready {
+    /// Takes over the certificates that a configuration before has served, by their names. What finds no
+    /// room is read from the disk.
+    pub(super) fn take_over(&self, before: &Self, writer: &mut Writer) {
+        let names = before.config.certificates.iter().enumerate();
+        let known: HashMap<&str, usize> =
+            names.map(|(index, certificate)| (certificate.name.as_str(), index)).collect();
+        for (index, certificate) in self.config.certificates.iter().enumerate() {
+            let Some(old) = known.get(certificate.name.as_str()) else { continue };
+            if let Some((_, record)) = Reader::new(&before.memory, *old).read() {
+                let _full = writer.write(index, &record);
+            }
+        }
+    }
+
+    /// What a configuration before knew of the variants that were not read from the disk for this one.
+    pub(super) fn known_from(&self, before: &Self) -> Vec<(usize, Facts)> {
+        // Of a certificate with two types of key, before or now, the slot may hold another pair than is
+        // wanted: the helper reads it, and publishes it as it is to be.
+        fn single(config: &Config, index: usize) -> Option<&str> {
+            let (variant, certificate) = config.variant(index)?;
+            (certificate.variants.len() == 1).then_some(variant.name.as_str())
+        }
+        let known = before.facts.iter();
+        let known: HashMap<&str, &Facts> = known
+            .filter_map(|(index, facts)| Some((single(&before.config, *index)?, facts)))
+            .collect();
+        let read: HashSet<usize> = self.facts.iter().map(|(index, _)| *index).collect();
+        let others = (0..self.config.variants.len()).filter(|index| !read.contains(index));
+        let known = |index| Some((index, (*known.get(single(&self.config, index)?)?).clone()));
+        others.filter_map(known).collect()
+    }
+}
+
+impl CoreConf {
+    pub(super) fn ready(&self) -> Option<&Ready> {
+        self.ready.as_ref()
+    }
+}
+
+impl Drop for CoreConf {
+    fn drop(&mut self) {
+        if registry::remove(ptr::from_ref(self).addr()) {
+            (self.when_last)();
+        }
+    }
+}
+
+/// The configuration of a cycle.
+///
+/// # Safety
+/// Nothing else refers to the cycle's configuration while the result is used.
+pub(super) unsafe fn core_conf<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a mut CoreConf> {
+    let conf = ptr::with_exposed_provenance_mut::<CoreConf>(registry::find(cycle.addr())?);
+    // SAFETY: what is registered lives until its cycle's pool is destroyed; exclusive by this function's
+    // contract.
+    unsafe { conf.as_mut() }
+}
