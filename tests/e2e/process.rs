@@ -58,6 +58,18 @@ fn a_single_process_obtains_and_reloads() {
     site.nginx.wait_for_log("certificate \"b.example.test\" issued", LIMIT);
     assert_eq!(site.check_files(NAME), first, "what is there is not obtained again");
     assert_eq!(proc::children(site.nginx.master_pid()), [0; 0]);
+    // The process is root, the thread that works is not.
+    let tasks = format!("/proc/{}/task", site.nginx.master_pid());
+    let users = |task: fs::DirEntry| {
+        let status = fs::read_to_string(task.path().join("status")).expect("root may read it");
+        let name = status.lines().next().unwrap_or_default().ends_with("acme_dns");
+        let line = |key: &str| status.lines().find(|l| l.starts_with(key)).map(str::to_owned);
+        name.then(|| (line("Uid:"), line("CapPrm:")))
+    };
+    let entries = fs::read_dir(tasks).expect("it runs");
+    let service: Vec<_> = entries.filter_map(|task| users(task.ok()?)).collect();
+    let expected = ("Uid:\t1\t1\t1\t1".to_owned(), "CapPrm:\t0000000000000000".to_owned());
+    assert_eq!(service, [(Some(expected.0), Some(expected.1))]);
     // While a thread of it waits for an answer that does not come.
     site.proxy.traffic.inject(Fault::new(AcmeStep::NewOrder.requests(), Action::Hang).always());
     site.proxy.traffic.clear_log();
