@@ -15,7 +15,7 @@ use crate::proc;
 use crate::process::{spawn, wait_until};
 
 /// Longer than any start, reload or stop on a busy machine.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The user and the group of the service. Any but the workers' would do; every Debian has these.
 const SERVICE_USER: &str = "daemon daemon";
