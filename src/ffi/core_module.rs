@@ -170,7 +170,7 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     Ok(())
 }
 
-/// How much memory the records of so many certificates get.
+/// Gives the room for the records of so many certificates, in bytes.
 fn room(given: Option<&(zone::Zone, Location)>, count: usize, warn: impl Fn(&str)) -> usize {
     let Some((zone, location)) = given else { return zone::Zone::for_certificates(count).size };
     if !zone.suits(count) {
@@ -362,7 +362,7 @@ struct FromDisk {
     pairs: Vec<Pair>,
     /// Facts of those from the disk.
     facts: Vec<(usize, Facts)>,
-    /// Whether there is something that only the service may look into.
+    /// Set if there is something that only the service may look into.
     is_left_over: bool,
 }
 

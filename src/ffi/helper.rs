@@ -26,19 +26,19 @@ use std::io;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long nginx may leave `manager` alone; the service does not depend on it.
+/// Longest time that nginx may leave `manager` alone; the service does not depend on it.
 const MANAGER_INTERVAL: ngx_msec_t = 3600 * 1000;
 
-/// How long it takes at most until nginx calls `manager` in the process that is the manager.
+/// Longest time until nginx calls `manager` in the process that is the manager.
 const LOADER_AFTER: ngx_msec_t = 2000;
 
 /// The pause before a manager without a service ends, to be started anew.
 const RETRY_AFTER: ngx_msec_t = 30_000;
 
-/// How long workers wait for a service to begin before they say that there is none.
+/// Time that workers give a service to begin before they say that there is none.
 const MISSING_AFTER: ngx_msec_t = 10_000;
 
-/// How long an end waits for the service, which takes some tenths of a second.
+/// Longest time that a manager waits for the end of the service, which takes some tenths of a second.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// The service, as its parent knows it.

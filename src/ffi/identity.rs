@@ -27,7 +27,7 @@ pub(super) struct Identity {
     /// The groups that it has besides that of its user.
     pub(super) groups: Vec<u32>,
     pub(super) state_path: PathBuf,
-    /// Whether files of another user lie in the state path.
+    /// Set if files of another user lie in the state path.
     pub(super) has_foreign_files: bool,
     /// What protects less than it could, for the log.
     pub(super) missing: Option<String>,

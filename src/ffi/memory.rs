@@ -74,7 +74,7 @@ pub(super) struct Memory {
     readable: NonNull<u8>,
     size: usize,
     slots: usize,
-    /// Whether the kernel keeps those who read from writing.
+    /// Set if the kernel keeps those who read from writing.
     is_sealed: bool,
 }
 
@@ -115,7 +115,7 @@ impl Memory {
         Ok(memory)
     }
 
-    /// Whether the kernel keeps processes that gave up writing from writing again.
+    /// Tells whether the kernel keeps processes that gave up writing from writing again.
     pub(super) fn is_sealed(&self) -> bool {
         self.is_sealed
     }
@@ -334,7 +334,7 @@ impl Reader {
         None
     }
 
-    /// Whether there is a record.
+    /// Tells whether there is a record.
     pub(super) fn is_filled(&self) -> bool {
         self.generation() != 0
     }

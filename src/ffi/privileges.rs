@@ -39,7 +39,7 @@ pub(super) struct Ids {
 /// How many configurations have a service: one, and during a reload two.
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether workers are to have CAP_NET_RAW.
+/// Set if workers are to have CAP_NET_RAW.
 static TRANSPARENT: AtomicBool = AtomicBool::new(false);
 
 /// Has children of this process keep their capabilities while it lives.

@@ -44,7 +44,7 @@ const RETRY: Duration = Duration::from_secs(30);
 /// How often a state path that is to be taken over is looked at while another process works in it.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long the thread may take to give up what is under way: well under a second.
+/// Longest time that the thread may take to give up what is under way.
 const STOP_LIMIT: Duration = Duration::from_millis(700);
 
 /// Runs the service in a process that was just forked from a helper.
@@ -163,7 +163,7 @@ fn begins(relay: &Relay) -> bool {
     matches!(relay.receive(), Received::Line(..))
 }
 
-/// How long to wait before a start that follows others too quickly.
+/// Gives the pause before a start that follows others too quickly.
 fn pause(memory: &Memory, host: &dyn Host) -> Duration {
     let streak = memory.note_start(now().0, QUICK);
     if streak < SUSPICIOUS {
