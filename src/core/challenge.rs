@@ -23,11 +23,11 @@ pub struct Candidate<'a> {
     pub name: &'a str,
     /// The value, without quotes.
     pub value: &'a str,
-    /// Whether it says whose it is.
+    /// Set if it says whose it is.
     pub mark: Mark,
 }
 
-/// Whether a record carries the comment with which we create records.
+/// Set if a record carries the comment with which we create records.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mark {
     /// It does.

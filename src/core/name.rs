@@ -96,7 +96,7 @@ impl Name {
         self.0.starts_with("*.")
     }
 
-    /// Whether an identifier of an authorization is this name: the CA takes `*.` off a wildcard and
+    /// Tells whether an identifier of an authorization is this name: the CA takes `*.` off a wildcard and
     /// says `wildcard` instead (RFC 8555 section 7.1.4); some leave it on. Nothing else may differ
     /// but the case of letters.
     pub fn is_authorized_by(&self, identifier: &str, wildcard: bool) -> bool {

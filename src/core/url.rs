@@ -56,7 +56,7 @@ impl CaUrls {
         Ok(url)
     }
 
-    /// Whether a URL that was kept can be one of this CA's: on the same host and port as its
+    /// Tells whether a URL that was kept can be one of this CA's: on the same host and port as its
     /// directory or as a resource that the directory names, or on a host of the same domain.
     #[must_use]
     pub fn is_of_ca(&self, text: &str, resource: &str) -> bool {
@@ -75,7 +75,7 @@ fn is_related(url: &Url, known: &Url) -> bool {
     }
 }
 
-/// Whether two names have their last two labels in common.
+/// Tells whether two names have their last two labels in common.
 fn is_same_domain(one: &str, other: &str) -> bool {
     let labels = |name: &str| -> Vec<String> {
         name.trim_end_matches('.').rsplit('.').take(2).map(str::to_ascii_lowercase).collect()
@@ -98,7 +98,7 @@ fn is_loopback(host: &Host<&str>) -> bool {
     }
 }
 
-/// Whether a connection to it ends on this machine, in whatever way it is written.
+/// Tells whether a connection to it ends on this machine, in whatever way it is written.
 fn is_local(host: &Host<&str>) -> bool {
     is_loopback(host)
         || match host {

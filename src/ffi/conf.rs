@@ -1,4 +1,4 @@
-//! What this module keeps for each configuration of nginx, which it calls a cycle.
+//! The module's own data of each configuration of nginx, which nginx calls a cycle.
 
 use super::identity::{Identity, NamedUser};
 use super::memory::{Memory, Reader, Writer};
@@ -18,9 +18,9 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// What this module keeps for each cycle.
+/// The module's own data of a cycle.
 pub(super) struct CoreConf {
-    /// When nginx began to read the configuration.
+    /// Time at which nginx began to read the configuration.
     pub(super) since: SystemTime,
     pub(super) draft: Draft,
     pub(super) vault: Vault,
@@ -42,11 +42,11 @@ pub(super) struct Ready {
     pub(super) config: Arc<Config>,
     /// A helper that is started anew keeps it, a reload makes another.
     pub(super) loading: Loading,
-    /// What is known of variants that were published from the disk, by their index.
+    /// Facts of variants that were published from the disk, by their index.
     pub(super) facts: Vec<(usize, Facts)>,
-    /// What was found in the trees of other clients.
+    /// Finds from the trees of other clients.
     pub(super) imports: Imports,
-    /// What nginx reads of the state path; known when the configuration is in force.
+    /// Files of the state path that nginx reads; known when the configuration is in force.
     pub(super) watch: Option<Watch>,
     /// The certificates, for the workers.
     pub(super) memory: Arc<Memory>,
@@ -73,7 +73,7 @@ impl Ready {
         }
     }
 
-    /// What a configuration before knew of the variants that were not read from the disk for this one.
+    /// Gives what a configuration before knew of the variants that were not read from the disk for this one.
     pub(super) fn known_from(&self, before: &Self) -> Vec<(usize, Facts)> {
         // Of a certificate with two types of key, before or now, the slot may hold another pair than is
         // wanted: the helper reads it, and publishes it as it is to be.

@@ -17,7 +17,7 @@ pub(super) struct NginxHost {
     pub(super) config: Arc<Config>,
     pub(super) certificates: Vec<Reader>,
     pub(super) writer: Mutex<Writer>,
-    /// Who writes the lines of a service that is a process; nobody else where it is a thread of nginx.
+    /// Way of its lines to the manager; none where the service is a thread of nginx.
     pub(super) relay: Option<Arc<Relay>>,
 }
 

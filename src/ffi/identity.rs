@@ -13,12 +13,12 @@ const DEFAULT_USER: &str = "acme_dns";
 /// The most groups of a user that are looked at.
 const MAX_GROUPS: usize = 256;
 
-/// What the service is to be, and to work in.
+/// User, groups and directory of the service.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     /// Its user; `None`: it stays who it is.
     pub(super) user: Option<Ids>,
-    /// That of the workers, where the master is root.
+    /// User of the workers, where the master is root.
     pub(super) workers: Option<Ids>,
     /// The name of its user, for people.
     pub(super) name: String,
@@ -29,7 +29,7 @@ pub(super) struct Identity {
     pub(super) state_path: PathBuf,
     /// Set if files of another user lie in the state path.
     pub(super) has_foreign_files: bool,
-    /// What protects less than it could, for the log.
+    /// Line for the log on what protects less than it could.
     pub(super) missing: Option<String>,
 }
 
@@ -103,7 +103,7 @@ pub(super) fn groups_of(name: &str, gid: u32) -> Vec<u32> {
 /// Decides who the service is to be.
 ///
 /// # Errors
-/// What is configured cannot be.
+/// The configured user cannot be taken.
 pub(super) fn decide(
     given: Option<&NamedUser>,
     settings: &CoreSettings<'_>,

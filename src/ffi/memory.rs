@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use zeroize::Zeroizing;
 
-/// How often a reader begins anew while a writer replaces what it copies.
+/// Attempts of a reader whose record is replaced while it copies.
 const READ_ATTEMPTS: usize = 8;
 
 /// Bytes of a word; records are copied word by word, since another process may write them meanwhile.
@@ -35,15 +35,15 @@ const ALIGNMENT: usize = 64;
 /// The beginning of the memory.
 #[repr(C, align(64))]
 struct Header {
-    /// How often a service was started with this memory.
+    /// Number of services that were started with this memory.
     starts: AtomicU64,
-    /// When it was started last, in seconds since the Unix epoch.
+    /// Time of the last start, in seconds since the Unix epoch.
     last_start: AtomicI64,
-    /// How many of the last starts followed one another quickly.
+    /// Number of last starts that followed one another quickly.
     streak: AtomicU64,
 }
 
-/// What the memory has of one certificate.
+/// Entry of one certificate.
 #[repr(C)]
 struct Slot {
     /// Counts the records; 0: there never was one. The record of generation `g` is at `places[g % 2]`.
@@ -51,7 +51,7 @@ struct Slot {
     places: [Place; 2],
 }
 
-/// Where a record is.
+/// Place of a record.
 #[repr(C)]
 struct Place {
     offset: AtomicU64,
@@ -145,7 +145,7 @@ impl Memory {
         unsafe { self.readable.cast::<Header>().as_ref() }
     }
 
-    /// Where the data begins.
+    /// Gives the offset at which records begin.
     fn data(&self) -> usize {
         (size_of::<Header>() + self.slots * size_of::<Slot>()).next_multiple_of(ALIGNMENT)
     }
@@ -270,7 +270,7 @@ impl Mapped {
         Ok(Self { writable, readable, is_sealed })
     }
 
-    /// Where there are no such files: one mapping, as nginx's own zones are.
+    /// Makes one mapping, as nginx's own zones are, where there are no such files.
     fn anonymous(size: usize) -> io::Result<Self> {
         let both = map(size, libc::PROT_READ | libc::PROT_WRITE, None)?;
         Ok(Self { writable: both, readable: both, is_sealed: false })

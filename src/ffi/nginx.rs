@@ -85,7 +85,7 @@ pub(super) fn loading() -> Loading {
     Loading(u64::try_from(since.as_nanos()).unwrap_or_default())
 }
 
-/// Whether this process is root.
+/// Tells whether this process is root.
 pub(super) fn is_root() -> bool {
     // SAFETY: a plain system call.
     unsafe { libc::geteuid() == 0 }
@@ -173,7 +173,7 @@ pub(super) unsafe fn add_manager(
     Some(())
 }
 
-/// What nginx calls when something happens.
+/// Function that nginx calls when something happens.
 pub(super) type EventHandler = unsafe extern "C" fn(*mut ngx_event_t);
 
 unsafe extern "C" {
@@ -356,7 +356,7 @@ pub(super) fn log_once(level: Level, message: &str) {
     }
 }
 
-/// Whether a line of this level is written to the error log of the cycle.
+/// Tells whether a line of this level is written to the error log of the cycle.
 pub(super) fn is_logged(level: Level) -> bool {
     // SAFETY: the cycle is live for as long as it is current.
     let log = unsafe { (*cycle()).log };
@@ -375,7 +375,7 @@ fn number(level: Level) -> u32 {
     }
 }
 
-/// Whether a log takes lines of a level.
+/// Tells whether a log takes lines of a level.
 ///
 /// # Safety
 /// `log` is a live log.

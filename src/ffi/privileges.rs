@@ -36,7 +36,7 @@ pub(super) struct Ids {
     pub(super) gid: u32,
 }
 
-/// How many configurations have a service: one, and during a reload two.
+/// Number of configurations that have a service: one, and during a reload two.
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
 
 /// Set if workers are to have CAP_NET_RAW.

@@ -19,7 +19,7 @@ const LEVELS: [Level; 5] = [Level::Error, Level::Warn, Level::Notice, Level::Inf
 #[derive(Debug)]
 pub(super) struct Relay(OwnedFd);
 
-/// What was received.
+/// Outcome of receiving.
 pub(super) enum Received {
     Line(Level, String),
     /// Nothing is there yet.

@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The pause before a process that cannot work ends, to be started anew.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// How often a state path that is to be taken over is looked at while another process works in it.
+/// Pause between looks at a state path that is to be taken over while another process works in it.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Longest time that the thread may take to give up what is under way.

@@ -87,7 +87,7 @@ const KNOWN: [&CStr; 5] = [
 /// Who lends a context, and who borrows it.
 #[derive(Default)]
 pub(super) struct Sharing {
-    /// Whether another module may rely on a context for each server; `None`: not looked yet.
+    /// Set if another module may rely on a context for each server; `None`: not looked yet.
     is_forbidden: Option<bool>,
     groups: HashMap<Settings, Group>,
     /// Each with its lender.
@@ -156,7 +156,7 @@ impl Sharing {
     }
 }
 
-/// Whether a module has settings of servers and is not known: it may have put them into a context.
+/// Tells whether a module has settings of servers and is not known: it may have put them into a context.
 fn has_server_settings(module: &ngx_module_t) -> bool {
     if module.type_ != NGX_HTTP_MODULE as usize {
         return false;

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 /// Room for the secrets of one configuration; a token has some dozens of bytes.
 const SIZE: usize = 64 * 1024;
 
-/// What a full vault means.
+/// Reason that a full vault gives.
 const FULL: &str = "all secrets together may be 64 KB long";
 
 /// The longest secret; a larger file is something else.

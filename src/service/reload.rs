@@ -31,7 +31,7 @@ pub struct Watch {
     pub since: SystemTime,
     /// The names of variants whose files it reads.
     pub names: BTreeSet<String>,
-    /// Whether it names files below `certs/` with a variable, so that workers read these.
+    /// Set if it names files below `certs/` with a variable, so that workers read these.
     pub by_variable: bool,
     parts: Vec<Part>,
 }
@@ -196,7 +196,7 @@ impl Scan<'_> {
         found.iter().for_each(|file| self.read(file, depth));
     }
 
-    /// Whether a file whose name has a variable in it may lie below `certs/`.
+    /// Tells whether a file whose name has a variable in it may lie below `certs/`.
     fn is_below_certificates(&self, arg: &str) -> bool {
         let fixed = arg.split('$').next().unwrap_or_default();
         let Some((fixed, _)) = fixed.rsplit_once('/') else { return false };

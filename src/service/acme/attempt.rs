@@ -168,7 +168,7 @@ impl Attempt<'_> {
         Ok(Some((order, key)))
     }
 
-    /// Whether an order that cannot be read is forgotten. Its URL comes from a file: if nothing ever
+    /// Tells whether an order that cannot be read is forgotten. Its URL comes from a file: if nothing ever
     /// answers there, the certificate must be renewed all the same.
     fn gives_up_reading(&self, url: &str, error: &AcmeError) -> bool {
         match error {

@@ -72,7 +72,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Whether a kept order can be one of this account at this CA.
+    /// Tells whether a kept order can be one of this account at this CA.
     pub(super) fn may_have_placed(&self, order: &PendingOrder) -> bool {
         self.account.id() == order.account
             && self.directory_url == order.directory

@@ -142,7 +142,7 @@ impl Shared {
         self.providers.get(index).map(AsRef::as_ref).ok_or(ObtainError::NoSuchCertificate)
     }
 
-    /// Whether a record may be removed from its zone.
+    /// Tells whether a record may be removed from its zone.
     fn may_remove(&self, candidate: &Candidate<'_>) -> Result<(), Kept> {
         may_remove(candidate, |name| self.challenges.contains(name))
     }

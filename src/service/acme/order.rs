@@ -60,7 +60,7 @@ pub(super) struct Authorization {
     /// The name, with `*.` if it is a wildcard, as the CA has it; printable.
     pub(super) name: String,
     pub(super) status: AuthorizationStatus,
-    /// Whether it is of a name that was ordered.
+    /// Set if it is of a name that was ordered.
     pub(super) is_ordered: bool,
     /// The record of its dns-01 challenge (RFC 8555 section 8.4), if there is one. Its name is made
     /// of the name that was ordered, not of the CA's text.

@@ -286,7 +286,7 @@ fn answer_error(error: &Error) -> Option<&AnswerError> {
     error.downcast_ref()
 }
 
-/// Whether the next try must end in the same way.
+/// Tells whether the next try must end in the same way.
 fn is_final(error: &Error) -> bool {
     matches!(
         answer_error(error),

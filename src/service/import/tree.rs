@@ -33,7 +33,7 @@ pub(super) struct Tree {
     path: PathBuf,
     /// Its directory and whom it belongs to; `None` if it is not there.
     root: Option<(OwnedFd, u32)>,
-    /// Whether this process can read more than the tree's owner.
+    /// Set if this process can read more than the tree's owner.
     is_root: bool,
 }
 
@@ -138,7 +138,7 @@ impl Tree {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Whether the tree's owner could make this process read what that user cannot.
+    /// Tells whether the tree's owner could make this process read what that user cannot.
     fn is_confined(&self) -> bool {
         self.is_root && self.root.as_ref().is_some_and(|(_, owner)| *owner != 0)
     }

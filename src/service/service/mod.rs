@@ -45,7 +45,7 @@ const DEATH_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Service {
     stop: oneshot::Sender<()>,
-    /// Whether the thread has left nothing behind; closed when it has ended.
+    /// Set if the thread has left nothing behind; closed when it has ended.
     ended: mpsc::Receiver<bool>,
 }
 

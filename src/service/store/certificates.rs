@@ -280,7 +280,7 @@ impl Certificates {
         }
     }
 
-    /// Whether something that was read belongs to another user than this one, who may then be unable
+    /// Tells whether something that was read belongs to another user than this one, who may then be unable
     /// to read it.
     #[must_use]
     pub fn is_foreign_to(&self, uid: u32) -> bool {

@@ -330,7 +330,7 @@ fn only_component(path: &Path) -> Option<&OsStr> {
 
 /// Opens a directory below another one, and follows no link on the way.
 pub(crate) fn open_beneath(root: impl AsFd, name: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    /// Whether the system has `openat2()`, and lets it be called.
+    /// Set if the system has `openat2()`, and lets it be called.
     static HAS_OPENAT2: AtomicBool = AtomicBool::new(true);
     let flags = flags | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     if name.as_os_str().is_empty() {

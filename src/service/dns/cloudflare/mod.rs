@@ -444,7 +444,7 @@ fn names_of<'a>(records: &[&'a TxtRecord]) -> Vec<&'a str> {
     names
 }
 
-/// Whether a record says that it is ours. Words may be added to the comment.
+/// Tells whether a record says that it is ours. Words may be added to the comment.
 fn mark(item: &Value) -> Mark {
     if text(item, "comment").starts_with(MARK) { Mark::Ours } else { Mark::Missing }
 }

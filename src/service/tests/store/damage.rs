@@ -214,7 +214,7 @@ impl Damage {
         }
     }
 
-    /// Whether only root minds it: who is not root can be made to read nothing that others cannot.
+    /// Tells whether only root minds it: who is not root can be made to read nothing that others cannot.
     fn is_of_root(self) -> bool {
         matches!(self, Self::OtherOwner | Self::HardLink)
     }
