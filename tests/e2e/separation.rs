@@ -232,7 +232,7 @@ fn no_line_of_the_service_is_lost_while_logs_are_rotated() {
     let log = site.nginx.dir().join("error.log");
     let mut rotated: Vec<PathBuf> = Vec::new();
     let all = |rotated: &[PathBuf]| {
-        let texts = rotated.iter().chain([&log]).map(|path| fs::read_to_string(path));
+        let texts = rotated.iter().chain([&log]).map(fs::read_to_string);
         texts.map(Result::unwrap_or_default).collect::<String>()
     };
     let issued = |text: &str| text.matches("\" issued by ").count();
