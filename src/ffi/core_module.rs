@@ -64,8 +64,10 @@ pub(super) static mut NGX_ACME_DNS_MODULE: ngx_module_t = ngx_module_t {
 
 unsafe extern "C" fn create_conf(cycle: *mut ngx_cycle_t) -> *mut c_void {
     guard(ptr::null_mut(), || {
-        // SAFETY: nginx gives a live cycle.
-        if let Err(message) = unsafe { registry::check(cycle, &raw const NGX_ACME_DNS_MODULE) } {
+        let own = &raw const NGX_ACME_DNS_MODULE;
+        // SAFETY: nginx gives a live cycle, and the module is this one.
+        let checked = unsafe { registry::check(cycle, own) };
+        if let Err(message) = checked {
             // SAFETY: the log of a live cycle.
             let cycle_log = unsafe { (*cycle).log };
             // SAFETY: as above.
