@@ -35,6 +35,9 @@ const LOADER_AFTER: ngx_msec_t = 2000;
 /// The pause before a manager without a service ends, to be started anew.
 const RETRY_AFTER: ngx_msec_t = 30_000;
 
+/// The pause before a manager ends whose service has ended before it began.
+const EARLY_RETRY_AFTER: ngx_msec_t = 1000;
+
 /// Time that workers give a service to begin before they say that there is none.
 const MISSING_AFTER: ngx_msec_t = 10_000;
 
@@ -158,14 +161,19 @@ unsafe extern "C" fn readable(event: *mut ngx_event_t) {
         let Some(Child { pid, relay, state }) = ended else { return };
         relay.give_away();
         let how = fetch_status(pid);
-        if state == State::AtWork {
-            let line =
-                format!("acme_dns: the acme dns process {pid} has ended ({how}) and is restarted");
-            log(Level::Error, &line);
+        if state == State::Unwanted {
+            return;
         }
-        if state != State::Unwanted {
+        let line =
+            format!("acme_dns: the acme dns process {pid} has ended ({how}) and is restarted");
+        log(Level::Error, &line);
+        if state == State::AtWork {
             // The master starts both anew.
             terminate();
+        } else {
+            // It has not come so far as to count its starts, and pause.
+            TIMER.stop();
+            TIMER.start(retry, EARLY_RETRY_AFTER);
         }
     });
 }
