@@ -291,15 +291,23 @@ fn keep_only(kept: &[i32]) {
     let mut kept: Vec<u32> = kept.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
     kept.sort_unstable();
     let mut from = u32::try_from(libc::STDERR_FILENO).unwrap_or_default() + 1;
-    for last in kept.into_iter().filter(|kept| *kept >= 3).chain([u32::MAX]) {
-        // A kernel without this call (before 5.9) leaves them open.
-        let end = if last == u32::MAX { u32::MAX } else { last - 1 };
-        if from <= end {
+    let limit = descriptor_limit();
+    for next in kept.into_iter().filter(|kept| *kept > 2).chain([limit]) {
+        if from < next {
+            // A kernel without this call (before 5.9) leaves them open.
             // SAFETY: nothing of this process uses what is closed.
-            unsafe { libc::syscall(libc::SYS_close_range, from, end, 0) };
+            unsafe { libc::syscall(libc::SYS_close_range, from, next - 1, 0) };
         }
-        from = last.saturating_add(1);
+        from = next.saturating_add(1);
     }
+}
+
+/// The first number that no descriptor can have. Above it valgrind has its own.
+fn descriptor_limit() -> u32 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limits are written there.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    u32::try_from(limit.rlim_max).unwrap_or(u32::MAX)
 }
 
 /// Frees the process of nginx's ways with signals. Only SIGTERM ends it, in good order: gives the
