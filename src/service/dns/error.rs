@@ -4,6 +4,29 @@ use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
 
+/// What a failure is about: everything else that needs the same fails in the same way, and can wait
+/// until one attempt has succeeded.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum About {
+    /// The provider as a whole: it cannot be reached, is overloaded, or something in between answers.
+    Provider,
+    /// The credentials, whatever they are used for.
+    Credentials,
+    /// One zone: others of the same provider may work. Its name, or its identifier where the name is
+    /// not known.
+    Zone(String),
+    /// The number of records that a zone can hold is used up.
+    Quota {
+        /// The zone's name.
+        zone: String,
+        /// So many of them are challenge records of orders of ours that are under way: where there
+        /// are some, the room comes back by itself.
+        ours: usize,
+    },
+    /// What was asked for, such as a name without a zone, and nothing else.
+    Name,
+}
+
 /// Why a provider did not do what it was asked for. `action` says what that was, with provider,
 /// zone and record.
 #[derive(Clone, Debug, Error)]
@@ -49,6 +72,8 @@ pub enum ProviderError {
         refusal: Refusal,
         /// What a person must do.
         advice: String,
+        /// What is in the way.
+        about: About,
     },
     /// The provider understood, and does not want to.
     #[error("{action}: {refusal}{}{advice}", if .advice.is_empty() { "" } else { "; " })]
@@ -59,6 +84,8 @@ pub enum ProviderError {
         refusal: Refusal,
         /// What a person can do, or nothing.
         advice: String,
+        /// What is in the way.
+        about: About,
     },
     /// No zone holds the name, as far as the credentials can see.
     #[error("{action}: {detail}; {advice}")]
@@ -69,6 +96,8 @@ pub enum ProviderError {
         detail: String,
         /// What a person must do.
         advice: String,
+        /// What is in the way.
+        about: About,
     },
 }
 
@@ -83,6 +112,31 @@ impl ProviderError {
             | Self::Unexpected { .. } => false,
             Self::Unauthorized { .. } | Self::Refused { .. } | Self::NoZone { .. } => true,
         }
+    }
+
+    /// What is in the way: who waits with whom.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Unavailable { .. }
+            | Self::Throttled { .. }
+            | Self::Unexpected { .. } => &About::Provider,
+            Self::Unauthorized { about, .. }
+            | Self::Refused { about, .. }
+            | Self::NoZone { about, .. } => about,
+        }
+    }
+
+    /// Where a quota is in the way: adds how many records of ours fill it.
+    pub(super) fn with_own_records(mut self, number: usize) -> Self {
+        if let Self::Refused { about: About::Quota { ours, .. }, advice, .. } = &mut self {
+            *ours = number;
+            if number > 0 {
+                *advice = format!("{number} of its records are of orders that are under way");
+            }
+        }
+        self
     }
 
     /// How long the provider asked us to stay away.

@@ -5,7 +5,7 @@ pub mod cloudflare;
 mod error;
 
 pub use budget::Budget;
-pub use error::{ProviderError, Reason, Refusal};
+pub use error::{About, ProviderError, Reason, Refusal};
 
 use crate::http::{Clients, HttpError};
 use acme_dns_core::challenge::{Candidate, Kept};

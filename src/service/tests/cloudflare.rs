@@ -6,7 +6,7 @@ use acme_dns_core::config::{
 };
 use acme_dns_service::dns::cloudflare::{Cloudflare, Timing};
 use acme_dns_service::dns::{
-    Budget, DnsProvider, Placed, ProviderError, Spared, TxtRecord, Zone, provider,
+    About, Budget, DnsProvider, Placed, ProviderError, Spared, TxtRecord, Zone, provider,
 };
 use acme_dns_service::http::Clients;
 use http::Method;
@@ -280,6 +280,29 @@ fn refused_batches_are_done_one_by_one() {
     run(remove(&cf, &both)).unwrap();
     assert_eq!(bed.values(), [""; 0]);
     assert_eq!(bed.count(Method::DELETE, ""), 2);
+}
+
+#[test]
+fn a_full_zone_says_how_much_of_it_is_ours() {
+    let bed = Bed::new();
+    let cf = bed.provider();
+    let zone = bed.zone();
+    let about = |cf: &Cloudflare| {
+        let error = run(cf.create(&zone, &[txt("c"), txt("d")])).unwrap_err();
+        error.about().clone()
+    };
+    let full = |ours| About::Quota { zone: "example.com".to_owned(), ours };
+    let others = run(bed.provider().create(&zone, &[txt("theirs")])).unwrap();
+    let ids = run(cf.create(&zone, &[txt("a"), txt("b")])).unwrap();
+    bed.cloudflare.set_record_quota(3);
+    assert_eq!(about(&cf), full(2));
+    assert_eq!(bed.values(), ["a", "b", "theirs"], "nothing is left of the half that would fit");
+    run(remove(&cf, &[placed(&zone, "a", Some(&ids[0]))])).unwrap();
+    assert_eq!(about(&cf), full(1));
+    run(remove(&cf, &[placed(&zone, "b", Some(&ids[1]))])).unwrap();
+    bed.cloudflare.set_record_quota(1);
+    assert_eq!(about(&cf), full(0));
+    run(remove(&cf, &[placed(&zone, "theirs", Some(&others[0]))])).unwrap();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Requests to Cloudflare's API and what their answers mean.
 
-use super::super::{Budget, ProviderError, Reason, Refusal};
+use super::super::{About, Budget, ProviderError, Reason, Refusal};
 use crate::http::{Clients, HttpError, describe, read_limited, retry_after};
 use acme_dns_core::config::{Cloudflare as Settings, CloudflareCredentials, SecretId};
 use acme_dns_core::text::one_line;
@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
@@ -38,8 +39,20 @@ const MAX_REASONS: usize = 8;
 /// Too many requests.
 const THROTTLED: [i64; 2] = [971, 10100];
 
-/// Codes of Cloudflare that say that the credentials are malformed, missing or wrong.
-const CREDENTIALS: [i64; 10] = [6003, 6102, 6103, 6111, 9103, 9106, 9107, 9109, 10000, 10001];
+/// Codes of Cloudflare that say that the credentials are malformed, missing or wrong, or not enough
+/// for what was asked for: the last two can be either.
+const CREDENTIALS: [i64; 11] = [1000, 6003, 6102, 6103, 6111, 9103, 9106, 9107, 10001, 9109, 10000];
+const EITHER: [i64; 2] = [9109, 10000];
+
+/// The zone has as many records as its plan allows.
+const QUOTA: i64 = 81045;
+
+/// The identifier in the path is none, or of nothing.
+const NO_ZONE: [i64; 2] = [1001, 7003];
+
+/// Credentials that Cloudflare has accepted within this time are good: what it then forbids is a
+/// matter of the zone.
+const PROOF: Duration = Duration::from_secs(3600);
 
 /// How long to wait for what.
 #[derive(Clone, Debug)]
@@ -79,6 +92,8 @@ pub(super) struct Call<'a> {
     pub(super) query: &'a [(&'a str, &'a str)],
     pub(super) body: Option<&'a Value>,
     pub(super) permission: Permission,
+    /// The zone that it is about, for errors: its name, or its identifier.
+    pub(super) zone: &'a str,
     /// The beginning of the message if it fails.
     pub(super) action: &'a str,
 }
@@ -107,6 +122,8 @@ pub(super) struct Client {
     secret: SecretString,
     budget: Rc<Budget>,
     slots: Semaphore,
+    /// When Cloudflare last did what it was asked for.
+    accepted: Cell<Option<Instant>>,
     pub(super) timing: Timing,
 }
 
@@ -139,8 +156,27 @@ impl Client {
                 (Kind::Key, key)
             }
         };
-        let slots = Semaphore::new(CONCURRENT);
-        Ok(Self { http, base, headers, kind, secret, budget, slots, timing: Timing::default() })
+        let (slots, accepted) = (Semaphore::new(CONCURRENT), Cell::default());
+        let timing = Timing::default();
+        Ok(Self { http, base, headers, kind, secret, budget, slots, accepted, timing })
+    }
+
+    /// Whether the credentials are known to be good.
+    fn is_proven(&self) -> bool {
+        self.accepted.get().is_some_and(|accepted| accepted.elapsed() < PROOF)
+    }
+
+    /// What a refusal of credentials is about: they themselves, or the zone that they do not reach.
+    fn about(&self, zone: &str, refusal: &Refusal) -> About {
+        let is_theirs = refusal
+            .reasons
+            .iter()
+            .any(|reason| CREDENTIALS.contains(&reason.code) && !EITHER.contains(&reason.code));
+        let is_denied = refusal.status == StatusCode::UNAUTHORIZED.as_u16() || is_theirs;
+        if is_denied || zone.is_empty() || !self.is_proven() {
+            return About::Credentials;
+        }
+        About::Zone(zone.to_owned())
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -266,21 +302,32 @@ impl Client {
                 return Err(unexpected(&action, "it is not JSON as Cloudflare sends it"));
             }
             let advice = "this is not an answer of Cloudflare's API, check \"api\"".to_owned();
-            return Err(ProviderError::Refused { action, refusal, advice });
+            return Err(ProviderError::Refused { action, refusal, advice, about: About::Provider });
         };
         if status.is_success() && envelope.success {
+            self.accepted.set(Some(Instant::now()));
             let pages = envelope.result_info.map_or(1, |info| info.total_pages);
             return Ok(Reply { result: envelope.result, pages, size: body.len() });
+        }
+        if is_passing(&refusal) {
+            return Err(ProviderError::Unavailable { action, refusal });
         }
         let unauthorized = status == StatusCode::UNAUTHORIZED
             || status == StatusCode::FORBIDDEN
             || refusal.has_code(&CREDENTIALS);
         Err(if unauthorized {
             let advice = unauthorized_advice(self.kind, call.permission, &refusal);
-            ProviderError::Unauthorized { action, refusal, advice }
+            let about = self.about(call.zone, &refusal);
+            ProviderError::Unauthorized { action, refusal, advice, about }
         } else {
             let advice = refused_advice(&refusal).to_owned();
-            ProviderError::Refused { action, refusal, advice }
+            let zone = call.zone.to_owned();
+            let about = match refusal {
+                _ if refusal.has_code(&[QUOTA]) => About::Quota { zone, ours: 0 },
+                _ if refusal.has_code(&NO_ZONE) && !zone.is_empty() => About::Zone(zone),
+                _ => About::Name,
+            };
+            ProviderError::Refused { action, refusal, advice, about }
         })
     }
 
@@ -304,6 +351,13 @@ impl Client {
 
 pub(super) fn unexpected(action: &str, detail: &str) -> ProviderError {
     ProviderError::Unexpected { action: action.to_owned(), detail: detail.to_owned() }
+}
+
+/// Whether a refusal names no reason, or says itself that the next try may do: the other side's trouble.
+fn is_passing(refusal: &Refusal) -> bool {
+    let again = |reason: &Reason| reason.text.to_ascii_lowercase().contains("try again");
+    let is_denied = matches!(refusal.status, 401 | 403);
+    (refusal.reasons.is_empty() && !is_denied) || refusal.reasons.iter().any(again)
 }
 
 fn sensitive(text: String) -> Option<HeaderValue> {
@@ -381,13 +435,13 @@ fn unauthorized_advice(kind: Kind, permission: Permission, refusal: &Refusal) ->
 }
 
 fn refused_advice(refusal: &Refusal) -> &'static str {
-    if refusal.has_code(&[81045]) {
+    if refusal.has_code(&[QUOTA]) {
         "the zone has as many records as its plan allows, remove some"
     } else if refusal.has_code(&[9021]) {
         "check \"ttl\""
     } else if refusal.has_code(&[81053, 81054]) {
         "a CNAME record has this name: remove it, or use the provider that holds its target"
-    } else if refusal.has_code(&[1001, 7003]) {
+    } else if refusal.has_code(&NO_ZONE) {
         "the zone is not there or no longer, or \"zone_id\" is wrong"
     } else {
         ""
@@ -397,7 +451,7 @@ fn refused_advice(refusal: &Refusal) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::{Call, Client, Permission};
-    use crate::dns::{Budget, ProviderError};
+    use crate::dns::{About, Budget, ProviderError};
     use crate::http::Clients;
     use acme_dns_core::config::{Cloudflare, CloudflareCredentials, SecretId};
     use http::{Method, StatusCode};
@@ -436,6 +490,7 @@ mod tests {
             query: &[("name", "a&b=c")],
             body: None,
             permission,
+            zone: "example.com",
             action: "cannot",
         }
     }
@@ -515,6 +570,37 @@ mod tests {
             for part in expected {
                 assert!(text.contains(part), "{status} {body}: {text}");
             }
+        }
+    }
+
+    #[test]
+    fn errors_say_what_is_in_the_way() {
+        let zone = || About::Zone("example.com".to_owned());
+        let full = About::Quota { zone: "example.com".to_owned(), ours: 0 };
+        for (proven, status, body, expected) in [
+            // Credentials that have worked are good, unless Cloudflare says otherwise.
+            (false, 403, errors(10000, "Authentication error"), About::Credentials),
+            (true, 403, errors(10000, "Authentication error"), zone()),
+            (true, 403, errors(9109, "Unauthorized to access requested resource"), zone()),
+            (true, 403, errors(0, "requires permission"), zone()),
+            (true, 401, errors(10000, "Authentication error"), About::Credentials),
+            (true, 403, errors(9103, "Unknown X-Auth-Key"), About::Credentials),
+            (true, 400, errors(6003, "Invalid request headers"), About::Credentials),
+            (true, 400, errors(1000, "Invalid API Token"), About::Credentials),
+            (true, 403, "<html>".to_owned(), About::Provider),
+            (true, 404, "<html>".to_owned(), About::Provider),
+            (true, 404, errors(7003, "Could not route"), zone()),
+            (true, 400, errors(81045, "Record quota exceeded."), full),
+            (true, 400, errors(81053, "A CNAME record exists"), About::Name),
+            (true, 400, errors(1004, "Please try again later."), About::Provider),
+            (true, 400, r#"{"success":false}"#.to_owned(), About::Provider),
+            (true, 200, r#"{"success":false,"errors":[]}"#.to_owned(), About::Provider),
+            (true, 429, String::new(), About::Provider),
+        ] {
+            let client = token();
+            client.accepted.set(proven.then(tokio::time::Instant::now));
+            let error = error(&client, Permission::EditRecords, status, &body);
+            assert_eq!(*error.about(), expected, "{proven} {status} {body}: {error}");
         }
     }
 

@@ -42,6 +42,7 @@ impl Reader {
             query: &[],
             body: None,
             permission: Permission::ReadZones,
+            zone: "",
             action: "fuzz",
         };
         self.0.interpret(&call, status, None, body).map(|reply| reply.result)

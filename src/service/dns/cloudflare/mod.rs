@@ -13,7 +13,9 @@ mod zones;
 
 pub use client::Timing;
 
-use super::{Budget, DnsProvider, Placed, ProviderError, Refusal, Rule, Spared, TxtRecord, Zone};
+use super::{
+    About, Budget, DnsProvider, Placed, ProviderError, Refusal, Rule, Spared, TxtRecord, Zone,
+};
 use crate::http::{Clients, HttpError};
 use acme_dns_core::challenge::{Candidate, Mark};
 use acme_dns_core::config::{Cloudflare as Settings, SecretId};
@@ -25,7 +27,7 @@ use http::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
 use tokio::sync::OnceCell;
@@ -75,6 +77,8 @@ pub struct Cloudflare {
     /// Zones by name; an explicit one by its identifier, which has no dot. Orders that ask for the
     /// same zone at the same time share one request.
     zones: RefCell<HashMap<String, Rc<OnceCell<Found>>>>,
+    /// The records of orders that are under way: the identifiers of a zone and of its record.
+    up: RefCell<HashSet<(String, String)>>,
 }
 
 impl fmt::Debug for Cloudflare {
@@ -102,6 +106,7 @@ impl Cloudflare {
             zone_id: settings.zone_id.clone(),
             ttl: settings.ttl,
             zones: RefCell::default(),
+            up: RefCell::default(),
         })
     }
 
@@ -129,6 +134,7 @@ impl Cloudflare {
             query: &[("type", TYPE), ("name", name), ("per_page", "100")],
             body: None,
             permission: Permission::EditRecords,
+            zone: &zone.name,
             action,
         };
         let items = self.api.list(&call).await?;
@@ -210,6 +216,7 @@ impl Cloudflare {
             query: &[],
             body: Some(&self.content(record)),
             permission: Permission::EditRecords,
+            zone: &zone.name,
             action: &action,
         };
         match self.api.call(&call).await {
@@ -235,6 +242,7 @@ impl Cloudflare {
         let id = id(created, action)?;
         let name = text(created, "name");
         if name.eq_ignore_ascii_case(&record.name) {
+            self.up.borrow_mut().insert((zone.id.clone(), id.clone()));
             return Ok(id);
         }
         self.delete_one(zone, &id, action).await?;
@@ -242,6 +250,7 @@ impl Cloudflare {
             action: action.to_owned(),
             detail: format!("this zone makes \"{}\" of the name", excerpt(name, MAX_NAME)),
             advice: "check \"zone_id\"".to_owned(),
+            about: About::Zone(zone.name.clone()),
         })
     }
 
@@ -256,7 +265,7 @@ impl Cloudflare {
         let mut known = match self.batch(zone, &json!({ "posts": posts }), &action).await {
             Ok(result) => self.accept_all(zone, records, &result, &action).await?,
             Err(error) if has_code(&error, &EXISTS) => self.find(zone, records, &action).await?,
-            Err(ProviderError::Refused { .. }) => vec![None; records.len()],
+            Err(ProviderError::Refused { about: About::Name, .. }) => vec![None; records.len()],
             Err(error) => return Err(error),
         };
         let missing = records.iter().zip(&known).filter(|(_, id)| id.is_none());
@@ -297,6 +306,7 @@ impl Cloudflare {
             query: &[],
             body: Some(body),
             permission: Permission::EditRecords,
+            zone: &zone.name,
             action,
         };
         self.api.call(&call).await.map(|reply| reply.result)
@@ -309,12 +319,25 @@ impl Cloudflare {
             query: &[],
             body: None,
             permission: Permission::EditRecords,
+            zone: &zone.name,
             action,
         };
         match self.api.call(&call).await {
             Err(error) if !is_gone(&error) => Err(error),
-            Ok(_) | Err(_) => Ok(()),
+            Ok(_) | Err(_) => {
+                self.note_gone(zone, id);
+                Ok(())
+            }
         }
+    }
+
+    fn note_gone(&self, zone: &Zone, id: &str) {
+        self.up.borrow_mut().remove(&(zone.id.clone(), id.to_owned()));
+    }
+
+    /// The number of records that orders under way have in a zone.
+    fn number_up(&self, zone: &Zone) -> usize {
+        self.up.borrow().iter().filter(|(of, _)| *of == zone.id).count()
     }
 
     async fn delete_all(
@@ -326,7 +349,10 @@ impl Cloudflare {
         if ids.len() > 1 {
             let deletes: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
             match self.batch(zone, &json!({ "deletes": deletes }), action).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    ids.iter().for_each(|id| self.note_gone(zone, id));
+                    return Ok(());
+                }
                 Err(ProviderError::Refused { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -392,10 +418,11 @@ impl DnsProvider for Cloudflare {
                 [record] => self.create_one(zone, record).await.map(|id| vec![id]),
                 _ => self.create_all(zone, chunk).await,
             };
-            ids.extend(created.inspect_err(|error| {
-                if is_gone(error) {
+            ids.extend(created.map_err(|error| {
+                if is_gone(&error) {
                     self.forget(zone);
                 }
+                error.with_own_records(self.number_up(zone))
             })?);
         }
         let id = |record| unique.iter().position(|u| *u == record).and_then(|i| ids.get(i));

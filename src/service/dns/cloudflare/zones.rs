@@ -2,7 +2,7 @@
 
 use super::client::{Call, Kind, Permission, unexpected};
 use super::{Cloudflare, id, text};
-use crate::dns::{ProviderError, Zone};
+use crate::dns::{About, ProviderError, Zone};
 use acme_dns_core::text::excerpt;
 use futures_util::future::join_all;
 use http::Method;
@@ -81,6 +81,7 @@ impl Cloudflare {
             query: &[("name", candidate), ("per_page", "50")],
             body: None,
             permission: Permission::ReadZones,
+            zone: candidate,
             action,
         };
         let mut found = Lookup::Nothing;
@@ -106,6 +107,7 @@ impl Cloudflare {
             query: &[],
             body: None,
             permission: Permission::ReadZones,
+            zone: id,
             action,
         };
         match self.api.call(&call).await {
@@ -126,6 +128,7 @@ impl Cloudflare {
             query: &[("per_page", "500")],
             body: None,
             permission: Permission::EditRecords,
+            zone: id,
             action,
         };
         let result = self.api.call(&call).await?.result;
@@ -151,7 +154,8 @@ impl Cloudflare {
             Lookup::Nothing | Lookup::Inactive(_) => (None, "it is no zone".to_owned()),
         };
         let advice = || "remove \"zone_id\", or use another provider for this name".to_owned();
-        zone.ok_or_else(|| ProviderError::NoZone { action, detail, advice: advice() })
+        let about = About::Name;
+        zone.ok_or_else(|| ProviderError::NoZone { action, detail, advice: advice(), about })
     }
 
     fn no_zone(
@@ -164,7 +168,7 @@ impl Cloudflare {
             let advice = "set the domain's name servers at its registrar to Cloudflare's, or set \
                           \"zone_id\" to use it as it is"
                 .to_owned();
-            return ProviderError::NoZone { action, detail, advice };
+            return ProviderError::NoZone { action, detail, advice, about: About::Name };
         }
         let names: Vec<_> = candidates.iter().map(|name| format!("\"{name}\"")).collect();
         let noun = match self.api.kind() {
@@ -182,6 +186,7 @@ impl Cloudflare {
                 Kind::Key => "add the domain to the account, or use one that has it",
             }
             .to_owned(),
+            about: About::Name,
         }
     }
 }
