@@ -14,14 +14,14 @@ pub enum About {
     Credentials,
     /// One zone: others of the same provider may work. Its name, or its identifier where the name is
     /// not known.
-    Zone(String),
+    Zone(Box<str>),
     /// The number of records that a zone can hold is used up.
     Quota {
         /// The zone's name.
-        zone: String,
+        zone: Box<str>,
         /// So many of them are challenge records of orders of ours that are under way: where there
         /// are some, the room comes back by itself.
-        ours: usize,
+        ours: u32,
     },
     /// What was asked for, such as a name without a zone, and nothing else.
     Name,
@@ -129,7 +129,7 @@ impl ProviderError {
     }
 
     /// Where a quota is in the way: adds how many records of ours fill it.
-    pub(super) fn with_own_records(mut self, number: usize) -> Self {
+    pub(super) fn with_own_records(mut self, number: u32) -> Self {
         if let Self::Refused { about: About::Quota { ours, .. }, advice, .. } = &mut self {
             *ours = number;
             if number > 0 {

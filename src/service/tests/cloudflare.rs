@@ -291,7 +291,7 @@ fn a_full_zone_says_how_much_of_it_is_ours() {
         let error = run(cf.create(&zone, &[txt("c"), txt("d")])).unwrap_err();
         error.about().clone()
     };
-    let full = |ours| About::Quota { zone: "example.com".to_owned(), ours };
+    let full = |ours| About::Quota { zone: "example.com".into(), ours };
     let others = run(bed.provider().create(&zone, &[txt("theirs")])).unwrap();
     let ids = run(cf.create(&zone, &[txt("a"), txt("b")])).unwrap();
     bed.cloudflare.set_record_quota(3);

@@ -176,7 +176,7 @@ impl Client {
         if is_denied || zone.is_empty() || !self.is_proven() {
             return About::Credentials;
         }
-        About::Zone(zone.to_owned())
+        About::Zone(zone.into())
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -321,10 +321,10 @@ impl Client {
             ProviderError::Unauthorized { action, refusal, advice, about }
         } else {
             let advice = refused_advice(&refusal).to_owned();
-            let zone = call.zone.to_owned();
+            let zone = call.zone.into();
             let about = match refusal {
                 _ if refusal.has_code(&[QUOTA]) => About::Quota { zone, ours: 0 },
-                _ if refusal.has_code(&NO_ZONE) && !zone.is_empty() => About::Zone(zone),
+                _ if refusal.has_code(&NO_ZONE) && !call.zone.is_empty() => About::Zone(zone),
                 _ => About::Name,
             };
             ProviderError::Refused { action, refusal, advice, about }
@@ -575,8 +575,8 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_in_the_way() {
-        let zone = || About::Zone("example.com".to_owned());
-        let full = About::Quota { zone: "example.com".to_owned(), ours: 0 };
+        let zone = || About::Zone("example.com".into());
+        let full = About::Quota { zone: "example.com".into(), ours: 0 };
         for (proven, status, body, expected) in [
             // Credentials that have worked are good, unless Cloudflare says otherwise.
             (false, 403, errors(10000, "Authentication error"), About::Credentials),

@@ -250,7 +250,7 @@ impl Cloudflare {
             action: action.to_owned(),
             detail: format!("this zone makes \"{}\" of the name", excerpt(name, MAX_NAME)),
             advice: "check \"zone_id\"".to_owned(),
-            about: About::Zone(zone.name.clone()),
+            about: About::Zone(zone.name.as_str().into()),
         })
     }
 
@@ -422,7 +422,7 @@ impl DnsProvider for Cloudflare {
                 if is_gone(&error) {
                     self.forget(zone);
                 }
-                error.with_own_records(self.number_up(zone))
+                error.with_own_records(u32::try_from(self.number_up(zone)).unwrap_or(u32::MAX))
             })?);
         }
         let id = |record| unique.iter().position(|u| *u == record).and_then(|i| ids.get(i));
