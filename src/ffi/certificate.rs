@@ -366,10 +366,10 @@ fn shared(der: &[u8]) -> Result<X509, ErrorStack> {
 fn self_signed(names: &[String]) -> Result<ParsedPair, ErrorStack> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
     let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
-    let first = names.first().map_or("", String::as_str);
     let mut subject = X509NameBuilder::new()?;
     subject.append_entry_by_text("O", "acme_dns: self-signed until a certificate is issued")?;
-    if first.len() <= MAX_COMMON_NAME {
+    // A server that has inherited the directive may have no name.
+    if let Some(first) = names.first().filter(|first| first.len() <= MAX_COMMON_NAME) {
         subject.append_entry_by_text("CN", first)?;
     }
     let subject = subject.build();
@@ -385,12 +385,14 @@ fn self_signed(names: &[String]) -> Result<ParsedPair, ErrorStack> {
     builder.set_not_before(&start)?;
     builder.set_not_after(&end)?;
     builder.set_pubkey(&key)?;
-    let mut alternative = SubjectAlternativeName::new();
-    for name in names {
-        alternative.dns(name);
+    if !names.is_empty() {
+        let mut alternative = SubjectAlternativeName::new();
+        for name in names {
+            alternative.dns(name);
+        }
+        let alternative = alternative.build(&builder.x509v3_context(None, None))?;
+        builder.append_extension(alternative)?;
     }
-    let alternative = alternative.build(&builder.x509v3_context(None, None))?;
-    builder.append_extension(alternative)?;
     builder.sign(&key, MessageDigest::sha256())?;
     let (identity, staple) = (identity(&[]), None);
     let (leaf, chain, pem) = (builder.build(), Stack::new()?, OnceCell::new());

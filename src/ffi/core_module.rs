@@ -129,12 +129,14 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     let warn = |message: &str| unsafe { log_to(cycle_log, NGX_LOG_WARN, message) };
     let requests = core.bindings.iter().map(|bound| bound.request(&mut core.draft, warn));
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
+    let mut alike = HashMap::new();
     if core.draft.is_unused() {
+        // Servers that have inherited the directive, and nothing to certify.
+        core.bindings.iter().for_each(|bound| bound.install(&mut alike));
         return Ok(());
     }
     let finished =
         std::mem::take(&mut core.draft).finish(default_path).map_err(|error| error.to_string())?;
-    let mut alike = HashMap::new();
     for (bound, request) in core.bindings.iter().zip(requests) {
         // SAFETY: the binding belongs to the cycle's pool.
         let binding = unsafe { &mut *bound.binding };

@@ -2,13 +2,14 @@
 
 use super::catch::guard;
 use super::directives::{command, definitions};
-use super::nginx::{Conf, ERROR, OK, elements, text};
+use super::nginx::{Conf, ERROR, OK, elements, place, text};
 use super::server::{
     Context, Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_acme_dns,
     set_fallback, ssl_settings,
 };
 use super::sharing::Sharing;
 use super::variables;
+use acme_dns_core::config::Location;
 use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF,
     ngx_command_t, ngx_conf_t, ngx_http_add_variable, ngx_http_conf_addr_t, ngx_http_conf_ctx_t,
@@ -219,15 +220,13 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     let server = unsafe { at::<ngx_http_core_srv_conf_t>(context.srv_conf, core_index()) };
     // SAFETY: `create_main_conf` made it.
     let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
-    let listeners = main.listeners.get_or_insert_with(|| {
-        // SAFETY: the core module made it.
-        let core = unsafe { at::<ngx_http_core_main_conf_t>(context.main_conf, core_index()) };
-        // SAFETY: by this function's contract.
-        unsafe { Listeners::of(core) }
-    });
+    // SAFETY: the core module made it.
+    let core = unsafe { at::<ngx_http_core_main_conf_t>(context.main_conf, core_index()) };
+    // SAFETY: by this function's contract.
+    let listeners = main.listeners.get_or_insert_with(|| unsafe { Listeners::of(core) });
     let key = ptr::from_ref(server);
     // SAFETY: by this function's contract.
-    let rejects_handshake = unsafe { (*ssl_conf).reject_handshake } == 1;
+    let rejects_handshake = unsafe { rejects_handshakes(context, main.level) };
     let is_default = listeners.default.contains(&key);
     let (cycle, level, sharing) = (conf.cycle(), main.level, &mut main.sharing);
     let choose = move || {
@@ -247,7 +246,11 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
         level: level.map(|level| unsafe { ssl(level) }),
         // SAFETY: as above.
         names: unsafe { names(server) }?,
+        // SAFETY: the name of the file is a string of the pool that ends in NUL.
+        location: unsafe { place(server.file_name, server.line) },
         inherits: !rejects_handshake && listeners.tls.contains(&key),
+        // SAFETY: by this function's contract.
+        default: Box::new(move || unsafe { default_server(core, key, level) }),
         context: Box::new(choose),
     })
 }
@@ -302,6 +305,57 @@ impl Listeners {
         }
         found
     }
+}
+
+/// Finds the default server that clients of a server get the certificate of if it has none, the first of
+/// several; `None` if it is one itself, or if one rejects handshakes: nginx then wants a certificate.
+///
+/// # Safety
+/// All `listen` directives have been read, and `level` are the settings of `http`.
+unsafe fn default_server(
+    core: &ngx_http_core_main_conf_t,
+    server: *const ngx_http_core_srv_conf_t,
+    level: Option<*mut ngx_http_ssl_srv_conf_t>,
+) -> Option<Location> {
+    let mut found = None;
+    // SAFETY: null, or an array of ports.
+    for port in unsafe { elements::<ngx_http_conf_port_t>(core.ports) } {
+        // SAFETY: an array of addresses.
+        let addresses = unsafe { elements::<ngx_http_conf_addr_t>(&raw const port.addrs) };
+        for address in addresses.iter().filter(|address| is_tls_address(address)) {
+            // SAFETY: an array of servers.
+            let servers =
+                unsafe { elements::<*const ngx_http_core_srv_conf_t>(&raw const address.servers) };
+            if !servers.contains(&server) {
+                continue;
+            }
+            // SAFETY: nginx gives every address a server, which lives as long as the cycle.
+            let default = unsafe { &*address.default_server };
+            // SAFETY: a server has a context, with the settings of each module.
+            if ptr::eq(default, server) || unsafe { rejects_handshakes(&*default.ctx, level) } {
+                return None;
+            }
+            // SAFETY: the name of the file is a string of the pool that ends in NUL.
+            found.get_or_insert_with(|| unsafe { place(default.file_name, default.line) });
+        }
+    }
+    found
+}
+
+/// Tells whether a server rejects handshakes, as it says itself or inherits.
+///
+/// # Safety
+/// The context is that of a server, and `level` are the settings of `http`.
+unsafe fn rejects_handshakes(
+    context: &ngx_http_conf_ctx_t,
+    level: Option<*mut ngx_http_ssl_srv_conf_t>,
+) -> bool {
+    // SAFETY: by this function's contract.
+    let own = unsafe { ssl_conf(context) };
+    let settings = std::iter::once(own).chain(level);
+    // SAFETY: the settings live as long as the cycle.
+    let mut values = settings.map(|settings| unsafe { (*settings).reject_handshake });
+    values.find(|value| *value >= 0) == Some(1)
 }
 
 fn is_tls_address(address: &ngx_http_conf_addr_t) -> bool {

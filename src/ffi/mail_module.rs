@@ -8,7 +8,7 @@ use super::bindings::mail::{
     ngx_mail_core_srv_conf_t, ngx_mail_module_t, ngx_mail_ssl_conf_t,
 };
 use super::directives::command;
-use super::nginx::{Conf, symbol, text};
+use super::nginx::{Conf, place, symbol, text};
 use super::server::{
     Context, Server, Ssl, at, block, create_srv_conf, merge, set_acme_dns, set_fallback,
     ssl_settings,
@@ -113,8 +113,17 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     // nginx builds a context for servers that speak TLS only, and for others nothing is asked.
     // SAFETY: the context is live and being configured.
     let level = mail.and_then(|mail| unsafe { self::ssl_conf(mail) }).map(ssl);
-    let context = Box::new(|| Context::Own);
-    Ok(Server { kind: "MAIL", ssl: ssl(ssl_conf), level, names, inherits: true, context })
+    Ok(Server {
+        kind: "MAIL",
+        ssl: ssl(ssl_conf),
+        level,
+        names,
+        // SAFETY: the name of the file is a string of the pool that ends in NUL.
+        location: unsafe { place(server.file_name, server.line) },
+        inherits: true,
+        default: Box::new(|| None),
+        context: Box::new(|| Context::Own),
+    })
 }
 
 /// The context of `mail`.

@@ -292,6 +292,19 @@ pub(super) unsafe fn text<'a>(string: ngx_str_t) -> Option<&'a str> {
     std::str::from_utf8(bytes).ok()
 }
 
+/// The place that nginx has noted for a block.
+///
+/// # Safety
+/// `file` is null or a string that ends in NUL.
+pub(super) unsafe fn place(file: *const u8, line: ngx_uint_t) -> Location {
+    if file.is_null() {
+        return Location { file: String::new(), line };
+    }
+    // SAFETY: by this function's contract.
+    let file = unsafe { CStr::from_ptr(file.cast()) };
+    Location { file: file.to_string_lossy().into_owned(), line }
+}
+
 /// A copy of `text` in the pool, with a final NUL that its length does not count.
 ///
 /// # Safety

@@ -12,9 +12,9 @@ use super::conf::core_conf;
 use super::nginx::{CONF_ERROR, CONF_OK, Conf, array_of_none, elements, pool_box, text};
 use super::sharing;
 use acme_dns_core::config::Location;
-use acme_dns_core::config::binding::{Request, Wanted, server_names};
+use acme_dns_core::config::binding::{Request, Wanted};
 use acme_dns_core::config::draft::{BindingId, Draft};
-use acme_dns_core::name::Name;
+use acme_dns_core::config::server::{ServerNames, StandIn};
 use foreign_types::ForeignTypeRef;
 use ngx::ffi::{
     OPENSSL_sk_num, OPENSSL_sk_value, SSL, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB,
@@ -140,10 +140,12 @@ pub(super) enum Context {
 /// A server that wants a certificate.
 pub(super) struct Bound {
     wanted: Wanted,
-    names: Names,
-    location: Location,
-    /// Whether the directive stands in the level above.
-    inherited: bool,
+    /// What a certificate for it could hold: of no matter if that of a line is meant.
+    names: ServerNames,
+    /// The place of the directive.
+    directive: Location,
+    /// The place of the server, if the directive stands in the level above.
+    heir: Option<Location>,
     /// Belongs to the cycle's pool.
     pub(super) binding: *mut Binding,
     pub(super) ssl: Ssl,
@@ -151,16 +153,6 @@ pub(super) struct Bound {
     context: Option<Context>,
     /// The name of its module, as in [`Server`].
     kind: &'static str,
-}
-
-/// What a certificate for a server could hold.
-struct Names {
-    /// The names, or why they cannot be certified: no mistake if the certificate of a line is meant.
-    certified: Result<Vec<Name>, String>,
-    /// Regular expressions.
-    left_out: Vec<String>,
-    /// Whether no single name can be certified.
-    is_catch_all: bool,
 }
 
 /// A server while it is merged.
@@ -172,8 +164,13 @@ pub(super) struct Server<'a> {
     pub(super) level: Option<Ssl>,
     /// The names of `server_name`; a regular expression begins with `~`.
     pub(super) names: Vec<String>,
+    /// The place of its block.
+    pub(super) location: Location,
     /// Whether an `acme_dns` of the level above concerns it.
     pub(super) inherits: bool,
+    /// Finds the default server whose certificate its clients get if it has none; `None` if it is a
+    /// default server itself, or would lack what nginx insists on.
+    pub(super) default: Box<dyn FnOnce() -> Option<Location> + 'a>,
     /// Chooses its context, if our callback is to serve its certificate.
     pub(super) context: Box<dyn FnOnce() -> Context + 'a>,
 }
@@ -324,11 +321,12 @@ fn bind(
     server: Server<'_>,
 ) -> Result<(), String> {
     let inherited = child.request.is_none();
-    let Some((Request::On(wanted), location)) = child.request.as_ref().or(parent.request.as_ref())
+    let Some((Request::On(wanted), directive)) = child.request.as_ref().or(parent.request.as_ref())
     else {
         return Ok(());
     };
-    let at_fault = |message: String| format!("{message} in {location}");
+    let heir = inherited.then_some(server.location);
+    let at_fault = |message: String| format!("{message} in {}", heir.as_ref().unwrap_or(directive));
     let ssl = server.ssl;
     let level = server.level.filter(|_| inherited);
     let mut is_served = true;
@@ -347,17 +345,18 @@ fn bind(
             "\"ssl_certificate_key\" without \"ssl_certificate\" beside \"acme_dns\"".to_owned(),
         ));
     }
-    let names = Names::of(wanted, &server.names);
+    let names = ServerNames::of(wanted, server.names.iter().map(String::as_str));
     // What the name of a certificate means is known when all has been read.
     if wanted.name.is_none() {
-        // A catch-all server below an `acme_dns on` of the level above is no mistake; one bad name
-        // among good ones is.
-        if inherited && names.is_catch_all {
-            names.warn(location, |message| conf.warn_at(message));
-            return Ok(());
-        }
-        if let Err(message) = &names.certified {
-            return Err(at_fault(message.clone()));
+        match &heir {
+            None => names.mistake().map_or(Ok(()), |mistake| Err(at_fault(mistake)))?,
+            Some(place) if names.certified.is_empty() => {
+                if let Some(stand_in) = (server.default)().map(StandIn::DefaultServer) {
+                    conf.warn_at(&names.nothing_to_certify(&stand_in, place, directive));
+                    return Ok(());
+                }
+            }
+            Some(_) => {}
         }
     }
     let rejects = child.rejects.or(parent.rejects).unwrap_or(false);
@@ -393,8 +392,8 @@ fn bind(
     core.bindings.push(Bound {
         wanted: wanted.clone(),
         names,
-        location: location.clone(),
-        inherited,
+        directive: directive.clone(),
+        heir,
         binding,
         ssl,
         context,
@@ -402,35 +401,6 @@ fn bind(
     });
     child.binding = Some(binding);
     Ok(())
-}
-
-impl Names {
-    fn of(wanted: &Wanted, server: &[String]) -> Self {
-        if !wanted.names.is_empty() {
-            let certified = Ok(wanted.names.clone());
-            return Self { certified, left_out: Vec::new(), is_catch_all: false };
-        }
-        match server_names(server.iter().map(String::as_str)) {
-            Ok((names, left_out)) => Self {
-                is_catch_all: names.is_empty(),
-                certified: Ok(names),
-                left_out: left_out.into_iter().map(str::to_owned).collect(),
-            },
-            Err(message) => Self {
-                is_catch_all: !server.iter().any(|text| server_names([text.as_str()]).is_ok()),
-                certified: Err(message),
-                left_out: Vec::new(),
-            },
-        }
-    }
-
-    fn warn(&self, location: &Location, warn: impl Fn(&str)) {
-        for name in &self.left_out {
-            warn(&format!(
-                "\"{name}\" is left out of the certificate: it is a regular expression in {location}"
-            ));
-        }
-    }
 }
 
 impl Bound {
@@ -441,29 +411,45 @@ impl Bound {
         draft: &mut Draft,
         warn: impl Fn(&str),
     ) -> Result<Option<BindingId>, String> {
-        if self.inherited && self.ssl.context().is_none() {
+        let Self { wanted, names, directive, heir, .. } = self;
+        if heir.is_some() && self.ssl.context().is_none() {
             return Ok(None);
         }
-        let Self { wanted, names, location, .. } = self;
-        let at_fault = |message: String| format!("{message} in {location}");
-        let certified = match &names.certified {
-            _ if draft.names_line(wanted) => Vec::new(),
-            Ok(certified) => {
-                names.warn(location, warn);
-                certified.clone()
+        let place = heir.as_ref().unwrap_or(directive);
+        let at_fault = |message: String| format!("{message} in {place}");
+        let is_line = draft.names_line(wanted);
+        match (heir, names.mistake()) {
+            _ if is_line => {}
+            (Some(_), _) if names.certified.is_empty() => {
+                warn(&names.nothing_to_certify(&self.stand_in(), place, directive));
+                return Ok(None);
             }
-            Err(message) => {
+            (None, Some(mistake)) => {
                 let name = wanted.name.as_deref().unwrap_or_default();
                 return Err(at_fault(format!(
-                    "{message}, and no domains file has a certificate \"{name}\""
+                    "{mistake}, and no domains file has a certificate \"{name}\""
                 )));
             }
-        };
-        let id = draft.bind(wanted.clone(), certified, location.clone()).map_err(at_fault)?;
+            _ => names.warnings(place).iter().for_each(|line| warn(line)),
+        }
+        let certified = names.certified.clone();
+        let id = draft.bind(wanted.clone(), certified, place.clone(), directive.clone());
+        let id = id.map_err(at_fault)?;
         if self.context.is_some() && self.ssl.wants_staple() {
             draft.want_staple(id);
         }
         Ok(Some(id))
+    }
+
+    /// What clients get if there is no certificate for the server.
+    fn stand_in(&self) -> StandIn {
+        // SAFETY: the binding belongs to the cycle's pool; nothing changes it now.
+        let rejects = unsafe { (*self.binding).rejects };
+        match self.context {
+            None => StandIn::EmptyVariable,
+            Some(_) if rejects => StandIn::Rejection,
+            Some(_) => StandIn::SelfSigned,
+        }
     }
 
     /// Puts our callback into the context. `alike` counts the servers with the same names.

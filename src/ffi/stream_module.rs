@@ -19,12 +19,14 @@ use super::catch::guard;
 use super::directives::command;
 #[cfg(ngx_stream_server_name)]
 use super::nginx::text;
-use super::nginx::{CONF_ERROR, Conf, ERROR, OK, elements, symbol};
+use super::nginx::{CONF_ERROR, Conf, ERROR, OK, elements, place, symbol};
 use super::server::{
     self, Context, Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_fallback,
     ssl_settings,
 };
 use super::variables;
+#[cfg(ngx_stream_server_name)]
+use acme_dns_core::config::Location;
 use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_TAKE1, ngx_command_t, ngx_conf_t, ngx_int_t, ngx_module_t, ngx_str_t,
     ngx_uint_t,
@@ -73,7 +75,7 @@ type Target = *const ngx_stream_conf_ctx_t;
 struct MainConf {
     /// The SSL settings at the level of `stream`. While nginx merges servers, its context leads to
     /// theirs.
-    level: Option<Ssl>,
+    level: Option<*mut SslConf>,
     has_variables: bool,
     tls_servers: Option<HashSet<Target>>,
 }
@@ -136,7 +138,7 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         // SAFETY: `create_main_conf` made it.
         let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
         // SAFETY: the context is live and being configured.
-        main.level = unsafe { ssl_conf(context) }.map(ssl);
+        main.level = unsafe { ssl_conf(context) }.map(|conf| &raw mut *conf);
         OK
     })
 }
@@ -231,10 +233,6 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     let context = unsafe { context(conf) };
     // SAFETY: by this function's contract.
     let ssl_conf = unsafe { ssl_conf(context) }.ok_or(NO_SSL)?;
-    #[cfg(ngx_stream_server_name)]
-    let rejects_handshake = ssl_conf.reject_handshake == 1;
-    #[cfg(not(ngx_stream_server_name))]
-    let rejects_handshake = false;
     let core = index(c"ngx_stream_core_module").ok_or(NO_SSL)?;
     // SAFETY: the core module made it.
     let server = unsafe { at::<ngx_stream_core_srv_conf_t>(context.srv_conf, core) };
@@ -242,6 +240,12 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     let core = unsafe { at::<ngx_stream_core_main_conf_t>(context.main_conf, core) };
     // SAFETY: `create_main_conf` made it.
     let main = unsafe { at::<MainConf>(context.main_conf, own_index()) };
+    let level = main.level;
+    #[cfg(ngx_stream_server_name)]
+    // SAFETY: the settings of `stream`, which live as long as the cycle.
+    let rejects_handshake = unsafe { rejects_handshakes(ssl_conf, level) };
+    #[cfg(not(ngx_stream_server_name))]
+    let rejects_handshake = false;
     // SAFETY: by this function's contract.
     let names = unsafe { names(server) }?;
     #[cfg(ngx_stream_server_name)]
@@ -251,8 +255,22 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     // SAFETY: by this function's contract all `listen` directives have been read.
     let servers = main.tls_servers.get_or_insert_with(|| unsafe { tls_servers(core) });
     let inherits = !rejects_handshake && servers.contains(&target);
-    let (level, context) = (main.level, Box::new(|| Context::Own));
-    Ok(Server { kind: "STREAM", ssl: ssl(ssl_conf), level, names, inherits, context })
+    Ok(Server {
+        kind: "STREAM",
+        ssl: ssl(ssl_conf),
+        // SAFETY: the settings of `stream`, which are not those of a server.
+        level: level.map(|level| ssl(unsafe { &mut *level })),
+        names,
+        // SAFETY: the name of the file is a string of the pool that ends in NUL.
+        location: unsafe { place(server.file_name, server.line) },
+        inherits,
+        #[cfg(ngx_stream_server_name)]
+        // SAFETY: by this function's contract.
+        default: Box::new(move || unsafe { default_server(core, target, level) }),
+        #[cfg(not(ngx_stream_server_name))]
+        default: Box::new(|| None),
+        context: Box::new(|| Context::Own),
+    })
 }
 
 /// The names of a server; a regular expression begins with `~`.
@@ -285,6 +303,54 @@ unsafe fn names(server: &ngx_stream_core_srv_conf_t) -> Result<Vec<String>, Stri
 #[cfg(not(ngx_stream_server_name))]
 unsafe fn names(_: &ngx_stream_core_srv_conf_t) -> Result<Vec<String>, String> {
     Ok(Vec::new())
+}
+
+/// As [`super::http_module`] has it: the default server whose certificate clients get.
+///
+/// # Safety
+/// All `listen` directives have been read, and `level` are the settings of `stream`.
+#[cfg(ngx_stream_server_name)]
+unsafe fn default_server(
+    core: &ngx_stream_core_main_conf_t,
+    server: Target,
+    level: Option<*mut SslConf>,
+) -> Option<Location> {
+    let mut found = None;
+    // SAFETY: null, or an array of ports.
+    for port in unsafe { elements::<ngx_stream_conf_port_t>(core.ports) } {
+        // SAFETY: an array of addresses.
+        let addresses = unsafe { elements::<ngx_stream_conf_addr_t>(&raw const port.addrs) };
+        for address in addresses.iter().filter(|address| address.opt.ssl() == 1) {
+            // SAFETY: an array of servers.
+            let servers = unsafe { elements::<Target>(&raw const address.servers) };
+            if !servers.contains(&server) {
+                continue;
+            }
+            // SAFETY: nginx gives every address a server, which lives as long as the cycle.
+            let default = unsafe { &*address.default_server };
+            // SAFETY: a server has a context, which is live and being configured.
+            let settings = unsafe { ssl_conf(&*default.ctx) }?;
+            // SAFETY: by this function's contract.
+            if ptr::eq(default, server) || unsafe { rejects_handshakes(settings, level) } {
+                return None;
+            }
+            // SAFETY: the name of the file is a string of the pool that ends in NUL.
+            found.get_or_insert_with(|| unsafe { place(default.file_name, default.line) });
+        }
+    }
+    found
+}
+
+/// Tells whether a server rejects handshakes, as it says itself or inherits.
+///
+/// # Safety
+/// `level` are the settings of `stream`, which live as long as the cycle.
+#[cfg(ngx_stream_server_name)]
+unsafe fn rejects_handshakes(own: &SslConf, level: Option<*mut SslConf>) -> bool {
+    // SAFETY: by this function's contract.
+    let level = level.map(|level| unsafe { (*level).reject_handshake });
+    let mut values = std::iter::once(own.reject_handshake).chain(level);
+    values.find(|value| *value >= 0) == Some(1)
 }
 
 /// # Safety

@@ -12,6 +12,8 @@ use testbed::{Testbed, bed};
 
 use crate::site::NOBODY;
 
+mod inherited;
+
 /// In a row: the line that the message has to name.
 const HERE: &str = "# HERE";
 
@@ -270,14 +272,6 @@ fn refuses_definitions_that_contradict_each_other() {
                 named("b.example.com", "key=ecdsa:256", HERE)
             ),
             "certificate \"web\" is defined with different settings in HERE",
-        ),
-        whole(
-            &format!(
-                "acme_dns on; {HERE}\n{ISSUER}\n{PROVIDER}\nserver {{ listen 127.0.0.1:LISTEN \
-                 ssl; server_name a.example.com a_b.example.com; }}"
-            ),
-            "\"a_b.example.com\" cannot be certified: it has a label that is empty, longer than 63 \
-             characters or not made of letters, digits and inner hyphens in HERE",
         ),
         whole(
             &format!("{ISSUER}\n{ISSUER}{HERE}\n{PROVIDER}\n{SERVER}"),

@@ -84,7 +84,8 @@ impl Wanted {
     }
 
     fn add(&mut self, name: &str) -> Result<(), String> {
-        for name in expand(name)? {
+        let names = expand(name).map_err(|why| format!("\"{name}\" cannot be certified: {why}"))?;
+        for name in names {
             if !self.names.contains(&name) {
                 self.names.push(name);
             }
@@ -121,33 +122,13 @@ fn keys(parameter: &str, value: &str) -> Result<Vec<KeyType>, String> {
     Ok(keys)
 }
 
-/// The names of a server that has `acme_dns on`, in order and without repetition, and what was left
-/// out because it is a regular expression.
+/// nginx's `.example.com` stands for the domain and all below it.
 ///
 /// # Errors
-/// A name cannot be certified.
-pub fn server_names<'a>(
-    names: impl IntoIterator<Item = &'a str>,
-) -> Result<(Vec<Name>, Vec<&'a str>), String> {
-    let mut wanted = Wanted::default();
-    let mut left_out = Vec::new();
-    for name in names {
-        if name.starts_with('~') {
-            left_out.push(name);
-        } else {
-            wanted.add(name)?;
-        }
-    }
-    Ok((wanted.names, left_out))
-}
-
-/// nginx's `.example.com` stands for the domain and all below it.
-fn expand(text: &str) -> Result<Vec<Name>, String> {
-    let parse = |name: &str| {
-        Name::parse(name).map_err(|e: NameError| format!("\"{text}\" cannot be certified: {e}"))
-    };
+/// It cannot be certified.
+pub(super) fn expand(text: &str) -> Result<Vec<Name>, NameError> {
     match text.strip_prefix('.') {
-        Some(domain) => Ok(vec![parse(domain)?, parse(&format!("*.{domain}"))?]),
-        None => Ok(vec![parse(text)?]),
+        Some(domain) => Ok(vec![Name::parse(domain)?, Name::parse(&format!("*.{domain}"))?]),
+        None => Ok(vec![Name::parse(text)?]),
     }
 }

@@ -47,7 +47,10 @@ struct Domains {
 struct Binding {
     wanted: Wanted,
     names: Vec<Name>,
+    /// The place of the names.
     location: Location,
+    /// The place of the directive: in the level above, where it is inherited.
+    directive: Location,
     wants_staple: bool,
 }
 
@@ -171,7 +174,8 @@ impl Draft {
             let names = certifiable(names).map_err(|message| error(message, number))?;
             let wanted = Wanted { name, ..wanted.clone() };
             let location = Location { file: file.to_owned(), line: number };
-            lines.push(Binding { wanted, names, location, wants_staple: false });
+            let directive = location.clone();
+            lines.push(Binding { wanted, names, location, directive, wants_staple: false });
         }
         self.line_names.extend(lines.iter().filter_map(|line| line.wanted.name.clone()));
         self.domains.push(Domains { wanted, location, lines });
@@ -186,7 +190,8 @@ impl Draft {
 
     /// Notes that a server wants a certificate for these names. Names that a wildcard among them
     /// covers are left out, because a CA refuses an order that has both. Names do not matter where
-    /// the certificate of a line is asked for ([`Draft::names_line`]).
+    /// the certificate of a line is asked for ([`Draft::names_line`]). `location` is where the names are,
+    /// `directive` where they are asked for.
     ///
     /// # Errors
     /// There are no names, or more than a CA takes.
@@ -195,12 +200,13 @@ impl Draft {
         wanted: Wanted,
         names: Vec<Name>,
         location: Location,
+        directive: Location,
     ) -> Result<BindingId, String> {
         let names = match self.names_line(&wanted) {
             true => Vec::new(),
             false => certifiable(names)?,
         };
-        self.bindings.push(Binding { wanted, names, location, wants_staple: false });
+        self.bindings.push(Binding { wanted, names, location, directive, wants_staple: false });
         Ok(BindingId(self.bindings.len() - 1))
     }
 
@@ -224,9 +230,7 @@ impl Draft {
         let bindings = std::mem::take(&mut self.bindings);
         let choices = bindings
             .iter()
-            .map(|binding| {
-                self.choose(binding, &register, &holders).map_err(|message| binding.error(message))
-            })
+            .map(|binding| self.choose(binding, &register, &holders))
             .collect::<Result<Vec<_>, _>>()?;
         let mut entries: Vec<_> = bindings.into_iter().zip(choices).enumerate().collect();
         // What is named comes first, so that no other certificate has taken the name.
@@ -279,7 +283,7 @@ impl Draft {
         binding: &Binding,
         register: &Register,
         lines: &Holders,
-    ) -> Result<Choice, String> {
+    ) -> Result<Choice, DraftError> {
         let Binding { wanted, names, .. } = binding;
         let suits = |index: usize| {
             register.settings.get(index).is_some_and(|settings| self.suits(wanted, settings))
@@ -287,7 +291,7 @@ impl Draft {
         if self.names_line(wanted) {
             let name = wanted.name.as_deref().unwrap_or_default();
             let index = register.by_name.get(name).copied().filter(|index| suits(*index));
-            return index.map(Choice::Line).ok_or_else(|| different_settings(name));
+            return index.map(Choice::Line).ok_or_else(|| binding.error(different_settings(name)));
         }
         let is_meant = |index: usize| {
             register.certificates.get(index).is_some_and(|certificate| {
@@ -301,7 +305,9 @@ impl Draft {
         match lines.covering(names, |index| suits(index) && is_meant(index)) {
             Some(index) => Ok(Choice::Line(index)),
             None => {
-                let (issuers, provider) = self.resolve(wanted, "acme_dns")?;
+                let (issuers, provider) = self.resolve(wanted, "acme_dns").map_err(|message| {
+                    DraftError { message, location: binding.directive.clone() }
+                })?;
                 Ok(Choice::Own(issuers, provider))
             }
         }

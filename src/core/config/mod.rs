@@ -1,9 +1,9 @@
 //! The configuration: its model, and how directives become that model.
 //!
 //! `ffi` hands over the arguments of each directive as text. [`issuer`], [`provider`],
-//! [`propagation`], [`domains`] and [`binding`] read one directive or block each; [`draft`] collects
-//! them and resolves what refers to what once the whole of nginx.conf has been read. Every error is one line
-//! in nginx's voice, without the file and line that `ffi` adds.
+//! [`propagation`], [`domains`] and [`binding`] read one directive or block each, [`server`] the names of
+//! a server; [`draft`] collects them and resolves what refers to what once the whole of nginx.conf has
+//! been read. Every error is one line in nginx's voice, without the file and line that `ffi` adds.
 
 pub mod binding;
 pub mod domains;
@@ -12,6 +12,7 @@ mod import;
 pub mod issuer;
 pub mod propagation;
 pub mod provider;
+pub mod server;
 pub mod syntax;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Every directive: what it makes of its arguments, and the exact message of every mistake.
 
-use super::binding::{Request, Wanted, server_names};
+use super::binding::{Request, Wanted};
 use super::issuer::IssuerReader;
 use super::provider::ProviderReader;
 use super::{
@@ -544,17 +544,4 @@ fn mistakes_of_a_server_are_told() {
     for (args, expected) in rows {
         assert_eq!(Request::parse(args), Err((*expected).to_owned()), "{args:?}");
     }
-}
-
-#[test]
-fn server_names_expand_and_leave_regular_expressions_out() {
-    let list = ["example.com", ".example.com", "~^(www\\.)?x$", "EXAMPLE.com", "*.bücher.example"];
-    let (found, left_out) = server_names(list).expect("valid");
-    assert_eq!(found, names(&["example.com", "*.example.com", "*.xn--bcher-kva.example"]));
-    assert_eq!(left_out, ["~^(www\\.)?x$"]);
-    assert_eq!(server_names([]), Ok((vec![], vec![])));
-    assert_eq!(
-        server_names(["example.com", "_"]),
-        Err("\"_\" cannot be certified: it is not a domain name".to_owned())
-    );
 }

@@ -2,11 +2,12 @@
 //! block `acme_dns_domains` has lines of a domains file.
 #![no_main]
 
-use acme_dns_core::config::binding::{Request, Wanted, server_names};
+use acme_dns_core::config::binding::{Request, Wanted};
 use acme_dns_core::config::domains::{self, Line};
 use acme_dns_core::config::draft::{Draft, Finished};
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::provider::ProviderReader;
+use acme_dns_core::config::server::ServerNames;
 use acme_dns_core::config::zone::Zone;
 use acme_dns_core::config::{
     CloudflareCredentials, Issuer, Location, Propagation, Provider, ProviderKind, Resources,
@@ -112,10 +113,9 @@ fn simple(draft: &mut Draft, directive: &str, args: &[&str]) {
             }
         }
         "server_name" => {
-            if let Ok((names, left_out)) = server_names(args.iter().copied()) {
-                assert!(names.len() + left_out.len() <= 2 * args.len());
-                bind(draft, Wanted::default(), names);
-            }
+            let names = ServerNames::of(&Wanted::default(), args.iter().copied());
+            assert!(names.certified.len() + names.left_out.len() <= 2 * args.len());
+            bind(draft, Wanted::default(), names.certified);
         }
         "acme_dns_propagation" => {
             if let Ok(propagation) = Propagation::parse(args) {
@@ -140,7 +140,7 @@ fn bind(draft: &mut Draft, wanted: Wanted, names: Vec<Name>) {
     if let Some(name) = &wanted.name {
         assert_file_name(name);
     }
-    let _ = draft.bind(wanted, names, Location::default());
+    let _ = draft.bind(wanted, names, Location::default(), Location::default());
 }
 
 /// A line means the same when it is written anew.

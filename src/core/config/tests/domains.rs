@@ -130,7 +130,8 @@ fn finish(
         let Request::On(wanted) = Request::parse(args)? else { return Err("off".to_owned()) };
         let given = wanted.names.clone();
         let list = if given.is_empty() { names(list) } else { given };
-        bindings.push(draft.bind(wanted, list, place())?);
+        let place = place();
+        bindings.push(draft.bind(wanted, list, place.clone(), place)?);
     }
     let finished = draft.finish(PathBuf::from("/state")).map_err(|error| error.to_string())?;
     let certificates = &finished.config.certificates;

@@ -28,7 +28,7 @@ fn finish(
         let args: Vec<&str> = ["on"].iter().chain(*parameters).copied().collect();
         let Request::On(wanted) = Request::parse(&args)? else { return Err("off".to_owned()) };
         let location = Location { file: "nginx.conf".to_owned(), line };
-        bindings.push(draft.bind(wanted, names(list), location)?);
+        bindings.push(draft.bind(wanted, names(list), location.clone(), location)?);
     }
     let finished = draft.finish(PathBuf::from("/state")).map_err(|error| error.to_string())?;
     Ok((finished, bindings))
@@ -47,7 +47,8 @@ fn stapled(servers: &[Stapling<'_>]) -> Vec<String> {
     for ((list, parameters), wants_staple) in servers {
         let args: Vec<&str> = ["on"].iter().chain(*parameters).copied().collect();
         let Ok(Request::On(wanted)) = Request::parse(&args) else { panic!("{args:?}") };
-        let binding = draft.bind(wanted, names(list), Location::default()).unwrap();
+        let binding =
+            draft.bind(wanted, names(list), Location::default(), Location::default()).unwrap();
         if *wants_staple {
             draft.want_staple(binding);
         }
