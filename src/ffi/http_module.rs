@@ -332,7 +332,9 @@ unsafe fn default_server(
             // SAFETY: nginx gives every address a server, which lives as long as the cycle.
             let default = unsafe { &*address.default_server };
             // SAFETY: a server has a context, with the settings of each module.
-            if ptr::eq(default, server) || unsafe { rejects_handshakes(&*default.ctx, level) } {
+            let context = unsafe { &*default.ctx };
+            // SAFETY: as above.
+            if ptr::eq(default, server) || unsafe { rejects_handshakes(context, level) } {
                 return None;
             }
             // SAFETY: the name of the file is a string of the pool that ends in NUL.

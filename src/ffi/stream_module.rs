@@ -328,8 +328,10 @@ unsafe fn default_server(
             }
             // SAFETY: nginx gives every address a server, which lives as long as the cycle.
             let default = unsafe { &*address.default_server };
-            // SAFETY: a server has a context, which is live and being configured.
-            let settings = unsafe { ssl_conf(&*default.ctx) }?;
+            // SAFETY: a server has a context.
+            let context = unsafe { &*default.ctx };
+            // SAFETY: it is live and being configured.
+            let settings = unsafe { ssl_conf(context) }?;
             // SAFETY: by this function's contract.
             if ptr::eq(default, server) || unsafe { rejects_handshakes(settings, level) } {
                 return None;
