@@ -101,8 +101,9 @@ impl Run {
         logs: PathBuf,
         files: Option<&Path>,
     ) -> Result<Self, String> {
-        make_directory(&dir)?;
-        make_directory(&logs)?;
+        make_directory(&dir, 0o755)?;
+        // The service is a child of the manager, which has the workers' user already.
+        make_directory(&logs, 0o777)?;
         let port = Port::reserve();
         let (main, http, server) = match files {
             None => (
@@ -391,8 +392,8 @@ fn files_of(certificate: &Path) -> String {
 }
 
 /// The workers are another user.
-fn make_directory(path: &Path) -> Result<(), String> {
+fn make_directory(path: &Path, mode: u32) -> Result<(), String> {
     fs::create_dir_all(path)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
         .map_err(|e| format!("cannot make {}: {e}", path.display()))
 }
