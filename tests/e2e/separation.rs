@@ -342,3 +342,42 @@ fn a_link_to_the_state_path_is_as_good_as_the_state_path() {
     assert_eq!(site.check_files(NAME), leaf);
     assert_eq!(fs::metadata(&real).expect("it is there").mode() & 0o7777, 0o700);
 }
+
+/// A library that ends a service while a file is there, in a call that it alone makes before it is told to
+/// begin.
+fn early_end(site: &Site, file: &Path) -> PathBuf {
+    let (source, library) = (site.bed.dir().join("end.c"), site.bed.dir().join("end.so"));
+    let text = format!(
+        "#include <unistd.h>\nint signalfd(int fd, const void *set, int flags) {{\n\
+         if (access(\"{}\", F_OK) == 0) _exit(7);\n\
+         int (*next)(int, const void *, int) = dlsym(RTLD_NEXT, \"signalfd\");\n\
+         return next(fd, set, flags); }}\n",
+        file.display()
+    );
+    fs::write(&source, format!("#define _GNU_SOURCE\n#include <dlfcn.h>\n{text}"))
+        .expect("written");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source);
+    assert!(compiler.status().is_ok_and(|status| status.success()), "{text}");
+    library
+}
+
+#[test]
+fn a_service_that_ends_before_it_begins_is_told_and_started_anew() {
+    let mut site = Site::new();
+    let file = site.bed.dir().join("ends");
+    fs::write(&file, "").expect("it can be written");
+    let library = early_end(&site, &file);
+    site.nginx.env("LD_PRELOAD", &library.display().to_string());
+    site.set_servers(&[NAME]);
+    site.configure();
+    let _no_helper = site.nginx.try_start();
+    let told = "has ended (exit code 7) and is restarted";
+    for count in 1..=2 {
+        let seen =
+            wait_until(LIMIT, || (site.nginx.log().matches(told).count() >= count).then_some(()));
+        assert!(seen.is_some(), "it is started anew:\n{}", site.nginx.log());
+    }
+    fs::remove_file(&file).expect("it is there");
+    site.wait_for_certificate(NAME);
+}

@@ -51,7 +51,17 @@ pub(super) enum Event {
     KillHelper,
     KillWorker,
     Reload,
+    /// Servers get other names, or the same ones in another way.
+    Edit,
+    Clock(Jump),
     Outage(Server, How),
+}
+
+/// The clock of all of nginx's processes is wrong for a while.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Jump {
+    Ahead,
+    Behind,
 }
 
 /// Whose outage it is.
@@ -76,7 +86,24 @@ pub(super) enum How {
     Swallows,
 }
 
-const PROCESSES: [Event; 3] = [Event::KillHelper, Event::KillWorker, Event::Reload];
+/// How long a clock is wrong, in seconds. Each is short against the life of a certificate, which is not
+/// renewed in time by a clock that stays behind.
+const WRONG: (u64, u64) = (2, 6);
+
+/// By how many seconds a clock is ahead: some certificates are due then, or all have expired.
+const AHEAD: (u64, u64) = (20, 200);
+
+/// By how many seconds it is behind: the newest certificates are not valid yet.
+const BEHIND: (u64, u64) = (5, 60);
+
+const PROCESSES: [Event; 6] = [
+    Event::KillHelper,
+    Event::KillWorker,
+    Event::Reload,
+    Event::Edit,
+    Event::Clock(Jump::Ahead),
+    Event::Clock(Jump::Behind),
+];
 
 const OUTAGES: [Event; 11] = [
     Event::Outage(Server::Ca, How::Stopped),
@@ -98,6 +125,9 @@ impl fmt::Display for Event {
             Self::KillHelper => return f.write_str("helper killed"),
             Self::KillWorker => return f.write_str("worker killed"),
             Self::Reload => return f.write_str("reload"),
+            Self::Edit => return f.write_str("configuration edited"),
+            Self::Clock(Jump::Ahead) => return f.write_str("clock ahead"),
+            Self::Clock(Jump::Behind) => return f.write_str("clock behind"),
             Self::Outage(server, how) => (server, how),
         };
         let server = match server {
@@ -290,11 +320,28 @@ impl Run<'_> {
         match event {
             Event::KillHelper => self.kill_helper(),
             Event::KillWorker => self.kill_worker(),
-            _ => {
+            Event::Clock(jump) => self.jump(jump),
+            Event::Edit => {
+                self.stage.edit(&mut self.random);
+                self.fresh = Instant::now();
+            }
+            Event::Reload | Event::Outage(..) => {
                 self.stage.nginx.reload();
                 self.fresh = Instant::now();
             }
         }
+    }
+
+    fn jump(&mut self, jump: Jump) {
+        let mut seconds =
+            |(from, to)| self.random.between(Duration::from_secs(from), Duration::from_secs(to));
+        let (wrong, ahead, behind) = (seconds(WRONG), seconds(AHEAD), seconds(BEHIND));
+        self.stage.set_clock(match jump {
+            Jump::Ahead => ahead.as_secs().cast_signed(),
+            Jump::Behind => -behind.as_secs().cast_signed(),
+        });
+        self.pause(wrong);
+        self.stage.set_clock(0);
     }
 
     fn kill_helper(&self) {

@@ -2,7 +2,8 @@
 //! whatever can go wrong.
 //!
 //! The time has four quarters. In the first and the third anything may happen: processes are killed,
-//! nginx is reloaded, the CA, the DNS provider's API and the DNS server fail. The second and the
+//! nginx is reloaded, its configuration is edited, its clock jumps, the CA, the DNS provider's API and the
+//! DNS server fail. The second and the
 //! fourth begin with a reload and have outages only, so that processes live long enough to show what
 //! they lose: what is compared there are processes of the same age that had the same work.
 //!

@@ -1,6 +1,7 @@
 //! The servers of a soak, and the nginx in front of them.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::acme_proxy::AcmeProxy;
@@ -13,12 +14,34 @@ use crate::process::wait_until;
 use crate::tls::TlsClient;
 
 use super::Plan;
+use super::random::Random;
 
 /// Longer than the first certificates take together on a busy machine.
 const FIRST: Duration = Duration::from_secs(120);
 
 /// Every so many servers has a wildcard besides its name.
 const WILDCARD_EVERY: usize = 5;
+
+/// Debian's libfaketime, for programs with threads.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+/// How many servers an edit changes.
+const EDITED: usize = 4;
+
+/// A way to write a server with the same certificate, or with one more name.
+#[derive(Clone, Copy, Debug, Default)]
+enum Style {
+    #[default]
+    Plain,
+    /// The names in the other order.
+    Reversed,
+    /// A name more, in front.
+    Longer,
+    /// The certificate has a name of its own.
+    Named,
+}
+
+const STYLES: [Style; 4] = [Style::Plain, Style::Reversed, Style::Longer, Style::Named];
 
 /// The fields are dropped in their order.
 pub(super) struct Stage {
@@ -27,7 +50,10 @@ pub(super) struct Stage {
     pub(super) bed: Testbed,
     pub(super) workers: usize,
     port: Port,
-    certificates: usize,
+    /// How each server is written, in the order of the configuration.
+    servers: Vec<(usize, Style)>,
+    /// What libfaketime reads: the seconds that the clock of nginx is ahead.
+    clock: PathBuf,
 }
 
 /// What orders have left behind.
@@ -41,16 +67,28 @@ pub(super) struct Left {
 impl Stage {
     pub(super) fn start(plan: &Plan) -> Self {
         let bed = Testbed::start_with(|options| options.shortlived(plan.validity));
+        let nginx = Nginx::new(NginxBuild::get());
         let mut stage = Self {
-            nginx: Nginx::new(NginxBuild::get()),
+            clock: nginx.dir().join("clock"),
+            nginx,
             proxy: bed.acme_proxy(),
             workers: plan.workers,
             port: Port::reserve(),
-            certificates: plan.certificates,
+            servers: (0..plan.certificates).map(|number| (number, Style::Plain)).collect(),
             bed,
         };
         // At `info` nginx logs each connection that brings no request.
         stage.nginx.workers(plan.workers).log_level("notice");
+        stage.set_clock(0);
+        let clock = stage.clock.display().to_string();
+        for (name, value) in [
+            ("LD_PRELOAD", FAKETIME),
+            ("FAKETIME_TIMESTAMP_FILE", &clock),
+            ("FAKETIME_CACHE_DURATION", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ] {
+            stage.nginx.env(name, value);
+        }
         let http = stage.configuration();
         stage.nginx.http(http).start();
         stage
@@ -62,14 +100,46 @@ impl Stage {
         let mut text = issuer("pebble", &url, ca, profile);
         text.push_str(&self.bed.provider());
         text.push_str(&self.bed.propagation());
-        for number in 0..self.certificates {
-            let names = names(number).join(" ");
-            text.push_str(&format!(
-                "server {{\n    listen {} ssl;\n    server_name {names};\n    acme_dns on;\n}}\n",
-                self.port.addr()
-            ));
+        for (number, style) in &self.servers {
+            text.push_str(&self.server(*number, *style));
         }
         text
+    }
+
+    fn server(&self, number: usize, style: Style) -> String {
+        let mut names = names(number);
+        match style {
+            Style::Plain | Style::Named => {}
+            Style::Reversed => names.reverse(),
+            Style::Longer => names.insert(0, format!("a.s{number}.{ZONE}")),
+        }
+        let name = match style {
+            Style::Named => format!(" name=named{number}"),
+            _ => String::new(),
+        };
+        let (addr, names) = (self.port.addr(), names.join(" "));
+        format!(
+            "server {{\n    listen {addr} ssl;\n    server_name {names};\n    acme_dns on{name};\n}}\n"
+        )
+    }
+
+    /// Writes some servers in another way and all of them in another order, and reloads.
+    pub(super) fn edit(&mut self, random: &mut Random) {
+        random.shuffle(&mut self.servers);
+        for (_, style) in self.servers.iter_mut().take(EDITED) {
+            *style = STYLES[random.below(STYLES.len())];
+        }
+        let http = self.configuration();
+        self.nginx.http(http).reload();
+    }
+
+    /// Sets the clock of all of nginx's processes that many seconds ahead.
+    pub(super) fn set_clock(&self, ahead: i64) {
+        // It is read while it is written: never half of it.
+        let new = self.clock.with_extension("new");
+        fs::write(&new, format!("{ahead:+}\n"))
+            .and_then(|()| fs::rename(&new, &self.clock))
+            .unwrap_or_else(|e| panic!("cannot write {}: {e}", self.clock.display()));
     }
 
     /// For each certificate the clients of all of its names, which trust the CA alone.
@@ -80,7 +150,7 @@ impl Stage {
             TlsClient::new(self.port.addr()).sni(&name).roots(&roots)
         };
         let clients = |number| names(number).iter().map(client).collect();
-        (0..self.certificates).map(clients).collect()
+        (0..self.servers.len()).map(clients).collect()
     }
 
     pub(super) fn wait_for_certificates(&self) {
