@@ -13,7 +13,7 @@ use acme_dns_core::material::{Material, Pair, Staple};
 use acme_dns_core::time::UnixTime;
 use foreign_types::ForeignType;
 use ngx::ffi::{
-    CRYPTO_malloc, EVP_PKEY, SSL, SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP, SSL_CTX,
+    CRYPTO_malloc, EVP_PKEY, SSL, SSL_CTRL_SET_CURRENT_CERT, SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP, SSL_CTX,
     SSL_CTX_use_cert_and_key, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, SSL_certs_clear, SSL_ctrl,
     SSL_free, SSL_get_certificate, SSL_new, SSL_use_cert_and_key, X509 as RawX509, stack_st_X509,
 };
@@ -43,6 +43,10 @@ pub(super) const FAIL: c_int = 0;
 /// What the callback for the status returns: `SSL_TLSEXT_ERR_OK` with, `SSL_TLSEXT_ERR_NOACK` without.
 const STAPLE: c_int = SSL_TLSEXT_ERR_OK as c_int;
 pub(super) const NO_STAPLE: c_int = SSL_TLSEXT_ERR_NOACK as c_int;
+
+/// `SSL_CERT_SET_FIRST` and `SSL_CERT_SET_NEXT`: which of a connection's certificates becomes the current one.
+const SSL_CERT_SET_FIRST: c_long = 1;
+const SSL_CERT_SET_NEXT: c_long = 2;
 
 /// How long a self-signed certificate is valid, in days.
 const SELF_SIGNED_DAYS: u32 = 7;
@@ -181,11 +185,7 @@ impl Binding {
     pub(super) fn serve(&mut self, ssl: *mut SSL) -> c_int {
         self.update();
         let Some(installed) = &self.installed else { return self.serve_without(ssl) };
-        // SAFETY: OpenSSL gives a live connection.
-        let current = unsafe { SSL_get_certificate(ssl) };
-        let is_current =
-            installed.pairs.iter().any(|pair| ptr::eq(pair.leaf.as_ptr().cast(), current));
-        if is_current {
+        if holds(ssl, &installed.pairs) {
             return PROCEED;
         }
         // The connection began before the change, or the context cannot hold the certificate.
@@ -275,6 +275,25 @@ fn try_out(context: *mut SSL_CTX, pairs: &[ParsedPair]) -> Result<(), String> {
     // SAFETY: just made, or null; nothing else refers to it.
     unsafe { SSL_free(ssl) };
     if is_good { Ok(()) } else { Err(ErrorStack::get().to_string()) }
+}
+
+/// Tells whether a connection has these certificates, of each type of key, and no others: one that began
+/// before a change has what its context had then, of which only a part may have changed.
+fn holds(ssl: *mut SSL, pairs: &[ParsedPair]) -> bool {
+    let mut count = 0;
+    let mut step = SSL_CERT_SET_FIRST;
+    // SAFETY: OpenSSL gives a live connection, before it has chosen a certificate; what is the current one
+    // until then has no effect.
+    while unsafe { SSL_ctrl(ssl, SSL_CTRL_SET_CURRENT_CERT as c_int, step, ptr::null_mut()) } == 1 {
+        // SAFETY: as above.
+        let leaf = unsafe { SSL_get_certificate(ssl) };
+        if !pairs.iter().any(|pair| ptr::eq(pair.leaf.as_ptr().cast(), leaf)) {
+            return false;
+        }
+        count += 1;
+        step = SSL_CERT_SET_NEXT;
+    }
+    count == pairs.len()
 }
 
 /// Gives a connection these certificates, and no others.

@@ -211,7 +211,7 @@ impl Renewal {
     }
 
     /// When to renew, and why.
-    pub(super) fn due(&self, validity: Validity) -> (UnixTime, Reason) {
+    pub fn due(&self, validity: Validity) -> (UnixTime, Reason) {
         let suggested = self.time.filter(|_| self.failures < FAILURES);
         let by_lifetime = validity.renewal_time(self.jitter.unwrap_or_default());
         let (time, reason) = match suggested {

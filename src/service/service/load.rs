@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Thousands take time, and a stop must not wait for them.
-async fn let_others_work(index: usize) {
+pub(super) async fn let_others_work(index: usize) {
     /// So many take a millisecond or two. Each pause is a system call.
     const BATCH: usize = 64;
     if index.is_multiple_of(BATCH) {

@@ -7,6 +7,8 @@
 
 mod actions;
 mod importing;
+mod following;
+mod keeping;
 mod load;
 mod locking;
 mod reloading;

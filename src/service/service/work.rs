@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::actions::Actions;
+use super::keeping::WATCH_INTERVAL;
 use super::reloading::Reloader;
 use super::tasks::{self, Attempt, Outcome, Report};
 use crate::acme::{Issued, ObtainError, Obtainer};
@@ -23,7 +24,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
@@ -46,14 +47,16 @@ pub(super) struct Work {
     pub(super) imports: Imports,
     /// What is served of each variant.
     served: Vec<Option<Served>>,
-    lock: Option<Lock>,
+    pub(super) lock: Option<Lock>,
+    /// When the state path was looked at last.
+    pub(super) watched: Instant,
     schedule: Option<(Store, Schedule)>,
     /// What is stapled to the variants.
     pub(super) staples: Staples,
     actions: Actions,
     watch: Option<Watch>,
     /// Told when a certificate was written to the disk.
-    written: Rc<Notify>,
+    pub(super) written: Rc<Notify>,
     /// What the disk has refused, by variant.
     pub(super) unkept: HashMap<usize, AbortHandle>,
 }
@@ -87,6 +90,7 @@ impl Work {
             imports,
             served,
             lock: None,
+            watched: Instant::now(),
             schedule: None,
             staples: Staples::default(),
             actions: Actions::default(),
@@ -98,7 +102,8 @@ impl Work {
 
     pub(super) async fn run(&mut self) {
         let store = self.open_store().await;
-        self.lock = Some(self.lock(&store).await);
+        let lock = self.lock(&store).await;
+        self.lock = Some(lock);
         let (report, mut outcomes) = mpsc::unbounded_channel();
         let mut imported = self.import(&store, &report).await;
         let mut known = self.load(&store).await;
@@ -121,6 +126,7 @@ impl Work {
         tokio::task::spawn_local(tasks::clean(Rc::clone(&obtainer), Rc::clone(&cleaning)));
         let tools = Tools { obtainer, clients, report };
         loop {
+            self.watch_over();
             self.begin_due(&tools);
             self.tend_staples(&tools);
             self.act(&tools.obtainer, &tools.report);
@@ -136,7 +142,7 @@ impl Work {
     }
 
     /// Lets nginx be reloaded from now on when files change that it reads, if there are any.
-    fn start_reloader(&mut self) {
+    pub(super) fn start_reloader(&mut self) {
         let Some(watch) = self.watch.take().filter(|watch| !watch.names.is_empty()) else { return };
         let reloader = Reloader {
             watch,
@@ -244,7 +250,7 @@ impl Work {
 
     /// Waits until there is something to do. Before that no HTTP client is set up, which costs as much
     /// as a hundred handshakes: after a start with good certificates the machine is the workers'.
-    async fn idle(&self, store: &Store) {
+    async fn idle(&mut self, store: &Store) {
         let is_clean = || {
             let journal = store.journal_all().is_ok_and(|entries| entries.is_empty());
             journal && store.orders_all().is_ok_and(|orders| orders.is_empty())
@@ -255,6 +261,7 @@ impl Work {
                 return;
             }
             sleep(pause).await;
+            self.watch_over();
         }
     }
 
@@ -324,7 +331,7 @@ impl Work {
         let next = self.schedule.as_ref().and_then(|(_, schedule)| schedule.poll_timeout());
         let next = next.into_iter().chain(self.staples.poll_timeout()).min();
         let next = next.map_or(LONGEST_SLEEP, |next| next.since(now()).min(LONGEST_SLEEP));
-        next.min(self.actions.pause())
+        next.min(self.actions.pause()).min(WATCH_INTERVAL)
     }
 
     fn handle(&mut self, outcome: Outcome, report: &Report) {

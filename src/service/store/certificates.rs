@@ -122,6 +122,25 @@ impl Imprint {
     }
 }
 
+/// State of the directory of all certificates: it changes whenever a certificate is replaced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CertsStamp {
+    device: u64,
+    inode: u64,
+    /// Time of its last change.
+    modified: (i64, u64),
+}
+
+impl CertsStamp {
+    /// That of now; `None` if there is no such directory, or it cannot be seen.
+    #[must_use]
+    pub fn of(state_path: &Path) -> Option<Self> {
+        let stat = rustix::fs::stat(state_path.join(CERTS)).ok()?;
+        let modified = (stat.st_mtime, stat.st_mtime_nsec);
+        Some(Self { device: stat.st_dev, inode: stat.st_ino, modified })
+    }
+}
+
 /// A certificate from the disk.
 #[derive(Debug)]
 pub struct Stored {

@@ -22,16 +22,16 @@ const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 /// What was seen.
-pub(super) struct Glance {
-    pub(super) key: KeyType,
-    pub(super) validity: Validity,
+pub(crate) struct Glance {
+    pub(crate) key: KeyType,
+    pub(crate) validity: Validity,
     /// The DNS names, in lower case, sorted.
-    pub(super) names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 /// Looks at a chain and at a private key (PKCS #8), in DER. `None`: something is not as it mostly is,
 /// and OpenSSL has to look.
-pub(super) fn glance<'a>(
+pub(crate) fn glance<'a>(
     chain: impl IntoIterator<Item = &'a [u8]>,
     private_key: &[u8],
 ) -> Option<Glance> {

@@ -34,6 +34,12 @@ pub(crate) fn lock_holder(state_path: &Path) -> Option<Holder> {
     Some(Holder { pid, title: title(pid) })
 }
 
+/// Time of the file of a lock, which its holder sets as a sign of life; `None` if it cannot be seen.
+pub(crate) fn last_sign(state_path: &Path) -> Option<(i64, u64)> {
+    let stat = statat(CWD, state_path.join(LOCK), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some((stat.st_mtime, stat.st_mtime_nsec))
+}
+
 /// The holder of a `flock` of a file, in the form of `/proc/locks` (proc_locks(5)). The numbers of devices
 /// are not those of `stat()` on every file system, and left alone.
 fn pid_of(locks: &str, inode: u64) -> Option<u32> {

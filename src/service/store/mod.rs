@@ -38,12 +38,15 @@ pub use accounts::{Account, has_account};
 pub use actions::Asked;
 pub(crate) use certificates::material;
 pub use certificates::{
-    Certificates, Facts, Imprint, IssuedPem, Stored, is_kept, load_certificate, load_material,
+    CertsStamp, Certificates, Facts, Imprint, IssuedPem, Stored, is_kept, load_certificate,
+    load_material,
 };
 pub use door::Trust;
 pub use error::StoreError;
 pub(crate) use error::system;
-pub(crate) use holder::lock_holder;
+pub(crate) use holder::{last_sign, lock_holder};
+pub(crate) use glance::Glance;
+pub(crate) use glance::glance;
 pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;
 pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_over};
@@ -51,7 +54,9 @@ pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_ove
 use door::{Door, Place};
 
 use error::failed;
-use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, statat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, openat, statat,
+};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs::{File, Permissions, TryLockError};
@@ -90,6 +95,14 @@ impl Lock {
     pub fn release(self) {
         // Without the sign it is looked in vain.
         let _looked_in_vain = self.file.write_all_at(IN_ORDER, 0);
+    }
+
+    /// Shows those who wait for the lock that its holder works.
+    pub(crate) fn give_sign(&self) {
+        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: NOW, last_modification: NOW };
+        // Without it whoever waits says that it hangs, no more.
+        let _missed = futimens(&self.file, &times);
     }
 
     /// Why something that a crash left unfinished is still there. It is in nobody's way.

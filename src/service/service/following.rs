@@ -1,0 +1,282 @@
+//! What a service does that waits for the lock: it serves what the holder writes.
+//!
+//! Two nginx may use one state path, in two containers or for a change from blue to green. One of them
+//! renews; the other looks every second whether the directory of the certificates has changed, and hands to
+//! its workers what is new there. So it serves the same certificates, whoever has the lock.
+
+use super::load::let_others_work;
+use super::locking::{LockWait, silence_line};
+use super::work::{Work, now};
+use crate::store::{CertsStamp, Facts, Glance, Imprint, Store, glance};
+use acme_dns_core::config::{Certificate, Config};
+use acme_dns_core::level::Level;
+use acme_dns_core::material::{Material, Pair};
+use acme_dns_core::schedule::{Renewal, Validity};
+use acme_dns_core::time::UnixTime;
+use std::time::Duration;
+
+/// The first look: in a reload the lock is free before that.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// Pause between two looks at the directory.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Pause between two looks at each certificate, of which some may have been changed by hand, or on a file
+/// system with coarse times.
+const FULL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long the lock was waited for, and a certificate is due, before it is told that the holder does
+/// nothing about it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// So many names are told.
+const MAX_NAMES: usize = 3;
+
+/// The certificates of a holder's, as they were seen last.
+pub(super) struct Follower {
+    variants: Vec<Seen>,
+    stamp: Option<CertsStamp>,
+    /// How long the lock is waited for at the next look, and at the next look at each of them.
+    next: Duration,
+    next_full: Duration,
+    /// When overdue certificates are told, and how often they were.
+    next_overdue: Duration,
+    overdue_told: usize,
+}
+
+/// A variant on disk.
+#[derive(Clone, Default)]
+struct Seen {
+    imprint: Option<Imprint>,
+    validity: Option<Validity>,
+}
+
+impl Follower {
+    /// What the master has published from the disk.
+    pub(super) fn new(config: &Config, facts: &[(usize, Facts)]) -> Self {
+        let mut variants = vec![Seen::default(); config.variants.len()];
+        for (index, facts) in facts {
+            if let Some(seen) = variants.get_mut(*index) {
+                seen.imprint = Some(facts.imprint.clone());
+                seen.validity = Some(facts.validity);
+            }
+        }
+        Self {
+            variants,
+            stamp: None,
+            next: FIRST,
+            next_full: FIRST,
+            next_overdue: PATIENCE,
+            overdue_told: 0,
+        }
+    }
+}
+
+/// A pair of which is known what it is.
+struct Candidate {
+    pair: Pair,
+    glance: Glance,
+}
+
+impl Candidate {
+    fn of(pair: Pair) -> Option<Self> {
+        let glance = glance(pair.chain.iter().map(Vec::as_slice), &pair.key)?;
+        Some(Self { pair, glance })
+    }
+
+    /// What it is worth to the clients of a server: more is better.
+    fn worth(&self, wanted: &Certificate, now: UnixTime) -> (bool, bool) {
+        let holds = |name: &str| self.glance.names.iter().any(|held| held == name);
+        let covers = |name: &str| {
+            let parent = name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+            holds(name) || (!name.starts_with("*.") && parent.is_some_and(|name| holds(&name)))
+        };
+        let Validity { not_before, not_after } = self.glance.validity;
+        let is_valid = not_before <= now && now < not_after;
+        (is_valid, wanted.names.iter().all(|name| covers(name.as_str())))
+    }
+}
+
+impl Work {
+    /// Serves what has changed on disk, if it is time to look, and tells what is not renewed there.
+    pub(super) async fn follow(
+        &mut self,
+        follower: &mut Follower,
+        store: &Store,
+        wait: &LockWait,
+        waited: Duration,
+    ) {
+        if waited < follower.next {
+            return;
+        }
+        follower.next = waited + INTERVAL;
+        self.start_reloader();
+        let stamp = CertsStamp::of(store.path());
+        let is_full = waited >= follower.next_full;
+        if stamp != follower.stamp || is_full {
+            // Two changes may have one time: the second look finds what came during the first one.
+            follower.next_full = match stamp == follower.stamp {
+                true => waited + FULL_INTERVAL,
+                false => waited + INTERVAL,
+            };
+            follower.stamp = stamp;
+            self.follow_all(follower, store, wait).await;
+        }
+        if waited >= follower.next_overdue {
+            self.tell_overdue(follower, store, wait, waited).await;
+        }
+    }
+
+    async fn follow_all(&mut self, follower: &mut Follower, store: &Store, wait: &LockWait) {
+        for index in 0..self.config.certificates.len() {
+            let_others_work(index).await;
+            let Some(wanted) = self.config.certificates.get(index) else { continue };
+            let mut is_changed = false;
+            for entry in wanted.variants.clone() {
+                let name = self.config.variants.get(entry).map_or("", |variant| &variant.name);
+                let imprint = Imprint::of(store.path(), name);
+                if let Some(seen) = follower.variants.get_mut(entry)
+                    && imprint.is_some()
+                    && seen.imprint != imprint
+                {
+                    seen.imprint = imprint;
+                    is_changed = true;
+                }
+            }
+            if is_changed {
+                self.follow_one(follower, store, index, wait);
+            }
+        }
+    }
+
+    /// Hands a certificate that has changed on disk to the workers.
+    fn follow_one(
+        &self,
+        follower: &mut Follower,
+        store: &Store,
+        index: usize,
+        wait: &LockWait,
+    ) -> Option<()> {
+        let wanted = self.config.certificates.get(index)?;
+        let published = self.host.published(index).map_or_else(Vec::new, |m| m.pairs);
+        let (mut pairs, mut new) = (Vec::new(), None);
+        for entry in wanted.variants.clone() {
+            let variant = self.config.variants.get(entry)?;
+            let algorithm = variant.key.algorithm();
+            let served = published.iter().cloned().filter_map(Candidate::of);
+            let served = served.into_iter().find(|it| it.glance.key.algorithm() == algorithm);
+            let before = served.as_ref().map(|served| served.pair.chain.clone());
+            let Some(better) = self.better(store, wanted, &variant.name, served) else { continue };
+            let validity = better.glance.validity;
+            if let Some(seen) = follower.variants.get_mut(entry) {
+                seen.validity = Some(validity);
+            }
+            if before.as_ref() != Some(&better.pair.chain) {
+                new = Some(validity.not_after);
+            }
+            pairs.push(better.pair);
+        }
+        let until = new?;
+        if let Err(error) = self.host.publish(index, &Material { pairs }) {
+            self.host.log(Level::Error, format_args!("{error}"));
+            return None;
+        }
+        self.written.notify_one();
+        let (name, holder) = (&wanted.name, wait.holder());
+        self.log(
+            Level::Notice,
+            format_args!(
+                "certificate \"{name}\" taken over from the state path, where {holder} has put it, valid \
+                 until {until}"
+            ),
+        );
+        Some(())
+    }
+
+    /// What is on disk, or what is served if that is better.
+    fn better(
+        &self,
+        store: &Store,
+        wanted: &Certificate,
+        name: &str,
+        served: Option<Candidate>,
+    ) -> Option<Candidate> {
+        let stored = store.load_certificate(name).unwrap_or_else(|error| {
+            self.log(
+                Level::Warn,
+                format_args!(
+                    "certificate \"{name}\" on disk cannot be used, what is served stays: {error}"
+                ),
+            );
+            None
+        });
+        let pair = stored.and_then(|stored| stored.material.pairs.into_iter().next());
+        let Some(mut stored) = pair.and_then(Candidate::of) else { return served };
+        let Some(served) = served else { return Some(stored) };
+        let now = now();
+        if served.worth(wanted, now) > stored.worth(wanted, now) {
+            return Some(served);
+        }
+        if served.pair.chain == stored.pair.chain {
+            stored.pair.staple = served.pair.staple;
+        }
+        Some(stored)
+    }
+
+    /// Tells which certificates are missing or past their renewal without the holder doing anything about
+    /// it.
+    async fn tell_overdue(
+        &self,
+        follower: &mut Follower,
+        store: &Store,
+        wait: &LockWait,
+        waited: Duration,
+    ) {
+        let (mut names, mut count) = (Vec::new(), 0);
+        for (entry, variant) in self.config.variants.iter().enumerate() {
+            let_others_work(entry).await;
+            let validity = follower.variants.get(entry).and_then(|seen| seen.validity);
+            if is_neglected(store, &variant.name, validity, now()) {
+                count += 1;
+                if names.len() < MAX_NAMES {
+                    names.push(format!("\"{}\"", variant.name));
+                }
+            }
+        }
+        if count == 0 {
+            follower.next_overdue = waited + FULL_INTERVAL;
+            follower.overdue_told = 0;
+            return;
+        }
+        follower.next_overdue = waited + silence_line(follower.overdue_told + 1);
+        follower.overdue_told += 1;
+        let more = count - names.len();
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let (names, holder, path) = (names.join(", "), wait.holder(), store.path().display());
+        self.log(
+            Level::Error,
+            format_args!(
+                "{holder}, which holds state path \"{path}\", does not renew what is missing or due here: \
+                 {names}{more}; end it if it hangs, or configure these certificates there too"
+            ),
+        );
+    }
+}
+
+/// Whether a certificate is missing or past its renewal, and the holder of the lock makes no attempts that
+/// could still be in time.
+fn is_neglected(store: &Store, name: &str, validity: Option<Validity>, now: UnixTime) -> bool {
+    let is_tried = || store.load_progress(name).is_ok_and(|progress| progress.next > now);
+    let Some(validity) = validity else { return !is_tried() };
+    // Each renewal is read only where it may be due: there may be thousands.
+    if validity.renewal_time(1.0) > now {
+        return false;
+    }
+    let renewal = store.load_renewal::<Renewal>(name).ok().flatten().unwrap_or_default();
+    let (due, _) = renewal.due(validity);
+    if now < due + PATIENCE.min(validity.lifetime() / 20) {
+        return false;
+    }
+    let half_of_rest = due + validity.not_after.since(due) / 2;
+    now >= half_of_rest || !is_tried()
+}
