@@ -13,9 +13,10 @@ use acme_dns_core::material::{Material, Pair, Staple};
 use acme_dns_core::time::UnixTime;
 use foreign_types::ForeignType;
 use ngx::ffi::{
-    CRYPTO_malloc, EVP_PKEY, SSL, SSL_CTRL_SET_CURRENT_CERT, SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP, SSL_CTX,
-    SSL_CTX_use_cert_and_key, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, SSL_certs_clear, SSL_ctrl,
-    SSL_free, SSL_get_certificate, SSL_new, SSL_use_cert_and_key, X509 as RawX509, stack_st_X509,
+    CRYPTO_malloc, EVP_PKEY, SSL, SSL_CTRL_SET_CURRENT_CERT,
+    SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP, SSL_CTX, SSL_CTX_use_cert_and_key,
+    SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, SSL_certs_clear, SSL_ctrl, SSL_free,
+    SSL_get_certificate, SSL_new, SSL_use_cert_and_key, X509 as RawX509, stack_st_X509,
 };
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};

@@ -28,6 +28,7 @@ mod restart;
 mod secrets;
 mod separation;
 mod sessions;
+mod shared_state;
 mod sharing;
 mod site;
 mod soak;

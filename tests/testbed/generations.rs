@@ -92,9 +92,19 @@ impl Generations {
     /// # Panics
     /// If OpenSSL or the file system refuses.
     pub fn write(&self, generation: u64) {
+        let all: Vec<&str> = self.variants.iter().map(|it| it.directory.as_str()).collect();
+        self.write_only(generation, &all);
+    }
+
+    /// The same with the certificates in these directories alone.
+    ///
+    /// # Panics
+    /// If OpenSSL or the file system refuses.
+    pub fn write_only(&self, generation: u64, directories: &[&str]) {
         let issuer = self.new_intermediate(generation);
         let issuer = issuer.unwrap_or_else(|e| panic!("no intermediate: {e}"));
-        for variant in &self.variants {
+        let is_meant = |variant: &&Variant| directories.contains(&variant.directory.as_str());
+        for variant in self.variants.iter().filter(is_meant) {
             let name = &variant.directory;
             let issued = self.issue(generation, variant, &issuer);
             let [leaf, chain, key] = issued.unwrap_or_else(|e| panic!("no certificate: {e}"));
@@ -160,8 +170,12 @@ impl Generations {
         let (link, new) = (certs.join(name), versions.join("link"));
         symlink(Path::new(".versions").join(name).join(generation.to_string()), &new)?;
         fs::rename(&new, &link)?;
-        if let old @ 1.. = generation.saturating_sub(2) {
-            fs::remove_dir_all(versions.join(old.to_string()))?;
+        for entry in fs::read_dir(&versions)? {
+            let entry = entry?;
+            let number = entry.file_name().to_string_lossy().parse::<u64>();
+            if number.is_ok_and(|number| number + 2 <= generation) {
+                fs::remove_dir_all(entry.path())?;
+            }
         }
         Ok(())
     }

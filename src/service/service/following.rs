@@ -280,3 +280,171 @@ fn is_neglected(store: &Store, name: &str, validity: Option<Validity>, now: Unix
     let half_of_rest = due + validity.not_after.since(due) / 2;
     now >= half_of_rest || !is_tried()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::service::testing::{Recorder, work};
+    use crate::service::work::now;
+    use crate::store::testing::{NOW, issued_with, key};
+    use crate::store::{IssuedPem, Store};
+    use acme_dns_core::key::KeyType;
+    use acme_dns_core::level::Level;
+    use acme_dns_core::schedule::Progress;
+    use openssl::pkey::{PKey, Private};
+    use openssl::rsa::Rsa;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::time::sleep;
+
+    const DAY: i64 = 86_400;
+    const NAMES: &[&str] = &["a.example", "b.example"];
+    const BOTH: &[KeyType] = &[KeyType::EcdsaP256, KeyType::Rsa2048];
+
+    fn rsa() -> PKey<Private> {
+        PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap()
+    }
+
+    /// A certificate that is valid from and to these seconds around now.
+    fn issued(key: &PKey<Private>, names: &[&str], (from, to): (i64, i64)) -> IssuedPem {
+        let now = now().0 - NOW;
+        issued_with(key, names, (now + from, now + to))
+    }
+
+    fn leaf(issued: &IssuedPem) -> Vec<u8> {
+        let leaf = openssl::x509::X509::from_pem(issued.fullchain.as_bytes()).unwrap();
+        leaf.to_der().unwrap()
+    }
+
+    /// Waits for the lock, while another one holds it and does something every few seconds.
+    async fn with_holder(keys: &[KeyType], holder: impl AsyncFnOnce(&Store, &Recorder)) {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, theirs) = (Store::open(dir.path()).unwrap(), Store::open(dir.path()).unwrap());
+        let held = theirs.lock().unwrap().unwrap();
+        let host = Arc::new(Recorder::default());
+        let mut work = work(dir.path(), Arc::clone(&host), &[(NAMES, keys)]);
+        let signs = async {
+            loop {
+                held.give_sign();
+                sleep(Duration::from_secs(10)).await;
+            }
+        };
+        tokio::select! {
+            _ = work.lock(&store) => panic!("the lock is held"),
+            () = signs => {}
+            () = holder(&theirs, &host) => {}
+        }
+    }
+
+    /// What is served after some seconds.
+    async fn served(host: &Recorder) -> Vec<Vec<u8>> {
+        use crate::host::Host;
+        sleep(Duration::from_secs(5)).await;
+        let pairs = host.published(0).map_or_else(Vec::new, |material| material.pairs);
+        pairs.into_iter().map(|pair| pair.chain[0].clone()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_type_of_key_is_followed_by_itself() {
+        let (ecdsa, rsa) = (key(), rsa());
+        with_holder(BOTH, async |theirs, host| {
+            assert_eq!(served(host).await, [vec![0; 0]; 0]);
+            let mut now = [None, None];
+            for (index, name, key) in [
+                (0, "a.example", &ecdsa),
+                (1, "a.example-rsa", &rsa),
+                (0, "a.example", &ecdsa),
+                (0, "a.example", &ecdsa),
+                (1, "a.example-rsa", &rsa),
+            ] {
+                let issued = issued(key, NAMES, (-60, 90 * DAY));
+                theirs.save_certificate(name, &issued).unwrap();
+                now[index] = Some(leaf(&issued));
+                let expected: Vec<_> = now.iter().flatten().cloned().collect();
+                assert_eq!(served(host).await, expected, "{name}");
+            }
+            assert_eq!(host.at(Level::Error), [""; 0]);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_worse_than_what_is_served_is_not_taken_over() {
+        let key = key();
+        let all = (-DAY, 90 * DAY);
+        let rows = [
+            ("first", issued(&key, &["a.example"], all), true),
+            ("more names", issued(&key, NAMES, all), true),
+            ("by a wildcard", issued(&key, &["*.example"], all), true),
+            ("not all names", issued(&key, &["a.example"], all), false),
+            ("expired", issued(&key, NAMES, (-2 * DAY, -DAY)), false),
+            ("not yet valid", issued(&key, NAMES, (DAY, 2 * DAY)), false),
+            ("as good", issued(&key, NAMES, all), true),
+        ];
+        with_holder(&BOTH[..1], async |theirs, host| {
+            let mut expected = Vec::new();
+            for (row, issued, is_taken) in &rows {
+                theirs.save_certificate("a.example", issued).unwrap();
+                if *is_taken {
+                    expected = vec![leaf(issued)];
+                }
+                assert_eq!(served(host).await, expected, "{row}");
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broken_certificate_is_told_and_changes_nothing() {
+        let (key, all) = (key(), (-DAY, 90 * DAY));
+        with_holder(&BOTH[..1], async |theirs, host| {
+            let good = issued(&key, NAMES, all);
+            theirs.save_certificate("a.example", &good).unwrap();
+            assert_eq!(served(host).await, [leaf(&good)]);
+            let chain = theirs.path().join("certs/a.example/fullchain.pem");
+            std::fs::write(chain, "garbage").unwrap();
+            // It was not replaced as a whole, so that a look at the directory does not show it.
+            sleep(super::FULL_INTERVAL).await;
+            assert_eq!(served(host).await, [leaf(&good)]);
+            let warnings = host.at(Level::Warn);
+            assert!(warnings.len() == 1 && warnings[0].contains("what is served stays"));
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_holder_neglects_is_an_error() {
+        let key = key();
+        // What is there, how far the holder is with it, and whether that is an error.
+        let pending = Progress { next: now() + Duration::from_secs(7200), ..Progress::default() };
+        let rows = [
+            ("missing", None, false, true),
+            ("missing and tried", None, true, false),
+            ("fresh", Some((-DAY, 89 * DAY)), false, false),
+            ("due", Some((-70 * DAY, 20 * DAY)), false, true),
+            ("due and tried", Some((-62 * DAY, 28 * DAY)), true, false),
+            ("due and tried for long", Some((-80 * DAY, 10 * DAY)), true, true),
+            ("expired", Some((-90 * DAY, -60)), true, true),
+        ];
+        for (row, validity, is_tried, is_error) in rows {
+            with_holder(&BOTH[..1], async |theirs, host| {
+                if let Some(validity) = validity {
+                    let issued = issued(&key, NAMES, validity);
+                    theirs.save_certificate("a.example", &issued).unwrap();
+                }
+                if is_tried {
+                    theirs.save_progress("a.example", &pending).unwrap();
+                }
+                sleep(Duration::from_secs(200)).await;
+                let errors = host.at(Level::Error);
+                assert_eq!(errors.len(), usize::from(is_error), "{row}: {errors:?}");
+                let is_told = |line: &String| {
+                    line.contains(
+                        "does not renew what is missing or due here: \"a.example\"; end it",
+                    )
+                };
+                assert!(errors.iter().all(is_told), "{row}: {errors:?}");
+            })
+            .await;
+        }
+    }
+}

@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How often a service looks whether the one before it has left.
+/// How often a service looks whether the one before it has left, and how often once that is not a matter
+/// of a reload.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+const LONG_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often who waits looks for one.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -94,7 +96,9 @@ impl LockWait {
             let holder = self.holder();
             return host.log(
                 Level::Notice,
-                format_args!("acme_dns: {holder}, which holds state path \"{path}\", is alive again"),
+                format_args!(
+                    "acme_dns: {holder}, which holds state path \"{path}\", is alive again"
+                ),
             );
         }
         if waited >= SHARED && !self.is_shared_told {
@@ -151,7 +155,8 @@ impl Work {
                 Ok(None) => {
                     wait.tell(begun.elapsed(), &*self.host);
                     self.follow(&mut follower, store, &wait, begun.elapsed()).await;
-                    sleep(LOCK_INTERVAL).await;
+                    let is_long = begun.elapsed() >= SHARED;
+                    sleep(if is_long { LONG_INTERVAL } else { LOCK_INTERVAL }).await;
                 }
                 Err(error) => self.pause_after(&error).await,
             }
@@ -162,56 +167,12 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::silence_line;
-    use crate::host::Host;
-    use crate::import::Imports;
-    use crate::service::Settings;
-    use crate::service::work::Work;
+    use crate::service::testing::{Recorder, work};
     use crate::store::Store;
-    use acme_dns_core::config::{Config, Propagation, Reload};
     use acme_dns_core::level::Level;
-    use acme_dns_core::material::Material;
-    use acme_dns_core::schedule::Loading;
-    use std::fmt;
-    use std::path::Path;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
     use std::time::Duration;
     use tokio::time::{sleep, timeout};
-
-    #[derive(Default)]
-    struct Lines(Mutex<Vec<(Level, String)>>);
-
-    impl Host for Lines {
-        fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-            self.0.lock().unwrap().push((level, message.to_string()));
-        }
-
-        fn publish(&self, _: usize, _: &Material) -> Result<(), String> {
-            Ok(())
-        }
-    }
-
-    fn work(path: &Path, host: Arc<Lines>) -> Work {
-        let config = Config {
-            state_path: path.to_owned(),
-            issuers: Vec::new(),
-            providers: Vec::new(),
-            certificates: Vec::new(),
-            variants: Vec::new(),
-            propagation: Propagation::default(),
-            reload: Reload::Off,
-            imports: Vec::new(),
-        };
-        let settings = Settings {
-            config: Arc::new(config),
-            secrets: Vec::new(),
-            loading: Loading::default(),
-            facts: Vec::new(),
-            imports: Imports::default(),
-            certs_group: None,
-            watch: None,
-        };
-        Work::new(settings, host)
-    }
 
     #[test]
     fn the_pauses_between_the_lines_grow() {
@@ -221,12 +182,15 @@ mod tests {
     }
 
     /// Gives the lines after so many seconds, as far as each is a line of waiting.
-    async fn lines_after(seconds: u64, sign: impl Fn(u64) -> bool) -> (Vec<(Level, String)>, String) {
+    async fn lines_after(
+        seconds: u64,
+        sign: impl Fn(u64) -> bool,
+    ) -> (Vec<(Level, String)>, String) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let held = store.lock().unwrap().unwrap();
-        let host = Arc::new(Lines::default());
-        let mut work = work(dir.path(), Arc::clone(&host));
+        let host = Arc::new(Recorder::default());
+        let mut work = work(dir.path(), Arc::clone(&host), &[]);
         let waiting = async {
             let _lock = work.lock(&store).await;
         };
@@ -244,7 +208,7 @@ mod tests {
         }
         drop(held);
         assert!(timeout(Duration::from_secs(1), work.lock(&store)).await.is_ok());
-        let lines = host.0.lock().unwrap().clone();
+        let lines = host.lines();
         (lines, dir.path().display().to_string())
     }
 
@@ -261,8 +225,7 @@ mod tests {
         assert_eq!(rest.len(), 2, "{rest:?}");
         for ((level, line), seconds) in rest.iter().zip([60, 600]) {
             assert_eq!(*level, Level::Warn);
-            let begin =
-                format!("acme_dns: state path \"{path}\" has been locked by {process}");
+            let begin = format!("acme_dns: state path \"{path}\" has been locked by {process}");
             assert!(line.starts_with(&begin), "{line}");
             let silent = format!("no sign of life for {seconds} s");
             assert!(line.contains(&silent), "{line}");

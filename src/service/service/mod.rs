@@ -6,14 +6,16 @@
 //! the journal, orders beside their progress.
 
 mod actions;
-mod importing;
 mod following;
+mod importing;
 mod keeping;
 mod load;
 mod locking;
 mod reloading;
 mod staples;
 mod tasks;
+#[cfg(test)]
+mod testing;
 mod work;
 
 pub use locking::LockWait;

@@ -38,15 +38,15 @@ pub use accounts::{Account, has_account};
 pub use actions::Asked;
 pub(crate) use certificates::material;
 pub use certificates::{
-    CertsStamp, Certificates, Facts, Imprint, IssuedPem, Stored, is_kept, load_certificate,
+    Certificates, CertsStamp, Facts, Imprint, IssuedPem, Stored, is_kept, load_certificate,
     load_material,
 };
 pub use door::Trust;
 pub use error::StoreError;
 pub(crate) use error::system;
-pub(crate) use holder::{last_sign, lock_holder};
 pub(crate) use glance::Glance;
 pub(crate) use glance::glance;
+pub(crate) use holder::{last_sign, lock_holder};
 pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;
 pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_over};

@@ -85,8 +85,17 @@ pub(crate) fn pem(chain: &[&X509]) -> String {
 
 /// A new key with a chain of two for `names`.
 pub(crate) fn issued(names: &[&str]) -> IssuedPem {
-    let (ca, key) = (Ca::new("Test CA", None), key());
-    let leaf = ca.issue(&key, names, (-3600, 86_400));
+    issued_with(&key(), names, (-3600, 86_400))
+}
+
+/// A chain of two for a key and `names`, valid from and to these seconds around [`NOW`].
+pub(crate) fn issued_with(
+    key: &PKey<Private>,
+    names: &[&str],
+    (from, to): (i64, i64),
+) -> IssuedPem {
+    let ca = Ca::new("Test CA", None);
+    let leaf = ca.issue(key, names, (from, to));
     IssuedPem {
         key: String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap().into(),
         fullchain: pem(&[&leaf, &ca.certificate]),

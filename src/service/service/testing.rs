@@ -1,0 +1,97 @@
+//! A service without nginx, for tests.
+
+use super::Settings;
+use super::work::Work;
+use crate::host::Host;
+use crate::import::Imports;
+use acme_dns_core::config::{Certificate, Config, Propagation, Reload, Variant};
+use acme_dns_core::key::KeyType;
+use acme_dns_core::level::Level;
+use acme_dns_core::material::Material;
+use acme_dns_core::name::Name;
+use acme_dns_core::schedule::Loading;
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// A host that keeps what it is told.
+#[derive(Default)]
+pub(super) struct Recorder {
+    lines: Mutex<Vec<(Level, String)>>,
+    published: Mutex<HashMap<usize, Material>>,
+}
+
+impl Recorder {
+    pub(super) fn lines(&self) -> Vec<(Level, String)> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    pub(super) fn at(&self, level: Level) -> Vec<String> {
+        let lines = self.lines().into_iter().filter(|(at, _)| *at == level);
+        lines.map(|(_, line)| line).collect()
+    }
+}
+
+impl Host for Recorder {
+    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        self.lines.lock().unwrap().push((level, message.to_string()));
+    }
+
+    fn publish(&self, certificate: usize, material: &Material) -> Result<(), String> {
+        self.published.lock().unwrap().insert(certificate, material.clone());
+        Ok(())
+    }
+
+    fn published(&self, certificate: usize) -> Option<Material> {
+        self.published.lock().unwrap().get(&certificate).cloned()
+    }
+}
+
+/// A service for certificates with these names and types of keys; each is called as its first name.
+pub(super) fn work(
+    path: &Path,
+    host: Arc<Recorder>,
+    certificates: &[(&[&str], &[KeyType])],
+) -> Work {
+    let (mut all, mut variants) = (Vec::new(), Vec::new());
+    for (index, (names, keys)) in certificates.iter().enumerate() {
+        let begin = variants.len();
+        for (number, key) in keys.iter().enumerate() {
+            let name = match number {
+                0 => names[0].to_owned(),
+                _ => format!("{}-{}", names[0], key.algorithm()),
+            };
+            variants.push(Variant { name, key: *key, certificate: index });
+        }
+        all.push(Certificate {
+            name: names[0].to_owned(),
+            names: names.iter().map(|name| Name::parse(name).unwrap()).collect(),
+            variants: begin..variants.len(),
+            issuers: Vec::new(),
+            provider: 0,
+            reuses_key: false,
+            staples: false,
+        });
+    }
+    let config = Config {
+        state_path: path.to_owned(),
+        issuers: Vec::new(),
+        providers: Vec::new(),
+        certificates: all,
+        variants,
+        propagation: Propagation::default(),
+        reload: Reload::Off,
+        imports: Vec::new(),
+    };
+    let settings = Settings {
+        config: Arc::new(config),
+        secrets: Vec::new(),
+        loading: Loading::default(),
+        facts: Vec::new(),
+        imports: Imports::default(),
+        certs_group: None,
+        watch: None,
+    };
+    Work::new(settings, host)
+}
