@@ -347,7 +347,7 @@ mod tests {
     async fn each_type_of_key_is_followed_by_itself() {
         let (ecdsa, rsa) = (key(), rsa());
         with_holder(BOTH, async |theirs, host| {
-            assert_eq!(served(host).await, [vec![0; 0]; 0]);
+            assert!(served(host).await.is_empty());
             let mut now = [None, None];
             for (index, name, key) in [
                 (0, "a.example", &ecdsa),

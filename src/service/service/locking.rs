@@ -241,7 +241,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_holder_that_goes_on_is_told() {
-        let (lines, _) = lines_after(200, |second| second < 30 || second > 120).await;
+        let (lines, _) = lines_after(200, |second| !(30..=120).contains(&second)).await;
         let levels: Vec<_> = lines.iter().map(|(level, _)| *level).collect();
         assert_eq!(levels, [Level::Info, Level::Notice, Level::Warn, Level::Notice], "{lines:?}");
         assert!(lines[3].1.ends_with("is alive again"), "{lines:?}");
