@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::{Add, Sub};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seconds of a day.
 const DAY: i64 = 24 * 3600;
@@ -19,6 +19,11 @@ impl UnixTime {
     /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// This moment by a clock that is ahead by so many seconds.
+    pub fn shifted(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds))
     }
 
     /// Reads a date of RFC 3339 with any offset, such as `2026-11-23T20:45:00.5+01:00`. Fractions of
@@ -109,6 +114,14 @@ impl fmt::Display for UnixTime {
         let year = era * 400 + year_of_era + i64::from(month <= 2);
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+/// A time before the epoch is the epoch.
+impl From<SystemTime> for UnixTime {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
     }
 }
 

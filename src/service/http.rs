@@ -3,7 +3,7 @@
 use acme_dns_core::text::one_line;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::RETRY_AFTER;
+use http::header::{DATE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response};
 use std::cell::RefCell;
@@ -124,8 +124,15 @@ pub async fn read_limited(mut response: Response, limit: usize) -> Result<Bytes,
     Ok(body.into())
 }
 
+/// Reads `Date` (RFC 9110 section 6.6.1): the server's own time.
+#[must_use]
+pub fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()
+}
+
 /// Reads `Retry-After` (RFC 9110 section 10.2.3), in seconds or as a date; a date of the past means
-/// now, and what is neither is ignored.
+/// now, and what is neither is ignored. The server's own time counts, if it tells, since our clock may
+/// be wrong.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -133,8 +140,8 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         // Digits that do not fit are a long time, not a mistake.
         text.parse().map_or(Duration::MAX, Duration::from_secs)
     } else {
-        let date = httpdate::parse_http_date(text).ok()?;
-        date.duration_since(now).unwrap_or(Duration::ZERO)
+        let until = httpdate::parse_http_date(text).ok()?;
+        until.duration_since(date(headers).unwrap_or(now)).unwrap_or(Duration::ZERO)
     };
     Some(wait.min(LONGEST_RETRY_AFTER))
 }
@@ -217,6 +224,22 @@ mod tests {
             assert_eq!(retry_after(&headers, now), wait, "{text:?}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn retry_after_as_a_date_is_read_by_the_clock_of_the_server() {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        let right = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
+        let until = HeaderValue::from_static("Sun, 06 Nov 1994 08:50:37 GMT");
+        headers.insert(header::RETRY_AFTER, until);
+        let two_hours = Duration::from_secs(7200);
+        for now in [right, right - two_hours, right + two_hours] {
+            assert_eq!(retry_after(&headers, now), Some(Duration::from_secs(60)), "{now:?}");
+        }
+        headers.insert(header::DATE, HeaderValue::from_static("yesterday"));
+        assert_eq!(retry_after(&headers, right), Some(Duration::from_secs(60)));
     }
 
     #[test]

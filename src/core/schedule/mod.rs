@@ -22,6 +22,7 @@
 //! `handle_renewal_info`). The schedule owns no clock and no randomness: every method is told the
 //! time, and random numbers are drawn by the caller, from 0 to 1.
 
+mod clock;
 mod hold;
 mod renewal;
 mod retry;
@@ -30,6 +31,7 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
+pub use clock::{Freshness, Skew};
 pub use hold::Hold;
 pub use renewal::{Reason, Renewal, RenewalInfo, RenewalInfoError, RenewalInfoOutcome, Window};
 pub use retry::{Authority, Failure, FailureKind, Loading, Progress, Scope};
@@ -56,6 +58,21 @@ pub struct Validity {
     pub not_before: UnixTime,
     /// The last moment.
     pub not_after: UnixTime,
+}
+
+/// A certificate that was obtained, for the schedule.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Obtained {
+    /// Its dates.
+    pub validity: Validity,
+    /// How far our clock is ahead of the CA's, in seconds, as far as that matters.
+    pub skew: i64,
+}
+
+impl From<Validity> for Obtained {
+    fn from(validity: Validity) -> Self {
+        Self { validity, skew: 0 }
+    }
 }
 
 /// Which of a CA's two environments an attempt is made in.
@@ -136,6 +153,11 @@ impl Entry {
         Some(self.renewal.due(validity))
     }
 
+    /// The dates of its certificate by our clock.
+    fn current(&self) -> Option<Validity> {
+        self.validity.map(|validity| validity.shifted(self.renewal.skew))
+    }
+
     fn issuer(&self, authority: usize) -> usize {
         self.authorities.get(authority).map_or(0, |authority| authority.issuer)
     }
@@ -156,7 +178,7 @@ impl Entry {
 
     /// What comes first among certificates that are due: what is missing or has expired.
     fn urgency(&self) -> UnixTime {
-        self.validity.map_or(UnixTime::default(), |validity| validity.not_after)
+        self.current().map_or(UnixTime::default(), |validity| validity.not_after)
     }
 }
 
@@ -187,6 +209,7 @@ impl Schedule {
         let entries = known.into_iter().map(|known| {
             let Known { validity, mut renewal, progress, authorities } = known;
             let mut progress = progress.resumed(loading);
+            renewal.set_right(now);
             renewal.jitter = renewal.jitter.or_else(|| Some(random()));
             renewal.next_poll =
                 renewal.poll_time(now).max(now + SPREAD_EACH + spread.mul_f64(random()));
@@ -215,6 +238,7 @@ impl Schedule {
     /// [`Schedule::handle_renewal_info`].
     pub fn poll(&mut self, now: UnixTime) -> Option<Action> {
         self.now = now;
+        self.entries.iter_mut().for_each(|entry| entry.renewal.set_right(now));
         self.poll_attempt(now).map(Action::Obtain).or_else(|| self.poll_question(now))
     }
 
@@ -271,8 +295,8 @@ impl Schedule {
     fn wake(&self, entry: &Entry, now: UnixTime) -> (UnixTime, usize) {
         let due = entry.due().map_or(UnixTime::default(), |(time, _)| time);
         let mut time = due.max(entry.progress.earliest(now));
-        if let Some(forced) = entry.validity.map(Validity::forced)
-            && entry.progress.last < forced
+        if let Some(forced) = entry.current().map(Validity::forced)
+            && entry.progress.last.max(entry.renewal.issued) < forced
         {
             time = time.min(forced);
         }
@@ -294,23 +318,24 @@ impl Schedule {
         let Some(authority) = entry.authorities.get(authority) else { return now };
         let own = entry.progress.holds.iter().filter(|hold| hold.concerns(authority, environment));
         let all = self.held.get(&(authority.issuer, environment));
-        own.chain(all).map(|hold| hold.heeded_until(now, entry.validity)).max().unwrap_or_default()
+        own.chain(all).map(|hold| hold.heeded_until(now, entry.current())).max().unwrap_or_default()
     }
 
     /// The certificate was obtained. Gives what to keep beside it.
     pub fn handle_issued(
         &mut self,
         entry: usize,
-        validity: Validity,
+        obtained: impl Into<Obtained>,
         now: UnixTime,
         random: f64,
     ) -> Renewal {
         self.now = now;
+        let obtained = obtained.into();
         let Some(entry) = self.entries.get_mut(entry) else { return Renewal::default() };
         let why = entry.due().map(|(_, reason)| reason);
-        let new = Renewal::of_new(now, random, &entry.renewal, why);
+        let new = Renewal::of_new(now, random, obtained, &entry.renewal, why);
         entry.renewal = Renewal { next_poll: now + SPREAD_EACH, ..new };
-        entry.validity = Some(validity);
+        entry.validity = Some(obtained.validity);
         entry.progress = Progress::default();
         // An answer that is still awaited is about the certificate before.
         (entry.asked, entry.working, entry.polling) = (false, false, false);
@@ -338,7 +363,7 @@ impl Schedule {
         let Some(entry) = self.entries.get_mut(entry) else { return Progress::default() };
         entry.working = false;
         let progress = Progress { loading: self.loading, ..std::mem::take(&mut entry.progress) };
-        entry.progress = progress.failed(now, failure, &entry.authorities, entry.validity, random);
+        entry.progress = progress.failed(now, failure, &entry.authorities, entry.current(), random);
         note_held(&mut self.held, entry, now);
         entry.progress.clone()
     }

@@ -1,6 +1,7 @@
 //! When a certificate is renewed: as the CA suggests (RFC 9773), or by its lifetime.
 
-use super::Validity;
+use super::clock::TOLERANCE;
+use super::{Obtained, Validity};
 use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -37,6 +38,11 @@ const FAILED_POLL: Duration = Duration::from_secs(3600);
 /// the first one is replaced when it says so, each further one after a pause that doubles.
 const HASTE: Duration = Duration::from_secs(3600);
 const LONGEST_HASTE: Duration = Duration::from_secs(24 * 3600);
+
+/// The same pauses hold for a certificate that is due when it comes, as from a CA that hands out an old
+/// one again. They are at most this part of what is left of it, as long as that is more than the least.
+const PART_OF_STALE: u32 = 2;
+const LEAST_OF_STALE: Duration = Duration::from_secs(600);
 
 /// After so many failures what it has suggested holds no more.
 const FAILURES: u32 = 5;
@@ -164,8 +170,17 @@ pub struct Renewal {
     pub jitter: Option<f64>,
     /// When the certificate was obtained.
     pub issued: UnixTime,
-    /// How many certificates before it were replaced in less than a day because the CA wanted it.
+    /// How many certificates before it were replaced in less than a day because the CA wanted it, or
+    /// were due when they came.
     pub hasty: u32,
+    /// How far our clock is ahead of the CA's, in seconds, if the certificate says so.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skew: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// Why a certificate is renewed when it is.
@@ -194,12 +209,43 @@ impl fmt::Display for Reason {
 
 impl Renewal {
     /// What to keep of a certificate that was obtained now, in the place of one with this renewal.
-    pub(super) fn of_new(now: UnixTime, jitter: f64, before: &Self, why: Option<Reason>) -> Self {
-        let was_hasty = why == Some(Reason::Suggested)
-            && before.issued <= now
-            && now.since(before.issued) < LONGEST_HASTE;
-        let hasty = if was_hasty { before.hasty.saturating_add(1) } else { 0 };
-        Self { jitter: Some(jitter), issued: now, hasty, ..Self::default() }
+    pub(super) fn of_new(
+        now: UnixTime,
+        jitter: f64,
+        obtained: Obtained,
+        before: &Self,
+        why: Option<Reason>,
+    ) -> Self {
+        let Obtained { validity, skew } = obtained;
+        let new = Self { jitter: Some(jitter), issued: now, skew, ..Self::default() };
+        let age = if before.issued <= now { now.since(before.issued) } else { Duration::MAX };
+        let was_hasty = why == Some(Reason::Suggested) && age < LONGEST_HASTE;
+        let hasty = match (was_hasty, new.is_stale(validity)) {
+            (true, _) => before.hasty.saturating_add(1),
+            (false, true) if age < 2 * LONGEST_HASTE => before.hasty.saturating_add(1),
+            (false, true) => 1,
+            (false, false) => 0,
+        };
+        Self { hasty, ..new }
+    }
+
+    /// Takes note of a clock that was set back: what was computed with it holds no more.
+    pub(super) fn set_right(&mut self, now: UnixTime) {
+        if self.issued > now + TOLERANCE {
+            self.issued = now;
+            self.skew = self.skew.min(0);
+        }
+    }
+
+    /// When the certificate came, by the CA's clock.
+    fn issued_there(&self) -> UnixTime {
+        self.issued.shifted(-self.skew)
+    }
+
+    /// Whether a certificate was due already when it came: another order may bring the same.
+    fn is_stale(&self, validity: Validity) -> bool {
+        let due = validity.renewal_time(self.jitter.unwrap_or_default()).min(validity.latest());
+        due <= self.issued_there()
     }
 
     /// How long a certificate is kept although the CA wants another one.
@@ -210,15 +256,29 @@ impl Renewal {
         }
     }
 
-    /// When to renew, and why.
+    /// When to renew, by our clock, and why.
     pub fn due(&self, validity: Validity) -> (UnixTime, Reason) {
+        let (time, reason) = self.due_there(validity);
+        (time.shifted(self.skew), reason)
+    }
+
+    /// The same, by the clock of the CA, as all dates of certificates and windows are.
+    fn due_there(&self, validity: Validity) -> (UnixTime, Reason) {
+        let issued = self.issued_there();
         let suggested = self.time.filter(|_| self.failures < FAILURES);
         let by_lifetime = validity.renewal_time(self.jitter.unwrap_or_default());
         let (time, reason) = match suggested {
-            Some(time) => (time.max(self.issued + self.grace()), Reason::Suggested),
+            Some(time) => (time.max(issued + self.grace()), Reason::Suggested),
             None => (by_lifetime, Reason::Lifetime),
         };
-        if time > validity.latest() { (validity.latest(), Reason::Late) } else { (time, reason) }
+        let latest = validity.latest();
+        let (time, reason) = if time > latest { (latest, Reason::Late) } else { (time, reason) };
+        if !self.is_stale(validity) {
+            return (time, reason);
+        }
+        let part = validity.not_after.since(issued) / PART_OF_STALE;
+        let pause = if part < LEAST_OF_STALE { self.grace() } else { self.grace().min(part) };
+        (time.max(issued + pause), reason)
     }
 
     /// Takes over what asking the CA has brought; `random` is from 0 to 1.

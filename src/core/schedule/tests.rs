@@ -2,7 +2,8 @@
 
 use super::{
     Action, Attempt, Authority, CONCURRENCY, Environment, Failure, FailureKind, Known, Loading,
-    Progress, Renewal, RenewalInfo, RenewalInfoOutcome, Schedule, Scope, Validity, Window,
+    Obtained, Progress, Renewal, RenewalInfo, RenewalInfoOutcome, Schedule, Scope, Validity,
+    Window,
 };
 use crate::time::UnixTime;
 use std::time::Duration;
@@ -443,4 +444,81 @@ fn work_is_bounded() {
     schedule.handle_issued(3, validity(0, 90 * DAY), NOW, 0.0);
     assert_eq!(entry(&mut schedule, NOW), Some(CONCURRENCY));
     assert_eq!(schedule.interrupted().count(), CONCURRENCY);
+}
+
+/// A certificate of 90 days that was obtained at a time by our clock, which is ahead by `skew`.
+fn fresh(now: UnixTime, skew: i64) -> Obtained {
+    let there = now.0 - skew;
+    let validity = Validity { not_before: UnixTime(there), not_after: UnixTime(there + 90 * DAY) };
+    Obtained { validity, skew }
+}
+
+#[test]
+fn a_fresh_certificate_is_not_ordered_again_whatever_our_clock_says() {
+    for skew in [0, 2 * HOUR, 75 * DAY, 100 * DAY, 3650 * DAY, -2 * HOUR, -365 * DAY] {
+        let mut schedule = schedule(&[missing()], NOW);
+        assert_eq!(entry(&mut schedule, NOW), Some(0), "{skew}");
+        let renewal = schedule.handle_issued(0, fresh(NOW, skew), NOW, 0.0);
+        // The CA suggests a window by its own clock.
+        let window = Window { start: at(30 * DAY - skew), end: at(31 * DAY - skew) };
+        let info = RenewalInfo { window, retry_after: None, explanation_url: None };
+        assert_eq!(schedule.poll(at(1)), Some(Action::AskRenewalInfo { entry: 0 }), "{skew}");
+        let answer = RenewalInfoOutcome::Answered(info);
+        let informed = schedule.handle_renewal_info(0, at(1), &answer, 0.0);
+        for (what, kept, due) in
+            [("by its lifetime", renewal, 60 * DAY), ("as suggested", informed, 30 * DAY)]
+        {
+            let validity = Some(fresh(NOW, skew).validity);
+            let known = Known { validity, renewal: kept, ..missing() };
+            let mut restarted = self::schedule(&[known], at(10));
+            assert_eq!(restarted.renewal(0).map(|(time, _)| time), Some(at(due)), "{skew} {what}");
+            assert_eq!(entry(&mut restarted, at(due - 1)), None, "{skew} {what}");
+            assert_eq!(entry(&mut restarted, at(due)), Some(0), "{skew} {what}");
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_right_makes_dates_what_they_are() {
+    let skew = 100 * DAY;
+    for is_restarted in [false, true] {
+        let mut schedule = schedule(&[missing()], NOW);
+        entry(&mut schedule, NOW);
+        let obtained = fresh(NOW, skew);
+        let renewal = schedule.handle_issued(0, obtained, NOW, 0.0);
+        let right = at(HOUR - skew);
+        if is_restarted {
+            let known = Known { validity: Some(obtained.validity), renewal, ..missing() };
+            schedule = self::schedule(&[known], right);
+        }
+        assert_eq!(entry(&mut schedule, right), None, "{is_restarted}");
+        let due = at(60 * DAY - skew);
+        assert_eq!(schedule.renewal(0).map(|(time, _)| time), Some(due), "{is_restarted}");
+        assert_eq!(entry(&mut schedule, due), Some(0), "{is_restarted}");
+    }
+}
+
+/// A CA that hands out an old certificate again and again.
+#[test]
+fn a_certificate_that_is_due_when_it_comes_is_ordered_with_growing_pauses() {
+    for (row, validity) in [
+        ("a third is left", validity(-65 * DAY, 25 * DAY)),
+        ("little is left", validity(-89 * DAY, DAY)),
+        ("it has expired", validity(-90 * DAY, -DAY)),
+    ] {
+        let mut schedule = schedule(&[missing()], NOW);
+        let mut orders = Vec::new();
+        let mut now = NOW;
+        while now < at(DAY) {
+            if entry(&mut schedule, now).is_some() {
+                orders.push(now.0 - NOW.0);
+                schedule.handle_issued(0, validity, now, 0.0);
+            }
+            now = UnixTime(now.0 + 60);
+        }
+        assert!(orders.len() <= 12, "{row}: {orders:?}");
+        assert!(orders[1] >= 600, "{row}: {orders:?}");
+        let pauses: Vec<i64> = orders.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(pauses.iter().all(|pause| *pause >= 600), "{row}: {pauses:?}");
+    }
 }

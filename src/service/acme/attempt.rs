@@ -11,12 +11,13 @@ use super::log::Log;
 use super::order::{Authorization, Order, Replaces};
 use super::records::Records;
 use super::renewal_info::certificate_id;
-use super::verify::{self, Verified};
+use super::verify::{self, Unfit, Verified};
 use super::{Issued, Shared, now};
 use crate::dns::TxtRecord;
 use crate::store::x509::{chain_from_pem, display_name, key_type, reason};
 use crate::store::{IssuedPem, PendingOrder, Store, StoreError, Stored, keys, material};
 use acme_dns_core::config::{Certificate, Variant};
+use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Environment;
 use instant_acme::AuthorizationStatus;
@@ -298,9 +299,22 @@ impl Attempt<'_> {
         }
         let chain = order.finalize(&request.csr).await?;
         let chain = self.preferred_chain(order, chain).await;
-        let verified = verify::verify(chain.as_bytes(), &request.key, &self.names(), now())
-            .map_err(ObtainError::Certificate)?;
-        self.issued(&request.key, verified).map_err(|error| ObtainError::Key(reason(&error)))
+        let (key, names, date) = (&request.key, self.names(), order.date());
+        let verified = verify::verify(chain.as_bytes(), key, &names, now(), date);
+        let verified = verified.map_err(|unfit| match unfit {
+            Unfit::Wrong(why) => ObtainError::Certificate(why),
+            Unfit::Early { from, wait } => ObtainError::Early { from, wait },
+        })?;
+        self.tell(&verified);
+        self.issued(key, verified).map_err(|error| ObtainError::Key(reason(&error)))
+    }
+
+    /// Tells what is unexpected of a certificate that is used all the same.
+    fn tell(&self, verified: &Verified) {
+        self.issuer.note_clock(verified.skew.seen);
+        for note in &verified.notes {
+            self.log.write(Level::Notice, format_args!("{note}"));
+        }
     }
 
     /// The chain to the preferred root, if the CA has it; else the one that it sent first.
@@ -326,7 +340,7 @@ impl Attempt<'_> {
 
     fn issued(&self, key: &PKey<Private>, verified: Verified) -> Result<Issued, ErrorStack> {
         let issuer_config = self.issuer.config();
-        let Verified { chain, validity, issuer, serial } = verified;
+        let Verified { chain, validity, skew, issuer, serial, is_exact, .. } = verified;
         let mut fullchain = Vec::new();
         for certificate in &chain {
             fullchain.extend(certificate.to_pem()?);
@@ -338,10 +352,12 @@ impl Attempt<'_> {
             // The one that is wanted: where the CA does not offer it, it is not asked for again at
             // each start.
             profile: issuer_config.profile.as_ref().map(|profile| profile.name.clone()),
+            ordered: (!is_exact).then(|| self.sorted_names()),
             is_imported: false,
         };
         let material = material(key, &chain)?;
-        Ok(Issued { pem, material, validity, issuer, serial, kept: Ok(()) })
+        let skew = skew.applied;
+        Ok(Issued { pem, material, validity, skew, issuer, serial, kept: Ok(()) })
     }
 
     /// Keeps the certificate. The order is not needed any more then.
@@ -389,6 +405,12 @@ impl Attempt<'_> {
         action: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.shared.store.on_thread(action).await
+    }
+
+    fn sorted_names(&self) -> Vec<String> {
+        let mut names = self.names();
+        names.sort();
+        names
     }
 
     fn names(&self) -> Vec<String> {

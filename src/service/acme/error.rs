@@ -5,6 +5,7 @@ use crate::propagation::PropagationError;
 use crate::store::StoreError;
 use acme_dns_core::schedule::{Failure, FailureKind, Scope};
 use acme_dns_core::text::excerpt;
+use acme_dns_core::time::UnixTime;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -439,6 +440,14 @@ pub enum ObtainError {
     /// The certificate is not the one that was asked for.
     #[error("the certificate of the CA cannot be used: {0}")]
     Certificate(String),
+    /// The certificate is good, and becomes valid later, by the CA's own clock.
+    #[error("the certificate becomes valid at {from} only, by the CA's own clock")]
+    Early {
+        /// When.
+        from: UnixTime,
+        /// How long that is.
+        wait: Duration,
+    },
 }
 
 impl ObtainError {
@@ -449,7 +458,11 @@ impl ObtainError {
             Self::Acme(error) => error.is_permanent(),
             Self::Provider(error) => error.is_permanent(),
             Self::Invalid(problems) => problems.iter().any(|(_, problem)| problem.is_permanent()),
-            Self::NoProfile { .. } | Self::NoChallenge { .. } | Self::NoSuchCertificate => true,
+            // Another order costs as much, and would bring the same.
+            Self::Certificate(_)
+            | Self::NoProfile { .. }
+            | Self::NoChallenge { .. }
+            | Self::NoSuchCertificate => true,
             // The order is forgotten, and the next one need not be like it.
             Self::NotOrdered { .. } | Self::TooManyAuthorizations { .. } => false,
             Self::Bug
@@ -457,7 +470,7 @@ impl ObtainError {
             | Self::Propagation(_)
             | Self::Store(_)
             | Self::Key(_)
-            | Self::Certificate(_) => false,
+            | Self::Early { .. } => false,
         }
     }
 
@@ -483,7 +496,9 @@ impl ObtainError {
             Self::Acme(AcmeError::Failed { .. } | AcmeError::Store(_)) => true,
             Self::Acme(error) => error.is("rateLimited") || error.is("serverInternal"),
             Self::Provider(error) => !error.is_permanent(),
-            Self::Propagation(_) | Self::Timeout { .. } | Self::Store(_) => true,
+            Self::Propagation(_) | Self::Timeout { .. } | Self::Early { .. } | Self::Store(_) => {
+                true
+            }
             Self::Bug
             | Self::Certificate(_)
             | Self::Invalid(_)
@@ -502,6 +517,7 @@ impl ObtainError {
         match self {
             Self::Acme(error) => error.retry_after(),
             Self::Provider(error) => error.retry_after(),
+            Self::Early { wait, .. } => Some(*wait),
             _ => None,
         }
     }

@@ -13,6 +13,7 @@ use super::transport::Transport;
 use crate::http::{Clients, HttpError};
 use crate::store::{self, PendingOrder, Store};
 use acme_dns_core::config::{self, SecretId};
+use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Environment;
 use acme_dns_core::url::CaUrls;
 use bytes::Bytes;
@@ -21,16 +22,22 @@ use instant_acme::{Account, CertificateIdentifier};
 use reqwest::Client;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use secrecy::{ExposeSecret, SecretString};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use url::Url;
+
+/// Another difference of the clocks than this, in seconds, is told again.
+const CLOCK_DRIFT: u64 = 300;
 
 /// A CA of the configuration.
 pub(super) struct Issuer {
     config: config::Issuer,
     production: Server,
     staging: Option<Server>,
+    /// How far our clock was ahead, as was told last.
+    clock: Cell<i64>,
 }
 
 /// An ACME server with our account there.
@@ -128,7 +135,25 @@ impl Issuer {
         let staging = config.staging.as_deref().map(|url| {
             server(url, format!("{name}/staging"), log.about("staging of issuer", name))
         });
-        Ok(Self { config: config.clone(), production, staging })
+        Ok(Self { config: config.clone(), production, staging, clock: Cell::new(0) })
+    }
+
+    /// Tells that our clock differs from the CA's by so many seconds: once, and again when it differs by
+    /// another amount.
+    pub(super) fn note_clock(&self, ahead: i64) {
+        let told = self.clock.replace(ahead);
+        if ahead == 0 || told.abs_diff(ahead) <= CLOCK_DRIFT {
+            return;
+        }
+        let (seconds, direction) =
+            (ahead.unsigned_abs(), if ahead > 0 { "ahead of" } else { "behind" });
+        self.production.log.write(
+            Level::Error,
+            format_args!(
+                "the clock of this host is {seconds} s {direction} that of the CA, as its certificates \
+                 show: set the clock; certificates are obtained and kept meanwhile"
+            ),
+        );
     }
 
     pub(super) fn config(&self) -> &config::Issuer {

@@ -73,6 +73,8 @@ pub struct Issued {
     pub material: Material,
     /// Its dates.
     pub validity: Validity,
+    /// How far our clock is ahead of the CA's, in seconds, as far as its renewal depends on it.
+    pub skew: i64,
     /// The CA as the certificate names it.
     pub issuer: String,
     /// The serial number in hexadecimal.

@@ -8,6 +8,7 @@ use crate::store::PendingOrder;
 use crate::store::x509::chain_from_pem;
 use acme_dns_core::challenge::record_name;
 use acme_dns_core::name::Name;
+use acme_dns_core::time::UnixTime;
 use instant_acme::{
     AuthorizationHandle, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error,
     Identifier, NewOrder, OrderStatus,
@@ -47,6 +48,8 @@ pub(super) struct Order {
     names: Vec<Name>,
     /// Where other chains of the certificate are (RFC 8555 section 7.4.2).
     alternates: Vec<String>,
+    /// The CA's own time when it sent the certificate.
+    date: Option<UnixTime>,
     log: Log,
 }
 
@@ -126,7 +129,7 @@ impl Order {
         };
         let inner = session.transport.call(Step::NewOrder, &log, place).await?;
         log.debug(format_args!("order {} placed", inner.url()));
-        Ok(Self { session, inner, names: names.to_vec(), alternates: Vec::new(), log })
+        Ok(Self { session, inner, names: names.to_vec(), alternates: Vec::new(), date: None, log })
     }
 
     /// Finds an order of an earlier attempt, for these names; `None` if nothing can come of it any
@@ -151,7 +154,7 @@ impl Order {
         };
         let is_dead = inner.state().status == OrderStatus::Invalid;
         let names = names.to_vec();
-        let order = Self { session, inner, names, alternates: Vec::new(), log };
+        let order = Self { session, inner, names, alternates: Vec::new(), date: None, log };
         Ok((!is_dead).then_some(order))
     }
 
@@ -177,6 +180,11 @@ impl Order {
     /// Where other chains of the certificate are; known once it was downloaded.
     pub(super) fn alternates(&self) -> Vec<String> {
         self.alternates.clone()
+    }
+
+    /// The CA's own time when it sent the certificate, if it told.
+    pub(super) fn date(&self) -> Option<UnixTime> {
+        self.date
     }
 
     /// Downloads another chain of the certificate.
@@ -286,7 +294,8 @@ impl Order {
             chain => Ok(chain),
         };
         let chain = session.transport.call(Step::Certificate, log, download).await?;
-        self.alternates = session.transport.last().alternates;
+        let answer = session.transport.last();
+        (self.alternates, self.date) = (answer.alternates, answer.date);
         // Without a certificate, the order is "processing" again.
         chain.ok_or(ObtainError::Timeout { status: "processing", waited: Duration::ZERO })
     }

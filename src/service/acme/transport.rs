@@ -9,6 +9,7 @@ use super::error::{AcmeError, MAX_TEXT, Refusal, Step};
 use super::log::Log;
 use crate::http::{self as client, HttpError};
 use acme_dns_core::text::excerpt;
+use acme_dns_core::time::UnixTime;
 use acme_dns_core::url::CaUrls;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LINK, LOCATION, USER_AGENT};
@@ -62,6 +63,8 @@ pub(super) struct Exchange {
     pub(super) host: String,
     /// The status of the answer, if one came.
     pub(super) status: Option<StatusCode>,
+    /// The CA's own time (RFC 9110 section 6.6.1).
+    pub(super) date: Option<UnixTime>,
     /// How long the CA wants to be left alone.
     pub(super) retry_after: Option<Duration>,
     /// Whether it failed in a way that the next one may not.
@@ -206,6 +209,7 @@ impl Transport {
         {
             let mut exchange = self.exchange();
             exchange.status = Some(status);
+            exchange.date = client::date(&headers).map(UnixTime::from);
             exchange.retry_after = client::retry_after(&headers, SystemTime::now());
             exchange.alternates = links(&headers, "alternate", &url);
             exchange.alternates.truncate(MAX_ALTERNATES);

@@ -1,103 +1,160 @@
 //! Whether the certificate that the CA sent is the one that was asked for.
+//!
+//! Refused is what could not be served: another order costs as much as this one and may well end in the
+//! same way. What is merely unexpected is accepted, and told.
 
+use super::error::printable;
 use crate::store::x509::{chain_from_pem, display_name, dns_names, other_names, reason, validity};
-use acme_dns_core::schedule::Validity;
+use acme_dns_core::schedule::{Freshness, Skew, Validity};
 use acme_dns_core::time::UnixTime;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::{X509, X509Ref, X509VerifyResult};
 use std::time::Duration;
 
-/// How far our clock may be behind the CA's.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+/// So many names that a CA has added are shown.
+const SHOWN: usize = 10;
 
 /// A chain that was checked.
 pub(super) struct Verified {
+    /// The leaf first, each certified by the next one.
     pub(super) chain: Vec<X509>,
     pub(super) validity: Validity,
+    /// How far our clock is ahead of the CA's.
+    pub(super) skew: Skew,
     /// The CA, as the leaf names it.
     pub(super) issuer: String,
     /// In hexadecimal.
     pub(super) serial: String,
+    /// Whether its names are exactly those that were ordered.
+    pub(super) is_exact: bool,
+    /// What is unexpected and does no harm, in one line each.
+    pub(super) notes: Vec<String>,
 }
 
-/// Checks a chain against the key and the names of the order. What is wrong is one line.
+/// Why a certificate cannot be used.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Unfit {
+    /// It is another one than was ordered. What is wrong is one line.
+    Wrong(String),
+    /// It becomes valid later, by the CA's own clock.
+    Early { from: UnixTime, wait: Duration },
+}
+
+impl From<String> for Unfit {
+    fn from(why: String) -> Self {
+        Self::Wrong(why)
+    }
+}
+
+impl From<ErrorStack> for Unfit {
+    fn from(error: ErrorStack) -> Self {
+        Self::Wrong(reason(&error))
+    }
+}
+
+/// Checks a chain against the key and the names of the order. `date` is the CA's own time, if it tells.
 pub(super) fn verify(
     pem: &[u8],
     key: &PKey<Private>,
     names: &[String],
     now: UnixTime,
-) -> Result<Verified, String> {
-    let chain = chain_from_pem(pem)?;
-    let [leaf, ..] = chain.as_slice() else { return Err("it is empty".to_owned()) };
-    let openssl = |error: ErrorStack| reason(&error);
-    if !leaf.public_key().map_err(openssl)?.public_eq(key) {
-        return Err("it is not for our key".to_owned());
-    }
-    check_names(leaf, names)?;
-    let validity = validity(leaf).map_err(openssl)?;
-    check_validity(validity, now)?;
-    for (position, pair) in chain.windows(2).enumerate() {
-        if let [subject, issuer] = pair {
-            check_issuer(subject, issuer).map_err(|why| {
-                format!(
-                    "certificate {} of the chain did not sign the one before it: {why}",
-                    position + 2
-                )
-            })?;
+    date: Option<UnixTime>,
+) -> Result<Verified, Unfit> {
+    let mut notes = Vec::new();
+    let chain = in_order(chain_from_pem(pem)?, key, &mut notes)?;
+    let [leaf, ..] = chain.as_slice() else { return Err("it is empty".to_owned().into()) };
+    let is_exact = check_names(leaf, names, &mut notes)?;
+    let validity = validity(leaf)?;
+    let skew = match validity.freshness(now, date) {
+        Freshness::Good(skew) => skew,
+        Freshness::Early { from, wait } => return Err(Unfit::Early { from, wait }),
+        Freshness::Expired => {
+            return Err(
+                format!("it expired at {}, by the CA's own clock", validity.not_after).into()
+            );
         }
-    }
+    };
     let issuer = display_name(leaf.issuer_name());
-    let serial = leaf.serial_number().to_bn().and_then(|number| number.to_hex_str());
-    let serial = serial.map_err(openssl)?.to_ascii_lowercase();
-    Ok(Verified { validity, issuer, serial, chain })
+    let serial = leaf.serial_number().to_bn()?.to_hex_str()?.to_ascii_lowercase();
+    Ok(Verified { chain, validity, skew, issuer, serial, is_exact, notes })
 }
 
-fn check_names(leaf: &X509Ref, names: &[String]) -> Result<(), String> {
-    let mut wanted: Vec<&String> = names.iter().collect();
-    wanted.sort();
-    wanted.dedup();
-    let found = dns_names(leaf);
-    let missing: Vec<&str> =
-        wanted.iter().filter(|name| !found.contains(name)).map(|name| name.as_str()).collect();
-    if !missing.is_empty() {
-        return Err(format!("it does not hold {}", missing.join(", ")));
+/// The leaf, which is the certificate of our key, and those that certify it, whatever order they came in
+/// and whatever else came with them (RFC 8555 section 9.1 says "SHOULD").
+fn in_order(
+    mut rest: Vec<X509>,
+    key: &PKey<Private>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<X509>, Unfit> {
+    let is_ours =
+        |certificate: &X509| certificate.public_key().is_ok_and(|ours| ours.public_eq(key));
+    let Some(position) = rest.iter().position(is_ours) else {
+        return Err("it is not for our key".to_owned().into());
+    };
+    let leaf = rest.remove(position);
+    let mut chain = vec![leaf.clone()];
+    rest.retain(|other| *other != leaf);
+    let mut last = leaf;
+    while let Some(position) = rest.iter().position(|other| certifies(other, &last)) {
+        last = rest.remove(position);
+        rest.retain(|other| *other != last);
+        chain.push(last.clone());
     }
-    let extra: Vec<&str> =
-        found.iter().filter(|name| !wanted.contains(name)).map(String::as_str).collect();
-    if !extra.is_empty() {
-        return Err(format!("it also holds {}", extra.join(", ")));
+    if chain.len() == 1 && !rest.is_empty() {
+        return Err("none of the certificates that came with it has signed it".to_owned().into());
     }
-    match other_names(leaf) {
-        0 => Ok(()),
-        _ => Err("it also holds names that are not domain names".to_owned()),
-    }
-}
-
-fn check_validity(validity: Validity, now: UnixTime) -> Result<(), String> {
-    let early = validity.not_before.since(now);
-    if early > CLOCK_TOLERANCE {
-        let seconds = early.as_secs();
-        return Err(format!(
-            "it becomes valid in {seconds} s only: is the clock of this host right?"
+    if !rest.is_empty() {
+        notes.push(format!(
+            "{} of the certificates that came with it are not of its chain and are not served",
+            rest.len()
         ));
     }
-    if validity.not_after <= now {
-        let seconds = now.since(validity.not_after).as_secs();
-        return Err(format!("it expired {seconds} s ago: is the clock of this host right?"));
-    }
-    Ok(())
+    Ok(chain)
 }
 
-fn check_issuer(subject: &X509Ref, issuer: &X509Ref) -> Result<(), String> {
-    let issued = issuer.issued(subject);
-    if issued != X509VerifyResult::OK {
-        return Err(issued.error_string().to_owned());
+/// Whether a certificate has signed another one.
+fn certifies(issuer: &X509Ref, subject: &X509Ref) -> bool {
+    let has_name = issuer.issued(subject) == X509VerifyResult::OK;
+    has_name && issuer.public_key().and_then(|key| subject.verify(&key)).unwrap_or(false)
+}
+
+/// Tells whether the names are exactly those that were ordered. More of them do no harm: some CAs add
+/// `www.` or the apex to what was ordered.
+fn check_names(leaf: &X509Ref, ordered: &[String], notes: &mut Vec<String>) -> Result<bool, Unfit> {
+    let held = dns_names(leaf);
+    let missing: Vec<&str> =
+        ordered.iter().filter(|name| !is_covered(name, &held)).map(String::as_str).collect();
+    if !missing.is_empty() {
+        return Err(format!("it does not hold {}", list(&missing)).into());
     }
-    let signed = issuer.public_key().and_then(|key| subject.verify(&key));
-    match signed.map_err(|error| reason(&error))? {
-        true => Ok(()),
-        false => Err("the signature is wrong".to_owned()),
+    let added: Vec<&str> =
+        held.iter().filter(|name| !ordered.contains(name)).map(String::as_str).collect();
+    if !added.is_empty() {
+        notes.push(format!("the CA has added names that were not ordered: {}", list(&added)));
+    }
+    let others = other_names(leaf);
+    if others > 0 {
+        notes.push(format!("the CA has added {others} names that are not domain names"));
+    }
+    Ok(added.is_empty() && ordered.iter().all(|name| held.contains(name)))
+}
+
+/// Whether a client that asks for a name is satisfied with what a certificate holds.
+fn is_covered(name: &String, held: &[String]) -> bool {
+    let is_beneath = |wildcard: &String| {
+        let parent = name.split_once('.').map(|(_, parent)| parent);
+        wildcard.strip_prefix("*.").is_some_and(|base| Some(base) == parent)
+    };
+    held.contains(name) || held.iter().any(is_beneath)
+}
+
+/// The first names, as a certificate has them.
+fn list(names: &[&str]) -> String {
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| printable(name)).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

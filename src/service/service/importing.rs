@@ -154,6 +154,7 @@ fn pem(pair: &Pair, imported: &Imported) -> Result<IssuedPem, ErrorStack> {
         fullchain: text(fullchain),
         directory: imported.directory.clone(),
         profile: None,
+        ordered: None,
         is_imported: true,
     })
 }

@@ -180,7 +180,7 @@ impl Work {
                 names.iter().all(holds),
                 wanted.variants.len() == 1 || facts.key.algorithm() == variant.key.algorithm(),
             ),
-            false => (facts.names == names, facts.key == variant.key),
+            false => (facts.ordered() == names, facts.key == variant.key),
         };
         let issuers = wanted.issuers.iter().filter_map(|index| self.config.issuers.get(*index));
         let issuer = facts.directory.as_ref().map(|directory| {

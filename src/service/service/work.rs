@@ -16,7 +16,7 @@ use crate::store::{Facts, IssuedPem, Lock, Store, load_material};
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
-use acme_dns_core::schedule::{Action, Environment, Loading, Schedule};
+use acme_dns_core::schedule::{Action, Environment, Loading, Obtained, Schedule};
 use acme_dns_core::staple::Staples;
 use acme_dns_core::time::UnixTime;
 use secrecy::SecretString;
@@ -366,7 +366,8 @@ impl Work {
         let config = Arc::clone(&self.config);
         let Some((variant, certificate)) = config.variant(entry) else { return };
         let Some((store, schedule)) = &mut self.schedule else { return };
-        let renewal = schedule.handle_issued(entry, issued.validity, now(), random());
+        let obtained = Obtained { validity: issued.validity, skew: issued.skew };
+        let renewal = schedule.handle_issued(entry, obtained, now(), random());
         let next = schedule.renewal(entry).map_or(issued.validity.not_after, |(time, _)| time);
         let store = store.clone();
         // Served even if the disk refuses it: better than nothing, or than the old one.

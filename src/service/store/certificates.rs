@@ -61,6 +61,8 @@ pub struct IssuedPem {
     pub directory: String,
     /// The profile that was wanted.
     pub profile: Option<String>,
+    /// The names that were ordered, sorted, where the CA has certified others than exactly these.
+    pub ordered: Option<Vec<String>>,
     /// Whether it was taken over from another client.
     pub is_imported: bool,
 }
@@ -70,6 +72,8 @@ pub struct IssuedPem {
 struct IssuerFile {
     directory: String,
     profile: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ordered: Option<Vec<String>>,
     #[serde(default, rename = "imported", skip_serializing_if = "std::ops::Not::not")]
     is_imported: bool,
 }
@@ -90,9 +94,19 @@ pub struct Facts {
     pub directory: Option<String>,
     /// The profile that was wanted.
     pub profile: Option<String>,
+    /// The names that were ordered, sorted, where the CA has certified others than exactly these.
+    pub ordered: Option<Vec<String>>,
     /// Whether it was taken over from another client, or put there by hand: it is wanted as it is, until it
     /// is renewed.
     pub is_imported: bool,
+}
+
+impl Facts {
+    /// The names that were ordered: to order them again would bring the same certificate.
+    #[must_use]
+    pub fn ordered(&self) -> &[String] {
+        self.ordered.as_deref().unwrap_or(&self.names)
+    }
 }
 
 /// Tells a file from any that takes its place.
@@ -374,8 +388,9 @@ fn facts(imprint: Imprint, glance: Glance, issuer: Option<IssuerFile>) -> Facts 
     let Glance { key, validity, names } = glance;
     // What was put there by hand is another client's too.
     let is_imported = issuer.as_ref().is_none_or(|issuer| issuer.is_imported);
-    let (directory, profile) = issuer.map_or((None, None), |i| (Some(i.directory), i.profile));
-    Facts { imprint, validity, names, key, directory, profile, is_imported }
+    let (directory, profile, ordered) =
+        issuer.map_or((None, None, None), |i| (Some(i.directory), i.profile, i.ordered));
+    Facts { imprint, validity, names, key, directory, profile, ordered, is_imported }
 }
 
 /// The same material, if it cannot be seen at a glance.
@@ -477,12 +492,13 @@ const ENOENT: i32 = Errno::NOENT.raw_os_error();
 
 /// The files of a version.
 fn contents(issued: &IssuedPem) -> Result<[(&'static str, Cow<'_, str>); 5], serde_json::Error> {
-    let IssuedPem { key, fullchain, directory, profile, is_imported } = issued;
+    let IssuedPem { key, fullchain, directory, profile, ordered, is_imported } = issued;
     let end = fullchain.find(END_CERTIFICATE).map(|at| at + END_CERTIFICATE.len());
     let (leaf, chain) = fullchain.split_at(end.unwrap_or(fullchain.len()));
     let issuer = IssuerFile {
         directory: directory.clone(),
         profile: profile.clone(),
+        ordered: ordered.clone(),
         is_imported: *is_imported,
     };
     Ok([

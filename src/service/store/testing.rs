@@ -101,6 +101,7 @@ pub(crate) fn issued_with(
         fullchain: pem(&[&leaf, &ca.certificate]),
         directory: "https://ca.example/directory".to_owned(),
         profile: None,
+        ordered: None,
         is_imported: false,
     }
 }

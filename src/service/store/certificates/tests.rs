@@ -181,6 +181,7 @@ fn what_does_not_belong_together_is_refused() {
         fullchain: one.fullchain.clone(),
         directory: String::new(),
         profile: None,
+        ordered: None,
         is_imported: false,
     };
     store.save_certificate("a.example", &mixed).unwrap();

@@ -1,6 +1,7 @@
 //! Certificates from Pebble, with the stand-in of Cloudflare's API and PowerDNS.
 
 mod accounts;
+mod certificates;
 mod faults;
 mod hostile;
 mod service;

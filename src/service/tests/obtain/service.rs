@@ -40,7 +40,7 @@ impl Host for Faulty {
     }
 }
 
-fn settings(bed: &Bed) -> Settings {
+pub(crate) fn settings(bed: &Bed) -> Settings {
     Settings {
         config: Arc::new(bed.config.clone()),
         secrets: vec![SecretString::from(bed.testbed.token().to_owned())],

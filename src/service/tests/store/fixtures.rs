@@ -43,6 +43,7 @@ impl Fixtures {
             fullchain: self.read(number, "cert.pem") + &self.read(number, "ca.pem"),
             directory: format!("https://ca.example/directory/{number}"),
             profile: (number > 1).then(|| "short".to_owned()),
+            ordered: None,
             is_imported: false,
         }
     }
