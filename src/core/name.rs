@@ -11,6 +11,9 @@ use thiserror::Error;
 /// The longest name that DNS can carry, in octets of its text form (RFC 1035 section 2.3.4).
 const MAX_NAME: usize = 253;
 
+/// What dns-01 puts in front of a name (RFC 8555 section 8.4): with it, too, a name has to fit.
+const CHALLENGE: &str = "_acme-challenge.";
+
 /// The longest label (RFC 1035 section 2.3.4).
 const MAX_LABEL: usize = 63;
 
@@ -37,6 +40,11 @@ pub enum NameError {
     /// Longer than [`MAX_NAME`].
     #[error("it is longer than 253 characters")]
     TooLong,
+    /// Too long to be proved: no TXT record can have the name that the CA asks for.
+    #[error(
+        "it is longer than 237 characters, and dns-01 puts \"_acme-challenge.\" in front of it"
+    )]
+    Unprovable,
     /// A label is empty, too long, or has a character or hyphen where it must not.
     #[error(
         "it has a label that is empty, longer than 63 characters or not made of letters, digits and inner hyphens"
@@ -82,6 +90,9 @@ impl Name {
         }
         let base = to_a_labels(base)?;
         check_labels(&base)?;
+        if CHALLENGE.len() + base.len() > MAX_NAME {
+            return Err(NameError::Unprovable);
+        }
         let name = if wildcard { format!("*.{base}") } else { base };
         if name.len() > MAX_NAME { Err(NameError::TooLong) } else { Ok(Self(name)) }
     }
@@ -104,13 +115,26 @@ impl Name {
             Some(base) => (true, base),
             None => (wildcard, identifier),
         };
-        stars == self.is_wildcard() && base.eq_ignore_ascii_case(self.base())
+        stars == self.is_wildcard()
+            && (base.eq_ignore_ascii_case(self.base())
+                || (!base.is_ascii() && a_labels(base) == self.base()))
     }
 
     /// The name without `*.`.
     pub fn base(&self) -> &str {
         self.0.strip_prefix("*.").unwrap_or(&self.0)
     }
+}
+
+/// A name in the form in which names are compared: A-labels in lower case, without a final dot. What is
+/// no name, such as one with a label of more than 63 octets, stays as it is but for that.
+#[must_use]
+pub fn a_labels(text: &str) -> String {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    idna::domain_to_ascii(text).unwrap_or_else(|_| text.to_lowercase())
 }
 
 fn to_a_labels(base: &str) -> Result<String, NameError> {
@@ -159,7 +183,7 @@ impl From<Name> for String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Name, NameError};
+    use super::{Name, NameError, a_labels};
 
     #[test]
     fn names_are_normalized() {
@@ -174,6 +198,40 @@ mod tests {
             ("例え.テスト", "xn--r8jz45g.xn--zckzah"),
         ] {
             assert_eq!(Name::parse(text).map(String::from), Ok(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_others_are_compared_as_a_labels() {
+        for (text, expected) in [
+            ("Bücher.test.", "xn--bcher-kva.test"),
+            ("_acme-challenge.WWW.bücher.test", "_acme-challenge.www.xn--bcher-kva.test"),
+            ("*.XN--bcher-kva.test", "*.xn--bcher-kva.test"),
+            ("пример.испытание", "xn--e1afmkfd.xn--80akhbyknj4f"),
+            ("straße.test", "xn--strae-oqa.test"),
+            ("bu\u{308}cher.test", "xn--bcher-kva.test"),
+            ("", ""),
+        ] {
+            assert_eq!(a_labels(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_leaves_room_for_the_challenge() {
+        // 237 octets, and what DNS can carry with "_acme-challenge." in front.
+        let longest = format!("{}.{}", ["a".repeat(63).as_str(); 3].join("."), "b".repeat(45));
+        assert_eq!("_acme-challenge.".len() + longest.len(), 253);
+        for (text, expected) in [
+            (longest.clone(), None),
+            (format!("{longest}."), None),
+            (format!("*.{longest}"), None),
+            (format!("{longest}b"), Some(NameError::Unprovable)),
+            (format!("*.{longest}b"), Some(NameError::Unprovable)),
+            (format!("{longest}.test"), Some(NameError::Unprovable)),
+            (format!("ü.{}", longest.get(8..).unwrap_or_default()), None),
+            (format!("ü.{}", longest.get(7..).unwrap_or_default()), Some(NameError::Unprovable)),
+        ] {
+            assert_eq!(Name::parse(&text).err(), expected, "{} octets: {text}", text.len());
         }
     }
 
@@ -225,6 +283,8 @@ mod tests {
             ("*.a.example", "a.example", false, false),
             ("*.a.example", "*.*.a.example", true, false),
             ("*.a.example", "example", true, false),
+            ("xn--bcher-kva.example", "Bücher.example", false, true),
+            ("xn--bcher-kva.example", "bucher.example", false, false),
         ] {
             let ours = Name::parse(name).map(|name| name.is_authorized_by(identifier, wildcard));
             assert_eq!(ours, Ok(expected), "{name}: {identifier} {wildcard}");

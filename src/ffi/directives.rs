@@ -11,8 +11,8 @@ use acme_dns_core::config::provider::ProviderReader;
 use acme_dns_core::config::zone::Zone;
 use acme_dns_core::config::{Import, ImportFormat, Propagation, Reload};
 use ngx::ffi::{
-    NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12, ngx_command_t,
-    ngx_conf_t, ngx_str_t, ngx_uint_t,
+    NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12,
+    NGX_CONF_TAKE123, ngx_command_t, ngx_conf_t, ngx_str_t, ngx_uint_t,
 };
 use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub(super) const fn command(
 pub(super) const fn definitions(level: u32) -> [ngx_command_t; 8] {
     [
         command(c"acme_dns_issuer", level | NGX_CONF_BLOCK | NGX_CONF_TAKE1, set_issuer, 0),
-        command(c"acme_dns_provider", level | NGX_CONF_BLOCK | NGX_CONF_TAKE12, set_provider, 0),
+        command(c"acme_dns_provider", level | NGX_CONF_BLOCK | NGX_CONF_TAKE123, set_provider, 0),
         command(c"acme_dns_state_path", level | NGX_CONF_TAKE12, set_state_path, 0),
         command(c"acme_dns_shared_zone", level | NGX_CONF_TAKE1, set_shared_zone, 0),
         command(c"acme_dns_propagation", level | NGX_CONF_1MORE, set_propagation, 0),
@@ -233,8 +233,7 @@ unsafe extern "C" fn set_provider(
     _: *mut c_void,
 ) -> *mut c_char {
     let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
-        let name = args.first().copied().unwrap_or_default();
-        let reader = ProviderReader::new(name, args.get(1).copied())?;
+        let reader = ProviderReader::parse(args)?;
         let Some(reader) = read_block(conf, core, reader, in_provider) else { return Ok(None) };
         core.draft.add_provider(reader.finish()?).map(Some)
     };

@@ -162,6 +162,58 @@ fn zones_and_records_come_in_pages() {
 }
 
 #[test]
+fn names_are_shown_in_unicode_and_found_by_either_form() {
+    let bed = bed();
+    bed.cloudflare.add_zone(&bed.dns, "bücher.test");
+    let ascii = "xn--bcher-kva.test";
+    for name in ["bücher.test", "BÜCHER.test", ascii] {
+        let found = bed.api.get(&format!("/zones?name={name}"));
+        assert_eq!(found.result()[0]["name"], "bücher.test", "{name}");
+    }
+    let records = format!("/zones/{}/dns_records", bed.cloudflare.zone_id(ascii));
+    let created = bed.api.post(&records, &txt(&format!("www.{ascii}"), "v"));
+    assert_eq!(created.result()["name"], "www.bücher.test");
+    assert_eq!(bed.dns.txt_records(&format!("www.{ascii}")), ["v"]);
+    for query in ["name.exact=www.bücher.test", "name=www.xn--bcher-kva.test"] {
+        assert_eq!(bed.api.get(&format!("{records}?{query}")).json["result_info"]["count"], 1);
+    }
+}
+
+#[test]
+fn filters_are_all_or_any() {
+    let bed = bed();
+    for (name, value) in [("a", "one"), ("b", "two"), ("c", "three")] {
+        bed.api.post(&bed.records, &txt(name, value)).result();
+    }
+    for (query, expected) in [
+        ("?name.exact=a.example.test&content.exact=two", 0),
+        ("?match=all&name.exact=a.example.test&content.exact=two", 0),
+        ("?match=any&name.exact=a.example.test&content.exact=two", 2),
+        ("?match=any&name.startswith=c&content.contains=w&type=MX", 2),
+        ("?match=any", 3),
+    ] {
+        let found = bed.api.get(&format!("{}{query}", bed.records));
+        assert_eq!(found.json["result_info"]["total_count"], expected, "{query}");
+    }
+    for (query, expected) in [
+        ("name=contains:ample", 1),
+        ("name=ends_with:.test", 1),
+        ("name=not_equal:example.test", 0),
+        ("match=any&name=x.test&status=active", 1),
+    ] {
+        let found = bed.api.get(&format!("/zones?{query}"));
+        assert_eq!(found.json["result_info"]["total_count"], expected, "{query}");
+    }
+}
+
+#[test]
+fn identifiers_come_first_as_shell_clients_need_it() {
+    let bed = bed();
+    let text = bed.api.get("/zones").text;
+    assert!(text.starts_with("{\"result\":[{\"id\":\""), "{text}");
+}
+
+#[test]
 fn batch_is_one_transaction_in_a_fixed_order() {
     let bed = bed();
     let batch = format!("{}/batch", bed.records);
@@ -205,7 +257,7 @@ fn credentials_are_checked_as_cloudflare_does() {
         send(request).error()
     };
     type Row<'a> = (&'a [(&'a str, &'a str)], (u16, i64));
-    let rows: [Row; 9] = [
+    let rows: [Row; 10] = [
         (&[], (400, 9106)),
         (&[("X-Auth-Key", key)], (400, 9106)),
         (&[("X-Auth-Email", "admin@example.test")], (400, 9107)),
@@ -214,11 +266,15 @@ fn credentials_are_checked_as_cloudflare_does() {
         (&[("X-Auth-Email", "admin@example.test"), ("X-Auth-Key", key)], (200, -1)),
         (&[("Authorization", "Bearer stand in")], (400, 6003)),
         (&[("Authorization", "Bearer unknown")], (403, 10000)),
-        (&[("Authorization", "Bearer stand-in-token"), ("Content-Type", "text/x")], (400, 6003)),
+        // The type of a GET is not looked at; that of a body is.
+        (&[("Authorization", "Bearer stand-in-token"), ("Content-Type", "text/x")], (200, -1)),
+        (&[("Authorization", "Bearer stand-in-token"), ("Content-Type", "")], (200, -1)),
     ];
     for (headers, expected) in rows {
         assert_eq!(with(headers), expected, "{headers:?}");
     }
+    let typed = bed.api.request(Method::POST, &bed.records).bearer_auth(TOKEN).body("{}");
+    assert_eq!(send(typed.header("Content-Type", "text/x")).error(), (400, 6003));
     let verified = bed.api.get("/user/tokens/verify");
     assert_eq!(verified.result()["status"], "active");
     let unknown = Api::new(bed.cloudflare.api_url(), "unknown");
@@ -245,6 +301,12 @@ fn tokens_do_only_what_they_may() {
     let no_zones = Api::new(url, "no-zones");
     assert_eq!(no_zones.get("/zones").error(), (403, 0));
     no_zones.post(&bed.records, &txt("a", "b")).result();
+    bed.cloudflare.add_token(Token::new("own").zones(&["example.test"]).dns_edit_only());
+    let own = Api::new(bed.cloudflare.api_url(), "own");
+    assert_eq!(own.get("/zones?name=example.test").json["result_info"]["total_count"], 1);
+    for query in ["", "?name=test", "?name=www.example.test", "?name=other.test"] {
+        assert_eq!(own.get(&format!("/zones{query}")).error(), (403, 0), "{query}");
+    }
     bed.cloudflare.revoke_token("no-zones");
     assert_eq!(no_zones.get(&bed.records).error(), (403, 10000));
 }

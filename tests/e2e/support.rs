@@ -63,6 +63,7 @@ pub(crate) fn client(ca_pem: Option<&[u8]>) -> Client {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<u64>,
+    pub(crate) text: String,
     pub(crate) json: Value,
 }
 
@@ -123,7 +124,8 @@ pub(crate) fn try_send(request: RequestBuilder) -> Result<Answer, reqwest::Error
         let retry_after = response.headers().get("retry-after");
         let retry_after = retry_after.and_then(|v| v.to_str().ok()?.parse().ok());
         let status = response.status().as_u16();
-        let json = serde_json::from_str(&response.text().await?).unwrap_or_default();
-        Ok(Answer { status, retry_after, json })
+        let text = response.text().await?;
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        Ok(Answer { status, retry_after, text, json })
     })
 }

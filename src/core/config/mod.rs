@@ -116,10 +116,21 @@ pub struct Cloudflare {
     pub zone_id: Option<String>,
     /// The records' time to live in seconds: 60 to 86400, or 1 for automatic.
     pub ttl: u32,
+    /// The requests that may be made; the documented limit where it is not set.
+    pub requests: Option<RequestLimit>,
     /// The base URL of the API, without a final slash.
     pub api: String,
     /// Certificates in PEM that are trusted for the API's host, besides the system's.
     pub trusted_certificate: Option<Vec<u8>>,
+}
+
+/// A number of requests within a time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RequestLimit {
+    /// The number.
+    pub number: usize,
+    /// The time.
+    pub span: Duration,
 }
 
 /// Cloudflare's two ways to authorize a request.

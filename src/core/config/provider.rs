@@ -1,15 +1,23 @@
 //! The block `acme_dns_provider NAME [TYPE] { ... }`.
 
-use super::text::{arguments, duplicate, is_file_name, set_once, url};
+use super::text::{arguments, duplicate, invalid_parameter, is_file_name, set_once, time, url};
 use super::{
-    Cloudflare, CloudflareCredentials, Provider, ProviderKind, Resources, SecretId, SecretSource,
+    Cloudflare, CloudflareCredentials, Provider, ProviderKind, RequestLimit, Resources, SecretId,
+    SecretSource,
 };
+use std::time::Duration;
 
 /// The base URL of Cloudflare's API.
 const CLOUDFLARE_API: &str = "https://api.cloudflare.com/client/v4";
 
 /// The shortest time to live that Cloudflare takes, in seconds: a record lives for seconds only.
 const DEFAULT_TTL: u32 = 60;
+
+/// The longest time over which requests are counted.
+const MAX_SPAN: Duration = Duration::from_secs(86_400);
+
+/// The most requests within it.
+const MAX_REQUESTS: usize = 1_000_000;
 
 /// Reads the block, one directive after the other.
 #[derive(Debug)]
@@ -20,11 +28,33 @@ pub struct ProviderReader {
     key: Option<SecretId>,
     zone_id: Option<String>,
     ttl: Option<u32>,
+    requests: Option<RequestLimit>,
     api: Option<String>,
     trusted_certificate: Option<Vec<u8>>,
 }
 
 impl ProviderReader {
+    /// Begins a block with the arguments of its directive: the name, perhaps the type, and parameters.
+    ///
+    /// # Errors
+    /// As of [`ProviderReader::new`], or a parameter is unknown, repeated or has a bad value.
+    pub fn parse(args: &[&str]) -> Result<Self, String> {
+        let (name, rest) = args.split_first().map_or(("", args), |(name, rest)| (*name, rest));
+        let (kind, parameters) = match rest.split_first() {
+            Some((kind, parameters)) if !kind.contains('=') => (Some(*kind), parameters),
+            _ => (None, rest),
+        };
+        let mut reader = Self::new(name, kind)?;
+        for parameter in parameters {
+            let limit = parameter.strip_prefix("requests=").and_then(request_limit);
+            let limit = limit.ok_or_else(|| invalid_parameter(parameter))?;
+            if reader.requests.replace(limit).is_some() {
+                return Err(invalid_parameter(parameter));
+            }
+        }
+        Ok(reader)
+    }
+
     /// Begins a block; `kind` is the optional second argument.
     ///
     /// # Errors
@@ -48,6 +78,7 @@ impl ProviderReader {
             key: None,
             zone_id: None,
             ttl: None,
+            requests: None,
             api: None,
             trusted_certificate: None,
         })
@@ -139,6 +170,7 @@ impl ProviderReader {
             credentials,
             zone_id: self.zone_id,
             ttl: self.ttl.unwrap_or(DEFAULT_TTL),
+            requests: self.requests,
             api: self.api.unwrap_or_else(|| CLOUDFLARE_API.to_owned()),
             trusted_certificate: self.trusted_certificate,
         };
@@ -158,6 +190,14 @@ fn secret_source(directive: &str, value: &str) -> Result<SecretSource, String> {
             "\"{directive}\" takes \"env:NAME\", a secret in a file is named by \"{directive}_file\""
         )),
     }
+}
+
+/// A number and a time, such as `1200/5m`.
+fn request_limit(value: &str) -> Option<RequestLimit> {
+    let (number, span) = value.split_once('/')?;
+    let number = number.parse().ok().filter(|number| (1..=MAX_REQUESTS).contains(number))?;
+    let span = time(span).filter(|span| !span.is_zero() && *span <= MAX_SPAN)?;
+    Some(RequestLimit { number, span })
 }
 
 fn ttl(value: &str) -> Result<u32, String> {

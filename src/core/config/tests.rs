@@ -5,7 +5,7 @@ use super::issuer::IssuerReader;
 use super::provider::ProviderReader;
 use super::{
     Cloudflare, CloudflareCredentials, ExternalAccount, Issuer, Profile, Propagation, Provider,
-    ProviderKind, Resources, SecretId, SecretSource,
+    ProviderKind, RequestLimit, Resources, SecretId, SecretSource,
 };
 use crate::key::KeyType;
 use crate::name::Name;
@@ -74,6 +74,32 @@ fn read_provider_with(
         reader.set(line[0], &line[1..], fake)?;
     }
     reader.finish()
+}
+
+#[test]
+fn a_provider_takes_a_limit_of_requests() {
+    let limit = |args: &[&str]| {
+        let mut reader = ProviderReader::parse(args)?;
+        reader.set("token", &["env:T"], &mut Fake::default())?;
+        reader.finish().map(|provider| cloudflare(provider).requests)
+    };
+    let of = |number, seconds| RequestLimit { number, span: Duration::from_secs(seconds) };
+    for (args, expected) in [
+        (&["cloudflare"][..], Ok(None)),
+        (&["cloudflare", "requests=1200/5m"], Ok(Some(of(1200, 300)))),
+        (&["other", "cloudflare", "requests=4/1s"], Ok(Some(of(4, 1)))),
+        (&["cloudflare", "cloudflare", "requests=1000000/1d"], Ok(Some(of(1_000_000, 86_400)))),
+        (&["cloudflare", "requests=0/5m"], Err("requests=0/5m")),
+        (&["cloudflare", "requests=12"], Err("requests=12")),
+        (&["cloudflare", "requests=12/0"], Err("requests=12/0")),
+        (&["cloudflare", "requests=12/2d"], Err("requests=12/2d")),
+        (&["cloudflare", "requests=x/5m"], Err("requests=x/5m")),
+        (&["cloudflare", "request=12/5m"], Err("request=12/5m")),
+        (&["cloudflare", "requests=1/1m", "requests=2/1m"], Err("requests=2/1m")),
+    ] {
+        let expected = expected.map_err(|parameter| format!("invalid parameter \"{parameter}\""));
+        assert_eq!(limit(args), expected, "{args:?}");
+    }
 }
 
 fn cloudflare(provider: Provider) -> Cloudflare {

@@ -3,13 +3,13 @@
 use super::error::ObtainError;
 use super::log::Log;
 use super::{Shared, names_of};
-use crate::dns::{Placed, Spared, TxtRecord, Zone};
+use crate::dns::{Placed, Spared, TxtRecord, Zone, on_account_of};
 use crate::store::{Entry, StoreError};
 use acme_dns_core::challenge::{Candidate, Kept};
 use acme_dns_core::level::Level;
 use acme_dns_core::text::excerpt;
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::spawn_local;
@@ -132,7 +132,7 @@ impl Records {
     /// Puts the records up: all of a zone together, the zones at the same time.
     pub(super) async fn put_up(&mut self, wanted: Vec<TxtRecord>) -> Result<(), ObtainError> {
         self.claim = Some(Claim::wait(&self.shared, &wanted).await);
-        self.placed = self.find_zones(wanted).await?;
+        self.placed = on_account_of(&self.active.id, self.find_zones(wanted)).await?;
         self.write_journal().await?;
         let shared = Rc::clone(&self.shared);
         let provider = shared.provider(self.provider)?;
@@ -143,16 +143,25 @@ impl Records {
             self.log.debug(format_args!("creating TXT {names} in zone \"{}\"", zone.name));
             (positions.clone(), provider.create(zone, &records).await)
         });
-        let created = join_all(creations).await;
+        let created = on_account_of(&self.active.id, join_all(creations)).await;
         let mut first_error = None;
+        let mut refused = BTreeSet::new();
         for (positions, result) in created {
             match result {
                 Ok(ids) => self.note_ids(&positions, ids),
-                Err(error) => first_error = first_error.or(Some(error)),
+                Err(error) => {
+                    if error.is_definite() {
+                        refused.extend(positions);
+                    }
+                    first_error = first_error.or(Some(error));
+                }
             }
         }
         match first_error {
-            Some(error) => Err(error.into()),
+            Some(error) => {
+                self.forget_refused(&refused).await;
+                Err(error.into())
+            }
             None => {
                 // Cleaning up is quicker with the ids, and works without them.
                 if let Err(error) = self.write_journal().await {
@@ -160,6 +169,23 @@ impl Records {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Takes records out that are certain not to be there: nobody has to look for them.
+    async fn forget_refused(&mut self, refused: &BTreeSet<usize>) {
+        if refused.is_empty() {
+            return;
+        }
+        let placed = std::mem::take(&mut self.placed).into_iter().enumerate();
+        let left = placed.filter(|(at, _)| !refused.contains(at)).map(|(_, placed)| placed);
+        self.placed = left.collect();
+        let kept = match self.placed.is_empty() {
+            true => close(&self.shared, &self.active, &[]).await,
+            false => self.write_journal().await.map_err(|error| error.to_string()),
+        };
+        if let Err(error) = kept {
+            self.log.warn(format_args!("{error}"));
         }
     }
 
@@ -288,7 +314,8 @@ pub(super) async fn remove(
         placed.iter_mut().for_each(|placed| placed.id = None);
     }
     let rule = |candidate: &Candidate<'_>| shared.may_remove(candidate);
-    let spared = match timeout(CLEAN_UP, provider.remove(&placed, &rule)).await {
+    let removal = on_account_of(&active.id, provider.remove(&placed, &rule));
+    let spared = match timeout(CLEAN_UP, removal).await {
         Ok(Ok(spared)) => spared,
         Ok(Err(error)) => return Err(error.to_string()),
         Err(_) => return Err(format!("not done in {} s", CLEAN_UP.as_secs())),

@@ -1,52 +1,150 @@
 //! How many requests Cloudflare takes: 1200 in five minutes for each user, over all tokens; who
 //! goes beyond is locked out for the next five minutes.
 //!
-//! [`Window`] is the count, without a clock; [`Budget`] is what waits.
+//! [`Window`] is the count, without a clock; [`Budget`] is what waits. Two things keep the requests of
+//! one certificate from being everybody's trouble. Each has a share ([`on_account_of`]): what is left
+//! of the limit if one more came. And what is refused although we are within the limit was used by
+//! others, such as a second host: so much less is used from then on, and slowly more again.
 
+use acme_dns_core::config::RequestLimit;
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// The span over which requests are counted.
-const SPAN: Duration = Duration::from_secs(300);
+/// Some less than 1200 in five minutes: other software of the same user also wants to live.
+const LIMIT: RequestLimit = RequestLimit { number: 1100, span: Duration::from_secs(300) };
 
-/// Some less than 1200: other software of the same user also wants to live.
-const LIMIT: usize = 1100;
+/// A share is not smaller than this, unless the limit is: an order needs a few requests.
+const LEAST_SHARE: usize = 20;
 
-/// The requests of the last five minutes, and a pause that the provider asked for.
+/// After a refusal so much is used of what was enough for one, and of the limit at least so much.
+const CAUTION: (usize, usize) = (3, 4);
+const LEAST_PART: usize = 20;
+
+/// By this part of the limit more is used after each span without a refusal.
+const RECOVERY: usize = 10;
+
+tokio::task_local! {
+    /// For whom requests are made.
+    static PAYER: Rc<str>;
+}
+
+/// Counts the requests that `work` makes as those of `payer`, such as a certificate's name. Requests of
+/// nobody have no share of their own.
+pub async fn on_account_of<F: Future>(payer: &str, work: F) -> F::Output {
+    PAYER.scope(payer.into(), work).await
+}
+
+/// Why a request waits.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wait {
+    /// How long.
+    pub pause: Duration,
+    /// Who has used up his share; nobody if the limit is reached.
+    pub payer: Option<Rc<str>>,
+}
+
+/// The requests of the last span, and a pause that the provider asked for.
 #[derive(Debug)]
 struct Window {
-    sent: VecDeque<Instant>,
+    limit: RequestLimit,
+    /// What is used of the limit.
+    usable: usize,
+    /// When that last changed.
+    changed: Option<Instant>,
+    sent: VecDeque<(Instant, Option<Rc<str>>)>,
+    /// The number of requests of each payer.
+    spent: HashMap<Rc<str>, usize>,
     paused_until: Option<Instant>,
-    /// When it was last said that requests wait.
-    said: Option<Instant>,
+    /// When it was last said that requests wait, of whom.
+    said: HashMap<Option<Rc<str>>, Instant>,
 }
 
 impl Window {
-    /// Counts a request at `now`, or says when the next one may be tried.
-    fn admit(&mut self, now: Instant) -> Result<(), Instant> {
-        if let Some(until) = self.paused_until.filter(|until| *until > now) {
-            return Err(until);
-        }
-        while self.sent.front().is_some_and(|sent| *sent + SPAN <= now) {
-            self.sent.pop_front();
-        }
-        match self.sent.front() {
-            Some(oldest) if self.sent.len() >= LIMIT => Err(*oldest + SPAN),
-            _ => {
-                self.sent.push_back(now);
-                Ok(())
-            }
+    fn new(limit: RequestLimit) -> Self {
+        Self {
+            limit,
+            usable: limit.number,
+            changed: None,
+            sent: VecDeque::new(),
+            spent: HashMap::new(),
+            paused_until: None,
+            said: HashMap::new(),
         }
     }
 
+    /// Counts a request at `now`, or says when the next one may be tried.
+    fn admit(&mut self, now: Instant, payer: Option<&Rc<str>>) -> Result<(), (Instant, Wait)> {
+        let wait = |until: Instant, payer: Option<&Rc<str>>| {
+            Err((until, Wait { pause: until - now, payer: payer.cloned() }))
+        };
+        if let Some(until) = self.paused_until.filter(|until| *until > now) {
+            return wait(until, None);
+        }
+        self.expire(now);
+        if let Some((oldest, _)) = self.sent.front()
+            && self.sent.len() >= self.usable
+        {
+            return wait(*oldest + self.limit.span, None);
+        }
+        if let Some(payer) = payer {
+            let spent = self.spent.get(payer).copied().unwrap_or(0);
+            let payers = self.spent.len() + usize::from(spent == 0);
+            if spent >= (self.usable / (payers + 1)).max(LEAST_SHARE.min(self.usable)) {
+                let own = self.sent.iter().find(|(_, of)| of.as_ref() == Some(payer));
+                let until = own.map_or(now, |(sent, _)| *sent) + self.limit.span;
+                return wait(until, Some(payer));
+            }
+            *self.spent.entry(Rc::clone(payer)).or_default() += 1;
+        }
+        self.sent.push_back((now, payer.cloned()));
+        Ok(())
+    }
+
+    /// Forgets what is older than the span, and uses more again.
+    fn expire(&mut self, now: Instant) {
+        while let Some((_, payer)) =
+            self.sent.pop_front_if(|(sent, _)| *sent + self.limit.span <= now)
+        {
+            let Some(payer) = payer else { continue };
+            if let Some(spent) = self.spent.get_mut(&payer) {
+                *spent -= 1;
+                if *spent == 0 {
+                    self.spent.remove(&payer);
+                }
+            }
+        }
+        while let Some(changed) = self.changed.filter(|changed| *changed + self.limit.span <= now) {
+            self.usable =
+                (self.usable + (self.limit.number / RECOVERY).max(1)).min(self.limit.number);
+            let is_all = self.usable == self.limit.number;
+            self.changed = (!is_all).then(|| changed + self.limit.span);
+        }
+    }
+
+    /// Uses less from now on: what we had sent was too much, with what others have.
+    fn handle_throttled(&mut self, now: Instant) {
+        self.expire(now);
+        // Refusals that follow each other at once are of the same cause.
+        if self.changed.is_some_and(|changed| changed + self.limit.span / 10 > now) {
+            return;
+        }
+        let least = (self.limit.number / LEAST_PART).max(1);
+        self.usable =
+            (self.sent.len() * CAUTION.0 / CAUTION.1).clamp(least, self.usable.max(least));
+        self.changed = Some(now);
+    }
+
     /// Whether to say that requests wait: once in a span, however many wait.
-    fn is_news(&mut self, now: Instant) -> bool {
-        let is_news = self.said.is_none_or(|said| said + SPAN <= now);
+    fn is_news(&mut self, now: Instant, payer: Option<&Rc<str>>) -> bool {
+        let span = self.limit.span;
+        self.said.retain(|_, said| *said + span > now);
+        let is_news = !self.said.contains_key(&payer.cloned());
         if is_news {
-            self.said = Some(now);
+            self.said.insert(payer.cloned(), now);
         }
         is_news
     }
@@ -57,19 +155,26 @@ impl Window {
     }
 }
 
-/// The requests that the whole helper may make; shared by all of its Cloudflare providers.
+/// The requests that the whole helper may make; shared by all of its Cloudflare providers but those
+/// with a limit of their own.
 pub struct Budget {
     window: RefCell<Window>,
-    on_wait: Box<dyn Fn(Duration)>,
+    on_wait: Rc<dyn Fn(Wait)>,
 }
 
 impl Budget {
     /// A budget with nothing spent. `on_wait` is told when requests have to wait, and for how long:
     /// once in five minutes.
     #[must_use]
-    pub fn new(on_wait: impl Fn(Duration) + 'static) -> Self {
-        let window = Window { sent: VecDeque::new(), paused_until: None, said: None };
-        Self { window: RefCell::new(window), on_wait: Box::new(on_wait) }
+    pub fn new(on_wait: impl Fn(Wait) + 'static) -> Self {
+        Self { window: RefCell::new(Window::new(LIMIT)), on_wait: Rc::new(on_wait) }
+    }
+
+    /// Another budget with nothing spent, for a provider with a limit of its own.
+    #[must_use]
+    pub fn with_limit(&self, limit: RequestLimit) -> Self {
+        let on_wait = Rc::clone(&self.on_wait);
+        Self { window: RefCell::new(Window::new(limit)), on_wait }
     }
 
     /// Waits until a request may go out, and counts it. A pause that the provider asked for is sat
@@ -78,15 +183,17 @@ impl Budget {
     /// # Errors
     /// More is left: how much.
     pub async fn acquire(&self, patience: Duration) -> Result<(), Duration> {
+        let payer = PAYER.try_with(Rc::clone).ok();
         loop {
             let now = Instant::now();
             let left = self.window.borrow().pause_left(now);
             if left > patience {
                 return Err(left);
             }
-            let Err(later) = self.window.borrow_mut().admit(now) else { return Ok(()) };
-            if self.window.borrow_mut().is_news(now) {
-                (self.on_wait)(later - now);
+            let admitted = self.window.borrow_mut().admit(now, payer.as_ref());
+            let Err((later, wait)) = admitted else { return Ok(()) };
+            if self.window.borrow_mut().is_news(now, wait.payer.as_ref()) {
+                (self.on_wait)(wait);
             }
             sleep_until(later).await;
         }
@@ -98,6 +205,11 @@ impl Budget {
         let mut window = self.window.borrow_mut();
         window.paused_until = window.paused_until.max(Some(until));
     }
+
+    /// Takes note that the provider has refused a request as one too many.
+    pub fn handle_throttled(&self) {
+        self.window.borrow_mut().handle_throttled(Instant::now());
+    }
 }
 
 impl fmt::Debug for Budget {
@@ -108,7 +220,7 @@ impl fmt::Debug for Budget {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, LIMIT, SPAN};
+    use super::{Budget, LIMIT, RequestLimit, Wait, on_account_of};
     use std::cell::RefCell;
     use std::rc::Rc;
     use std::time::Duration;
@@ -121,22 +233,22 @@ mod tests {
         let told = Rc::new(RefCell::new(Vec::new()));
         let budget = Budget::new({
             let told = Rc::clone(&told);
-            move |wait| told.borrow_mut().push(wait)
+            move |wait: Wait| told.borrow_mut().push(wait.pause)
         });
         let mut sent = Vec::new();
-        for _ in 0..3 * LIMIT {
+        for _ in 0..3 * LIMIT.number {
             budget.acquire(PATIENCE).await.unwrap();
             sent.push(Instant::now());
             tokio::time::advance(Duration::from_millis(100)).await;
         }
-        for pair in sent.windows(LIMIT + 1) {
-            assert!(*pair.last().unwrap() - pair[0] >= SPAN);
+        for pair in sent.windows(LIMIT.number + 1) {
+            assert!(*pair.last().unwrap() - pair[0] >= LIMIT.span);
         }
         // What is allowed is used: two spans are over just when the third begins.
-        assert!(*sent.last().unwrap() - sent[0] < 3 * SPAN);
+        assert!(*sent.last().unwrap() - sent[0] < 3 * LIMIT.span);
         // Each of the two spans that were too short is told of once.
         let told = told.borrow();
-        assert!(told.len() == 2 && told.iter().all(|wait| *wait <= SPAN), "{told:?}");
+        assert!(told.len() == 2 && told.iter().all(|wait| *wait <= LIMIT.span), "{told:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -162,5 +274,68 @@ mod tests {
         assert_eq!(budget.acquire(PATIENCE).await, Err(Duration::from_secs(200)));
         tokio::time::advance(Duration::from_secs(150)).await;
         assert_eq!(budget.acquire(PATIENCE).await, Ok(()));
+    }
+
+    /// How many requests of `payer` go out now, at most `wanted`.
+    async fn admitted(budget: &Budget, payer: &str, wanted: usize) -> usize {
+        for number in 0..wanted {
+            let request = on_account_of(payer, budget.acquire(PATIENCE));
+            if tokio::time::timeout(Duration::from_millis(1), request).await.is_err() {
+                return number;
+            }
+        }
+        wanted
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_spends_the_shares_of_others() {
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let budget = Budget::new({
+            let told = Rc::clone(&told);
+            move |wait: Wait| told.borrow_mut().push(wait.payer)
+        });
+        let budget = budget.with_limit(RequestLimit { number: 120, ..LIMIT });
+        for (payer, expected) in [("greedy", 60), ("second", 40), ("third", 20)] {
+            assert_eq!(admitted(&budget, payer, 1000).await, expected, "{payer}");
+        }
+        let who: Vec<_> =
+            told.borrow().iter().map(|who| who.as_deref().map(str::to_owned)).collect();
+        assert_eq!(who, [Some("greedy".to_owned()), Some("second".to_owned()), None]);
+        // It is there for everybody again when it is over.
+        tokio::time::advance(LIMIT.span).await;
+        assert_eq!(admitted(&budget, "greedy", 30).await, 30);
+        // One certificate that fails for ever leaves enough for many that need little.
+        assert_eq!(admitted(&budget, "greedy", 1000).await, 30);
+        for number in 0..20 {
+            let payer = format!("modest {number}");
+            assert_eq!(admitted(&budget, &payer, 3).await, 3, "{payer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_second_host_uses_is_learned() {
+        let budget = Budget::new(|_| {}).with_limit(RequestLimit { number: 100, ..LIMIT });
+        assert_eq!(admitted(&budget, "a", 40).await, 40);
+        // The other host has used the rest: from now on 30 are ours.
+        budget.handle_throttled();
+        budget.handle_throttled();
+        tokio::time::advance(LIMIT.span - Duration::from_secs(1)).await;
+        assert_eq!(admitted(&budget, "b", 1).await, 0);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        // Slowly more again: a tenth of the limit each span.
+        let mut seen = Vec::new();
+        for _ in 0..9 {
+            let mut number = 0;
+            while budget_has(&budget).await {
+                number += 1;
+            }
+            seen.push(number);
+            tokio::time::advance(LIMIT.span).await;
+        }
+        assert_eq!(seen, [40, 50, 60, 70, 80, 90, 100, 100, 100]);
+    }
+
+    async fn budget_has(budget: &Budget) -> bool {
+        tokio::time::timeout(Duration::from_millis(1), budget.acquire(PATIENCE)).await.is_ok()
     }
 }

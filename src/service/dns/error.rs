@@ -87,6 +87,9 @@ pub enum ProviderError {
         /// What is in the way.
         about: About,
     },
+    /// A refusal after a try whose answer was lost: what was asked for may have been done.
+    #[error("{0}")]
+    Unclear(Box<ProviderError>),
     /// No zone holds the name, as far as the credentials can see.
     #[error("{action}: {detail}; {advice}")]
     NoZone {
@@ -111,6 +114,7 @@ impl ProviderError {
             | Self::Throttled { .. }
             | Self::Unexpected { .. } => false,
             Self::Unauthorized { .. } | Self::Refused { .. } | Self::NoZone { .. } => true,
+            Self::Unclear(error) => error.is_permanent(),
         }
     }
 
@@ -125,11 +129,34 @@ impl ProviderError {
             Self::Unauthorized { about, .. }
             | Self::Refused { about, .. }
             | Self::NoZone { about, .. } => about,
+            Self::Unclear(error) => error.about(),
         }
+    }
+
+    /// Whether it is certain that nothing of what was asked for was done.
+    #[must_use]
+    pub fn is_definite(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Refused { .. } | Self::NoZone { .. })
+    }
+
+    /// The same refusal as an answer to what it was asked for; which zone that is about is not known.
+    pub(super) fn of(mut self, what: String) -> Self {
+        if let Self::Unauthorized { action, about, .. } | Self::Refused { action, about, .. } =
+            &mut self
+        {
+            *action = what;
+            if matches!(about, About::Zone(_)) {
+                *about = About::Name;
+            }
+        }
+        self
     }
 
     /// Where a quota is in the way: adds how many records of ours fill it.
     pub(super) fn with_own_records(mut self, number: u32) -> Self {
+        if let Self::Unclear(error) = self {
+            return Self::Unclear(Box::new(error.with_own_records(number)));
+        }
         if let Self::Refused { about: About::Quota { ours, .. }, advice, .. } = &mut self {
             *ours = number;
             if number > 0 {
@@ -144,6 +171,7 @@ impl ProviderError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Throttled { retry_after, .. } => *retry_after,
+            Self::Unclear(error) => error.retry_after(),
             _ => None,
         }
     }
@@ -155,6 +183,7 @@ impl ProviderError {
             Self::Unavailable { refusal, .. }
             | Self::Unauthorized { refusal, .. }
             | Self::Refused { refusal, .. } => Some(refusal),
+            Self::Unclear(error) => error.refusal(),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ mod budget;
 pub mod cloudflare;
 mod error;
 
-pub use budget::Budget;
+pub use budget::{Budget, Wait, on_account_of};
 pub use error::{About, ProviderError, Reason, Refusal};
 
 use crate::http::{Clients, HttpError};
@@ -67,11 +67,19 @@ pub trait DnsProvider {
     /// There is none that the credentials may see, or the provider cannot be asked.
     async fn zone_of(&self, name: &str) -> Result<Zone, ProviderError>;
 
+    /// The names of the servers of a zone that was found, in A-labels, as far as the provider says
+    /// which they are.
+    fn name_servers(&self, zone: &Zone) -> Vec<String> {
+        let _ = zone;
+        Vec::new()
+    }
+
     /// Puts up records of one zone together and gives their ids in the same order. An identical
     /// record that exists already counts as created.
     ///
     /// # Errors
-    /// Not all of the records are there; some may be. What was asked for must then be given to
+    /// Not all of the records are there; some may be, unless the error is definite
+    /// ([`ProviderError::is_definite`]): then none is. Else what was asked for must be given to
     /// [`DnsProvider::remove`] without an id.
     async fn create(
         &self,
@@ -92,7 +100,8 @@ pub trait DnsProvider {
     ) -> Result<Vec<Spared>, ProviderError>;
 }
 
-/// Makes the client of a provider of the configuration. `budget` is shared by all of the helper's.
+/// Makes the client of a provider of the configuration. `budget` is shared by all of the helper's that
+/// have no limit of their own.
 ///
 /// # Errors
 /// The TLS library refuses the trusted certificates, or the credentials cannot be sent in a header.
@@ -103,12 +112,11 @@ pub fn provider(
     clients: &Clients,
 ) -> Result<Box<dyn DnsProvider>, HttpError> {
     match &config.kind {
-        ProviderKind::Cloudflare(settings) => Ok(Box::new(cloudflare::Cloudflare::new(
-            &config.name,
-            settings,
-            secret,
-            budget,
-            clients,
-        )?)),
+        ProviderKind::Cloudflare(settings) => {
+            let own = settings.requests.map(|limit| Rc::new(budget.with_limit(limit)));
+            let budget = own.unwrap_or(budget);
+            let name = &config.name;
+            Ok(Box::new(cloudflare::Cloudflare::new(name, settings, secret, budget, clients)?))
+        }
     }
 }

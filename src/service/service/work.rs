@@ -6,7 +6,7 @@ use super::keeping::WATCH_INTERVAL;
 use super::reloading::Reloader;
 use super::tasks::{self, Attempt, Outcome, Report};
 use crate::acme::{Issued, ObtainError, Obtainer};
-use crate::dns::{self, Budget};
+use crate::dns::{self, Budget, Wait};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
 use crate::import::Imports;
@@ -271,15 +271,19 @@ impl Work {
 
     fn obtainer(&self, store: &Store, clients: &Clients) -> Result<Obtainer, HttpError> {
         let host = Arc::clone(&self.host);
-        let budget = Rc::new(Budget::new(move |wait| {
-            let seconds = wait.as_secs();
-            host.log(
-                Level::Notice,
-                format_args!(
-                    "acme_dns: the DNS provider takes no more requests for now, the next goes out in \
+        let budget = Rc::new(Budget::new(move |wait: Wait| {
+            let seconds = wait.pause.as_secs();
+            let line = match wait.payer {
+                None => format!(
+                    "the DNS provider takes no more requests for now, the next goes out in \
                      {seconds} s: orders take longer"
                 ),
-            );
+                Some(name) => format!(
+                    "certificate \"{name}\" has used its share of the requests that the DNS provider \
+                     takes, its next goes out in {seconds} s"
+                ),
+            };
+            host.log(Level::Notice, format_args!("acme_dns: {line}"));
         }));
         let secret = |id: SecretId| self.secret(id);
         let providers = self.config.providers.iter();

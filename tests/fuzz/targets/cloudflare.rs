@@ -25,6 +25,7 @@ fn reader() -> Reader {
         credentials: CloudflareCredentials::Token(SecretId(0)),
         zone_id: None,
         ttl: 60,
+        requests: None,
         api: "https://api.example/client/v4".to_owned(),
         trusted_certificate: None,
     };

@@ -88,11 +88,8 @@ fuzz_target!(|text: &str| {
             (Block::None, "acme_dns_issuer", [name, "{"]) => {
                 IssuerReader::new(name).map_or(Block::None, Block::Issuer)
             }
-            (Block::None, "acme_dns_provider", [name, "{"]) => {
-                ProviderReader::new(name, None).map_or(Block::None, Block::Provider)
-            }
-            (Block::None, "acme_dns_provider", [name, kind, "{"]) => {
-                ProviderReader::new(name, Some(kind)).map_or(Block::None, Block::Provider)
+            (Block::None, "acme_dns_provider", [args @ .., "{"]) => {
+                ProviderReader::parse(args).map_or(Block::None, Block::Provider)
             }
             (Block::None, directive, args) => {
                 simple(&mut draft, directive, args);

@@ -7,9 +7,9 @@ use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::auth::{Access, header_error};
+use super::auth::{Access, Listing, header_error};
 use super::records;
-use super::store::{State, Zone};
+use super::store::{ACCOUNT, ACCOUNT_NAME, State, Zone, ascii};
 use crate::traffic::{Reply, Request};
 
 pub(super) const BASE: &str = "/client/v4";
@@ -47,7 +47,7 @@ impl ApiError {
     fn reply(self) -> Reply {
         let Self { status, errors, retry_after } = self;
         let body = json!({"success": false, "errors": errors, "messages": [], "result": null});
-        Reply::json(status, &body).retry_after(retry_after)
+        reply(status, &body).retry_after(retry_after)
     }
 }
 
@@ -71,7 +71,40 @@ impl Success {
         if let Some(info) = self.info {
             body["result_info"] = info;
         }
-        Reply::json(200, &body)
+        reply(200, &body)
+    }
+}
+
+/// An answer as Cloudflare writes it: `id` is the first member of an object, and `result` that of the
+/// whole, which clients made of shell scripts rely on.
+fn reply(status: u16, body: &Value) -> Reply {
+    let mut text = String::new();
+    write(body, &mut text);
+    Reply::new(status, "application/json", text)
+}
+
+fn write(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(members) => {
+            let is_first = |name: &str| name == "id" || name == "result";
+            let (first, rest): (Vec<_>, Vec<_>) =
+                members.iter().partition(|(name, _)| is_first(name));
+            for (index, (name, value)) in first.into_iter().chain(rest).enumerate() {
+                text.push(if index == 0 { '{' } else { ',' });
+                text.push_str(&Value::from(name.as_str()).to_string());
+                text.push(':');
+                write(value, text);
+            }
+            text.push_str(if members.is_empty() { "{}" } else { "}" });
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                text.push(if index == 0 { '[' } else { ',' });
+                write(item, text);
+            }
+            text.push_str(if items.is_empty() { "[]" } else { "]" });
+        }
+        other => text.push_str(&other.to_string()),
     }
 }
 
@@ -85,6 +118,15 @@ impl Query {
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         Some(self.0.iter().find(|(key, _)| key == name)?.1.as_str())
+    }
+
+    /// Whether one filter that fits is enough (`match=any`). Each is `None` where it is not there.
+    pub(super) fn matches(&self, filters: &[Option<bool>]) -> bool {
+        let mut filters = filters.iter().flatten();
+        match self.get("match") {
+            Some("any") => filters.clone().next().is_none() || filters.any(|fits| *fits),
+            _ => filters.all(|fits| *fits),
+        }
     }
 
     /// One page of what was found, with `result_info`.
@@ -128,7 +170,7 @@ async fn route(state: &State, request: &Request) -> Result<Success, ApiError> {
         (&Method::GET, ["zones", id]) => {
             let access = active(login(bad_token())?)?;
             let zone = known_zone(state, id).ok_or_else(|| no_such_object(&request.path, id))?;
-            if !access.list || !access.sees(&zone.name) {
+            if access.list != Listing::All || !access.sees(&zone.name) {
                 return Err(unauthorized());
             }
             Ok(Success::new(zone.to_json()))
@@ -162,8 +204,8 @@ fn limit(state: &State) -> Result<(), ApiError> {
     }
 }
 
-/// A body needs its type, and a GET must not name one. A DELETE may: Cloudflare's own Python
-/// library does.
+/// A body needs its type. A request without one may name a type: that of a GET is not looked at, as
+/// acme.sh and lexicon send it, and Cloudflare's own Python library does with a DELETE.
 fn check_content_type(request: &Request) -> Result<(), ApiError> {
     let invalid = || {
         let text = "Invalid Content-Type header, valid values are \
@@ -172,7 +214,7 @@ fn check_content_type(request: &Request) -> Result<(), ApiError> {
     };
     let kind = request.headers.get(CONTENT_TYPE).map(|v| v.to_str().unwrap_or_default());
     match kind {
-        Some(_) if request.method == Method::GET => invalid(),
+        _ if request.method == Method::GET => Ok(()),
         Some(kind) if !kind.starts_with("application/json") => invalid(),
         None if !request.body.is_empty() => invalid(),
         _ => Ok(()),
@@ -199,7 +241,15 @@ fn active(access: Access) -> Result<Access, ApiError> {
 }
 
 fn list_zones(state: &State, access: &Access, query: &Query) -> Result<Success, ApiError> {
-    if !access.list {
+    let name = query.get("name");
+    let may = match access.list {
+        Listing::All => true,
+        Listing::OwnByName => name.is_some_and(|name| {
+            state.zones().iter().any(|z| z.name == ascii(name) && access.sees(&z.name))
+        }),
+        Listing::Nothing => false,
+    };
+    if !may {
         let actor = access.token.as_ref().map(|(id, _)| id.as_str()).unwrap_or_default();
         let text = format!(
             "Actor 'com.cloudflare.api.token.{actor}' requires permission \
@@ -209,13 +259,30 @@ fn list_zones(state: &State, access: &Access, query: &Query) -> Result<Success, 
     }
     let fits = |zone: &&Zone| {
         access.sees(&zone.name)
-            && query.get("name").is_none_or(|name| name.eq_ignore_ascii_case(&zone.name))
-            && query.get("status").is_none_or(|status| status == "active")
+            && query.matches(&[
+                name.map(|filter| has_name(&zone.name, filter)),
+                query.get("status").map(|status| status == "active"),
+                query.get("account.id").map(|id| id == ACCOUNT),
+                query.get("account.name").map(|name| name == ACCOUNT_NAME),
+            ])
     };
     let mut zones = state.zones();
     zones.sort_by(|a, b| a.name.cmp(&b.name));
     let found = zones.iter().filter(fits).map(Zone::to_json).collect();
     Ok(query.page(found, 20, MAX_ZONES))
+}
+
+/// Whether a zone's name fits a filter, which may begin with an operator.
+fn has_name(name: &str, filter: &str) -> bool {
+    let (operator, text) = filter.split_once(':').unwrap_or(("equal", filter));
+    let text = ascii(text);
+    match operator.trim_end_matches("_case_sensitive") {
+        "not_equal" => name != text,
+        "starts_with" => name.starts_with(&text),
+        "ends_with" => name.ends_with(&text),
+        "contains" => name.contains(&text),
+        _ => name == text,
+    }
 }
 
 fn known_zone(state: &State, id: &str) -> Option<Zone> {

@@ -13,8 +13,16 @@ pub struct Token {
     id: String,
     zones: Option<Vec<String>>,
     edit: bool,
-    list: bool,
+    list: Listing,
     status: &'static str,
+}
+
+/// Which zones may be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listing {
+    All,
+    OwnByName,
+    Nothing,
 }
 
 impl Token {
@@ -22,7 +30,7 @@ impl Token {
     #[must_use]
     pub fn new(value: &str) -> Self {
         let value = value.to_owned();
-        Self { value, id: new_id(), zones: None, edit: true, list: true, status: "active" }
+        Self { value, id: new_id(), zones: None, edit: true, list: Listing::All, status: "active" }
     }
 
     /// Only for these zones; the others do not exist for it.
@@ -42,7 +50,14 @@ impl Token {
     /// Without Zone/Zone/Read: it cannot list zones.
     #[must_use]
     pub fn without_zone_read(mut self) -> Self {
-        self.list = false;
+        self.list = Listing::Nothing;
+        self
+    }
+
+    /// Zone/DNS/Edit alone: it may list a zone of its own by the zone's name, and nothing else.
+    #[must_use]
+    pub fn dns_edit_only(mut self) -> Self {
+        self.list = Listing::OwnByName;
         self
     }
 
@@ -66,7 +81,7 @@ pub(super) struct Accounts {
 pub(super) struct Access {
     zones: Option<Vec<String>>,
     pub(super) edit: bool,
-    pub(super) list: bool,
+    pub(super) list: Listing,
     /// Identifier and status of the token; the legacy pair has none.
     pub(super) token: Option<(String, &'static str)>,
 }
@@ -118,7 +133,7 @@ impl Accounts {
         }
         match &self.legacy {
             Some((known, secret)) if known == email && secret == key => {
-                Ok(Access { zones: None, edit: true, list: true, token: None })
+                Ok(Access { zones: None, edit: true, list: Listing::All, token: None })
             }
             _ => Err(ApiError::new(403, 9103, "Unknown X-Auth-Key or X-Auth-Email")),
         }

@@ -81,8 +81,13 @@ impl Cloudflare {
 
     /// Adds a zone, here and in PowerDNS, and returns its identifier.
     pub fn add_zone(&self, dns: &PowerDns, name: &str) -> String {
-        dns.create_zone(name);
+        dns.create_zone(&store::ascii(name));
         self.state.add_zone(name)
+    }
+
+    /// Changes what the API says of the name servers of a zone, which are `ns1.<zone>` else.
+    pub fn set_name_servers(&self, zone: &str, servers: &[&str]) {
+        self.state.set_name_servers(zone, servers);
     }
 
     /// Removes a zone and its records here; PowerDNS keeps it.

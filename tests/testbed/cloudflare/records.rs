@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::api::{ApiError, Query, Success, bad_method, no_route, no_such_object};
-use super::store::{Record, State, Zone, new_id};
+use super::store::{Record, State, Zone, ascii, new_id};
 use crate::powerdns::unquote;
 use crate::traffic::Request;
 
@@ -74,23 +74,27 @@ fn is<'a>(zone: &'a Zone, id: &'a str) -> impl Fn(&Record) -> bool + 'a {
 }
 
 fn list(state: &State, zone: &Zone, query: &Query) -> Success {
+    // `name` and `content` without a suffix are what older clients send.
     let exact = |name: &str| query.get(name).or_else(|| query.get(&format!("{name}.exact")));
-    let has = |name: &str, text: &str| {
-        let part = |kind: &str| query.get(&format!("{name}.{kind}"));
-        part("contains").is_none_or(|part| text.contains(part))
-            && part("startswith").is_none_or(|part| text.starts_with(part))
-            && part("endswith").is_none_or(|part| text.ends_with(part))
-    };
     let fits = |record: &&Record| {
-        record.zone_id == zone.id
-            && query.get("type").is_none_or(|kind| kind.eq_ignore_ascii_case(&record.kind))
-            && exact("name")
-                .is_none_or(|name| name.trim_end_matches('.').eq_ignore_ascii_case(&record.name))
-            && exact("content").is_none_or(|content| unquote(content) == record.value())
-            && has("name", &record.name)
-            && has("content", &record.content)
-            && has("comment", record.comment.as_deref().unwrap_or_default())
-            && exact("comment").is_none_or(|c| Some(c) == record.comment.as_deref())
+        let comment = record.comment.as_deref().unwrap_or_default();
+        let mut filters = vec![
+            query.get("type").map(|kind| kind.eq_ignore_ascii_case(&record.kind)),
+            exact("name").map(|name| ascii(name) == record.name),
+            exact("content").map(|content| unquote(content) == record.value()),
+            exact("comment").map(|text| text == comment),
+        ];
+        for (name, text) in
+            [("name", record.name.as_str()), ("content", &record.content), ("comment", comment)]
+        {
+            let part = |kind: &str| query.get(&format!("{name}.{kind}"));
+            filters.extend([
+                part("contains").map(|part| text.contains(part)),
+                part("startswith").map(|part| text.starts_with(part)),
+                part("endswith").map(|part| text.ends_with(part)),
+            ]);
+        }
+        record.zone_id == zone.id && query.matches(&filters)
     };
     let found = state.records().iter().filter(fits).map(Record::to_json).collect();
     query.page(found, PER_PAGE, MAX_PER_PAGE)
@@ -232,7 +236,7 @@ fn checked(
 
 /// A name that does not end in the zone's is relative to it, as is `@`.
 fn full_name(zone: &Zone, name: &str) -> Option<String> {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let name = ascii(name);
     let inside = name == zone.name || name.ends_with(&format!(".{}", zone.name));
     let full = match name.as_str() {
         "@" => zone.name.clone(),

@@ -46,7 +46,7 @@ impl Record {
     pub(super) fn to_json(&self) -> Value {
         json!({
             "id": self.id,
-            "name": self.name,
+            "name": unicode(&self.name),
             "type": self.kind,
             "content": self.content,
             "proxiable": matches!(self.kind.as_str(), "A" | "AAAA" | "CNAME"),
@@ -87,19 +87,32 @@ pub(super) const STAMP: &str = "2025-01-01T00:00:00.000000Z";
 #[derive(Clone, Debug)]
 pub(super) struct Zone {
     pub(super) id: String,
+    /// In A-labels.
     pub(super) name: String,
+    pub(super) name_servers: Vec<String>,
+}
+
+/// A name as it is stored: in A-labels.
+pub(super) fn ascii(name: &str) -> String {
+    let name = name.trim_end_matches('.');
+    idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_ascii_lowercase())
+}
+
+/// A name as it is shown: an internationalized one in Unicode.
+fn unicode(name: &str) -> String {
+    idna::domain_to_unicode(name).0
 }
 
 impl Zone {
     pub(super) fn to_json(&self) -> Value {
         json!({
             "id": self.id,
-            "name": self.name,
+            "name": unicode(&self.name),
             "status": "active",
             "paused": false,
             "type": "full",
             "development_mode": 0,
-            "name_servers": [format!("ns1.{}", self.name)],
+            "name_servers": self.name_servers,
             "original_name_servers": null,
             "original_registrar": null,
             "original_dnshost": null,
@@ -109,7 +122,7 @@ impl Zone {
             "meta": {"step": 2, "custom_certificate_quota": 0, "page_rule_quota": 3,
                      "phishing_detected": false},
             "owner": {"id": null, "type": "user", "email": null},
-            "account": {"id": ACCOUNT, "name": "testbed"},
+            "account": {"id": ACCOUNT, "name": ACCOUNT_NAME},
             "tenant": {"id": null, "name": null},
             "tenant_unit": {"id": null},
             "permissions": ["#dns_records:edit", "#dns_records:read", "#zone:read"],
@@ -121,7 +134,8 @@ impl Zone {
     }
 }
 
-const ACCOUNT: &str = "01a7362d577a6c3019a474fd6f485823";
+pub(super) const ACCOUNT: &str = "01a7362d577a6c3019a474fd6f485823";
+pub(super) const ACCOUNT_NAME: &str = "testbed";
 
 /// Allows a number of requests in a window.
 #[derive(Debug)]
@@ -204,24 +218,33 @@ impl State {
     }
 
     pub(super) fn add_zone(&self, name: &str) -> String {
-        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let name = ascii(name);
         if let Some(id) = self.zone_id(&name) {
             return id;
         }
         let id = new_id();
-        guard(&self.contents).zones.push(Zone { id: id.clone(), name });
+        let name_servers = vec![format!("ns1.{name}")];
+        guard(&self.contents).zones.push(Zone { id: id.clone(), name, name_servers });
         id
     }
 
+    pub(super) fn set_name_servers(&self, name: &str, servers: &[&str]) {
+        let name = ascii(name);
+        let mut contents = guard(&self.contents);
+        for zone in contents.zones.iter_mut().filter(|zone| zone.name == name) {
+            zone.name_servers = servers.iter().map(|server| (*server).to_owned()).collect();
+        }
+    }
+
     pub(super) fn remove_zone(&self, name: &str) {
-        let name = name.trim_end_matches('.');
+        let name = ascii(name);
         let mut contents = guard(&self.contents);
         contents.zones.retain(|zone| zone.name != name);
         contents.records.retain(|record| record.zone != name);
     }
 
     pub(super) fn zone_id(&self, name: &str) -> Option<String> {
-        let name = name.trim_end_matches('.');
+        let name = ascii(name);
         let contents = guard(&self.contents);
         Some(contents.zones.iter().find(|zone| zone.name == name)?.id.clone())
     }

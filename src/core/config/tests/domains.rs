@@ -49,7 +49,7 @@ fn comments_and_empty_lines_count() {
 
 #[test]
 fn a_first_name_too_long_for_a_file_names_nothing() {
-    let long = format!("{}test", "abcdefghi.".repeat(24));
+    let long = format!("{}test", "abcdefghi.".repeat(22));
     assert_eq!(parse(long.as_bytes()).unwrap()[0].name, None);
 }
 

@@ -189,7 +189,7 @@ fn a_taken_name_gets_a_suffix_that_follows_from_the_settings_alone() {
 
 #[test]
 fn a_name_too_long_for_a_file_is_cut() {
-    let long = format!("{}test", "abcdefghi.".repeat(24));
+    let long = format!("{}test", "abcdefghi.".repeat(22));
     let found = certificates(&["ca"], &["cf"], &[(&[&long], &[])]);
     assert_eq!(found[0].len(), 200 + "-".len() + 8);
     assert!(long.starts_with(&found[0][..200]));

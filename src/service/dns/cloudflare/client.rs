@@ -65,6 +65,11 @@ pub struct Timing {
     pub patience: Duration,
     /// No try begins later than this after the first one.
     pub total: Duration,
+    /// How long an answer about zones is good for.
+    pub keep: Duration,
+    /// How long it is where nothing was found: a person may be adding the zone. Less than the shortest
+    /// pause after a refusal.
+    pub keep_nothing: Duration,
 }
 
 impl Default for Timing {
@@ -74,6 +79,8 @@ impl Default for Timing {
             pauses: [500, 1000, 2000, 4000].map(Duration::from_millis).to_vec(),
             patience: Duration::from_secs(60),
             total: Duration::from_secs(90),
+            keep: Duration::from_secs(600),
+            keep_nothing: Duration::from_secs(45),
         }
     }
 }
@@ -168,12 +175,7 @@ impl Client {
 
     /// What a refusal of credentials is about: they themselves, or the zone that they do not reach.
     fn about(&self, zone: &str, refusal: &Refusal) -> About {
-        let is_theirs = refusal
-            .reasons
-            .iter()
-            .any(|reason| CREDENTIALS.contains(&reason.code) && !EITHER.contains(&reason.code));
-        let is_denied = refusal.status == StatusCode::UNAUTHORIZED.as_u16() || is_theirs;
-        if is_denied || zone.is_empty() || !self.is_proven() {
+        if blames_credentials(refusal) || zone.is_empty() || !self.is_proven() {
             return About::Credentials;
         }
         About::Zone(zone.into())
@@ -189,12 +191,18 @@ impl Client {
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, ProviderError> {
         let begun = Instant::now();
         let mut pauses = self.timing.pauses.iter();
+        let mut is_clear = true;
         loop {
             let error = match self.attempt(call).await {
                 Ok(reply) => return Ok(reply),
-                Err(error) if error.is_permanent() => return Err(error),
+                Err(error) if error.is_permanent() && is_clear => return Err(error),
+                Err(error) if error.is_permanent() => {
+                    return Err(ProviderError::Unclear(Box::new(error)));
+                }
                 Err(error) => error,
             };
+            is_clear &=
+                call.method == Method::GET || matches!(error, ProviderError::Throttled { .. });
             let asked = error.retry_after().unwrap_or(Duration::ZERO);
             let Some(pause) = pauses.next() else { return Err(error) };
             let pause = asked.max(jitter(*pause));
@@ -205,8 +213,13 @@ impl Client {
         }
     }
 
-    /// Makes a request for a list until all of its pages are there.
-    pub(super) async fn list(&self, call: &Call<'_>) -> Result<Vec<Value>, ProviderError> {
+    /// Makes a request for a list until all of its pages are there; `None` if they are more than
+    /// `most_pages`.
+    pub(super) async fn list(
+        &self,
+        call: &Call<'_>,
+        most_pages: u64,
+    ) -> Result<Option<Vec<Value>>, ProviderError> {
         let mut all = Vec::new();
         let mut size = 0;
         for page in 1..=MAX_PAGES {
@@ -215,6 +228,9 @@ impl Client {
             query.push(("page", &number));
             let call = Call { method: call.method.clone(), query: &query, ..*call };
             let reply = self.call(&call).await?;
+            if reply.pages > most_pages {
+                return Ok(None);
+            }
             let Value::Array(items) = reply.result else {
                 return Err(unexpected(call.action, "the result is not a list"));
             };
@@ -225,7 +241,7 @@ impl Client {
             }
             all.extend(items);
             if done {
-                return Ok(all);
+                return Ok(Some(all));
             }
         }
         Err(unexpected(call.action, "the list does not end"))
@@ -240,9 +256,10 @@ impl Client {
             action: call.action.to_owned(),
             detail: self.clean(&describe(error)),
         };
-        // The semaphore is never closed.
-        let _slot = self.slots.acquire().await;
         self.budget.acquire(self.timing.patience).await.map_err(throttled)?;
+        // Only then, as who waits for his share must not keep others from theirs. The semaphore is
+        // never closed.
+        let _slot = self.slots.acquire().await;
         let mut request = self
             .http
             .request(call.method.clone(), self.url(call))
@@ -262,6 +279,9 @@ impl Client {
         let reply = self.interpret(call, status, wait, &body);
         if let Err(ProviderError::Throttled { retry_after: Some(wait), .. }) = &reply {
             self.budget.pause(*wait);
+        }
+        if matches!(&reply, Err(ProviderError::Throttled { .. })) {
+            self.budget.handle_throttled();
         }
         reply
     }
@@ -351,6 +371,12 @@ impl Client {
 
 pub(super) fn unexpected(action: &str, detail: &str) -> ProviderError {
     ProviderError::Unexpected { action: action.to_owned(), detail: detail.to_owned() }
+}
+
+/// Whether a refusal is certain to be about the credentials, and not about what they may do.
+pub(super) fn blames_credentials(refusal: &Refusal) -> bool {
+    refusal.status == StatusCode::UNAUTHORIZED.as_u16()
+        || refusal.has_code(&CREDENTIALS) && !refusal.has_code(&EITHER)
 }
 
 /// Whether a refusal names no reason, or says itself that the next try may do: the other side's trouble.
@@ -466,6 +492,7 @@ mod tests {
             credentials,
             zone_id: None,
             ttl: 60,
+            requests: None,
             api: "https://api.example/client/v4".to_owned(),
             trusted_certificate: None,
         };

@@ -19,6 +19,7 @@ use super::{
 use crate::http::{Clients, HttpError};
 use acme_dns_core::challenge::{Candidate, Mark};
 use acme_dns_core::config::{Cloudflare as Settings, SecretId};
+use acme_dns_core::name::a_labels;
 use acme_dns_core::text::excerpt;
 use async_trait::async_trait;
 use client::{Call, Client, Permission, unexpected};
@@ -30,11 +31,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
-use tokio::sync::OnceCell;
-use zones::Found;
+use zones::{Cell, Key};
 
 /// Operations of one batch, on the free plan.
 const BATCH: usize = 200;
+
+/// So many records are created at a time where a batch does not do: the first refusal ends it.
+const AT_ONCE: usize = 8;
 
 /// Names at the beginning of a message that concerns many records.
 const NAMED: usize = 3;
@@ -74,9 +77,10 @@ pub struct Cloudflare {
     api: Client,
     zone_id: Option<String>,
     ttl: u32,
-    /// Zones by name; an explicit one by its identifier, which has no dot. Orders that ask for the
-    /// same zone at the same time share one request.
-    zones: RefCell<HashMap<String, Rc<OnceCell<Found>>>>,
+    /// What is known of zones. Orders that ask the same at the same time share one request.
+    zones: RefCell<HashMap<Key, Cell>>,
+    /// The name servers of zones by the zone's identifier.
+    name_servers: RefCell<HashMap<String, Vec<String>>>,
     /// The records of orders that are under way: the identifiers of a zone and of its record.
     up: RefCell<HashSet<(String, String)>>,
 }
@@ -106,6 +110,7 @@ impl Cloudflare {
             zone_id: settings.zone_id.clone(),
             ttl: settings.ttl,
             zones: RefCell::default(),
+            name_servers: RefCell::default(),
             up: RefCell::default(),
         })
     }
@@ -131,20 +136,20 @@ impl Cloudflare {
         let call = Call {
             method: Method::GET,
             path: &["zones", &zone.id, "dns_records"],
-            query: &[("type", TYPE), ("name", name), ("per_page", "100")],
+            query: &[("type", TYPE), ("name.exact", name), ("per_page", "100")],
             body: None,
             permission: Permission::EditRecords,
             zone: &zone.name,
             action,
         };
-        let items = self.api.list(&call).await?;
-        let of_name = items.iter().filter(|item| {
-            text(item, "type") == TYPE && text(item, "name").eq_ignore_ascii_case(name)
-        });
+        let items = self.api.list(&call, u64::MAX).await?.unwrap_or_default();
+        let of_name = items
+            .iter()
+            .filter(|item| text(item, "type") == TYPE && name_of(item).eq_ignore_ascii_case(name));
         let read = |item| {
             Ok(Listed {
                 id: id(item, action)?,
-                name: text(item, "name").to_owned(),
+                name: name_of(item),
                 value: txt::unquote(text(item, "content")),
                 mark: mark(item),
             })
@@ -240,7 +245,7 @@ impl Cloudflare {
         action: &str,
     ) -> Result<String, ProviderError> {
         let id = id(created, action)?;
-        let name = text(created, "name");
+        let name = name_of(created);
         if name.eq_ignore_ascii_case(&record.name) {
             self.up.borrow_mut().insert((zone.id.clone(), id.clone()));
             return Ok(id);
@@ -248,7 +253,7 @@ impl Cloudflare {
         self.delete_one(zone, &id, action).await?;
         Err(ProviderError::NoZone {
             action: action.to_owned(),
-            detail: format!("this zone makes \"{}\" of the name", excerpt(name, MAX_NAME)),
+            detail: format!("this zone makes \"{}\" of the name", excerpt(&name, MAX_NAME)),
             advice: "check \"zone_id\"".to_owned(),
             about: About::Zone(zone.name.as_str().into()),
         })
@@ -262,17 +267,42 @@ impl Cloudflare {
     ) -> Result<Vec<String>, ProviderError> {
         let action = self.action(format_args!("create {} in zone \"{}\"", all(records), zone.name));
         let posts: Vec<_> = records.iter().map(|record| self.content(record)).collect();
-        let mut known = match self.batch(zone, &json!({ "posts": posts }), &action).await {
+        let known = match self.batch(zone, &json!({ "posts": posts }), &action).await {
             Ok(result) => self.accept_all(zone, records, &result, &action).await?,
             Err(error) if has_code(&error, &EXISTS) => self.find(zone, records, &action).await?,
-            Err(ProviderError::Refused { about: About::Name, .. }) => vec![None; records.len()],
+            Err(error) if is_refusal_of_batch(&error) => vec![None; records.len()],
             Err(error) => return Err(error),
         };
-        let missing = records.iter().zip(&known).filter(|(_, id)| id.is_none());
-        let made = join_all(missing.map(|(record, _)| self.create_one(zone, record))).await;
-        let mut made = made.into_iter();
-        for id in known.iter_mut().filter(|id| id.is_none()) {
-            *id = made.next().transpose()?;
+        self.complete(zone, records, known).await
+    }
+
+    /// Creates the records of a batch that are not there yet. If one is refused, those that were made
+    /// are removed again, so that nothing of them has to be looked for.
+    async fn complete(
+        &self,
+        zone: &Zone,
+        records: &[&TxtRecord],
+        mut known: Vec<Option<String>>,
+    ) -> Result<Vec<String>, ProviderError> {
+        let missing: Vec<usize> = (0..known.len()).filter(|at| known[*at].is_none()).collect();
+        let mut refused = None;
+        for places in missing.chunks(AT_ONCE) {
+            let made = places.iter().map(|at| self.create_one(zone, records[*at]));
+            for (at, made) in places.iter().zip(join_all(made).await) {
+                match made {
+                    Ok(id) => known[*at] = Some(id),
+                    // What is not known for certain outweighs what is.
+                    Err(error) if !error.is_definite() => refused = Some(error),
+                    Err(error) => refused = refused.or(Some(error)),
+                }
+            }
+            let Some(error) = refused else { continue };
+            if error.is_definite() {
+                let made: Vec<String> = known.into_iter().flatten().collect();
+                let action = self.action(format_args!("remove {}", all(records)));
+                self.delete_all(zone, &made, &action).await?;
+            }
+            return Err(error);
         }
         Ok(known.into_iter().flatten().collect())
     }
@@ -289,7 +319,7 @@ impl Cloudflare {
         let accepted = join_all(records.iter().map(|record| async move {
             let created = posts.iter().find(|post| {
                 txt::unquote(text(post, "content")) == record.value
-                    && starts_with(text(post, "name"), &record.name)
+                    && starts_with(&name_of(post), &record.name)
             });
             match created {
                 Some(created) => self.accept(zone, record, created, action).await.map(Some),
@@ -331,6 +361,21 @@ impl Cloudflare {
         }
     }
 
+    /// Ends a creation that has failed: what was made before is removed if the rest was refused.
+    async fn give_up(&self, zone: &Zone, made: &[String], error: ProviderError) -> ProviderError {
+        if is_gone(&error) {
+            self.forget(zone);
+        }
+        // The records that the quota is full of, these not.
+        let others = self.number_up(zone).saturating_sub(made.len());
+        let error = error.with_own_records(u32::try_from(others).unwrap_or(u32::MAX));
+        if made.is_empty() || !error.is_definite() {
+            return error;
+        }
+        let action = self.action(format_args!("remove records from zone \"{}\"", zone.name));
+        self.delete_all(zone, made, &action).await.err().unwrap_or(error)
+    }
+
     fn note_gone(&self, zone: &Zone, id: &str) {
         self.up.borrow_mut().remove(&(zone.id.clone(), id.to_owned()));
     }
@@ -353,7 +398,7 @@ impl Cloudflare {
                     ids.iter().for_each(|id| self.note_gone(zone, id));
                     return Ok(());
                 }
-                Err(ProviderError::Refused { .. }) => {}
+                Err(error) if is_refusal_of_batch(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -401,6 +446,10 @@ impl DnsProvider for Cloudflare {
         self.find_zone_of(name).await
     }
 
+    fn name_servers(&self, zone: &Zone) -> Vec<String> {
+        self.name_servers.borrow().get(&zone.id).cloned().unwrap_or_default()
+    }
+
     async fn create(
         &self,
         zone: &Zone,
@@ -418,12 +467,10 @@ impl DnsProvider for Cloudflare {
                 [record] => self.create_one(zone, record).await.map(|id| vec![id]),
                 _ => self.create_all(zone, chunk).await,
             };
-            ids.extend(created.map_err(|error| {
-                if is_gone(&error) {
-                    self.forget(zone);
-                }
-                error.with_own_records(u32::try_from(self.number_up(zone)).unwrap_or(u32::MAX))
-            })?);
+            match created {
+                Ok(created) => ids.extend(created),
+                Err(error) => return Err(self.give_up(zone, &ids, error).await),
+            }
         }
         let id = |record| unique.iter().position(|u| *u == record).and_then(|i| ids.get(i));
         Ok(records.iter().filter_map(id).cloned().collect())
@@ -448,6 +495,12 @@ impl DnsProvider for Cloudflare {
 
 fn has_code(error: &ProviderError, codes: &[i64]) -> bool {
     error.refusal().is_some_and(|refusal| refusal.has_code(codes))
+}
+
+/// Whether single requests may do where a batch was refused: one of its operations, or the route.
+fn is_refusal_of_batch(error: &ProviderError) -> bool {
+    matches!(error.refusal(), Some(refusal) if refusal.status < 500)
+        && matches!(error.about(), About::Name)
 }
 
 /// Whether Cloudflare says that the record or its zone is not there. A 404 of something in between
@@ -484,6 +537,11 @@ fn all(records: &[&TxtRecord]) -> String {
     let noun = if records.len() == 1 { "TXT record" } else { "TXT records" };
     let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
     format!("{noun} {}{rest}", named.join(", "))
+}
+
+/// The name of a zone or a record: Cloudflare shows internationalized ones in Unicode.
+fn name_of(value: &Value) -> String {
+    a_labels(text(value, "name"))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

@@ -1,13 +1,20 @@
 //! Which zone holds a name.
+//!
+//! All zones that the credentials may see are asked for at once, where they are not too many, and kept
+//! for a time: one request then does for every certificate. Where they are too many, or the
+//! credentials may not list them, zones are asked for by name, the parents first.
 
-use super::client::{Call, Kind, Permission, unexpected};
-use super::{Cloudflare, id, text};
+use super::client::{Call, Kind, Permission, blames_credentials, unexpected};
+use super::{Cloudflare, id, name_of, text};
 use crate::dns::{About, ProviderError, Zone};
 use acme_dns_core::text::excerpt;
-use futures_util::future::join_all;
 use http::Method;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 /// The longest status of a zone that is shown, in characters.
 const MAX_STATUS: usize = 40;
@@ -15,86 +22,230 @@ const MAX_STATUS: usize = 40;
 /// The longest name of a zone (RFC 1035 section 2.3.4), in octets.
 const MAX_NAME: usize = 253;
 
-/// How a lookup ended, for all that wait for it: a provider that is down is not asked again by
+/// The most name servers of a zone that are kept.
+const MAX_SERVERS: usize = 16;
+
+/// Zones of a page, and so many pages are read to know all zones.
+const PER_PAGE: &str = "50";
+const MAX_PAGES: u64 = 20;
+
+/// How a look-up ended, for all that wait for it: a provider that is down is not asked again by
 /// each order in turn.
 pub(super) type Found = Result<Lookup, ProviderError>;
 
-/// What there is of a name.
+/// A look-up under way, or its answer with the time of it.
+pub(super) type Cell = Rc<OnceCell<(Found, Instant)>>;
+
+/// What is looked up.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Key {
+    /// All zones.
+    All,
+    /// The zone of this name.
+    Name(String),
+    /// The zones of this name and below.
+    Below(String),
+    /// The zone of the configuration.
+    Id(String),
+}
+
+/// What there is.
 #[derive(Clone, Debug)]
 pub(super) enum Lookup {
-    Nothing,
-    /// A zone whose name servers the world does not ask, with its status.
-    Inactive(String),
-    Active(Zone),
+    /// Zones by their names.
+    Zones(Rc<BTreeMap<String, Seen>>),
+    /// More zones than are worth reading.
+    TooMany,
+    /// The question itself was refused, which says nothing about others.
+    Refused(ProviderError),
+    /// The zone of the configuration.
+    Configured(Zone),
     /// The zone of the configuration, which the token may not read: the domain that all of its
     /// records are in, if it has any.
     Unreadable(Option<String>),
 }
 
+/// A zone of a listing.
+#[derive(Clone, Debug)]
+pub(super) enum Seen {
+    Active(Zone),
+    /// One whose name servers the world does not ask, with its status.
+    Inactive(String),
+}
+
+/// What was found out in the search for a name's zone.
+#[derive(Debug, Default)]
+struct Search {
+    zone: Option<Zone>,
+    /// The longest zone that cannot be used, and its status.
+    inactive: Option<(String, String)>,
+    refused: Option<ProviderError>,
+}
+
+impl Search {
+    /// Takes note of the zones that hold a name; longer ones are better.
+    fn note(&mut self, zones: &BTreeMap<String, Seen>, candidates: &[&str]) {
+        for candidate in candidates.iter().rev() {
+            match zones.get(*candidate) {
+                Some(Seen::Active(zone)) => self.zone = Some(zone.clone()),
+                Some(Seen::Inactive(status)) => {
+                    self.inactive = Some(((*candidate).to_owned(), status.clone()));
+                }
+                None => {}
+            }
+        }
+    }
+}
+
 impl Cloudflare {
     /// Finds the zone that holds a name: the one of the configuration, or the longest that there is.
     pub(super) async fn find_zone_of(&self, name: &str) -> Result<Zone, ProviderError> {
-        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let name = acme_dns_core::name::a_labels(name);
         if let Some(id) = &self.zone_id {
             return self.configured_zone(id, &name).await;
         }
-        let action = self.action(format_args!("find the zone of \"{name}\""));
         let candidates = candidates(&name);
-        // All at once: one round trip instead of one for each label.
-        let lookups = candidates.iter().map(|c| self.lookup(c, self.find_zone(c)));
-        let mut inactive = None;
-        for (candidate, found) in candidates.iter().zip(join_all(lookups).await) {
-            match found? {
-                Lookup::Active(zone) => return Ok(zone),
-                Lookup::Inactive(status) if inactive.is_none() => {
-                    inactive = Some(format!("zone \"{candidate}\" is {status}, not active"));
-                }
-                Lookup::Inactive(_) | Lookup::Nothing | Lookup::Unreadable(_) => {}
-            }
+        let mut search = self.search(&candidates, self.api.timing.keep).await?;
+        if search.zone.is_none() {
+            // A zone that was not there some minutes ago may be there by now.
+            search = self.search(&candidates, self.api.timing.keep_nothing).await?;
         }
-        Err(self.no_zone(action, &candidates, inactive))
+        search.zone.take().ok_or_else(|| self.no_zone(&name, &candidates, search))
     }
 
-    /// What is known of a zone: looked up once, and kept while it is in use.
-    async fn lookup(&self, key: &str, find: impl Future<Output = Found>) -> Found {
-        let cell = self.zones.borrow_mut().entry(key.to_owned()).or_default().clone();
-        let found = cell.get_or_init(|| find).await.clone();
-        // A zone that is not there yet may be there at the next try.
-        if !matches!(found, Ok(Lookup::Active(_) | Lookup::Unreadable(_))) {
+    /// Looks for the zone of a name in answers that are not older than `age`, or in new ones.
+    async fn search(&self, candidates: &[&str], age: Duration) -> Result<Search, ProviderError> {
+        let mut search = Search::default();
+        let can_list = match self.lookup(Key::All, age, self.list_zones()).await? {
+            Lookup::Zones(zones) => {
+                search.note(&zones, candidates);
+                return Ok(search);
+            }
+            Lookup::Refused(error) => {
+                search.refused = Some(error);
+                false
+            }
+            _ => true,
+        };
+        for candidate in candidates.iter().rev() {
+            let key = Key::Name((*candidate).to_owned());
+            match self.lookup(key, age, self.named_zone(candidate)).await? {
+                Lookup::Zones(zones) => search.note(&zones, candidates),
+                Lookup::Refused(error) => search.refused = Some(error),
+                _ => {}
+            }
+            let Some(parent) = search.zone.clone() else { continue };
+            // Its children are asked for together; who may not list has none.
+            if can_list {
+                let key = Key::Below(parent.name.clone());
+                let below = self.lookup(key, age, self.zones_below(&parent.name)).await?;
+                if let Lookup::Zones(zones) = below {
+                    search.note(&zones, candidates);
+                }
+            }
+            break;
+        }
+        Ok(search)
+    }
+
+    /// What is known: asked for once by all who want to know it, and kept.
+    async fn lookup(&self, key: Key, age: Duration, find: impl Future<Output = Found>) -> Found {
+        let cell = {
+            let mut zones = self.zones.borrow_mut();
+            let cell = zones.entry(key).or_default();
+            if cell.get().is_some_and(|(_, at)| at.elapsed() > age) {
+                *cell = Rc::default();
+            }
+            Rc::clone(cell)
+        };
+        let (found, _) = cell.get_or_init(async || (find.await, Instant::now())).await.clone();
+        if found.is_err() {
             self.zones.borrow_mut().retain(|_, known| !Rc::ptr_eq(known, &cell));
         }
         found
     }
 
-    /// Forgets a zone that is not there any more.
+    /// Forgets a zone that is not there any more, and what else was seen with it.
     pub(super) fn forget(&self, zone: &Zone) {
-        let is = |found: &Found| matches!(found, Ok(Lookup::Active(known)) if known.id == zone.id);
-        self.zones.borrow_mut().retain(|key, cell| *key != zone.id && !cell.get().is_some_and(is));
+        let has = |found: &Found| match found {
+            Ok(Lookup::Zones(zones)) => zones
+                .values()
+                .any(|seen| matches!(seen, Seen::Active(known) if known.id == zone.id)),
+            Ok(Lookup::Configured(known)) => known.id == zone.id,
+            _ => false,
+        };
+        let id = Key::Id(zone.id.clone());
+        let mut zones = self.zones.borrow_mut();
+        zones.retain(|key, cell| *key != id && !cell.get().is_some_and(|(found, _)| has(found)));
+    }
+
+    /// Asks for all zones, unless they are too many.
+    async fn list_zones(&self) -> Found {
+        let action = &self.action("list the zones");
+        self.zones(&[("per_page", PER_PAGE)], "", action, MAX_PAGES).await
     }
 
     /// Asks for the zones of exactly this name; several accounts can have one.
-    async fn find_zone(&self, candidate: &str) -> Found {
-        let action = &self.action(format_args!("look for zone \"{candidate}\""));
+    async fn named_zone(&self, name: &str) -> Found {
+        let action = &self.action(format_args!("look for zone \"{name}\""));
+        self.zones(&[("name", name), ("per_page", PER_PAGE)], name, action, u64::MAX).await
+    }
+
+    /// Asks for a zone and those below it. Only an answer that has the zone itself counts: where the
+    /// filter is not understood, there is none.
+    async fn zones_below(&self, name: &str) -> Found {
+        let action = &self.action(format_args!("look for zones below \"{name}\""));
+        let filter = format!("contains:{name}");
+        let query = [("name", filter.as_str()), ("per_page", PER_PAGE)];
+        match self.zones(&query, name, action, MAX_PAGES).await? {
+            Lookup::Zones(zones) if !zones.contains_key(name) => Ok(Lookup::TooMany),
+            found => Ok(found),
+        }
+    }
+
+    async fn zones(
+        &self,
+        query: &[(&str, &str)],
+        zone: &str,
+        action: &str,
+        most_pages: u64,
+    ) -> Found {
         let call = Call {
             method: Method::GET,
             path: &["zones"],
-            query: &[("name", candidate), ("per_page", "50")],
+            query,
             body: None,
             permission: Permission::ReadZones,
-            zone: candidate,
+            zone,
             action,
         };
-        let mut found = Lookup::Nothing;
-        for item in self.api.list(&call).await? {
-            if !text(&item, "name").eq_ignore_ascii_case(candidate) {
-                continue;
-            }
-            match text(&item, "status") {
-                "active" | "" => return Ok(Lookup::Active(zone(&item, action)?)),
-                status => found = Lookup::Inactive(excerpt(status, MAX_STATUS)),
-            }
+        let items = match self.api.list(&call, most_pages).await {
+            Ok(Some(items)) => items,
+            Ok(None) => return Ok(Lookup::TooMany),
+            Err(error) if is_refusal_of_question(&error) => return Ok(Lookup::Refused(error)),
+            Err(error) => return Err(error),
+        };
+        let mut zones = BTreeMap::new();
+        for item in items {
+            let seen = match text(&item, "status") {
+                "active" | "" => match self.zone(&item, action) {
+                    Ok(zone) => Seen::Active(zone),
+                    Err(error) if name_of(&item) == zone => return Err(error),
+                    Err(_) => continue,
+                },
+                status => Seen::Inactive(excerpt(status, MAX_STATUS)),
+            };
+            let is_better = matches!(seen, Seen::Active(_));
+            let entry = zones.entry(name_of(&item));
+            entry
+                .and_modify(|old| {
+                    if is_better {
+                        *old = seen.clone()
+                    }
+                })
+                .or_insert(seen);
         }
-        Ok(found)
+        Ok(Lookup::Zones(Rc::new(zones)))
     }
 
     /// Asks for the name of the zone of the configuration. A token that may edit its records but
@@ -111,7 +262,7 @@ impl Cloudflare {
             action,
         };
         match self.api.call(&call).await {
-            Ok(reply) => Ok(Lookup::Active(zone(&reply.result, action)?)),
+            Ok(reply) => Ok(Lookup::Configured(self.zone(&reply.result, action)?)),
             Err(ProviderError::Unauthorized { refusal, .. }) if refusal.status == 403 => {
                 self.read_records(id).await
             }
@@ -132,15 +283,15 @@ impl Cloudflare {
             action,
         };
         let result = self.api.call(&call).await?.result;
-        let names = result.as_array().into_iter().flatten().map(|item| text(item, "name"));
-        let names = names.map(str::to_ascii_lowercase);
+        let names = result.as_array().into_iter().flatten().map(name_of);
         Ok(Lookup::Unreadable(names.reduce(|domain, name| common(&domain, &name).to_owned())))
     }
 
     async fn configured_zone(&self, id: &str, name: &str) -> Result<Zone, ProviderError> {
         let action = self.action(format_args!("use zone_id \"{id}\" for \"{name}\""));
-        let (zone, detail) = match self.lookup(id, self.read_zone(id)).await? {
-            Lookup::Active(zone) => {
+        let key = Key::Id(id.to_owned());
+        let (zone, detail) = match self.lookup(key, Duration::MAX, self.read_zone(id)).await? {
+            Lookup::Configured(zone) => {
                 let detail = format!("it is the zone \"{}\"", zone.name);
                 (holds(&zone.name, name).then_some(zone), detail)
             }
@@ -151,24 +302,25 @@ impl Cloudflare {
                 let detail = format!("its records are in \"{}\"", domain.unwrap_or_default());
                 (zone.name.contains('.').then_some(zone), detail)
             }
-            Lookup::Nothing | Lookup::Inactive(_) => (None, "it is no zone".to_owned()),
+            _ => (None, "it is no zone".to_owned()),
         };
         let advice = || "remove \"zone_id\", or use another provider for this name".to_owned();
         let about = About::Name;
         zone.ok_or_else(|| ProviderError::NoZone { action, detail, advice: advice(), about })
     }
 
-    fn no_zone(
-        &self,
-        action: String,
-        candidates: &[&str],
-        inactive: Option<String>,
-    ) -> ProviderError {
-        if let Some(detail) = inactive {
+    fn no_zone(&self, name: &str, candidates: &[&str], search: Search) -> ProviderError {
+        let action = self.action(format_args!("find the zone of \"{name}\""));
+        let about = About::Name;
+        if let Some((zone, status)) = search.inactive {
+            let detail = format!("zone \"{zone}\" is {status}, not active");
             let advice = "set the domain's name servers at its registrar to Cloudflare's, or set \
                           \"zone_id\" to use it as it is"
                 .to_owned();
-            return ProviderError::NoZone { action, detail, advice, about: About::Name };
+            return ProviderError::NoZone { action, detail, advice, about };
+        }
+        if let Some(error) = search.refused {
+            return error.of(action);
         }
         let names: Vec<_> = candidates.iter().map(|name| format!("\"{name}\"")).collect();
         let noun = match self.api.kind() {
@@ -186,8 +338,43 @@ impl Cloudflare {
                 Kind::Key => "add the domain to the account, or use one that has it",
             }
             .to_owned(),
-            about: About::Name,
+            about,
         }
+    }
+
+    /// Reads a zone of an answer, and notes its name servers.
+    fn zone(&self, value: &Value, action: &str) -> Result<Zone, ProviderError> {
+        let zone = zone(value, action)?;
+        self.name_servers.borrow_mut().insert(zone.id.clone(), name_servers(value));
+        Ok(zone)
+    }
+}
+
+pub(super) fn zone(value: &Value, action: &str) -> Result<Zone, ProviderError> {
+    match name_of(value) {
+        name if name.is_empty() => Err(unexpected(action, "the zone has no \"name\"")),
+        name if name.len() > MAX_NAME => Err(unexpected(action, "the zone's \"name\" is too long")),
+        name => Ok(Zone { id: id(value, action)?, name }),
+    }
+}
+
+/// The servers of a zone that the provider serves itself.
+fn name_servers(zone: &Value) -> Vec<String> {
+    if !matches!(text(zone, "type"), "full" | "") {
+        return Vec::new();
+    }
+    let of = |key| zone.get(key).and_then(Value::as_array).into_iter().flatten();
+    let names = of("name_servers").chain(of("vanity_name_servers")).filter_map(Value::as_str);
+    names.map(acme_dns_core::name::a_labels).take(MAX_SERVERS).collect()
+}
+
+/// Whether other questions with the same credentials may be answered. What says that the credentials
+/// are none is not about the question.
+fn is_refusal_of_question(error: &ProviderError) -> bool {
+    match error {
+        ProviderError::Unauthorized { refusal, .. } => !blames_credentials(refusal),
+        ProviderError::Refused { about, .. } => *about != About::Provider,
+        _ => false,
     }
 }
 
@@ -217,14 +404,6 @@ pub(super) fn common<'a>(a: &'a str, b: &str) -> &'a str {
         None => 0,
     };
     a.get(a.len() - length..).unwrap_or_default()
-}
-
-pub(super) fn zone(value: &Value, action: &str) -> Result<Zone, ProviderError> {
-    match text(value, "name") {
-        "" => Err(unexpected(action, "the zone has no \"name\"")),
-        name if name.len() > MAX_NAME => Err(unexpected(action, "the zone's \"name\" is too long")),
-        name => Ok(Zone { id: id(value, action)?, name: name.to_ascii_lowercase() }),
-    }
 }
 
 #[cfg(test)]

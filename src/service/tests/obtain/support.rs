@@ -96,6 +96,7 @@ impl Bed {
                     zone_id: None,
                     ttl: 60,
                     api: testbed.cloudflare.api_url(),
+                    requests: None,
                     trusted_certificate: None,
                 }),
             }],
