@@ -23,6 +23,26 @@ pub fn excerpt(text: &str, max: usize) -> String {
     one_line(&shown).trim().to_owned()
 }
 
+/// So many names of a list are shown, and so many octets of them: a line of nginx's log ends after 2,047.
+const LISTED: usize = 10;
+const LISTED_OCTETS: usize = 400;
+
+/// Names in a line of the log: the first ones, and how many there are besides.
+#[must_use]
+pub fn list<T: AsRef<str>>(names: &[T]) -> String {
+    let mut shown = String::new();
+    for (index, name) in names.iter().map(AsRef::as_ref).enumerate() {
+        let is_full = index == LISTED || shown.len() + name.len() > LISTED_OCTETS;
+        if index > 0 && is_full {
+            let more = names.len() - index;
+            return format!("{shown} and {more} more");
+        }
+        shown.push_str(if index == 0 { "" } else { ", " });
+        shown.push_str(name);
+    }
+    shown
+}
+
 /// The characters of Unicode's classes Cc, Zl and Zp, and those of Cf that are not shown.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
@@ -44,7 +64,7 @@ fn is_unprintable(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{excerpt, one_line};
+    use super::{excerpt, list, one_line};
 
     #[test]
     fn what_breaks_hides_or_turns_a_line_is_a_space() {
@@ -66,6 +86,19 @@ mod tests {
         ] {
             assert_eq!(one_line(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_list_is_short_and_says_how_much_is_missing() {
+        let names = |number: usize| (0..number).map(|n| format!("h{n}")).collect::<Vec<_>>();
+        assert_eq!(list(&names(0)), "");
+        assert_eq!(list(&names(1)), "h0");
+        assert_eq!(list(&names(10)), "h0, h1, h2, h3, h4, h5, h6, h7, h8, h9");
+        assert_eq!(list(&names(12)), "h0, h1, h2, h3, h4, h5, h6, h7, h8, h9 and 2 more");
+        let long = vec!["a".repeat(253); 100];
+        let text = list(&long);
+        assert!(text.len() < 300 && text.ends_with(" and 99 more"), "{text}");
+        assert_eq!(list(&["b".repeat(900)]).len(), 900, "one is always shown");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use super::text::{
     arguments, duplicate, invalid_parameter, is_file_name, set_once, url, wrong_arguments,
 };
 use super::{ExternalAccount, Issuer, Profile, Resources, SecretId, SecretSource};
+use crate::schedule::OrderLimit;
+use std::time::Duration;
 
 /// An issuer whose URLs are built in.
 struct Known {
@@ -52,6 +54,13 @@ pub struct IssuerReader {
 /// The URL of the directory that a name stands for, if it is a known one.
 pub fn known_directory(name: &str) -> Option<&'static str> {
     KNOWN.iter().find(|known| known.name == name).map(|known| known.directory)
+}
+
+/// How many orders an account may place, where the CA with this directory has published it.
+pub fn known_order_limit(directory: &str) -> Option<OrderLimit> {
+    // <https://letsencrypt.org/docs/rate-limits/>: 300 new orders per account every 3 hours.
+    let letsencrypt = known_directory("letsencrypt") == Some(directory);
+    letsencrypt.then_some(OrderLimit { orders: 300, span: Duration::from_secs(3 * 3600) })
 }
 
 impl IssuerReader {

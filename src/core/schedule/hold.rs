@@ -1,6 +1,6 @@
 //! Who wants to be left alone (`Retry-After`), and for how long that is heeded.
 
-use super::retry::limit;
+use super::pace::limit;
 use super::{Authority, Environment, Failure, Scope, Validity};
 use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ const SHORTEST: Duration = Duration::from_secs(60);
 /// A CA or a DNS provider wants to be left alone.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Hold {
-    /// The issuer's name.
+    /// The name of the issuer, or of the DNS provider.
     pub authority: String,
     /// Whether its staging environment wants it.
     pub staging: bool,
@@ -37,21 +37,26 @@ impl Hold {
     pub(super) fn new(
         failure: &Failure,
         authority: Option<&Authority>,
+        provider: &str,
         environment: Environment,
         now: UnixTime,
     ) -> Option<Self> {
         let asked = failure.retry_after.filter(|asked| !asked.is_zero())?;
+        let party = match failure.scope {
+            Scope::Entry | Scope::Issuer => &authority?.name,
+            Scope::Certificate | Scope::Provider | Scope::Zone(_) | Scope::Room(_) => provider,
+        };
         Some(Self {
-            authority: authority?.name.clone(),
+            authority: party.to_owned(),
             staging: environment == Environment::Staging,
-            scope: failure.scope,
+            scope: failure.scope.clone(),
             since: now,
             until: now + asked,
         })
     }
 
     pub(super) fn environment(&self) -> Environment {
-        if self.staging { Environment::Staging } else { Environment::Production }
+        Environment::of(self.staging)
     }
 
     /// Whether it holds at a time.
@@ -61,8 +66,12 @@ impl Hold {
 
     /// Whether it is about an attempt with an issuer.
     pub(super) fn concerns(&self, authority: &Authority, environment: Environment) -> bool {
-        self.scope == Scope::Provider
-            || (self.authority == authority.name && self.environment() == environment)
+        match self.scope {
+            Scope::Entry | Scope::Issuer => {
+                self.authority == authority.name && self.environment() == environment
+            }
+            Scope::Certificate | Scope::Provider | Scope::Zone(_) | Scope::Room(_) => true,
+        }
     }
 
     /// Until when it is heeded, if it holds; `current` is the certificate that is served, if any.

@@ -23,20 +23,30 @@
 //! time, and random numbers are drawn by the caller, from 0 to 1.
 
 mod clock;
+#[cfg(test)]
+mod fleet;
+mod gate;
 mod hold;
+mod pace;
 mod renewal;
 mod retry;
+mod setback;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
 
 pub use clock::{Freshness, Skew};
+pub use gate::Pause;
 pub use hold::Hold;
+pub use pace::{OrderLimit, Reloads, Spent, Told};
 pub use renewal::{Reason, Renewal, RenewalInfo, RenewalInfoError, RenewalInfoOutcome, Window};
-pub use retry::{Authority, Failure, FailureKind, Loading, Progress, Scope};
+pub use retry::{Authority, Failure, FailureKind, Fingerprint, Loading, Progress, Provider, Scope};
+
+pub use setback::{Extent, Remedy, Setback};
 
 use crate::time::UnixTime;
+use gate::{AFTER_OTHERS, Gates, Shown};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -84,6 +94,12 @@ pub enum Environment {
     Staging,
 }
 
+impl Environment {
+    fn of(is_staging: bool) -> Self {
+        if is_staging { Self::Staging } else { Self::Production }
+    }
+}
+
 /// What is known of a certificate when the schedule begins.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -95,6 +111,14 @@ pub struct Known {
     pub progress: Progress,
     /// The CAs that it can be from, at least one, the preferred one first.
     pub authorities: Vec<Authority>,
+    /// The DNS provider of its names.
+    pub provider: Provider,
+    /// Its names, without the `*.` of wildcards.
+    pub names: Vec<String>,
+    /// The configuration and the secrets that it is obtained with.
+    pub fingerprint: Fingerprint,
+    /// Whether the process before has left an order that can be resumed.
+    pub is_under_way: bool,
 }
 
 impl Known {
@@ -134,16 +158,45 @@ pub struct Attempt {
 #[derive(Debug)]
 struct Entry {
     authorities: Vec<Authority>,
+    provider: Provider,
+    names: Vec<String>,
+    fingerprint: Fingerprint,
     validity: Option<Validity>,
     renewal: Renewal,
     progress: Progress,
+    /// The process before has left an order.
+    is_under_way: bool,
     /// Somebody wants it to be renewed.
     asked: bool,
+    /// Somebody wants an attempt now, whatever has failed before.
+    at_once: bool,
     working: bool,
     polling: bool,
 }
 
 impl Entry {
+    fn new(known: Known) -> Self {
+        let Known { validity, renewal, mut progress, authorities, .. } = known;
+        let is_tried = |authority: &Authority| Some(&authority.name) == progress.authority.as_ref();
+        if progress.authority.is_some() && !authorities.iter().any(is_tried) {
+            progress = progress.switched(None);
+        }
+        Self {
+            authorities,
+            provider: known.provider,
+            names: known.names,
+            fingerprint: known.fingerprint,
+            validity,
+            renewal,
+            progress,
+            is_under_way: known.is_under_way,
+            asked: false,
+            at_once: false,
+            working: false,
+            polling: false,
+        }
+    }
+
     /// When to renew, and why; `None` if there is no certificate.
     fn due(&self) -> Option<(UnixTime, Reason)> {
         let validity = self.validity?;
@@ -156,6 +209,22 @@ impl Entry {
     /// The dates of its certificate by our clock.
     fn current(&self) -> Option<Validity> {
         self.validity.map(|validity| validity.shifted(self.renewal.skew))
+    }
+
+    /// When it is worked on, if nothing but its own failures stands in the way.
+    fn own_time(&self, now: UnixTime) -> UnixTime {
+        let due = self.due().map_or(UnixTime::default(), |(time, _)| time);
+        if self.at_once || due > now {
+            return due;
+        }
+        let mut time = due.max(self.progress.earliest(now));
+        let current = self.current();
+        if let Some(forced) = current.map(Validity::forced)
+            && self.progress.last.max(self.renewal.issued) < forced
+        {
+            time = time.min(forced);
+        }
+        time.max(self.progress.spent.room_from(now, current))
     }
 
     fn issuer(&self, authority: usize) -> usize {
@@ -176,6 +245,17 @@ impl Entry {
         }
     }
 
+    /// Whether one of its names is in a zone.
+    fn is_in(&self, zone: &str) -> bool {
+        self.names.iter().any(|name| {
+            let rest = name.len().checked_sub(zone.len());
+            let rest = rest.and_then(|length| Some((name.get(..length)?, name.get(length..)?)));
+            rest.is_some_and(|(rest, end)| {
+                end.eq_ignore_ascii_case(zone) && (rest.is_empty() || rest.ends_with('.'))
+            })
+        })
+    }
+
     /// What comes first among certificates that are due: what is missing or has expired.
     fn urgency(&self) -> UnixTime {
         self.current().map_or(UnixTime::default(), |validity| validity.not_after)
@@ -189,8 +269,19 @@ pub struct Schedule {
     loading: Loading,
     /// The time that it was told last.
     now: UnixTime,
-    /// Issuers that want to be left alone by all certificates, each in its two environments.
-    held: HashMap<(usize, Environment), Hold>,
+    /// Who wants to be left alone by all certificates.
+    held: HashMap<Party, Hold>,
+    /// What has failed for all that need it.
+    gates: Gates,
+    /// When orders have failed at each issuer whose limit is known.
+    failed_orders: HashMap<usize, Vec<UnixTime>>,
+}
+
+/// Whom all certificates may have to leave alone.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Party {
+    Issuer(usize, Environment),
+    Provider(usize),
 }
 
 impl Schedule {
@@ -205,32 +296,27 @@ impl Schedule {
         let known: Vec<Known> = known.into_iter().collect();
         let count = u32::try_from(known.len()).unwrap_or(u32::MAX);
         let spread = SPREAD_EACH.saturating_mul(count).min(SPREAD_ALL);
-        let mut held = HashMap::new();
+        let (mut held, mut gates) = (HashMap::new(), Gates::default());
+        let mut failed_orders = HashMap::new();
         let entries = known.into_iter().map(|known| {
-            let Known { validity, mut renewal, progress, authorities } = known;
-            let mut progress = progress.resumed(loading);
+            let mut entry = Entry::new(known);
+            let Entry { renewal, progress, fingerprint, .. } = &mut entry;
             renewal.set_right(now);
             renewal.jitter = renewal.jitter.or_else(|| Some(random()));
             renewal.next_poll =
                 renewal.poll_time(now).max(now + SPREAD_EACH + spread.mul_f64(random()));
-            let is_tried =
-                |authority: &Authority| Some(&authority.name) == progress.authority.as_ref();
-            if progress.authority.is_some() && !authorities.iter().any(is_tried) {
-                progress = progress.switched(None);
+            let reloaded = progress.reloaded(loading, *fingerprint);
+            if let Some(has_changed) = reloaded {
+                *progress = std::mem::take(progress).resumed(now, has_changed);
             }
-            let entry = Entry {
-                authorities,
-                validity,
-                renewal,
-                progress,
-                asked: false,
-                working: false,
-                polling: false,
-            };
             note_held(&mut held, &entry, now);
+            setback::note_orders(&mut failed_orders, &entry, now);
+            gates.restore(&entry, now, reloaded);
             entry
         });
-        Self { entries: entries.collect(), loading, now, held }
+        let entries = entries.collect();
+        failed_orders.values_mut().for_each(|times| times.sort_unstable());
+        Self { entries, loading, now, held, gates, failed_orders }
     }
 
     /// Something to do now. The caller ends an attempt with [`Schedule::handle_issued`],
@@ -248,17 +334,30 @@ impl Schedule {
         }
         let due = (0..self.entries.len()).filter_map(|index| {
             let entry = self.entries.get(index).filter(|entry| !entry.working)?;
+            if entry.own_time(now) > now {
+                return None;
+            }
             let (time, authority) = self.wake(entry, now);
-            (time <= now).then_some((entry.urgency(), time, index, authority))
+            if time > now {
+                return None;
+            }
+            // Whoever has not tried yet finds out whether a shared pause is over: one certificate that
+            // fails whatever happens must not hold up the others.
+            let turn = match self.gates.until(entry, authority, now).0 {
+                UnixTime(0) => UnixTime::default(),
+                _ => entry.progress.last,
+            };
+            Some((!entry.is_under_way, turn, entry.urgency(), time, index, authority))
         });
-        let (_, _, index, authority) = due.min()?;
+        let (.., index, authority) = due.min()?;
         let entry = self.entries.get_mut(index)?;
         let mut progress = std::mem::take(&mut entry.progress);
         if authority != progress.position(&entry.authorities) {
             progress = progress.switched(entry.authorities.get(authority));
         }
-        entry.working = true;
+        (entry.working, entry.at_once) = (true, false);
         entry.progress = progress.begun(now);
+        entry.progress.pauses = self.gates.begin(index, entry);
         Some(Attempt {
             entry: index,
             issuer: entry.issuer(authority),
@@ -284,6 +383,7 @@ impl Schedule {
     pub fn poll_timeout(&self) -> Option<UnixTime> {
         let idle = self.entries.iter().filter(|entry| !entry.working);
         let attempt = idle.clone().map(|entry| self.wake(entry, self.now).0).min();
+        let attempt = attempt.filter(|time| *time < AFTER_OTHERS);
         let questions = idle.filter(|entry| entry.validity.is_some() && !entry.polling);
         let question = questions.map(|entry| entry.renewal.next_poll).min();
         let attempt = attempt.filter(|_| self.working() < CONCURRENCY);
@@ -293,32 +393,53 @@ impl Schedule {
 
     /// When a certificate is worked on next, and with which of its CAs.
     fn wake(&self, entry: &Entry, now: UnixTime) -> (UnixTime, usize) {
-        let due = entry.due().map_or(UnixTime::default(), |(time, _)| time);
-        let mut time = due.max(entry.progress.earliest(now));
-        if let Some(forced) = entry.current().map(Validity::forced)
-            && entry.progress.last.max(entry.renewal.issued) < forced
-        {
-            time = time.min(forced);
-        }
         let current = entry.authority();
-        let held = self.held_until(entry, current, now);
-        if held > time.max(now) + hold::LONG {
-            let until = |authority: &usize| self.held_until(entry, *authority, now);
-            let free = (0..entry.authorities.len()).min_by_key(until).unwrap_or(current);
-            if until(&free) < held {
-                return (time.max(until(&free)), free);
+        let time = entry.own_time(now);
+        if entry.at_once {
+            return (time.max(self.held_until(entry, current, now)), current);
+        }
+        let until = |authority: usize| {
+            let (gate, is_exhausted) = self.gates.until(entry, authority, now);
+            let held = self.held_until(entry, authority, now);
+            let orders = self.order_room_from(entry, authority, now);
+            let is_long = held > time.max(now) + hold::LONG;
+            (is_exhausted || is_long, held.max(gate).max(orders))
+        };
+        let (is_long, held) = until(current);
+        if is_long && held > time.max(now) {
+            let all = (0..entry.authorities.len()).map(|authority| (until(authority), authority));
+            if let Some(((_, free), authority)) = all.min().filter(|((_, free), _)| *free < held) {
+                return (time.max(free), authority);
             }
         }
         (time.max(held), current)
     }
 
-    /// Until when a certificate leaves one of its CAs alone.
+    /// Until when a certificate leaves one of its CAs alone, and its DNS provider, as they have asked for.
     fn held_until(&self, entry: &Entry, authority: usize, now: UnixTime) -> UnixTime {
         let environment = entry.environment(authority);
         let Some(authority) = entry.authorities.get(authority) else { return now };
+        if self.held.is_empty() && entry.progress.holds.is_empty() {
+            return UnixTime::default();
+        }
         let own = entry.progress.holds.iter().filter(|hold| hold.concerns(authority, environment));
-        let all = self.held.get(&(authority.issuer, environment));
+        let parties =
+            [Party::Issuer(authority.issuer, environment), Party::Provider(entry.provider.index)];
+        let all = parties.iter().filter_map(|party| self.held.get(party));
         own.chain(all).map(|hold| hold.heeded_until(now, entry.current())).max().unwrap_or_default()
+    }
+
+    /// From when on an order may fail without using up more of a CA's limit than failures may.
+    fn order_room_from(&self, entry: &Entry, authority: usize, now: UnixTime) -> UnixTime {
+        let Some(Authority { issuer, limit: Some(limit), .. }) = entry.authorities.get(authority)
+        else {
+            return UnixTime::default();
+        };
+        if entry.environment(authority) == Environment::Staging {
+            return UnixTime::default();
+        }
+        let failed = self.failed_orders.get(issuer).map_or(&[][..], Vec::as_slice);
+        limit.room_from(failed, now)
     }
 
     /// The certificate was obtained. Gives what to keep beside it.
@@ -330,13 +451,15 @@ impl Schedule {
         random: f64,
     ) -> Renewal {
         self.now = now;
-        let obtained = obtained.into();
-        let Some(entry) = self.entries.get_mut(entry) else { return Renewal::default() };
+        let (index, obtained) = (entry, obtained.into());
+        let Some(entry) = self.entries.get_mut(index) else { return Renewal::default() };
+        self.gates.end(index, entry, Shown::ALL);
         let why = entry.due().map(|(_, reason)| reason);
         let new = Renewal::of_new(now, random, obtained, &entry.renewal, why);
         entry.renewal = Renewal { next_poll: now + SPREAD_EACH, ..new };
         entry.validity = Some(obtained.validity);
         entry.progress = Progress::default();
+        entry.is_under_way = false;
         // An answer that is still awaited is about the certificate before.
         (entry.asked, entry.working, entry.polling) = (false, false, false);
         entry.renewal
@@ -345,26 +468,11 @@ impl Schedule {
     /// The staging environment was satisfied. Gives the progress to keep.
     pub fn handle_probed(&mut self, entry: usize, now: UnixTime) -> Progress {
         self.now = now;
-        let Some(entry) = self.entries.get_mut(entry) else { return Progress::default() };
+        let index = entry;
+        let Some(entry) = self.entries.get_mut(index) else { return Progress::default() };
+        self.gates.end(index, entry, Shown::ALL);
         entry.working = false;
         entry.progress = std::mem::take(&mut entry.progress).probed(now);
-        entry.progress.clone()
-    }
-
-    /// The attempt failed. Gives the progress to keep, with the time of the next attempt.
-    pub fn handle_failed(
-        &mut self,
-        entry: usize,
-        now: UnixTime,
-        failure: &Failure,
-        random: f64,
-    ) -> Progress {
-        self.now = now;
-        let Some(entry) = self.entries.get_mut(entry) else { return Progress::default() };
-        entry.working = false;
-        let progress = Progress { loading: self.loading, ..std::mem::take(&mut entry.progress) };
-        entry.progress = progress.failed(now, failure, &entry.authorities, entry.current(), random);
-        note_held(&mut self.held, entry, now);
         entry.progress.clone()
     }
 
@@ -372,6 +480,8 @@ impl Schedule {
     pub fn next_attempt(&self, entry: usize) -> Option<(UnixTime, usize, Environment)> {
         let entry = self.entries.get(entry)?;
         let (time, authority) = self.wake(entry, self.now);
+        // What waits for another attempt begins when that ends.
+        let time = if time == AFTER_OTHERS { self.now } else { time };
         Some((time, entry.issuer(authority), entry.environment(authority)))
     }
 
@@ -400,8 +510,7 @@ impl Schedule {
     /// A person wants a certificate to be renewed now, whatever has failed before.
     pub fn renew_now(&mut self, entry: usize) {
         if let Some(entry) = self.entries.get_mut(entry) {
-            entry.asked = true;
-            entry.progress.next = UnixTime::default();
+            (entry.asked, entry.at_once) = (true, true);
         }
     }
 
@@ -422,12 +531,22 @@ impl Schedule {
 }
 
 /// Notes who wants to be left alone by all certificates, as an attempt for one of them was told.
-fn note_held(held: &mut HashMap<(usize, Environment), Hold>, entry: &Entry, now: UnixTime) {
-    let of_issuer = |hold: &&Hold| hold.scope == Scope::Issuer && hold.is_on(now);
-    for hold in entry.progress.holds.iter().filter(of_issuer) {
+fn note_held(held: &mut HashMap<Party, Hold>, entry: &Entry, now: UnixTime) {
+    for hold in entry.progress.holds.iter().filter(|hold| hold.is_on(now)) {
         let by_name = |authority: &&Authority| authority.name == hold.authority;
-        let Some(authority) = entry.authorities.iter().find(by_name) else { continue };
-        let longest = held.entry((authority.issuer, hold.environment())).or_insert(hold.clone());
+        let party = match hold.scope {
+            Scope::Issuer => entry
+                .authorities
+                .iter()
+                .find(by_name)
+                .map(|authority| Party::Issuer(authority.issuer, hold.environment())),
+            Scope::Provider if entry.provider.name == hold.authority => {
+                Some(Party::Provider(entry.provider.index))
+            }
+            _ => None,
+        };
+        let Some(party) = party else { continue };
+        let longest = held.entry(party).or_insert(hold.clone());
         if !longest.is_on(now) || longest.until < hold.until {
             *longest = hold.clone();
         }

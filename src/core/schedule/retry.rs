@@ -1,49 +1,17 @@
 //! Failed attempts: when the next one is made, and with which CA.
 
+use super::gate::Pause;
+use super::pace::{Ladder, OrderLimit, Reloads, Spent, Told, jittered, shortened};
 use super::{Environment, Hold, Validity, hold};
 use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-const MINUTE: u64 = 60;
-const HOUR: u64 = 3600;
-
-/// The pauses after consecutive failures: how many of a length in seconds. Most of what fails is a
-/// mistake that is being corrected, or an outage that is over soon; the rest of the thirty days that a
-/// certificate of ninety has left is for the long ones.
-const PAUSES: [(u32, u64); 11] = [
-    (1, 10),          // 10 s after the first failure
-    (1, MINUTE),      // 70 s
-    (1, 2 * MINUTE),  // 3 min
-    (1, 5 * MINUTE),  // 8 min
-    (2, 10 * MINUTE), // 28 min
-    (3, 20 * MINUTE), // 1:28 h
-    (4, 30 * MINUTE), // 3:28 h
-    (4, HOUR),        // 7:28 h
-    (4, 2 * HOUR),    // 15:28 h
-    (4, 4 * HOUR),    // 31:28 h
-    (115, 6 * HOUR),  // 30 days, and so on without an end
-];
-
-/// The pause after a problem that a person must solve.
-const DAILY: Duration = Duration::from_secs(24 * HOUR);
-
-/// The longest pause while a certificate is served that has expired.
-const EXPIRED: Duration = Duration::from_secs(15 * MINUTE);
 
 /// The pause before the next CA is tried.
 const SWITCH: Duration = Duration::from_secs(10);
 
 /// After so many consecutive failures the next CA is tried.
 const FAILURES_BEFORE_SWITCH: u32 = 3;
-
-/// A pause is at most this part of the lifetime that is left, so that attempts grow more frequent
-/// towards the end, and the shortest such limit.
-const PART_OF_REST: u32 = 10;
-const SHORTEST: Duration = Duration::from_secs(5);
-
-/// How much longer than its row a pause may be, as a fraction of it.
-const PAUSE_JITTER: f64 = 0.25;
 
 /// The longest pause after attempts that ended with the process, so that a helper that crashes
 /// while it works does not place an order at every respawn.
@@ -54,6 +22,12 @@ const MAX_CRASH_PAUSE: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Loading(pub u64);
+
+/// Tells what an attempt works with, the configuration of a certificate and the secrets, from what
+/// another one has worked with.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Fingerprint(pub u64);
 
 /// What of the attempts survives the process.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -77,8 +51,20 @@ pub struct Progress {
     pub tried: usize,
     /// Whether all of these failures need a person.
     pub needs_person: bool,
-    /// With which configuration the last one failed.
+    /// With which loading of the configuration the last one failed.
     pub loading: Loading,
+    /// The configuration and the secrets that it failed with.
+    pub fingerprint: Fingerprint,
+    /// Consecutive failures that were refusals.
+    pub refusals: u32,
+    /// What the failures have cost.
+    pub spent: Spent,
+    /// How often a reload has ended the pause.
+    pub reloads: Reloads,
+    /// The shared pauses that the last attempt has met.
+    pub pauses: Vec<Pause>,
+    /// What was said of the failures.
+    pub told: Told,
     /// Whether the staging environment has to be satisfied first.
     pub staging: bool,
 }
@@ -92,17 +78,34 @@ pub struct Authority {
     pub name: String,
     /// Whether it has a staging environment.
     pub has_staging: bool,
+    /// How many orders it admits, where that is known.
+    pub limit: Option<OrderLimit>,
+}
+
+/// A DNS provider, by which a certificate's names are proven.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Provider {
+    /// Index into the configuration's providers.
+    pub index: usize,
+    /// The provider's name, by which the next process knows it.
+    pub name: String,
 }
 
 /// Why an attempt failed, as far as it matters for the next one.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure {
     /// What it takes for the next one to succeed.
     pub kind: FailureKind,
     /// How long the CA or the DNS provider wants to be left alone.
     pub retry_after: Option<Duration>,
-    /// By whom.
+    /// What has failed: whatever needs the same waits, too.
     pub scope: Scope,
+    /// Whether the attempt has placed an order.
+    pub ordered: bool,
+    /// Whether nothing can come of that order, or of the one that it resumed, any more.
+    pub is_lost: bool,
+    /// Whether the DNS provider has done its part.
+    pub published: bool,
 }
 
 /// What it takes for the next attempt to succeed.
@@ -116,16 +119,34 @@ pub enum FailureKind {
     Permanent,
 }
 
-/// What a pause that was asked for is about.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+/// What a failure, and the pause after it, is about.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// This certificate, whichever the CA: the DNS provider has asked for it.
-    Provider,
     /// This certificate from this CA.
     Entry,
+    /// This certificate, whichever the CA.
+    Certificate,
     /// Everything that the CA is asked for.
     Issuer,
+    /// Everything that the DNS provider is asked for with these credentials.
+    Provider,
+    /// Everything in this zone of the DNS provider.
+    Zone(String),
+    /// The same: our own records leave no room for more.
+    Room(String),
+}
+
+impl Failure {
+    pub(super) fn ladder(&self) -> Ladder {
+        match self.kind {
+            _ if matches!(self.scope, Scope::Room(_)) => Ladder::Full,
+            FailureKind::Validation => Ladder::Costly,
+            _ if self.is_lost => Ladder::Costly,
+            FailureKind::Permanent => Ladder::Refused,
+            FailureKind::Temporary => Ladder::Temporary,
+        }
+    }
 }
 
 impl Progress {
@@ -149,15 +170,31 @@ impl Progress {
     }
 
     pub(super) fn environment(&self) -> Environment {
-        if self.staging { Environment::Staging } else { Environment::Production }
+        Environment::of(self.staging)
     }
 
-    /// What of the state that was kept holds with this configuration: a person who has loaded another one
-    /// since has perhaps solved the problem. The helper of the one before may have failed after that.
+    /// What of the state that was kept holds with a configuration that was loaded later: a person who has
+    /// loaded it has perhaps solved the problem. `None`: it is the one that the last attempt failed with,
+    /// or there was none; else whether something has changed.
+    pub(super) fn reloaded(&self, loading: Loading, fingerprint: Fingerprint) -> Option<bool> {
+        let has_failed = self.failures > 0 || !self.pauses.is_empty();
+        (has_failed && self.loading != loading).then_some(self.fingerprint != fingerprint)
+    }
+
+    /// The state after a reload: what has failed is tried at once, but not too often if nothing has changed.
     #[must_use]
-    pub(super) fn resumed(self, loading: Loading) -> Self {
-        let is_void = self.needs_person && self.loading != loading;
-        Self { next: if is_void { self.last } else { self.next }, ..self }
+    pub(super) fn resumed(mut self, now: UnixTime, has_changed: bool) -> Self {
+        if has_changed {
+            (self.spent, self.refusals) = (Spent::default(), 0);
+            self.told = Told::default();
+        }
+        let is_held_up = self.next > now;
+        if is_held_up && self.reloads.admit(now, has_changed) {
+            self.next = self.last;
+            // The attempt that follows takes the place of the one that was waited for.
+            self.refusals = self.refusals.saturating_sub(1);
+        }
+        self
     }
 
     /// Which of these issuers is tried.
@@ -173,69 +210,85 @@ impl Progress {
         Self { authority, failures_here: 0, staging: false, ..self }
     }
 
-    /// The state to keep when an attempt failed. `current` is the certificate that is served, if any.
+    /// The state to keep when an attempt failed, and the pause without jitter. `current` is the
+    /// certificate that is served, if any.
     #[must_use]
     pub(super) fn failed(
         mut self,
         now: UnixTime,
         failure: &Failure,
-        authorities: &[Authority],
+        (authorities, provider): (&[Authority], &str),
         current: Option<Validity>,
         jitter: f64,
-    ) -> Self {
+    ) -> (Self, Duration) {
         let here = self.position(authorities);
         let environment = self.environment();
         self.holds.retain(|hold| hold.is_on(now));
-        self.holds.extend(Hold::new(failure, authorities.get(here), environment, now));
+        let asked = Hold::new(failure, authorities.get(here), provider, environment, now);
+        self.holds.extend(asked);
+        let is_production = environment == Environment::Production;
+        self.spent.note(now, failure.kind, failure.ordered && is_production);
+        let ladder = failure.ladder();
         let failed = Self {
             failures: self.failures.saturating_add(1),
             failures_here: self.failures_here.saturating_add(1),
+            refusals: self.refusals.saturating_add(u32::from(ladder.is_of_refusals())),
             unfinished: 0,
             last: now,
             ..self
         };
         let is_permanent = failure.kind == FailureKind::Permanent;
-        let is_held_long = failure.scope != Scope::Provider
-            && failure.retry_after.unwrap_or_default() > hold::LONG;
-        let is_exhausted =
-            is_permanent || failed.failures_here >= FAILURES_BEFORE_SWITCH || is_held_long;
-        if authorities.len() > 1 && is_exhausted {
+        let is_held_long = failure.retry_after.unwrap_or_default() > hold::LONG;
+        let is_exhausted = failed.failures_here >= FAILURES_BEFORE_SWITCH || is_held_long;
+        // Another CA needs the same DNS provider.
+        let is_of_ca = matches!(failure.scope, Scope::Entry | Scope::Issuer);
+        if authorities.len() > 1 && is_of_ca && (is_exhausted || is_permanent) {
             let next = (here + 1) % authorities.len();
-            let pause = failed.pause_between(is_permanent, authorities.len());
-            return Self {
-                next: now + own_pause(pause.length, now, current, jitter),
-                tried: pause.tried,
-                needs_person: pause.needs_person,
+            let between = failed.pause_between(ladder, is_permanent, authorities.len());
+            let pause = shortened(between.length, now, current);
+            let failed = Self {
+                next: now + jittered(pause, jitter),
+                tried: between.tried,
+                needs_person: between.needs_person,
                 ..failed.switched(authorities.get(next))
             };
+            return (failed, between.length);
         }
         let has_staging = authorities.get(here).is_some_and(|authority| authority.has_staging);
         let staging = match failure.kind {
             FailureKind::Validation => failed.staging || has_staging,
+            FailureKind::Permanent if failure.is_lost => failed.staging || has_staging,
             // A staging environment that is down must not keep the CA itself from being tried.
             FailureKind::Temporary | FailureKind::Permanent => {
                 failed.staging && !failed.failures_here.is_multiple_of(FAILURES_BEFORE_SWITCH)
             }
         };
-        let pause = if is_permanent { DAILY } else { table(failed.failures) };
-        Self {
-            staging,
-            needs_person: is_permanent,
-            next: now + own_pause(pause, now, current, jitter),
-            ..failed
+        let length = failed.pause(ladder, 1);
+        let pause = shortened(length, now, current);
+        let next = now + jittered(pause, jitter);
+        (Self { staging, needs_person: is_permanent, next, ..failed }, length)
+    }
+
+    /// The pause after the failures so far, where each of so many issuers has its share of them.
+    fn pause(&self, ladder: Ladder, issuers: usize) -> Duration {
+        if !ladder.is_of_refusals() {
+            return ladder.pause(self.failures);
         }
+        let issuers = u32::try_from(issuers).unwrap_or(u32::MAX).max(1);
+        ladder.pause(self.refusals.div_ceil(issuers))
     }
 
     /// The pause before the next of so many issuers: a short one, until all of them have failed.
-    fn pause_between(&self, is_permanent: bool, authorities: usize) -> Between {
+    fn pause_between(&self, ladder: Ladder, is_permanent: bool, authorities: usize) -> Between {
         let tried = self.tried + 1;
         let needs_person = is_permanent && (self.tried == 0 || self.needs_person);
         let is_round_over = tried >= authorities;
-        let length = match (is_round_over, needs_person) {
-            (false, _) => SWITCH,
-            (true, true) => DAILY,
-            (true, false) => table(self.failures),
+        let ladder = match ladder {
+            // One of them may work again by itself.
+            Ladder::Refused if !needs_person => Ladder::Temporary,
+            other => other,
         };
+        let length = if is_round_over { self.pause(ladder, authorities) } else { SWITCH };
         Between { length, tried: if is_round_over { 0 } else { tried }, needs_person }
     }
 
@@ -258,59 +311,4 @@ struct Between {
     length: Duration,
     tried: usize,
     needs_person: bool,
-}
-
-/// The pause after so many consecutive failures.
-fn table(failures: u32) -> Duration {
-    let mut left = failures.max(1);
-    for (count, seconds) in PAUSES {
-        if left <= count {
-            return Duration::from_secs(seconds);
-        }
-        left -= count;
-    }
-    Duration::from_secs(PAUSES[PAUSES.len() - 1].1)
-}
-
-/// A pause of our own, with jitter, as short as the end of the certificate demands.
-fn own_pause(pause: Duration, now: UnixTime, current: Option<Validity>, jitter: f64) -> Duration {
-    let pause = limit(pause, now, current, PART_OF_REST, SHORTEST);
-    let has_expired = current.is_some_and(|validity| validity.not_after <= now);
-    let pause = if has_expired { pause.min(EXPIRED) } else { pause };
-    pause.mul_f64(1.0 + PAUSE_JITTER * jitter.clamp(0.0, 1.0))
-}
-
-/// A pause of at most a part of the lifetime that is left, unless that is shorter than `shortest`.
-pub(super) fn limit(
-    pause: Duration,
-    now: UnixTime,
-    current: Option<Validity>,
-    part: u32,
-    shortest: Duration,
-) -> Duration {
-    match current.map(|validity| validity.not_after.since(now)) {
-        Some(left) if !left.is_zero() => pause.min((left / part).max(shortest)),
-        _ => pause,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{HOUR, PAUSES, table};
-
-    #[test]
-    fn the_table_covers_thirty_days_and_goes_on() {
-        let total: u64 = PAUSES.iter().map(|(count, seconds)| u64::from(*count) * seconds).sum();
-        assert!(total >= 30 * 24 * HOUR, "{total}");
-        let attempts: u32 = PAUSES.iter().map(|(count, _)| count).sum();
-        let pauses: Vec<u64> = (0..attempts + 10).map(|n| table(n).as_secs()).collect();
-        assert!(pauses.is_sorted(), "{pauses:?}");
-        assert_eq!((pauses[1], pauses[2], pauses[6], pauses[7]), (10, 60, 600, 1200));
-        assert_eq!(pauses.last(), Some(&(6 * HOUR)));
-        let first_day = pauses[1..].iter().scan(0, |sum, pause| {
-            *sum += pause;
-            Some(*sum)
-        });
-        assert_eq!(first_day.take_while(|sum| *sum <= 24 * HOUR).count(), 23, "front-weighted");
-    }
 }

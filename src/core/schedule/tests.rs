@@ -1,9 +1,11 @@
 //! Each rule of the schedule by itself.
 
+mod pauses;
+
 use super::{
-    Action, Attempt, Authority, CONCURRENCY, Environment, Failure, FailureKind, Known, Loading,
-    Obtained, Progress, Renewal, RenewalInfo, RenewalInfoOutcome, Schedule, Scope, Validity,
-    Window,
+    Action, Attempt, Authority, CONCURRENCY, Environment, Failure, FailureKind, Fingerprint, Known,
+    Loading, Obtained, Progress, Provider, Renewal, RenewalInfo, RenewalInfoOutcome, Schedule,
+    Scope, Validity, Window,
 };
 use crate::time::UnixTime;
 use std::time::Duration;
@@ -12,8 +14,14 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
-const TEMPORARY: Failure =
-    Failure { kind: FailureKind::Temporary, retry_after: None, scope: Scope::Entry };
+const TEMPORARY: Failure = Failure {
+    kind: FailureKind::Temporary,
+    retry_after: None,
+    scope: Scope::Entry,
+    ordered: false,
+    is_lost: false,
+    published: false,
+};
 const PERMANENT: Failure = Failure { kind: FailureKind::Permanent, ..TEMPORARY };
 const VALIDATION: Failure = Failure { kind: FailureKind::Validation, ..TEMPORARY };
 
@@ -26,7 +34,7 @@ fn validity(from: i64, to: i64) -> Validity {
 }
 
 fn authority(issuer: usize) -> Authority {
-    Authority { issuer, name: format!("ca{issuer}"), has_staging: false }
+    Authority { issuer, name: format!("ca{issuer}"), has_staging: false, limit: None }
 }
 
 fn missing() -> Known {
@@ -35,6 +43,10 @@ fn missing() -> Known {
         renewal: Renewal::default(),
         progress: Progress::default(),
         authorities: vec![authority(0)],
+        provider: Provider { index: 0, name: "dns".to_owned() },
+        names: vec!["www.example.test".to_owned()],
+        fingerprint: Fingerprint::default(),
+        is_under_way: false,
     }
 }
 
@@ -141,7 +153,7 @@ fn a_pause_that_is_asked_for_concerns_what_it_is_about() {
     for (scope, free) in [(Scope::Entry, vec![1, 2]), (Scope::Issuer, vec![2])] {
         let mut schedule = schedule(&[missing(), missing(), other.clone()], NOW);
         assert_eq!(entry(&mut schedule, NOW), Some(0));
-        let progress = schedule.handle_failed(0, NOW, &asked(3600, scope), 0.0);
+        let progress = schedule.handle_failed(0, NOW, &asked(3600, scope.clone()), 0.0).progress;
         let found: Vec<_> = std::iter::from_fn(|| entry(&mut schedule, at(1))).collect();
         assert_eq!(found, free, "{scope:?}");
         // A restart does not forget it.
@@ -149,35 +161,15 @@ fn a_pause_that_is_asked_for_concerns_what_it_is_about() {
         let mut again = super::tests::schedule(&[kept, missing(), other.clone()], at(2));
         let found: Vec<_> = std::iter::from_fn(|| entry(&mut again, at(2))).collect();
         assert_eq!(found, free, "{scope:?} after a restart");
+        // An hour later one tries, and the other follows.
         let found: Vec<_> = std::iter::from_fn(|| entry(&mut again, at(3600))).collect();
-        assert!(found.contains(&0), "{scope:?} an hour later");
+        for first in found {
+            again.handle_issued(first, validity(0, 90 * DAY), at(3600), 0.0);
+        }
+        let more: Vec<_> = std::iter::from_fn(|| entry(&mut again, at(3601))).collect();
+        let is_there = again.renewal(0).is_some() || more.contains(&0);
+        assert!(is_there, "{scope:?}: {more:?}");
     }
-}
-
-#[test]
-fn a_permanent_problem_is_tried_daily_and_after_a_reload() {
-    let mut first = schedule(&[missing()], NOW);
-    assert_eq!(fail(&mut first, NOW, &PERMANENT), DAY);
-    let progress = first.entries[0].progress.clone();
-    let known = || Known { progress: progress.clone(), ..missing() };
-    // All in one second: neither does the helper try again, nor the next one wait.
-    let started = |loading| Schedule::new([known()], NOW, loading, || 0.0);
-    assert_eq!(entry(&mut first, NOW), None, "at once");
-    assert_eq!(
-        entry(&mut started(Loading::default()), NOW),
-        None,
-        "a helper that was started anew"
-    );
-    let mut reloaded = started(Loading(1));
-    assert_eq!(entry(&mut reloaded, NOW), Some(0), "a person has reloaded");
-    assert_eq!(reloaded.handle_failed(0, NOW, &PERMANENT, 0.0).next, at(DAY));
-    assert_eq!(entry(&mut reloaded, NOW), None, "what failed again");
-    // A reload does not make other pauses shorter.
-    let mut first = schedule(&[missing()], NOW);
-    fail(&mut first, NOW, &TEMPORARY);
-    let known = Known { progress: first.entries[0].progress.clone(), ..missing() };
-    let mut reloaded = Schedule::new([known], at(5), Loading(1), || 0.0);
-    assert_eq!((entry(&mut reloaded, at(5)), entry(&mut reloaded, at(10))), (None, Some(0)));
 }
 
 #[test]
@@ -189,7 +181,7 @@ fn after_a_failed_validation_staging_comes_first() {
     for failure in [&TEMPORARY, &VALIDATION, &VALIDATION, &TEMPORARY] {
         let attempt = attempt(&mut schedule, now).expect("it is due");
         environments.push(attempt.environment);
-        now = schedule.handle_failed(0, now, failure, 0.0).next;
+        now = schedule.handle_failed(0, now, failure, 0.0).progress.next;
     }
     let (production, staging) = (Environment::Production, Environment::Staging);
     assert_eq!(environments, [production, production, staging, staging]);
@@ -231,10 +223,10 @@ fn staging_that_is_down_holds_production_up_for_a_while_only() {
     let mut two = schedule(&[known.clone(), known], NOW);
     fail(&mut two, NOW, &VALIDATION);
     assert_eq!(entry(&mut two, NOW), Some(1));
-    two.handle_failed(1, NOW, &TEMPORARY, 0.0);
-    assert_eq!(entry(&mut two, at(10)), Some(0), "in staging");
-    two.handle_failed(0, at(10), &asked(3600, Scope::Issuer), 0.0);
-    assert_eq!(entry(&mut two, at(60)), Some(1));
+    assert_eq!(entry(&mut two, at(600)), Some(0), "in staging");
+    two.handle_failed(0, at(600), &asked(3600, Scope::Issuer), 0.0);
+    two.handle_failed(1, at(600), &TEMPORARY, 0.0);
+    assert_eq!(entry(&mut two, at(610)), Some(1));
 }
 
 #[test]
@@ -246,7 +238,7 @@ fn the_next_ca_is_tried_after_repeated_failure_and_the_first_one_at_the_next_ren
     for _ in 0..7 {
         let attempt = attempt(&mut first, now).expect("it is due");
         tried.push(attempt.issuer);
-        now = first.handle_failed(0, now, &TEMPORARY, 0.0).next;
+        now = first.handle_failed(0, now, &TEMPORARY, 0.0).progress.next;
     }
     assert_eq!(tried, [7, 7, 7, 8, 8, 8, 7]);
     // Permanent problems, and long pauses, are no reason to wait.
@@ -258,10 +250,9 @@ fn the_next_ca_is_tried_after_repeated_failure_and_the_first_one_at_the_next_ren
         let again = attempt(&mut other, at(80 * DAY)).map(|a| a.issuer);
         assert_eq!(again, Some(7), "the renewal begins with the first");
     }
-    // When all of them need a person, a day.
+    // When all of them need a person, the pause grows from round to round.
     let mut all = schedule(std::slice::from_ref(&known), NOW);
-    assert_eq!(fail(&mut all, NOW, &PERMANENT), 10);
-    assert_eq!(fail(&mut all, at(10), &PERMANENT), DAY);
+    assert_eq!(pauses::pauses(&mut all, &PERMANENT, 8), [10, 60, 10, 600, 10, HOUR, 10, DAY]);
     // Certificates that have not failed themselves go to the second while the first is away.
     let mut two = schedule(&[known.clone(), known], NOW);
     assert_eq!(entry(&mut two, NOW), Some(0));
@@ -278,7 +269,7 @@ fn asked_again_after(issuer: usize, failure: &Failure, authorities: &[usize]) ->
     };
     let mut first = schedule(&[known(&[issuer, issuer + 1])], NOW);
     assert_eq!(attempt(&mut first, NOW).map(|a| a.issuer), Some(issuer));
-    let mut progress = first.handle_failed(0, NOW, failure, 0.0);
+    let mut progress = first.handle_failed(0, NOW, failure, 0.0).progress;
     let mut now = NOW;
     loop {
         let mut next = schedule(&[Known { progress, ..known(authorities) }], now);
@@ -287,14 +278,14 @@ fn asked_again_after(issuer: usize, failure: &Failure, authorities: &[usize]) ->
         if attempt.issuer == issuer {
             return now.0 - NOW.0;
         }
-        progress = next.handle_failed(0, now, &TEMPORARY, 0.0);
+        progress = next.handle_failed(0, now, &TEMPORARY, 0.0).progress;
     }
 }
 
 #[test]
 fn a_ca_that_wants_to_be_left_alone_is_while_others_are_tried() {
     for scope in [Scope::Entry, Scope::Issuer] {
-        let failure = asked(86_400, scope);
+        let failure = asked(86_400, scope.clone());
         let pause = asked_again_after(7, &failure, &[7, 8]);
         assert!((DAY..DAY + 7 * HOUR).contains(&pause), "{scope:?}: {pause}");
         // Nor does another order in the configuration hand its pause to another CA.
@@ -320,7 +311,7 @@ fn a_ca_that_is_no_longer_configured_takes_its_failures_with_it() {
     let mut first = schedule(&[known([7, 8])], NOW);
     let progress = (0..4).fold(Progress::default(), |_, n| {
         attempt(&mut first, at(n * HOUR)).expect("it is due");
-        first.handle_failed(0, at(n * HOUR), &TEMPORARY, 0.0)
+        first.handle_failed(0, at(n * HOUR), &TEMPORARY, 0.0).progress
     });
     assert_eq!(progress.authority.as_deref(), Some("ca8"));
     let now = at(4 * HOUR);

@@ -12,7 +12,7 @@ use super::order::{Authorization, Order, Replaces};
 use super::records::Records;
 use super::renewal_info::certificate_id;
 use super::verify::{self, Unfit, Verified};
-use super::{Issued, Shared, now};
+use super::{Issued, Ordered, Shared, now};
 use crate::dns::TxtRecord;
 use crate::store::x509::{chain_from_pem, display_name, key_type, reason};
 use crate::store::{IssuedPem, PendingOrder, Store, StoreError, Stored, keys, material};
@@ -59,9 +59,11 @@ type Request = JoinHandle<Result<csr::Request, String>>;
 impl Attempt<'_> {
     /// Obtains the certificate and keeps it.
     pub(super) async fn obtain(self) -> Result<Issued, ObtainError> {
+        self.note_order(None);
         let previous = self.previous().await;
         let leaf = previous.as_ref().and_then(|stored| leaf_of(&stored.material));
         if let Some((order, key)) = self.resume(previous.as_ref()).await? {
+            self.note_order(Some(Ordered::Before));
             let issued = self.finish(order, self.request(key)).await?;
             // The process may have died after it had kept the certificate and before it had
             // forgotten the order.
@@ -70,6 +72,7 @@ impl Attempt<'_> {
             }
             self.forget_order().await;
         }
+        self.look_at_zones().await?;
         // The key is ready long before it is needed.
         let request = self.request(self.key_to_reuse(previous.as_ref()));
         let replaces = previous.as_ref().and_then(|stored| self.replaces(stored));
@@ -95,10 +98,21 @@ impl Attempt<'_> {
     /// Lets the CA's staging environment look for the records, and gives the order up then: whether
     /// that works is all that is asked.
     pub(super) async fn probe(self) -> Result<(), ObtainError> {
+        self.note_order(None);
+        self.look_at_zones().await?;
         let mut order = self.place(Environment::Staging, None).await?;
         let authorized = self.authorize(&mut order).await;
         order.abandon().await;
         authorized
+    }
+
+    /// Notes where the order is from, for what becomes of it.
+    fn note_order(&self, ordered: Option<Ordered>) {
+        let mut orders = self.shared.orders.borrow_mut();
+        match ordered {
+            Some(ordered) => orders.insert(self.variant.name.clone(), ordered),
+            None => orders.remove(&self.variant.name),
+        };
     }
 
     /// The certificate on disk; what cannot be read counts as none.
@@ -200,6 +214,7 @@ impl Attempt<'_> {
             match Order::place(session, names, profile, replaces.as_ref(), log).await {
                 Ok(order) if environment == Environment::Staging => return Ok(order),
                 Ok(order) => {
+                    self.note_order(Some(Ordered::Now));
                     self.keep_order(&order, profile, None).await;
                     return Ok(order);
                 }

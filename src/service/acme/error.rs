@@ -1,6 +1,6 @@
 //! Why a certificate was not obtained.
 
-use crate::dns::ProviderError;
+use crate::dns::{About, ProviderError};
 use crate::propagation::PropagationError;
 use crate::store::StoreError;
 use acme_dns_core::schedule::{Failure, FailureKind, Scope};
@@ -16,6 +16,9 @@ pub(super) const MAX_TEXT: usize = 500;
 
 /// The most problems of single identifiers that are kept: no certificate has more names.
 const MAX_SUBPROBLEMS: usize = 100;
+
+/// So many of them are shown in a line.
+const SHOWN: usize = 3;
 
 /// The namespace of ACME's problem types (RFC 8555 section 6.7).
 const NAMESPACE: &str = "urn:ietf:params:acme:error:";
@@ -181,13 +184,16 @@ impl fmt::Display for Refusal {
             (true, false) => f.write_str(&self.detail)?,
             (true, true) => f.write_str("no reason was given")?,
         }
-        for (identifier, problem) in &self.subproblems {
+        for (identifier, problem) in self.subproblems.iter().take(SHOWN) {
             match identifier {
                 Some(identifier) => write!(f, "; \"{identifier}\": {problem}")?,
                 None => write!(f, "; {problem}")?,
             }
         }
-        Ok(())
+        match more(self.subproblems.len()) {
+            Some(more) => write!(f, "; {more}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -330,6 +336,8 @@ impl AcmeError {
     #[must_use]
     pub fn is_issuer_wide(&self) -> bool {
         match self {
+            // What no order gets through is that the CA is away.
+            Self::Failed { step: Step::NewOrder, .. } => true,
             Self::Refused { step, .. } | Self::Failed { step, .. } | Self::Url { step, .. } => {
                 step.is_of_issuer()
             }
@@ -474,20 +482,57 @@ impl ObtainError {
         }
     }
 
-    /// What the schedule has to know of it.
+    /// What the schedule has to know of it, without what became of the order.
     #[must_use]
     pub fn failure(&self) -> Failure {
+        let scope = self.scope();
         let kind = match self {
+            // There is room again when others have ended.
+            _ if matches!(scope, Scope::Room(_)) => FailureKind::Temporary,
             _ if self.is_permanent() => FailureKind::Permanent,
             Self::Invalid(_) => FailureKind::Validation,
             _ => FailureKind::Temporary,
         };
-        let scope = match self {
+        Failure {
+            kind,
+            retry_after: self.retry_after(),
+            scope,
+            ordered: false,
+            is_lost: false,
+            published: self.follows_publication(),
+        }
+    }
+
+    /// What it is about: whatever needs the same fails, too.
+    fn scope(&self) -> Scope {
+        match self {
             Self::Acme(error) if error.is_issuer_wide() => Scope::Issuer,
-            Self::Provider(_) => Scope::Provider,
+            Self::Provider(error) => match error.about() {
+                About::Provider | About::Credentials => Scope::Provider,
+                About::Quota { zone, ours } if *ours > 0 => Scope::Room(zone.to_string()),
+                About::Zone(zone) | About::Quota { zone, .. } => Scope::Zone(zone.to_string()),
+                About::Name => Scope::Certificate,
+            },
+            Self::Propagation(
+                PropagationError::NoServers { zone, .. }
+                | PropagationError::Unreachable { zone, .. },
+            ) => Scope::Zone(zone.clone()),
             _ => Scope::Entry,
-        };
-        Failure { kind, retry_after: self.retry_after(), scope }
+        }
+    }
+
+    /// Whether the DNS provider has done its part by then.
+    fn follows_publication(&self) -> bool {
+        match self {
+            Self::Invalid(_)
+            | Self::Timeout { .. }
+            | Self::Propagation(_)
+            | Self::Certificate(_) => true,
+            Self::Acme(AcmeError::Refused { step, .. } | AcmeError::Failed { step, .. }) => {
+                matches!(step, Step::Challenge | Step::Order | Step::Finalize | Step::Certificate)
+            }
+            _ => false,
+        }
     }
 
     /// Whether the next attempt can go on with the order.
@@ -495,7 +540,8 @@ impl ObtainError {
         match self {
             Self::Acme(AcmeError::Failed { .. } | AcmeError::Store(_)) => true,
             Self::Acme(error) => error.is("rateLimited") || error.is("serverInternal"),
-            Self::Provider(error) => !error.is_permanent(),
+            // What it refuses for other reasons than the names is not the order's fault.
+            Self::Provider(error) => !error.is_permanent() || *error.about() != About::Name,
             Self::Propagation(_) | Self::Timeout { .. } | Self::Early { .. } | Self::Store(_) => {
                 true
             }
@@ -523,12 +569,20 @@ impl ObtainError {
     }
 }
 
+/// The first problems in a line, and how many there are besides.
 fn list(problems: &[(String, Refusal)]) -> String {
     let one = |(name, problem): &(String, Refusal)| match name.is_empty() {
         true => problem.to_string(),
         false => format!("\"{name}\": {problem}"),
     };
-    problems.iter().map(one).collect::<Vec<_>>().join("; ")
+    let mut shown: Vec<String> = problems.iter().take(SHOWN).map(one).collect();
+    shown.extend(more(problems.len()));
+    shown.join("; ")
+}
+
+fn more(problems: usize) -> Option<String> {
+    let more = problems.checked_sub(SHOWN).filter(|more| *more > 0)?;
+    Some(format!("and {more} more"))
 }
 
 #[cfg(test)]
@@ -603,7 +657,7 @@ mod tests {
             (Step::FindAccount, true),
             (Step::NewAccount, true),
             (Step::UpdateAccount, true),
-            (Step::NewOrder, false),
+            (Step::NewOrder, true),
             (Step::Finalize, false),
             (Step::RenewalInfo, false),
             (Step::Revoke, false),

@@ -23,6 +23,7 @@ mod key_change;
 mod log;
 mod operations;
 mod order;
+mod preflight;
 mod records;
 mod renewal_info;
 mod shared;
@@ -44,7 +45,8 @@ use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::name::Name;
-use acme_dns_core::schedule::{Environment, Validity};
+use acme_dns_core::schedule::{Environment, Failure, Validity};
+use acme_dns_core::text::list;
 use acme_dns_core::time::UnixTime;
 use attempt::Attempt;
 use futures_util::future::join_all;
@@ -102,6 +104,15 @@ pub struct Left {
     pub waiting: usize,
 }
 
+/// Where the order of an attempt is from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ordered {
+    /// The attempt has placed it.
+    Now,
+    /// An earlier one has.
+    Before,
+}
+
 /// What became of a journal entry.
 enum Cleaned {
     Done,
@@ -133,6 +144,8 @@ struct Shared {
     looked: RefCell<HashMap<String, Instant>>,
     /// How often orders of earlier attempts, by their URLs, could not be read.
     unread: RefCell<HashMap<String, u32>>,
+    /// What became of orders in the last attempts, by the names of variants.
+    orders: RefCell<HashMap<String, Ordered>>,
     /// The records that an order or the removal of what an earlier one left is at work on.
     claimed: RefCell<HashSet<TxtRecord>>,
     /// Some of them are free again.
@@ -206,6 +219,7 @@ impl Obtainer {
                 hopeless: RefCell::default(),
                 looked: RefCell::default(),
                 unread: RefCell::default(),
+                orders: RefCell::default(),
                 claimed: RefCell::default(),
                 unclaimed: Notify::new(),
             }),
@@ -233,6 +247,18 @@ impl Obtainer {
     /// It would not.
     pub async fn probe(&self, variant: usize, issuer: usize) -> Result<(), ObtainError> {
         self.attempt(variant, issuer, KeyChoice::Configured)?.probe().await
+    }
+
+    /// What the schedule has to know of a failed attempt for a variant, the last one.
+    #[must_use]
+    pub fn failure(&self, variant: usize, error: &ObtainError) -> Failure {
+        let name = self.shared.config.variants.get(variant).map(|variant| &variant.name);
+        let ordered = name.and_then(|name| self.shared.orders.borrow_mut().remove(name));
+        Failure {
+            ordered: ordered == Some(Ordered::Now),
+            is_lost: ordered.is_some() && !error.leaves_order_alive(),
+            ..error.failure()
+        }
     }
 
     fn attempt(
@@ -381,7 +407,7 @@ async fn give_up(issuer: &Issuer, pending: &PendingOrder, log: &Log) -> Result<(
 /// The names of records, each once.
 fn names_of<'a>(records: impl IntoIterator<Item = &'a TxtRecord>) -> String {
     let names: BTreeSet<&str> = records.into_iter().map(|record| record.name.as_str()).collect();
-    names.into_iter().collect::<Vec<_>>().join(", ")
+    list(&names.into_iter().collect::<Vec<_>>())
 }
 
 fn now() -> UnixTime {

@@ -5,7 +5,7 @@ use crate::store::{Facts, Imprint, PendingOrder, Store, Stored, keys};
 use acme_dns_core::config::{Certificate, Variant};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
-use acme_dns_core::schedule::{Authority, Known, Progress, Validity};
+use acme_dns_core::schedule::{Known, Progress, Validity};
 use openssl::pkey::PKey;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -77,20 +77,8 @@ impl Work {
                 None
             })
         });
-        let authorities = certificate.issuers.iter().map(|issuer| Authority {
-            issuer: *issuer,
-            name: config
-                .issuers
-                .get(*issuer)
-                .map_or_else(String::new, |issuer| issuer.name.clone()),
-            has_staging: config.issuers.get(*issuer).is_some_and(|i| i.staging.is_some()),
-        });
-        let mut known = Known {
-            validity,
-            renewal: renewal.unwrap_or_default(),
-            progress,
-            authorities: authorities.collect(),
-        };
+        let mut known = self.known(index, validity, renewal.unwrap_or_default(), progress)?;
+        known.is_under_way = is_under_way && store.has_order(name);
         if known.has_ended(now()) {
             known.progress = Progress::default();
             if let Err(error) = store.remove_progress(name) {

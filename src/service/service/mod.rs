@@ -6,11 +6,13 @@
 //! the journal, orders beside their progress.
 
 mod actions;
+mod failing;
 mod following;
 mod importing;
 mod keeping;
 mod load;
 mod locking;
+mod parties;
 mod reloading;
 mod staples;
 mod tasks;

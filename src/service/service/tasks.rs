@@ -7,7 +7,7 @@ use crate::http::HttpError;
 use crate::ocsp::{Good, OcspError, Question};
 use crate::store::{IssuedPem, Store, StoreError};
 use acme_dns_core::level::Level;
-use acme_dns_core::schedule::{self, Environment, RenewalInfo};
+use acme_dns_core::schedule::{self, Environment, Failure, RenewalInfo};
 use openssl::x509::X509;
 use reqwest::Client;
 use std::rc::Rc;
@@ -33,7 +33,13 @@ pub(super) enum Outcome {
     /// The staging environment would issue it.
     Probed { entry: usize },
     /// It was not obtained.
-    Failed { entry: usize, issuer: usize, environment: Environment, error: ObtainError },
+    Failed {
+        entry: usize,
+        issuer: usize,
+        environment: Environment,
+        failure: Failure,
+        error: ObtainError,
+    },
     /// The disk has taken a certificate that it had refused.
     Kept { entry: usize },
     /// The CA was asked when to renew the certificate with this leaf (DER).
@@ -72,6 +78,7 @@ impl Attempt {
                 entry,
                 issuer,
                 environment,
+                failure: ObtainError::Bug.failure(),
                 error: ObtainError::Bug,
             });
             // The receiver lives as long as the tasks.
@@ -104,7 +111,10 @@ impl Attempt {
                 Outcome::Issued { entry, issuer, issued, took, forgotten }
             }
             Ok(None) => Outcome::Probed { entry },
-            Err(error) => Outcome::Failed { entry, issuer, environment, error },
+            Err(error) => {
+                let failure = obtainer.failure(entry, &error);
+                Outcome::Failed { entry, issuer, environment, failure, error }
+            }
         }
     }
 }

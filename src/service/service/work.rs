@@ -3,9 +3,10 @@
 use super::Settings;
 use super::actions::Actions;
 use super::keeping::WATCH_INTERVAL;
+use super::parties;
 use super::reloading::Reloader;
 use super::tasks::{self, Attempt, Outcome, Report};
-use crate::acme::{Issued, ObtainError, Obtainer};
+use crate::acme::{Issued, Obtainer};
 use crate::dns::{self, Budget, Wait};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
@@ -16,8 +17,9 @@ use crate::store::{Facts, IssuedPem, Lock, Store, load_material};
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
-use acme_dns_core::schedule::{Action, Environment, Loading, Obtained, Schedule};
+use acme_dns_core::schedule::{Action, Fingerprint, Loading, Obtained, Schedule};
 use acme_dns_core::staple::Staples;
+use acme_dns_core::text::list;
 use acme_dns_core::time::UnixTime;
 use secrecy::SecretString;
 use std::collections::HashMap;
@@ -41,6 +43,8 @@ pub(super) struct Work {
     certs_group: Option<u32>,
     secrets: Vec<SecretString>,
     loading: Loading,
+    /// What orders are made with: another one may have another outcome.
+    pub(super) settings: Fingerprint,
     pub(super) host: Arc<dyn Host>,
     /// What the master knows of variants that it has published.
     pub(super) facts: Vec<(usize, Facts)>,
@@ -80,11 +84,13 @@ impl Work {
     pub(super) fn new(settings: Settings, host: Arc<dyn Host>) -> Self {
         let Settings { config, secrets, loading, watch, facts, imports, certs_group } = settings;
         let served = config.variants.iter().map(|_| None).collect();
+        let fingerprint = parties::fingerprint(&config, &secrets);
         Self {
             config,
             certs_group,
             secrets,
             loading,
+            settings: fingerprint,
             host,
             facts,
             imports,
@@ -111,6 +117,7 @@ impl Work {
         let schedule = Schedule::new(known, now(), self.loading, random);
         self.schedule = Some((store.clone(), schedule));
         self.tell_imported(&imported);
+        self.tell_standing();
         self.start_reloader();
         self.read_actions(&store);
         self.idle(&store).await;
@@ -350,8 +357,8 @@ impl Work {
             }
             Outcome::Kept { entry } => self.handle_kept(entry),
             Outcome::Probed { entry } => self.handle_probed(entry),
-            Outcome::Failed { entry, issuer, environment, error } => {
-                self.handle_failure(entry, issuer, environment, &error);
+            Outcome::Failed { entry, issuer, environment, failure, error } => {
+                self.handle_failure((entry, issuer, environment), &failure, &error);
             }
             Outcome::RenewalInfo { entry, leaf, answer } => {
                 // It may have been replaced while the CA was asked.
@@ -388,13 +395,13 @@ impl Work {
         }
         let name = &variant.name;
         let names = certificate.names.iter().map(|name| name.as_str());
-        let names = names.collect::<Vec<_>>().join(", ");
+        let names = list(&names.collect::<Vec<_>>());
         let Issued { issuer, serial, validity, .. } = issued;
         self.log(
             Level::Notice,
             format_args!(
-                "certificate \"{name}\" issued by \"{issuer}\" in {:.1} s, serial {serial}, for \
-                 {names}, valid until {}, renewal at {next}",
+                "certificate \"{name}\" issued by \"{issuer}\" in {:.1} s, valid until {}, renewal at \
+                 {next}, serial {serial}, for {names}",
                 took.as_secs_f64(),
                 validity.not_after
             ),
@@ -444,48 +451,6 @@ impl Work {
         self.log(
             Level::Notice,
             format_args!("certificate \"{name}\": the CA's staging environment is satisfied now"),
-        );
-    }
-
-    fn handle_failure(
-        &mut self,
-        entry: usize,
-        issuer: usize,
-        environment: Environment,
-        error: &ObtainError,
-    ) {
-        let config = Arc::clone(&self.config);
-        let Some((variant, certificate)) = config.variant(entry) else { return };
-        let name = &variant.name;
-        let Some((store, schedule)) = &mut self.schedule else { return };
-        let progress = schedule.handle_failed(entry, now(), &error.failure(), random());
-        if let Err(error) = store.save_progress(name, &progress) {
-            self.host.log(Level::Error, format_args!("acme_dns: {error}"));
-        }
-        let level = if error.is_permanent() { Level::Error } else { Level::Warn };
-        let issuer = config.issuers.get(issuer).map_or("", |issuer| issuer.name.as_str());
-        let from = match (environment, certificate.issuers.len()) {
-            (Environment::Staging, _) => {
-                format!(" in a test with the staging environment of \"{issuer}\"")
-            }
-            (Environment::Production, 1) => String::new(),
-            (Environment::Production, _) => format!(" from \"{issuer}\""),
-        };
-        let next = schedule.next_attempt(entry);
-        let (at, next, environment) = next.unwrap_or((progress.next, 0, environment));
-        let next = config.issuers.get(next).map_or("", |issuer| issuer.name.as_str());
-        let with = match environment {
-            Environment::Staging => format!(", with the staging environment of \"{next}\""),
-            Environment::Production if next == issuer => String::new(),
-            Environment::Production => format!(", with \"{next}\""),
-        };
-        let failures = progress.failures;
-        self.log(
-            level,
-            format_args!(
-                "certificate \"{name}\" was not obtained{from}, attempt {failures}: {error}; next \
-                 attempt at {at}{with}"
-            ),
         );
     }
 

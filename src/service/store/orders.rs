@@ -91,6 +91,12 @@ impl Store {
         }
     }
 
+    /// Whether an order of a certificate is kept.
+    #[must_use]
+    pub fn has_order(&self, name: &str) -> bool {
+        self.order_path(name).stat().is_ok_and(|stat| stat.is_some())
+    }
+
     /// Forgets the order of a certificate.
     ///
     /// # Errors

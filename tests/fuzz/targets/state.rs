@@ -2,7 +2,8 @@
 #![no_main]
 
 use acme_dns_core::schedule::{
-    Action, Authority, Failure, FailureKind, Known, Loading, Progress, Renewal, Schedule, Scope, Validity,
+    Action, Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, Provider, Renewal, Schedule, Scope,
+    Validity,
 };
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::store::Store;
@@ -76,16 +77,30 @@ fn progress(store: &Store) {
             kind: FailureKind::Temporary,
             retry_after: Some(Duration::MAX),
             scope: Scope::Issuer,
+            ordered: true,
+            is_lost: false,
+            published: false,
         };
-        let failed = schedule.handle_failed(attempt.entry, NOW, &failure, 1.0);
+        let failed = schedule.handle_failed(attempt.entry, NOW, &failure, 1.0).progress;
         assert!(failed.failures > 0 && failed.unfinished == 0);
         assert!(failed.next > NOW);
     }
 }
 
 fn begin(validity: Option<Validity>, renewal: Renewal, progress: Progress) -> Schedule {
-    let authorities = vec![Authority { issuer: 0, name: "ca".to_owned(), has_staging: true }];
-    Schedule::new([Known { validity, renewal, progress, authorities }], NOW, Loading::default(), || 1.0)
+    let authorities =
+        vec![Authority { issuer: 0, name: "ca".to_owned(), has_staging: true, limit: None }];
+    let known = Known {
+        validity,
+        renewal,
+        progress,
+        authorities,
+        provider: Provider { index: 0, name: "dns".to_owned() },
+        names: vec!["a.example".to_owned()],
+        fingerprint: Fingerprint::default(),
+        is_under_way: false,
+    };
+    Schedule::new([known], NOW, Loading::default(), || 1.0)
 }
 
 /// Whatever is kept, a certificate is renewed before its end.

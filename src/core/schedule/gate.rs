@@ -1,0 +1,385 @@
+//! Pauses that all certificates share which need the same: a CA, a DNS provider, a zone.
+//!
+//! ```text
+//!            the first attempt fails            the pause is over
+//!   (none) -------------------------> Closed ---------------------> Probing
+//!      ^                                 ^                            |   |
+//!      |                                 +----------------------------+   |
+//!      |                                    it fails again: longer        |
+//!      +------------------------------------------------------------------+
+//!                 it gets through: all others follow
+//! ```
+//!
+//! While a gate is probed, one attempt is under way and the others wait for what becomes of it; where
+//! room has run out, as many as may fit. Attempts that were under way when the gate closed say nothing
+//! about it, whatever becomes of them.
+
+use super::pace::{Ladder, Reloads, Told, jittered, shortened};
+use super::retry::{Failure, Scope};
+use super::{Authority, CONCURRENCY, Entry, Environment, Validity};
+use crate::time::UnixTime;
+use serde::{Deserialize, Serialize};
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+/// Later than any time: another attempt has to end first.
+pub(super) const AFTER_OTHERS: UnixTime = UnixTime(i64::MAX);
+
+/// No pause is longer, whatever a file holds.
+const LONGEST: Duration = Duration::from_secs(2 * 86_400);
+
+/// After so many failures an issuer makes room for the next one.
+const FAILURES_BEFORE_SWITCH: u32 = 3;
+
+/// A shared pause, as it is kept with each certificate whose attempt has met it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Pause {
+    /// The name of the issuer or of the DNS provider.
+    pub party: String,
+    /// Whether it is the issuer's staging environment.
+    #[serde(default)]
+    pub staging: bool,
+    /// What was refused or is away.
+    pub scope: Scope,
+    /// Consecutive failures that may end by themselves.
+    pub failures: u32,
+    /// Consecutive refusals.
+    pub refusals: u32,
+    /// When it failed last: if that lies in the future, the clock was set back, and this holds no more.
+    pub since: UnixTime,
+    /// No attempt before this time.
+    pub next: UnixTime,
+    /// How many attempts may be under way then.
+    pub room: usize,
+    /// What was said of it.
+    #[serde(default)]
+    pub told: Told,
+    /// How often it was ended by a reload.
+    #[serde(default)]
+    pub reloads: Reloads,
+}
+
+impl Pause {
+    /// Until when it holds up a certificate; `current` is what is served of it.
+    fn until(&self, current: Option<Validity>) -> UnixTime {
+        // Its length comes from a file.
+        let length = self.next.since(self.since).min(LONGEST);
+        self.since + shortened(length, self.since, current)
+    }
+
+    /// A pause of nothing yet.
+    fn none(party: &str, environment: Environment, scope: &Scope) -> Self {
+        Self {
+            party: party.to_owned(),
+            staging: environment == Environment::Staging,
+            scope: scope.clone(),
+            failures: 0,
+            refusals: 0,
+            since: UnixTime::default(),
+            next: UnixTime::default(),
+            room: 1,
+            told: Told::default(),
+            reloads: Reloads::default(),
+        }
+    }
+
+    /// Ends the pause, as a person has loaded the configuration anew, unless that has happened too often
+    /// without a change of it.
+    fn reload(&mut self, now: UnixTime, has_changed: bool) {
+        if !self.reloads.admit(now, has_changed) {
+            return;
+        }
+        self.next = self.since;
+        if has_changed {
+            (self.failures, self.refusals, self.told) = (0, 0, Told::default());
+        }
+        // The attempt that follows takes the place of the one that was waited for.
+        self.refusals = self.refusals.saturating_sub(1);
+    }
+
+    /// Lengthens the pause after another failure. `under_way`: how many attempts were, with this one.
+    fn lengthen(&mut self, failure: &Failure, now: UnixTime, under_way: usize, jitter: f64) {
+        self.scope = failure.scope.clone();
+        if failure.ladder().is_of_refusals() {
+            self.refusals = self.refusals.saturating_add(1);
+        } else {
+            self.failures = self.failures.saturating_add(1);
+        }
+        self.room = match failure.scope {
+            Scope::Room(_) => (under_way / 2).max(1),
+            _ => 1,
+        };
+        (self.since, self.next) = (now, now + jittered(self.length(), jitter));
+    }
+
+    /// The pause without jitter, as far as it tells whether it has grown.
+    pub(super) fn length(&self) -> Duration {
+        match (&self.scope, self.refusals) {
+            (Scope::Room(_), _) => Ladder::Full.pause(self.failures),
+            (_, 0) => Ladder::Temporary.pause(self.failures),
+            (_, refusals) => Ladder::Refused.pause(refusals),
+        }
+    }
+}
+
+/// A shared pause with the attempts that find out whether it is over.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) pause: Pause,
+    /// The certificates with attempts that began after the last failure.
+    probing: HashSet<usize>,
+}
+
+impl Gate {
+    fn new(pause: Pause) -> Self {
+        Self { pause, probing: HashSet::new() }
+    }
+
+    fn until(&self, now: UnixTime, current: Option<Validity>) -> UnixTime {
+        if self.pause.since > now {
+            return UnixTime::default();
+        }
+        match self.pause.until(current) {
+            until if until > now => until,
+            _ if self.probing.len() >= self.pause.room.max(1) => AFTER_OTHERS,
+            until => until,
+        }
+    }
+
+    /// Whether its issuer has failed so often that the next one is tried.
+    fn is_exhausted(&self) -> bool {
+        self.pause.refusals > 0 || self.pause.failures >= FAILURES_BEFORE_SWITCH
+    }
+}
+
+/// What a gate stands before.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Subject {
+    Issuer(usize, Environment),
+    Provider(usize),
+    /// A provider, and the number of the zone among those that had a gate.
+    Zone(usize, usize),
+}
+
+/// All gates that are not open.
+#[derive(Debug, Default)]
+pub(super) struct Gates {
+    gates: HashMap<Subject, Gate>,
+    /// The numbers of the zones.
+    zones: HashMap<String, usize>,
+}
+
+/// What an attempt has shown to work.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Shown {
+    issuer: bool,
+    provider: bool,
+    zones: bool,
+}
+
+impl Shown {
+    pub(super) const ALL: Self = Self { issuer: true, provider: true, zones: true };
+
+    /// What a failed attempt has shown, besides what failed.
+    pub(super) fn by(failure: &Failure) -> Self {
+        let (issuer, provider, zones) = match failure.scope {
+            Scope::Entry => (true, failure.published, failure.published),
+            Scope::Issuer => (false, failure.published, failure.published),
+            Scope::Zone(_) | Scope::Room(_) | Scope::Certificate => (failure.ordered, true, false),
+            Scope::Provider => (failure.ordered, false, false),
+        };
+        Self { issuer, provider, zones }
+    }
+
+    fn includes(self, subject: Subject) -> bool {
+        match subject {
+            Subject::Issuer(..) => self.issuer,
+            Subject::Provider(_) => self.provider,
+            Subject::Zone(..) => self.zones,
+        }
+    }
+}
+
+impl Gates {
+    /// Takes over what the process before has kept with a certificate. `reloaded`: a person has
+    /// loaded the configuration since; `changed`: and has changed something.
+    pub(super) fn restore(&mut self, entry: &Entry, now: UnixTime, reloaded: Option<bool>) {
+        for pause in entry.progress.pauses.iter().filter(|pause| pause.since <= now) {
+            let by_name = |authority: &&Authority| authority.name == pause.party;
+            let subject = match &pause.scope {
+                Scope::Issuer => entry.authorities.iter().find(by_name).map(|authority| {
+                    let staging = pause.staging;
+                    Subject::Issuer(authority.issuer, Environment::of(staging))
+                }),
+                _ if entry.provider.name != pause.party => None,
+                Scope::Provider => Some(Subject::Provider(entry.provider.index)),
+                Scope::Zone(zone) | Scope::Room(zone) => {
+                    Some(Subject::Zone(entry.provider.index, self.number(zone)))
+                }
+                Scope::Entry | Scope::Certificate => None,
+            };
+            let Some(subject) = subject else { continue };
+            let known = self.gates.get(&subject).map(|gate| gate.pause.since);
+            if known.is_none_or(|since| since < pause.since) {
+                let mut pause = pause.clone();
+                if let Some(changed) = reloaded {
+                    pause.reload(now, changed);
+                }
+                self.gates.insert(subject, Gate::new(pause));
+            }
+        }
+    }
+
+    fn number(&mut self, zone: &str) -> usize {
+        let next = self.zones.len();
+        *self.zones.entry(zone.to_ascii_lowercase()).or_insert(next)
+    }
+
+    /// The subjects of a certificate's attempt with one of its issuers, as far as there are gates.
+    fn subjects(&self, entry: &Entry, authority: usize) -> Vec<Subject> {
+        if self.gates.is_empty() {
+            return Vec::new();
+        }
+        let provider = entry.provider.index;
+        let issuer = entry.authorities.get(authority);
+        let issuer = issuer.map(|a| Subject::Issuer(a.issuer, entry.environment(authority)));
+        let zones = entry.names.iter().flat_map(|name| suffixes(name));
+        let zones = zones.filter_map(|zone| self.zones.get(zone));
+        let zones = zones.map(|zone| Subject::Zone(provider, *zone));
+        let all = issuer.into_iter().chain([Subject::Provider(provider)]);
+        let has_zones = !self.zones.is_empty();
+        let mut found: Vec<Subject> = match has_zones {
+            true => all.chain(zones).filter(|subject| self.gates.contains_key(subject)).collect(),
+            false => all.filter(|subject| self.gates.contains_key(subject)).collect(),
+        };
+        found.dedup();
+        found
+    }
+
+    /// Until when the gates hold up an attempt with one of a certificate's issuers, and whether that
+    /// issuer has failed so often that another one is better.
+    pub(super) fn until(&self, entry: &Entry, authority: usize, now: UnixTime) -> (UnixTime, bool) {
+        let (mut until, mut is_exhausted) = (UnixTime::default(), false);
+        for subject in self.subjects(entry, authority) {
+            let Some(gate) = self.gates.get(&subject) else { continue };
+            until = until.max(gate.until(now, entry.current()));
+            is_exhausted |= matches!(subject, Subject::Issuer(..)) && gate.is_exhausted();
+        }
+        (until, is_exhausted)
+    }
+
+    /// Notes that an attempt has begun; gives the pauses that it finds the end of.
+    pub(super) fn begin(&mut self, index: usize, entry: &Entry) -> Vec<Pause> {
+        let subjects = self.subjects(entry, entry.authority());
+        let probe = |subject| {
+            let gate = self.gates.get_mut(subject)?;
+            gate.probing.insert(index);
+            Some(gate.pause.clone())
+        };
+        subjects.iter().filter_map(probe).collect()
+    }
+
+    /// Notes that an attempt has ended, and opens the gates that it got through.
+    pub(super) fn end(&mut self, index: usize, entry: &Entry, shown: Shown) -> Vec<Pause> {
+        let mut opened = Vec::new();
+        for subject in self.subjects(entry, entry.authority()) {
+            let Some(gate) = self.gates.get_mut(&subject) else { continue };
+            if !gate.probing.remove(&index) || !shown.includes(subject) {
+                continue;
+            }
+            let is_room = matches!(gate.pause.scope, Scope::Room(_));
+            gate.pause.room = gate.pause.room.saturating_add(usize::from(is_room));
+            let is_open = match gate.pause.scope {
+                Scope::Room(_) => gate.pause.room > CONCURRENCY,
+                _ => true,
+            };
+            if is_open {
+                opened.extend(self.gates.remove(&subject).map(|gate| gate.pause));
+            }
+        }
+        opened
+    }
+
+    /// Closes the gate of what has failed. `under_way`: how many attempts need the same, with this one.
+    pub(super) fn close(
+        &mut self,
+        index: usize,
+        entry: &Entry,
+        failure: &Failure,
+        now: UnixTime,
+        (under_way, jitter): (usize, f64),
+    ) -> Closed {
+        let environment = entry.environment(entry.authority());
+        let authority = entry.authorities.get(entry.authority());
+        let (subject, party) = match (&failure.scope, authority) {
+            (Scope::Issuer, Some(a)) => (Subject::Issuer(a.issuer, environment), &a.name),
+            (Scope::Entry | Scope::Certificate | Scope::Issuer, _) => return Closed::Own,
+            (Scope::Zone(zone) | Scope::Room(zone), _) if !entry.is_in(zone) => return Closed::Own,
+            (Scope::Provider, _) => (Subject::Provider(entry.provider.index), &entry.provider.name),
+            (Scope::Zone(zone) | Scope::Room(zone), _) => {
+                (Subject::Zone(entry.provider.index, self.number(zone)), &entry.provider.name)
+            }
+        };
+        let (gate, under_way) = match self.gates.entry(subject) {
+            Vacant(place) => {
+                let pause = Pause::none(party, environment, &failure.scope);
+                (place.insert(Gate::new(pause)), under_way)
+            }
+            Occupied(place) => {
+                let gate = place.into_mut();
+                let under_way = gate.probing.len();
+                if !gate.probing.remove(&index) {
+                    return Closed::Before(gate.pause.clone());
+                }
+                (gate, under_way)
+            }
+        };
+        gate.pause.lengthen(failure, now, under_way, jitter);
+        gate.probing.clear();
+        Closed::Now(gate.pause.clone())
+    }
+
+    /// Keeps what was said of a pause.
+    pub(super) fn note_told(&mut self, told: &Pause) {
+        let is_it = |gate: &&mut Gate| {
+            let Pause { party, staging, scope, .. } = &gate.pause;
+            (party, staging, scope) == (&told.party, &told.staging, &told.scope)
+        };
+        if let Some(gate) = self.gates.values_mut().find(is_it) {
+            gate.pause.told = told.told;
+        }
+    }
+
+    /// Whether a certificate waits for what an attempt has failed by.
+    pub(super) fn concerns(entry: &Entry, pause: &Pause) -> bool {
+        match &pause.scope {
+            Scope::Issuer => {
+                let authority = entry.authorities.get(entry.authority());
+                authority.is_some_and(|authority| authority.name == pause.party)
+                    && entry.environment(entry.authority()) == Environment::of(pause.staging)
+            }
+            Scope::Provider => entry.provider.name == pause.party,
+            Scope::Zone(zone) | Scope::Room(zone) => {
+                entry.provider.name == pause.party && entry.is_in(zone)
+            }
+            Scope::Entry | Scope::Certificate => false,
+        }
+    }
+}
+
+/// What a failure does to a gate.
+pub(super) enum Closed {
+    /// Nothing: it concerns nobody else.
+    Own,
+    /// Nothing: it was closed while the attempt was under way.
+    Before(Pause),
+    /// It is closed for this pause from now on.
+    Now(Pause),
+}
+
+/// The domains that a name is in, itself first.
+fn suffixes(name: &str) -> impl Iterator<Item = &str> {
+    let starts = std::iter::once(0).chain(name.match_indices('.').map(|(dot, _)| dot + 1));
+    starts.filter_map(|start| name.get(start..))
+}

@@ -1,0 +1,202 @@
+//! Failed attempts: who waits for the next one, and how loudly that is told.
+
+use super::gate::{Closed, Gates, Shown};
+use super::pace::Stake;
+use super::retry::FailureKind;
+use super::{Entry, Environment, Failure, Pause, Progress, Schedule, Scope, note_held};
+use crate::level::Level;
+use crate::time::UnixTime;
+use std::collections::HashMap;
+
+/// What becomes of an attempt that failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setback {
+    /// What to keep, with the time of the next attempt.
+    pub progress: Progress,
+    /// Who waits with it.
+    pub extent: Extent,
+    /// How loudly it is told.
+    pub level: Level,
+}
+
+/// Who waits after a failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Extent {
+    /// This certificate.
+    Own,
+    /// All certificates that need what has failed.
+    Shared {
+        /// Their number, with this one.
+        waiting: usize,
+        /// How often it has failed.
+        attempts: u32,
+    },
+    /// Those who waited before: another attempt has failed by the same while this one was under way.
+    Known,
+}
+
+/// What makes the next attempt sooner than planned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Remedy {
+    /// A reload.
+    Reload,
+    /// The file `actions/renew-NAME`: reloads have made too many attempts, or orders have failed too often.
+    Request,
+    /// Nothing: the CA or the DNS provider wants to be left alone.
+    None,
+}
+
+impl Setback {
+    /// What says nothing new.
+    fn known(progress: Progress) -> Self {
+        Self { progress, extent: Extent::Known, level: Level::Debug }
+    }
+}
+
+impl Schedule {
+    /// The attempt failed. Gives what to keep, who waits with it, and how loudly it is told.
+    pub fn handle_failed(
+        &mut self,
+        index: usize,
+        now: UnixTime,
+        failure: &Failure,
+        random: f64,
+    ) -> Setback {
+        self.now = now;
+        let under_way = self.under_way_like(index, failure);
+        let loading = self.loading;
+        let Some(entry) = self.entries.get_mut(index) else {
+            return Setback::known(Progress::default());
+        };
+        (entry.working, entry.is_under_way) = (false, false);
+        entry.progress.loading = loading;
+        entry.progress.fingerprint = entry.fingerprint;
+        let closed = self.gates.close(index, entry, failure, now, (under_way, random));
+        self.gates.end(index, entry, Shown::by(failure));
+        self.note_order(index, failure, now);
+        match closed {
+            Closed::Before(pause) => self.handle_known(index, now, pause),
+            Closed::Own => {
+                let mut setback = self.handle_own(index, now, failure, random);
+                setback.extent = Extent::Own;
+                setback
+            }
+            Closed::Now(mut pause) => {
+                let needs_person = failure.kind != FailureKind::Temporary;
+                let (waiting, stake) = self.waiting(&pause, now);
+                let level = pause.told.tell(now, stake, pause.length(), needs_person);
+                let attempts = pause.failures.saturating_add(pause.refusals);
+                self.gates.note_told(&pause);
+                let mut setback = self.handle_own(index, now, failure, random);
+                if let Some(entry) = self.entries.get_mut(index) {
+                    entry.progress.pauses = vec![pause];
+                    setback.progress = entry.progress.clone();
+                }
+                Setback { extent: Extent::Shared { waiting, attempts }, level, ..setback }
+            }
+        }
+    }
+
+    /// Notes a failure that has said nothing new: no pause is longer for it.
+    fn handle_known(&mut self, index: usize, now: UnixTime, pause: Pause) -> Setback {
+        let Some(entry) = self.entries.get_mut(index) else {
+            return Setback::known(Progress::default());
+        };
+        entry.progress.pauses = vec![pause];
+        (entry.progress.unfinished, entry.progress.last) = (0, now);
+        Setback::known(entry.progress.clone())
+    }
+
+    /// Notes a failure of a certificate itself.
+    fn handle_own(
+        &mut self,
+        index: usize,
+        now: UnixTime,
+        failure: &Failure,
+        random: f64,
+    ) -> Setback {
+        let Some(entry) = self.entries.get_mut(index) else {
+            return Setback::known(Progress::default());
+        };
+        let parties = (entry.authorities.as_slice(), entry.provider.name.as_str());
+        let progress = std::mem::take(&mut entry.progress);
+        let (mut progress, pause) = progress.failed(now, failure, parties, entry.current(), random);
+        progress.pauses.clear();
+        let needs_person = failure.kind != FailureKind::Temporary;
+        let level = progress.told.tell(now, Stake::of(entry.current(), now), pause, needs_person);
+        entry.progress = progress;
+        note_held(&mut self.held, entry, now);
+        Setback { progress: entry.progress.clone(), extent: Extent::Own, level }
+    }
+
+    /// Counts an order that failed against the known limit of its issuer.
+    fn note_order(&mut self, index: usize, failure: &Failure, now: UnixTime) {
+        let Some(entry) = self.entries.get(index) else { return };
+        let authority = entry.authority();
+        let is_counted = failure.ordered && entry.environment(authority) == Environment::Production;
+        let issuer = entry.authorities.get(authority).filter(|a| a.limit.is_some() && is_counted);
+        if let Some(issuer) = issuer {
+            self.failed_orders.entry(issuer.issuer).or_default().push(now);
+        }
+    }
+
+    /// How many certificates wait for the end of a shared pause, and what is at stake at most.
+    fn waiting(&self, pause: &Pause, now: UnixTime) -> (usize, Stake) {
+        let is_due = |entry: &&Entry| entry.due().is_none_or(|(time, _)| time <= now);
+        let waiting =
+            self.entries.iter().filter(is_due).filter(|entry| Gates::concerns(entry, pause));
+        waiting.fold((0, Stake::Calm), |(number, stake), entry| {
+            (number + 1, stake.max(Stake::of(entry.current(), now)))
+        })
+    }
+
+    /// How many attempts are under way that need what has failed, with this one.
+    fn under_way_like(&self, index: usize, failure: &Failure) -> usize {
+        let Scope::Room(zone) = &failure.scope else { return 1 };
+        let provider = self.entries.get(index).map(|entry| entry.provider.index);
+        let needs_it = |entry: &&Entry| Some(entry.provider.index) == provider && entry.is_in(zone);
+        self.entries.iter().filter(|entry| entry.working).filter(needs_it).count()
+    }
+
+    /// Until when a certificate waits although a person has loaded the configuration anew: it was tried
+    /// too often, and nothing has changed.
+    pub fn stands_until(&self, entry: usize) -> Option<UnixTime> {
+        let (next, ..) = self.next_attempt(entry)?;
+        let waiting = self.entries.get(entry).filter(|entry| !entry.working)?;
+        let is_due = waiting.due().is_none_or(|(time, _)| time <= self.now);
+        let has_waited = waiting.progress.failures > 0;
+        let waits = is_due && has_waited && next > self.now;
+        (waits && self.remedy(entry) == Remedy::Request).then_some(next)
+    }
+
+    /// What makes the next attempt for a certificate sooner than planned.
+    pub fn remedy(&self, entry: usize) -> Remedy {
+        let Some(waiting) = self.entries.get(entry) else { return Remedy::Reload };
+        let Progress { pauses, reloads, spent, .. } = &waiting.progress;
+        let next = self.next_attempt(entry).map_or(self.now, |(next, ..)| next);
+        let authority = waiting.authority();
+        if self.held_until(waiting, authority, self.now) >= next {
+            return Remedy::None;
+        }
+        let mut reloads = pauses.iter().map(|pause| &pause.reloads).chain([reloads]);
+        let room = spent.room_from(self.now, waiting.current());
+        let room = room.max(self.order_room_from(waiting, authority, self.now));
+        if room > self.now || reloads.any(|reloads| reloads.is_used_up(self.now)) {
+            Remedy::Request
+        } else {
+            Remedy::Reload
+        }
+    }
+}
+
+/// Notes when orders have failed that count against the known limit of an issuer.
+pub(super) fn note_orders(
+    failed: &mut HashMap<usize, Vec<UnixTime>>,
+    entry: &Entry,
+    now: UnixTime,
+) {
+    let issuer = entry.authorities.get(entry.authority()).filter(|issuer| issuer.limit.is_some());
+    let Some(issuer) = issuer else { return };
+    let orders = entry.progress.spent.orders.iter().filter(|time| **time <= now);
+    failed.entry(issuer.issuer).or_default().extend(orders);
+}

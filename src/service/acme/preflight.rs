@@ -1,0 +1,21 @@
+//! What is looked at before an order is placed.
+
+use super::attempt::Attempt;
+use super::error::ObtainError;
+use acme_dns_core::challenge::record_name;
+use std::collections::BTreeSet;
+
+impl Attempt<'_> {
+    /// Looks for the zones of all names. Credentials that are refused, or a zone that is not there, cost
+    /// no order then; and what is found is what the records need next.
+    pub(super) async fn look_at_zones(&self) -> Result<(), ObtainError> {
+        let provider = self.shared.provider(self.certificate.provider)?;
+        let names = self.certificate.names.iter().map(|name| record_name(name.base()));
+        let names: BTreeSet<String> = names.collect();
+        // One after the other: the provider has found most zones after the first name.
+        for name in &names {
+            provider.zone_of(name).await?;
+        }
+        Ok(())
+    }
+}
