@@ -128,7 +128,7 @@ fn nothing_secret_is_logged_or_printed() {
     site.bed.cloudflare.revoke_token(site.bed.token());
     site.set_servers(&[NAME, "b.example.test"]);
     site.reload();
-    site.nginx.wait_for_log("was not obtained", LIMIT);
+    site.nginx.wait_for_log("next attempt at", LIMIT);
 
     let mut command = NginxBuild::get().command();
     command.arg("-T").arg("-p").arg(site.nginx.dir()).arg("-c").arg(site.nginx.path("nginx.conf"));
@@ -154,7 +154,7 @@ fn the_state_path_is_closed_to_others() {
     site.bed.cloudflare.revoke_token(site.bed.token());
     site.set_servers(&[NAME, "b.example.test"]);
     site.reload();
-    site.nginx.wait_for_log("was not obtained", LIMIT);
+    site.nginx.wait_for_log("next attempt at", LIMIT);
     let mut files = 0;
     for path in below(&site.state()) {
         let metadata = path.symlink_metadata().expect("it is there");

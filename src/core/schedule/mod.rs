@@ -134,7 +134,7 @@ impl Known {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
     /// Obtain a certificate.
-    Obtain(Attempt),
+    Obtain(Box<Attempt>),
     /// Ask the CA of a certificate when to renew it.
     AskRenewalInfo {
         /// The certificate.
@@ -325,7 +325,9 @@ impl Schedule {
     pub fn poll(&mut self, now: UnixTime) -> Option<Action> {
         self.now = now;
         self.entries.iter_mut().for_each(|entry| entry.renewal.set_right(now));
-        self.poll_attempt(now).map(Action::Obtain).or_else(|| self.poll_question(now))
+        self.poll_attempt(now)
+            .map(|attempt| Action::Obtain(Box::new(attempt)))
+            .or_else(|| self.poll_question(now))
     }
 
     fn poll_attempt(&mut self, now: UnixTime) -> Option<Attempt> {

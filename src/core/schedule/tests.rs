@@ -66,7 +66,7 @@ fn asked(seconds: u64, scope: Scope) -> Failure {
 
 fn attempt(schedule: &mut Schedule, now: UnixTime) -> Option<Attempt> {
     match schedule.poll(now) {
-        Some(Action::Obtain(attempt)) => Some(attempt),
+        Some(Action::Obtain(attempt)) => Some(*attempt),
         _ => None,
     }
 }

@@ -318,7 +318,7 @@ impl Work {
                     }
                     let attempt = Attempt {
                         key: self.actions.key_for(due.entry),
-                        due,
+                        due: *due,
                         name: variant.name.clone(),
                         obtainer: Rc::clone(&tools.obtainer),
                         store: store.clone(),

@@ -70,7 +70,7 @@ const ROWS: [Row; 15] = [
         name: "down",
         faults: |zone| vec![Fault::new(zone.batch("posts"), status(503)).times(TRIES)],
         outcome: Fails(
-            "warn",
+            "error",
             &[
                 "cannot create TXT records \"_acme-challenge.down.test\" in zone \"down.test\": ",
                 "HTTP status 503",
@@ -86,8 +86,8 @@ const ROWS: [Row; 15] = [
         name: "unreachable",
         faults: |zone| vec![Fault::new(zone.lookup(), Action::Drop).times(TRIES)],
         outcome: Fails(
-            "warn",
-            &["provider \"cloudflare\" cannot look for zone \"unreachable.test\""],
+            "error",
+            &["provider \"unreachable\" cannot look for zone \"unreachable.test\""],
         ),
     },
     Row {
@@ -108,7 +108,7 @@ const ROWS: [Row; 15] = [
     Row {
         name: "garbage",
         faults: |zone| vec![Fault::new(zone.batch("posts"), Action::Garbage).times(TRIES)],
-        outcome: Fails("warn", &["unexpected answer: it is not JSON as Cloudflare sends it"]),
+        outcome: Fails("error", &["unexpected answer: it is not JSON as Cloudflare sends it"]),
     },
     Row {
         name: "identical",
@@ -161,7 +161,11 @@ fn failures_of_the_api_are_survived_or_named() {
     for row in &ROWS {
         let name = format!("{}.test", row.name);
         let id = site.bed.cloudflare.add_zone(&site.bed.dns, &name);
-        site.add_server(&format!("{name} *.{name}"), "on");
+        // A provider of its own: what fails there is not waited for by the others.
+        let provider =
+            site.bed.provider().replace("cloudflare {", &format!("{} cloudflare {{", row.name));
+        site.http.push_str(&provider);
+        site.add_server(&format!("{name} *.{name}"), &format!("on provider={}", row.name));
         (row.faults)(&Zone { name, id }).into_iter().for_each(|fault| traffic.inject(fault));
     }
     site.start_nginx();
@@ -256,7 +260,7 @@ fn long_pause_that_cloudflare_asks_for_is_kept() {
     traffic.inject(Fault::new(Match::any().method(Method::POST), throttled));
     site.set_servers(&["example.test *.example.test"]);
     site.start_nginx();
-    check_failure(&site, "example.test", "warn", &["too many requests, the next in 100 s"]);
+    check_failure(&site, "example.test", "error", &["too many requests, the next in 100 s"]);
     assert_eq!(traffic.count(&Match::any().method(Method::POST)), 1, "{}", traffic.summary());
     let progress = fs::read(site.state().join("orders/example.test.json")).expect("it is kept");
     let progress: Value = serde_json::from_slice(&progress).expect("it is JSON");
@@ -297,7 +301,7 @@ fn records_that_do_not_appear_in_time_are_named() {
     ];
     let waiting = "still waiting for TXT records of zone \"example.test\", at most 2 s: ns1";
     site.nginx.wait_for_log(waiting, LIMIT);
-    check_failure(&site, "example.test", "warn", &texts);
+    check_failure(&site, "example.test", "error", &texts);
     assert_eq!(site.proxy.traffic.count(&AcmeStep::Challenge.requests()), 0);
     site.bed.cloudflare.resume_propagation();
     site.wait_for_certificate("example.test");

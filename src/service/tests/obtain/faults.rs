@@ -134,7 +134,8 @@ fn a_server_that_wants_a_long_pause_is_left_alone() {
 #[test]
 fn authorizations_of_a_failed_order_are_given_up() {
     let bed = Bed::start();
-    let refused = Action::Error { status: 403, code: 10_000, message: "no".into() };
+    // A refusal of the name: no later attempt can use the order.
+    let refused = Action::Error { status: 400, code: 81_053, message: "a CNAME".into() };
     let writes = Match::any().method(http::Method::POST);
     bed.testbed.cloudflare.traffic.inject(Fault::new(writes, refused).always());
     let error = bed.obtain_error();
@@ -142,6 +143,48 @@ fn authorizations_of_a_failed_order_are_given_up() {
     let requests = bed.proxy.traffic.requests(&AcmeStep::Authorization.requests());
     let given_up = requests.iter().filter(|r| r.jws_payload()["status"] == "deactivated");
     assert_eq!(given_up.count(), 2);
+}
+
+/// Each refusal of the provider, and what the schedule is told of it.
+#[test]
+fn what_the_provider_refuses_first_costs_no_order() {
+    let bed = Bed::start();
+    let refuse = |status, code| Action::Error { status, code, message: "no".into() };
+    let reads = || Match::any().method(http::Method::GET);
+    for (action, scope) in [
+        (refuse(403, 10_000), Scope::Provider),
+        (refuse(401, 10_000), Scope::Provider),
+        (refuse(400, 6_003), Scope::Provider),
+        (Action::Status { status: 404, retry_after: None }, Scope::Provider),
+    ] {
+        bed.testbed.cloudflare.traffic.inject(Fault::new(reads(), action.clone()).always());
+        let error = bed.obtain_error();
+        let failure = error.failure();
+        assert_eq!((failure.kind, failure.scope), (FailureKind::Permanent, scope), "{error}");
+        bed.testbed.cloudflare.traffic.clear_faults();
+    }
+    assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 0);
+    bed.obtain().unwrap();
+}
+
+#[test]
+fn an_order_outlives_what_the_provider_refuses_for_other_reasons_than_the_names() {
+    let bed = Bed::start();
+    let refuse = |status, code| Action::Error { status, code, message: "no".into() };
+    let writes = || Match::any().method(http::Method::POST);
+    for action in [refuse(403, 10_000), refuse(400, 81_045)] {
+        bed.testbed.cloudflare.traffic.inject(Fault::new(writes(), action).always());
+        for ordered in [true, false] {
+            let failure = bed.run(async |obtainer| {
+                let error = obtainer.obtain(0, 0, KeyChoice::Configured).await.unwrap_err();
+                obtainer.failure(0, &error)
+            });
+            assert_eq!((failure.ordered, failure.is_lost), (ordered, false), "{failure:?}");
+        }
+        bed.testbed.cloudflare.traffic.clear_faults();
+        bed.obtain().unwrap();
+    }
+    assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 2, "each is resumed");
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn a_valid_authorization_of_another_name_is_left_alone() {
     bed.obtain().unwrap();
     assert!(!bed.created().contains("other"));
     // Nor when the order fails.
-    let refused = Action::Error { status: 403, code: 10_000, message: "no".into() };
+    let refused = Action::Error { status: 400, code: 81_053, message: "a CNAME".into() };
     let writes = Match::any().method(Method::POST);
     bed.testbed.cloudflare.traffic.inject(Fault::new(writes, refused).always());
     bed.config.certificates[0].names = super::support::names(&["new.example.test"]);

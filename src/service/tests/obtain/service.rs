@@ -30,7 +30,7 @@ impl Host for Faulty {
         let message = message.to_string();
         let is_order = message.contains("creating TXT");
         assert!(!is_order || self.panicked.swap(true, Ordering::Relaxed), "a bug");
-        if level == Level::Warn {
+        if matches!(level, Level::Warn | Level::Error) {
             self.warnings.lock().unwrap().push(message);
         }
     }
@@ -66,7 +66,10 @@ fn a_panic_is_a_failure_that_is_told_and_tried_again() {
     service.stop();
     let warnings = host.warnings.lock().unwrap();
     assert!(
-        warnings.iter().any(|line| line.contains("attempt 1: there is a bug in the module")),
+        warnings
+            .iter()
+            .any(|line| line.contains("attempt 1, ")
+                && line.contains(": there is a bug in the module")),
         "{warnings:#?}"
     );
 }
