@@ -7,7 +7,7 @@
 
 use super::nginx::{Conf, PathBase};
 use super::privileges::Ids;
-use acme_dns_core::config::{Resources, SecretId, SecretSource};
+use acme_dns_core::config::{Resources, SecretCheck, SecretId, SecretSource};
 use openssl::x509::X509;
 use secrecy::SecretString;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -139,7 +139,7 @@ impl Vault {
 
     /// Takes the first `length` bytes of the room as a secret, without surrounding white space, if
     /// it passes a check.
-    fn keep(&mut self, length: usize, check: Check) -> Result<SecretId, String> {
+    fn keep(&mut self, length: usize, check: SecretCheck) -> Result<SecretId, String> {
         let used = self.used;
         let room = self.room().map_err(|e| e.to_string())?;
         let bytes = room.get(..length).unwrap_or_default();
@@ -155,7 +155,7 @@ impl Vault {
         Ok(SecretId(self.entries.len() - 1))
     }
 
-    fn read_file(&mut self, path: &str, check: Check) -> Result<(SecretId, bool), String> {
+    fn read_file(&mut self, path: &str, check: SecretCheck) -> Result<(SecretId, bool), String> {
         let (length, exposed) = self.read(path)?;
         let id = self.keep(length, check).map_err(|why| format!("\"{path}\" {why}"))?;
         Ok((id, exposed))
@@ -200,7 +200,7 @@ impl Vault {
         id.map_err(|why| format!("\"{path}\" {why}"))
     }
 
-    fn read_environment(&mut self, name: &str, check: Check) -> Result<SecretId, String> {
+    fn read_environment(&mut self, name: &str, check: SecretCheck) -> Result<SecretId, String> {
         let variable = CString::new(name).map_err(|_| format!("invalid variable \"{name}\""))?;
         // SAFETY: the master has one thread while it reads its configuration.
         let value = unsafe { libc::getenv(variable.as_ptr()) };
@@ -267,16 +267,6 @@ fn map() -> io::Result<*mut u8> {
     // SAFETY: the mapping was just made. A kernel without this advice dumps it, no more.
     unsafe { libc::madvise(address, SIZE, libc::MADV_DONTDUMP) };
     Ok(address.cast())
-}
-
-/// Whether a secret is what it is taken for; if not, what is wrong, to follow its name.
-type Check = fn(&[u8]) -> Result<(), &'static str>;
-
-fn check_word(secret: &[u8]) -> Result<(), &'static str> {
-    match secret.iter().all(u8::is_ascii_graphic) {
-        true => Ok(()),
-        false => Err("does not hold one word of printable ASCII"),
-    }
 }
 
 /// Base64url (RFC 4648 section 5), with or without its padding.
@@ -352,7 +342,7 @@ impl ConfResources<'_> {
         full.ok_or_else(|| format!("invalid path \"{path}\""))
     }
 
-    fn read(&mut self, source: &SecretSource, check: Check) -> Result<SecretId, String> {
+    fn read(&mut self, source: &SecretSource, check: SecretCheck) -> Result<SecretId, String> {
         let path = match source {
             SecretSource::File(path) => self.path(path)?,
             SecretSource::Environment(name) => return self.vault.read_environment(name, check),
@@ -368,8 +358,12 @@ impl ConfResources<'_> {
 }
 
 impl Resources for ConfResources<'_> {
-    fn secret(&mut self, source: &SecretSource) -> Result<SecretId, String> {
-        self.read(source, check_word)
+    fn warn(&mut self, message: &str) {
+        self.conf.warn(message);
+    }
+
+    fn secret(&mut self, source: &SecretSource, check: SecretCheck) -> Result<SecretId, String> {
+        self.read(source, check)
     }
 
     fn mac_key(&mut self, source: &SecretSource) -> Result<SecretId, String> {

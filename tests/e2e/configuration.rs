@@ -39,6 +39,7 @@ impl Bench {
         nginx.add_file("token", "a-token\n");
         nginx.add_file("empty", " \n");
         nginx.add_file("two-words", "a token\n");
+        nginx.add_file("quoted", "\"a-token\"\r\n");
         nginx.add_file("long", "x".repeat(5000));
         nginx.add_file("not-a-certificate.pem", "hello\n");
         nginx.add_file("exposed", "a-token\n");
@@ -540,6 +541,20 @@ fn refuses_bad_providers() {
             "\"DIR/two-words\" does not hold one word of printable ASCII in HERE",
         ),
         bad(
+            "token_file quoted;",
+            "\"DIR/quoted\" has quotes around the secret, which become a part of it: remove them in HERE",
+        ),
+        bad(
+            "token env:LINE_OF_A_FILE;",
+            "the environment variable \"LINE_OF_A_FILE\" holds a name and \"=\", it must hold the secret \
+             alone in HERE",
+        ),
+        bad(
+            "key env:API_TOKEN;",
+            "the environment variable \"API_TOKEN\" holds an API token, not a global API key: name it by \
+             \"token_file\" or \"token\", without \"email\" in HERE",
+        ),
+        bad(
             "token env:NO_SUCH_TOKEN;",
             "the environment variable \"NO_SUCH_TOKEN\" is not set in HERE",
         ),
@@ -565,6 +580,8 @@ fn refuses_bad_providers() {
     ];
     let mut bench = Bench::new();
     bench.nginx.env("EMPTY_TOKEN", "");
+    bench.nginx.env("LINE_OF_A_FILE", "CF_Token=a-token");
+    bench.nginx.env("API_TOKEN", "cfut_a-token");
     bench.refuses(&rows);
 }
 
@@ -648,6 +665,14 @@ fn warns_of_what_may_not_be_meant() {
         ),
         &["zone \"small\" may be too small for 2 certificates, leave out \
            \"acme_dns_shared_zone\" to have it sized automatically, in HERE"],
+    );
+    bench.warns(
+        &format!(
+            "acme_dns_issuer letsencrypt {{\n    accept_terms_of_service;\n    contact \
+             you@mail.example.org; {HERE}\n}}\n{SERVER}\n{PROVIDER}"
+        ),
+        &["\"you@mail.example.org\" is an address for examples, which CAs refuse: write an address of \
+           yours, or leave out \"contact\" in HERE"],
     );
     // What is taken as it is.
     bench.warns(&server("server_name bücher.example *.BÜCHER.example; acme_dns on;"), &[]);

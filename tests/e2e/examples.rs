@@ -26,12 +26,13 @@ fn examples() -> Vec<(String, String)> {
     found
 }
 
-/// What `nginx -t` says of an example in which only the directories of secrets and certificates are
-/// others.
+/// What `nginx -t` says of an example in which only the address and the directories of secrets and
+/// certificates are others.
 fn test(prefix: &Path, example: &str) -> String {
     let build = NginxBuild::get();
     let dir = prefix.display();
     let text = example
+        .replace("you@example.com", "you@example.dev")
         .replace("/run/secrets/", &format!("{dir}/secrets/"))
         .replace("/etc/ssl/", &format!("{dir}/ssl/"));
     let conf = prefix.join("nginx.conf");

@@ -353,7 +353,7 @@ fn configurations_are_accepted_by_nginx_and_hold_no_secret() {
     let long = format!("{}.example.com", "a".repeat(60));
     for (changes, expected) in [
         (&[][..], "server_name example.com *.example.com;"),
-        (&[("ACME_DNS_EMAIL", "you@example.com")], "    contact you@example.com;"),
+        (&[("ACME_DNS_EMAIL", "you@example.dev")], "    contact you@example.dev;"),
         (
             &[("ACME_DNS_DOMAINS", ".a.com\r\n# b.com\n\n\tc.com # d.com")],
             "server_name .a.com c.com;",

@@ -241,6 +241,7 @@ impl Draft {
             let index = match choice {
                 Choice::Line(index) => index,
                 Choice::Own(issuers, provider) => {
+                    self.check_names(&binding, &issuers)?;
                     let owners = self.owners(&issuers, provider);
                     register.add(binding, issuers, provider, &owners)?
                 }
@@ -270,11 +271,20 @@ impl Draft {
                 .map_err(|message| DraftError { message, location })?;
             let owners = self.owners(&issuers, provider);
             for line in lines {
+                self.check_names(&line, &issuers)?;
                 let names = line.names.clone();
                 holders.add(register.add(line, issuers.clone(), provider, &owners)?, &names);
             }
         }
         Ok(holders)
+    }
+
+    /// Checks whether all issuers of a certificate take so many names.
+    fn check_names(&self, binding: &Binding, issuers: &[usize]) -> Result<(), DraftError> {
+        let mut issuers = issuers.iter().filter_map(|index| self.issuers.get(*index));
+        let count = binding.names.len();
+        let checked = issuers.try_for_each(|issuer| issuer.check_names(count));
+        checked.map_err(|message| binding.error(message))
     }
 
     /// Decides whether a server uses the certificate of a line.

@@ -1,5 +1,6 @@
 //! The block `acme_dns_issuer NAME { ... }`.
 
+use super::contact::{contact, doubt};
 use super::text::{
     arguments, duplicate, invalid_parameter, is_file_name, set_once, url, wrong_arguments,
 };
@@ -14,17 +15,14 @@ struct Known {
     staging: Option<&'static str>,
 }
 
+const LETSENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 const LETSENCRYPT_STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 const GOOGLE_STAGING: &str = "https://dv.acme-v02.test-api.pki.goog/directory";
 
 /// The issuers whose directory is built in. That of Google has a staging directory too, but it wants
 /// an external account of its own.
 const KNOWN: [Known; 6] = [
-    Known {
-        name: "letsencrypt",
-        directory: "https://acme-v02.api.letsencrypt.org/directory",
-        staging: Some(LETSENCRYPT_STAGING),
-    },
+    Known { name: "letsencrypt", directory: LETSENCRYPT, staging: Some(LETSENCRYPT_STAGING) },
     Known { name: "letsencrypt-staging", directory: LETSENCRYPT_STAGING, staging: None },
     Known { name: "zerossl", directory: "https://acme.zerossl.com/v2/DV90", staging: None },
     Known {
@@ -53,7 +51,41 @@ pub struct IssuerReader {
 
 /// The URL of the directory that a name stands for, if it is a known one.
 pub fn known_directory(name: &str) -> Option<&'static str> {
-    KNOWN.iter().find(|known| known.name == name).map(|known| known.directory)
+    known(name).map(|known| known.directory)
+}
+
+fn known(name: &str) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| known.name == name)
+}
+
+/// Names in one certificate that a profile of a CA takes, where it is fewer than usual
+/// (<https://letsencrypt.org/docs/profiles/>).
+const FEW_NAMES: [(&str, &str, usize); 4] = [
+    (LETSENCRYPT, "tlsserver", 25),
+    (LETSENCRYPT, "shortlived", 25),
+    (LETSENCRYPT_STAGING, "tlsserver", 25),
+    (LETSENCRYPT_STAGING, "shortlived", 25),
+];
+
+impl Issuer {
+    /// Checks whether the CA takes so many names for one certificate.
+    ///
+    /// # Errors
+    /// There are more than it is known to take.
+    pub(super) fn check_names(&self, count: usize) -> Result<(), String> {
+        let profile = self.profile.as_ref().map_or("", |profile| &profile.name);
+        let limit = FEW_NAMES
+            .iter()
+            .find(|(directory, name, _)| *directory == self.directory && *name == profile);
+        match limit {
+            Some((.., most)) if count > *most => Err(format!(
+                "{count} names for one certificate, issuer \"{}\" takes {most} at the most with the profile \
+                 \"{profile}\"",
+                self.name
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How many orders an account may place, where the CA with this directory has published it.
@@ -135,6 +167,9 @@ impl IssuerReader {
                 if contacts.is_empty() {
                     return Err(wrong_arguments(directive));
                 }
+                let is_public_ca = self.directory.is_none() && known(&self.name).is_some();
+                let doubts = contacts.iter().filter_map(|url| doubt(url, is_public_ca));
+                doubts.for_each(|doubt| resources.warn(&doubt));
                 set_once(&mut self.contacts, directive, contacts)
             }
             "accept_terms_of_service" => {
@@ -157,7 +192,7 @@ impl IssuerReader {
     /// Something that every issuer needs is missing.
     pub fn finish(self) -> Result<Issuer, String> {
         let name = self.name;
-        let known = KNOWN.iter().find(|known| known.name == name);
+        let known = known(&name);
         // The staging directory that is built in belongs to the directory that is.
         let known_staging = known.filter(|_| self.directory.is_none()).and_then(|k| k.staging);
         let known_directory = known.map(|known| known.directory.to_owned());
@@ -203,19 +238,6 @@ fn external_account(
         None => SecretSource::File(source.to_owned()),
     };
     Ok(ExternalAccount { key_id: key_id.to_owned(), mac_key: resources.mac_key(&source)? })
-}
-
-fn contact(text: &str) -> Result<String, String> {
-    let address = text.strip_prefix("mailto:").unwrap_or(text);
-    let valid = address.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty() && domain.contains('.') && !domain.contains('@')
-    });
-    let plain = address.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b',' | b'?'));
-    if valid && plain {
-        Ok(format!("mailto:{address}"))
-    } else {
-        Err(format!("invalid e-mail address \"{text}\" in \"contact\" directive"))
-    }
 }
 
 fn profile(directive: &str, args: &[&str]) -> Result<Profile, String> {

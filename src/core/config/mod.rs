@@ -6,12 +6,14 @@
 //! been read. Every error is one line in nginx's voice, without the file and line that `ffi` adds.
 
 pub mod binding;
+mod contact;
 pub mod domains;
 pub mod draft;
 mod import;
 pub mod issuer;
 pub mod propagation;
 pub mod provider;
+mod secret;
 pub mod server;
 pub mod syntax;
 #[cfg(test)]
@@ -20,6 +22,8 @@ mod text;
 pub mod zone;
 
 pub use import::{Import, ImportFormat};
+pub use secret::SecretCheck;
+pub use text::is_file_name;
 
 use crate::key::KeyType;
 use crate::name::Name;
@@ -251,11 +255,14 @@ pub enum SecretSource {
 /// Reads what a directive refers to while the configuration is read; the message of an error is
 /// shown to the user as it is.
 pub trait Resources {
-    /// Reads a secret and keeps it.
+    /// Shows a warning, at the place that is being read.
+    fn warn(&mut self, message: &str);
+
+    /// Reads a secret and keeps it, if it passes a check.
     ///
     /// # Errors
-    /// The source is not there, cannot be read or is empty.
-    fn secret(&mut self, source: &SecretSource) -> Result<SecretId, String>;
+    /// The source is not there, cannot be read, is empty or fails the check.
+    fn secret(&mut self, source: &SecretSource, check: SecretCheck) -> Result<SecretId, String>;
 
     /// Reads a MAC key in base64url and keeps it.
     ///

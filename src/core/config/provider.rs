@@ -1,9 +1,10 @@
 //! The block `acme_dns_provider NAME [TYPE] { ... }`.
 
+use super::secret::{check_global_key, check_token};
 use super::text::{arguments, duplicate, invalid_parameter, is_file_name, set_once, time, url};
 use super::{
-    Cloudflare, CloudflareCredentials, Provider, ProviderKind, RequestLimit, Resources, SecretId,
-    SecretSource,
+    Cloudflare, CloudflareCredentials, Provider, ProviderKind, RequestLimit, Resources,
+    SecretCheck, SecretId, SecretSource,
 };
 use std::time::Duration;
 
@@ -98,12 +99,14 @@ impl ProviderReader {
             "token_file" | "token" | "key_file" | "key" => {
                 let [value] = arguments(directive, args)?;
                 let source = secret_source(directive, value)?;
-                let slot =
-                    if directive.starts_with("token") { &mut self.token } else { &mut self.key };
+                let (slot, check): (_, SecretCheck) = match directive.starts_with("token") {
+                    true => (&mut self.token, check_token),
+                    false => (&mut self.key, check_global_key),
+                };
                 if slot.is_some() {
                     return Err(duplicate(directive));
                 }
-                *slot = Some(resources.secret(&source)?);
+                *slot = Some(resources.secret(&source, check)?);
                 Ok(())
             }
             "email" => {

@@ -5,7 +5,7 @@ use super::issuer::IssuerReader;
 use super::provider::ProviderReader;
 use super::{
     Cloudflare, CloudflareCredentials, ExternalAccount, Issuer, Profile, Propagation, Provider,
-    ProviderKind, RequestLimit, Resources, SecretId, SecretSource,
+    ProviderKind, RequestLimit, Resources, SecretCheck, SecretId, SecretSource,
 };
 use crate::key::KeyType;
 use crate::name::Name;
@@ -19,10 +19,15 @@ mod draft;
 #[derive(Default)]
 struct Fake {
     secrets: Vec<SecretSource>,
+    warnings: Vec<String>,
 }
 
 impl Resources for Fake {
-    fn secret(&mut self, source: &SecretSource) -> Result<SecretId, String> {
+    fn warn(&mut self, message: &str) {
+        self.warnings.push(message.to_owned());
+    }
+
+    fn secret(&mut self, source: &SecretSource, _: SecretCheck) -> Result<SecretId, String> {
         let (SecretSource::File(name) | SecretSource::Environment(name)) = source;
         if name.contains("missing") {
             return Err(format!("cannot read \"{name}\""));
@@ -32,11 +37,11 @@ impl Resources for Fake {
     }
 
     fn mac_key(&mut self, source: &SecretSource) -> Result<SecretId, String> {
-        self.secret(source)
+        self.secret(source, |_| Ok(()))
     }
 
     fn private_key(&mut self, path: &str) -> Result<SecretId, String> {
-        self.secret(&SecretSource::File(path.to_owned()))
+        self.secret(&SecretSource::File(path.to_owned()), |_| Ok(()))
     }
 
     fn certificates(&mut self, path: &str) -> Result<Vec<u8>, String> {
@@ -570,4 +575,27 @@ fn mistakes_of_a_server_are_told() {
     for (args, expected) in rows {
         assert_eq!(Request::parse(args), Err((*expected).to_owned()), "{args:?}");
     }
+}
+
+#[test]
+fn a_contact_that_cannot_be_anybodys_is_warned_of() {
+    let warnings = |name: &str, block: Block<'_>| {
+        let mut fake = Fake::default();
+        let mut reader = IssuerReader::new(name).unwrap();
+        for line in block {
+            reader.set(line[0], &line[1..], &mut fake).unwrap();
+        }
+        fake.warnings
+    };
+    let advice = "write an address of yours, or leave out \"contact\"";
+    let example =
+        format!("\"you@example.com\" is an address for examples, which CAs refuse: {advice}");
+    let private =
+        format!("\"you@nas.local\" is in no public domain, which the CA refuses: {advice}");
+    let contacts = &["contact", "you@example.com", "you@nas.local", "you@example.dev"][..];
+    assert_eq!(warnings("zerossl", &[contacts]), [example.as_str(), &private]);
+    let directory = &["directory", "https://ca.nas.local/"][..];
+    assert_eq!(warnings("ca", &[directory, contacts]), [example.as_str()]);
+    assert_eq!(warnings("ca", &[contacts, directory]), [example.as_str()]);
+    assert!(warnings("letsencrypt", &[&["contact", "mailto:you@example.dev"]]).is_empty());
 }

@@ -70,8 +70,14 @@ pub(crate) fn socket_address(text: &str, default_port: u16) -> Option<SocketAddr
     address.or_else(|_| text.parse()).ok().filter(|address| address.port() != 0)
 }
 
-/// Whether `text` can be the name of a file in the state path, and is easy to write in a shell.
-pub(crate) fn is_file_name(text: &str) -> bool {
+/// Tells whether a name is a domain or below it.
+pub(crate) fn in_domain(name: &str, domain: &str) -> bool {
+    let above = name.strip_suffix(domain);
+    above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+}
+
+/// Tells whether `text` can be the name of a file in the state path, and is easy to write in a shell.
+pub fn is_file_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     !text.is_empty()
         && text.len() <= MAX_FILE_NAME

@@ -51,8 +51,15 @@ fn mistakes_are_reported_at_the_server_that_has_them() {
     let of = |name: &str| {
         format!("server {{\n listen 127.0.0.1:LISTEN ssl;\n server_name {name}.example.test;\n}}\n")
     };
+    let few = many.replace("n30.example.test ", "; #");
     let mut bench = Bench::new();
     bench.refuses(&[
+        (
+            http(&few).replace("terms_of_service;", "terms_of_service; profile tlsserver;"),
+            "30 names for one certificate, issuer \"letsencrypt\" takes 25 at the most with the profile \
+             \"tlsserver\" in HERE"
+                .to_owned(),
+        ),
         (
             http(&many),
             "101 names for one certificate, a CA takes 100 at the most in HERE".to_owned(),

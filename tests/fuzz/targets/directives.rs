@@ -11,7 +11,7 @@ use acme_dns_core::config::server::ServerNames;
 use acme_dns_core::config::zone::Zone;
 use acme_dns_core::config::{
     CloudflareCredentials, Issuer, Location, Propagation, Provider, ProviderKind, Resources,
-    SecretId, SecretSource,
+    SecretCheck, SecretId, SecretSource,
 };
 use acme_dns_core::key::KeyType;
 use acme_dns_core::name::Name;
@@ -23,12 +23,14 @@ use std::collections::HashSet;
 struct Everything;
 
 impl Resources for Everything {
-    fn secret(&mut self, _: &SecretSource) -> Result<SecretId, String> {
+    fn warn(&mut self, _: &str) {}
+
+    fn secret(&mut self, _: &SecretSource, _: SecretCheck) -> Result<SecretId, String> {
         Ok(SecretId(0))
     }
 
     fn mac_key(&mut self, source: &SecretSource) -> Result<SecretId, String> {
-        self.secret(source)
+        self.secret(source, |_| Ok(()))
     }
 
     fn private_key(&mut self, _: &str) -> Result<SecretId, String> {

@@ -303,3 +303,70 @@ fn what_is_set_once_cannot_be_set_again() {
         Err("\"acme_dns_state_path\" directive is duplicate".to_owned())
     );
 }
+
+#[test]
+fn the_names_that_a_profile_takes_are_counted() {
+    const URL: &str = "https://acme-v02.api.letsencrypt.org/directory";
+    let list: Vec<String> = (0..30).map(|number| format!("n{number}.test")).collect();
+    let draft = |name: &str, block: &[&[&str]]| {
+        let mut draft = Draft::default();
+        draft
+            .add_issuer(read_issuer("ca", &[&["directory", "https://ca.test/"], ACCEPT]).unwrap())
+            .unwrap();
+        let block: Vec<&[&str]> = block.iter().chain([&ACCEPT]).copied().collect();
+        draft.add_issuer(read_issuer(name, &block).unwrap()).unwrap();
+        let provider = read_provider("cf", Some("cloudflare"), &[&["token_file", "t"]]).unwrap();
+        draft.add_provider(provider).unwrap();
+        draft
+    };
+    let place = |file: &str, line| Location { file: file.to_owned(), line };
+    for (name, block, issuers, count, is_too_many) in [
+        ("letsencrypt", &[&["profile", "tlsserver"][..]][..], "letsencrypt", 30, true),
+        ("letsencrypt", &[&["profile", "shortlived", "require"]], "letsencrypt", 26, true),
+        ("letsencrypt", &[&["profile", "shortlived"]], "letsencrypt", 25, false),
+        ("letsencrypt", &[&["profile", "classic"]], "letsencrypt", 30, false),
+        ("letsencrypt", &[], "letsencrypt", 30, false),
+        ("letsencrypt-staging", &[&["profile", "tlsserver"]], "letsencrypt-staging", 30, true),
+        ("le", &[&["directory", URL], &["profile", "tlsserver"]], "le", 30, true),
+        ("le", &[&["profile", "tlsserver"], &["directory", URL]], "ca,le", 30, true),
+        ("le", &[&["profile", "tlsserver"], &["directory", URL]], "ca", 30, false),
+        (
+            "letsencrypt",
+            &[&["profile", "tlsserver"], &["directory", "https://b.test/"]],
+            "letsencrypt",
+            30,
+            false,
+        ),
+    ] {
+        let names = list.iter().take(count).map(String::as_str).collect::<Vec<_>>();
+        let issuer = format!("issuer={issuers}");
+        let mut server = draft(name, block);
+        let Ok(Request::On(wanted)) = Request::parse(&["on", &issuer]) else { panic!("{issuer}") };
+        server
+            .bind(wanted, super::names(&names), place("nginx.conf", 7), place("nginx.conf", 3))
+            .unwrap();
+        let mut file = draft(name, block);
+        let wanted = crate::config::domains::parameters(&[&issuer]).unwrap();
+        file.add_domains(
+            "d",
+            format!("\n{}", names.join(" ")).as_bytes(),
+            wanted,
+            place("nginx.conf", 1),
+        )
+        .unwrap();
+        for (draft, at) in [(server, "nginx.conf:7"), (file, "d:2")] {
+            let result =
+                draft.finish(PathBuf::from("/state")).map(|_| ()).map_err(|e| e.to_string());
+            let profile = block.iter().find(|line| line[0] == "profile").map_or("", |line| line[1]);
+            let error = format!(
+                "{count} names for one certificate, issuer \"{name}\" takes 25 at the most with the profile \
+                 \"{profile}\" in {at}"
+            );
+            assert_eq!(
+                result,
+                if is_too_many { Err(error) } else { Ok(()) },
+                "{name} {block:?} {issuers}"
+            );
+        }
+    }
+}

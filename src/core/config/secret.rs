@@ -1,0 +1,249 @@
+//! Secrets in files and in the environment: what they must look like, and what is wrong with those that
+//! do not.
+//!
+//! A token in quotes is refused by the provider only, after the reload, and nobody looks there. Cloudflare's
+//! credentials have a known alphabet (<https://developers.cloudflare.com/fundamentals/api/get-started/token-formats/>),
+//! so `nginx -t` finds such a mistake. What it says tells the mistake and never quotes what it has found.
+
+/// A check of a secret, without surrounding white space; an error follows the name of its source, as in
+/// `"file" is empty`.
+pub type SecretCheck = fn(&[u8]) -> Result<(), &'static str>;
+
+/// Prefixes of Cloudflare's API tokens: of a user, and of an account. Earlier ones have none.
+const TOKEN_PREFIXES: [&[u8]; 2] = [b"cfut_", b"cfat_"];
+
+/// Prefix of Cloudflare's global API keys.
+const KEY_PREFIX: &[u8] = b"cfk_";
+
+/// Length of a token without a prefix.
+const TOKEN: usize = 40;
+
+const KEY_FOR_TOKEN: &str = "holds a global API key, not an API token: name it by \"key_file\" or \"key\", beside \"email\"";
+
+const TOKEN_FOR_KEY: &str = "holds an API token, not a global API key: name it by \"token_file\" or \"token\", without \"email\"";
+
+/// Checks an API token of Cloudflare.
+///
+/// # Errors
+/// It is none.
+pub(super) fn check_token(secret: &[u8]) -> Result<(), &'static str> {
+    check_alphabet(secret)?;
+    match is_global_key(secret) {
+        true => Err(KEY_FOR_TOKEN),
+        false => Ok(()),
+    }
+}
+
+/// Checks a global API key of Cloudflare.
+///
+/// # Errors
+/// It is none.
+pub(super) fn check_global_key(secret: &[u8]) -> Result<(), &'static str> {
+    check_alphabet(secret)?;
+    let has_prefix = TOKEN_PREFIXES.iter().any(|prefix| secret.starts_with(prefix));
+    let is_early = secret.len() == TOKEN && secret.iter().any(u8::is_ascii_uppercase);
+    match has_prefix || is_early {
+        true => Err(TOKEN_FOR_KEY),
+        false => Ok(()),
+    }
+}
+
+/// A key without a prefix has 37 to 45 hexadecimal digits. So may a token: that length is left alone.
+fn is_global_key(secret: &[u8]) -> bool {
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_early = matches!(secret.len(), 37..=45) && secret.len() != TOKEN;
+    secret.starts_with(KEY_PREFIX) || (is_early && secret.iter().all(is_digit))
+}
+
+fn check_alphabet(secret: &[u8]) -> Result<(), &'static str> {
+    match secret.iter().all(|byte| is_of_token(*byte)) {
+        true => Ok(()),
+        false => Err(mistake(secret)),
+    }
+}
+
+fn is_of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// What is wrong with a text that has other characters than a secret.
+fn mistake(secret: &[u8]) -> &'static str {
+    if let Some(mistake) = encoding(secret) {
+        return mistake;
+    }
+    let has_line = |line: &[u8]| !line.trim_ascii().is_empty();
+    let lines =
+        secret.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| has_line(line)).count();
+    if secret.starts_with(b"-----BEGIN") {
+        "holds a key or certificate in PEM, not a credential of the API"
+    } else if matches!(secret.first(), Some(b'{' | b'['))
+        && matches!(secret.last(), Some(b'}' | b']'))
+    {
+        match secret.starts_with(b"{{") {
+            true => VARIABLE,
+            false => "holds JSON, it must hold the secret alone",
+        }
+    } else if lines > 1 {
+        "holds more than one line, it must hold the secret alone, without comments or other settings"
+    } else {
+        line_mistake(secret)
+    }
+}
+
+const VARIABLE: &str = "holds a variable that nothing has replaced, it must hold the secret itself";
+
+/// What is wrong with a single line.
+fn line_mistake(line: &[u8]) -> &'static str {
+    let word = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    let has = |byte: u8| line.contains(&byte);
+    let is_word = |text: &[u8]| !text.is_empty() && text.iter().all(|byte| is_of_token(*byte));
+    let before = |byte: u8| line.split(|other| *other == byte).next().unwrap_or_default();
+    if is_quote(line.first()) || is_quote(line.last()) && !has(b'=') && !has(b':') {
+        "has quotes around the secret, which become a part of it: remove them"
+    } else if word.eq_ignore_ascii_case(b"bearer") || word.eq_ignore_ascii_case(b"authorization:") {
+        "begins with \"Bearer\", it must hold the secret alone"
+    } else if [&b"export"[..], b"set", b"setenv", b"declare"].contains(&word) {
+        "holds a command of a shell, it must hold the secret alone"
+    } else if matches!(line.first(), Some(b'$' | b'%' | b'<')) {
+        VARIABLE
+    } else if line.starts_with(b"env:") || line.starts_with(b"file:") {
+        "holds the name of another source, it must hold the secret itself"
+    } else if [&b"http://"[..], b"https://"].iter().any(|scheme| line.starts_with(scheme)) {
+        "holds a URL, it must hold the secret alone"
+    } else if matches!(line.first(), Some(b'/' | b'.' | b'~')) {
+        "holds a path, it must hold the secret itself"
+    } else if line.starts_with(b"v1.0-") {
+        "holds an Origin CA key, which cannot change DNS records: create an API token"
+    } else if has(b'=') && is_word(before(b'=').trim_ascii()) {
+        "holds a name and \"=\", it must hold the secret alone"
+    } else if has(b':') && is_word(before(b':').trim_ascii()) {
+        "holds a name and \":\", it must hold the secret alone"
+    } else if is_word(word) && [b'#', b';'].iter().any(|mark| has(*mark)) {
+        "has a comment behind the secret, it must hold the secret alone"
+    } else if line.iter().any(u8::is_ascii_whitespace) {
+        "does not hold one word of printable ASCII"
+    } else {
+        "has a character that Cloudflare's tokens and keys do not have: they consist of letters, digits, \
+         \"_\" and \"-\""
+    }
+}
+
+/// What is wrong with the bytes, where they are no ASCII text.
+fn encoding(secret: &[u8]) -> Option<&'static str> {
+    const QUOTES: [&str; 4] = ["\u{201c}", "\u{201d}", "\u{2018}", "\u{2019}"];
+    if secret.starts_with(b"\xef\xbb\xbf") {
+        return Some("begins with a byte order mark, save it as plain text in UTF-8 without one");
+    }
+    if secret.starts_with(b"\xff\xfe") || secret.starts_with(b"\xfe\xff") {
+        return Some("is in UTF-16, save it as plain text in UTF-8");
+    }
+    let is_quoted = |quote: &[u8]| secret.starts_with(quote) || secret.ends_with(quote);
+    if QUOTES.iter().any(|quote| is_quoted(quote.as_bytes())) {
+        return Some("has quotes around the secret, which become a part of it: remove them");
+    }
+    let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    if secret.iter().all(is_text) {
+        None
+    } else if secret.is_ascii() {
+        Some("has a control character, it must hold the secret alone as plain text")
+    } else {
+        Some(
+            "has a character that is not ASCII, perhaps an invisible one: write the secret anew, alone",
+        )
+    }
+}
+
+fn is_quote(byte: Option<&u8>) -> bool {
+    matches!(byte, Some(b'"' | b'\'' | b'`'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_global_key, check_token};
+
+    /// A token as they were until 2026; not one of anybody.
+    const EARLY: &str = "8M7wS6hCpXVc-DoRnPPY_UCWPgy8aea4Wy6kCe5T";
+
+    fn scannable(prefix: &str) -> String {
+        format!("{prefix}{}0a1b2c3d", EARLY.replace(['-', '_'], "x"))
+    }
+
+    #[test]
+    fn tokens_and_keys_of_all_times_are_taken() {
+        let digits = "0123456789abcdef0123456789abcdef0123456789abcdef";
+        for token in [EARLY, &scannable("cfut_"), &scannable("cfat_"), "a-token", &digits[..40]] {
+            assert_eq!(check_token(token.as_bytes()), Ok(()), "{token}");
+        }
+        for key in [&digits[..37], &digits[..45], &digits[..40], &scannable("cfk_")] {
+            assert_eq!(check_global_key(key.as_bytes()), Ok(()), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_not_taken_for_a_token_nor_a_token_for_a_key() {
+        let digits = "0123456789abcdef0123456789abcdef0123456789abcdef";
+        for key in [&digits[..37], &digits[..45], &scannable("cfk_")] {
+            let why = check_token(key.as_bytes()).expect_err(key);
+            assert!(why.contains("holds a global API key, not an API token"), "{why}");
+        }
+        for token in [EARLY, &scannable("cfut_"), &scannable("cfat_")] {
+            let why = check_global_key(token.as_bytes()).expect_err(token);
+            assert!(why.contains("holds an API token, not a global API key"), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_mistake_is_named_and_the_secret_is_not() {
+        for (text, expected) in [
+            ("\"T\"", "has quotes around the secret"),
+            ("'T'", "has quotes around the secret"),
+            ("`T`", "has quotes around the secret"),
+            ("\"T", "has quotes around the secret"),
+            ("T\"", "has quotes around the secret"),
+            ("\u{201c}T\u{201d}", "has quotes around the secret"),
+            ("name=T", "holds a name and \"=\""),
+            ("dns_cloudflare_api_token = T", "holds a name and \"=\""),
+            ("CF_Token='T'", "holds a name and \"=\""),
+            ("token: T", "holds a name and \":\""),
+            ("token: \"T\"", "holds a name and \":\""),
+            ("export CF_Token=T", "holds a command of a shell"),
+            ("set CF_Token=T", "holds a command of a shell"),
+            ("${CF_TOKEN}", "holds a variable that nothing has replaced"),
+            ("$CF_TOKEN", "holds a variable that nothing has replaced"),
+            ("%CF_TOKEN%", "holds a variable that nothing has replaced"),
+            ("{{ cf_token }}", "holds a variable that nothing has replaced"),
+            ("<your token>", "holds a variable that nothing has replaced"),
+            ("Bearer T", "begins with \"Bearer\""),
+            ("bearer T", "begins with \"Bearer\""),
+            ("Authorization: Bearer T", "begins with \"Bearer\""),
+            ("{\"token\":\"T\"}", "holds JSON"),
+            ("{\n  \"token\": \"T\"\n}", "holds JSON"),
+            ("T # for example.com", "has a comment behind the secret"),
+            ("T ; for example.com", "has a comment behind the secret"),
+            ("# Cloudflare\nT", "holds more than one line"),
+            ("T\nT", "holds more than one line"),
+            ("T\r\nT", "holds more than one line"),
+            ("email=a@b.test\nkey=T", "holds more than one line"),
+            ("\u{feff}T", "begins with a byte order mark"),
+            ("T\u{200b}", "has a character that is not ASCII"),
+            ("T\u{a0}", "has a character that is not ASCII"),
+            ("T\u{0}", "has a control character"),
+            ("T T", "does not hold one word of printable ASCII"),
+            ("env:CF_TOKEN", "holds the name of another source"),
+            ("/run/secrets/token", "holds a path"),
+            ("https://dash.cloudflare.com/T", "holds a URL"),
+            ("-----BEGIN PRIVATE KEY-----\nT", "holds a key or certificate in PEM"),
+            ("v1.0-T-T", "holds an Origin CA key"),
+            ("T/T", "letters, digits, \"_\" and \"-\""),
+            ("T,T", "letters, digits, \"_\" and \"-\""),
+        ] {
+            let text = text.replace('T', EARLY);
+            for check in [check_token, check_global_key] {
+                let why = check(text.as_bytes()).expect_err(&text);
+                assert!(why.contains(expected) && !why.contains(EARLY), "{text:?}: {why}");
+            }
+        }
+        let wide: Vec<u8> = "\u{feff}T".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(check_token(&wide).is_err_and(|why| why.contains("is in UTF-16")));
+    }
+}
