@@ -31,6 +31,8 @@ pub struct Watch {
     pub since: SystemTime,
     /// The names of variants whose files it reads.
     pub names: BTreeSet<String>,
+    /// The names of all certificates below `certs/` whose files it reads, configured or not.
+    pub read: BTreeSet<String>,
     /// Set if it names files below `certs/` with a variable, so that workers read these.
     pub by_variable: bool,
     parts: Vec<Part>,
@@ -114,11 +116,18 @@ impl Watch {
     /// [`Watch::obstacle`] will say.
     pub fn scan(config: &Config, paths: Paths<'_>, since: SystemTime) -> Self {
         let mut scan = Scan {
-            watch: Self { since, names: BTreeSet::new(), by_variable: false, parts: Vec::new() },
+            watch: Self {
+                since,
+                names: BTreeSet::new(),
+                read: BTreeSet::new(),
+                by_variable: false,
+                parts: Vec::new(),
+            },
             certificates: config.state_path.join("certs"),
             paths,
         };
         scan.read(paths.main, 0);
+        scan.watch.read.clone_from(&scan.watch.names);
         let all = config.variants.iter().map(|variant| variant.name.clone());
         match config.reload {
             Reload::Off => scan.watch.names.clear(),

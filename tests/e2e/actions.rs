@@ -112,6 +112,84 @@ fn an_account_key_is_changed() {
 }
 
 #[test]
+fn what_is_no_longer_configured_is_revoked_if_asked_and_removed() {
+    const OTHERS: [&str; 2] = ["a.example.test", "b.example.test"];
+    let mut site = Site::start(&[NAME, OTHERS[0], OTHERS[1]]);
+    site.wait_for_certificate(NAME);
+    let [a, b] = OTHERS.map(|name| site.wait_for_certificate(name).leaf);
+    ask(&mut site, "forget-a.example.test", "");
+    let refused = "certificate \"a.example.test\" is configured";
+    site.nginx.wait_for_log(refused, LIMIT);
+    site.set_servers(&[NAME]);
+    for (name, content) in [(OTHERS[0], "revoke superseded\n"), (OTHERS[1], "")] {
+        let file = site.state().join("actions").join(format!("forget-{name}"));
+        fs::write(file, content).expect("it is written");
+    }
+    site.reload();
+    assert_eq!(wait_until_done(&site), ["forget-a.example.test.invalid"]);
+    assert_eq!(site.entries("certs"), [".versions", NAME]);
+    assert_eq!(site.entries("certs/.versions"), [NAME]);
+    assert_eq!(status(&site, &a).as_deref(), Some("Revoked"));
+    assert_eq!(status(&site, &b).as_deref(), Some("Valid"));
+    let revocations = site.proxy.traffic.requests(&AcmeStep::Revoke.requests());
+    assert_eq!(revocations.len(), 1);
+    assert_eq!(revocations[0].jws_payload()["reason"], 4);
+    site.nginx.wait_for_log("\"actions/forget-b.example.test\" is done", LIMIT);
+}
+
+#[test]
+fn nothing_is_forgotten_that_is_still_of_use() {
+    let mut site = Site::start(&[NAME]);
+    let leaf = site.wait_for_certificate(NAME).leaf;
+    // The same certificate, as a renamed one has it, and one that nginx reads.
+    let state = site.state();
+    for copy in ["copy", "read"] {
+        fs::create_dir(state.join("certs").join(copy)).expect("it is made");
+        for file in ["fullchain.pem", "privkey.pem", "issuer.json"] {
+            let from = state.join("certs").join(NAME).join(file);
+            let to = state.join("certs").join(copy).join(file);
+            fs::copy(&from, &to).expect("it can be copied");
+        }
+    }
+    let owner = fs::metadata(state.join("certs")).expect("it is there");
+    for copy in ["copy", "read"] {
+        let entries = fs::read_dir(state.join("certs").join(copy)).expect("a directory");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        for path in paths.chain([state.join("certs").join(copy)]) {
+            chown(path, Some(owner.uid()), Some(owner.gid())).expect("root may do that");
+        }
+    }
+    site.http = format!(
+        "proxy_ssl_trusted_certificate {};\n",
+        state.join("certs/read/fullchain.pem").display()
+    );
+    let rows = [
+        ("forget-copy", "revoke", "is the same and is served, ask for \"revoke-example.test\""),
+        ("forget-read", "", "the configuration reads files of \"certs/read\""),
+        ("forget-nothing", "", "nothing is kept of a certificate \"nothing\""),
+        ("forget-..", "", "\"..\" is no name of a certificate"),
+        ("forget-.versions", "", "\".versions\" is no name of a certificate"),
+        ("forget-copy2", "because", "nothing is kept"),
+    ];
+    for (file, content, _) in rows {
+        fs::write(state.join("actions").join(file), content).expect("it is written");
+    }
+    site.reload();
+    for (file, _, reason) in rows {
+        let line = site.nginx.wait_for_log(&format!("\"actions/{file}\" cannot be done"), LIMIT);
+        assert!(line.contains("[error]") && line.contains(reason), "{line}");
+    }
+    assert_eq!(wait_until_done(&site).len(), rows.len());
+    assert_eq!(site.entries("certs"), [".versions", "copy", NAME, "read"]);
+    // Without a revocation the copy can go.
+    ask(&mut site, "forget-copy", "");
+    wait_until_done(&site);
+    site.nginx.wait_for_log("\"actions/forget-copy\" is done", LIMIT);
+    assert_eq!(site.entries("certs"), [".versions", NAME, "read"]);
+    assert_eq!((site.served(NAME), status(&site, &leaf).as_deref()), (leaf, Some("Valid")));
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_with_the_reason() {
     let mut site = Site::start(&[NAME]);
     let leaf = site.wait_for_certificate(NAME).leaf;

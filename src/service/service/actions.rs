@@ -5,12 +5,14 @@
 //! | `renew-NAME` | the certificate is renewed now |
 //! | `revoke-NAME` | the certificate is renewed now, and the one before it is revoked then |
 //! | `rollover-ISSUER` | the account gets a new key |
+//! | `forget-NAME` | what is kept of a certificate that is no longer configured is removed ([`super::forgetting`]) |
 //!
 //! The first line of `revoke-NAME` may name a reason (RFC 5280 section 5.3.1). Certificates in PEM
 //! below it are those that are revoked; where there are none, those that are served are written
 //! there first, so that a crash does not lead to the revocation of the new ones. A file stays until
 //! what it asks for is done.
 
+use super::forgetting::{self, Forgotten};
 use super::tasks::{Outcome, Report};
 use super::work::{LONGEST_SLEEP, Work};
 use crate::acme::{KeyChoice, Obtainer};
@@ -48,6 +50,7 @@ enum Kind {
     Renew,
     Revoke { certificates: Vec<Vec<u8>>, issuers: Vec<usize>, reason: Option<u8> },
     RollOver { issuer: usize },
+    Forget(Forgotten),
 }
 
 enum State {
@@ -113,7 +116,8 @@ impl Work {
     }
 
     fn read_action(&mut self, store: &Store, name: &str, text: &[u8]) -> Result<Pending, String> {
-        let unknown = "its name is none of \"renew-NAME\", \"revoke-NAME\" and \"rollover-ISSUER\"";
+        let unknown = "its name is none of \"renew-NAME\", \"revoke-NAME\", \"rollover-ISSUER\" and \
+                       \"forget-NAME\"";
         let (verb, of) = name.split_once('-').ok_or(unknown)?;
         let (kind, state) = match verb {
             "renew" => (Kind::Renew, State::WaitsFor(self.renew(&self.entries_of(of)?))),
@@ -123,6 +127,10 @@ impl Work {
                 let issuer =
                     issuer.ok_or_else(|| format!("no \"acme_dns_issuer\" \"{of}\" is defined"))?;
                 (Kind::RollOver { issuer }, State::Ready(Instant::now()))
+            }
+            "forget" => {
+                let forgotten = self.read_forgotten(store, of, &String::from_utf8_lossy(text))?;
+                (Kind::Forget(forgotten), State::Ready(Instant::now()))
             }
             _ => return Err(unknown.to_owned()),
         };
@@ -210,6 +218,7 @@ impl Work {
     /// Begins what is ready.
     pub(super) fn act(&mut self, obtainer: &Rc<Obtainer>, report: &Report) {
         let now = Instant::now();
+        let Some(store) = self.store() else { return };
         for pending in &mut self.actions().0 {
             if !matches!(pending.state, State::Ready(time) if time <= now) {
                 continue;
@@ -236,6 +245,13 @@ impl Work {
                             result =
                                 result.and(revoke(&obtainer, certificate, &issuers, reason).await);
                         }
+                        let _ended = report.send(Outcome::Action { name, result });
+                    });
+                }
+                Kind::Forget(forgotten) => {
+                    let (forgotten, store) = (forgotten.clone(), store.clone());
+                    tokio::task::spawn_local(async move {
+                        let result = forgetting::forget(&obtainer, &store, forgotten).await;
                         let _ended = report.send(Outcome::Action { name, result });
                     });
                 }
@@ -279,7 +295,7 @@ impl Work {
 }
 
 /// Revokes a certificate at the first of its possible issuers that knows it.
-async fn revoke(
+pub(super) async fn revoke(
     obtainer: &Obtainer,
     certificate: &[u8],
     issuers: &[usize],
@@ -295,7 +311,8 @@ async fn revoke(
     Err(errors.join("; "))
 }
 
-fn read_reason(text: &str) -> Result<Option<u8>, String> {
+/// The reason in the first line, if there is one.
+pub(super) fn read_reason(text: &str) -> Result<Option<u8>, String> {
     let first = text.lines().next().unwrap_or_default().trim();
     if first.is_empty() || first.starts_with("-----BEGIN") {
         return Ok(None);

@@ -8,6 +8,7 @@
 mod actions;
 mod failing;
 mod following;
+mod forgetting;
 mod importing;
 mod keeping;
 mod load;

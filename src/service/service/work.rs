@@ -22,7 +22,7 @@ use acme_dns_core::staple::Staples;
 use acme_dns_core::text::list;
 use acme_dns_core::time::UnixTime;
 use secrecy::SecretString;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub(super) struct Work {
     pub(super) staples: Staples,
     actions: Actions,
     watch: Option<Watch>,
+    /// The names of all certificates whose files nginx reads.
+    read: BTreeSet<String>,
     /// Told when a certificate was written to the disk.
     pub(super) written: Rc<Notify>,
     /// What the disk has refused, by variant.
@@ -85,6 +87,7 @@ impl Work {
         let Settings { config, secrets, loading, watch, facts, imports, certs_group } = settings;
         let served = config.variants.iter().map(|_| None).collect();
         let fingerprint = parties::fingerprint(&config, &secrets);
+        let read = watch.as_ref().map_or_else(BTreeSet::new, |watch| watch.read.clone());
         Self {
             config,
             certs_group,
@@ -101,6 +104,7 @@ impl Work {
             staples: Staples::default(),
             actions: Actions::default(),
             watch,
+            read,
             written: Rc::default(),
             unkept: HashMap::new(),
         }
@@ -158,6 +162,11 @@ impl Work {
             written: Rc::clone(&self.written),
         };
         tokio::task::spawn_local(reloader.run());
+    }
+
+    /// Tells whether nginx reads files of a certificate, configured or not.
+    pub(super) fn reads_files_of(&self, name: &str) -> bool {
+        self.read.contains(name)
     }
 
     pub(super) fn log(&self, level: Level, message: fmt::Arguments<'_>) {

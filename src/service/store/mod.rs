@@ -23,6 +23,7 @@ mod certificates;
 pub(crate) mod door;
 mod error;
 mod files;
+mod forget;
 mod glance;
 mod holder;
 mod journal;
