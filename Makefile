@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
 .DEFAULT_GOAL = help
-.PHONY: help packages build demo test matrix deb deb-test docker-test bench attack soak fuzz memcheck upgrade lint clean
+.PHONY: help packages build demo live test matrix deb deb-test docker-test bench attack soak fuzz memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -20,6 +20,12 @@ build: packages ## Builds NGINX 1.28.3 and the module for it
 
 demo: build ## NGINX obtains a wildcard certificate from servers on this machine; ONCE=1 only checks it
 	@$(CARGO_RUN) demo
+
+# For those who have a zone at Cloudflare. It says what it does before it begins. OTHER_TOKEN_FILE=FILE is a token of another zone;
+# API=, DIRECTORY=, CA_FILE= and PROPAGATION= lead to other servers, OUT= is the directory for report and recording.
+live: build ## The real Cloudflare and Let's Encrypt's staging: ZONE=example.com TOKEN_FILE=FILE
+	@ZONE="$(ZONE)" TOKEN_FILE="$(TOKEN_FILE)" OTHER_TOKEN_FILE="$(OTHER_TOKEN_FILE)" API="$(API)" DIRECTORY="$(DIRECTORY)" \
+		CA_FILE="$(CA_FILE)" PROPAGATION="$(PROPAGATION)" OUT="$(OUT)" $(CARGO_RUN) live
 
 # NGINX_BINARY=... ACME_DNS_MODULE=... tests another build instead.
 # The end-to-end tests wait for servers and for pauses most of the time, so that many run at once.

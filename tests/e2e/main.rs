@@ -17,6 +17,7 @@ mod image;
 mod import;
 mod issuance;
 mod keys;
+mod live;
 mod lone;
 mod matrix;
 mod pebble;
