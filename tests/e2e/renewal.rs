@@ -131,7 +131,7 @@ fn old_certificate_is_served_while_the_authority_is_down() {
     let line = site.nginx.wait_for_log("certificate \"example.test\" was not obtained", LIMIT);
     // It is over in seconds: that is an error, though the certificate is still good.
     assert!(line.contains("attempt 1, next attempt at 2"), "{line}");
-    assert!(line.contains("getting a nonce at \"127.0.0.1:"), "{line}");
+    assert!(line.contains("getting a nonce at \"https://127.0.0.1:"), "{line}");
     assert_eq!(site.served("example.test"), old);
     site.proxy.restart();
     let new = site.wait_for_other("example.test", &old.serial).leaf;

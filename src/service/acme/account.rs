@@ -6,7 +6,7 @@
 //! the URL and the contacts belong. If the two differ, the configured one wins.
 
 use super::directory::Directory;
-use super::error::{AcmeError, Step};
+use super::error::AcmeError;
 use super::issuer::{OurAccount, Server};
 use super::jws::{AccountKey, Lookup, Requests};
 use super::transport::Transport;
@@ -31,7 +31,7 @@ impl Server {
             ours = Some(self.new_account(directory).await?);
         }
         let Some(mut ours) = ours else { return Err(self.bad_key("there is none".to_owned())) };
-        self.update_contacts(directory, &mut ours.kept).await;
+        self.update_contacts(directory, &mut ours).await;
         Ok(Rc::new(ours))
     }
 
@@ -114,7 +114,10 @@ impl Server {
         let binding = self.binding()?;
         if directory.external_account_required() && binding.is_none() {
             let issuer = self.issuer.clone();
-            return Err(AcmeError::ExternalAccountRequired { host: self.host(), issuer });
+            return Err(AcmeError::ExternalAccountRequired {
+                url: self.directory_url.clone(),
+                issuer,
+            });
         }
         let der = key.pkcs8().map_err(|reason| self.bad_key(reason))?;
         self.store.save_account_key(&self.files, &der).map_err(kept)?;
@@ -139,11 +142,12 @@ impl Server {
 
     /// Tells the CA when the contacts of the configuration are others than those it has. Orders
     /// do not depend on it, so a failure is only a warning.
-    async fn update_contacts(&self, directory: &Directory, account: &mut store::Account) {
+    async fn update_contacts(&self, directory: &Directory, ours: &mut OurAccount) {
+        let OurAccount { kept: account, key } = ours;
         if account.contacts == self.contacts {
             return;
         }
-        match self.send_contacts(directory, account).await {
+        match self.send_contacts(directory, key, &account.url).await {
             Ok(()) => {
                 account.contacts.clone_from(&self.contacts);
                 self.log.write(Level::Notice, format_args!("contacts of the account updated"));
@@ -158,13 +162,12 @@ impl Server {
     async fn send_contacts(
         &self,
         directory: &Directory,
-        account: &store::Account,
+        key: &AccountKey,
+        account: &str,
     ) -> Result<(), AcmeError> {
         let transport = self.transport(directory);
-        let opened = self.open(&transport, account).await?;
-        let contacts: Vec<&str> = self.contacts.iter().map(String::as_str).collect();
-        let update = async || opened.update_contacts(&contacts).await;
-        transport.call(Step::UpdateAccount, &self.log, update).await
+        let requests = Requests { transport: &transport, directory, key, log: &self.log };
+        requests.update_contacts(account, &self.contacts).await
     }
 
     /// See [`Issuer::replace_account`](super::issuer::Issuer::replace_account).
@@ -216,8 +219,8 @@ impl Server {
 
     fn refused(&self, url: &str, what_to_do: &str) -> AcmeError {
         AcmeError::AccountRefused {
-            host: self.host(),
-            url: url.to_owned(),
+            url: self.directory_url.clone(),
+            account: url.to_owned(),
             what_to_do: what_to_do.to_owned(),
         }
     }

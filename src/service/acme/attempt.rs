@@ -64,13 +64,19 @@ impl Attempt<'_> {
         let leaf = previous.as_ref().and_then(|stored| leaf_of(&stored.material));
         if let Some((order, key)) = self.resume(previous.as_ref()).await? {
             self.note_order(Some(Ordered::Before));
-            let issued = self.finish(order, self.request(key)).await?;
-            // The process may have died after it had kept the certificate and before it had
-            // forgotten the order.
-            if leaf_of(&issued.material) != leaf {
-                return Ok(self.keep(issued).await);
+            match self.finish(order, self.request(key)).await {
+                Ok(issued) if leaf_of(&issued.material) != leaf => {
+                    return Ok(self.keep(issued).await);
+                }
+                // The process may have died after it had kept the certificate and before it had
+                // forgotten the order.
+                Ok(_) => self.forget_order().await,
+                Err(error) if error.may_be_about_age() && !error.leaves_order_alive() => {
+                    self.log.debug(format_args!("{error}; a new order is placed"));
+                    self.note_order(None);
+                }
+                Err(error) => return Err(error),
             }
-            self.forget_order().await;
         }
         self.look_at_zones().await?;
         // The key is ready long before it is needed.
@@ -174,7 +180,7 @@ impl Attempt<'_> {
         let key = key.filter(|key| !forbidden.is_some_and(|other| other.public_eq(key)));
         let is_wanted = pending.names == self.names()
             && pending.profile.as_deref() == self.wanted_profile(order.profiles())?;
-        if !is_wanted || (order.has_csr() && key.is_none()) {
+        if !is_wanted || (order.has_csr() && key.is_none()) || order.is_stale().await? {
             order.abandon().await;
             self.forget_order().await;
             return Ok(None);
@@ -276,11 +282,16 @@ impl Attempt<'_> {
         let authorizations = order.authorizations().await?;
         let pending: Vec<&Authorization> =
             authorizations.iter().filter(|a| a.status == AuthorizationStatus::Pending).collect();
+        let failed: Vec<_> = authorizations.iter().filter_map(Authorization::failure).collect();
+        if !failed.is_empty() {
+            return Err(ObtainError::Invalid(failed));
+        }
         // Before anything is written: one of them is enough to distrust the order.
         if let Some(other) = pending.iter().find(|authorization| !authorization.is_ordered) {
             return Err(ObtainError::NotOrdered { name: other.name.clone() });
         }
         if !pending.is_empty() {
+            self.issuer.note_challenge();
             let wanted = pending.iter().map(|a| self.record(a)).collect::<Result<_, _>>()?;
             records.put_up(wanted).await?;
             self.log.debug(format_args!("waiting for the servers of the zone"));

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::time::{Duration, Instant};
+use url::{ParseError, Url};
 
 /// How long a directory is taken for current.
 const LIFETIME: Duration = Duration::from_secs(3600);
@@ -32,6 +33,23 @@ struct Urls {
     renewal_info: Option<String>,
 }
 
+impl Urls {
+    fn make_absolute(&mut self, base: &str) {
+        let Ok(base) = Url::parse(base) else { return };
+        let Self { new_nonce, new_account, new_order, revoke_cert, key_change, renewal_info } =
+            self;
+        let needed = [new_nonce, new_account, new_order].into_iter();
+        let offered = [revoke_cert, key_change, renewal_info].into_iter().flatten();
+        for url in needed.chain(offered) {
+            if Url::parse(url) == Err(ParseError::RelativeUrlWithoutBase)
+                && let Ok(absolute) = base.join(url)
+            {
+                *url = absolute.into();
+            }
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct DirectoryJson {
     #[serde(flatten)]
@@ -46,8 +64,10 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
 }
 
 impl Directory {
-    pub(super) fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let DirectoryJson { urls, meta } = serde_json::from_slice(body)?;
+    /// Reads a directory; `base` is its own URL, to which others may be relative.
+    pub(super) fn parse(body: &[u8], base: &str) -> Result<Self, serde_json::Error> {
+        let DirectoryJson { mut urls, meta } = serde_json::from_slice(body)?;
+        urls.make_absolute(base);
         let profiles = meta["profiles"].as_object().into_iter().flatten();
         Ok(Self {
             json: serde_json::to_vec(&urls)?.into(),
@@ -107,23 +127,26 @@ impl Directory {
 mod tests {
     use super::Directory;
 
+    const BASE: &str = "https://ca.example/acme/directory";
+
     #[test]
     fn a_directory_is_reduced_to_what_is_used() {
         let directory = Directory::parse(
-            br#"{"newNonce":"n","newAccount":"a","newOrder":"o","keyChange":null,"x":{},
-                "revokeCert":"r","renewalInfo":"i",
+            br#"{"newNonce":"n:","newAccount":"/a","newOrder":"../o","keyChange":null,"x":{},
+                "revokeCert":"r:","renewalInfo":"i:",
                 "meta":{"profiles":{"classic":"d","short":{"odd":1}},"website":"w"}}"#,
+            BASE,
         )
         .unwrap();
         assert_eq!(directory.profiles(), ["classic", "short"]);
         assert_eq!(
             &directory.json()[..],
-            br#"{"newNonce":"n","newAccount":"a","newOrder":"o","revokeCert":"r","renewalInfo":"i"}"#
+            br#"{"newNonce":"n:","newAccount":"https://ca.example/a","newOrder":"https://ca.example/o","revokeCert":"r:","renewalInfo":"i:"}"#
         );
-        assert_eq!(directory.renewal_info(), Some("i"));
+        assert_eq!(directory.renewal_info(), Some("i:"));
         assert!(!directory.external_account_required());
-        assert!(Directory::parse(br#"{"newNonce":"n"}"#).is_err());
-        assert!(Directory::parse(b"<html>").is_err());
+        assert!(Directory::parse(br#"{"newNonce":"n"}"#, BASE).is_err());
+        assert!(Directory::parse(b"<html>", BASE).is_err());
     }
 
     #[test]
@@ -136,7 +159,7 @@ mod tests {
             r#""keyChange":{},"revokeCert":null,"renewalInfo":7"#,
         ] {
             let json = format!(r#"{{"newNonce":"n","newAccount":"a","newOrder":"o",{odd}}}"#);
-            let directory = Directory::parse(json.as_bytes()).expect(odd);
+            let directory = Directory::parse(json.as_bytes(), BASE).expect(odd);
             assert_eq!(directory.profiles(), [""; 0], "{odd}");
             assert!(!directory.external_account_required(), "{odd}");
             assert_eq!(directory.key_change(), None, "{odd}");

@@ -37,6 +37,29 @@ const PERMANENT: [&str; 10] = [
     "badPublicKey",
 ];
 
+/// Problems that pass by themselves, or once a person has done something at the CA.
+const PASSING: [&str; 6] = [
+    "accountDoesNotExist",
+    "badNonce",
+    "rateLimited",
+    "serverInternal",
+    "userActionRequired",
+    "externalAccountRequired",
+];
+
+/// Whether a status says that the request was wrong (RFC 9110 section 15.5), and will be again.
+fn is_client_error(status: u16) -> bool {
+    const TIMEOUT: u16 = 408;
+    const TOO_MANY: u16 = 429;
+    (400..500).contains(&status) && status != TIMEOUT && status != TOO_MANY
+}
+
+/// The status of a refusal that says nothing itself.
+fn shown(status: Option<u16>, problem: &Refusal) -> String {
+    let is_silent = problem.kind.is_empty() && problem.detail.is_empty();
+    status.filter(|_| is_silent).map(|status| format!(", status {status}")).unwrap_or_default()
+}
+
 /// A step of obtaining a certificate, as RFC 8555 calls it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Step {
@@ -211,55 +234,59 @@ pub(super) fn printable(text: &str) -> String {
 #[derive(Clone, Debug, Error)]
 pub enum AcmeError {
     /// The CA refused a request.
-    #[error("{step} was refused by \"{host}\": {problem}")]
+    #[error("{step} was refused by \"{url}\": {problem}{}", shown(*.status, problem))]
     Refused {
         /// What was done.
         step: Step,
-        /// The host and port of the URL.
-        host: String,
+        /// The URL of the request.
+        url: String,
+        /// The status of the answer.
+        status: Option<u16>,
         /// The CA's reason.
         problem: Refusal,
         /// How long the CA wants to be left alone.
         retry_after: Option<Duration>,
     },
     /// There was no answer, or none that can be understood, although it was tried again.
-    #[error("{step} at \"{host}\" failed: {reason}")]
+    #[error("{step} at \"{url}\" failed: {reason}")]
     Failed {
         /// What was done.
         step: Step,
-        /// The host and port of the URL.
-        host: String,
+        /// The URL of the request.
+        url: String,
+        /// The status of the answer, if one came.
+        status: Option<u16>,
         /// What happened.
         reason: String,
         /// How long the CA wants to be left alone.
         retry_after: Option<Duration>,
     },
     /// The URL is none that a CA may send anybody to.
-    #[error("{step} failed: the CA's URL at \"{host}\" is not used: {why}")]
+    #[error("{step} failed: the CA's URL \"{url}\" is not used: {why}")]
     Url {
         /// What was to be done.
         step: Step,
-        /// The host and port of the URL.
-        host: String,
+        /// The URL.
+        url: String,
         /// What is wrong with it.
         why: String,
     },
     /// The CA does not offer this.
-    #[error("{step} is not supported by the CA at \"{host}\"")]
+    #[error("{step} is not supported by the CA at \"{url}\"")]
     Unsupported {
         /// What was to be done.
         step: Step,
-        /// The host and port of the directory.
-        host: String,
+        /// The URL of the directory.
+        url: String,
     },
     /// The CA wants to know whose customer the account is.
     #[error(
-        "the CA at \"{host}\" requires an external account: set \"external_account\" of issuer \
+        "the CA at \"{url}\" requires an external account: set \"external_account\" of issuer \
          \"{issuer}\""
     )]
     ExternalAccountRequired {
-        /// The host and port of the directory.
-        host: String,
+        /// The URL of the directory.
+        url: String,
         /// The issuer's name.
         issuer: String,
     },
@@ -278,12 +305,12 @@ pub enum AcmeError {
         reason: String,
     },
     /// The CA does not take the account any more, and it is not for us to make another.
-    #[error("the CA at \"{host}\" does not accept the account {url} any more: {what_to_do}")]
+    #[error("the CA at \"{url}\" does not accept the account {account} any more: {what_to_do}")]
     AccountRefused {
-        /// The host and port of the directory.
-        host: String,
-        /// The account's URL, or whose account it is.
+        /// The URL of the directory.
         url: String,
+        /// The account's URL, or whose account it is.
+        account: String,
         /// What a person can do.
         what_to_do: String,
     },
@@ -361,12 +388,39 @@ impl AcmeError {
         }
     }
 
+    /// Adds which setting to check, if the CA's server has answered and not as it should.
+    pub(super) fn with_setting(mut self, setting: &str, issuer: &str) -> Self {
+        if let Self::Failed { status: Some(status), reason, .. } = &mut self
+            && *status < 500
+        {
+            reason.push_str(&format!("; check \"{setting}\" of issuer \"{issuer}\""));
+        }
+        self
+    }
+
     /// Whether an order may have been refused only because it was to replace a certificate.
     pub(super) fn may_be_about_replaces(&self) -> bool {
         const OTHERWISE: [&str; 3] = ["accountDoesNotExist", "rateLimited", "userActionRequired"];
         match self {
             Self::Refused { problem, .. } => !OTHERWISE.iter().any(|kind| problem.is(kind)),
             Self::Failed { reason, .. } => reason.contains("replacement of a certificate"),
+            _ => false,
+        }
+    }
+
+    /// Whether the CA does not do this, however often it is asked: it does not have it, or refuses the
+    /// request for what it is.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        const NOT_THERE: [u16; 3] = [404, 405, 501];
+        match self {
+            Self::Unsupported { .. } | Self::KeyIsConfigured { .. } => true,
+            Self::Refused { status, problem, .. } => {
+                let is_there = |kind: &&str| problem.is(kind);
+                status.is_some_and(|status| NOT_THERE.contains(&status) || is_client_error(status))
+                    && !PASSING.iter().any(is_there)
+            }
+            Self::Failed { status, .. } => status.is_some_and(|status| NOT_THERE.contains(&status)),
             _ => false,
         }
     }
@@ -557,6 +611,19 @@ impl ObtainError {
         }
     }
 
+    /// Whether an order of an earlier attempt may be what is wrong: what it knows of its authorizations
+    /// holds for a while only, an hour at some CAs.
+    pub(super) fn may_be_about_age(&self) -> bool {
+        const OF_AGE: [&str; 4] = ["", "malformed", "orderNotReady", "unauthorized"];
+        match self {
+            Self::Certificate(_) => true,
+            Self::Acme(AcmeError::Refused { problem, .. }) => {
+                OF_AGE.iter().any(|kind| problem.is(kind))
+            }
+            _ => false,
+        }
+    }
+
     /// How long the CA or the DNS provider wants to be left alone.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -603,13 +670,14 @@ mod tests {
         );
         let error = AcmeError::Refused {
             step: Step::NewOrder,
-            host: "ca.example".into(),
+            url: "https://ca.example/order".into(),
+            status: None,
             problem,
             retry_after: None,
         };
         assert_eq!(
             error.to_string(),
-            "placing the order was refused by \"ca.example\": malformed: Two lines; \
+            "placing the order was refused by \"https://ca.example/order\": malformed: Two lines; \
              \"a.example\": rejectedIdentifier: no"
         );
         assert!(error.is_permanent());
@@ -634,11 +702,45 @@ mod tests {
     }
 
     #[test]
+    fn what_a_ca_does_not_have_is_final() {
+        let error = |status, kind: &str| AcmeError::Refused {
+            step: Step::KeyChange,
+            url: "https://ca.example/key-change".into(),
+            status: Some(status),
+            problem: refusal(&format!("{{\"type\":\"urn:ietf:params:acme:error:{kind}\"}}")),
+            retry_after: None,
+        };
+        for (status, kind, is_final) in [
+            (501, "rejectedIdentifier", true),
+            (403, "unauthorized", true),
+            (404, "malformed", true),
+            (405, "malformed", true),
+            (409, "malformed", true),
+            (500, "serverInternal", false),
+            (503, "malformed", false),
+            (429, "rateLimited", false),
+            (400, "badNonce", false),
+            (403, "userActionRequired", false),
+        ] {
+            assert_eq!(error(status, kind).is_final(), is_final, "{status} {kind}");
+        }
+        for (status, is_final) in
+            [(Some(501), true), (Some(404), true), (Some(502), false), (None, false)]
+        {
+            let (step, url) = (Step::KeyChange, String::new());
+            let reason = "x".to_owned();
+            let failed = AcmeError::Failed { step, url, status, reason, retry_after: None };
+            assert_eq!(failed.is_final(), is_final, "{status:?}");
+        }
+    }
+
+    #[test]
     fn the_pause_that_the_ca_asks_for_is_passed_on() {
         let problem = refusal(r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"x"}"#);
         let retry_after = Some(Duration::from_secs(3600));
-        let host = "ca.example".to_owned();
-        let error = AcmeError::Refused { step: Step::NewOrder, host, problem, retry_after };
+        let (step, url, status) =
+            (Step::NewOrder, "https://ca.example/order".to_owned(), Some(429));
+        let error = AcmeError::Refused { step, url, status, problem, retry_after };
         assert!(error.is("rateLimited"));
         assert_eq!(ObtainError::from(error).retry_after(), retry_after);
     }
@@ -647,7 +749,8 @@ mod tests {
     fn what_is_about_the_account_is_about_all_orders() {
         let failed = |step| AcmeError::Failed {
             step,
-            host: "ca.example".into(),
+            url: "https://ca.example/order".into(),
+            status: None,
             reason: "x".into(),
             retry_after: None,
         };
@@ -671,7 +774,8 @@ mod tests {
         for (step, permanent) in [(Step::NewAccount, true), (Step::NewOrder, false)] {
             let error = AcmeError::Refused {
                 step,
-                host: "ca.example".into(),
+                url: "https://ca.example/order".into(),
+                status: None,
                 problem: refusal(r#"{"type":"urn:ietf:params:acme:error:unauthorized"}"#),
                 retry_after: None,
             };

@@ -10,7 +10,7 @@ use openssl::pkey::{PKey, Private};
 /// Reads a directory; gives the names of its profiles.
 #[must_use]
 pub fn read_directory(body: &[u8]) -> Option<Vec<String>> {
-    Some(Directory::parse(body).ok()?.profiles().to_vec())
+    Some(Directory::parse(body, "https://ca.example/directory").ok()?.profiles().to_vec())
 }
 
 /// Reads a problem document.

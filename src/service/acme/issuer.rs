@@ -26,7 +26,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
-use url::Url;
 
 /// Another difference of the clocks than this, in seconds, is told again.
 const CLOCK_DRIFT: u64 = 300;
@@ -38,6 +37,8 @@ pub(super) struct Issuer {
     staging: Option<Server>,
     /// How far our clock was ahead, as was told last.
     clock: Cell<i64>,
+    /// Whether it has asked for the proof of a name.
+    has_challenged: Cell<bool>,
 }
 
 /// An ACME server with our account there.
@@ -135,7 +136,24 @@ impl Issuer {
         let staging = config.staging.as_deref().map(|url| {
             server(url, format!("{name}/staging"), log.about("staging of issuer", name))
         });
-        Ok(Self { config: config.clone(), production, staging, clock: Cell::new(0) })
+        Ok(Self {
+            config: config.clone(),
+            production,
+            staging,
+            clock: Cell::new(0),
+            has_challenged: Cell::new(false),
+        })
+    }
+
+    /// Whether orders may be ready without a proof: those of customers are at some CAs, and then no DNS
+    /// provider has to work.
+    pub(super) fn may_trust_us(&self) -> bool {
+        self.config.external_account.is_some() && !self.has_challenged.get()
+    }
+
+    /// Notes that it has asked for the proof of a name.
+    pub(super) fn note_challenge(&self) {
+        self.has_challenged.set(true);
     }
 
     /// Tells that our clock differs from the CA's by so many seconds: once, and again when it differs by
@@ -252,7 +270,8 @@ impl Server {
         let opened = builder.from_parts(account.url.clone(), key, self.directory_url.clone()).await;
         opened.map_err(|error| AcmeError::Failed {
             step: Step::Directory,
-            host: self.host(),
+            url: self.directory_url.clone(),
+            status: None,
             reason: error.to_string(),
             retry_after: None,
         })
@@ -266,9 +285,12 @@ impl Server {
                     Transport::new(self.client.clone(), self.urls.clone(), Bytes::new());
                 let read = async || {
                     let body = transport.get(&self.directory_url).await?;
-                    Ok(Directory::parse(&body)?)
+                    Ok(Directory::parse(&body, &self.directory_url)?)
                 };
-                transport.call(Step::Directory, &self.log, read).await.map(Rc::new)
+                let directory = transport.call(Step::Directory, &self.log, read).await;
+                directory
+                    .map(Rc::new)
+                    .map_err(|error| error.with_setting("directory", &self.issuer))
             })
             .await
     }
@@ -286,12 +308,7 @@ impl Server {
     }
 
     pub(super) fn unsupported(&self, step: Step) -> AcmeError {
-        AcmeError::Unsupported { step, host: self.host() }
-    }
-
-    pub(super) fn host(&self) -> String {
-        let url = Url::parse(&self.directory_url).ok();
-        url.map(|url| url.authority().to_owned()).unwrap_or_default()
+        AcmeError::Unsupported { step, url: self.directory_url.clone() }
     }
 }
 
@@ -384,7 +401,8 @@ mod tests {
             let url = session.account.id().to_owned();
             let refusal = AcmeError::Refused {
                 step: Step::NewOrder,
-                host: "ca.example".into(),
+                url: "https://ca.example/order".into(),
+                status: Some(403),
                 problem: Refusal { kind: "unauthorized".into(), ..Refusal::default() },
                 retry_after: None,
             };

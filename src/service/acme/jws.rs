@@ -308,6 +308,17 @@ impl Requests<'_> {
         .await
     }
 
+    /// Changes the contacts of an account (RFC 8555 section 7.3.2). What the CA shows of it does not matter.
+    pub(super) async fn update_contacts(
+        &self,
+        account: &str,
+        contacts: &[String],
+    ) -> Result<(), AcmeError> {
+        let payload = json!({"contact": contacts}).to_string();
+        let step = Step::UpdateAccount;
+        self.post(step, Some(account), account, payload.as_bytes(), |_, _| Ok(())).await
+    }
+
     /// Replaces the account's key (RFC 8555 section 7.3.5).
     pub(super) async fn change_key(
         &self,

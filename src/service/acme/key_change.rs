@@ -81,7 +81,8 @@ impl Server {
             }
             let error = result.err().unwrap_or_else(|| AcmeError::Failed {
                 step: Step::KeyChange,
-                host: self.host(),
+                url: url.to_owned(),
+                status: None,
                 reason: "the account has its old key still".to_owned(),
                 retry_after: None,
             });

@@ -25,6 +25,7 @@ mod operations;
 mod order;
 mod preflight;
 mod records;
+mod regular;
 mod renewal_info;
 mod shared;
 mod transport;

@@ -11,7 +11,7 @@ use acme_dns_core::name::Name;
 use acme_dns_core::time::UnixTime;
 use instant_acme::{
     AuthorizationHandle, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error,
-    Identifier, NewOrder, OrderStatus,
+    Identifier, NewOrder, OrderState, OrderStatus,
 };
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
@@ -20,10 +20,16 @@ use tokio::time::{sleep, timeout};
 /// done by then.
 const FIRST_POLL: Duration = Duration::from_millis(75);
 
-/// The pauses after that, where the CA asks for none: each is longer than the one before.
+/// The pauses after that, where the CA asks for none: each is longer than the one before. It is believed
+/// up to the longest of them.
 const POLL: Duration = Duration::from_millis(250);
 const POLL_GROWTH: f64 = 1.6;
 const LONGEST_POLL: Duration = Duration::from_secs(5);
+
+/// What a CA asks for beyond that is advice: some want a day, and are done in a second. It is asked again
+/// after pauses that begin and end with these.
+const ADVISED_POLL: Duration = Duration::from_secs(1);
+const LONGEST_ADVISED_POLL: Duration = Duration::from_secs(15);
 
 /// How long a CA may take for each of the two waits of an order.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -74,6 +80,12 @@ pub(super) struct Authorization {
 }
 
 impl Authorization {
+    /// What an authorization from which nothing can come any more says.
+    pub(super) fn failure(&self) -> Option<(String, Refusal)> {
+        dead(self.status)?;
+        Some((self.name.clone(), self.problem.clone()?))
+    }
+
     fn read<'a>(index: usize, handle: &'a mut AuthorizationHandle<'a>, names: &[Name]) -> Self {
         let identifier = handle.identifier();
         let name = printable(&identifier.to_string());
@@ -272,8 +284,9 @@ impl Order {
 
     /// Waits until the order can be finalized.
     pub(super) async fn wait_ready(&mut self) -> Result<(), ObtainError> {
-        if self.inner.state().status == OrderStatus::Pending {
-            self.wait_while(OrderStatus::Pending, FIRST_POLL).await?;
+        let is_pending = |order: &OrderState| order.status == OrderStatus::Pending;
+        if is_pending(self.inner.state()) {
+            self.wait_while(is_pending, None).await?;
         }
         self.check_alive().await
     }
@@ -281,9 +294,9 @@ impl Order {
     /// Sends the CSR and waits for the certificate. Gives the chain in PEM.
     pub(super) async fn finalize(&mut self, csr: &[u8]) -> Result<String, ObtainError> {
         self.send_csr(csr).await?;
-        if self.inner.state().status == OrderStatus::Processing {
+        if is_unfinished(self.inner.state()) {
             let asked = self.session.transport.last().retry_after;
-            self.wait_while(OrderStatus::Processing, asked.unwrap_or(FIRST_POLL)).await?;
+            self.wait_while(is_unfinished, asked).await?;
         }
         self.check_alive().await?;
         let Self { session, inner, log, .. } = self;
@@ -330,29 +343,44 @@ impl Order {
         session.transport.call(Step::Order, log, refresh).await
     }
 
-    /// Reads the order until it has another status.
+    /// Reads the order while there is something to wait for. `asked` is the pause that the CA has asked
+    /// for first.
     async fn wait_while(
         &mut self,
-        status: OrderStatus,
-        first: Duration,
-    ) -> Result<OrderStatus, ObtainError> {
+        is_waiting: impl Fn(&OrderState) -> bool,
+        mut asked: Option<Duration>,
+    ) -> Result<(), ObtainError> {
         let started = Instant::now();
-        let (mut pause, mut own) = (first, POLL);
+        let mut pauses = Pauses::default();
         while let Some(left) = PATIENCE.checked_sub(started.elapsed()) {
-            sleep(pause.min(left)).await;
-            let now = self.refresh().await?;
-            if now != status {
-                return Ok(now);
+            sleep(pauses.next(asked).min(left)).await;
+            self.refresh().await?;
+            if !is_waiting(self.inner.state()) {
+                return Ok(());
             }
-            let asked = self.session.transport.last().retry_after;
-            pause = asked.filter(|asked| !asked.is_zero()).unwrap_or(own);
-            own = own.mul_f64(POLL_GROWTH).min(LONGEST_POLL);
+            asked = self.session.transport.last().retry_after;
         }
+        let status = text(self.inner.state().status);
         match self.problems().await {
             problems if problems.is_empty() => {
-                Err(ObtainError::Timeout { status: text(status), waited: started.elapsed() })
+                Err(ObtainError::Timeout { status, waited: started.elapsed() })
             }
             problems => Err(ObtainError::Invalid(problems)),
+        }
+    }
+
+    /// Whether nothing can come of an order that was placed some time ago: its authorizations hold for a
+    /// while only.
+    pub(super) async fn is_stale(&mut self) -> Result<bool, ObtainError> {
+        if self.has_csr() {
+            return Ok(false);
+        }
+        match self.authorizations().await {
+            Ok(all) => Ok(all.iter().any(|authorization| authorization.failure().is_some())),
+            Err(error) if error.may_be_about_age() => Ok(true),
+            Err(error @ ObtainError::Acme(_)) => Err(error),
+            // It is looked into where it is dealt with.
+            Err(_) => Ok(false),
         }
     }
 
@@ -413,6 +441,48 @@ impl Order {
     }
 }
 
+/// Whether the certificate of a finalized order is not there yet.
+fn is_unfinished(order: &OrderState) -> bool {
+    match order.status {
+        // Some CAs say for a while that it is still ready.
+        OrderStatus::Ready | OrderStatus::Processing | OrderStatus::Pending => true,
+        OrderStatus::Valid => order.certificate.is_none(),
+        OrderStatus::Invalid => false,
+    }
+}
+
+/// The pauses of a wait for the CA.
+struct Pauses {
+    own: Duration,
+    advised: Duration,
+    is_first: bool,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self { own: POLL, advised: ADVISED_POLL, is_first: true }
+    }
+}
+
+impl Pauses {
+    /// The next one, of a CA that asks for this.
+    fn next(&mut self, asked: Option<Duration>) -> Duration {
+        let is_first = std::mem::take(&mut self.is_first);
+        match asked.filter(|asked| !asked.is_zero()) {
+            Some(asked) if asked > LONGEST_POLL => {
+                let longer = self.advised.mul_f64(POLL_GROWTH).min(LONGEST_ADVISED_POLL);
+                std::mem::replace(&mut self.advised, longer)
+            }
+            Some(asked) => asked,
+            None if is_first => FIRST_POLL,
+            None => {
+                let longer = self.own.mul_f64(POLL_GROWTH).min(LONGEST_POLL);
+                std::mem::replace(&mut self.own, longer)
+            }
+        }
+    }
+}
+
 fn text(status: OrderStatus) -> &'static str {
     match status {
         OrderStatus::Pending => "pending",
@@ -444,4 +514,46 @@ fn dead(status: AuthorizationStatus) -> Option<Refusal> {
     };
     let detail = format!("the authorization is {status}");
     Some(Refusal { detail, ..Refusal::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FIRST_POLL, LONGEST_POLL, PATIENCE, POLL, Pauses};
+    use std::time::Duration;
+
+    fn pauses(asked: Option<u64>) -> impl Iterator<Item = Duration> {
+        let mut pauses = Pauses::default();
+        std::iter::from_fn(move || Some(pauses.next(asked.map(Duration::from_secs))))
+    }
+
+    #[test]
+    fn a_ca_is_believed_for_seconds_and_advised_by_for_more() {
+        for asked in [1, 3, 5] {
+            assert!(pauses(Some(asked)).take(9).all(|pause| pause.as_secs() == asked), "{asked}");
+        }
+        for asked in [6, 60, 310, 86_400] {
+            let pauses: Vec<f64> = pauses(Some(asked)).take(9).map(|p| p.as_secs_f64()).collect();
+            assert!((pauses[0] - 1.0).abs() < 0.01 && pauses.is_sorted(), "{asked}: {pauses:?}");
+            assert!((pauses[8] - 15.0).abs() < 0.01, "{asked}: {pauses:?}");
+        }
+        for asked in [None, Some(0)] {
+            let pauses: Vec<Duration> = pauses(asked).take(12).collect();
+            assert_eq!(pauses[..2], [FIRST_POLL, POLL], "{asked:?}");
+            assert_eq!(pauses[11], LONGEST_POLL, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_day_is_not_waited_for_but_looked_after_a_few_times() {
+        let mut waited = Duration::ZERO;
+        let mut looks = 0;
+        for pause in pauses(Some(86_400)) {
+            waited += pause;
+            if waited > PATIENCE {
+                break;
+            }
+            looks += 1;
+        }
+        assert!((15..40).contains(&looks), "{looks}");
+    }
 }

@@ -7,6 +7,8 @@
 
 use super::error::{AcmeError, MAX_TEXT, Refusal, Step};
 use super::log::Log;
+use super::now;
+use super::regular;
 use crate::http::{self as client, HttpError};
 use acme_dns_core::text::excerpt;
 use acme_dns_core::time::UnixTime;
@@ -14,9 +16,9 @@ use acme_dns_core::url::CaUrls;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LINK, LOCATION, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Collected};
-use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use reqwest::Client;
 use serde::Deserialize;
 use std::fmt;
@@ -36,12 +38,18 @@ const NONCE_ROUNDS: usize = 20;
 /// How many alternate chains are noted.
 const MAX_ALTERNATES: usize = 8;
 
-/// The longest host of a URL, and the longest target of a redirect, that is shown, in characters.
+/// The longest URL that is shown, in characters.
 const MAX_TARGET: usize = 200;
+
+/// The longest type of an answer that is shown, in characters.
+const MAX_TYPE: usize = 60;
 
 /// The pauses before a request that got no proper answer is repeated.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// What instant-acme says of an order that was placed, and of which nobody knows where.
+const NO_ORDER_URL: &str = "no order URL found";
 
 /// A CA that asks for a longer pause than this is left alone: the schedule comes back to it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -59,10 +67,12 @@ pub(super) struct Transport {
 /// What is known of the last request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Exchange {
-    /// The host and port of its URL.
-    pub(super) host: String,
+    /// Its URL, as far as it is shown.
+    pub(super) url: String,
     /// The status of the answer, if one came.
     pub(super) status: Option<StatusCode>,
+    /// The type of the answer, without parameters.
+    content_type: Option<String>,
     /// The CA's own time (RFC 9110 section 6.6.1).
     pub(super) date: Option<UnixTime>,
     /// How long the CA wants to be left alone.
@@ -81,8 +91,8 @@ pub(super) struct Exchange {
 enum AnswerError {
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("unexpected status {0}")]
-    Status(StatusCode),
+    #[error("the answer is a {status} with {content}")]
+    Status { status: StatusCode, content: String },
     #[error("unexpected redirect to \"{target}\", status {status}")]
     Redirect { status: StatusCode, target: String },
     #[error("{0}")]
@@ -184,12 +194,10 @@ impl Transport {
         mut parts: Parts,
         body: Bytes,
     ) -> Result<(http::response::Parts, Bytes), Error> {
-        let authority =
-            parts.uri.authority().map(|authority| excerpt(authority.as_str(), MAX_TARGET));
-        let host = authority.unwrap_or_default();
+        let url = excerpt(&parts.uri.to_string(), MAX_TARGET);
         // Nothing else is asked for by HEAD.
         let is_nonce = parts.method == Method::HEAD;
-        *self.exchange() = Exchange { host, is_nonce, ..Exchange::default() };
+        *self.exchange() = Exchange { url, is_nonce, ..Exchange::default() };
         // The client has a name of its own.
         parts.headers.remove(USER_AGENT);
         let answer = self.exchange_bytes(parts, body).await;
@@ -205,10 +213,11 @@ impl Transport {
         let request = self.client.request(parts.method, url.clone());
         let request = request.headers(parts.headers).body(body);
         let response = request.send().await.map_err(HttpError::Transport)?;
-        let (status, headers) = (response.status(), response.headers().clone());
+        let (status, mut headers) = (response.status(), response.headers().clone());
         {
             let mut exchange = self.exchange();
             exchange.status = Some(status);
+            exchange.content_type = content_type(&headers);
             exchange.date = client::date(&headers).map(UnixTime::from);
             exchange.retry_after = client::retry_after(&headers, SystemTime::now());
             exchange.alternates = links(&headers, "alternate", &url);
@@ -219,7 +228,6 @@ impl Transport {
         if let Ok(Instance { instance: Some(instance) }) = serde_json::from_slice(&body) {
             self.exchange().terms_of_service = Some(instance);
         }
-        let is_problem = || serde_json::from_slice::<Problem>(&body).is_ok();
         if status.is_redirection()
             && let Some(target) = headers.get(LOCATION)
         {
@@ -227,8 +235,18 @@ impl Transport {
             let target = excerpt(&target, MAX_TARGET);
             return Err(AnswerError::Redirect { status, target });
         }
-        if !status.is_success() && (status.is_redirection() || !is_problem()) {
-            return Err(AnswerError::Status(status));
+        let body = match status.is_success() {
+            true => Some(body),
+            false => regular::problem(&body).filter(|_| !status.is_redirection()),
+        };
+        let Some(body) = body else {
+            let content = self.exchange().content();
+            return Err(AnswerError::Status { status, content });
+        };
+        // A new resource may be named by a relative URL (RFC 9110 section 10.2.2).
+        let location = headers.get(LOCATION).and_then(|to| url.join(to.to_str().ok()?).ok());
+        if let Some(Ok(location)) = location.map(|to| HeaderValue::from_str(to.as_str())) {
+            headers.insert(LOCATION, location);
         }
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = status;
@@ -255,8 +273,17 @@ impl HttpClient for Transport {
                 return Ok(BytesResponse { parts, body: Box::new(this.directory) });
             }
             let Ok(body) = body.collect().await.map(Collected::to_bytes);
-            let (parts, body) = this.send(parts, body).await?;
-            Ok(BytesResponse { parts, body: Box::new(body) })
+            let base = Url::parse(&parts.uri.to_string()).ok();
+            let (mut parts, answer) = this.send(parts, body.clone()).await?;
+            let answer = match base.filter(|_| parts.status.is_success()) {
+                Some(base) => regular::success(answer, &base, &body),
+                None => answer,
+            };
+            // For a new nonce instant-acme takes no other success.
+            if parts.status.is_success() {
+                parts.status = StatusCode::OK;
+            }
+            Ok(BytesResponse { parts, body: Box::new(answer) })
         })
     }
 }
@@ -274,6 +301,9 @@ impl Exchange {
             return None;
         }
         let transient = match (self.status, error) {
+            // Neither will be otherwise the next time.
+            (Some(StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED), _)
+            | (_, Error::Str(NO_ORDER_URL)) => false,
             (Some(status), _) if status.is_server_error() => true,
             (Some(StatusCode::REQUEST_TIMEOUT), _) | (None, Error::Other(_)) => true,
             // The connection broke in the middle of the answer, or it makes no sense.
@@ -283,6 +313,22 @@ impl Exchange {
         let asked = self.retry_after.unwrap_or_default();
         (transient && asked <= LONGEST_PAUSE).then_some(asked)
     }
+
+    /// What kind of an answer it was.
+    fn content(&self) -> String {
+        self.content_type.clone().unwrap_or_else(|| "no type".to_owned())
+    }
+
+    fn is_json(&self) -> bool {
+        self.content_type.as_ref().is_some_and(|kind| kind.ends_with("json"))
+    }
+}
+
+/// The type of an answer (RFC 9110 section 8.3), without parameters; printable.
+fn content_type(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let kind = text.split(';').next().unwrap_or_default().trim();
+    Some(excerpt(&kind.to_ascii_lowercase(), MAX_TYPE)).filter(|kind| !kind.is_empty())
 }
 
 fn answer_error(error: &Error) -> Option<&AnswerError> {
@@ -339,11 +385,15 @@ fn split_links(mut text: &str) -> Vec<(&str, &str)> {
 }
 
 fn classify(step: Step, exchange: Exchange, error: Error) -> AcmeError {
-    let Exchange { host, retry_after, terms_of_service, is_nonce, .. } = exchange;
+    let is_json = exchange.is_json();
+    let content = exchange.content();
+    let Exchange { url, status, retry_after, terms_of_service, is_nonce, .. } = exchange;
     let step = if is_nonce { Step::NewNonce } else { step };
     if let Some(AnswerError::Url(why)) = answer_error(&error) {
-        return AcmeError::Url { step, host, why: why.clone() };
+        return AcmeError::Url { step, url, why: why.clone() };
     }
+    let answer = status.map_or_else(|| "the answer".to_owned(), |s| format!("the answer, a {s},"));
+    let status = status.map(|status| status.as_u16());
     let reason = match error {
         Error::Api(problem) => {
             let mut problem = Refusal::new(&problem);
@@ -352,13 +402,29 @@ fn classify(step: Step, exchange: Exchange, error: Error) -> AcmeError {
             {
                 problem.refer_to(&url);
             }
-            return AcmeError::Refused { step, host, problem, retry_after };
+            return AcmeError::Refused { step, url, status, problem, retry_after };
         }
-        Error::Json(error) => format!("unexpected answer: {error}"),
-        Error::Str(what) => format!("unexpected answer: {what}"),
+        Error::Json(error) if is_json => format!("{answer} cannot be read: {error}"),
+        Error::Json(_) => format!("{answer} is {content} instead of JSON"),
+        Error::Str(what) => format!("{answer} is not what it should be: {what}"),
         error => error.to_string(),
     };
-    AcmeError::Failed { step, host, reason: excerpt(&reason, MAX_TEXT), retry_after }
+    let reason = with_advice(excerpt(&reason, MAX_TEXT));
+    AcmeError::Failed { step, url, status, reason, retry_after }
+}
+
+/// Adds what to check to an error of TLS, where that is known.
+fn with_advice(reason: String) -> String {
+    let is_about = |texts: &[&str]| texts.iter().any(|text| reason.contains(text));
+    if !is_about(&["certificate verify failed"]) {
+        reason
+    } else if is_about(&["has expired", "not yet valid"]) {
+        format!("{reason}; this host's clock says {}: is it right?", now())
+    } else if is_about(&["local issuer", "self-signed", "self signed"]) {
+        format!("{reason}; a CA that the system does not trust needs \"trusted_certificate\"")
+    } else {
+        reason
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 //! what it asks for is done.
 
 use super::forgetting::{self, Forgotten};
-use super::tasks::{Outcome, Report};
+use super::tasks::{Outcome, Report, Undone};
 use super::work::{LONGEST_SLEEP, Work};
 use crate::acme::{KeyChoice, Obtainer};
 use crate::store::Store;
@@ -102,17 +102,17 @@ impl Work {
                     self.log(Level::Notice, format_args!("asked for by \"actions/{name}\""));
                     self.actions().0.push(pending);
                 }
-                Err(error) => {
-                    let aside = store.action_refuse(&name);
-                    let aside = aside.map(|path| format!("moved to \"{}\"", path.display()));
-                    let aside = aside.unwrap_or_else(|error| error.to_string());
-                    self.log(
-                        Level::Error,
-                        format_args!("\"actions/{name}\" cannot be done: {error}; {aside}"),
-                    );
-                }
+                Err(error) => self.refuse_action(store, &name, &error),
             }
         }
+    }
+
+    /// Puts a file aside that asks for what cannot be done.
+    fn refuse_action(&self, store: &Store, name: &str, why: &str) {
+        let aside = store.action_refuse(name);
+        let aside = aside.map(|path| format!("moved to \"{}\"", path.display()));
+        let aside = aside.unwrap_or_else(|error| error.to_string());
+        self.log(Level::Error, format_args!("\"actions/{name}\" cannot be done: {why}; {aside}"));
     }
 
     fn read_action(&mut self, store: &Store, name: &str, text: &[u8]) -> Result<Pending, String> {
@@ -232,7 +232,7 @@ impl Work {
                     let issuer = *issuer;
                     tokio::task::spawn_local(async move {
                         let result = obtainer.roll_over_key(issuer).await;
-                        let result = result.map_err(|error| error.to_string());
+                        let result = result.map_err(Undone::from);
                         let _ended = report.send(Outcome::Action { name, result });
                     });
                 }
@@ -240,11 +240,7 @@ impl Work {
                     let (certificates, issuers, reason) =
                         (certificates.clone(), issuers.clone(), *reason);
                     tokio::task::spawn_local(async move {
-                        let mut result = Ok(());
-                        for certificate in &certificates {
-                            result =
-                                result.and(revoke(&obtainer, certificate, &issuers, reason).await);
-                        }
+                        let result = revoke_all(&obtainer, &certificates, &issuers, reason).await;
                         let _ended = report.send(Outcome::Action { name, result });
                     });
                 }
@@ -259,7 +255,7 @@ impl Work {
         }
     }
 
-    pub(super) fn handle_action(&mut self, name: &str, result: Result<(), String>) {
+    pub(super) fn handle_action(&mut self, name: &str, result: Result<(), Undone>) {
         match result {
             Ok(()) => {
                 self.actions().0.retain(|pending| pending.name != name);
@@ -267,7 +263,14 @@ impl Work {
                     self.finish_action(&store, name);
                 }
             }
-            Err(error) => {
+            // What the CA does not have now it will not have in ten minutes either.
+            Err(Undone { why, is_final: true }) => {
+                self.actions().0.retain(|pending| pending.name != name);
+                if let Some(store) = self.store() {
+                    self.refuse_action(&store, name, &why);
+                }
+            }
+            Err(Undone { why, is_final: false }) => {
                 let again = Instant::now() + RETRY;
                 for pending in self.actions().0.iter_mut().filter(|p| p.name == name) {
                     pending.state = State::Ready(again);
@@ -276,7 +279,7 @@ impl Work {
                 self.log(
                     Level::Error,
                     format_args!(
-                        "\"actions/{name}\" is not done: {error}; next attempt in {pause} s, remove the \
+                        "\"actions/{name}\" is not done: {why}; next attempt in {pause} s, remove the \
                          file and reload to give it up"
                     ),
                 );
@@ -294,21 +297,40 @@ impl Work {
     }
 }
 
+/// Revokes certificates, each at the first of its possible issuers that knows it.
+async fn revoke_all(
+    obtainer: &Obtainer,
+    certificates: &[Vec<u8>],
+    issuers: &[usize],
+    reason: Option<u8>,
+) -> Result<(), Undone> {
+    let mut failed = None::<Undone>;
+    for certificate in certificates {
+        if let Err(undone) = revoke(obtainer, certificate, issuers, reason).await {
+            match &mut failed {
+                Some(failed) => failed.add(undone),
+                None => failed = Some(undone),
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
 /// Revokes a certificate at the first of its possible issuers that knows it.
 pub(super) async fn revoke(
     obtainer: &Obtainer,
     certificate: &[u8],
     issuers: &[usize],
     reason: Option<u8>,
-) -> Result<(), String> {
-    let mut errors = Vec::new();
+) -> Result<(), Undone> {
+    let mut undone = Undone { why: String::new(), is_final: true };
     for issuer in issuers {
         match obtainer.revoke(*issuer, certificate, reason).await {
             Ok(()) => return Ok(()),
-            Err(error) => errors.push(error.to_string()),
+            Err(error) => undone.add(error.into()),
         }
     }
-    Err(errors.join("; "))
+    Err(undone)
 }
 
 /// The reason in the first line, if there is one.

@@ -6,6 +6,7 @@
 //! under another name is touched.
 
 use super::actions::{read_reason, revoke};
+use super::tasks::Undone;
 use super::work::{Work, now};
 use crate::acme::Obtainer;
 use crate::store::{Store, Stored};
@@ -135,12 +136,13 @@ pub(super) async fn forget(
     obtainer: &Obtainer,
     store: &Store,
     forgotten: Forgotten,
-) -> Result<(), String> {
+) -> Result<(), Undone> {
     let Forgotten { name, revocation } = forgotten;
     if let Some(Revocation { certificate, issuers, reason }) = revocation {
         revoke(obtainer, &certificate, &issuers, reason).await?;
     }
-    store.on_thread(move |store| store.forget(&name)).await.map_err(|error| error.to_string())
+    let forgotten = store.on_thread(move |store| store.forget(&name)).await;
+    forgotten.map_err(|error| Undone { why: error.to_string(), is_final: false })
 }
 
 /// What the first line asks for: `None`, no revocation; else one with a reason or without.

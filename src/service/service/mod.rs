@@ -6,6 +6,7 @@
 //! the journal, orders beside their progress.
 
 mod actions;
+mod clock;
 mod failing;
 mod following;
 mod forgetting;

@@ -1,7 +1,7 @@
 //! What runs beside the loop: attempts, questions to the CA and its responder, removal of TXT records.
 
 use super::work::{LOCAL_PAUSE, LONGEST_SLEEP, now};
-use crate::acme::{Issued, KeyChoice, Left, ObtainError, Obtainer, certificate_id};
+use crate::acme::{AcmeError, Issued, KeyChoice, Left, ObtainError, Obtainer, certificate_id};
 use crate::host::Host;
 use crate::http::HttpError;
 use crate::ocsp::{Good, OcspError, Question};
@@ -47,7 +47,29 @@ pub(super) enum Outcome {
     /// The responder was asked about the certificate with this leaf (DER).
     Stapling { entry: usize, leaf: Vec<u8>, host: String, answer: Result<Good, OcspError> },
     /// What a person has asked for was done, or not.
-    Action { name: String, result: Result<(), String> },
+    Action { name: String, result: Result<(), Undone> },
+}
+
+/// Why something that a person has asked for is not done.
+pub(super) struct Undone {
+    pub(super) why: String,
+    /// Whether it never will be: the CA does not do this.
+    pub(super) is_final: bool,
+}
+
+impl Undone {
+    /// Adds another reason. As long as one of them may pass, it is tried again.
+    pub(super) fn add(&mut self, other: Self) {
+        let separator = if self.why.is_empty() { "" } else { "; " };
+        self.why.push_str(&format!("{separator}{}", other.why));
+        self.is_final &= other.is_final;
+    }
+}
+
+impl From<AcmeError> for Undone {
+    fn from(error: AcmeError) -> Self {
+        Self { is_final: error.is_final(), why: error.to_string() }
+    }
 }
 
 /// What a CA says of a certificate's renewal (RFC 9773).

@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::actions::Actions;
+use super::clock::sleep_by_the_clock;
 use super::keeping::WATCH_INTERVAL;
 use super::parties;
 use super::reloading::Reloader;
@@ -34,7 +35,7 @@ use tokio::time::sleep;
 /// The pause before something of this machine, such as the disk, is tried again.
 pub(super) const LOCAL_PAUSE: Duration = Duration::from_secs(30);
 
-/// The longest sleep. The clock may be set, and a machine may sleep, without a timer noticing.
+/// The longest sleep.
 pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
 /// Everything of the service, and the loop.
@@ -147,7 +148,7 @@ impl Work {
                     self.handle(outcome, &tools.report);
                     cleaning.notify_one();
                 }
-                () = sleep(pause) => {}
+                () = sleep_by_the_clock(pause) => {}
             }
         }
     }
@@ -276,7 +277,7 @@ impl Work {
             if pause.is_zero() {
                 return;
             }
-            sleep(pause).await;
+            sleep_by_the_clock(pause).await;
             self.watch_over();
         }
     }

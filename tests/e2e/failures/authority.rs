@@ -57,17 +57,23 @@ const ROWS: [Row; 12] = [
     Row {
         name: "down",
         begin: AcmeProxy::stop,
-        outcome: Fails("error", &["reading the directory at \"127.0.0.1:", "\" failed: "]),
+        outcome: Fails("error", &["reading the directory at \"https://127.0.0.1:", "\" failed: "]),
     },
     Row {
         name: "garbage",
         begin: |proxy| inject(proxy, TRIES, AcmeStep::Directory, Action::Garbage),
-        outcome: Fails("error", &["reading the directory at \"127.0.0.1:", "unexpected answer"]),
+        outcome: Fails(
+            "error",
+            &["reading the directory at \"https://127.0.0.1:", "cannot be read"],
+        ),
     },
     Row {
         name: "broken",
         begin: |proxy| inject(proxy, TRIES, AcmeStep::NewOrder, status(500)),
-        outcome: Fails("error", &["placing the order at \"127.0.0.1:", "unexpected status 500"]),
+        outcome: Fails(
+            "error",
+            &["placing the order at \"https://127.0.0.1:", "the answer is a 500"],
+        ),
     },
     Row {
         name: "hiccup",
@@ -79,7 +85,10 @@ const ROWS: [Row; 12] = [
         begin: |proxy| inject(proxy, TRIES, AcmeStep::Certificate, part()),
         outcome: Fails(
             "error",
-            &["downloading the certificate at \"127.0.0.1:", "unexpected answer: no certificate"],
+            &[
+                "downloading the certificate at \"https://127.0.0.1:",
+                "is not what it should be: no certificate",
+            ],
         ),
     },
     Row {
@@ -100,7 +109,10 @@ const ROWS: [Row; 12] = [
         },
         outcome: Fails(
             "error",
-            &["placing the order was refused by \"127.0.0.1:", "rateLimited: too many new orders"],
+            &[
+                "placing the order was refused by \"https://127.0.0.1:",
+                "rateLimited: too many new orders",
+            ],
         ),
     },
     Row {

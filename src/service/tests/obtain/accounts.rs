@@ -1,10 +1,12 @@
 //! Accounts at the CA, and what is done with them besides ordering.
 
-use super::support::Bed;
+use super::service::settings;
+use super::support::{Bed, Log};
 use acme_dns_core::config::{ExternalAccount, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Environment;
 use acme_dns_service::acme::{AcmeError, KeyChoice, ObtainError, Obtainer, certificate_id};
+use acme_dns_service::service::Service;
 use futures_util::future::join;
 use http::header::{LINK, RETRY_AFTER};
 use http::{HeaderValue, Method};
@@ -18,12 +20,14 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use testbed::acme_proxy::{AcmeProxy, AcmeStep};
 use testbed::pebble::{Pebble, PebbleOptions};
+use testbed::process::wait_until;
 use testbed::traffic::{Action, Fault, Match, Reply};
 
-const MAC_KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+pub(crate) const MAC_KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
 
 impl Bed {
     fn bound() -> Self {
@@ -38,7 +42,7 @@ impl Bed {
         SecretId(self.secrets.len())
     }
 
-    fn bind(&mut self, key_id: &str, mac_key: &str) {
+    pub(crate) fn bind(&mut self, key_id: &str, mac_key: &str) {
         let (key_id, mac_key) = (key_id.to_owned(), self.add_secret(mac_key));
         self.config.issuers[0].external_account = Some(ExternalAccount { key_id, mac_key });
     }
@@ -356,7 +360,10 @@ fn a_key_change_that_is_refused_leaves_the_old_key() {
     bed.proxy.traffic.inject(Fault::new(AcmeStep::KeyChange.requests(), refusal));
     let error = bed.roll_over().unwrap_err();
     let text = error.to_string();
-    assert!(text.starts_with("changing the account key was refused by \"127.0.0.1:"), "{text}");
+    assert!(
+        text.starts_with("changing the account key was refused by \"https://127.0.0.1:"),
+        "{text}"
+    );
     assert_eq!((bed.kept_key() == old, bed.has_new_key()), (true, false));
     assert_eq!(bed.account().unwrap(), url);
     bed.assert_hidden(&[&error, &text]);
@@ -511,7 +518,7 @@ fn a_nonce_that_does_not_come_is_the_issuers_trouble() {
     let action = Action::Status { status: 503, retry_after: Some(600) };
     bed.proxy.traffic.inject(Fault::new(AcmeStep::NewNonce.requests(), action));
     let ObtainError::Acme(error) = bed.obtain_error() else { panic!("not of the CA") };
-    assert!(error.to_string().starts_with("getting a nonce at \"127.0.0.1:"), "{error}");
+    assert!(error.to_string().starts_with("getting a nonce at \"https://127.0.0.1:"), "{error}");
     assert!(error.is_issuer_wide() && error.retry_after() == Some(Duration::from_secs(600)));
 }
 
@@ -539,7 +546,7 @@ fn a_certificate_is_revoked_and_again() {
     });
     bed.proxy.traffic.inject(Fault::new(AcmeStep::Directory.requests(), without));
     let error = bed.run(async |obtainer| obtainer.revoke(0, &der, None).await).unwrap_err();
-    let expected = "revoking the certificate is not supported by the CA at \"127.0.0.1:";
+    let expected = "revoking the certificate is not supported by the CA at \"https://127.0.0.1:";
     assert!(error.to_string().starts_with(expected) && error.is_permanent(), "{error}");
 }
 
@@ -590,4 +597,35 @@ fn renewal_information_is_passed_on_as_it_comes() {
     });
     bed.proxy.traffic.inject(Fault::new(AcmeStep::Directory.requests(), without));
     assert_eq!(ask().unwrap(), None);
+}
+
+#[test]
+fn what_a_ca_does_not_have_is_asked_for_once() {
+    let bed = Bed::start();
+    bed.account().unwrap();
+    for refusal in [
+        problem(501, "rejectedIdentifier", "not here"),
+        problem(403, "unauthorized", "no"),
+        Action::Reply(Reply::new(404, "text/html", "<html>")),
+    ] {
+        bed.proxy.traffic.clear_log();
+        bed.proxy.traffic.clear_faults();
+        let requests = AcmeStep::KeyChange.requests();
+        bed.proxy.traffic.inject(Fault::new(requests.clone(), refusal.clone()).always());
+        let actions = bed.state().join("actions");
+        fs::write(actions.join("rollover-pebble"), "").unwrap();
+        let log = Arc::<Log>::default();
+        let service = Service::start(settings(&bed), log.clone()).unwrap();
+        let refused = actions.join("rollover-pebble.invalid");
+        let found = wait_until(Duration::from_secs(30), || refused.exists().then_some(()));
+        assert!(found.is_some(), "{refusal:?}: {:#?}", log.all());
+        service.stop();
+        let errors = log.lines(Level::Error);
+        let start =
+            "acme_dns: \"actions/rollover-pebble\" cannot be done: changing the account key ";
+        assert!(errors.iter().any(|line| line.starts_with(start)), "{refusal:?}: {errors:?}");
+        assert_eq!(bed.proxy.traffic.count(&requests), 1, "{refusal:?}");
+        assert!(!actions.join("rollover-pebble").exists() && !bed.has_new_key(), "{refusal:?}");
+        fs::remove_file(refused).unwrap();
+    }
 }

@@ -99,7 +99,7 @@ fn a_ca_that_stays_away_fails_the_order_with_step_and_host() {
         bed.proxy.traffic.inject(Fault::new(step.requests(), action).always());
         let error = bed.obtain_error();
         let text = error.to_string();
-        let start = format!("{expected} at \"127.0.0.1:");
+        let start = format!("{expected} at \"https://127.0.0.1:");
         assert!(text.starts_with(&start) && text.contains("502"), "{step:?}: {text}");
         assert!(!error.is_permanent(), "{text}");
         bed.assert_clean();

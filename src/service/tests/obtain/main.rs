@@ -4,6 +4,7 @@ mod accounts;
 mod certificates;
 mod faults;
 mod hostile;
+mod lenient;
 mod service;
 mod staples;
 mod support;
@@ -219,7 +220,7 @@ fn a_refused_name_is_named_and_permanent() {
     let error =
         bed.run(async |obtainer| obtainer.obtain(1, 0, KeyChoice::Configured).await).unwrap_err();
     let text = error.to_string();
-    assert!(text.starts_with("placing the order was refused by \"127.0.0.1:"), "{text}");
+    assert!(text.starts_with("placing the order was refused by \"https://127.0.0.1:"), "{text}");
     assert!(text.contains("rejectedIdentifier") && text.contains("bad.example.test"), "{text}");
     assert!(error.is_permanent());
 }

@@ -1,0 +1,81 @@
+//! Sleeping by the clock that certificates expire by.
+//!
+//! Timers count the time that the machine is awake. When it wakes, or when its clock is set, what is due
+//! by the calendar is due now: a sleep ends when the clock has moved otherwise than the timer.
+
+use std::time::{Duration, SystemTime};
+use tokio::time::sleep;
+
+/// How often a sleeper looks at the clock. A descriptor that the kernel wakes (timerfd) would see a clock
+/// that is set at once, but not one that a library changes for tests.
+const GLANCE: Duration = Duration::from_secs(5);
+
+/// A clock that has moved by so much more than it should was set.
+const JUMP: Duration = Duration::from_secs(2);
+
+/// Sleeps for so long, or until the clock jumps.
+pub(super) async fn sleep_by_the_clock(pause: Duration) {
+    sleep_by(pause, SystemTime::now).await;
+}
+
+async fn sleep_by(pause: Duration, now: impl Fn() -> SystemTime) {
+    let mut left = pause;
+    loop {
+        let step = left.min(GLANCE);
+        let before = now();
+        sleep(step).await;
+        left -= step;
+        let has_jumped = now().duration_since(before).map_or(true, |moved| moved > step + JUMP);
+        if left.is_zero() || has_jumped {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GLANCE, sleep_by};
+    use std::cell::Cell;
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+    use tokio::time::{Instant, sleep};
+
+    const DAY: u64 = 24 * 3600;
+    const LONG: Duration = Duration::from_secs(600);
+
+    /// How long a sleep takes while the clock is changed after 7 s.
+    async fn slept(pause: Duration, change: impl Fn(SystemTime) -> SystemTime) -> Duration {
+        let (begun, is_changed) = (Instant::now(), Cell::new(false));
+        let now = || {
+            let right = UNIX_EPOCH + Duration::from_secs(1_800_000_000) + begun.elapsed();
+            if is_changed.get() { change(right) } else { right }
+        };
+        let setting = async {
+            sleep(Duration::from_secs(7)).await;
+            is_changed.set(true);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = sleep_by(pause, now) => {}
+            () = setting => {}
+        }
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sleep_ends_within_seconds_when_the_clock_jumps() {
+        let latest = Duration::from_secs(7) + GLANCE;
+        for seconds in [DAY * 75, DAY, 3600, 60, 10] {
+            let jump = Duration::from_secs(seconds);
+            assert!(slept(LONG, |now| now + jump).await <= latest, "{seconds} s ahead");
+            assert!(slept(LONG, |now| now - jump).await <= latest, "{seconds} s back");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_adjusted_a_little_disturbs_nobody() {
+        for pause in [Duration::ZERO, Duration::from_millis(10), Duration::from_secs(8), LONG] {
+            let late = slept(pause, |now| now + Duration::from_millis(500)).await;
+            assert!(late >= pause && late < pause + Duration::from_secs(1), "{pause:?}: {late:?}");
+        }
+    }
+}
