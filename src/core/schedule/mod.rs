@@ -478,6 +478,12 @@ impl Schedule {
         entry.progress.clone()
     }
 
+    /// Whether a certificate is to be obtained now, as soon as there is room.
+    pub fn is_due(&self, entry: usize) -> bool {
+        let now = self.now;
+        self.entries.get(entry).is_some_and(|entry| self.wake(entry, now).0 <= now)
+    }
+
     /// When the next attempt will be made, and with which issuer.
     pub fn next_attempt(&self, entry: usize) -> Option<(UnixTime, usize, Environment)> {
         let entry = self.entries.get(entry)?;

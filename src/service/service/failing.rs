@@ -4,7 +4,50 @@ use super::work::{Work, now, random};
 use crate::acme::ObtainError;
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{Environment, Extent, Failure, Remedy, Scope, Setback};
+use acme_dns_core::text::list;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// So many failures of single certificates are told in a span of time; of the others, how many there are.
+const TOLD: usize = 10;
+const SPAN: Duration = Duration::from_secs(60);
+
+/// What was said of failures of single certificates lately.
+#[derive(Debug, Default)]
+pub(super) struct Volume {
+    since: Option<Instant>,
+    told: usize,
+    /// How many were told at level info only, and how loud the loudest of them was.
+    untold: usize,
+    is_error: bool,
+}
+
+impl Volume {
+    /// The level of another line: its own, as far as there is room.
+    fn admit(&mut self, level: Level, now: Instant) -> Level {
+        self.since.get_or_insert(now);
+        if self.told < TOLD {
+            self.told += 1;
+            return level;
+        }
+        self.untold += 1;
+        self.is_error |= level == Level::Error;
+        Level::Info
+    }
+
+    /// How long the number of untold failures is waited for.
+    pub(super) fn pause(&self) -> Duration {
+        self.since.map_or(Duration::MAX, |since| SPAN.saturating_sub(since.elapsed()))
+    }
+
+    /// Takes what was not told, when the span is over.
+    fn take(&mut self) -> Option<Self> {
+        self.since.filter(|since| since.elapsed() >= SPAN)?;
+        Some(std::mem::take(self)).filter(|volume| volume.untold > 0)
+    }
+}
 
 /// What has failed with whom.
 struct Party<'a> {
@@ -59,10 +102,49 @@ impl Work {
         if extent == Extent::Known {
             return self.log(level, format_args!("certificate \"{name}\" waits, too: {error}"));
         }
+        let line =
+            format_args!("{what}, attempt {attempts}, next attempt at {at}{with}{sooner}: {error}");
+        match extent {
+            Extent::Own => self.log_own(level, line),
+            Extent::Shared { .. } | Extent::Known => self.log(level, line),
+        }
+    }
+
+    /// Tells of one certificate among many.
+    fn log_own(&mut self, level: Level, line: fmt::Arguments<'_>) {
+        self.tell_untold();
+        let level = self.volume.admit(level, Instant::now());
+        self.log(level, line);
+    }
+
+    /// Says how many failures were not told one by one, when it is time to.
+    pub(super) fn tell_untold(&mut self) {
+        let Some(Volume { untold, is_error, .. }) = self.volume.take() else { return };
+        let level = if is_error { Level::Error } else { Level::Warn };
         self.log(
             level,
-            format_args!("{what}, attempt {attempts}, next attempt at {at}{with}{sooner}: {error}"),
+            format_args!(
+                "{untold} more certificates were not obtained within {} s and will be tried again: level \
+                 \"info\" of the error log has them one by one",
+                SPAN.as_secs()
+            ),
         );
+    }
+
+    /// Says what is obtained now.
+    pub(super) fn tell_plan(&self) {
+        let Some(schedule) = self.planned() else { return };
+        let due = (0..self.config.variants.len()).filter(|entry| schedule.is_due(*entry));
+        let names = due.filter_map(|entry| self.config.variants.get(entry));
+        let names: Vec<&str> = names.map(|variant| variant.name.as_str()).collect();
+        match names.as_slice() {
+            [] => {}
+            [name] => self.log(Level::Info, format_args!("certificate \"{name}\" is obtained now")),
+            names => self.log(
+                Level::Info,
+                format_args!("{} certificates are obtained now: {}", names.len(), list(names)),
+            ),
+        }
     }
 
     /// What all certificates wait for.

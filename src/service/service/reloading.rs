@@ -4,6 +4,7 @@ use super::work::LONGEST_SLEEP;
 use crate::host::Host;
 use crate::reload::{Obstacle, Watch};
 use acme_dns_core::level::Level;
+use acme_dns_core::text;
 use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -131,7 +132,7 @@ impl Reloader {
 /// The names of certificates as a message has them; `None` if there are none.
 fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
     let names: Vec<String> = names.into_iter().map(|name| format!("\"{name}\"")).collect();
-    (!names.is_empty()).then(|| names.join(", "))
+    (!names.is_empty()).then(|| text::list(&names))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::Settings;
 use super::actions::Actions;
 use super::clock::sleep_by_the_clock;
+use super::failing::Volume;
 use super::keeping::WATCH_INTERVAL;
 use super::parties;
 use super::reloading::Reloader;
@@ -64,6 +65,8 @@ pub(super) struct Work {
     read: BTreeSet<String>,
     /// Told when a certificate was written to the disk.
     pub(super) written: Rc<Notify>,
+    /// What was said of failures lately.
+    pub(super) volume: Volume,
     /// What the disk has refused, by variant.
     pub(super) unkept: HashMap<usize, AbortHandle>,
 }
@@ -107,6 +110,7 @@ impl Work {
             watch,
             read,
             written: Rc::default(),
+            volume: Volume::default(),
             unkept: HashMap::new(),
         }
     }
@@ -123,6 +127,7 @@ impl Work {
         self.schedule = Some((store.clone(), schedule));
         self.tell_imported(&imported);
         self.tell_standing();
+        self.tell_plan();
         self.start_reloader();
         self.read_actions(&store);
         self.idle(&store).await;
@@ -140,6 +145,7 @@ impl Work {
         loop {
             self.watch_over();
             self.begin_due(&tools);
+            self.tell_untold();
             self.tend_staples(&tools);
             self.act(&tools.obtainer, &tools.report);
             let pause = self.pause();
@@ -184,6 +190,10 @@ impl Work {
 
     pub(super) fn schedule(&mut self) -> Option<&mut Schedule> {
         self.schedule.as_mut().map(|(_, schedule)| schedule)
+    }
+
+    pub(super) fn planned(&self) -> Option<&Schedule> {
+        self.schedule.as_ref().map(|(_, schedule)| schedule)
     }
 
     pub(super) fn store(&self) -> Option<Store> {
@@ -352,7 +362,7 @@ impl Work {
         let next = self.schedule.as_ref().and_then(|(_, schedule)| schedule.poll_timeout());
         let next = next.into_iter().chain(self.staples.poll_timeout()).min();
         let next = next.map_or(LONGEST_SLEEP, |next| next.since(now()).min(LONGEST_SLEEP));
-        next.min(self.actions.pause()).min(WATCH_INTERVAL)
+        next.min(self.actions.pause()).min(self.volume.pause()).min(WATCH_INTERVAL)
     }
 
     fn handle(&mut self, outcome: Outcome, report: &Report) {

@@ -7,7 +7,7 @@
 use super::client::{Call, Kind, Permission, blames_credentials, unexpected};
 use super::{Cloudflare, id, name_of, text};
 use crate::dns::{About, ProviderError, Zone};
-use acme_dns_core::text::excerpt;
+use acme_dns_core::text::{excerpt, list};
 use http::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -329,7 +329,7 @@ impl Cloudflare {
         };
         ProviderError::NoZone {
             action,
-            detail: format!("there is no zone {} that the {noun} may see", names.join(", ")),
+            detail: format!("there is no zone {} that the {noun} may see", list(&names)),
             advice: match self.api.kind() {
                 Kind::Token => {
                     "add the domain to the account, or give the token the permissions \

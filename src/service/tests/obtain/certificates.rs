@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a certificate of the CA behind the proxy is changed to. Times are in seconds from now.
 #[derive(Clone)]
-struct Change {
+pub(crate) struct Change {
     names: Vec<&'static str>,
     dates: (i64, i64),
     /// What the CA's own clock says.
@@ -85,7 +85,7 @@ fn requested_key(finalize: &[Logged]) -> X509Req {
 }
 
 impl Change {
-    fn dates(from: i64, to: i64, date: i64) -> Self {
+    pub(crate) fn dates(from: i64, to: i64, date: i64) -> Self {
         Self {
             names: vec!["example.test", "*.example.test"],
             dates: (from, to),
@@ -131,7 +131,7 @@ impl Change {
 
 impl Bed {
     /// Has the CA issue other certificates than those that are ordered, until the faults are cleared.
-    fn change_certificates(&self, change: Change) {
+    pub(crate) fn change_certificates(&self, change: Change) {
         let traffic = self.proxy.traffic.clone();
         let rewrite = Action::rewrite(move |reply| {
             let request = requested_key(&traffic.requests(&AcmeStep::Finalize.requests()));

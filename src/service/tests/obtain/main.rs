@@ -5,6 +5,7 @@ mod certificates;
 mod faults;
 mod hostile;
 mod lenient;
+mod reading;
 mod service;
 mod staples;
 mod support;

@@ -48,6 +48,10 @@ impl Log {
         lines.iter().filter(|(l, _)| *l == level).map(|(_, line)| line.clone()).collect()
     }
 
+    pub(crate) fn with_levels(&self) -> Vec<(Level, String)> {
+        self.0.lock().unwrap().clone()
+    }
+
     pub(crate) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().iter().map(|(_, line)| line.clone()).collect()
     }
