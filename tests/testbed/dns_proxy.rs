@@ -97,6 +97,7 @@ struct Question {
 #[derive(Default)]
 struct State {
     faults: Vec<(Questions, DnsAction)>,
+    is_router: bool,
     log: Vec<Question>,
 }
 
@@ -132,6 +133,12 @@ impl DnsProxy {
             rt::runtime().spawn(over_tcp(tcp, upstream, state.clone())),
         ];
         Self { port, state, tasks }
+    }
+
+    /// From now on answers come as from the resolver of a router that has all questions to port 53
+    /// for itself: with what they have, but without authority.
+    pub fn answer_as_a_router(&self) {
+        lock(&self.state).is_router = true;
     }
 
     /// Where it listens.
@@ -190,10 +197,13 @@ async fn over_udp(socket: Arc<UdpSocket>, upstream: SocketAddr, state: Arc<Mutex
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
         let message = buffer.get(..length).unwrap_or_default().to_vec();
         let action = arrive(&state, &message, Transport::Udp);
-        let socket = socket.clone();
+        let (socket, state) = (socket.clone(), state.clone());
         rt::runtime().spawn(async move {
             let answer = match action {
-                None => forward_udp(upstream, &message).await.ok(),
+                None => {
+                    let answer = forward_udp(upstream, &message).await.ok();
+                    answer.map(|answer| disguised(&state, answer))
+                }
                 Some(DnsAction::Silence | DnsAction::Close) => None,
                 Some(action) => Some(faulty(action, &message)),
             };
@@ -234,7 +244,7 @@ async fn connection(
             None => {
                 let mut server = TcpStream::connect(upstream).await?;
                 send(&mut server, &message).await?;
-                receive(&mut server).await?
+                disguised(state, receive(&mut server).await?)
             }
             Some(DnsAction::Close) => return Ok(()),
             Some(DnsAction::Silence) => std::future::pending().await,
@@ -253,6 +263,18 @@ async fn receive(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 async fn send(stream: &mut TcpStream, message: &[u8]) -> std::io::Result<()> {
     let length = u16::try_from(message.len()).map_err(std::io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes(), message].concat()).await
+}
+
+/// An answer as who stands in between gives it.
+fn disguised(state: &Mutex<State>, mut answer: Vec<u8>) -> Vec<u8> {
+    if lock(state).is_router
+        && let [_, _, flags, code, ..] = answer.as_mut_slice()
+    {
+        // Not authoritative, but recursive (RFC 1035 section 4.1.1).
+        *flags &= !0x04;
+        *code |= 0x80;
+    }
+    answer
 }
 
 /// An answer that the server has not given.

@@ -4,6 +4,7 @@ use super::error::ObtainError;
 use super::log::Log;
 use super::{Shared, names_of};
 use crate::dns::{Placed, Spared, TxtRecord, Zone, on_account_of};
+use crate::propagation::ZoneServers;
 use crate::store::{Entry, StoreError};
 use acme_dns_core::challenge::{Candidate, Kept};
 use acme_dns_core::level::Level;
@@ -191,6 +192,7 @@ impl Records {
 
     /// Waits until the servers of all zones have the records.
     pub(super) async fn wait(&self) -> Result<(), ObtainError> {
+        let provider = self.shared.provider(self.provider)?;
         let log = |level: Level, message: String| self.log.write(level, format_args!("{message}"));
         let zones = self.by_zone();
         let waits = zones.values().map(|(zone, positions)| {
@@ -198,7 +200,11 @@ impl Records {
             let pairs: Vec<(String, String)> =
                 records.map(|record| (record.name.clone(), record.value.clone())).collect();
             let log = &log;
-            async move { self.shared.checker.wait(&zone.name, &pairs, log).await }
+            let servers = provider.name_servers(zone);
+            async move {
+                let asked = ZoneServers { zone: &zone.name, servers: servers.as_deref() };
+                self.shared.checker.wait_for(asked, &pairs, log).await
+            }
         });
         Ok(join_all(waits).await.into_iter().collect::<Result<_, _>>()?)
     }

@@ -68,10 +68,11 @@ pub trait DnsProvider {
     async fn zone_of(&self, name: &str) -> Result<Zone, ProviderError>;
 
     /// The names of the servers of a zone that was found, in A-labels, as far as the provider says
-    /// which they are.
-    fn name_servers(&self, zone: &Zone) -> Vec<String> {
+    /// which they are; `None` for a zone that it does not let us read, whose name may then be that of
+    /// a domain below it.
+    fn name_servers(&self, zone: &Zone) -> Option<Vec<String>> {
         let _ = zone;
-        Vec::new()
+        Some(Vec::new())
     }
 
     /// Puts up records of one zone together and gives their ids in the same order. An identical

@@ -12,6 +12,7 @@ pub mod fuzzing;
 mod progress;
 mod query;
 mod servers;
+mod view;
 
 use acme_dns_core::config::Propagation;
 use acme_dns_core::level::Level;
@@ -19,18 +20,34 @@ use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use hickory_proto::rr::Name;
 use progress::{Progress, Wanted};
 use query::{Answer, Failure, ask_txt};
-use servers::{Directory, LookupError, ServerSet};
+use servers::{Directory, LookupError, Question, ServerSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// The first pause between two questions to a server.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// So many names are asked of a server at a time; some servers limit the rate of answers.
 const NAMES_AT_ONCE: usize = 8;
+
+/// How long the reason for missing records is looked for.
+const LAST_LOOK: Duration = Duration::from_secs(10);
+
+/// How long records are waited for where nobody can be asked: as with `acme_dns_propagation off`.
+const BLIND_DELAY: Duration = Duration::from_secs(60);
+
+/// A zone, and what its provider says of its servers.
+#[derive(Clone, Copy, Debug)]
+pub struct ZoneServers<'a> {
+    /// The zone's name without a final dot.
+    pub zone: &'a str,
+    /// The names of the servers that the provider has for it, if it says so; `None` if it does not
+    /// say where the zone begins either, and `zone` may be a domain below it.
+    pub servers: Option<&'a [String]>,
+}
 
 /// Asks the authoritative servers of zones for TXT records. One value serves all orders, which may
 /// wait at the same time.
@@ -41,7 +58,7 @@ pub struct Checker {
 
 #[derive(Debug)]
 enum Mode {
-    Check { timeout: Duration, interval: Duration, directory: Directory },
+    Check { timeout: Duration, interval: Duration, blind_delay: Duration, directory: Directory },
     Off { delay: Duration },
 }
 
@@ -65,6 +82,21 @@ pub enum PropagationError {
         /// What each resolver answered.
         reason: String,
     },
+    /// The CA will ask others than the provider's servers.
+    #[error(
+        "zone \"{zone}\" is delegated to {delegated}, but the provider has it on {provider}: a CA asks \
+         the former; set the domain's name servers at its registrar to the provider's, or use the \
+         account or provider that serves the zone; if this machine sees another zone than the \
+         internet, set \"resolvers\" in \"acme_dns_propagation\" directive"
+    )]
+    Moved {
+        /// The zone.
+        zone: String,
+        /// The servers as this machine's resolvers know them.
+        delegated: String,
+        /// The servers that the provider names.
+        provider: String,
+    },
     /// No server of the zone gives an answer.
     #[error(
         "no server of zone \"{zone}\" has answered for \"{record}\" within {timeout:?}: {servers}; \
@@ -83,8 +115,9 @@ pub enum PropagationError {
     /// Some servers lack some of the records.
     #[error(
         "not all servers of zone \"{zone}\" have the TXT records within {timeout:?}: {servers}; \
-         raise \"timeout\" in \"acme_dns_propagation\" directive, or use \
-         \"acme_dns_propagation off\""
+         {}raise \"timeout\" in \"acme_dns_propagation\" directive, set \"resolvers\" there if this \
+         machine's see another zone than the internet, or use \"acme_dns_propagation off\"",
+        .difference.as_ref().map_or_else(String::new, |difference| format!("{difference}; "))
     )]
     Missing {
         /// The zone.
@@ -93,6 +126,8 @@ pub enum PropagationError {
         timeout: Duration,
         /// The servers, each with what it lacks.
         servers: String,
+        /// What this machine's resolvers and the delegation say of the servers, if that differs.
+        difference: Option<String>,
     },
 }
 
@@ -112,10 +147,20 @@ impl Checker {
             Propagation::Check { timeout, interval, resolvers, port } => Mode::Check {
                 timeout: *timeout,
                 interval: *interval,
+                blind_delay: BLIND_DELAY,
                 directory: Directory::new(resolvers, *port),
             },
         };
         Self { mode }
+    }
+
+    /// Changes how long records are waited for where somebody else answers in the servers' place.
+    #[must_use]
+    pub fn with_blind_delay(mut self, delay: Duration) -> Self {
+        if let Mode::Check { blind_delay, .. } = &mut self.mode {
+            *blind_delay = delay;
+        }
+        self
     }
 
     /// Waits until every authoritative server of `zone` serves all of `records`: pairs of a name
@@ -129,19 +174,42 @@ impl Checker {
         records: &[(String, String)],
         log: &dyn Fn(Level, String),
     ) -> Result<(), PropagationError> {
+        self.wait_for(ZoneServers { zone, servers: Some(&[]) }, records, log).await
+    }
+
+    /// The same where the provider says something of the zone's servers: these are asked, and those of
+    /// the delegation. Waits for the delegation, too, if that names none of them.
+    ///
+    /// # Errors
+    /// As of [`Checker::wait`], or the zone is delegated to others.
+    pub async fn wait_for(
+        &self,
+        asked: ZoneServers<'_>,
+        records: &[(String, String)],
+        log: &dyn Fn(Level, String),
+    ) -> Result<(), PropagationError> {
+        let zone = asked.zone;
         match &self.mode {
             Mode::Off { delay } => {
                 log(Level::Debug, format!("waiting {delay:?} for the records of zone \"{zone}\""));
                 sleep(*delay).await;
                 Ok(())
             }
-            Mode::Check { timeout, interval, directory } => {
-                let (timeout, interval) = (*timeout, *interval);
-                let wait = Wait { zone, timeout, interval, directory, log };
-                wait.run(records).await
+            Mode::Check { timeout, interval, blind_delay, directory } => {
+                let (timeout, interval, blind_delay) = (*timeout, *interval, *blind_delay);
+                let wait = Wait { zone, timeout, interval, blind_delay, directory, log };
+                wait.run(asked.servers, records).await
             }
         }
     }
+}
+
+/// How asking all servers ended.
+enum Seen {
+    /// All have the records.
+    Everywhere,
+    /// Somebody else answers in their place.
+    Nothing,
 }
 
 /// One wait for the records of one zone.
@@ -149,53 +217,80 @@ struct Wait<'a> {
     zone: &'a str,
     timeout: Duration,
     interval: Duration,
+    blind_delay: Duration,
     directory: &'a Directory,
     log: &'a dyn Fn(Level, String),
 }
 
 impl Wait<'_> {
-    async fn run(&self, records: &[(String, String)]) -> Result<(), PropagationError> {
+    async fn run(
+        &self,
+        provider: Option<&[String]>,
+        records: &[(String, String)],
+    ) -> Result<(), PropagationError> {
         let deadline = Instant::now() + self.timeout;
-        let zone = parse_name(self.zone)?;
+        // A name of the provider's that is none is nobody's to ask.
+        let named = |names: &[String]| {
+            names.iter().filter_map(|name| parse_name(&name.to_lowercase()).ok()).collect()
+        };
+        let question = Question { zone: parse_name(self.zone)?, provider: provider.map(named) };
         let wanted = group(records);
         let names: Vec<Name> =
             wanted.iter().map(|wanted| parse_name(&wanted.name)).collect::<Result<_, _>>()?;
         let Some(record) = wanted.first().map(|wanted| wanted.name.clone()) else { return Ok(()) };
-        let set = self.find_servers(&zone, deadline).await?;
+        let set = self.find_servers(&question, deadline).await?;
         let servers = set.servers().iter().cloned();
         let mut progress = Progress::new(wanted, servers, |server| set.is_silent(server));
         let visible = timeout_at(deadline, self.ask_all(&names, &set, &mut progress)).await;
-        if visible.is_ok() {
-            self.note_ignored(&set, &progress);
-            return Ok(());
+        match visible {
+            Ok(Seen::Everywhere) => {
+                self.note_ignored(&set, &progress);
+                return Ok(());
+            }
+            Ok(Seen::Nothing) => {
+                self.wait_blindly(&progress).await;
+                return Ok(());
+            }
+            Err(_) => {}
         }
         // The set may be wrong by now.
-        self.directory.forget(&zone);
+        self.directory.forget(&question);
         let (zone, timeout, servers) = (self.zone.to_owned(), self.timeout, progress.describe());
         Err(if progress.is_silent() {
             PropagationError::Unreachable { zone, record, timeout, servers }
         } else {
-            PropagationError::Missing { zone, timeout, servers }
+            let difference = sleepless(self.directory.difference(&question)).await;
+            PropagationError::Missing { zone, timeout, servers, difference }
         })
+    }
+
+    /// Waits as if the check was off: what answers in the servers' place has nothing to say.
+    async fn wait_blindly(&self, progress: &Progress) {
+        let (zone, delay, servers) = (self.zone, self.blind_delay, progress.describe());
+        let line = format!(
+            "port 53 is intercepted: something else answers in the place of all servers of zone \
+             \"{zone}\" ({servers}); waiting {delay:?} instead of looking for the TXT records, as with \
+             \"acme_dns_propagation off\""
+        );
+        (self.log)(Level::Warn, line);
+        sleep(delay).await;
     }
 
     /// Looks the servers up, again and again if need be.
     async fn find_servers(
         &self,
-        zone: &Name,
+        question: &Question,
         deadline: Instant,
     ) -> Result<Arc<ServerSet>, PropagationError> {
         let mut last: Option<LookupError> = None;
         let found = timeout_at(deadline, async {
             let mut pause = FIRST_PAUSE.min(self.interval);
             loop {
-                let error = match self.directory.servers(zone).await {
+                let error = match self.directory.servers(question).await {
                     Ok(set) => return set,
                     Err(error) => error,
                 };
-                let level = if last.is_none() { Level::Info } else { Level::Debug };
-                let line =
-                    format!("cannot find the servers of zone \"{}\" yet: {error}", self.zone);
+                let (level, line) = self.no_servers_yet(&error, last.is_none());
                 (self.log)(level, line);
                 last = Some(error);
                 sleep(pause).await;
@@ -206,16 +301,40 @@ impl Wait<'_> {
         if let Ok(set) = &found {
             let list = set.to_string();
             (self.log)(Level::Debug, format!("zone \"{}\" has the servers {list}", self.zone));
+            if let Some(note) = set.take_note() {
+                (self.log)(Level::Notice, note);
+            }
         }
-        found.map_err(|_| PropagationError::NoServers {
-            zone: self.zone.to_owned(),
-            timeout: self.timeout,
-            reason: last.map_or_else(|| "no answer yet".to_owned(), |error| error.to_string()),
+        let (zone, timeout) = (self.zone.to_owned(), self.timeout);
+        found.map_err(|_| match last {
+            Some(LookupError::Moved { delegated, provider }) => {
+                PropagationError::Moved { zone, delegated, provider }
+            }
+            last => {
+                let reason = last.map_or_else(|| "no answer yet".to_owned(), |e| e.to_string());
+                PropagationError::NoServers { zone, timeout, reason }
+            }
         })
     }
 
-    /// Asks every server until the records are visible.
-    async fn ask_all(&self, names: &[Name], set: &ServerSet, progress: &mut Progress) {
+    /// Says that the servers are not known yet: aloud the first time.
+    fn no_servers_yet(&self, error: &LookupError, is_first: bool) -> (Level, String) {
+        let zone = self.zone;
+        match error {
+            LookupError::Moved { .. } => {
+                let level = if is_first { Level::Notice } else { Level::Debug };
+                let timeout = self.timeout.as_secs();
+                (level, format!("waiting for zone \"{zone}\", at most {timeout} s: {error}"))
+            }
+            LookupError::NotFound(_) => {
+                let level = if is_first { Level::Info } else { Level::Debug };
+                (level, format!("cannot find the servers of zone \"{zone}\" yet: {error}"))
+            }
+        }
+    }
+
+    /// Asks every server until the records are visible, or nobody turns out to be asked at all.
+    async fn ask_all(&self, names: &[Name], set: &ServerSet, progress: &mut Progress) -> Seen {
         let question = |progress: &Progress, server, pause| {
             let (place, open) = progress.open(server);
             ask_server(names, server, place.address, open, pause)
@@ -228,7 +347,10 @@ impl Wait<'_> {
             let server = asked.server;
             self.handle(asked, set, progress);
             if progress.is_done() {
-                return;
+                return Seen::Everywhere;
+            }
+            if progress.is_intercepted() {
+                return Seen::Nothing;
             }
             if !progress.has_all(server) {
                 let pause = pauses[server].min(self.interval);
@@ -246,6 +368,7 @@ impl Wait<'_> {
                 questions.push(question(progress, server, pause));
             }
         }
+        Seen::Everywhere
     }
 
     /// Notes what a server said.
@@ -288,6 +411,11 @@ impl Wait<'_> {
             (self.log)(level, format!("ignoring {server} of zone \"{zone}\": {reason}"));
         }
     }
+}
+
+/// What is worth some seconds and no more.
+async fn sleepless<T>(work: impl Future<Output = Option<T>>) -> Option<T> {
+    timeout(LAST_LOOK, work).await.ok().flatten()
 }
 
 /// Asks one server for several names after a pause, and stops at the first failure.

@@ -179,6 +179,22 @@ impl Progress {
         self.servers.iter().all(|standing| !standing.answered)
     }
 
+    /// Whether somebody else answers in the place of all servers, such as a router that has all
+    /// questions answered by its resolver: each has failed [`FAILURES`] times, and whatever answers
+    /// does not speak for the zone.
+    pub(super) fn is_intercepted(&self) -> bool {
+        let answers =
+            |standing: &Standing| matches!(standing.failure, Some(Failure::NotAuthoritative));
+        let is_other = |standing: &Standing| {
+            matches!(
+                standing.failure,
+                None | Some(Failure::NotAuthoritative | Failure::NoRoute(_) | Failure::Silent)
+            )
+        };
+        self.servers.iter().any(answers)
+            && self.servers.iter().all(|s| s.may_be_ignored() && is_other(s))
+    }
+
     /// What one server lacks, as text; nothing if it has everything.
     pub(super) fn describe_server(&self, server: usize) -> Option<String> {
         let standing = &self.servers[server];
@@ -218,6 +234,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hickory_proto::op::ResponseCode;
     use std::io;
 
     /// What happens to one of the servers.
@@ -297,6 +314,35 @@ mod tests {
             }
             assert_eq!(progress.is_done(), *expected, "{row}");
         }
+    }
+
+    #[test]
+    fn finds_out_that_port_53_is_intercepted() {
+        use Failure::{Code, NotAuthoritative, Silent};
+        type Row = (&'static str, fn() -> Failure, fn() -> Failure, u32, bool);
+        let no_route = || Failure::NoRoute(io::ErrorKind::NetworkUnreachable.into());
+        let rows: [Row; 6] = [
+            ("all answer as a resolver does", || NotAuthoritative, || NotAuthoritative, 3, true),
+            ("not for long", || NotAuthoritative, || NotAuthoritative, 2, false),
+            ("no route to one", || NotAuthoritative, no_route, 3, true),
+            ("one is silent", || NotAuthoritative, || Silent, 3, true),
+            ("one refuses", || NotAuthoritative, || Code(ResponseCode::Refused), 3, false),
+            ("all are silent", || Silent, || Silent, 3, false),
+        ];
+        for (row, first, second, rounds, expected) in rows {
+            let names = wanted(&[("x.test", &["a"])]);
+            let mut progress = Progress::new(names, [server(1), server(2)], |_| false);
+            for _ in 0..rounds {
+                progress.handle_failure(0, first());
+                progress.handle_failure(1, second());
+            }
+            assert_eq!(progress.is_intercepted(), expected, "{row}");
+        }
+        let names = wanted(&[("x.test", &["a"])]);
+        let mut progress = Progress::new(names, [server(1), server(2)], |_| false);
+        handle(&mut progress, 0, NoName);
+        (0..9).for_each(|_| progress.handle_failure(1, NotAuthoritative));
+        assert!(!progress.is_intercepted(), "one has answered");
     }
 
     #[test]

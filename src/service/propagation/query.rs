@@ -80,6 +80,31 @@ pub(super) async fn resolve(
     Ok(records)
 }
 
+/// Asks a server for the SOA record of a name: that of the zone which holds it, in the answer or beside
+/// one that says that there is none (RFC 2308 section 2). Gives the zone's name, and whether the
+/// server is one of the zone's.
+pub(super) async fn ask_soa(
+    server: SocketAddr,
+    name: &Name,
+    recursion: bool,
+) -> Result<(Option<Name>, bool), Failure> {
+    let answer = ask(server, name, RecordType::SOA, recursion).await?;
+    let records = answer.answers.iter().chain(&answer.authorities);
+    let zone = records
+        .filter(|record| record.record_type() == RecordType::SOA && record.name.zone_of(name))
+        .map(|record| record.name.clone())
+        .next();
+    Ok((zone, answer.metadata.authoritative))
+}
+
+/// Asks a server of the zone above for the servers of a zone: its referral.
+pub(super) async fn ask_referral(server: SocketAddr, zone: &Name) -> Result<Vec<RData>, Failure> {
+    let answer = ask(server, zone, RecordType::NS, false).await?;
+    let records = answer.answers.into_iter().chain(answer.authorities);
+    let of_zone = records.filter(|record| record.name == *zone);
+    Ok(of_zone.map(|record| record.data).collect())
+}
+
 /// Asks over UDP, and over TCP where UDP does not give a whole answer.
 async fn ask(
     server: SocketAddr,
@@ -102,6 +127,8 @@ async fn ask(
     };
     match answer.metadata.response_code {
         ResponseCode::NoError | ResponseCode::NXDomain => Ok(answer),
+        // A resolver that does not want to be asked like this: no server of the zone.
+        _ if !recursion && answer.metadata.recursion_available => Err(Failure::NotAuthoritative),
         code => Err(Failure::Code(code)),
     }
 }
@@ -173,6 +200,11 @@ pub(super) fn read_answer(bytes: &[u8], request: &Message) -> Option<Message> {
 
 /// Reads the answer of an authoritative server.
 pub(super) fn read_txt(message: &Message, name: &Name) -> Result<Answer, Failure> {
+    // A referral, or the answer of a resolver, which may be somebody who answers in the server's
+    // place: it says nothing about the zone, whatever it has.
+    if !message.metadata.authoritative {
+        return Err(Failure::NotAuthoritative);
+    }
     let own = || message.answers.iter().filter(|record| record.name == *name);
     let values: Vec<String> = own().filter_map(|record| txt_value(&record.data)).collect();
     if !values.is_empty() {
@@ -184,8 +216,6 @@ pub(super) fn read_txt(message: &Message, name: &Name) -> Result<Answer, Failure
     });
     match alias {
         Some(target) => Ok(Answer::Alias(target)),
-        // A referral, or the answer of a resolver: it says nothing about the zone.
-        None if !message.metadata.authoritative => Err(Failure::NotAuthoritative),
         None if message.metadata.response_code == ResponseCode::NXDomain => Ok(Answer::NoName),
         None => Ok(Answer::Values(Vec::new())),
     }
@@ -272,7 +302,8 @@ mod tests {
             ("no name", NXDomain, true, vec![], Some(Answer::NoName)),
             ("lame", NoError, false, vec![], None),
             ("lame without the name", NXDomain, false, vec![], None),
-            ("a cached value", NoError, false, vec![txt("a.test.", &["x"])], values(&["x"])),
+            ("a cached value", NoError, false, vec![txt("a.test.", &["x"])], None),
+            ("a cached alias", NoError, false, vec![alias()], None),
             (
                 "an alias is not followed",
                 NoError,

@@ -4,10 +4,11 @@
 //! a resolver that is asked too early remembers that the record is not there.
 
 use super::progress::Server;
-use super::query::{resolve, without_dot};
+use super::query::{ask_referral, ask_soa, resolve, without_dot};
+use super::view::{Choice, Group, compare, list};
 use futures_util::future::{join, join_all};
 use hickory_proto::rr::{Name, RData, RecordType};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,10 +36,34 @@ const MAX_ADDRESSES: usize = 64;
 /// The port of DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
 
-/// Why the servers of a zone are not known: what each resolver answered.
+/// Why the servers of a zone are not known.
 #[derive(Clone, Debug, Error)]
-#[error("{0}")]
-pub(super) struct LookupError(String);
+pub(super) enum LookupError {
+    /// What each resolver answered.
+    #[error("{0}")]
+    NotFound(String),
+    /// The zone is delegated to others than the provider's: the CA will not ask these.
+    #[error(
+        "it is delegated to {delegated}, and not to the servers that the provider has for it, \
+         {provider}"
+    )]
+    Moved {
+        /// The servers as this host's resolvers know them.
+        delegated: String,
+        /// The servers that the provider names.
+        provider: String,
+    },
+}
+
+/// What is known of a zone before its servers are looked for.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Question {
+    /// The zone.
+    pub zone: Name,
+    /// The servers that the provider names; `None` if it does not say where the zone begins: its name
+    /// may then be that of a domain below it.
+    pub provider: Option<Vec<Name>>,
+}
 
 /// The servers of one zone.
 #[derive(Debug)]
@@ -47,6 +72,8 @@ pub(super) struct ServerSet {
     /// Why some more are not in here.
     unresolved: Vec<LookupError>,
     silent: Mutex<HashSet<SocketAddr>>,
+    /// What is to be said of it, once.
+    note: Mutex<Option<String>>,
 }
 
 impl fmt::Display for ServerSet {
@@ -61,6 +88,11 @@ impl ServerSet {
     /// All addresses of all servers.
     pub(super) fn servers(&self) -> &[Server] {
         &self.servers
+    }
+
+    /// What is to be said of how it was found, for who asks first.
+    pub(super) fn take_note(&self) -> Option<String> {
+        self.note.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether a server was last found to be down.
@@ -89,7 +121,7 @@ type Slot = Arc<tokio::sync::Mutex<Option<(Lookup, Instant)>>>;
 pub(super) struct Directory {
     resolvers: Vec<SocketAddr>,
     port: u16,
-    zones: Mutex<HashMap<Name, Slot>>,
+    zones: Mutex<HashMap<Question, Slot>>,
 }
 
 impl Directory {
@@ -99,15 +131,15 @@ impl Directory {
     }
 
     /// The servers of a zone.
-    pub(super) async fn servers(&self, zone: &Name) -> Lookup {
-        let slot = self.slot(zone);
+    pub(super) async fn servers(&self, question: &Question) -> Lookup {
+        let slot = self.slot(question);
         let mut entry = slot.lock().await;
         if let Some((lookup, until)) = entry.as_ref()
             && Instant::now() < *until
         {
             return lookup.clone();
         }
-        let (lookup, memory) = match self.look_up(zone).await {
+        let (lookup, memory) = match self.look_up(question).await {
             Ok(set) if set.unresolved.is_empty() => (Ok(Arc::new(set)), MEMORY),
             // Some of the servers are not known: they are looked for again at the next order.
             Ok(set) => (Ok(Arc::new(set)), FAILURE_MEMORY),
@@ -118,44 +150,147 @@ impl Directory {
     }
 
     /// Forgets the servers of a zone.
-    pub(super) fn forget(&self, zone: &Name) {
-        self.zones.lock().unwrap_or_else(PoisonError::into_inner).remove(zone);
+    pub(super) fn forget(&self, question: &Question) {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner).remove(question);
     }
 
-    fn slot(&self, zone: &Name) -> Slot {
+    fn slot(&self, question: &Question) -> Slot {
         let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
-        zones.entry(zone.clone()).or_default().clone()
+        zones.entry(question.clone()).or_default().clone()
     }
 
-    async fn look_up(&self, zone: &Name) -> Result<ServerSet, LookupError> {
-        let resolvers = match self.resolvers.as_slice() {
+    fn resolvers(&self) -> Vec<SocketAddr> {
+        match self.resolvers.as_slice() {
             [] => system_resolvers(),
             configured => configured.to_vec(),
-        };
-        let records = first_answer(&resolvers, zone, RecordType::NS).await?;
-        let names: Vec<Name> = servers_among(records);
-        let found = join_all(names.iter().map(|name| addresses(&resolvers, name))).await;
-        // Two names with one address are one server.
-        let mut servers = BTreeMap::new();
-        let mut unresolved = Vec::new();
-        for (name, (addresses, failures)) in names.iter().zip(found) {
-            for address in addresses {
-                if servers.len() < MAX_ADDRESSES {
-                    servers.entry(address).or_insert_with(|| without_dot(name));
-                }
-            }
-            unresolved.extend(failures);
         }
-        if servers.is_empty() {
+    }
+
+    async fn look_up(&self, question: &Question) -> Result<ServerSet, LookupError> {
+        let resolvers = self.resolvers();
+        let named = question.provider.as_deref().unwrap_or_default();
+        let provider = locate(&resolvers, named.to_vec()).await;
+        let host = delegated(&resolvers, question).await;
+        if provider.addresses.is_empty() {
+            return self.set(host?, None);
+        }
+        let zone = without_dot(&question.zone);
+        match host.as_ref().map(|host| compare(&provider, host)) {
+            Ok(Choice::Both(group)) => self.set(group, None),
+            Ok(Choice::Apart(others)) if self.speaks(&question.zone, &others).await => {
+                let (delegated, provider) = (others.list(), provider.list());
+                Err(LookupError::Moved { delegated, provider })
+            }
+            Ok(Choice::Apart(others)) => {
+                let (seen, asked) = (others.list(), provider.list());
+                let note = format!(
+                    "this machine's resolvers name other servers of zone \"{zone}\" than the provider: \
+                     {seen}; these have private addresses or do not answer for the zone, so those \
+                     that the provider names are asked, {asked}"
+                );
+                self.set(provider, Some(note))
+            }
+            Err(error) => {
+                let asked = provider.list();
+                let note = format!(
+                    "this machine's resolvers do not know the servers of zone \"{zone}\", those that \
+                     the provider names are asked, {asked}: {error}"
+                );
+                self.set(provider, Some(note))
+            }
+        }
+    }
+
+    /// Whether one of the servers is one of the zone's.
+    async fn speaks(&self, zone: &Name, servers: &Group) -> bool {
+        let ask = |address: &IpAddr| ask_soa(SocketAddr::new(*address, self.port), zone, false);
+        let answers = join_all(servers.addresses.keys().take(MAX_NAMES).map(ask)).await;
+        answers.into_iter().any(|answer| {
+            matches!(answer, Ok((Some(apex), is_authoritative)) if is_authoritative && apex == *zone)
+        })
+    }
+
+    fn set(&self, group: Group, note: Option<String>) -> Result<ServerSet, LookupError> {
+        let Group { addresses, unresolved, .. } = group;
+        if addresses.is_empty() {
             let errors: Vec<String> =
                 unresolved.iter().take(LISTED).map(ToString::to_string).collect();
-            return Err(LookupError(errors.join(", ")));
+            return Err(LookupError::NotFound(errors.join(", ")));
         }
-        let server =
-            |(address, name)| Server { name, address: SocketAddr::new(address, self.port) };
-        let servers = servers.into_iter().map(server).collect();
-        Ok(ServerSet { servers, unresolved, silent: Mutex::default() })
+        let server = |(address, name)| Server {
+            name: without_dot(&name),
+            address: SocketAddr::new(address, self.port),
+        };
+        let servers = addresses.into_iter().take(MAX_ADDRESSES).map(server).collect();
+        Ok(ServerSet { servers, unresolved, silent: Mutex::default(), note: Mutex::new(note) })
     }
+
+    /// What the resolvers and the zone above say of a zone's servers, where that differs: then this
+    /// machine does not see the zone as the CA does. Nothing if it does, or that cannot be found out.
+    pub(super) async fn difference(&self, question: &Question) -> Option<String> {
+        let resolvers = self.resolvers();
+        let host =
+            servers_among(first_answer(&resolvers, &question.zone, RecordType::NS).await.ok()?);
+        let parent = cut(&resolvers, &question.zone.base_name()).await?;
+        let names = servers_among(first_answer(&resolvers, &parent, RecordType::NS).await.ok()?);
+        let above = locate(&resolvers, names.into_iter().take(LISTED).collect()).await;
+        let ask =
+            |address: &IpAddr| ask_referral(SocketAddr::new(*address, self.port), &question.zone);
+        let answers = join_all(above.addresses.keys().take(LISTED).map(ask)).await;
+        let delegated = answers.into_iter().flatten().map(servers_among);
+        let delegated = delegated.into_iter().find(|names| !names.is_empty())?;
+        let differs = host.iter().any(|name| !delegated.contains(name));
+        differs.then(|| {
+            format!(
+                "this machine's resolvers name {}, the delegation names {}",
+                list(&host),
+                list(&delegated)
+            )
+        })
+    }
+}
+
+/// The servers of a zone as resolvers know them. Of a domain in a zone it is looked for where that
+/// begins.
+async fn delegated(resolvers: &[SocketAddr], question: &Question) -> Result<Group, LookupError> {
+    let found = first_answer(resolvers, &question.zone, RecordType::NS).await;
+    let records = match found {
+        Err(error) if question.provider.is_none() => match cut(resolvers, &question.zone).await {
+            // Nobody has his records in a zone of one label.
+            Some(zone) if zone.num_labels() > 1 => {
+                first_answer(resolvers, &zone, RecordType::NS).await?
+            }
+            _ => return Err(error),
+        },
+        found => found?,
+    };
+    Ok(locate(resolvers, servers_among(records)).await)
+}
+
+/// Where the zone begins that holds a name, by its SOA record.
+async fn cut(resolvers: &[SocketAddr], name: &Name) -> Option<Name> {
+    for resolver in resolvers {
+        if let Ok((Some(zone), _)) = ask_soa(*resolver, name, true).await {
+            return Some(zone);
+        }
+    }
+    None
+}
+
+/// Looks up the addresses of servers.
+async fn locate(resolvers: &[SocketAddr], names: Vec<Name>) -> Group {
+    let found = join_all(names.iter().map(|name| addresses(resolvers, name))).await;
+    let mut group = Group::default();
+    for (name, (addresses, failures)) in names.iter().zip(found) {
+        for address in addresses {
+            if group.addresses.len() < MAX_ADDRESSES {
+                group.addresses.entry(address).or_insert_with(|| name.clone());
+            }
+        }
+        group.unresolved.extend(failures);
+    }
+    group.names = names;
+    group
 }
 
 /// The names of servers, each once. Of too many the first are taken.
@@ -211,7 +346,7 @@ async fn first_answer(
         };
         errors.push(format!("resolver {resolver}: {error}"));
     }
-    Err(LookupError(errors.join(", ")))
+    Err(LookupError::NotFound(errors.join(", ")))
 }
 
 /// The resolvers of the system, read at each lookup because they change with the network.

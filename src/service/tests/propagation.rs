@@ -183,7 +183,8 @@ fn names_the_servers_and_what_they_lack_when_the_time_is_over() {
             "not all servers of zone \"example.test\" have the TXT records within 1.5s: \
              ns2.example.test (127.0.0.2:PORT) has 1 TXT record at \
              \"_acme-challenge.example.test\", none with \"a\"; raise \"timeout\" in \
-             \"acme_dns_propagation\" directive, or use \"acme_dns_propagation off\""
+             \"acme_dns_propagation\" directive, set \"resolvers\" there if this machine's see \
+             another zone than the internet, or use \"acme_dns_propagation off\""
         )
     );
 }

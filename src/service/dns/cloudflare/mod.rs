@@ -446,8 +446,8 @@ impl DnsProvider for Cloudflare {
         self.find_zone_of(name).await
     }
 
-    fn name_servers(&self, zone: &Zone) -> Vec<String> {
-        self.name_servers.borrow().get(&zone.id).cloned().unwrap_or_default()
+    fn name_servers(&self, zone: &Zone) -> Option<Vec<String>> {
+        self.name_servers.borrow().get(&zone.id).cloned()
     }
 
     async fn create(

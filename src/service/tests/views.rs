@@ -1,0 +1,217 @@
+//! Whose servers are asked for TXT records: those that the provider names, those that this machine's
+//! resolvers name, and what happens where the two differ or cannot be believed.
+//!
+//! PowerDNS on 127.0.0.1 is the resolver, and a server of the zone; Knot on 127.0.0.2 is another.
+
+use acme_dns_core::config::Propagation;
+use acme_dns_core::level::Level;
+use acme_dns_service::propagation::{Checker, PropagationError, ZoneServers};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use testbed::dns_proxy::DnsProxy;
+use testbed::knot::Knot;
+use testbed::powerdns::PowerDns;
+use testbed::unbound::Unbound;
+
+const ZONE: &str = "example.test";
+const NAME: &str = "_acme-challenge.example.test";
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(60);
+
+struct Bed {
+    dns: PowerDns,
+    dir: TempDir,
+}
+
+impl Bed {
+    /// The provider's server `a.ns.test` is at 127.0.0.2.
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let dns = PowerDns::start(&dir.path().join("pdns"));
+        dns.create_zone(ZONE);
+        dns.create_zone("ns.test");
+        dns.set_rrset("a.ns.test", "A", &["127.0.0.2"]);
+        Self { dns, dir }
+    }
+
+    fn second(&self) -> SocketAddr {
+        ([127, 0, 0, 2], self.dns.addr().port()).into()
+    }
+
+    fn knot(&self, zone: &str, records: &str) -> Knot {
+        Knot::start(&self.dir.path().join("knot"), self.second(), zone, records)
+    }
+
+    fn checker(&self, timeout: Duration) -> Checker {
+        self.checker_at(timeout, self.dns.addr().port())
+    }
+
+    fn checker_at(&self, timeout: Duration, port: u16) -> Checker {
+        let (interval, resolvers) = (Duration::from_millis(200), vec![self.dns.addr()]);
+        Checker::new(&Propagation::Check { timeout, interval, resolvers, port })
+    }
+}
+
+fn wait(
+    checker: &Checker,
+    (zone, servers): (&str, Option<&[&str]>),
+    name: &str,
+    on_line: impl Fn(&str),
+) -> (Result<(), PropagationError>, Vec<(Level, String)>) {
+    let lines = RefCell::new(Vec::new());
+    let servers: Option<Vec<String>> =
+        servers.map(|servers| servers.iter().map(|server| (*server).to_owned()).collect());
+    let log = |level, line: String| {
+        on_line(&line);
+        lines.borrow_mut().push((level, line));
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("one");
+    let asked = ZoneServers { zone, servers: servers.as_deref() };
+    let records = [(name.to_owned(), "v".to_owned())];
+    let result = runtime.block_on(checker.wait_for(asked, &records, &log));
+    (result, lines.into_inner())
+}
+
+/// The lines that everybody sees.
+fn aloud(lines: &[(Level, String)]) -> Vec<&str> {
+    let is_aloud = |level: &Level| *level == Level::Notice || *level == Level::Warn;
+    lines.iter().filter(|(level, _)| is_aloud(level)).map(|(_, line)| line.as_str()).collect()
+}
+
+const PROVIDER: (&str, Option<&[&str]>) = (ZONE, Some(&["A.ns.test."]));
+
+#[test]
+fn a_zone_that_is_delegated_to_others_is_waited_for_with_that_as_the_reason() {
+    let bed = Bed::start();
+    let _knot = bed.knot(ZONE, "ns1 A 127.0.0.1\n_acme-challenge TXT v");
+    let (result, lines) = wait(&bed.checker(Duration::from_millis(900)), PROVIDER, NAME, |_| {});
+    let text = result.expect_err("the CA will not see it").to_string();
+    for part in
+        ["delegated to ns1.example.test", "has it on a.ns.test", "registrar", "\"resolvers\""]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let [line] = aloud(&lines)[..] else { panic!("{lines:#?}") };
+    assert!(line.contains("waiting for zone \"example.test\", at most 0 s: it is delegated to"));
+}
+
+#[test]
+fn a_zone_that_moves_in_time_is_waited_for() {
+    let bed = Bed::start();
+    let _knot = bed.knot(ZONE, "ns1 A 127.0.0.1\n_acme-challenge TXT v");
+    let move_it = |line: &str| {
+        if line.contains("waiting for zone") {
+            std::thread::scope(|scope| {
+                scope.spawn(|| bed.dns.set_rrset(ZONE, "NS", &["a.ns.test."]));
+            });
+        }
+    };
+    wait(&bed.checker(LONG), PROVIDER, NAME, move_it).0.expect("visible");
+}
+
+#[test]
+fn where_this_machine_sees_servers_that_do_not_speak_for_the_zone_the_provider_decides() {
+    let bed = Bed::start();
+    let _knot = bed.knot(ZONE, "ns1 A 127.0.0.1\n_acme-challenge TXT v");
+    // A server that nobody listens at, a name without an address, no answer at all.
+    let views: [(&str, &dyn Fn()); 3] = [
+        ("name other servers", &|| bed.dns.set_rrset("ns1.example.test", "A", &["127.0.0.3"])),
+        ("name other servers", &|| bed.dns.set_rrset(ZONE, "NS", &["nowhere.ns.test."])),
+        ("do not know the servers", &|| bed.dns.remove_zone(ZONE)),
+    ];
+    for (expected, change) in views {
+        change();
+        let checker = bed.checker(LONG);
+        let (result, lines) = wait(&checker, PROVIDER, NAME, |_| {});
+        result.unwrap_or_else(|error| panic!("{expected}: {error}"));
+        let [line] = aloud(&lines)[..] else { panic!("{lines:#?}") };
+        assert!(line.contains(expected) && line.contains("a.ns.test"), "{line}");
+        let (result, lines) = wait(&checker, PROVIDER, NAME, |_| {});
+        result.expect("visible");
+        assert_eq!(aloud(&lines), [""; 0], "it is said once");
+    }
+}
+
+#[test]
+fn the_servers_of_both_are_asked() {
+    let bed = Bed::start();
+    bed.dns.set_rrset(ZONE, "NS", &["ns1.example.test.", "a.ns.test."]);
+    bed.dns.set_rrset(NAME, "TXT", &["\"v\""]);
+    let knot = bed.knot(ZONE, "ns1 A 127.0.0.1");
+    let put = |line: &str| {
+        if line.contains("a.ns.test (127.0.0.2") && line.contains("has no name") {
+            knot.set_records("ns1 A 127.0.0.1\n_acme-challenge TXT v");
+        }
+    };
+    let (result, lines) = wait(&bed.checker(LONG), PROVIDER, NAME, put);
+    result.expect("visible at both");
+    assert!(lines.iter().any(|(_, line)| line.contains("has no name")), "{lines:#?}");
+}
+
+#[test]
+fn the_zone_of_a_domain_is_where_its_soa_record_is() {
+    let bed = Bed::start();
+    for domain in ["www.example.test", "a.b.c.example.test"] {
+        let name = format!("_acme-challenge.{domain}");
+        bed.dns.set_rrset(&name, "TXT", &["\"v\""]);
+        let (result, _) = wait(&bed.checker(LONG), (domain, None), &name, |_| {});
+        result.unwrap_or_else(|error| panic!("{domain}: {error}"));
+    }
+    let checker = bed.checker(Duration::from_millis(300));
+    let text =
+        wait(&checker, ("other", None), "a.other", |_| {}).0.expect_err("no zone").to_string();
+    assert!(text.contains("cannot find the servers of zone \"other\""), "{text}");
+}
+
+#[test]
+fn nothing_is_asked_of_who_answers_in_the_place_of_all_servers() {
+    let bed = Bed::start();
+    bed.dns.set_rrset(NAME, "TXT", &["\"v\""]);
+    let router = DnsProxy::start(bed.dns.addr());
+    router.answer_as_a_router();
+    // One that answers whatever it is asked, and one that wants to be asked as a resolver.
+    let unbound = Unbound::start(&bed.dir.path().join("unbound"), ZONE, bed.dns.addr());
+    let delay = Duration::from_millis(300);
+    for port in [router.addr().port(), unbound.addr().port()] {
+        for servers in [&[][..], &["ns1.example.test"]] {
+            let checker = bed.checker_at(LONG, port).with_blind_delay(delay);
+            let begun = Instant::now();
+            let (result, lines) = wait(&checker, (ZONE, Some(servers)), NAME, |_| {});
+            result.expect("it goes on");
+            assert!(begun.elapsed() >= delay && begun.elapsed() < Duration::from_secs(20));
+            let [line] = aloud(&lines)[..] else { panic!("{lines:#?}") };
+            for part in ["port 53 is intercepted", "not authoritative", "waiting 300ms"] {
+                assert!(line.contains(part), "{part}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_resolvers_and_delegation_say_is_told_where_it_differs() {
+    let bed = Bed::start();
+    // The zone above, whose servers delegate to others than the resolver knows.
+    bed.dns.create_zone("above.test");
+    bed.dns.set_rrset("above.test", "NS", &["k.above.test."]);
+    bed.dns.set_rrset("k.above.test", "A", &["127.0.0.2"]);
+    bed.dns.create_zone("sub.above.test");
+    let _knot = bed.knot("above.test", "ns1 A 127.0.0.2\nsub NS real.ns.test.");
+    let checker = bed.checker(Duration::from_millis(400));
+    let zone = ("sub.above.test", Some(&[][..]));
+    let text = wait(&checker, zone, "_acme-challenge.sub.above.test", |_| {}).0;
+    let text = text.expect_err("not there").to_string();
+    for part in [
+        "not all servers of zone \"sub.above.test\" have the TXT records",
+        "this machine's resolvers name ns1.sub.above.test, the delegation names real.ns.test; ",
+        "set \"resolvers\"",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // Where both say the same, there is nothing to tell.
+    let text =
+        wait(&checker, (ZONE, Some(&[])), NAME, |_| {}).0.expect_err("not there").to_string();
+    assert!(!text.contains("delegation"), "{text}");
+}
