@@ -1,6 +1,7 @@
 //! The end-to-end tests, one module a behaviour.
 
 mod actions;
+mod api_clients;
 mod attacks;
 mod authorities;
 mod binding;

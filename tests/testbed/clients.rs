@@ -106,7 +106,7 @@ fn own_suite() -> String {
 }
 
 /// The directory that a package of a suite is unpacked in.
-fn unpacked(package: &str, suite: &str) -> PathBuf {
+pub(crate) fn unpacked(package: &str, suite: &str) -> PathBuf {
     cached(&format!("{package}-{suite}"), |dir| package::unpack(dir, suite, package))
 }
 

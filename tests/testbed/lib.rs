@@ -6,6 +6,7 @@
 //! process share one runtime behind it.
 
 pub mod acme_proxy;
+pub mod api_clients;
 pub mod authority;
 pub mod bed;
 pub mod certbot;

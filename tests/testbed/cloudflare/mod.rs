@@ -2,8 +2,9 @@
 //!
 //! It behaves as Cloudflare documents and as clients have learnt: error codes, pagination, what a
 //! restricted token may do, batches that are one transaction. It writes through to PowerDNS, so
-//! that what it stores is what the authority sees. certbot's plugin is run against it to keep it
-//! honest. What Cloudflare's answer is was not known in a few places; these say so.
+//! that what it stores is what the authority sees. Clients that are not ours are run against it to keep
+//! it honest: certbot's plugin, acme.sh, lexicon, octoDNS, and Cloudflare's own library, which takes
+//! nothing but the published types. What Cloudflare's answer is was not known in a few places; these say so.
 
 mod api;
 mod auth;
