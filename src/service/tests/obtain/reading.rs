@@ -139,9 +139,8 @@ fn usual_mistakes_are_told_once_with_what_to_do() {
     let contact: Expected = (
         Level::Error,
         "acme_dns: issuer \"pebble\": 5 certificates wait, attempt 1, next attempt at TIME or at a \
-         reload: creating the account was refused by \"CA\": invalidContact: contact email has \
-         forbidden domain",
-        &[],
+         reload: creating the account was refused by \"https://CA/",
+        &["invalidContact: contact email has forbidden domain"],
     );
     assert_reads("contact", &read(&bed, settings(&bed)), &[PLAN, contact]);
     assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 0);
