@@ -2,7 +2,7 @@
 
 use super::catch::guard;
 use super::directives::{command, definitions};
-use super::nginx::{Conf, ERROR, OK, elements, place, text};
+use super::nginx::{Conf, ERROR, OK, elements, lossy_text, place};
 use super::server::{
     Context, Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_acme_dns,
     set_fallback, ssl_settings,
@@ -245,7 +245,7 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
         // SAFETY: as above.
         level: level.map(|level| unsafe { ssl(level) }),
         // SAFETY: as above.
-        names: unsafe { names(server) }?,
+        names: unsafe { names(server) },
         // SAFETY: the name of the file is a string of the pool that ends in NUL.
         location: unsafe { place(server.file_name, server.line) },
         inherits: !rejects_handshake && listeners.tls.contains(&key),
@@ -259,20 +259,20 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
 ///
 /// # Safety
 /// nginx is merging this server.
-unsafe fn names(server: &ngx_http_core_srv_conf_t) -> Result<Vec<String>, String> {
+unsafe fn names(server: &ngx_http_core_srv_conf_t) -> Vec<String> {
     // SAFETY: the core module keeps the names in this array.
     let list = unsafe { elements::<ngx_http_server_name_t>(&raw const server.server_names) };
     let mut names = Vec::with_capacity(list.len());
     for name in list {
         // SAFETY: names are strings of the pool.
-        let text = unsafe { text(name.name) }.ok_or("invalid UTF-8 in \"server_name\"")?;
+        let text = unsafe { lossy_text(name.name) };
         // nginx strips the `~` of a regular expression.
         let mark = if is_regex(name) { "~" } else { "" };
         names.push(format!("{mark}{text}"));
     }
     // A server without `server_name` has the empty name.
     names.retain(|name| !name.is_empty());
-    Ok(names)
+    names
 }
 
 /// An nginx without PCRE knows no regular expressions.

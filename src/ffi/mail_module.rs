@@ -8,7 +8,7 @@ use super::bindings::mail::{
     ngx_mail_core_srv_conf_t, ngx_mail_module_t, ngx_mail_ssl_conf_t,
 };
 use super::directives::command;
-use super::nginx::{Conf, place, symbol, text};
+use super::nginx::{Conf, lossy_text, place, symbol};
 use super::server::{
     Context, Server, Ssl, at, block, create_srv_conf, merge, set_acme_dns, set_fallback,
     ssl_settings,
@@ -108,8 +108,7 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     let names = [Some(server.server_name), above.map(|above| above.server_name)];
     let name = names.into_iter().flatten().find(|name| name.len > 0);
     // SAFETY: strings of the pool.
-    let name = name.map(|name| unsafe { text(name) }.ok_or("invalid UTF-8 in \"server_name\""));
-    let names = name.transpose()?.into_iter().map(str::to_owned).collect();
+    let names = name.map(|name| unsafe { lossy_text(name) }.into_owned()).into_iter().collect();
     // nginx builds a context for servers that speak TLS only, and for others nothing is asked.
     // SAFETY: the context is live and being configured.
     let level = mail.and_then(|mail| unsafe { self::ssl_conf(mail) }).map(ssl);

@@ -14,6 +14,7 @@ use ngx::ffi::{
     ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_process, ngx_setproctitle, ngx_str_t,
     ngx_terminate, ngx_test_config, ngx_uint_t,
 };
+use std::borrow::Cow;
 use std::cell::UnsafeCell;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -290,6 +291,19 @@ pub(super) unsafe fn text<'a>(string: ngx_str_t) -> Option<&'a str> {
     // SAFETY: by this function's contract.
     let bytes = unsafe { std::slice::from_raw_parts(string.data, string.len) };
     std::str::from_utf8(bytes).ok()
+}
+
+/// An nginx string as text, with a mark for what is not UTF-8.
+///
+/// # Safety
+/// As for [`text`].
+pub(super) unsafe fn lossy_text<'a>(string: ngx_str_t) -> Cow<'a, str> {
+    if string.len == 0 {
+        return Cow::default();
+    }
+    // SAFETY: by this function's contract.
+    let bytes = unsafe { std::slice::from_raw_parts(string.data, string.len) };
+    String::from_utf8_lossy(bytes)
 }
 
 /// The place that nginx has noted for a block.

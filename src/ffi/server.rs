@@ -305,10 +305,11 @@ pub(super) unsafe fn merge<'a>(
         let parent = unsafe { &*parent.cast::<ServerConf>() };
         // SAFETY: by this function's contract.
         let child = unsafe { &mut *child.cast::<ServerConf>() };
-        if child.request.is_none() && parent.request.is_none() {
+        let Some((_, directive)) = child.request.as_ref().or(parent.request.as_ref()) else {
             return CONF_OK;
-        }
-        let result = describe(&conf).and_then(|server| bind(&conf, parent, child, server));
+        };
+        let server = describe(&conf).map_err(|message| format!("{message} in {directive}"));
+        let result = server.and_then(|server| bind(&conf, parent, child, server));
         result.map_or_else(|message| conf.fail_at(&message), |()| CONF_OK)
     })
 }

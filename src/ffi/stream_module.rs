@@ -18,7 +18,7 @@ use super::bindings::stream::{ngx_stream_listen_t, ngx_stream_ssl_conf_t as SslC
 use super::catch::guard;
 use super::directives::command;
 #[cfg(ngx_stream_server_name)]
-use super::nginx::text;
+use super::nginx::lossy_text;
 use super::nginx::{CONF_ERROR, Conf, ERROR, OK, elements, place, symbol};
 use super::server::{
     self, Context, Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_fallback,
@@ -247,7 +247,7 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
     #[cfg(not(ngx_stream_server_name))]
     let rejects_handshake = false;
     // SAFETY: by this function's contract.
-    let names = unsafe { names(server) }?;
+    let names = unsafe { names(server) };
     #[cfg(ngx_stream_server_name)]
     let target = ptr::from_ref(server);
     #[cfg(not(ngx_stream_server_name))]
@@ -278,13 +278,13 @@ unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
 /// # Safety
 /// nginx is merging this server.
 #[cfg(ngx_stream_server_name)]
-unsafe fn names(server: &ngx_stream_core_srv_conf_t) -> Result<Vec<String>, String> {
+unsafe fn names(server: &ngx_stream_core_srv_conf_t) -> Vec<String> {
     // SAFETY: the core module keeps the names in this array.
     let list = unsafe { elements::<ngx_stream_server_name_t>(&raw const server.server_names) };
     let mut names = Vec::with_capacity(list.len());
     for name in list {
         // SAFETY: names are strings of the pool.
-        let text = unsafe { text(name.name) }.ok_or("invalid UTF-8 in \"server_name\"")?;
+        let text = unsafe { lossy_text(name.name) };
         #[cfg(ngx_pcre)]
         let mark = if name.regex.is_null() { "" } else { "~" };
         #[cfg(not(ngx_pcre))]
@@ -293,7 +293,7 @@ unsafe fn names(server: &ngx_stream_core_srv_conf_t) -> Result<Vec<String>, Stri
     }
     // A server without `server_name` has the empty name.
     names.retain(|name| !name.is_empty());
-    Ok(names)
+    names
 }
 
 /// Servers of streams have no names before nginx 1.25.5.
@@ -301,8 +301,8 @@ unsafe fn names(server: &ngx_stream_core_srv_conf_t) -> Result<Vec<String>, Stri
 /// # Safety
 /// None.
 #[cfg(not(ngx_stream_server_name))]
-unsafe fn names(_: &ngx_stream_core_srv_conf_t) -> Result<Vec<String>, String> {
-    Ok(Vec::new())
+unsafe fn names(_: &ngx_stream_core_srv_conf_t) -> Vec<String> {
+    Vec::new()
 }
 
 /// As [`super::http_module`] has it: the default server whose certificate clients get.

@@ -3,7 +3,8 @@
 //!
 //! A token in quotes is refused by the provider only, after the reload, and nobody looks there. Cloudflare's
 //! credentials have a known alphabet (<https://developers.cloudflare.com/fundamentals/api/get-started/token-formats/>),
-//! so `nginx -t` finds such a mistake. What it says tells the mistake and never quotes what it has found.
+//! so `nginx -t` finds such a mistake. What it says tells the mistake and never quotes what it has found. No
+//! secret is copied here: workers share the heap of the master that reads it.
 
 /// A check of a secret, without surrounding white space; an error follows the name of its source, as in
 /// `"file" is empty`.
@@ -28,9 +29,14 @@ const TOKEN_FOR_KEY: &str = "holds an API token, not a global API key: name it b
 /// It is none.
 pub(super) fn check_token(secret: &[u8]) -> Result<(), &'static str> {
     check_alphabet(secret)?;
-    match is_global_key(secret) {
-        true => Err(KEY_FOR_TOKEN),
-        false => Ok(()),
+    let is_cut_off =
+        |prefix: &&[u8]| secret.starts_with(prefix) && secret.len() < prefix.len() + TOKEN;
+    if is_global_key(secret) {
+        Err(KEY_FOR_TOKEN)
+    } else if TOKEN_PREFIXES.iter().any(is_cut_off) {
+        Err("is shorter than a token with this prefix, it was not copied as a whole")
+    } else {
+        Ok(())
     }
 }
 
@@ -56,10 +62,28 @@ fn is_global_key(secret: &[u8]) -> bool {
 }
 
 fn check_alphabet(secret: &[u8]) -> Result<(), &'static str> {
-    match secret.iter().all(|byte| is_of_token(*byte)) {
-        true => Ok(()),
-        false => Err(mistake(secret)),
+    if !secret.iter().all(|byte| is_of_token(*byte)) {
+        return Err(mistake(secret));
     }
+    if is_placeholder(secret) {
+        Err("holds a placeholder, write the secret itself")
+    } else {
+        Ok(())
+    }
+}
+
+/// Tells whether a text is what an example has in the place of a secret, such as `YOUR-API-TOKEN`.
+fn is_placeholder(secret: &[u8]) -> bool {
+    // Nothing is copied: what is on the heap now, workers have too.
+    let has = |words: &[&str]| {
+        words.iter().any(|word| {
+            secret.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+        })
+    };
+    // That is too short for a secret to be it by chance.
+    secret.len() < TOKEN
+        && (has(&["changeme", "change-me", "change_me", "replace-me", "replace_me"])
+            || has(&["your"]) && has(&["token", "key", "secret"]))
 }
 
 fn is_of_token(byte: u8) -> bool {
@@ -190,6 +214,22 @@ mod tests {
             let why = check_global_key(token.as_bytes()).expect_err(token);
             assert!(why.contains("holds an API token, not a global API key"), "{why}");
         }
+    }
+
+    #[test]
+    fn what_examples_have_in_the_place_of_a_secret_is_found() {
+        for text in ["YOUR-API-TOKEN", "your_cloudflare_key", "changeme", "CHANGE_ME"] {
+            let why = check_token(text.as_bytes()).expect_err(text);
+            assert!(why.contains("holds a placeholder"), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_was_not_copied_as_a_whole_is_found_by_its_prefix() {
+        let token = scannable("cfut_");
+        let why = check_token(&token.as_bytes()[..30]).expect_err("it is too short");
+        assert!(why.contains("was not copied as a whole"), "{why}");
+        assert_eq!(check_token(token.as_bytes()), Ok(()));
     }
 
     #[test]

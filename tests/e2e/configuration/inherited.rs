@@ -35,6 +35,7 @@ fn what_cannot_be_certified_is_named_at_its_server() {
         ("nas", "it has only one label"),
         (".lan", "it has only one label"),
         ("x.example.test:443", LABEL),
+        ("xn--a.example.test", "it is not a valid internationalized domain name"),
     ] {
         let server = marked(&format!("server_name x.example.test {name};"));
         let warning = format!("\"{name}\" is left out of the certificate: {why} in HERE");
