@@ -269,6 +269,18 @@ impl Gates {
         (until, is_exhausted)
     }
 
+    /// Whether another reload does not end what holds up an attempt with one of a certificate's issuers.
+    pub(super) fn are_reloads_used_up(
+        &self,
+        entry: &Entry,
+        authority: usize,
+        now: UnixTime,
+    ) -> bool {
+        let gates = self.subjects(entry, authority);
+        let mut gates = gates.iter().filter_map(|subject| self.gates.get(subject));
+        gates.any(|gate| gate.pause.reloads.is_used_up(now))
+    }
+
     /// Notes that an attempt has begun; gives the pauses that it finds the end of.
     pub(super) fn begin(&mut self, index: usize, entry: &Entry) -> Vec<Pause> {
         let subjects = self.subjects(entry, entry.authority());

@@ -13,6 +13,9 @@ const SWITCH: Duration = Duration::from_secs(10);
 /// After so many consecutive failures the next CA is tried.
 const FAILURES_BEFORE_SWITCH: u32 = 3;
 
+/// No pause is longer, whatever a file holds.
+const LONGEST: Duration = Duration::from_secs(2 * 86_400);
+
 /// The longest pause after attempts that ended with the process, so that a helper that crashes
 /// while it works does not place an order at every respawn.
 const MAX_CRASH_PAUSE: Duration = Duration::from_secs(600);
@@ -302,7 +305,8 @@ impl Progress {
             0 => Duration::ZERO,
             n => Duration::from_secs(1 << (n - 1).min(10)).min(MAX_CRASH_PAUSE),
         };
-        self.next.max(self.last + crash_pause)
+        // It comes from a file.
+        self.next.min(self.last + LONGEST).max(self.last + crash_pause)
     }
 }
 

@@ -164,28 +164,23 @@ impl Schedule {
         let (next, ..) = self.next_attempt(entry)?;
         let waiting = self.entries.get(entry).filter(|entry| !entry.working)?;
         let is_due = waiting.due().is_none_or(|(time, _)| time <= self.now);
-        let has_waited = waiting.progress.failures > 0;
-        let waits = is_due && has_waited && next > self.now;
-        (waits && self.remedy(entry) == Remedy::Request).then_some(next)
+        (is_due && next > self.now && self.remedy(entry) == Remedy::Request).then_some(next)
     }
 
     /// What makes the next attempt for a certificate sooner than planned.
     pub fn remedy(&self, entry: usize) -> Remedy {
         let Some(waiting) = self.entries.get(entry) else { return Remedy::Reload };
-        let Progress { pauses, reloads, spent, .. } = &waiting.progress;
+        let Progress { reloads, spent, .. } = &waiting.progress;
         let next = self.next_attempt(entry).map_or(self.now, |(next, ..)| next);
         let authority = waiting.authority();
         if self.held_until(waiting, authority, self.now) >= next {
             return Remedy::None;
         }
-        let mut reloads = pauses.iter().map(|pause| &pause.reloads).chain([reloads]);
+        let is_used_up = reloads.is_used_up(self.now)
+            || self.gates.are_reloads_used_up(waiting, authority, self.now);
         let room = spent.room_from(self.now, waiting.current());
         let room = room.max(self.order_room_from(waiting, authority, self.now));
-        if room > self.now || reloads.any(|reloads| reloads.is_used_up(self.now)) {
-            Remedy::Request
-        } else {
-            Remedy::Reload
-        }
+        if room > self.now || is_used_up { Remedy::Request } else { Remedy::Reload }
     }
 }
 

@@ -102,6 +102,18 @@ fn neither_a_reload_nor_a_request_shortens_what_was_asked_for() {
 }
 
 #[test]
+fn a_pause_in_a_damaged_file_is_not_endless() {
+    let far = UnixTime(i64::MAX);
+    let mut first = schedule(&[missing()], NOW);
+    fail(&mut first, NOW, &Failure { scope: Scope::Provider, ..TEMPORARY });
+    let mut progress = first.entries[0].progress.clone();
+    (progress.next, progress.pauses[0].next, progress.pauses[0].room) = (far, far, 0);
+    let damaged = started(&progress, at(1), 0, 0);
+    assert_eq!(damaged.poll_timeout(), Some(at(2 * DAY)));
+    assert_eq!(entry(&mut started(&progress, at(2 * DAY), 0, 0), at(2 * DAY)), Some(0));
+}
+
+#[test]
 fn four_orders_of_a_certificate_may_fail_in_a_day() {
     let failure = Failure { ordered: true, is_lost: true, ..VALIDATION };
     let mut progress = Progress::default();

@@ -7,6 +7,7 @@ use super::service::settings;
 use super::support::{Bed, Log, names};
 use acme_dns_core::config::Propagation;
 use acme_dns_core::level::Level;
+use acme_dns_core::schedule::Loading;
 use acme_dns_service::service::{Service, Settings};
 use secrecy::SecretString;
 use std::fs;
@@ -206,4 +207,38 @@ fn a_wrong_clock_is_told_beside_the_certificate() {
     let issued: Expected =
         (Level::Notice, "acme_dns: certificate \"example.test\" issued by ", &[]);
     assert_reads("clock", &read(&bed, settings(&bed)), &[plan, ACCOUNT, clock, issued]);
+}
+
+/// A start of the service with a configuration that was loaded for the so manieth time; gives the lines
+/// until one of them has this text.
+fn start(bed: &Bed, settings: Settings, loading: u64, until: &str) -> Vec<String> {
+    let log = Arc::<Log>::default();
+    let settings = Settings { loading: Loading(loading), ..settings };
+    let service = Service::start(settings, log.clone()).unwrap();
+    let is_there = || log.all().iter().any(|line| line.contains(until));
+    assert!(wait_until(PATIENCE, || is_there().then_some(())).is_some(), "{:#?}", log.all());
+    // Its progress is on the disk before the line is there.
+    service.stop();
+    assert!(bed.state().join("orders").exists());
+    log.all()
+}
+
+#[test]
+fn a_reload_tries_again_until_it_says_that_it_does_not() {
+    let bed = bed();
+    let wrong = || {
+        let secrets = vec![SecretString::from("wrong")];
+        Settings { secrets, ..settings(&bed) }
+    };
+    for loading in 0..4 {
+        let lines = start(&bed, wrong(), loading, "certificates wait, attempt");
+        let remedy = if loading < 3 { " or at a reload: " } else { ", sooner only by " };
+        assert!(lines.iter().any(|line| line.contains(remedy)), "{loading}: {lines:#?}");
+    }
+    let lines = start(&bed, wrong(), 4, "5 certificates wait, \"");
+    let stands = "attempts have failed too often, and the configuration is the same";
+    assert!(lines.iter().any(|line| line.contains(stands)), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("next attempt at")), "{lines:#?}");
+    // The right token is something else.
+    start(&bed, settings(&bed), 5, "issued by");
 }
