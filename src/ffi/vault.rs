@@ -280,7 +280,7 @@ fn check_mac_key(secret: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-/// Whether a text is a private key on P-256 in PEM, PKCS #8 or SEC 1. It is not parsed: a library would
+/// Whether a text is a private key in PEM, PKCS #8, PKCS #1 or SEC 1, of a type that an account can have. It is not parsed: a library would
 /// leave copies of the key on the heap, which the workers share.
 fn check_key(pem: &[u8]) -> Result<(), &'static str> {
     const WRONG: &str = "holds no unencrypted private key in PEM";
@@ -295,24 +295,34 @@ fn check_key(pem: &[u8]) -> Result<(), &'static str> {
     base64.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace()));
     let base64 = std::str::from_utf8(&base64).map_err(|_| WRONG)?;
     let der = Zeroizing::new(openssl::base64::decode_block(base64).map_err(|_| WRONG)?);
-    if der.windows(P256.len()).any(|window| window == P256) { Ok(()) } else { Err(OTHER_KEY) }
+    let holds = |id: &&[u8]| der.windows(id.len()).any(|window| window == *id);
+    // PKCS #1 names no type: it is of RSA keys only.
+    let is_known = text.contains("-----BEGIN RSA PRIVATE KEY-----") || KEY_TYPES.iter().any(holds);
+    if is_known { Ok(()) } else { Err(OTHER_KEY) }
 }
 
 /// The same for a file of another client, which may hold a JWK (RFC 7517).
 fn check_account_key(key: &[u8]) -> Result<(), &'static str> {
-    const CURVE: &[u8] = b"\"P-256\"";
+    const TYPES: [&[u8]; 2] = [b"\"P-256\"", b"\"RSA\""];
+    let holds = |word: &&[u8]| key.windows(word.len()).any(|window| window == *word);
     match key.first() {
-        Some(b'{') if key.windows(CURVE.len()).any(|window| window == CURVE) => Ok(()),
+        Some(b'{') if TYPES.iter().any(holds) => Ok(()),
         Some(b'{') => Err(OTHER_KEY),
         _ => check_key(key),
     }
 }
 
 const OTHER_KEY: &str =
-    "holds no ECDSA key on P-256, the one type of account key that is supported";
+    "holds neither an ECDSA key on P-256, P-384 or P-521 nor an RSA key, as accounts have them";
 
-/// The object identifier of the curve P-256 (RFC 5480 section 2.1.1.1), in DER.
-const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// The object identifiers, in DER, of the curves P-256, P-384 and P-521 (RFC 5480 section 2.1.1.1) and of
+/// RSA (RFC 8017 appendix C).
+const KEY_TYPES: [&[u8]; 4] = [
+    &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
+    &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22],
+    &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23],
+    &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01],
+];
 
 /// Overwrites memory in a way that the compiler does not leave out.
 ///

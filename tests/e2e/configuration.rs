@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-use openssl::rsa::Rsa;
+use openssl::pkey::PKey;
 use testbed::nginx::Nginx;
 use testbed::nginx_build::NginxBuild;
 use testbed::ports::Port;
@@ -439,12 +439,9 @@ fn refuses_bad_issuers() {
 
 #[test]
 fn refuses_bad_accounts() {
-    let rsa = Rsa::generate(2048).and_then(|key| key.private_key_to_pem()).expect("a key");
+    let other = PKey::generate_ed25519().and_then(|key| key.private_key_to_pem_pkcs8());
     let mut bench = Bench::new();
-    bench.nginx.add_file("rsa.pem", &rsa);
-    bench
-        .nginx
-        .add_file("rsa8.pem", String::from_utf8_lossy(&rsa).replace("RSA PRIVATE", "PRIVATE"));
+    bench.nginx.add_file("ed25519.pem", other.expect("a key"));
     let bad = |body: &str, message: &str| {
         let block = format!(
             "acme_dns_issuer ca {{\n    directory https://ca.example/dir;\n    \
@@ -460,14 +457,9 @@ fn refuses_bad_accounts() {
         bad("account_key token;", "\"DIR/token\" holds no unencrypted private key in PEM in HERE"),
         bad("account_key empty;", "\"DIR/empty\" is empty in HERE"),
         bad(
-            "account_key rsa.pem;",
-            "\"DIR/rsa.pem\" holds no ECDSA key on P-256, the one type of account key that is \
-             supported in HERE",
-        ),
-        bad(
-            "account_key rsa8.pem;",
-            "\"DIR/rsa8.pem\" holds no ECDSA key on P-256, the one type of account key that is \
-             supported in HERE",
+            "account_key ed25519.pem;",
+            "\"DIR/ed25519.pem\" holds neither an ECDSA key on P-256, P-384 or P-521 nor an RSA key, as \
+             accounts have them in HERE",
         ),
         bad(
             "external_account kid;",

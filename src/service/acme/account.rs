@@ -7,9 +7,11 @@
 
 use super::directory::Directory;
 use super::error::AcmeError;
+use super::foreign_key::GivenKey;
 use super::issuer::{OurAccount, Server};
 use super::jws::{AccountKey, Lookup, Requests};
 use super::transport::Transport;
+use crate::store::x509::reason;
 use crate::store::{self, StoreError};
 use acme_dns_core::level::Level;
 use instant_acme::Key;
@@ -52,23 +54,39 @@ impl Server {
         let Some(key) = key else {
             return self.set_aside("its key is not an ECDSA key on P-256").map(|()| None);
         };
-        if self.configured_key()?.is_some_and(|configured| configured != key) {
+        if !self.is_of_configured_key(&kept, &key)? {
             return self.set_aside("\"account_key\" is another key than its").map(|()| None);
         }
         Ok(Some(OurAccount { kept, key }))
     }
 
-    fn configured_key(&self) -> Result<Option<AccountKey>, AcmeError> {
-        let pem = self.account_key.as_ref();
-        let key = pem.map(|pem| AccountKey::from_pem(pem.expose_secret().as_bytes()));
+    /// Whether an account has the key of the configuration, or was taken over from it.
+    fn is_of_configured_key(
+        &self,
+        account: &store::Account,
+        key: &AccountKey,
+    ) -> Result<bool, AcmeError> {
+        match self.configured_key()? {
+            None => Ok(true),
+            Some(GivenKey::Ours(configured)) => Ok(configured == *key),
+            Some(GivenKey::Foreign(configured)) => {
+                let of = configured.thumbprint().map_err(|error| self.bad_key(reason(&error)))?;
+                Ok(account.taken_from == Some(of))
+            }
+        }
+    }
+
+    fn configured_key(&self) -> Result<Option<GivenKey>, AcmeError> {
+        let text = self.account_key.as_ref();
+        let key = text.map(|text| GivenKey::from_text(text.expose_secret()));
         key.transpose().map_err(|reason| self.bad_key(reason))
     }
 
     /// The key whose account was asked for, without the answer having been kept.
-    fn kept_key(&self) -> Result<Option<AccountKey>, AcmeError> {
+    fn kept_key(&self) -> Result<Option<GivenKey>, AcmeError> {
         let why = match self.store.load_account_key(&self.files) {
             Ok(None) => return Ok(None),
-            Ok(Some(der)) => match AccountKey::from_pkcs8(&der) {
+            Ok(Some(der)) => match GivenKey::from_pkcs8(&der) {
                 Ok(key) => return Ok(Some(key)),
                 Err(reason) => reason,
             },
@@ -84,13 +102,21 @@ impl Server {
             None => self.kept_key()?,
         };
         let transport = self.transport(directory);
-        if let Some(key) = known {
+        let ours = match known {
+            None => None,
+            Some(GivenKey::Ours(key)) => Some(key),
+            Some(GivenKey::Foreign(key)) => match self.take_over(directory, &key).await? {
+                Some(account) => return Ok(account),
+                None => None,
+            },
+        };
+        if let Some(key) = ours {
             let requests = Requests { transport: &transport, directory, key: &key, log: &self.log };
             match requests.find_account().await {
                 Ok(Lookup::Valid(url)) => {
                     self.log.write(Level::Notice, format_args!("account found at {url}"));
                     // Its contacts are not known, so those of the configuration are sent.
-                    return self.keep(key, url, Vec::new());
+                    return self.keep(&key, url, Vec::new(), None);
                 }
                 Ok(Lookup::Deactivated) => self.set_aside_deactivated("of \"account_key\"")?,
                 Err(error) if !error.is_permanent() => return Err(error),
@@ -124,19 +150,22 @@ impl Server {
         let requests = Requests { transport, directory, key: &key, log: &self.log };
         let url = requests.create_account(&self.contacts, binding.as_ref()).await?;
         self.log.write(Level::Notice, format_args!("account created at {url}"));
-        self.keep(key, url, self.contacts.clone())
+        self.keep(&key, url, self.contacts.clone(), None)
     }
 
-    fn keep(
+    /// Keeps an account; `taken_from` is the key of another type that it had before.
+    pub(super) fn keep(
         &self,
-        key: AccountKey,
+        key: &AccountKey,
         url: String,
         contacts: Vec<String>,
+        taken_from: Option<String>,
     ) -> Result<OurAccount, AcmeError> {
         let der = key.pkcs8().map_err(|reason| self.bad_key(reason))?;
         let directory = self.directory_url.clone();
-        let account = store::Account { url, directory, contacts, key: der };
+        let account = store::Account { url, directory, contacts, taken_from, key: der.clone() };
         self.store.save_account(&self.files, &account).map_err(kept)?;
+        let key = AccountKey::from_pkcs8(&der).map_err(|reason| self.bad_key(reason))?;
         Ok(OurAccount { kept: account, key })
     }
 

@@ -7,7 +7,6 @@ use super::directory::Directory;
 use super::error::{AcmeError, Step};
 use super::log::Log;
 use super::transport::Transport;
-use crate::store::keys;
 use crate::store::x509::{key_type, reason};
 use acme_dns_core::key::KeyType;
 use bytes::Bytes;
@@ -43,13 +42,8 @@ impl AccountKey {
         make().map_err(|error: ErrorStack| reason(&error))
     }
 
-    /// Reads PEM, PKCS #8 or SEC 1.
-    pub(super) fn from_pem(pem: &[u8]) -> Result<Self, String> {
-        let key = keys::private_key(pem);
-        Self::from_key(&key.map_err(|_| "it is no unencrypted private key in PEM")?)
-    }
-
-    fn from_jwk(json: &str) -> Result<Self, String> {
+    /// Reads a JWK (RFC 7518 section 6.2.2).
+    pub(super) fn from_jwk(json: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Jwk<'a> {
             crv: &'a str,
@@ -67,7 +61,7 @@ impl AccountKey {
         Self::from_key(&key.map_err(|_| "it is no private key in PKCS #8")?)
     }
 
-    fn from_key(key: &PKey<Private>) -> Result<Self, String> {
+    pub(super) fn from_key(key: &PKey<Private>) -> Result<Self, String> {
         if key_type(key) != Some(KeyType::EcdsaP256) {
             return Err("it is not an ECDSA key on P-256".to_owned());
         }
@@ -91,8 +85,24 @@ impl AccountKey {
         let write = || PKey::from_ec_key(self.0.clone())?.private_key_to_pkcs8();
         write().map(Zeroizing::new).map_err(|error| reason(&error))
     }
+}
+
+/// A key that signs requests (RFC 8555 section 6.2).
+pub(super) trait SigningKey {
+    /// The name of its algorithm (RFC 7518 section 3.1).
+    fn algorithm(&self) -> &'static str;
 
     /// The public half (RFC 7517).
+    fn jwk(&self) -> Result<Value, ErrorStack>;
+
+    fn signature(&self, input: &[u8]) -> Result<Vec<u8>, ErrorStack>;
+}
+
+impl SigningKey for AccountKey {
+    fn algorithm(&self) -> &'static str {
+        "ES256"
+    }
+
     fn jwk(&self) -> Result<Value, ErrorStack> {
         let (mut x, mut y) = (BigNum::new()?, BigNum::new()?);
         let mut context = BigNumContext::new()?;
@@ -102,42 +112,34 @@ impl AccountKey {
         Ok(json!({"kty": "EC", "crv": "P-256", "x": text(x)?, "y": text(y)?}))
     }
 
-    /// A JWS in the flattened form (RFC 7515 section 7.2.2) by ES256. The account's URL says whose
-    /// key it is; without it, the key itself is in the header.
-    fn sign(
-        &self,
-        account: Option<&str>,
-        nonce: Option<&str>,
-        url: &str,
-        payload: &[u8],
-    ) -> Result<Value, Error> {
-        let sign = || {
-            let mut header = json!({"alg": "ES256", "url": url});
-            match account {
-                Some(account) => header["kid"] = account.into(),
-                None => header["jwk"] = self.jwk()?,
-            }
-            if let Some(nonce) = nonce {
-                header["nonce"] = nonce.into();
-            }
-            jws(&header, payload, |input| {
-                let signature = EcdsaSig::sign(&sha256(input), &self.0)?;
-                let halves = [signature.r(), signature.s()].map(|n| n.to_vec_padded(COORDINATE));
-                let [r, s] = halves;
-                Ok([r?, s?].concat())
-            })
-        };
-        sign().map_err(|_: ErrorStack| Error::Crypto)
+    fn signature(&self, input: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+        let signature = EcdsaSig::sign(&sha256(input), &self.0)?;
+        let [r, s] = [signature.r(), signature.s()].map(|n| n.to_vec_padded(COORDINATE));
+        Ok([r?, s?].concat())
     }
 }
 
-/// Reads the key of an account, in PEM or as a JWK (RFC 7517), and gives it as PKCS #8 in DER.
-pub(crate) fn account_key(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
-    let key = match text.starts_with('{') {
-        true => AccountKey::from_jwk(text),
-        false => AccountKey::from_pem(text.as_bytes()),
+/// A JWS in the flattened form (RFC 7515 section 7.2.2). The account's URL says whose key it is; without
+/// it, the key itself is in the header.
+fn sign(
+    key: &dyn SigningKey,
+    account: Option<&str>,
+    nonce: Option<&str>,
+    url: &str,
+    payload: &[u8],
+) -> Result<Value, Error> {
+    let sign = || {
+        let mut header = json!({"alg": key.algorithm(), "url": url});
+        match account {
+            Some(account) => header["kid"] = account.into(),
+            None => header["jwk"] = key.jwk()?,
+        }
+        if let Some(nonce) = nonce {
+            header["nonce"] = nonce.into();
+        }
+        jws(&header, payload, |input| key.signature(input))
     };
-    key?.pkcs8()
+    sign().map_err(|_: ErrorStack| Error::Crypto)
 }
 
 impl PartialEq for AccountKey {
@@ -170,7 +172,7 @@ impl Binding {
         Some(Self { key_id: key_id.to_owned(), mac_key: from_base64url(mac_key)? })
     }
 
-    fn sign(&self, url: &str, key: &AccountKey) -> Result<Value, Error> {
+    fn sign(&self, url: &str, key: &dyn SigningKey) -> Result<Value, Error> {
         let sign = || {
             let header = json!({"alg": "HS256", "kid": self.key_id, "url": url});
             jws(&header, key.jwk()?.to_string().as_bytes(), |input| {
@@ -205,7 +207,7 @@ pub(super) fn base64url(bytes: &[u8]) -> String {
 }
 
 /// Reads base64 in either alphabet, with or without padding. An empty text is none.
-fn from_base64url(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+pub(super) fn from_base64url(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let text = text.trim();
     let body = text.trim_end_matches('=');
     let padding = (4 - body.len() % 4) % 4;
@@ -246,7 +248,7 @@ struct AccountJson {
 pub(super) struct Requests<'a> {
     pub(super) transport: &'a Transport,
     pub(super) directory: &'a Directory,
-    pub(super) key: &'a AccountKey,
+    pub(super) key: &'a dyn SigningKey,
     pub(super) log: &'a Log,
 }
 
@@ -329,7 +331,7 @@ impl Requests<'_> {
         let inner = || {
             let old = self.key.jwk().map_err(|_| Error::Crypto)?;
             let payload = json!({"account": account, "oldKey": old}).to_string();
-            new.sign(None, None, url, payload.as_bytes())
+            sign(new, None, None, url, payload.as_bytes())
         };
         let inner = inner().map_err(|error| self.transport.failed(Step::KeyChange, error))?;
         let inner = inner.to_string();
@@ -371,7 +373,7 @@ impl Requests<'_> {
                 Some(nonce) => nonce,
                 None => self.transport.new_nonce(self.directory.new_nonce()).await?,
             };
-            let jws = self.key.sign(account, Some(&nonce), url, payload)?;
+            let jws = sign(self.key, account, Some(&nonce), url, payload)?;
             let (parts, body) = self.transport.post(url, jws.to_string()).await?;
             next_nonce = Transport::nonce(&parts.headers);
             if parts.status.is_success() {
@@ -392,15 +394,18 @@ fn is_deactivated(error: &AcmeError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{AccountKey, Binding, account_key, base64url, from_base64url};
+    use super::{AccountKey, Binding, base64url, from_base64url, sign};
+    use crate::acme::foreign_key::{GivenKey, account_key};
     use openssl::bn::BigNum;
-    use openssl::ec::{EcGroup, EcKey};
     use openssl::ecdsa::EcdsaSig;
-    use openssl::nid::Nid;
     use openssl::pkey::PKey;
     use openssl::sha::sha256;
     use rustls_pki_types::PrivatePkcs8KeyDer;
     use serde_json::json;
+
+    fn text(pem: Vec<u8>) -> String {
+        String::from_utf8(pem).unwrap()
+    }
 
     #[test]
     fn a_key_is_the_same_whatever_file_it_comes_from() {
@@ -418,7 +423,9 @@ mod tests {
         let jwk = json!({"kty": "EC", "crv": "P-256", "d": number}).to_string();
         assert_eq!(account_key(&jwk).unwrap(), key.pkcs8().unwrap());
         for (form, pem) in [("PKCS #8", pem), ("SEC 1", sec1), ("no point", bare.into_bytes())] {
-            let read = AccountKey::from_pem(&pem).unwrap();
+            let Ok(GivenKey::Ours(read)) = GivenKey::from_text(&text(pem)) else {
+                panic!("{form}")
+            };
             assert_eq!(read, key, "{form}");
             let der = read.pkcs8().unwrap();
             assert_eq!(der, key.pkcs8().unwrap(), "{form}");
@@ -430,20 +437,18 @@ mod tests {
 
     #[test]
     fn other_keys_are_refused_without_showing_them() {
-        let p384 = EcGroup::from_curve_name(Nid::SECP384R1).unwrap();
-        let p384 = EcKey::generate(&p384).unwrap().private_key_to_pem().unwrap();
         for (pem, expected) in [
-            (p384, "it is not an ECDSA key on P-256"),
             (
                 b"-----BEGIN PRIVATE KEY-----\nAAAA\n".to_vec(),
                 "it is no unencrypted private key in PEM",
             ),
             (Vec::new(), "it is no unencrypted private key in PEM"),
         ] {
-            assert_eq!(AccountKey::from_pem(&pem).unwrap_err(), expected);
+            assert_eq!(GivenKey::from_text(&text(pem)).unwrap_err(), expected);
         }
         for jwk in ["{", r#"{"kty":"RSA","n":"AQAB"}"#, r#"{"crv":"P-384","d":"AQAB"}"#] {
-            assert_eq!(account_key(jwk).unwrap_err(), "it is not an ECDSA key on P-256", "{jwk}");
+            let why = account_key(jwk).unwrap_err();
+            assert!(why.starts_with("it is neither an ECDSA nor an RSA key"), "{jwk}: {why}");
         }
         let key = AccountKey::generate().unwrap();
         assert_eq!(format!("{key:?}"), "AccountKey { .. }");
@@ -456,7 +461,7 @@ mod tests {
         let key = AccountKey::generate().unwrap();
         // One in 128 has a half that begins with a zero byte.
         for round in 0..600 {
-            let jws = key.sign(None, Some("n"), "https://ca.example/x", b"{}").unwrap();
+            let jws = sign(&key, None, Some("n"), "https://ca.example/x", b"{}").unwrap();
             let part = |name: &str| jws[name].as_str().unwrap().to_owned();
             let signature = from_base64url(&part("signature")).unwrap();
             assert_eq!(signature.len(), 64, "round {round}");

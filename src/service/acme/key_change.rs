@@ -46,14 +46,30 @@ impl Server {
         {
             return Ok(new);
         }
+        self.make_new_key()
+    }
+
+    /// A key that is to replace another one, on disk.
+    pub(super) fn make_new_key(&self) -> Result<AccountKey, AcmeError> {
         let new = AccountKey::generate().map_err(|reason| self.bad_key(reason))?;
         let der = new.pkcs8().map_err(|reason| self.bad_key(reason))?;
         self.store.save_new_account_key(&self.files, &der).map_err(kept)?;
         Ok(new)
     }
 
+    /// What a success is that has changed nothing.
+    pub(super) fn unchanged(&self, url: &str) -> AcmeError {
+        AcmeError::Failed {
+            step: Step::KeyChange,
+            url: url.to_owned(),
+            status: None,
+            reason: "the account has its old key still".to_owned(),
+            retry_after: None,
+        }
+    }
+
     /// The key of a change that was begun; what is no key was never sent to the CA.
-    fn load_new_key(&self) -> Result<Option<Result<AccountKey, String>>, AcmeError> {
+    pub(super) fn load_new_key(&self) -> Result<Option<Result<AccountKey, String>>, AcmeError> {
         match self.store.load_new_account_key(&self.files) {
             Ok(der) => Ok(der.map(|der| AccountKey::from_pkcs8(&der))),
             Err(error @ StoreError::Invalid { .. }) => Ok(Some(Err(error.to_string()))),
@@ -79,13 +95,7 @@ impl Server {
             if self.is_known(directory, new).await? {
                 return Ok(());
             }
-            let error = result.err().unwrap_or_else(|| AcmeError::Failed {
-                step: Step::KeyChange,
-                url: url.to_owned(),
-                status: None,
-                reason: "the account has its old key still".to_owned(),
-                retry_after: None,
-            });
+            let error = result.err().unwrap_or_else(|| self.unchanged(url));
             if !is_unclear {
                 self.drop_key()?;
                 return Err(error);
@@ -137,7 +147,7 @@ impl Server {
         Ok(())
     }
 
-    fn drop_key(&self) -> Result<(), AcmeError> {
+    pub(super) fn drop_key(&self) -> Result<(), AcmeError> {
         self.store.drop_new_account_key(&self.files).map_err(kept)
     }
 }

@@ -15,8 +15,10 @@ mod attempt;
 mod csr;
 mod directory;
 mod error;
+mod foreign_key;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod hand_over;
 mod issuer;
 mod jws;
 mod key_change;
@@ -33,7 +35,7 @@ mod verify;
 
 pub use attempt::KeyChoice;
 pub use error::{AcmeError, ObtainError, Refusal, Step};
-pub(crate) use jws::account_key;
+pub(crate) use foreign_key::account_key;
 pub use renewal_info::{RenewalAnswer, certificate_id};
 
 use crate::dns::{DnsProvider, Placed, Spared, TxtRecord};

@@ -21,6 +21,8 @@ pub struct Account {
     pub directory: String,
     /// Its contacts, as they were sent to the CA.
     pub contacts: Vec<String>,
+    /// The thumbprint (RFC 7638) of the key of another type from which it was taken over.
+    pub taken_from: Option<String>,
     /// Its private key, PKCS #8 in DER.
     pub key: Zeroizing<Vec<u8>>,
 }
@@ -30,6 +32,8 @@ struct AccountFile {
     url: String,
     directory: String,
     contacts: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    taken_from: Option<String>,
 }
 
 impl fmt::Debug for Account {
@@ -48,8 +52,8 @@ impl Store {
         let Some(file) = path.read_json::<AccountFile>()? else { return Ok(None) };
         let key = read_key(&key_path)?;
         let key = key.ok_or_else(|| key_path.invalid("it is missing"))?;
-        let AccountFile { url, directory, contacts } = file;
-        Ok(Some(Account { url, directory, contacts, key }))
+        let AccountFile { url, directory, contacts, taken_from } = file;
+        Ok(Some(Account { url, directory, contacts, taken_from, key }))
     }
 
     /// Keeps the account of an issuer.
@@ -58,8 +62,8 @@ impl Store {
     /// A file cannot be written.
     pub fn save_account(&self, issuer: &str, account: &Account) -> Result<(), StoreError> {
         let (path, _) = self.account_paths(issuer);
-        let Account { url, directory, contacts, key } = account.clone();
-        let json = serde_json::to_vec_pretty(&AccountFile { url, directory, contacts })
+        let Account { url, directory, contacts, taken_from, key } = account.clone();
+        let json = serde_json::to_vec_pretty(&AccountFile { url, directory, contacts, taken_from })
             .map_err(|e| path.invalid(e.to_string()))?;
         // The key first: an account without a key is worth nothing.
         self.save_account_key(issuer, &key)?;
@@ -214,6 +218,7 @@ mod tests {
             url: "https://ca.example/account/1".into(),
             directory: "https://ca.example/directory".into(),
             contacts: vec!["mailto:a@example.com".into()],
+            taken_from: None,
             key: key.private_key_to_pkcs8().unwrap().into(),
         }
     }

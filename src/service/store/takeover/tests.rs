@@ -48,6 +48,7 @@ fn old() -> Option<(TempDir, PathBuf)> {
         url: "https://ca.example/account/1".into(),
         directory: "https://ca.example/directory".into(),
         contacts: Vec::new(),
+        taken_from: None,
         key: crate::store::testing::key().private_key_to_pkcs8().unwrap().into(),
     };
     store.save_account("ca/staging", &account).unwrap();

@@ -47,12 +47,12 @@ impl Bed {
         self.config.issuers[0].external_account = Some(ExternalAccount { key_id, mac_key });
     }
 
-    fn set_account_key(&mut self, pem: &str) {
+    pub(crate) fn set_account_key(&mut self, pem: &str) {
         self.config.issuers[0].account_key = Some(self.add_secret(pem));
     }
 
     /// The URL of the account, in a service of its own.
-    fn account(&self) -> Result<String, AcmeError> {
+    pub(crate) fn account(&self) -> Result<String, AcmeError> {
         self.run(async |obtainer| obtainer.account(0, Environment::Production).await)
     }
 
@@ -60,30 +60,30 @@ impl Bed {
         self.run(async |obtainer| obtainer.roll_over_key(0).await)
     }
 
-    fn key_file(&self, name: &str) -> PathBuf {
+    pub(crate) fn key_file(&self, name: &str) -> PathBuf {
         self.state().join("accounts/pebble").join(name)
     }
 
-    fn kept_key(&self) -> Vec<u8> {
+    pub(crate) fn kept_key(&self) -> Vec<u8> {
         fs::read(self.key_file("account_key.pem")).unwrap()
     }
 
-    fn has_new_key(&self) -> bool {
+    pub(crate) fn has_new_key(&self) -> bool {
         self.key_file("account_key.new.pem").exists()
     }
 
-    fn notices(&self) -> Vec<String> {
+    pub(crate) fn notices(&self) -> Vec<String> {
         self.log.lines(Level::Notice)
     }
 
     /// How many accounts the CA was asked for, apart from searches.
-    fn creations(&self) -> usize {
+    pub(crate) fn creations(&self) -> usize {
         let requests = self.proxy.traffic.requests(&AcmeStep::NewAccount.requests());
         requests.iter().filter(|request| request.jws_payload()["contact"].is_array()).count()
     }
 
     /// No line of the log and no error shows a part of a secret or of an account key.
-    fn assert_hidden(&self, errors: &[&dyn Debug]) {
+    pub(crate) fn assert_hidden(&self, errors: &[&dyn Debug]) {
         let mut secrets = Vec::new();
         for secret in &self.secrets {
             secrets.extend(secret.expose_secret().lines().map(str::to_owned));
@@ -108,7 +108,7 @@ fn p256() -> PKey<Private> {
     PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
 }
 
-fn pkcs8(key: &PKey<Private>) -> String {
+pub(crate) fn pkcs8(key: &PKey<Private>) -> String {
     String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap()
 }
 
@@ -116,7 +116,7 @@ fn sec1(key: &PKey<Private>) -> String {
     String::from_utf8(key.ec_key().unwrap().private_key_to_pem().unwrap()).unwrap()
 }
 
-fn problem(status: u16, kind: &str, detail: &str) -> Action {
+pub(crate) fn problem(status: u16, kind: &str, detail: &str) -> Action {
     Action::Problem { status, kind: kind.into(), detail: detail.into(), retry_after: None }
 }
 
@@ -214,13 +214,13 @@ fn a_key_from_a_file_replaces_the_account_on_disk() {
 
 #[test]
 fn a_key_that_cannot_be_used_is_named_without_showing_it() {
-    let p384 = EcKey::generate(&EcGroup::from_curve_name(Nid::SECP384R1).unwrap()).unwrap();
     let mut bed = Bed::start();
-    bed.set_account_key(&pkcs8(&PKey::from_ec_key(p384).unwrap()));
+    bed.set_account_key(&pkcs8(&PKey::generate_ed25519().unwrap()));
     let error = bed.account().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the account key of issuer \"pebble\" cannot be used: it is not an ECDSA key on P-256"
+        "the account key of issuer \"pebble\" cannot be used: it is neither an ECDSA nor an RSA key \
+         that signs requests to a CA"
     );
     assert!(error.is_permanent());
     bed.assert_hidden(&[&error, &error.to_string()]);
@@ -241,7 +241,7 @@ fn an_account_whose_answer_was_not_read_is_found_at_the_next_start() {
 
 /// When a process dies.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Death {
+pub(crate) enum Death {
     /// Its request was not done and never will be.
     BeforeItIsDone,
     /// Its request was done, and no answer came.
@@ -249,7 +249,7 @@ enum Death {
 }
 
 /// Lets a service work until a request has arrived, and drops it.
-fn die_at<T: Debug>(
+pub(crate) fn die_at<T: Debug>(
     bed: &Bed,
     step: &AcmeStep,
     death: Death,

@@ -3,6 +3,8 @@
 mod accounts;
 mod certificates;
 mod faults;
+mod foreign;
+mod handed_over;
 mod hostile;
 mod lenient;
 mod reading;

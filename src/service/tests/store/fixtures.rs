@@ -60,6 +60,7 @@ impl Fixtures {
             url: "https://ca.example/account/1".to_owned(),
             directory: "https://ca.example/directory".to_owned(),
             contacts: vec![contact.to_owned()],
+            taken_from: None,
             key: self.key(1).into(),
         }
     }
