@@ -16,6 +16,7 @@ pub mod compression;
 pub mod dns_proxy;
 pub mod docker;
 pub mod example;
+pub mod foreign_ca;
 pub mod generations;
 pub mod http3;
 mod http_server;
