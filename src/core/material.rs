@@ -6,6 +6,10 @@
 //!     u32 number of certificates, then for each: u32 length, certificate (DER), leaf first
 //!     u32 length, OCSP response (DER, RFC 6960); 0 if there is none, else
 //!         i64 seconds since the Unix epoch: from then on it is not served
+//!     u32 length, URL of the CA's directory; 0 if it is not known where the pair is from, else
+//!         u32 length, profile; 0 if there is none
+//!         u32 length, names that were ordered, with commas; 0 if they are those of the certificate
+//!         u32 flags: 1 it was taken over from another client, 2 the disk does not have it
 //! ```
 //! Integers are little-endian. The reader trusts no length: what shared memory holds was written by
 //! another process.
@@ -30,6 +34,21 @@ pub struct Staple {
     pub not_after: UnixTime,
 }
 
+/// Where a pair is from, to write it back if the disk loses it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Source {
+    /// The URL of the directory of the CA that issued it, never empty.
+    pub directory: String,
+    /// The profile that was wanted.
+    pub profile: Option<String>,
+    /// The names that were ordered, where the CA has put others into it, none of which holds a comma.
+    pub ordered: Option<Vec<String>>,
+    /// Whether it was taken over from another client.
+    pub is_imported: bool,
+    /// Whether it is on disk: a full one may have refused it.
+    pub is_kept: bool,
+}
+
 /// One private key and the chain that certifies it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Pair {
@@ -39,6 +58,8 @@ pub struct Pair {
     pub chain: Vec<Vec<u8>>,
     /// What is stapled to the leaf, if anything.
     pub staple: Option<Staple>,
+    /// Where it is from, if that is known.
+    pub source: Option<Source>,
 }
 
 impl Pair {
@@ -46,7 +67,36 @@ impl Pair {
     fn encoded_len(&self) -> usize {
         let chain = self.chain.iter().map(|certificate| LENGTH + certificate.len());
         let staple = self.staple.as_ref().map_or(0, |staple| staple.response.len() + TIME);
-        LENGTH + self.key.len() + LENGTH + chain.sum::<usize>() + LENGTH + staple
+        let source = self.known_source().map_or(0, Source::encoded_len);
+        LENGTH + self.key.len() + LENGTH + chain.sum::<usize>() + LENGTH + staple + LENGTH + source
+    }
+
+    /// The source, unless it cannot be told from none.
+    fn known_source(&self) -> Option<&Source> {
+        self.source.as_ref().filter(|source| !source.directory.is_empty())
+    }
+}
+
+const IS_IMPORTED: usize = 1;
+const IS_NOT_KEPT: usize = 2;
+
+impl Source {
+    /// The length of its part of a record, without that of its length.
+    fn encoded_len(&self) -> usize {
+        let profile = self.profile.as_ref().map_or(0, String::len);
+        self.directory.len() + LENGTH + profile + LENGTH + self.ordered_text().len() + LENGTH
+    }
+
+    fn ordered_text(&self) -> String {
+        self.ordered.as_ref().map_or_else(String::new, |names| names.join(","))
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_bytes(out, self.directory.as_bytes());
+        put_bytes(out, self.profile.as_deref().unwrap_or_default().as_bytes());
+        put_bytes(out, self.ordered_text().as_bytes());
+        let imported = if self.is_imported { IS_IMPORTED } else { 0 };
+        put_length(out, imported | if self.is_kept { 0 } else { IS_NOT_KEPT });
     }
 }
 
@@ -97,6 +147,10 @@ impl Material {
                     out.extend_from_slice(&not_after.0.to_le_bytes());
                 }
             }
+            match pair.known_source() {
+                None => put_length(&mut out, 0),
+                Some(source) => source.encode(&mut out),
+            }
         }
         out
     }
@@ -117,7 +171,8 @@ impl Material {
             if chain.is_empty() {
                 return Err(MaterialError::Empty);
             }
-            pairs.push(Pair { key, chain, staple: reader.staple()? });
+            let (staple, source) = (reader.staple()?, reader.source()?);
+            pairs.push(Pair { key, chain, staple, source });
         }
         match (pairs.is_empty(), reader.0.is_empty()) {
             (true, _) => Err(MaterialError::Empty),
@@ -163,11 +218,25 @@ impl<'a> Reader<'a> {
         self.0 = rest;
         Ok(Some(Staple { response, not_after: UnixTime(i64::from_le_bytes(*time)) }))
     }
+
+    fn source(&mut self) -> Result<Option<Source>, MaterialError> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let directory = text(self.bytes()?);
+        if directory.is_empty() {
+            return Ok(None);
+        }
+        let profile = Some(text(self.bytes()?)).filter(|profile| !profile.is_empty());
+        let ordered = Some(text(self.bytes()?)).filter(|ordered| !ordered.is_empty());
+        let ordered = ordered.map(|names| names.split(',').map(str::to_owned).collect());
+        let flags = self.length()?;
+        let (is_imported, is_kept) = (flags & IS_IMPORTED != 0, flags & IS_NOT_KEPT == 0);
+        Ok(Some(Source { directory, profile, ordered, is_imported, is_kept }))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Material, MaterialError, Pair, Staple};
+    use super::{Material, MaterialError, Pair, Source, Staple};
     use crate::time::UnixTime;
 
     fn material() -> Material {
@@ -178,12 +247,22 @@ mod tests {
                 response: response.to_vec(),
                 not_after: UnixTime(not_after),
             }),
+            source: None,
         };
+        let source = |profile: Option<&str>, is_imported, is_kept| Source {
+            directory: "https://ca.test/directory".to_owned(),
+            profile: profile.map(str::to_owned),
+            ordered: profile.map(|_| vec!["a.test".to_owned(), "b.test".to_owned()]),
+            is_imported,
+            is_kept,
+        };
+        let from = |source, pair| Pair { source: Some(source), ..pair };
         Material {
             pairs: vec![
                 pair(b"key", &[b"leaf", b"issuer"], Some((b"response", 1_795_466_700))),
                 pair(b"", &[b"other"], None),
-                pair(b"third", &[b"leaf"], Some((b"r", -1))),
+                from(source(Some("short"), false, true), pair(b"third", &[b"leaf"], None)),
+                from(source(None, true, false), pair(b"4", &[b"leaf"], Some((b"r", -1)))),
             ],
         }
     }
@@ -213,17 +292,17 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_without_a_staple_takes_one_length() {
+    fn a_pair_without_a_staple_and_a_source_takes_two_lengths() {
         let bytes = |staple| {
             let (key, chain) = (b"k".to_vec().into(), vec![b"c".to_vec()]);
-            Material { pairs: vec![Pair { key, chain, staple }] }.encode().to_vec()
+            Material { pairs: vec![Pair { key, chain, staple, source: None }] }.encode().to_vec()
         };
         let staple = Staple { response: b"r".to_vec(), not_after: UnixTime(0x0102) };
         let (without, with) = (bytes(None), bytes(Some(staple)));
-        assert_eq!(without[without.len() - 4..], [0; 4]);
-        let common = without.len() - 4;
+        assert_eq!(without[without.len() - 8..], [0; 8]);
+        let common = without.len() - 8;
         assert_eq!(with[..common], without[..common]);
-        assert_eq!(with[common..], [1, 0, 0, 0, b'r', 2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(with[common..], [1, 0, 0, 0, b'r', 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

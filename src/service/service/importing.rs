@@ -10,11 +10,8 @@ use crate::acme::account_key;
 use crate::import::{Imported, ImportedAccount, Imports, fingerprint};
 use crate::store::{IssuedPem, Store, StoreError, has_account, is_kept};
 use acme_dns_core::level::Level;
-use acme_dns_core::material::Pair;
+use acme_dns_core::material::{Pair, Source};
 use acme_dns_core::schedule::{Known, Renewal};
-use openssl::error::ErrorStack;
-use openssl::pkey::PKey;
-use openssl::x509::X509;
 use secrecy::ExposeSecret;
 
 /// A certificate that was taken over.
@@ -83,7 +80,15 @@ impl Work {
         };
         let mut pair = pairs.into_iter().find(is_it)?;
         pair.staple = None;
-        let pem = pem(&pair, &imported).ok()?;
+        let directory = imported.directory.clone();
+        pair.source = Some(Source {
+            directory,
+            profile: None,
+            ordered: None,
+            is_imported: true,
+            is_kept: false,
+        });
+        let pem = IssuedPem::of(&pair).ok()?;
         let renewal = Renewal { jitter: Some(random()), ..Renewal::default() };
         let (of, issued) = (name.clone(), pem.clone());
         let keep = move |store: &Store| {
@@ -139,22 +144,4 @@ impl Work {
             );
         }
     }
-}
-
-/// What the store keeps of a certificate in shared memory.
-fn pem(pair: &Pair, imported: &Imported) -> Result<IssuedPem, ErrorStack> {
-    let key = PKey::private_key_from_pkcs8(&pair.key)?.private_key_to_pem_pkcs8()?;
-    let mut fullchain = Vec::new();
-    for certificate in &pair.chain {
-        fullchain.extend(X509::from_der(certificate)?.to_pem()?);
-    }
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_default();
-    Ok(IssuedPem {
-        key: text(key).into(),
-        fullchain: text(fullchain),
-        directory: imported.directory.clone(),
-        profile: None,
-        ordered: None,
-        is_imported: true,
-    })
 }

@@ -64,9 +64,11 @@ impl Work {
             }),
             false => Progress::default(),
         };
-        let validity = match facts {
+        let lost = self.lost_pair(store, index, facts.is_some());
+        let validity = match (lost, facts) {
+            (Some(pair), _) => self.take_back(store, index, pair),
             // A staple belongs to the chain, which is not among the facts.
-            Some(facts) if !is_under_way && !certificate.staples => {
+            (None, Some(facts)) if !is_under_way && !certificate.staples => {
                 self.take_over(index, &facts, None)
             }
             _ => self.load_files(store, index),
@@ -116,7 +118,7 @@ impl Work {
     }
 
     /// Forgets the order that the certificate is from: the process may have died before it could.
-    fn forget_ended_order(&self, store: &Store, name: &str, stored: &Stored) {
+    pub(super) fn forget_ended_order(&self, store: &Store, name: &str, stored: &Stored) {
         let order = store.load_order(name).unwrap_or_else(|error| {
             self.log(Level::Warn, format_args!("{error}"));
             None
@@ -135,7 +137,12 @@ impl Work {
 
     /// Serves a variant from the disk; gives its validity if it is the one that is wanted. Without a
     /// pair it is served already.
-    fn take_over(&mut self, index: usize, facts: &Facts, pair: Option<Pair>) -> Option<Validity> {
+    pub(super) fn take_over(
+        &mut self,
+        index: usize,
+        facts: &Facts,
+        pair: Option<Pair>,
+    ) -> Option<Validity> {
         let config = Arc::clone(&self.config);
         let (variant, certificate) = config.variant(index)?;
         let validity = facts.validity;

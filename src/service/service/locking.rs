@@ -158,7 +158,11 @@ impl Work {
                     let is_long = begun.elapsed() >= SHARED;
                     sleep(if is_long { LONG_INTERVAL } else { LOCK_INTERVAL }).await;
                 }
-                Err(error) => self.pause_after(&error).await,
+                Err(error) => {
+                    self.pause_after(&error).await;
+                    // It may be another directory by now.
+                    let _as_before = store.reopen();
+                }
             }
         }
     }

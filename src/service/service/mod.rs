@@ -151,6 +151,12 @@ fn run(
     runtime.shutdown_timeout(STOP_GRACE);
     let is_complete = begun.elapsed() < STOP_GRACE;
     work.interrupt();
+    work.rescue_at_end();
+    if work.has_lost_hold() {
+        return Err(io::Error::other(
+            "the state path was made anew, and another process works there now",
+        ));
+    }
     // Last, with the lock: the next helper begins when nothing is written any more.
     work.release(is_complete);
     Ok(is_complete)

@@ -4,7 +4,8 @@ use super::Settings;
 use super::work::Work;
 use crate::host::Host;
 use crate::import::Imports;
-use acme_dns_core::config::{Certificate, Config, Propagation, Reload, Variant};
+use crate::store::testing::DIRECTORY;
+use acme_dns_core::config::{Certificate, Config, Issuer, Propagation, Reload, Variant};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
@@ -68,7 +69,7 @@ pub(super) fn work(
             name: names[0].to_owned(),
             names: names.iter().map(|name| Name::parse(name).unwrap()).collect(),
             variants: begin..variants.len(),
-            issuers: Vec::new(),
+            issuers: vec![0],
             provider: 0,
             reuses_key: false,
             staples: false,
@@ -76,7 +77,17 @@ pub(super) fn work(
     }
     let config = Config {
         state_path: path.to_owned(),
-        issuers: Vec::new(),
+        issuers: vec![Issuer {
+            name: "ca".to_owned(),
+            directory: DIRECTORY.to_owned(),
+            contacts: Vec::new(),
+            trusted_certificate: None,
+            profile: None,
+            staging: None,
+            account_key: None,
+            external_account: None,
+            preferred_chain: None,
+        }],
         providers: Vec::new(),
         certificates: all,
         variants,

@@ -4,7 +4,7 @@ use super::Settings;
 use super::actions::Actions;
 use super::clock::sleep_by_the_clock;
 use super::failing::Volume;
-use super::keeping::WATCH_INTERVAL;
+use super::keeping::{Hold, Keeper, WATCH_INTERVAL};
 use super::parties;
 use super::reloading::Reloader;
 use super::tasks::{self, Attempt, Outcome, Report};
@@ -28,7 +28,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
@@ -54,9 +54,7 @@ pub(super) struct Work {
     /// What is served of each variant.
     served: Vec<Option<Served>>,
     pub(super) lock: Option<Lock>,
-    /// When the state path was looked at last.
-    pub(super) watched: Instant,
-    schedule: Option<(Store, Schedule)>,
+    pub(super) schedule: Option<(Store, Schedule)>,
     /// What is stapled to the variants.
     pub(super) staples: Staples,
     actions: Actions,
@@ -69,6 +67,7 @@ pub(super) struct Work {
     pub(super) volume: Volume,
     /// What the disk has refused, by variant.
     pub(super) unkept: HashMap<usize, AbortHandle>,
+    pub(super) keeper: Keeper,
 }
 
 /// A variant that is served.
@@ -103,7 +102,6 @@ impl Work {
             imports,
             served,
             lock: None,
-            watched: Instant::now(),
             schedule: None,
             staples: Staples::default(),
             actions: Actions::default(),
@@ -112,6 +110,7 @@ impl Work {
             written: Rc::default(),
             volume: Volume::default(),
             unkept: HashMap::new(),
+            keeper: Keeper::default(),
         }
     }
 
@@ -119,6 +118,7 @@ impl Work {
         let store = self.open_store().await;
         let lock = self.lock(&store).await;
         self.lock = Some(lock);
+        self.wait_for_rescue(&store).await;
         let (report, mut outcomes) = mpsc::unbounded_channel();
         let mut imported = self.import(&store, &report).await;
         let mut known = self.load(&store).await;
@@ -128,6 +128,7 @@ impl Work {
         self.tell_imported(&imported);
         self.tell_standing();
         self.tell_plan();
+        self.keep_refused(&report);
         self.start_reloader();
         self.read_actions(&store);
         self.idle(&store).await;
@@ -142,8 +143,7 @@ impl Work {
         let cleaning = Rc::new(Notify::new());
         tokio::task::spawn_local(tasks::clean(Rc::clone(&obtainer), Rc::clone(&cleaning)));
         let tools = Tools { obtainer, clients, report };
-        loop {
-            self.watch_over();
+        while self.watch_over() == Hold::Kept {
             self.begin_due(&tools);
             self.tell_untold();
             self.tend_staples(&tools);
@@ -245,7 +245,7 @@ impl Work {
                 "certificate \"{name}\" on disk cannot be used, what is served stays: {error}"
             ),
         );
-        None
+        self.published_pair(entry)
     }
 
     /// The leaf that is served of a variant, in DER.
@@ -288,7 +288,9 @@ impl Work {
                 return;
             }
             sleep_by_the_clock(pause).await;
-            self.watch_over();
+            if self.watch_over() == Hold::Lost {
+                return;
+            }
         }
     }
 
@@ -402,7 +404,8 @@ impl Work {
         let next = schedule.renewal(entry).map_or(issued.validity.not_after, |(time, _)| time);
         let store = store.clone();
         // Served even if the disk refuses it: better than nothing, or than the old one.
-        if let Some(pair) = issued.material.pairs.first().cloned() {
+        if let Some(mut pair) = issued.material.pairs.first().cloned() {
+            pair.source = issued.pem.source(issued.kept.is_ok());
             self.serve(entry, Served { pair: Some(pair), issuer: Some(issuer) });
             self.begin_staple(entry);
         }
@@ -446,12 +449,13 @@ impl Work {
     fn handle_kept(&mut self, entry: usize) {
         let name = self.config.variants.get(entry).map_or("", |variant| variant.name.as_str());
         self.log(Level::Notice, format_args!("certificate \"{name}\" is kept on disk now"));
+        self.note_kept(entry);
         self.written.notify_one();
         self.note_renewal(entry);
     }
 
     /// Goes on trying to do with files what the disk has refused.
-    fn keep_later(&mut self, entry: usize, pem: Option<IssuedPem>, report: &Report) {
+    pub(super) fn keep_later(&mut self, entry: usize, pem: Option<IssuedPem>, report: &Report) {
         let Some((store, _)) = &self.schedule else { return };
         let Some(variant) = self.config.variants.get(entry) else { return };
         let (store, name) = (store.clone(), variant.name.clone());

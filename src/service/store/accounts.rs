@@ -5,6 +5,7 @@ use super::{Store, StoreError, files};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
@@ -42,7 +43,73 @@ impl fmt::Debug for Account {
     }
 }
 
+/// All files of the accounts, in case the state path is lost under a running service.
+#[derive(Default)]
+pub(crate) struct AccountsCopy {
+    /// Times of the directories: they change with each file.
+    stamp: Vec<Option<(i64, u64)>>,
+    /// Each with its directory below `accounts/`.
+    files: Vec<(String, String, Zeroizing<Vec<u8>>)>,
+}
+
 impl Store {
+    /// Takes a copy of the accounts of these issuers, unless nothing has changed since the last one.
+    pub(crate) fn copy_accounts<'a>(
+        &self,
+        issuers: impl Iterator<Item = &'a str>,
+        copy: &mut AccountsCopy,
+    ) {
+        let directories = issuers.flat_map(|name| [name.to_owned(), format!("{name}/staging")]);
+        let directories: Vec<String> = directories.collect();
+        let modified = |directory: &String| {
+            let stat = self.accounts().join(directory).stat().ok().flatten()?;
+            Some((stat.st_mtime, stat.st_mtime_nsec))
+        };
+        let stamp = directories.iter().map(modified).collect();
+        if copy.stamp == stamp {
+            return;
+        }
+        let mut files = Vec::new();
+        for directory in directories {
+            let place = self.accounts().join(&directory);
+            for name in place.entries().unwrap_or_default() {
+                // A directory is not read.
+                if let Ok(Some(content)) = place.join(&name).read(MAX_KEY) {
+                    files.push((directory.clone(), name, content));
+                }
+            }
+        }
+        *copy = AccountsCopy { stamp, files };
+    }
+
+    /// Tells whether there is no account at all.
+    pub(crate) fn has_no_account(&self) -> bool {
+        self.accounts().entries().is_ok_and(|entries| entries.is_empty())
+    }
+
+    /// Writes back what is missing of the accounts; gives how many issuers have got something back.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn restore_accounts(&self, copy: &AccountsCopy) -> Result<usize, StoreError> {
+        let is_missing = |directory: &str| !has_account(self.path(), directory);
+        let missing: BTreeSet<&str> = copy
+            .files
+            .iter()
+            .map(|(directory, ..)| directory.as_str())
+            .filter(|directory| is_missing(directory))
+            .collect();
+        // The keys first, as where an account is made.
+        let (keys, others): (Vec<_>, Vec<_>) =
+            copy.files.iter().partition(|(_, name, _)| name.ends_with(".pem"));
+        for (directory, name, content) in keys.into_iter().chain(others) {
+            if missing.contains(directory.as_str()) {
+                files::replace(&self.account_directory(directory)?.join(name), content)?;
+            }
+        }
+        Ok(missing.len())
+    }
+
     /// Reads the account of an issuer.
     ///
     /// # Errors
@@ -132,13 +199,18 @@ impl Store {
     }
 
     fn write_key(&self, issuer: &str, place: &Place, key: &[u8]) -> Result<(), StoreError> {
-        // An issuer's account in the staging environment has a directory within the issuer's.
+        self.account_directory(issuer)?;
+        files::replace(place, key_to_pem(key).as_bytes())
+    }
+
+    /// Makes the directory of an account. That in the staging environment is within the issuer's.
+    fn account_directory(&self, issuer: &str) -> Result<Place, StoreError> {
         let mut directory = self.accounts();
         for component in Path::new(issuer) {
             directory = directory.join(component);
             files::ensure_directory(&directory)?;
         }
-        files::replace(place, key_to_pem(key).as_bytes())
+        Ok(directory)
     }
 
     /// Puts the account of an issuer out of the way, under a name that nothing reads. One in the

@@ -12,7 +12,7 @@ use super::glance::{Glance, glance, pkcs8};
 use super::x509::{chain_from_pem, dns_names, key_type, reason, validity};
 use super::{Store, StoreError, files, keys};
 use acme_dns_core::key::KeyType;
-use acme_dns_core::material::{Material, Pair};
+use acme_dns_core::material::{Material, Pair, Source};
 use acme_dns_core::schedule::Validity;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
@@ -57,7 +57,7 @@ pub struct IssuedPem {
     pub key: Zeroizing<String>,
     /// The certificates in PEM, the leaf first, each ended by a newline.
     pub fullchain: String,
-    /// The URL of the directory of the CA that issued it.
+    /// The URL of the directory of the CA that issued it; empty if it is not known.
     pub directory: String,
     /// The profile that was wanted.
     pub profile: Option<String>,
@@ -65,6 +65,39 @@ pub struct IssuedPem {
     pub ordered: Option<Vec<String>>,
     /// Whether it was taken over from another client.
     pub is_imported: bool,
+}
+
+impl IssuedPem {
+    /// What is to be kept of a pair that is served.
+    ///
+    /// # Errors
+    /// OpenSSL cannot read it.
+    pub(crate) fn of(pair: &Pair) -> Result<Self, openssl::error::ErrorStack> {
+        let key = PKey::private_key_from_pkcs8(&pair.key)?;
+        let key = Zeroizing::new(key.private_key_to_pem_pkcs8()?);
+        let mut fullchain = Vec::new();
+        for certificate in &pair.chain {
+            fullchain.extend(X509::from_der(certificate)?.to_pem()?);
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let source = pair.source.as_ref();
+        Ok(Self {
+            key: Zeroizing::new(text(&key)),
+            fullchain: text(&fullchain),
+            directory: source.map_or_else(String::new, |source| source.directory.clone()),
+            profile: source.and_then(|source| source.profile.clone()),
+            ordered: source.and_then(|source| source.ordered.clone()),
+            is_imported: source.is_none_or(|source| source.is_imported),
+        })
+    }
+
+    /// Where a pair is from that is kept, or not, in this form.
+    pub(crate) fn source(&self, is_kept: bool) -> Option<Source> {
+        let (directory, profile) = (self.directory.clone(), self.profile.clone());
+        let (ordered, is_imported) = (self.ordered.clone(), self.is_imported);
+        let source = Source { directory, profile, ordered, is_imported, is_kept };
+        (!source.directory.is_empty()).then_some(source)
+    }
 }
 
 /// Where a certificate is from.
@@ -109,13 +142,35 @@ impl Facts {
     }
 }
 
-/// Tells a file from any that takes its place.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// Tells a file from any that takes its place; the default is that of none.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Imprint {
     device: u64,
     inode: u64,
     size: i64,
     modified: (i64, u64),
+}
+
+impl Facts {
+    /// Those of a pair that is served, whether or not it is on disk. `None`: it is an unusual one.
+    pub(crate) fn of(pair: &Pair) -> Option<Self> {
+        let glance = glance(pair.chain.iter().map(Vec::as_slice), &pair.key)?;
+        let issuer = pair.source.as_ref().map(|source| IssuerFile {
+            directory: source.directory.clone(),
+            profile: source.profile.clone(),
+            ordered: source.ordered.clone(),
+            is_imported: source.is_imported,
+        });
+        Some(facts(Imprint::default(), glance, issuer))
+    }
+
+    /// Where a pair on disk is from.
+    fn source(&self) -> Option<Source> {
+        let directory = self.directory.clone()?;
+        let (profile, is_imported) = (self.profile.clone(), self.is_imported);
+        let ordered = self.ordered.clone();
+        Some(Source { directory, profile, ordered, is_imported, is_kept: true })
+    }
 }
 
 impl Imprint {
@@ -283,7 +338,9 @@ pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>,
         Ok(issuer) => (issuer, None),
         Err(error) => (None, Some(error)),
     };
-    Ok(Some(Stored { material, facts: facts(files.imprint, glance, issuer), issuer_error }))
+    let facts = facts(files.imprint, glance, issuer);
+    let material = with_source(material, &facts);
+    Ok(Some(Stored { material, facts, issuer_error }))
 }
 
 /// The certificates of a state path, to be read one after the other.
@@ -338,8 +395,9 @@ impl Certificates {
         let (material, glance) = at_a_glance(decode(&files)?).map_err(unclear)?;
         // The service reads it again where it cannot be read here, and says so.
         let issuer = files.directory.read_json(ISSUER, MAX_KEY).ok();
-        let imprint = files.imprint;
-        Ok(Some((material, issuer.map(|issuer| facts(imprint, glance, issuer)))))
+        let Some(issuer) = issuer else { return Ok(Some((material, None))) };
+        let facts = facts(files.imprint, glance, issuer);
+        Ok(Some((with_source(material, &facts), Some(facts))))
     }
 
     /// Reads both files of one version, even while another process makes new ones.
@@ -382,6 +440,12 @@ impl Certificates {
     fn path(&self) -> PathBuf {
         self.door.path().join(CERTS)
     }
+}
+
+/// Notes in a pair from the disk where it is from.
+fn with_source(mut material: Material, facts: &Facts) -> Material {
+    material.pairs.iter_mut().for_each(|pair| pair.source = facts.source());
+    material
 }
 
 fn facts(imprint: Imprint, glance: Glance, issuer: Option<IssuerFile>) -> Facts {
@@ -453,7 +517,7 @@ fn decode(files: &Files<'_>) -> Result<Material, StoreError> {
     let key = pkcs8(key, leaf)
         .ok_or_else(|| StoreError::invalid(&path, "it is not the key of the certificate"))?;
     let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
-    Ok(Material { pairs: vec![Pair { key, chain, staple: None }] })
+    Ok(Material { pairs: vec![Pair { key, chain, staple: None, source: None }] })
 }
 
 /// The form for servers of a key and its chain.
@@ -463,7 +527,7 @@ pub(crate) fn material(
 ) -> Result<Material, openssl::error::ErrorStack> {
     let key = Zeroizing::new(key.private_key_to_pkcs8()?);
     let chain = chain.iter().map(|certificate| certificate.to_der()).collect::<Result<_, _>>()?;
-    Ok(Material { pairs: vec![Pair { key, chain, staple: None }] })
+    Ok(Material { pairs: vec![Pair { key, chain, staple: None, source: None }] })
 }
 
 struct Files<'a> {
@@ -491,7 +555,7 @@ fn read_version(directory: Directory<'_>) -> Result<Files<'_>, StoreError> {
 const ENOENT: i32 = Errno::NOENT.raw_os_error();
 
 /// The files of a version.
-fn contents(issued: &IssuedPem) -> Result<[(&'static str, Cow<'_, str>); 5], serde_json::Error> {
+fn contents(issued: &IssuedPem) -> Result<Vec<(&'static str, Cow<'_, str>)>, serde_json::Error> {
     let IssuedPem { key, fullchain, directory, profile, ordered, is_imported } = issued;
     let end = fullchain.find(END_CERTIFICATE).map(|at| at + END_CERTIFICATE.len());
     let (leaf, chain) = fullchain.split_at(end.unwrap_or(fullchain.len()));
@@ -501,13 +565,17 @@ fn contents(issued: &IssuedPem) -> Result<[(&'static str, Cow<'_, str>); 5], ser
         ordered: ordered.clone(),
         is_imported: *is_imported,
     };
-    Ok([
+    let mut contents = vec![
         (FULL_CHAIN, fullchain.into()),
         (KEY, key.as_str().into()),
         (LEAF, leaf.into()),
         (CHAIN, chain.into()),
-        (ISSUER, serde_json::to_string(&issuer)?.into()),
-    ])
+    ];
+    // As with one that was put there by hand.
+    if !directory.is_empty() {
+        contents.push((ISSUER, serde_json::to_string(&issuer)?.into()));
+    }
+    Ok(contents)
 }
 
 fn write_version(place: &Place, issued: &IssuedPem) -> Result<(), StoreError> {

@@ -20,8 +20,8 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use zeroize::Zeroizing;
 
 /// The largest file that is read: many times the largest chain.
@@ -59,12 +59,28 @@ pub(super) const SHARED: &str = "certs";
 /// The state path, open.
 #[derive(Debug)]
 pub(crate) struct Door {
-    root: OwnedFd,
+    root: RwLock<Root>,
     path: PathBuf,
-    owner: u32,
     trust: Trust,
     /// The group that may read `certs/`.
     pub(super) group: Option<u32>,
+}
+
+/// The directory of the state path.
+#[derive(Debug)]
+struct Root {
+    descriptor: OwnedFd,
+    owner: u32,
+}
+
+impl Root {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = openat(CWD, path, flags, Mode::empty());
+        let descriptor = descriptor.map_err(|error| failed("open", path)(error.into()))?;
+        let stat = fstat(&descriptor).map_err(|error| failed("fstat", path)(error.into()))?;
+        Ok(Self { descriptor, owner: stat.st_uid })
+    }
 }
 
 /// A file's content, and what the system knows of it.
@@ -72,11 +88,19 @@ pub(crate) type Content = (Zeroizing<Vec<u8>>, Stat);
 
 impl Door {
     pub(crate) fn open(path: &Path, trust: Trust, group: Option<u32>) -> Result<Self, StoreError> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(CWD, path, flags, Mode::empty());
-        let root = root.map_err(|error| failed("open", path)(error.into()))?;
-        let stat = fstat(&root).map_err(|error| failed("fstat", path)(error.into()))?;
-        Ok(Self { root, path: path.to_owned(), owner: stat.st_uid, trust, group })
+        let root = RwLock::new(Root::open(path)?);
+        Ok(Self { root, path: path.to_owned(), trust, group })
+    }
+
+    /// Goes on with the directory that has the name now: the one before was removed, or has moved.
+    pub(super) fn reopen(&self) -> Result<(), StoreError> {
+        let root = Root::open(&self.path)?;
+        *self.root.write().unwrap_or_else(PoisonError::into_inner) = root;
+        Ok(())
+    }
+
+    fn root(&self) -> RwLockReadGuard<'_, Root> {
+        self.root.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The name by which it was opened.
@@ -86,7 +110,7 @@ impl Door {
 
     /// Opens a directory, to look for entries in it.
     pub(crate) fn open_directory(&self, name: &Path) -> Result<OwnedFd, StoreError> {
-        open_beneath(&self.root, name, OFlags::PATH)
+        open_beneath(&self.root().descriptor, name, OFlags::PATH)
             .map_err(|error| failed("open", &self.path.join(name))(error.into()))
     }
 
@@ -99,7 +123,7 @@ impl Door {
             _ => return invalid("it is not a regular file"),
         }
         let Trust::Owners(owners) = &self.trust else { return Ok(()) };
-        if ![0, self.owner].contains(&stat.st_uid) && !owners.contains(&stat.st_uid) {
+        if ![0, self.root().owner].contains(&stat.st_uid) && !owners.contains(&stat.st_uid) {
             return invalid("it has another owner than the state path");
         }
         match stat.st_nlink {
@@ -220,7 +244,7 @@ impl Place {
     }
 
     fn open_with(&self, flags: OFlags) -> Result<OwnedFd, StoreError> {
-        open_beneath(&self.door.root, &self.name, flags).map_err(self.failed("open"))
+        open_beneath(&self.door.root().descriptor, &self.name, flags).map_err(self.failed("open"))
     }
 
     /// Looks at it, or at the link that it is; `None` if there is nothing.
@@ -455,10 +479,11 @@ mod tests {
             ("../outside", Err(Errno::XDEV)),
             ("/etc/ssl", Err(Errno::XDEV)),
         ];
+        let root = door.root();
         for (name, expected) in rows {
             for open in [open_beneath, open_by_steps] {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-                let opened = open(&door.root, Path::new(name), flags).map(drop);
+                let opened = open(&root.descriptor, Path::new(name), flags).map(drop);
                 assert_eq!(opened, expected, "{name}");
             }
         }

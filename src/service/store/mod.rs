@@ -35,6 +35,7 @@ mod takeover;
 pub(crate) mod testing;
 pub(crate) mod x509;
 
+pub(crate) use accounts::AccountsCopy;
 pub use accounts::{Account, has_account};
 pub use actions::Asked;
 pub(crate) use certificates::material;
@@ -56,7 +57,7 @@ use door::{Door, Place};
 
 use error::failed;
 use rustix::fs::{
-    AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, openat, statat,
+    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, openat, statat,
 };
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -106,6 +107,17 @@ impl Lock {
         let _missed = futimens(&self.file, &times);
     }
 
+    /// Tells whether the file that is locked is still that of the state path.
+    pub(crate) fn is_in_place(&self, state_path: &Path) -> bool {
+        let there = statat(CWD, state_path.join(LOCK), AtFlags::SYMLINK_NOFOLLOW);
+        match (fstat(&self.file), there) {
+            (Ok(ours), Ok(there)) => (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino),
+            (_, Err(Errno::NOENT | Errno::NOTDIR)) => false,
+            // A state path that cannot be seen for a moment is not lost.
+            _ => true,
+        }
+    }
+
     /// Why something that a crash left unfinished is still there. It is in nobody's way.
     #[must_use]
     pub fn left(&self) -> Option<&StoreError> {
@@ -133,13 +145,30 @@ impl Store {
             create_state_path(path, None)?;
         }
         let store = Self { door: Arc::new(Door::open(path, Trust::here(), certs_group)?) };
-        files::tighten(&store.place(""), certs_group)?;
-        let (orders, journal, actions) = (store.orders(), store.journal(), store.actions());
-        for directory in [store.accounts(), store.certs(), orders, journal, actions] {
+        store.prepare()?;
+        Ok(store)
+    }
+
+    /// Goes on with the directory that has the name of the state path now, and creates it if there is none.
+    ///
+    /// # Errors
+    /// As of [`Store::open`].
+    pub(crate) fn reopen(&self) -> Result<(), StoreError> {
+        if !self.path().is_dir() {
+            create_state_path(self.path(), None)?;
+        }
+        self.door.reopen()?;
+        self.prepare()
+    }
+
+    /// Creates the directories that are missing.
+    fn prepare(&self) -> Result<(), StoreError> {
+        files::tighten(&self.place(""), self.door.group)?;
+        let (orders, journal, actions) = (self.orders(), self.journal(), self.actions());
+        for directory in [self.accounts(), self.certs(), orders, journal, actions] {
             files::ensure_directory(&directory)?;
         }
-        files::ensure_directory(&store.certs().join(certificates::VERSIONS))?;
-        Ok(store)
+        files::ensure_directory(&self.certs().join(certificates::VERSIONS))
     }
 
     /// The directory that was opened.

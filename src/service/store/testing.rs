@@ -13,6 +13,9 @@ use openssl::x509::{X509, X509Builder, X509Name, X509NameBuilder};
 /// The moment that certificates of tests are about.
 pub(crate) const NOW: i64 = 1_800_000_000;
 
+/// The URL of the directory that certificates of tests are from.
+pub(crate) const DIRECTORY: &str = "https://ca.example/directory";
+
 pub(crate) struct Ca {
     pub(crate) certificate: X509,
     key: PKey<Private>,
@@ -99,7 +102,7 @@ pub(crate) fn issued_with(
     IssuedPem {
         key: String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap().into(),
         fullchain: pem(&[&leaf, &ca.certificate]),
-        directory: "https://ca.example/directory".to_owned(),
+        directory: DIRECTORY.to_owned(),
         profile: None,
         ordered: None,
         is_imported: false,
