@@ -210,8 +210,9 @@ impl Binding {
     /// There is no certificate yet.
     fn serve_without(&mut self, ssl: *mut SSL) -> c_int {
         if self.rejects {
-            // Without a certificate no signature algorithm fits: alert 40, handshake failure.
-            return PROCEED;
+            // Without a certificate no signature algorithm fits: alert 40, handshake failure. The context may
+            // have one by `ssl_conf_command`.
+            return give(ssl, &[]);
         }
         self.self_signed().map_or(FAIL, |pair| give(ssl, std::slice::from_ref(pair)))
     }

@@ -23,7 +23,9 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::{Paths, Watch};
-use acme_dns_service::store::{Certificates, Facts, User, check_state_path, create_state_path};
+use acme_dns_service::store::{
+    Certificates, Facts, StoreError, User, check_state_path, create_state_path,
+};
 use ngx::ffi::{
     NGX_CONF_TAKE12, NGX_CORE_MODULE, NGX_DIRECT_CONF, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_MAIN_CONF,
     NGX_PROCESS_HELPER, NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER,
@@ -259,7 +261,10 @@ unsafe fn put_into_force(cycle: *mut ngx_cycle_t, core: &mut CoreConf) {
         ready.take_over(before, &mut writer);
     }
     let imported = import::read(ready, &mut core.vault);
-    ready.facts = load_from_disk(ready, &core.bindings, imported, &mut writer);
+    let owner = ready.identity.owner_of_files();
+    ready.facts = privileges::with_files_of(owner, || {
+        load_from_disk(ready, &core.bindings, imported, &mut writer)
+    });
     ready.facts.extend(before.map_or_else(Vec::new, |before| ready.known_from(before)));
 }
 
@@ -318,8 +323,16 @@ fn load_from_disk(
     let (mut known, mut has_foreign_files) = (Vec::new(), false);
     let config = Arc::clone(&ready.config);
     let certificates = Certificates::open(&config.state_path, &ready.identity.trust());
+    // The service may read what the master may not.
+    let is_denied = certificates.as_ref().is_err_and(StoreError::is_denied);
     let certificates = certificates.unwrap_or_else(|error| {
-        log(Level::Error, &format!("acme_dns: no certificate on disk can be used: {error}"));
+        let (level, line) = match is_denied {
+            true => {
+                (Level::Notice, "the master cannot read certificates on disk, the service will")
+            }
+            false => (Level::Error, "no certificate on disk can be used"),
+        };
+        log(level, &format!("acme_dns: {line}: {error}"));
         None
     });
     for (index, certificate) in config.certificates.iter().enumerate() {
@@ -338,7 +351,7 @@ fn load_from_disk(
             }
             continue;
         }
-        if is_left_over {
+        if is_left_over || is_denied {
             continue;
         }
         // SAFETY: the bindings belong to the cycle's pool, and no worker runs yet.

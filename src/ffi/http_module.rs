@@ -3,6 +3,7 @@
 use super::catch::guard;
 use super::directives::{command, definitions};
 use super::nginx::{Conf, ERROR, OK, elements, lossy_text, place};
+use super::owner::owner_of;
 use super::server::{
     Context, Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_acme_dns,
     set_fallback, ssl_settings,
@@ -143,9 +144,12 @@ unsafe extern "C" fn get_variable(
     let request = unsafe { &*request };
     // SAFETY: `create_srv_conf` made it.
     let server = unsafe { at::<ServerConf>(request.srv_conf, own_index()) };
+    // A server without a certificate has that of the default server.
+    // SAFETY: its connection is live too.
+    let binding = server.binding.or_else(|| unsafe { owner_of(request.connection) });
     // SAFETY: the value is nginx's; the binding belongs to the server of the request, and a process has
     // one thread that answers.
-    unsafe { variables::fill(value, data, server.binding, request.pool) }
+    unsafe { variables::fill(value, data, binding, request.pool) }
 }
 
 /// Called when all servers have been merged, before the SSL module looks at them.

@@ -5,6 +5,8 @@ use super::privileges::Ids;
 use acme_dns_core::config::Location;
 use acme_dns_service::store::Trust;
 use std::ffi::{CStr, CString};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The user of the service where none is given and there is one of this name.
@@ -34,6 +36,14 @@ pub(super) struct Identity {
 }
 
 impl Identity {
+    /// The owner of the state path, if it is one of those whom the master trusts.
+    pub(super) fn owner_of_files(&self) -> Option<Ids> {
+        let metadata = fs::metadata(&self.state_path).ok()?;
+        let (uid, gid) = (metadata.uid(), metadata.gid());
+        let known = [self.user, self.workers].into_iter().flatten();
+        known.map(|ids| ids.uid).find(|known| *known == uid).map(|uid| Ids { uid, gid })
+    }
+
     /// Whose files the master may read in the state path.
     pub(super) fn trust(&self) -> Trust {
         match is_root() {

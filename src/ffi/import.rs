@@ -5,6 +5,7 @@
 
 use super::conf::Ready;
 use super::nginx::{log, now};
+use super::privileges::{self, Ids};
 use super::vault::Vault;
 use acme_dns_core::config::{Certificate, Config};
 use acme_dns_core::level::Level;
@@ -27,14 +28,18 @@ pub(super) fn read(ready: &mut Ready, vault: &mut Vault) -> Pairs {
         let variant = config.variants.get(*index);
         variant.is_some_and(|variant| !store::is_kept(&config.state_path, &variant.name))
     };
-    let missing: Vec<usize> = (0..config.variants.len()).filter(is_missing).collect();
+    let owner = ready.identity.owner_of_files();
+    let missing: Vec<usize> = privileges::with_files_of(owner, || {
+        (0..config.variants.len()).filter(is_missing).collect()
+    });
     let found = if missing.is_empty() {
         Vec::new()
     } else {
         import::certificates(config, &missing, now(), &mut tell)
     };
-    let accounts =
-        (0..config.issuers.len()).filter_map(|issuer| account(config, issuer, vault)).collect();
+    let accounts = (0..config.issuers.len())
+        .filter_map(|issuer| account(config, owner, issuer, vault))
+        .collect();
     let (certificates, pairs): (Vec<_>, Pairs) =
         found.into_iter().map(|(it, pair)| (it.clone(), (it.variant, pair))).unzip();
     ready.imports = Imports { certificates, accounts };
@@ -47,10 +52,16 @@ pub(super) fn has(pairs: &Pairs, certificate: &Certificate) -> bool {
 }
 
 /// The account for an issuer that has none yet.
-fn account(config: &Config, issuer: usize, vault: &mut Vault) -> Option<ImportedAccount> {
+fn account(
+    config: &Config,
+    owner: Option<Ids>,
+    issuer: usize,
+    vault: &mut Vault,
+) -> Option<ImportedAccount> {
     let settings = config.issuers.get(issuer)?;
     let is_given = settings.account_key.is_some() || settings.external_account.is_some();
-    if is_given || store::has_account(&config.state_path, &settings.name) {
+    let has_account = || store::has_account(&config.state_path, &settings.name);
+    if is_given || privileges::with_files_of(owner, has_account) {
         return None;
     }
     let mut refused = None;

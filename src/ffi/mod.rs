@@ -32,12 +32,14 @@ mod import;
 mod mail_module;
 mod memory;
 mod nginx;
+mod owner;
 mod privileges;
 mod registry;
 mod relay;
 mod reload;
 mod server;
 mod service_process;
+mod session;
 mod sharing;
 #[cfg(ngx_stream)]
 mod stream_module;

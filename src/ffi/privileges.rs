@@ -20,6 +20,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER: files of another user (capabilities(7)).
 const FILES: u64 = 1 << 0 | 1 << 1 | 1 << 3;
 
+/// CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: each lets root read files of another user.
+const READ_ALL: u64 = 1 << 1 | 1 << 2;
+
 /// CAP_SETGID and CAP_SETUID.
 const USERS: u64 = 1 << 6 | 1 << 7;
 
@@ -91,6 +94,33 @@ fn drop_all_but(kept: u64) -> io::Result<()> {
     set_keep(false);
     let kept = kept & permitted()?;
     set(kept, kept)
+}
+
+/// Looks at files of a user as that user, where this process is root and still may not read what others have
+/// closed: a container may have dropped CAP_DAC_OVERRIDE. One that may not change its user either goes on as it
+/// is.
+pub(super) fn with_files_of<T>(user: Option<Ids>, action: impl FnOnce() -> T) -> T {
+    let may_read_all = || permitted().is_ok_and(|permitted| permitted & READ_ALL != 0);
+    let Some(Ids { uid, gid }) = user.filter(|_| is_root() && !may_read_all()) else {
+        return action();
+    };
+    // SAFETY: a plain system call.
+    let was_dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
+    set_file_ids(uid, gid);
+    let result = action();
+    set_file_ids(0, 0);
+    // The kernel has cleared it.
+    // SAFETY: a plain system call.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(was_dumpable == 1)) };
+    result
+}
+
+/// Sets who this thread is for file systems alone. The calls give the number before, and no error.
+fn set_file_ids(uid: u32, gid: u32) {
+    // SAFETY: a plain system call.
+    unsafe { libc::syscall(libc::SYS_setfsgid, gid) };
+    // SAFETY: a plain system call.
+    unsafe { libc::syscall(libc::SYS_setfsuid, uid) };
 }
 
 /// Closes this process to tracers and core dumps.

@@ -10,21 +10,18 @@ use super::catch::guard;
 use super::certificate::{Binding, certificate_callback, status_callback};
 use super::conf::core_conf;
 use super::nginx::{CONF_ERROR, CONF_OK, Conf, array_of_none, elements, pool_box, text};
+use super::owner::set_owner;
+use super::session::set_session_context;
 use super::sharing;
 use acme_dns_core::config::Location;
 use acme_dns_core::config::binding::{Request, Wanted};
 use acme_dns_core::config::draft::{BindingId, Draft};
 use acme_dns_core::config::server::{ServerNames, StandIn};
-use foreign_types::ForeignTypeRef;
 use ngx::ffi::{
-    OPENSSL_sk_num, OPENSSL_sk_value, SSL, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB,
-    SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB_ARG, SSL_CTX, SSL_CTX_callback_ctrl, SSL_CTX_clear_options,
-    SSL_CTX_ctrl, SSL_CTX_get_client_CA_list, SSL_CTX_get_verify_mode, SSL_CTX_set_cert_cb,
-    SSL_CTX_set_session_id_context, X509_NAME, i2d_X509_NAME, ngx_array_t, ngx_command_t,
-    ngx_conf_t, ngx_flag_t, ngx_ssl_t, ngx_str_t,
+    SSL, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB_ARG, SSL_CTX,
+    SSL_CTX_callback_ctrl, SSL_CTX_clear_options, SSL_CTX_ctrl, SSL_CTX_set_cert_cb, ngx_array_t,
+    ngx_command_t, ngx_conf_t, ngx_flag_t, ngx_keyval_t, ngx_ssl_t, ngx_str_t,
 };
-use openssl::sha::Sha256;
-use openssl::ssl::SslContextRef;
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -40,6 +37,8 @@ const NO_TX_CERTIFICATE_COMPRESSION: u64 = 1 << 32;
 pub(super) struct Ssl {
     pub(super) certificates: *mut *mut ngx_array_t,
     pub(super) certificate_keys: *mut *mut ngx_array_t,
+    /// `ssl_conf_command`
+    pub(super) commands: *const *mut ngx_array_t,
     pub(super) ssl: *const ngx_ssl_t,
     /// `ssl_stapling`; null where the module has no such directive.
     pub(super) stapling: *const ngx_flag_t,
@@ -54,6 +53,7 @@ macro_rules! ssl_settings {
         $crate::ffi::server::Ssl {
             certificates: &raw mut conf.certificates,
             certificate_keys: &raw mut conf.certificate_keys,
+            commands: &raw const conf.conf_commands,
             ssl: &raw const conf.ssl,
             stapling: $stapling,
             compression: $compression,
@@ -86,6 +86,23 @@ impl Ssl {
         words.any(|word| unsafe { text(*word) }.is_some_and(is_variable))
     }
 
+    /// The commands for OpenSSL that name a certificate or a key; `None` if no command is given here.
+    fn certificate_commands(&self) -> Option<Vec<String>> {
+        // SAFETY: the structure is one of the cycle's, which is being configured.
+        let commands = unsafe { *self.commands };
+        if is_unset(commands) {
+            return None;
+        }
+        // SAFETY: null, or a list of the pool.
+        let commands = unsafe { elements::<ngx_keyval_t>(commands) };
+        // OpenSSL does not look at the case.
+        let is_ours =
+            |name: &&str| CERTIFICATE_COMMANDS.iter().any(|c| c.eq_ignore_ascii_case(name));
+        // SAFETY: as above.
+        let names = commands.iter().filter_map(|command| unsafe { text(command.key) });
+        Some(names.filter(is_ours).map(str::to_owned).collect())
+    }
+
     /// The context that nginx has built; `None` for a server that does not speak TLS.
     fn context(&self) -> Option<*mut SSL_CTX> {
         // SAFETY: the structure is one of the cycle's, which is being configured.
@@ -107,6 +124,9 @@ impl Ssl {
         stapling == Some(&1)
     }
 }
+
+/// Commands of `ssl_conf_command` that would give a server a certificate (SSL_CONF_cmd(3)).
+const CERTIFICATE_COMMANDS: [&str; 2] = ["Certificate", "PrivateKey"];
 
 /// `NGX_CONF_UNSET_PTR`
 fn is_unset(array: *const ngx_array_t) -> bool {
@@ -368,6 +388,16 @@ fn bind(
     let core = core.ok_or_else(|| at_fault("out of memory".to_owned()))?;
     let mut context = None;
     if is_served {
+        let commands = [Some(ssl), server.level].into_iter().flatten();
+        for command in
+            commands.filter_map(|ssl| ssl.certificate_commands()).next().unwrap_or_default()
+        {
+            let place = heir.as_ref().unwrap_or(directive);
+            conf.warn_at(&format!(
+                "\"ssl_conf_command {command}\" has no effect beside \"acme_dns\", which serves a \
+                 certificate of its own, in {place}"
+            ));
+        }
         let compresses = ssl.compresses().or(server.level.and_then(|level| level.compresses()));
         if compresses == Some(true) {
             // nginx would look for the certificates now, and warn that there are none.
@@ -455,7 +485,12 @@ impl Bound {
 
     /// Puts our callback into the context. `alike` counts the servers with the same names.
     pub(super) fn install(&self, alike: &mut HashMap<String, usize>) {
-        let (Some(context), Some(whose)) = (self.ssl.context(), self.context) else { return };
+        let Some(context) = self.ssl.context() else { return };
+        if self.context.is_none_or(|whose| whose == Context::Own) {
+            // SAFETY: the context is live, and the binding belongs to the pool of its cycle.
+            unsafe { set_owner(context, self.binding) };
+        }
+        let Some(whose) = self.context else { return };
         // SAFETY: the binding belongs to the cycle's pool; nothing else refers to it now.
         let binding = unsafe { &mut *self.binding };
         binding.context = context;
@@ -519,62 +554,4 @@ fn set_status_callback(context: *mut SSL_CTX, status: StatusCallback, binding: *
     let command = SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB_ARG as c_int;
     // SAFETY: null, or a binding that lives as long as the context's cycle.
     unsafe { SSL_CTX_ctrl(context, command, 0, binding) };
-}
-
-/// Lets sessions be resumed only by servers with the same certificate and the same demands on clients. A
-/// server that verifies clients has sessions of its own: from nginx 1.29.2 on the server is chosen before the
-/// session, and what one server has verified must not count at another, which may trust other authorities.
-/// `ordinal` tells it from those that are alike.
-fn set_session_context(context: *mut SSL_CTX, text: &str, ordinal: usize) {
-    let mut hash = Sha256::new();
-    hash.update(text.as_bytes());
-    for name in client_authorities(context) {
-        hash.update(&name);
-    }
-    // SAFETY: the context is live.
-    if unsafe { SSL_CTX_get_verify_mode(context) } != 0 {
-        hash.update(b" verifies ");
-        hash.update(&ordinal.to_le_bytes());
-        for authority in trusted_authorities(context) {
-            hash.update(&authority);
-        }
-    }
-    let hash = hash.finish();
-    let length = u32::try_from(hash.len()).unwrap_or_default();
-    // SAFETY: the context is live. It takes 32 bytes at most, which these are: it cannot fail.
-    unsafe { SSL_CTX_set_session_id_context(context, hash.as_ptr(), length) };
-}
-
-/// The certificates that clients' certificates are verified with, in DER.
-fn trusted_authorities(context: *mut SSL_CTX) -> Vec<Vec<u8>> {
-    // SAFETY: the context is live; the reference is dropped before it is.
-    let context = unsafe { SslContextRef::from_ptr(context.cast()) };
-    let mut all: Vec<Vec<u8>> = context
-        .cert_store()
-        .all_certificates()
-        .iter()
-        .filter_map(|certificate| certificate.to_der().ok())
-        .collect();
-    all.sort_unstable();
-    all
-}
-
-/// The names of the authorities that clients' certificates may be from, in DER.
-fn client_authorities(context: *mut SSL_CTX) -> Vec<Vec<u8>> {
-    // SAFETY: the context is live.
-    let list = unsafe { SSL_CTX_get_client_CA_list(context) };
-    // SAFETY: null, or a list of the context's.
-    let count = unsafe { OPENSSL_sk_num(list.cast()) };
-    let name = |index| {
-        // SAFETY: the index is below the number of entries.
-        let name = unsafe { OPENSSL_sk_value(list.cast(), index) }.cast::<X509_NAME>();
-        // SAFETY: an entry of the list; without a place to write to the length is given.
-        let length = unsafe { i2d_X509_NAME(name, ptr::null_mut()) };
-        let mut der = vec![0; usize::try_from(length).unwrap_or_default()];
-        let mut end = der.as_mut_ptr();
-        // SAFETY: as above; there is room for the length that was given.
-        unsafe { i2d_X509_NAME(name, &raw mut end) };
-        der
-    };
-    (0..count).map(name).collect()
 }

@@ -20,6 +20,7 @@ use super::directives::command;
 #[cfg(ngx_stream_server_name)]
 use super::nginx::lossy_text;
 use super::nginx::{CONF_ERROR, Conf, ERROR, OK, elements, place, symbol};
+use super::owner::owner_of;
 use super::server::{
     self, Context, Server, ServerConf, Ssl, at, create, create_srv_conf, merge, set_fallback,
     ssl_settings,
@@ -187,9 +188,12 @@ unsafe extern "C" fn get_variable(
     let server = unsafe { at::<ServerConf>(session.srv_conf, own_index()) };
     // SAFETY: a session has a connection.
     let pool = unsafe { (*session.connection).pool };
+    // A server without a certificate has that of the default server.
+    // SAFETY: its connection is live too.
+    let binding = server.binding.or_else(|| unsafe { owner_of(session.connection) });
     // SAFETY: the value is nginx's; the binding belongs to the session's server, and a process has one
     // thread that answers.
-    unsafe { variables::fill(value, data, server.binding, pool) }
+    unsafe { variables::fill(value, data, binding, pool) }
 }
 
 /// As [`server::set_acme_dns`], with the variables.

@@ -16,10 +16,11 @@ use openssl::ocsp::{
     OcspBasicResponseRef, OcspCertId, OcspCertStatus, OcspFlag, OcspRequest, OcspResponse,
     OcspResponseStatus,
 };
+use openssl::pkey::{PKey, Public};
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::verify::X509VerifyFlags;
-use openssl::x509::{X509, X509Ref};
+use openssl::x509::{X509, X509Ref, X509VerifyResult};
 use reqwest::Client;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use std::fmt;
@@ -97,14 +98,34 @@ impl fmt::Debug for Question {
     }
 }
 
+/// Why nobody can be asked about a certificate.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum Unasked {
+    /// It names no responder that can be asked (RFC 5280 section 4.2.2.1).
+    #[error("it names no OCSP responder")]
+    NoResponder,
+    /// It names one, which has to be told the issuer (RFC 6960 section 4.1.1).
+    #[error("it names an OCSP responder, but the certificate of its issuer is not in its chain")]
+    NoIssuer,
+}
+
 impl Question {
-    /// The question about the first certificate of a chain in DER. `None`: it names no responder
-    /// that can be asked (RFC 5280 section 4.2.2.1), or its issuer is not in the chain.
-    #[must_use]
-    pub fn new(chain: &[Vec<u8>]) -> Option<Self> {
-        let [leaf, issuer, ..] = chain else { return None };
-        let (leaf, issuer) = (X509::from_der(leaf).ok()?, X509::from_der(issuer).ok()?);
-        Some(Self { responder: responder(&leaf)?, leaf, issuer })
+    /// The question about the first certificate of a chain in DER.
+    ///
+    /// # Errors
+    /// Nobody can be asked.
+    pub fn new(chain: &[Vec<u8>]) -> Result<Self, Unasked> {
+        let (leaf, others) = chain.split_first().ok_or(Unasked::NoResponder)?;
+        let leaf = X509::from_der(leaf).map_err(|_| Unasked::NoResponder)?;
+        let responder = responder(&leaf).ok_or(Unasked::NoResponder)?;
+        let mut others = others.iter().filter_map(|der| X509::from_der(der).ok());
+        let issuer = others.find(|other| {
+            let has_signed = |key: PKey<Public>| leaf.verify(&key).unwrap_or(false);
+            other.issued(&leaf) == X509VerifyResult::OK && other.public_key().is_ok_and(has_signed)
+        });
+        // What does not fit is no error of anything else.
+        drop(ErrorStack::get());
+        Ok(Self { responder, leaf, issuer: issuer.ok_or(Unasked::NoIssuer)? })
     }
 
     /// The host that is asked, with its port if that is not the usual one.

@@ -7,6 +7,7 @@ use testbed::tls::{Leaf, TlsError};
 
 use crate::lone::{Lone, Served, ours};
 use crate::site::Site;
+use crate::support::s_client;
 
 #[test]
 fn on_in_http_means_servers_with_tls_and_names() {
@@ -234,4 +235,106 @@ fn another_key_type_replaces_the_first() {
         assert!(!serves(&site, no), "a certificate of the type before is still served: {key}");
         serial = leaf.serial;
     }
+}
+
+#[test]
+fn a_certificate_by_a_command_of_openssl_has_no_effect_and_nginx_says_so() {
+    const FILES: &str = "ssl_conf_command Certificate PEM; ssl_conf_command PrivateKey SECRET;";
+    let server = |body: &str| format!("server {{ listen LISTEN ssl; server_name a.test; {body} }}");
+    // The block, what is in it, and how many warnings there are.
+    let rows = [
+        ("http", server(&format!("acme_dns on; {FILES}")), 2),
+        ("http", format!("{FILES} {}", server("acme_dns on;")), 2),
+        ("http", format!("{FILES} acme_dns on; {} {}", server(""), server("CERT KEY")), 2),
+        ("http", server("acme_dns on; ssl_conf_command certificate PEM;"), 1),
+        ("http", server("acme_dns on; ssl_conf_command Options -SessionTicket;"), 0),
+        ("http", format!("{FILES} {}", server("acme_dns on; ssl_conf_command Options Bugs;")), 0),
+        ("http", format!("{FILES} {}", server("acme_dns on; CERT KEY")), 0),
+        ("http", server(&format!("acme_dns on; acme_dns_fallback reject; {FILES}")), 2),
+        (
+            "stream",
+            format!("server {{ listen LISTEN ssl; acme_dns a.test; {FILES} return ok; }}"),
+            2,
+        ),
+        (
+            "mail",
+            format!(
+                "auth_http 127.0.0.1:1/; {FILES}
+                 server {{ listen LISTEN ssl; protocol imap; acme_dns a.test; }}"
+            ),
+            2,
+        ),
+    ];
+    for (block, text, expected) in rows {
+        let mut lone = Lone::new();
+        let files = lone.fill_in("CERT KEY");
+        let mut files = files.split([' ', ';']).filter(|word| word.starts_with('/'));
+        let (pem, key) = (files.next().expect("a file"), files.next().expect("a file"));
+        let text = text.replace("PEM", pem).replace("SECRET", key);
+        match block {
+            "http" => lone.set(&format!("{}{text}", Lone::DEFINITIONS)),
+            "stream" => lone.stream(&text),
+            _ => lone.mail(&text),
+        }
+        let (passed, output) = lone.nginx.test();
+        let is_it = |line: &&str| line.contains("has no effect beside \"acme_dns\"");
+        let lines: Vec<_> = output.lines().filter(is_it).collect();
+        assert!(passed && lines.len() == expected, "{block} {text}: {output}");
+        let good = |line: &&str| line.contains("[warn]") && line.contains("nginx.conf:");
+        assert!(lines.iter().all(good), "{output}");
+        if expected == 0 || text.contains("CERT") {
+            continue;
+        }
+        // What is said is true.
+        lone.nginx.start();
+        let served = match text.contains("reject") {
+            true => Served::Nothing,
+            false => ours(&["a.test"]),
+        };
+        assert_eq!(lone.served("a.test"), served, "{block} {text}");
+    }
+}
+
+#[test]
+fn a_server_without_a_certificate_has_that_of_the_default_server() {
+    const FILES: &str = "ssl_certificate data:$acme_dns_certificate; \
+        ssl_certificate_key data:$acme_dns_certificate_key;";
+    const STATUS: &str = "return 200 \"$acme_dns_certificate_name $acme_dns_status\";";
+    for (row, first, second) in [
+        ("variables", format!("acme_dns on; {FILES}"), String::new()),
+        ("plain", "acme_dns on;".to_owned(), String::new()),
+        ("variables, and off", format!("acme_dns on; {FILES}"), "acme_dns off;".to_owned()),
+        ("named by address", format!("acme_dns on; {FILES}"), "server_name *.b.test;".to_owned()),
+    ] {
+        let mut lone = Lone::new();
+        lone.set(&format!(
+            "{}server {{ listen LISTEN ssl; server_name a.test; {first} }}
+             server {{ listen LISTEN ssl; server_name b.test; {second} {STATUS} }}
+             server {{ listen LISTEN ssl; server_name c.test; CERT KEY {STATUS} }}",
+            Lone::DEFINITIONS,
+        ));
+        lone.nginx.start();
+        for (name, expected) in [
+            ("a.test", ours(&["a.test"])),
+            ("b.test", ours(&["a.test"])),
+            ("x.b.test", ours(&["a.test"])),
+            ("c.test", Served::Static),
+        ] {
+            assert_eq!(lone.served(name), expected, "{row}: {name}");
+        }
+        let shown = s_client(lone.addr(), "b.test", &["-servername", "b.test", "-quiet"]);
+        assert!(shown.contains("a.test none"), "{row}: {shown}");
+        let shown = s_client(lone.addr(), "c.test", &["-servername", "c.test", "-quiet"]);
+        assert!(!shown.contains("a.test"), "{row}: {shown}");
+    }
+    let mut lone = Lone::new();
+    lone.stream(&format!(
+        "server {{ listen LISTEN ssl; server_name a.test; acme_dns on; {FILES} return a; }}
+         server {{ listen LISTEN ssl; server_name b.test; return b; }}"
+    ));
+    lone.nginx.start();
+    assert_eq!(
+        ["a.test", "b.test"].map(|name| lone.served(name)),
+        [(); 2].map(|()| ours(&["a.test"]))
+    );
 }

@@ -379,9 +379,11 @@ fn a_binary_upgrade_hands_over() {
     let report = load.stop();
     assert_eq!((report.failed.len(), report.serials.len()), (0, 1), "{report:?}");
     assert_eq!(report.serials[0].serial, leaf.serial);
-    // It works: a helper without a certificate obtains one.
+    // It works: a helper that does not find a certificate on disk writes back what is served.
     let helper = wait_until(LIMIT, || proc::services(new.0).first().copied());
     fs::remove_dir_all(site.state().join("certs")).expect("it is there");
     proc::kill(helper.expect("a helper"), Signal::KILL);
-    site.wait_for_other(NAME, &leaf.serial);
+    let file = site.state().join("certs").join(NAME).join("fullchain.pem");
+    assert!(wait_until(LIMIT, || file.exists().then_some(())).is_some(), "{}", site.nginx.log());
+    assert_eq!(site.check_files(NAME), leaf);
 }

@@ -205,6 +205,41 @@ fn old_certificate_is_served_until_the_one_with_new_names_is_there() {
 }
 
 #[test]
+fn a_state_path_that_is_removed_is_written_back_at_the_next_reload() {
+    let mut site = Site::new();
+    site.add_server(NAME, "on key=ecdsa:256,rsa:2048");
+    site.start_nginx();
+    let served = site.wait_for_certificate(NAME).leaf;
+    site.nginx.wait_for_log("certificate \"example.test-rsa\" issued", LIMIT);
+    site.wait_until_clean();
+    // Only the master can make it anew: the directory above is root's. The account is known to the service
+    // alone.
+    let count = |step: AcmeStep| site.proxy.traffic.count(&step.requests());
+    let account = site.state().join("accounts/pebble/account.json");
+    let url = fs::read_to_string(&account).expect("there is an account");
+    site.nginx.wait_for_helper();
+    fs::remove_dir_all(site.state()).expect("it is there");
+    let line = site.nginx.wait_for_log("is gone: its certificates are served from memory", LIMIT);
+    assert!(line.contains("[error]"), "{line}");
+    assert_eq!((count(AcmeStep::NewOrder), count(AcmeStep::NewAccount)), (2, 1));
+    site.reload();
+    let is_back = || {
+        let names = [NAME, "example.test-rsa"].map(|name| site.state().join("certs").join(name));
+        (names.iter().all(|name| name.exists()) && account.exists()).then_some(())
+    };
+    assert!(wait_until(LIMIT, is_back).is_some(), "{}", site.nginx.log());
+    assert_eq!(site.served(NAME), served);
+    assert_eq!(site.check_files(NAME), served);
+    assert_eq!(fs::read_to_string(&account).expect("it is back"), url);
+    // And it is the account that orders.
+    fs::write(site.state().join("actions").join(format!("renew-{NAME}")), "").expect("a file");
+    site.reload();
+    site.wait_for_other(NAME, &served.serial);
+    let count = |step: AcmeStep| site.proxy.traffic.count(&step.requests());
+    assert_eq!((count(AcmeStep::NewOrder), count(AcmeStep::NewAccount)), (3, 1));
+}
+
+#[test]
 fn a_certificate_that_was_put_there_by_hand_is_served_after_a_reload() {
     let mut site = Site::start(&[NAME]);
     site.wait_for_certificate(NAME);

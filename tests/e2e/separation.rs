@@ -7,6 +7,8 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use testbed::acme_proxy::AcmeStep;
+use testbed::nginx::Nginx;
+use testbed::nginx_build::NginxBuild;
 use testbed::proc;
 use testbed::process::wait_until;
 
@@ -114,6 +116,40 @@ fn a_state_path_changes_hands_after_the_old_helper_has_left() {
     assert!(wait_until(LIMIT, works).is_some(), "{}", site.nginx.log());
     assert_eq!((site.served(NAME), orders(&site)), (leaf, 1));
     check_owner(&site, SERVICE);
+}
+
+#[test]
+fn a_master_that_may_not_read_what_others_have_serves_it_from_the_start() {
+    let mut site = Site::new();
+    // As a container with `cap_drop: ALL`, and what nginx itself needs.
+    let build = NginxBuild::get();
+    let wrapper = site.bed.dir().join("nginx");
+    let script = format!(
+        "#!/bin/sh\nexec setpriv --bounding-set=-all,+chown,+kill,+setgid,+setuid --pdeathsig TERM -- \
+         {} \"$@\"\n",
+        build.binary.display()
+    );
+    fs::write(&wrapper, script).expect("it can be written");
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a mode");
+    site.nginx = Nginx::new(&NginxBuild { binary: wrapper, ..build.clone() });
+    site.set_servers(&[NAME]);
+    site.start_nginx();
+    let leaf = site.wait_for_certificate(NAME).leaf;
+    site.wait_until_clean();
+    check_owner(&site, SERVICE);
+    site.nginx.quit();
+    let mark = site.nginx.log_mark();
+    // Whatever the service may be about to do, the master has it already.
+    site.nginx.start();
+    assert_eq!(site.served(NAME), leaf);
+    site.reload();
+    assert_eq!(site.served(NAME), leaf);
+    for level in ["error", "warn"] {
+        assert_eq!(site.lines(level, mark), [""; 0]);
+    }
+    let log = site.nginx.log_from(mark);
+    assert!(!log.contains("no certificate") && !log.contains("left to the service"), "{log}");
+    assert_eq!(orders(&site), 1);
 }
 
 #[test]
@@ -289,16 +325,13 @@ fn a_service_that_cannot_be_started_is_missed() {
     site.set_servers(&[NAME]);
     // The workers' user has more processes than this, as other tests run beside this one or not: it
     // concerns what is not root alone.
-    let build = testbed::nginx_build::NginxBuild::get();
+    let build = NginxBuild::get();
     let wrapper = site.bed.dir().join("nginx");
     let script =
         format!("#!/bin/sh\nexec prlimit --nproc=1:1 -- {} \"$@\"\n", build.binary.display());
     fs::write(&wrapper, script).expect("it can be written");
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a mode");
-    site.nginx = testbed::nginx::Nginx::new(&testbed::nginx_build::NginxBuild {
-        binary: wrapper,
-        ..build.clone()
-    });
+    site.nginx = Nginx::new(&NginxBuild { binary: wrapper, ..build.clone() });
     site.configure();
     let _no_helper = site.nginx.try_start();
     site.nginx.wait_for_log("acme_dns: no process can be started", LIMIT);

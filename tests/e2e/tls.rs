@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::Signal;
 use testbed::authority::Authority;
@@ -12,6 +13,7 @@ use testbed::proc;
 use testbed::process::wait_until;
 use testbed::tls::TlsClient;
 
+use crate::lone::{Lone, ours};
 use crate::site::{LIMIT, Site};
 use crate::support::s_client;
 
@@ -124,4 +126,51 @@ fn all_sockets_serve_and_the_default_server_answers_for_names_that_nobody_has() 
             assert_eq!(leaf.sans, [expected], "{name:?} at {}", port.addr());
         }
     }
+}
+
+/// Makes a key for ECH with OpenSSL's own tool, which from version 4.0 on it has.
+fn ech_key(file: &Path) -> bool {
+    let mut command = Command::new("openssl");
+    command.args(["ech", "-public_name", "public.test", "-out"]).arg(file);
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_name_in_an_encrypted_hello_gets_its_certificate() {
+    const INNER: &str = "inner.test";
+    let mut lone = Lone::new();
+    let file = lone.nginx.dir().join("ech.pem");
+    if !ech_key(&file) {
+        println!("skipped: this OpenSSL has no Encrypted Client Hello");
+        return;
+    }
+    let server = |name: &str| {
+        format!(
+            "server {{ listen LISTEN ssl; server_name {name}; acme_dns on; return 200 inside; }}\n"
+        )
+    };
+    lone.set(&format!(
+        "{}ssl_protocols TLSv1.3; ssl_ech_file {};\n{}{}",
+        Lone::DEFINITIONS,
+        text(&file),
+        server("public.test"),
+        server(INNER)
+    ));
+    let (passed, output) = lone.nginx.test();
+    if !passed && output.contains("ssl_ech_file") {
+        println!("skipped: this NGINX, or its OpenSSL, has no Encrypted Client Hello: {output}");
+        return;
+    }
+    assert!(passed, "{output}");
+    lone.nginx.start();
+    let pem = fs::read_to_string(&file).expect("the key is readable");
+    let list = pem.split("-----BEGIN ECHCONFIG-----").nth(1).expect("a configuration");
+    let list = list.split("-----END").next().unwrap_or_default().replace(char::is_whitespace, "");
+    for round in ["first", "second"] {
+        let arguments = ["-tls1_3", "-servername", INNER, "-ech_config_list", &list];
+        let shown = s_client(lone.addr(), INNER, &arguments);
+        assert!(shown.contains("ECH: success"), "{round}: {shown}");
+        assert!(shown.contains(&format!("CN = {INNER}")) || shown.contains(&format!("CN={INNER}")));
+    }
+    assert_eq!(lone.served("public.test"), ours(&["public.test"]), "without it");
 }

@@ -1,4 +1,4 @@
-use super::{OcspError, Question, read_time};
+use super::{OcspError, Question, Unasked, read_time};
 use acme_dns_core::staple::{Window, WindowError};
 use acme_dns_core::time::UnixTime;
 use openssl::error::ErrorStack;
@@ -10,7 +10,7 @@ const RESPONDER: &str = "http://ocsp.example.test:8080/path";
 
 fn question(of: &Signer, issuer: &Signer) -> Option<Question> {
     let chain = [of, issuer].map(|signer| signer.certificate.to_der().unwrap());
-    Question::new(&chain)
+    Question::new(&chain).ok()
 }
 
 /// What is thought at [`NOW`] of a statement about a certificate of `issuer`.
@@ -47,9 +47,25 @@ fn the_first_responder_that_http_leads_to_is_asked() {
         assert_eq!(question.map(|q| q.host()).as_deref(), expected, "{responders:?}");
         assert!(ErrorStack::get().errors().is_empty(), "{responders:?}");
     }
-    let lonely = issuer.customer(&[RESPONDER]).certificate.to_der().unwrap();
-    assert!(Question::new(&[lonely]).is_none(), "without its issuer");
-    assert!(Question::new(&[]).is_none());
+}
+
+#[test]
+fn why_nobody_can_be_asked_is_known() {
+    let (issuer, other) = (Signer::authority(), Signer::authority());
+    let (asks, silent) = (issuer.customer(&[RESPONDER]), issuer.customer(&[]));
+    for (row, chain, expected) in [
+        ("whole", &[&asks, &issuer][..], None),
+        ("in another order", &[&asks, &other, &issuer], None),
+        ("alone", &[&asks], Some(Unasked::NoIssuer)),
+        ("with another issuer", &[&asks, &other], Some(Unasked::NoIssuer)),
+        ("without a responder", &[&silent, &issuer], Some(Unasked::NoResponder)),
+        ("without both", &[&silent], Some(Unasked::NoResponder)),
+        ("nothing", &[], Some(Unasked::NoResponder)),
+    ] {
+        let chain: Vec<_> = chain.iter().map(|it| it.certificate.to_der().unwrap()).collect();
+        assert_eq!(Question::new(&chain).err(), expected, "{row}");
+        assert!(ErrorStack::get().errors().is_empty(), "{row}");
+    }
 }
 
 #[test]

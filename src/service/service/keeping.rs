@@ -80,6 +80,14 @@ impl Work {
         self.keeper.hold == Hold::Lost
     }
 
+    /// Something has come to its end that may have made or changed an account.
+    pub(super) fn note_accounts(&mut self) {
+        let (Some(lock), Some(store)) = (&self.lock, self.store()) else { return };
+        if lock.is_in_place(store.path()) {
+            self.copy_accounts(&store);
+        }
+    }
+
     fn copy_accounts(&mut self, store: &Store) {
         let names = self.config.issuers.iter().map(|issuer| issuer.name.as_str());
         store.copy_accounts(names, &mut self.keeper.accounts);
@@ -96,9 +104,9 @@ impl Work {
                     self.log(
                         Level::Error,
                         format_args!(
-                            "state path \"{path}\" is gone, its certificates are served from memory: \
-                             {error}; they and the accounts are written back as soon as the directory is \
-                             there again, which a reload of NGINX makes"
+                            "state path \"{path}\" is gone: its certificates are served from memory, and \
+                             are written back, with the accounts, when the directory is there again, \
+                             which a reload of NGINX makes: {error}"
                         ),
                     );
                 }
@@ -139,7 +147,7 @@ impl Work {
                     count += 1;
                     self.log_written_back(name);
                 }
-                Err((error, _)) => self.log(
+                Err(error) => self.log(
                     Level::Error,
                     format_args!("certificate \"{name}\" cannot be written back to disk: {error}"),
                 ),
@@ -248,7 +256,7 @@ impl Work {
                     self.forget_ended_order(store, &name, &stored);
                 }
             }
-            Err((error, issued)) => {
+            Err(error) => {
                 self.log(
                     Level::Error,
                     format_args!(
@@ -257,6 +265,7 @@ impl Work {
                         LOCAL_PAUSE.as_secs()
                     ),
                 );
+                let issued = IssuedPem::of(&pair).ok();
                 self.keeper.refused.extend(issued.map(|issued| (entry, issued)));
             }
         }
@@ -281,15 +290,10 @@ impl Work {
     }
 }
 
-/// Writes a pair that is served to the disk. With an error comes what was to be written.
-fn write_back(
-    store: &Store,
-    name: &str,
-    pair: &Pair,
-) -> Result<(), (StoreError, Option<IssuedPem>)> {
+/// Writes a pair that is served to the disk.
+fn write_back(store: &Store, name: &str, pair: &Pair) -> Result<(), StoreError> {
     let invalid = |error: ErrorStack| StoreError::invalid(store.path(), reason(&error));
-    let issued = IssuedPem::of(pair).map_err(|error| (invalid(error), None))?;
-    store.save_certificate(name, &issued).map_err(|error| (error, Some(issued)))
+    store.save_certificate(name, &IssuedPem::of(pair).map_err(invalid)?)
 }
 
 #[cfg(test)]

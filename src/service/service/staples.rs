@@ -5,7 +5,7 @@
 
 use super::tasks;
 use super::work::{Tools, Work, now, random};
-use crate::ocsp::{Good, OcspError, Question};
+use crate::ocsp::{Good, OcspError, Question, Unasked};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Pair, Staple};
 use acme_dns_core::staple::{Action, Answer, Change, Standing};
@@ -37,7 +37,7 @@ impl Work {
         let leaf = pair.chain.first();
         let found = published.iter().find(|pair| pair.chain.first() == leaf);
         let good = found.and_then(|pair| pair.staple.as_ref()).and_then(|staple| {
-            let question = Question::new(&pair.chain)?;
+            let question = Question::new(&pair.chain).ok()?;
             question.check(&staple.response, now).ok()
         });
         let Some(Good { staple, window }) = good else { return false };
@@ -50,15 +50,26 @@ impl Work {
     pub(super) fn begin_staple(&mut self, entry: usize) {
         let is_wanted = self.config.variant(entry).is_some_and(|(_, c)| c.staples);
         let Some(chain) = self.chain(entry).filter(|_| is_wanted) else { return };
-        if Question::new(chain).is_some() {
-            return self.staples.begin(entry, now());
-        }
+        let why = match Question::new(chain) {
+            Ok(_) => return self.staples.begin(entry, now()),
+            Err(why) => why,
+        };
         self.staples.end(entry);
         let name = self.variant_name(entry);
-        self.log(
-            Level::Debug,
-            format_args!("certificate \"{name}\" names no OCSP responder: nothing is stapled"),
-        );
+        match why {
+            Unasked::NoResponder => self.log(
+                Level::Debug,
+                format_args!("certificate \"{name}\" names no OCSP responder: nothing is stapled"),
+            ),
+            Unasked::NoIssuer => self.log(
+                Level::Warn,
+                format_args!(
+                    "certificate \"{name}\": nothing is stapled: {why}; append the issuer's certificate to \
+                     \"{}\" and reload",
+                    self.config.state_path.join("certs").join(name).join("fullchain.pem").display()
+                ),
+            ),
+        }
     }
 
     /// Asks the responders that are due, and takes away what has ended.
@@ -85,7 +96,7 @@ impl Work {
     fn ask_responder(&mut self, entry: usize, tools: &Tools) {
         let chain = self.chain(entry);
         let question =
-            chain.and_then(|chain| Some((chain.first()?.clone(), Question::new(chain)?)));
+            chain.and_then(|chain| Some((chain.first()?.clone(), Question::new(chain).ok()?)));
         let Some((leaf, question)) = question else {
             self.staples.handle_stale();
             return self.staples.end(entry);

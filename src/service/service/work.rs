@@ -393,6 +393,7 @@ impl Work {
             }
             Outcome::Action { name, result } => self.handle_action(&name, result),
         }
+        self.note_accounts();
     }
 
     fn handle_issued(&mut self, entry: usize, issuer: usize, issued: &Issued, took: Duration) {
