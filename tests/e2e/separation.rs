@@ -131,25 +131,30 @@ fn a_master_that_may_not_read_what_others_have_serves_it_from_the_start() {
     );
     fs::write(&wrapper, script).expect("it can be written");
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a mode");
-    site.nginx = Nginx::new(&NginxBuild { binary: wrapper, ..build.clone() });
-    site.set_servers(&[NAME]);
-    site.start_nginx();
-    let leaf = site.wait_for_certificate(NAME).leaf;
-    site.wait_until_clean();
-    check_owner(&site, SERVICE);
-    site.nginx.quit();
-    let mark = site.nginx.log_mark();
-    // Whatever the service may be about to do, the master has it already.
-    site.nginx.start();
-    assert_eq!(site.served(NAME), leaf);
-    site.reload();
-    assert_eq!(site.served(NAME), leaf);
-    for level in ["error", "warn"] {
-        assert_eq!(site.lines(level, mark), [""; 0]);
+    // A user of its own, and the workers'.
+    for (user, owner) in [("daemon daemon", SERVICE), ("nobody nogroup", NOBODY)] {
+        site.nginx = Nginx::new(&NginxBuild { binary: wrapper.clone(), ..build.clone() });
+        site.nginx.service_user(Some(user));
+        let before = orders(&site);
+        site.set_servers(&[NAME]);
+        site.start_nginx();
+        let leaf = site.wait_for_certificate(NAME).leaf;
+        site.wait_until_clean();
+        check_owner(&site, owner);
+        site.nginx.quit();
+        let mark = site.nginx.log_mark();
+        // Whatever the service may be about to do, the master has it already.
+        site.nginx.start();
+        assert_eq!(site.served(NAME), leaf);
+        site.reload();
+        assert_eq!(site.served(NAME), leaf);
+        for level in ["error", "warn"] {
+            assert_eq!(site.lines(level, mark), [""; 0], "{user}");
+        }
+        let log = site.nginx.log_from(mark);
+        assert!(!log.contains("no certificate") && !log.contains("left to the service"), "{log}");
+        assert_eq!(orders(&site), before + 1, "{user}");
     }
-    let log = site.nginx.log_from(mark);
-    assert!(!log.contains("no certificate") && !log.contains("left to the service"), "{log}");
-    assert_eq!(orders(&site), 1);
 }
 
 #[test]

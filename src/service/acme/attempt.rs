@@ -381,7 +381,8 @@ impl Attempt<'_> {
             ordered: (!is_exact).then(|| self.sorted_names()),
             is_imported: false,
         };
-        let material = material(key, &chain)?;
+        let mut material = material(key, &chain)?;
+        material.pairs.iter_mut().for_each(|pair| pair.source = pem.source(true));
         let skew = skew.applied;
         Ok(Issued { pem, material, validity, skew, issuer, serial, kept: Ok(()) })
     }

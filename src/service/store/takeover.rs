@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 /// The user of the service, with its group.
@@ -147,6 +147,8 @@ impl<'a> Taking<'a> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = match openat(CWD, path, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Err(TakeOver::NotNeeded),
+            // Without CAP_DAC_OVERRIDE only its owner may open it, who may be the user already.
+            Err(Errno::ACCESS) if is_of(path, user) => return Err(TakeOver::NotNeeded),
             root => root.map_err(refused("open"))?,
         };
         let stat = fstat(&root).map_err(refused("fstat"))?;
@@ -280,6 +282,11 @@ impl<'a> Taking<'a> {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// Whether a state path that cannot be opened belongs to a user.
+fn is_of(path: &Path, user: User) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.uid() == user.uid)
 }
 
 /// Takes the lock as [`Store::lock`](super::Store::lock) does. What is no file is no lock, nor does it keep
