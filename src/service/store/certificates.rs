@@ -111,6 +111,14 @@ struct IssuerFile {
     is_imported: bool,
 }
 
+impl IssuerFile {
+    /// Where a pair on disk is from.
+    fn into_source(self) -> Source {
+        let Self { directory, profile, ordered, is_imported } = self;
+        Source { directory, profile, ordered, is_imported, is_kept: true }
+    }
+}
+
 /// What is known of a certificate on disk, without its key.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -502,7 +510,11 @@ pub fn load_material(state_path: &Path, name: &str) -> Result<Option<Material>, 
     let Some(files) = certificates.read(name)? else { return Ok(None) };
     // A key that was put there by hand may have a form that only OpenSSL knows.
     let material = decode(&files).or_else(|_| parse(&files).map(|(material, _)| material));
-    material.map(Some)
+    let issuer = files.directory.read_json::<IssuerFile>(ISSUER, MAX_KEY).ok().flatten();
+    let source = issuer.map(IssuerFile::into_source);
+    let mut material = material?;
+    material.pairs.iter_mut().for_each(|pair| pair.source.clone_from(&source));
+    Ok(Some(material))
 }
 
 fn decode(files: &Files<'_>) -> Result<Material, StoreError> {

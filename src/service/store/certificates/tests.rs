@@ -49,7 +49,7 @@ fn a_certificate_is_read_as_it_was_kept() {
     let copied = store.load_certificate("a.example").unwrap().unwrap();
     assert_eq!(copied.facts.directory, None, "as of a certificate that was put there by hand");
     let quick = load_material(dir.path(), "a.example").unwrap().unwrap();
-    assert!(quick == stored.material, "both loaders read the same");
+    assert!(quick == copied.material, "both loaders read the same");
 }
 
 #[test]
