@@ -417,6 +417,7 @@ mod tests {
             directory: DIRECTORY.to_owned(),
             contacts: Vec::new(),
             key: b"a key".to_vec().into(),
+            taken_from: None,
         };
         store.save_account("ca", &account).unwrap();
         store.save_account("ca/staging", &account).unwrap();
@@ -486,6 +487,7 @@ mod tests {
             directory: DIRECTORY.to_owned(),
             contacts: Vec::new(),
             key: b"another key".to_vec().into(),
+            taken_from: None,
         };
         other.save_account("ca/staging", &account).unwrap();
         assert_eq!(look(&mut work), Hold::Lost);
