@@ -14,6 +14,7 @@ mod examples;
 mod failures;
 mod faults;
 mod http3;
+mod http_proxy;
 mod image;
 mod import;
 mod issuance;

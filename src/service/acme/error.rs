@@ -569,6 +569,7 @@ impl ObtainError {
             },
             Self::Propagation(
                 PropagationError::NoServers { zone, .. }
+                | PropagationError::Moved { zone, .. }
                 | PropagationError::Unreachable { zone, .. },
             ) => Scope::Zone(zone.clone()),
             _ => Scope::Entry,

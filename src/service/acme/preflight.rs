@@ -2,6 +2,7 @@
 
 use super::attempt::Attempt;
 use super::error::ObtainError;
+use crate::dns::on_account_of;
 use acme_dns_core::challenge::record_name;
 use std::collections::BTreeSet;
 
@@ -15,10 +16,13 @@ impl Attempt<'_> {
         let provider = self.shared.provider(self.certificate.provider)?;
         let names = self.certificate.names.iter().map(|name| record_name(name.base()));
         let names: BTreeSet<String> = names.collect();
-        // One after the other: the provider has found most zones after the first name.
-        for name in &names {
-            provider.zone_of(name).await?;
-        }
-        Ok(())
+        on_account_of(&self.certificate.name, async {
+            // One after the other: the provider has found most zones after the first name.
+            for name in &names {
+                provider.zone_of(name).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 }
