@@ -22,7 +22,11 @@ const LEAST_SHARE: usize = 20;
 
 /// After a refusal so much is used of what was enough for one, and of the limit at least so much.
 const CAUTION: (usize, usize) = (3, 4);
-const LEAST_PART: usize = 20;
+const LEAST_PART: usize = 4;
+
+/// A refusal for less than this part of the span is about a burst, and says nothing of the limit: who
+/// is beyond that is locked out for long.
+const LOCKED_OUT: u32 = 5;
 
 /// By this part of the limit more is used after each span without a refusal.
 const RECOVERY: usize = 10;
@@ -206,9 +210,13 @@ impl Budget {
         window.paused_until = window.paused_until.max(Some(until));
     }
 
-    /// Takes note that the provider has refused a request as one too many.
-    pub fn handle_throttled(&self) {
-        self.window.borrow_mut().handle_throttled(Instant::now());
+    /// Takes note that the provider has refused a request as one too many, and wants to hear of us
+    /// again after `wait`.
+    pub fn handle_throttled(&self, wait: Duration) {
+        let mut window = self.window.borrow_mut();
+        if wait >= window.limit.span / LOCKED_OUT {
+            window.handle_throttled(Instant::now());
+        }
     }
 }
 
@@ -316,9 +324,13 @@ mod tests {
     async fn what_a_second_host_uses_is_learned() {
         let budget = Budget::new(|_| {}).with_limit(RequestLimit { number: 100, ..LIMIT });
         assert_eq!(admitted(&budget, "a", 40).await, 40);
-        // The other host has used the rest: from now on 30 are ours.
-        budget.handle_throttled();
-        budget.handle_throttled();
+        // A burst is none of its business. The other host has used the rest: from now on 30 are ours.
+        budget.handle_throttled(Duration::from_secs(2));
+        assert_eq!(admitted(&budget, "c", 10).await, 10);
+        tokio::time::advance(LIMIT.span).await;
+        assert_eq!(admitted(&budget, "a", 40).await, 40);
+        budget.handle_throttled(LIMIT.span);
+        budget.handle_throttled(LIMIT.span);
         tokio::time::advance(LIMIT.span - Duration::from_secs(1)).await;
         assert_eq!(admitted(&budget, "b", 1).await, 0);
         tokio::time::advance(Duration::from_secs(1)).await;

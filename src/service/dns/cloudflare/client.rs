@@ -279,9 +279,7 @@ impl Client {
         let reply = self.interpret(call, status, wait, &body);
         if let Err(ProviderError::Throttled { retry_after: Some(wait), .. }) = &reply {
             self.budget.pause(*wait);
-        }
-        if matches!(&reply, Err(ProviderError::Throttled { .. })) {
-            self.budget.handle_throttled();
+            self.budget.handle_throttled(*wait);
         }
         reply
     }
