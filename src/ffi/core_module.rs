@@ -9,6 +9,7 @@ use super::host::no_room;
 use super::identity;
 use super::import::{self, Pairs};
 use super::memory::{Full, Memory, Reader, Writer};
+use super::missing;
 use super::nginx::{
     CONF_ERROR, CONF_OK, CoreSettings, ERROR, OK, add_manager, cycle as current_cycle, is_root,
     is_test, loading, log, log_once, log_to, pool_box, pool_string, process, text,
@@ -320,7 +321,7 @@ fn load_from_disk(
     mut imported: Pairs,
     writer: &mut Writer,
 ) -> Vec<(usize, Facts)> {
-    let (mut known, mut has_foreign_files) = (Vec::new(), false);
+    let (mut known, mut missing, mut has_foreign_files) = (Vec::new(), Vec::new(), false);
     let config = Arc::clone(&ready.config);
     let certificates = Certificates::open(&config.state_path, &ready.identity.trust());
     // The service may read what the master may not.
@@ -354,17 +355,9 @@ fn load_from_disk(
         if is_left_over || is_denied {
             continue;
         }
-        // SAFETY: the bindings belong to the cycle's pool, and no worker runs yet.
-        let all = bindings.iter().map(|bound| unsafe { &*bound.binding });
-        let users = all.filter(|binding| binding.certificate == Some(index));
-        let what = match users.map(|binding| binding.rejects).max() {
-            Some(true) => ", handshakes are rejected until it is issued",
-            Some(false) => ", a self-signed one is served until it is issued",
-            // Of a domains file, and used by no server.
-            None => "",
-        };
-        log(Level::Notice, &format!("acme_dns: no certificate \"{name}\" yet{what}"));
+        missing.push(index);
     }
+    missing::tell(&config, bindings, &missing);
     let user = ready.identity.user.zip(certificates);
     has_foreign_files |=
         user.is_some_and(|(user, certificates)| certificates.is_foreign_to(user.uid));

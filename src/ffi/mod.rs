@@ -31,6 +31,7 @@ mod import;
 #[cfg(ngx_mail)]
 mod mail_module;
 mod memory;
+mod missing;
 mod nginx;
 mod owner;
 mod privileges;
