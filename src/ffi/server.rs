@@ -439,6 +439,10 @@ impl Bound {
         if self.context.is_some() && self.ssl.wants_staple() {
             draft.want_staple(id);
         }
+        // SAFETY: the context of a server that speaks TLS is live.
+        if self.ssl.context().is_some_and(|c| unsafe { SSL_CTX_get_verify_mode(c) } != 0) {
+            draft.keep_own(id);
+        }
         Ok(Some(id))
     }
 

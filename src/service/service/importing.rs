@@ -83,7 +83,7 @@ impl Work {
         };
         let mut pair = pairs.into_iter().find(is_it)?;
         pair.staple = None;
-        let pem = pem(&pair, &imported).ok()?;
+        let pem = pem_of(&pair, imported.directory.clone(), None, true).ok()?;
         let renewal = Renewal { jitter: Some(random()), ..Renewal::default() };
         let (of, issued) = (name.clone(), pem.clone());
         let keep = move |store: &Store| {
@@ -115,7 +115,7 @@ impl Work {
             let Some(pair) = unkept.take() else { continue };
             let directory = &imported.directory;
             let issuer = self.config.issuers.iter().position(|i| i.directory == *directory);
-            self.serve(imported.variant, Served { pair: Some(pair), issuer });
+            self.serve(imported.variant, Served { pair: Some(pair), issuer, stands_in: false });
             if let Some(known) = known.get_mut(imported.variant) {
                 known.validity = Some(imported.validity);
             }
@@ -141,20 +141,19 @@ impl Work {
     }
 }
 
-/// What the store keeps of a certificate in shared memory.
-fn pem(pair: &Pair, imported: &Imported) -> Result<IssuedPem, ErrorStack> {
+/// What the store keeps of a certificate that is served.
+pub(super) fn pem_of(
+    pair: &Pair,
+    directory: String,
+    profile: Option<String>,
+    is_imported: bool,
+) -> Result<IssuedPem, ErrorStack> {
     let key = PKey::private_key_from_pkcs8(&pair.key)?.private_key_to_pem_pkcs8()?;
     let mut fullchain = Vec::new();
     for certificate in &pair.chain {
         fullchain.extend(X509::from_der(certificate)?.to_pem()?);
     }
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_default();
-    Ok(IssuedPem {
-        key: text(key).into(),
-        fullchain: text(fullchain),
-        directory: imported.directory.clone(),
-        profile: None,
-        ordered: None,
-        is_imported: true,
-    })
+    let (key, fullchain) = (text(key).into(), text(fullchain));
+    Ok(IssuedPem { key, fullchain, directory, profile, ordered: None, is_imported })
 }
