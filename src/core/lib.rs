@@ -14,6 +14,7 @@ pub mod material;
 pub mod name;
 pub mod schedule;
 pub mod staple;
+pub mod stock;
 pub mod text;
 pub mod time;
 pub mod url;

@@ -10,13 +10,15 @@ use super::memory::Reader;
 use super::nginx::{log, now, symbol};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair, Staple};
+use acme_dns_core::stock;
 use acme_dns_core::time::UnixTime;
 use foreign_types::ForeignType;
 use ngx::ffi::{
     CRYPTO_malloc, EVP_PKEY, SSL, SSL_CTRL_SET_CURRENT_CERT,
     SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP, SSL_CTX, SSL_CTX_use_cert_and_key,
     SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, SSL_certs_clear, SSL_ctrl, SSL_free,
-    SSL_get_certificate, SSL_new, SSL_use_cert_and_key, X509 as RawX509, stack_st_X509,
+    SSL_get_certificate, SSL_get_servername, SSL_new, SSL_use_cert_and_key,
+    TLSEXT_NAMETYPE_host_name, X509 as RawX509, stack_st_X509,
 };
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
@@ -31,7 +33,7 @@ use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509NameBuilder, X509Ref};
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
-use std::ffi::{c_int, c_long, c_void};
+use std::ffi::{CStr, c_int, c_long, c_void};
 use std::ptr;
 use zeroize::Zeroizing;
 
@@ -87,9 +89,13 @@ struct Installed {
     /// so when there is none any more of a type of key, each connection is given its certificates
     /// instead.
     in_context: bool,
+    /// Whether pairs hold different names, so that each connection gets those for its name.
+    depends_on_name: bool,
 }
 
 struct ParsedPair {
+    /// The names that it holds, where pairs of a record hold different ones: empty if not.
+    names: Vec<String>,
     key: PKey<Private>,
     leaf: X509,
     chain: Stack<X509>,
@@ -152,9 +158,11 @@ impl Binding {
 
     /// Puts the pairs into the context, where that is the server's alone and no pair of before is left
     /// in it.
-    fn install(&self, pairs: Vec<ParsedPair>) -> Result<Installed, String> {
+    fn install(&self, mut pairs: Vec<ParsedPair>) -> Result<Installed, String> {
+        let depends_on_name = note_names(&mut pairs);
         let has = |id: Id| pairs.iter().any(|pair| pair.key.id() == id);
         let in_context = match &self.installed {
+            _ if depends_on_name => false,
             None => self.owns_context,
             Some(old) => old.in_context && old.pairs.iter().all(|pair| has(pair.key.id())),
         };
@@ -172,7 +180,7 @@ impl Binding {
         } else if !self.context.is_null() {
             try_out(self.context, &pairs)?;
         }
-        Ok(Installed { pairs, in_context })
+        Ok(Installed { pairs, in_context, depends_on_name })
     }
 
     /// Takes over what has changed in shared memory, if anything: one atomic load if not.
@@ -186,6 +194,9 @@ impl Binding {
     pub(super) fn serve(&mut self, ssl: *mut SSL) -> c_int {
         self.update();
         let Some(installed) = &self.installed else { return self.serve_without(ssl) };
+        if installed.depends_on_name {
+            return give(ssl, installed.pairs_for(server_name(ssl)));
+        }
         if holds(ssl, &installed.pairs) {
             return PROCEED;
         }
@@ -255,6 +266,59 @@ impl Binding {
     }
 }
 
+impl Installed {
+    /// The pairs for a name that a client asks for, one of each type of key: the first that hold it, or, where
+    /// none does, the first of all.
+    fn pairs_for(&self, name: Option<String>) -> Vec<&ParsedPair> {
+        let holds =
+            |pair: &&ParsedPair| name.as_ref().is_some_and(|name| stock::covers(&pair.names, name));
+        let holding: Vec<&ParsedPair> = self.pairs.iter().filter(holds).collect();
+        let mut chosen = if holding.is_empty() { self.pairs.iter().collect() } else { holding };
+        let mut seen = Vec::new();
+        chosen.retain(|pair| {
+            let is_first = !seen.contains(&pair.key.id());
+            seen.push(pair.key.id());
+            is_first
+        });
+        chosen
+    }
+}
+
+/// Notes the names of pairs; tells whether it depends on the name that a client asks for which one it gets.
+/// That is so while several certificates stand in for one that is not there yet.
+fn note_names(pairs: &mut [ParsedPair]) -> bool {
+    let mut all = pairs.iter().map(|pair| dns_names(&pair.leaf));
+    let first = all.next();
+    if all.all(|names| Some(&names) == first.as_ref()) {
+        return false;
+    }
+    for pair in pairs {
+        pair.names = dns_names(&pair.leaf);
+    }
+    true
+}
+
+/// The names that a certificate holds, in lower case, sorted.
+fn dns_names(leaf: &X509Ref) -> Vec<String> {
+    let names = leaf.subject_alt_names();
+    let names = names.iter().flatten().filter_map(|name| name.dnsname());
+    let mut names: Vec<String> = names.map(str::to_ascii_lowercase).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The name that a client asks for, in lower case.
+fn server_name(ssl: *mut SSL) -> Option<String> {
+    // SAFETY: OpenSSL gives a live connection.
+    let name = unsafe { SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name as c_int) };
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: a string that lives as long as the connection.
+    let name = unsafe { CStr::from_ptr(name) };
+    name.to_str().ok().map(str::to_ascii_lowercase)
+}
+
 /// Compresses the certificates of a context, each once and for all connections. An OpenSSL that cannot
 /// (before 3.2, or without a library for it) sends them as they are.
 fn compress(context: *mut SSL_CTX) {
@@ -299,7 +363,7 @@ fn holds(ssl: *mut SSL, pairs: &[ParsedPair]) -> bool {
 }
 
 /// Gives a connection these certificates, and no others.
-fn give(ssl: *mut SSL, pairs: &[ParsedPair]) -> c_int {
+fn give<'a>(ssl: *mut SSL, pairs: impl IntoIterator<Item = &'a ParsedPair>) -> c_int {
     // SAFETY: OpenSSL gives a live connection, before it has chosen a certificate.
     unsafe { SSL_certs_clear(ssl) };
     for pair in pairs {
@@ -324,7 +388,8 @@ impl ParsedPair {
             chain.push(shared(der)?)?;
         }
         let identity = identity(&pair.chain);
-        Ok(Self { key, leaf, chain, identity, staple: pair.staple, pem: OnceCell::new() })
+        let (names, staple, pem) = (Vec::new(), pair.staple, OnceCell::new());
+        Ok(Self { names, key, leaf, chain, identity, staple, pem })
     }
 
     fn pem(&self) -> Option<&(String, Zeroizing<String>)> {
@@ -347,7 +412,7 @@ impl ParsedPair {
         }
         let (key, leaf) = (self.key.clone(), self.leaf.clone());
         let (identity, pem) = (self.identity, OnceCell::new());
-        Ok(Self { key, leaf, chain, identity, staple: None, pem })
+        Ok(Self { names: Vec::new(), key, leaf, chain, identity, staple: None, pem })
     }
 
     /// The three as the bindings of nginx name their types: the same library, other Rust names.
@@ -417,7 +482,7 @@ fn self_signed(names: &[String]) -> Result<ParsedPair, ErrorStack> {
     builder.sign(&key, MessageDigest::sha256())?;
     let (identity, staple) = (identity(&[]), None);
     let (leaf, chain, pem) = (builder.build(), Stack::new()?, OnceCell::new());
-    Ok(ParsedPair { key, leaf, chain, identity, staple, pem })
+    Ok(ParsedPair { names: Vec::new(), key, leaf, chain, identity, staple, pem })
 }
 
 /// Called by OpenSSL when a handshake needs a certificate.

@@ -1,19 +1,19 @@
 //! The module's own data of each configuration of nginx, which nginx calls a cycle.
 
 use super::identity::{Identity, NamedUser};
-use super::memory::{Memory, Reader, Writer};
+use super::memory::Memory;
 use super::privileges::KeptForChildren;
 use super::registry;
 use super::server::Bound;
 use super::vault::Vault;
 use acme_dns_core::config::draft::Draft;
+use acme_dns_core::config::sharing::Shared;
 use acme_dns_core::config::{Config, Location, zone};
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::Watch;
 use acme_dns_service::store::Facts;
 use ngx::ffi::ngx_cycle_t;
-use std::collections::{HashMap, HashSet};
 use std::ptr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -54,42 +54,10 @@ pub(super) struct Ready {
     pub(super) identity: Identity,
     /// The group that may read `certs/`.
     pub(super) certs_group: Option<u32>,
+    /// Certificates that take the place of others.
+    pub(super) shared: Vec<Shared>,
     /// While a configuration is in force whose service takes a user of its own.
     pub(super) kept: Option<KeptForChildren>,
-}
-
-impl Ready {
-    /// Takes over the certificates that a configuration before has served, by their names. What finds no
-    /// room is read from the disk.
-    pub(super) fn take_over(&self, before: &Self, writer: &mut Writer) {
-        let names = before.config.certificates.iter().enumerate();
-        let known: HashMap<&str, usize> =
-            names.map(|(index, certificate)| (certificate.name.as_str(), index)).collect();
-        for (index, certificate) in self.config.certificates.iter().enumerate() {
-            let Some(old) = known.get(certificate.name.as_str()) else { continue };
-            if let Some((_, record)) = Reader::new(&before.memory, *old).read() {
-                let _full = writer.write(index, &record);
-            }
-        }
-    }
-
-    /// Gives what a configuration before knew of the variants that were not read from the disk for this one.
-    pub(super) fn known_from(&self, before: &Self) -> Vec<(usize, Facts)> {
-        // Of a certificate with two types of key, before or now, the slot may hold another pair than is
-        // wanted: the helper reads it, and publishes it as it is to be.
-        fn single(config: &Config, index: usize) -> Option<&str> {
-            let (variant, certificate) = config.variant(index)?;
-            (certificate.variants.len() == 1).then_some(variant.name.as_str())
-        }
-        let known = before.facts.iter();
-        let known: HashMap<&str, &Facts> = known
-            .filter_map(|(index, facts)| Some((single(&before.config, *index)?, facts)))
-            .collect();
-        let read: HashSet<usize> = self.facts.iter().map(|(index, _)| *index).collect();
-        let others = (0..self.config.variants.len()).filter(|index| !read.contains(index));
-        let known = |index| Some((index, (*known.get(single(&self.config, index)?)?).clone()));
-        others.filter_map(known).collect()
-    }
 }
 
 impl CoreConf {

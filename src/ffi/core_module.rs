@@ -5,28 +5,24 @@ use super::conf::{CoreConf, Ready, core_conf};
 use super::directives::{command, definitions, set_user};
 use super::exports;
 use super::helper;
-use super::host::no_room;
 use super::identity;
-use super::import::{self, Pairs};
-use super::memory::{Full, Memory, Reader, Writer};
-use super::missing;
+use super::import;
+use super::memory::{Memory, Reader, Writer};
 use super::nginx::{
     CONF_ERROR, CONF_OK, CoreSettings, ERROR, OK, add_manager, cycle as current_cycle, is_root,
-    is_test, loading, log, log_once, log_to, pool_box, pool_string, process, text,
+    is_test, loading, log, log_once, log_to, pool_box, pool_string, process, tell_test, text,
 };
 use super::privileges;
 use super::registry;
-use super::server::Bound;
+use super::startup::Startup;
 use super::vault::Vault;
-use acme_dns_core::config::draft::Draft;
-use acme_dns_core::config::{Certificate, Config, Location, zone};
+use acme_dns_core::config::draft::{Draft, Finished};
+use acme_dns_core::config::sharing::Shared;
+use acme_dns_core::config::{Config, Location, Reload, zone};
 use acme_dns_core::level::Level;
-use acme_dns_core::material::{Material, Pair};
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::{Paths, Watch};
-use acme_dns_service::store::{
-    Certificates, Facts, StoreError, User, check_state_path, create_state_path,
-};
+use acme_dns_service::store::{User, check_state_path, create_state_path, is_kept};
 use ngx::ffi::{
     NGX_CONF_TAKE12, NGX_CORE_MODULE, NGX_DIRECT_CONF, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_MAIN_CONF,
     NGX_PROCESS_HELPER, NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER,
@@ -138,8 +134,13 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
         core.bindings.iter().for_each(|bound| bound.install(&mut alike));
         return Ok(());
     }
-    let finished =
+    let mut finished =
         std::mem::take(&mut core.draft).finish(default_path).map_err(|error| error.to_string())?;
+    // SAFETY: the cycle is live by this function's contract.
+    let shared = unsafe { share(cycle, &mut finished, core.since) };
+    if is_test() {
+        shared.iter().for_each(|shared| tell_test(&format!("acme_dns: {shared}")));
+    }
     for (bound, request) in core.bindings.iter().zip(requests) {
         // SAFETY: the binding belongs to the cycle's pool.
         let binding = unsafe { &mut *bound.binding };
@@ -173,8 +174,33 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
         identity,
         certs_group: core.certs_group,
         kept: None,
+        shared,
     });
     Ok(())
+}
+
+/// Has servers share the certificates of others whose wildcards cover their names. Certificates that are there
+/// already, or that the configuration reads, go on; with other clients' certificates to be taken over, all
+/// are wanted.
+///
+/// # Safety
+/// The cycle is live.
+unsafe fn share(
+    cycle: *mut ngx_cycle_t,
+    finished: &mut Finished,
+    since: SystemTime,
+) -> Vec<Shared> {
+    if !finished.config.imports.is_empty() || !finished.can_share() {
+        return Vec::new();
+    }
+    let config = Config { reload: Reload::Auto, ..finished.config.clone() };
+    // SAFETY: by this function's contract.
+    let watch = unsafe { watch(cycle, &config, since) };
+    if watch.by_variable {
+        return Vec::new();
+    }
+    let state_path = config.state_path;
+    finished.share(|name| watch.names.contains(name) || is_kept(&state_path, name))
 }
 
 /// Gives the room for the records of so many certificates, in bytes.
@@ -230,6 +256,9 @@ unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 /// The cycle is live, its directories have been made, and it is not the current one yet.
 unsafe fn put_into_force(cycle: *mut ngx_cycle_t, core: &mut CoreConf) {
     let Some(ready) = &mut core.ready else { return };
+    for shared in &ready.shared {
+        log(Level::Notice, &format!("acme_dns: {shared}"));
+    }
     let path = ready.config.state_path.clone();
     let user = ready.identity.user.map(|ids| User { uid: ids.uid, gid: ids.gid });
     if let Err(error) = create_state_path(&path, user) {
@@ -258,15 +287,13 @@ unsafe fn put_into_force(cycle: *mut ngx_cycle_t, core: &mut CoreConf) {
     // SAFETY: the current cycle is still the one before, if there is one, and live.
     let before = unsafe { core_conf(current_cycle()) }.and_then(|core| core.ready());
     let mut writer = Writer::new(&ready.memory);
-    if let Some(before) = before {
-        ready.take_over(before, &mut writer);
-    }
     let imported = import::read(ready, &mut core.vault);
     let owner = ready.identity.owner_of_files();
-    ready.facts = privileges::with_files_of(owner, || {
-        load_from_disk(ready, &core.bindings, imported, &mut writer)
+    let published = privileges::with_files_of(owner, || {
+        Startup::new(ready, before, &core.bindings).publish(imported, &mut writer)
     });
-    ready.facts.extend(before.map_or_else(Vec::new, |before| ready.known_from(before)));
+    ready.facts = published.facts;
+    ready.identity.has_foreign_files = published.has_foreign_files;
 }
 
 /// Workers open files with a variable in their names themselves: their group may read `certs/`.
@@ -311,97 +338,6 @@ unsafe fn watch(cycle: *mut ngx_cycle_t, config: &Config, since: SystemTime) -> 
     // SAFETY: as above.
     let prefix = unsafe { text(cycle.conf_prefix) }.unwrap_or_default();
     Watch::scan(config, Paths { main: Path::new(main), prefix: Path::new(prefix) }, since)
-}
-
-/// Publishes what is on disk or was imported and not yet in shared memory, so that a start serves it before the
-/// network is there; says once what is missing. Gives what is known of what was published.
-fn load_from_disk(
-    ready: &mut Ready,
-    bindings: &[Bound],
-    mut imported: Pairs,
-    writer: &mut Writer,
-) -> Vec<(usize, Facts)> {
-    let (mut known, mut missing, mut has_foreign_files) = (Vec::new(), Vec::new(), false);
-    let config = Arc::clone(&ready.config);
-    let certificates = Certificates::open(&config.state_path, &ready.identity.trust());
-    // The service may read what the master may not.
-    let is_denied = certificates.as_ref().is_err_and(StoreError::is_denied);
-    let certificates = certificates.unwrap_or_else(|error| {
-        let (level, line) = match is_denied {
-            true => {
-                (Level::Notice, "the master cannot read certificates on disk, the service will")
-            }
-            false => (Level::Error, "no certificate on disk can be used"),
-        };
-        log(level, &format!("acme_dns: {line}: {error}"));
-        None
-    });
-    for (index, certificate) in config.certificates.iter().enumerate() {
-        let name = &certificate.name;
-        let is_filled = Reader::new(&ready.memory, index).is_filled();
-        if is_filled && !import::has(&imported, certificate) {
-            continue;
-        }
-        let FromDisk { pairs, facts, is_left_over } =
-            read_from_disk(&config, certificates.as_ref(), certificate, &mut imported);
-        has_foreign_files |= is_left_over;
-        if !pairs.is_empty() {
-            match writer.write(index, &Material { pairs }.encode()) {
-                Ok(()) => known.extend(facts),
-                Err(Full) => log(Level::Error, &no_room(name)),
-            }
-            continue;
-        }
-        if is_left_over || is_denied {
-            continue;
-        }
-        missing.push(index);
-    }
-    missing::tell(&config, bindings, &missing);
-    let user = ready.identity.user.zip(certificates);
-    has_foreign_files |=
-        user.is_some_and(|(user, certificates)| certificates.is_foreign_to(user.uid));
-    ready.identity.has_foreign_files = has_foreign_files;
-    known
-}
-
-/// Variants of a certificate, as the master finds them.
-#[derive(Default)]
-struct FromDisk {
-    /// From the disk, or imported.
-    pairs: Vec<Pair>,
-    /// Facts of those from the disk.
-    facts: Vec<(usize, Facts)>,
-    /// Set if there is something that only the service may look into.
-    is_left_over: bool,
-}
-
-/// Reads the variants of a certificate, as far as that takes no more than a glance.
-fn read_from_disk(
-    config: &Config,
-    certificates: Option<&Certificates>,
-    certificate: &Certificate,
-    imported: &mut Pairs,
-) -> FromDisk {
-    let mut found = FromDisk::default();
-    for index in certificate.variants.clone() {
-        let name = config.variants.get(index).map_or("", |variant| variant.name.as_str());
-        match certificates.map_or(Ok(None), |certificates| certificates.load_quickly(name)) {
-            Ok(None) => found.pairs.extend(imported.remove(&index)),
-            Ok(Some((material, facts))) => {
-                found.pairs.extend(material.pairs);
-                found.facts.extend(facts.map(|facts| (index, facts)));
-            }
-            // Whether it can be used at all, the service finds out, and says so.
-            Err(error) => {
-                found.is_left_over = true;
-                let line =
-                    format!("acme_dns: certificate \"{name}\" is left to the service: {error}");
-                log(Level::Info, &line);
-            }
-        }
-    }
-    found
 }
 
 /// Called in every process that nginx starts, with the rights that it keeps.

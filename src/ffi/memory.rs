@@ -333,11 +333,6 @@ impl Reader {
         }
         None
     }
-
-    /// Tells whether there is a record.
-    pub(super) fn is_filled(&self) -> bool {
-        self.generation() != 0
-    }
 }
 
 /// The one who writes.

@@ -4,7 +4,7 @@
 //! the state path, shared memory and the helper process, in a [`conf`] for each configuration; the http, the stream and the mail module bind
 //! servers to certificates, with what they have in common in [`server`]; [`sharing`] lets servers of
 //! `http` use one `SSL_CTX`. [`nginx`] wraps what is used of nginx's API, [`registry`] knows the cycles that
-//! are ours, [`certificate`] is the handshake, [`memory`] what it reads.
+//! are ours, [`certificate`] is the handshake, [`memory`] what it reads, [`startup`] what it begins with.
 //!
 //! [`helper`] is nginx's cache manager process, and divides itself: [`service_process`] is the process that
 //! works, as the user that [`identity`] decides on; [`relay`] is the socket between the two, [`privileges`]
@@ -42,6 +42,7 @@ mod server;
 mod service_process;
 mod session;
 mod sharing;
+mod startup;
 #[cfg(ngx_stream)]
 mod stream_module;
 mod variables;

@@ -10,9 +10,9 @@ use ngx::ffi::{
     NGX_LOG_WARN, NGX_OK, ngx_array_create, ngx_array_push, ngx_array_t, ngx_close_connection,
     ngx_command_t, ngx_conf_full_name, ngx_conf_log_error, ngx_conf_parse, ngx_conf_t,
     ngx_connection_t, ngx_core_conf_t, ngx_core_module, ngx_cycle, ngx_cycle_t, ngx_event_t,
-    ngx_int_t, ngx_log_error_core, ngx_log_t, ngx_module_t, ngx_msec_t, ngx_path_t, ngx_pcalloc,
-    ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_process, ngx_setproctitle, ngx_str_t,
-    ngx_terminate, ngx_test_config, ngx_uint_t,
+    ngx_int_t, ngx_log_error_core, ngx_log_stderr, ngx_log_t, ngx_module_t, ngx_msec_t, ngx_path_t,
+    ngx_pcalloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_process, ngx_quiet_mode,
+    ngx_setproctitle, ngx_str_t, ngx_terminate, ngx_test_config, ngx_uint_t,
 };
 use std::borrow::Cow;
 use std::cell::UnsafeCell;
@@ -431,6 +431,18 @@ pub(super) unsafe fn log_to(log: *mut ngx_log_t, level: u32, message: &str) {
             ngx_log_error_core(level as ngx_uint_t, log, 0, format, line.len(), line.as_ptr())
         };
     }
+}
+
+/// Tells the person who tests the configuration something that is no mistake, as nginx says that it is good:
+/// a log would show there only what is.
+pub(super) fn tell_test(message: &str) {
+    // SAFETY: a flag that nginx has set when it read its arguments.
+    if unsafe { ngx_quiet_mode } != 0 {
+        return;
+    }
+    let line = one_line(message);
+    // SAFETY: "%*s" takes a length and that many bytes.
+    unsafe { ngx_log_stderr(0, c"%*s".as_ptr(), line.len(), line.as_ptr()) };
 }
 
 /// nginx's parser at a directive.

@@ -19,8 +19,9 @@ use acme_dns_core::config::draft::{BindingId, Draft};
 use acme_dns_core::config::server::{ServerNames, StandIn};
 use ngx::ffi::{
     SSL, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB_ARG, SSL_CTX,
-    SSL_CTX_callback_ctrl, SSL_CTX_clear_options, SSL_CTX_ctrl, SSL_CTX_set_cert_cb, ngx_array_t,
-    ngx_command_t, ngx_conf_t, ngx_flag_t, ngx_keyval_t, ngx_ssl_t, ngx_str_t,
+    SSL_CTX_callback_ctrl, SSL_CTX_clear_options, SSL_CTX_ctrl, SSL_CTX_get_verify_mode,
+    SSL_CTX_set_cert_cb, ngx_array_t, ngx_command_t, ngx_conf_t, ngx_flag_t, ngx_keyval_t,
+    ngx_ssl_t, ngx_str_t,
 };
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_void};
@@ -468,6 +469,10 @@ impl Bound {
         let id = id.map_err(at_fault)?;
         if self.context.is_some() && self.ssl.wants_staple() {
             draft.want_staple(id);
+        }
+        // SAFETY: the context of a server that speaks TLS is live.
+        if self.ssl.context().is_some_and(|c| unsafe { SSL_CTX_get_verify_mode(c) } != 0) {
+            draft.keep_own(id);
         }
         Ok(Some(id))
     }

@@ -120,9 +120,10 @@ impl Move {
         assert!(!self.site.nginx.log_from(mark).contains("imported from"));
         assert_eq!(self.orders(), 0);
         assert_eq!(snapshot(&self.tree), before, "the old tree is as it was");
-        self.site.add_server("new.example.test", "on");
+        // With a name of its own it does not share the wildcard's.
+        self.site.add_server("new.example.test", "on name=new");
         self.site.reload();
-        self.site.wait_for_certificate("new.example.test");
+        self.site.nginx.wait_for_log("certificate \"new\" issued by", LIMIT);
         let line = self.site.nginx.wait_for_log(account, LIMIT);
         assert!(line.contains("[notice]"), "{line}");
         assert_eq!(self.orders(), 1, "{}", self.site.proxy.traffic.summary());

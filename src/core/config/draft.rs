@@ -8,7 +8,7 @@ use super::{
 };
 use crate::key::KeyType;
 use crate::name::Name;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -52,6 +52,8 @@ struct Binding {
     /// The place of the directive: in the level above, where it is inherited.
     directive: Location,
     wants_staple: bool,
+    /// Whether no certificate of other names will do.
+    keeps_own: bool,
 }
 
 impl Binding {
@@ -84,7 +86,10 @@ impl fmt::Display for DraftError {
 pub struct Finished {
     /// The configuration.
     pub config: Config,
-    certificates: Vec<usize>,
+    /// The certificate of each binding.
+    pub(super) certificates: Vec<usize>,
+    /// Certificates that are neither shared nor given up for another one.
+    pub(super) keeps_own: BTreeSet<usize>,
 }
 
 impl Finished {
@@ -175,7 +180,8 @@ impl Draft {
             let wanted = Wanted { name, ..wanted.clone() };
             let location = Location { file: file.to_owned(), line: number };
             let directive = location.clone();
-            lines.push(Binding { wanted, names, location, directive, wants_staple: false });
+            let (wants_staple, keeps_own) = (false, true);
+            lines.push(Binding { wanted, names, location, directive, wants_staple, keeps_own });
         }
         self.line_names.extend(lines.iter().filter_map(|line| line.wanted.name.clone()));
         self.domains.push(Domains { wanted, location, lines });
@@ -206,7 +212,9 @@ impl Draft {
             true => Vec::new(),
             false => certifiable(names)?,
         };
-        self.bindings.push(Binding { wanted, names, location, directive, wants_staple: false });
+        let (wants_staple, keeps_own) = (false, !wanted.names.is_empty() || wanted.name.is_some());
+        let binding = Binding { wanted, names, location, directive, wants_staple, keeps_own };
+        self.bindings.push(binding);
         Ok(BindingId(self.bindings.len() - 1))
     }
 
@@ -215,6 +223,13 @@ impl Draft {
     pub fn want_staple(&mut self, binding: BindingId) {
         if let Some(binding) = self.bindings.get_mut(binding.0) {
             binding.wants_staple = true;
+        }
+    }
+
+    /// Notes that the server of a binding has a certificate of its own in any case.
+    pub fn keep_own(&mut self, binding: BindingId) {
+        if let Some(binding) = self.bindings.get_mut(binding.0) {
+            binding.keeps_own = true;
         }
     }
 
@@ -236,8 +251,10 @@ impl Draft {
         // What is named comes first, so that no other certificate has taken the name.
         entries.sort_by_key(|(_, (binding, _))| binding.wanted.name.is_none());
         let mut certificates = vec![0; entries.len()];
+        // Those of lines.
+        let mut keeps_own: BTreeSet<usize> = (0..register.certificates.len()).collect();
         for (id, (binding, choice)) in entries {
-            let wants_staple = binding.wants_staple;
+            let (wants_staple, is_own) = (binding.wants_staple, binding.keeps_own);
             let index = match choice {
                 Choice::Line(index) => index,
                 Choice::Own(issuers, provider) => {
@@ -248,6 +265,9 @@ impl Draft {
             };
             register.certificates[index].staples |= wants_staple;
             certificates[id] = index;
+            if is_own {
+                keeps_own.insert(index);
+            }
         }
         let config = Config {
             state_path: self.state_path.unwrap_or(default_state_path),
@@ -259,7 +279,7 @@ impl Draft {
             reload: self.reload.unwrap_or_default(),
             imports: self.imports,
         };
-        Ok(Finished { config, certificates })
+        Ok(Finished { config, certificates, keeps_own })
     }
 
     /// Registers the certificates of all domains files, in their order.

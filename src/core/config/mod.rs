@@ -15,6 +15,7 @@ pub mod propagation;
 pub mod provider;
 mod secret;
 pub mod server;
+pub mod sharing;
 pub mod syntax;
 #[cfg(test)]
 mod tests;

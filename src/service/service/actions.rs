@@ -166,22 +166,25 @@ impl Work {
         let entries = self.entries_of(of)?;
         let text = String::from_utf8_lossy(content);
         let reason = read_reason(&text)?;
-        let served: Vec<(usize, Vec<u8>)> =
-            entries.iter().filter_map(|entry| Some((*entry, self.leaf(*entry)?))).collect();
+        // What stands in is another certificate, which was not asked for.
+        let is_own = |entry: &&usize| self.served(**entry).is_some_and(|s| !s.stands_in);
+        let own = entries.iter().filter(is_own).filter_map(|entry| self.leaf(*entry));
+        let own: Vec<Vec<u8>> = own.collect();
         let mut certificates = read_certificates(&text)?;
         if certificates.is_empty() {
-            certificates = served.iter().map(|(_, leaf)| leaf.clone()).collect();
+            certificates = own;
             if certificates.is_empty() {
                 return Err("there is no certificate to revoke".to_owned());
             }
             let text = write_revocation(&text, &certificates)?;
             store.action_write(name, text.as_bytes()).map_err(|error| error.to_string())?;
         }
-        let in_use: Vec<usize> = served
-            .iter()
-            .filter(|(_, leaf)| certificates.contains(leaf))
-            .map(|(entry, _)| *entry)
-            .collect();
+        // A certificate that was split is served under several names: all of them need another.
+        let is_in_use = |entry: &usize| {
+            let leaf = self.served(*entry).and_then(|_| self.leaf(*entry));
+            leaf.is_some_and(|leaf| certificates.contains(&leaf))
+        };
+        let in_use: Vec<usize> = (0..self.config.variants.len()).filter(is_in_use).collect();
         let issuers = entries.first().and_then(|entry| self.config.variant(*entry));
         let issuers = issuers.map(|(_, certificate)| certificate.issuers.clone());
         let kind = Kind::Revoke { certificates, issuers: issuers.unwrap_or_default(), reason };
@@ -239,8 +242,13 @@ impl Work {
                 Kind::Revoke { certificates, issuers, reason } => {
                     let (certificates, issuers, reason) =
                         (certificates.clone(), issuers.clone(), *reason);
+                    let store = store.clone();
                     tokio::task::spawn_local(async move {
-                        let result = revoke_all(&obtainer, &certificates, &issuers, reason).await;
+                        let mut result =
+                            revoke_all(&obtainer, &certificates, &issuers, reason).await;
+                        if result.is_ok() {
+                            result = mark_revoked(&store, certificates).await;
+                        }
                         let _ended = report.send(Outcome::Action { name, result });
                     });
                 }
@@ -331,6 +339,13 @@ pub(super) async fn revoke(
         }
     }
     Err(undone)
+}
+
+/// Has revoked certificates never taken over: copies may lie under names that no configuration has any more.
+async fn mark_revoked(store: &Store, certificates: Vec<Vec<u8>>) -> Result<(), Undone> {
+    let mark = move |store: &Store| store.mark_revoked(&certificates);
+    let marked = store.on_thread(mark).await;
+    marked.map_err(|error| Undone { why: error.to_string(), is_final: false })
 }
 
 /// The reason in the first line, if there is one.

@@ -120,7 +120,7 @@ impl Work {
             let Some(pair) = unkept.take() else { continue };
             let directory = &imported.directory;
             let issuer = self.config.issuers.iter().position(|i| i.directory == *directory);
-            self.serve(imported.variant, Served { pair: Some(pair), issuer });
+            self.serve(imported.variant, Served { pair: Some(pair), issuer, stands_in: false });
             if let Some(known) = known.get_mut(imported.variant) {
                 known.validity = Some(imported.validity);
             }

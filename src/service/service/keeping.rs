@@ -12,7 +12,6 @@ use crate::store::x509::reason;
 use crate::store::{AccountsCopy, CertsStamp, Facts, IssuedPem, Store, StoreError, is_kept};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
-use acme_dns_core::schedule::Validity;
 use openssl::error::ErrorStack;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -156,7 +155,7 @@ impl Work {
         count
     }
 
-    fn log_written_back(&self, name: &str) {
+    pub(super) fn log_written_back(&self, name: &str) {
         self.log(
             Level::Notice,
             format_args!(
@@ -218,31 +217,26 @@ impl Work {
         sleep(RESCUE_END).await;
     }
 
-    /// What shared memory has of a variant and the disk has not. `is_as_known`: the disk has what the
-    /// master has read there.
-    pub(super) fn lost_pair(&self, store: &Store, entry: usize, is_as_known: bool) -> Option<Pair> {
+    /// What shared memory has of a variant that the disk had refused, if it is what is wanted.
+    pub(super) fn unkept_pair(&self, entry: usize) -> Option<Pair> {
         let (variant, certificate) = self.config.variant(entry)?;
         let mut pair = self.published_pair(entry)?;
         let is_unkept = pair.source.as_ref().is_some_and(|source| !source.is_kept);
-        let is_on_disk =
-            || is_as_known || store.load_certificate(&variant.name).is_ok_and(|it| it.is_some());
-        if !is_unkept && is_on_disk() {
-            return None;
-        }
+        let facts = Facts::of(&pair).filter(|_| is_unkept)?;
+        let is_wanted = facts.traits().difference(&self.config, variant, certificate).is_none();
         if !certificate.staples {
             pair.staple = None;
         }
-        let facts = Facts::of(&pair)?;
-        (now() < facts.validity.not_after).then_some(pair)
+        (is_wanted && now() < facts.validity.not_after).then_some(pair)
     }
 
-    /// Writes back what was lost, and serves it; gives its validity if it is the one that is wanted.
+    /// Writes to the disk what it had refused before.
     pub(super) fn take_back(
         &mut self,
         store: &Store,
         entry: usize,
         mut pair: Pair,
-    ) -> Option<Validity> {
+    ) -> Option<(Facts, Option<Pair>)> {
         let name = self.config.variants.get(entry)?.name.clone();
         let facts = Facts::of(&pair)?;
         let written = write_back(store, &name, &pair);
@@ -269,7 +263,7 @@ impl Work {
                 self.keeper.refused.extend(issued.map(|issued| (entry, issued)));
             }
         }
-        self.take_over(entry, &facts, Some(pair))
+        Some((facts, Some(pair)))
     }
 
     /// Goes on trying to write what the disk has refused while the service began.
@@ -341,7 +335,8 @@ mod tests {
         let store = Store::open(path).unwrap();
         let mut work = work(path, Arc::clone(host), &[(&[NAME], ECDSA)]);
         work.lock = Some(work.lock(&store).await);
-        let known = work.load(&store).await;
+        let (report, _outcomes) = tokio::sync::mpsc::unbounded_channel();
+        let known = work.load(&store, &report).await;
         work.schedule =
             Some((store, Schedule::new(known.clone(), now(), Loading::default(), || 0.5)));
         (work, known)

@@ -1,11 +1,13 @@
 //! What is on disk when the service begins.
 
+use super::tasks::Report;
 use super::work::{Served, Work, now};
 use crate::store::{Facts, Imprint, PendingOrder, Store, Stored, keys};
-use acme_dns_core::config::{Certificate, Variant};
+use acme_dns_core::config::Variant;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use acme_dns_core::schedule::{Known, Progress, Validity};
+use acme_dns_core::stock::Traits;
 use openssl::pkey::PKey;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ impl Work {
     /// Publishes what is on disk, as the helper before may have published into an older zone, and
     /// gathers what the schedule begins with. What the master has published and is on disk still is not
     /// read again.
-    pub(super) async fn load(&mut self, store: &Store) -> Vec<Known> {
+    pub(super) async fn load(&mut self, store: &Store, report: &Report) -> Vec<Known> {
         let config = Arc::clone(&self.config);
         let facts = std::mem::take(&mut self.facts);
         let mut facts: HashMap<_, _> = facts.into_iter().collect();
@@ -31,14 +33,21 @@ impl Work {
             self.log(Level::Warn, format_args!("{error}"));
             config.variants.iter().map(|variant| variant.name.clone()).collect()
         });
-        let mut known = Vec::with_capacity(config.variants.len());
+        let mut held = Vec::with_capacity(config.variants.len());
         for (index, variant) in config.variants.iter().enumerate() {
             let_others_work(index).await;
             let facts = facts.remove(&index).filter(|facts| {
                 Imprint::of(store.path(), &variant.name).as_ref() == Some(&facts.imprint)
             });
             let is_under_way = under_way.contains(&variant.name);
-            known.extend(self.load_variant(store, index, facts, is_under_way));
+            held.push(self.load_variant(store, index, facts, is_under_way));
+        }
+        let validities = self.succeed(store, held, report).await;
+        let mut known = Vec::with_capacity(config.variants.len());
+        for (index, validity) in validities.into_iter().enumerate() {
+            let_others_work(index).await;
+            let name = config.variants.get(index).map_or("", |variant| variant.name.as_str());
+            known.extend(self.gather(store, index, validity, under_way.contains(name)));
         }
         for certificate in 0..config.certificates.len() {
             let_others_work(certificate).await;
@@ -48,30 +57,47 @@ impl Work {
         known
     }
 
+    /// Serves the certificate that lies under a variant's own name; gives what it is.
     fn load_variant(
         &mut self,
         store: &Store,
         index: usize,
         facts: Option<Facts>,
         is_under_way: bool,
+    ) -> Option<Traits> {
+        let staples = self.config.variant(index).is_some_and(|(_, c)| c.staples);
+        let (facts, pair) = match (self.unkept_pair(index), facts) {
+            (Some(pair), _) => self.take_back(store, index, pair)?,
+            // A staple belongs to the chain, which is not among the facts.
+            (None, Some(facts)) if !is_under_way && !staples => (facts, None),
+            _ => self.load_files(store, index)?,
+        };
+        let issuer = self.issuer_of(facts.directory.as_deref());
+        self.serve(index, Served { pair, issuer, stands_in: false });
+        Some(facts.traits())
+    }
+
+    /// The issuer with this directory, as an index into the configuration's.
+    pub(super) fn issuer_of(&self, directory: Option<&str>) -> Option<usize> {
+        self.config.issuers.iter().position(|i| Some(i.directory.as_str()) == directory)
+    }
+
+    /// What the schedule begins with; `validity` is that of the certificate that is wanted, if it is there.
+    fn gather(
+        &self,
+        store: &Store,
+        index: usize,
+        validity: Option<Validity>,
+        is_under_way: bool,
     ) -> Option<Known> {
         let config = Arc::clone(&self.config);
-        let (Variant { name, .. }, certificate) = config.variant(index)?;
+        let (Variant { name, .. }, _) = config.variant(index)?;
         let progress = match is_under_way {
             true => store.load_progress(name).unwrap_or_else(|error| {
                 self.log(Level::Warn, format_args!("{error}; it is ignored"));
                 Progress::default()
             }),
             false => Progress::default(),
-        };
-        let lost = self.lost_pair(store, index, facts.is_some());
-        let validity = match (lost, facts) {
-            (Some(pair), _) => self.take_back(store, index, pair),
-            // A staple belongs to the chain, which is not among the facts.
-            (None, Some(facts)) if !is_under_way && !certificate.staples => {
-                self.take_over(index, &facts, None)
-            }
-            _ => self.load_files(store, index),
         };
         let renewal = validity.and_then(|_| {
             store.load_renewal(name).unwrap_or_else(|error| {
@@ -90,8 +116,8 @@ impl Work {
         Some(known)
     }
 
-    /// Reads a certificate; gives its validity if it is the one that is wanted.
-    fn load_files(&mut self, store: &Store, index: usize) -> Option<Validity> {
+    /// Reads a certificate.
+    fn load_files(&self, store: &Store, index: usize) -> Option<(Facts, Option<Pair>)> {
         let config = Arc::clone(&self.config);
         let (Variant { name, .. }, certificate) = config.variant(index)?;
         let stored = store.load_certificate(name).unwrap_or_else(|error| {
@@ -114,7 +140,7 @@ impl Work {
             self.forget_ended_order(store, name, &stored);
         }
         let Stored { material, facts, .. } = stored;
-        self.take_over(index, &facts, material.pairs.into_iter().next())
+        Some((facts, material.pairs.into_iter().next()))
     }
 
     /// Forgets the order that the certificate is from: the process may have died before it could.
@@ -132,72 +158,6 @@ impl Work {
             && let Err(error) = store.remove_order(name)
         {
             self.log(Level::Warn, format_args!("{error}"));
-        }
-    }
-
-    /// Serves a variant from the disk; gives its validity if it is the one that is wanted. Without a
-    /// pair it is served already.
-    pub(super) fn take_over(
-        &mut self,
-        index: usize,
-        facts: &Facts,
-        pair: Option<Pair>,
-    ) -> Option<Validity> {
-        let config = Arc::clone(&self.config);
-        let (variant, certificate) = config.variant(index)?;
-        let validity = facts.validity;
-        let difference = self.difference(variant, certificate, facts);
-        let directory = facts.directory.as_ref();
-        let issuer = config.issuers.iter().position(|i| Some(&i.directory) == directory);
-        self.serve(index, Served { pair, issuer });
-        let Some(difference) = difference else { return Some(validity) };
-        let name = &variant.name;
-        self.log(
-            Level::Notice,
-            format_args!("certificate \"{name}\" {difference}, a new one will be obtained"),
-        );
-        None
-    }
-
-    /// What makes a certificate from the disk another than the one that is wanted.
-    fn difference(
-        &self,
-        variant: &Variant,
-        wanted: &Certificate,
-        facts: &Facts,
-    ) -> Option<&'static str> {
-        let mut names: Vec<_> = wanted.names.iter().map(|name| name.as_str()).collect();
-        names.sort_unstable();
-        let holds = |name: &&str| facts.names.iter().any(|held| held == name);
-        // What was taken over is replaced when it is renewed: that costs no order more than usual.
-        let (has_names, has_key) = match facts.is_imported {
-            true => (
-                names.iter().all(holds),
-                wanted.variants.len() == 1 || facts.key.algorithm() == variant.key.algorithm(),
-            ),
-            false => (facts.ordered() == names, facts.key == variant.key),
-        };
-        let issuers = wanted.issuers.iter().filter_map(|index| self.config.issuers.get(*index));
-        let issuer = facts.directory.as_ref().map(|directory| {
-            let mut issuers = issuers;
-            issuers.find(|issuer| issuer.directory == *directory)
-        });
-        if !has_names {
-            Some("holds other names than configured")
-        } else if !has_key {
-            Some("has another type of key than configured")
-        } else {
-            match issuer {
-                Some(None) => Some("is from another CA than configured"),
-                Some(Some(issuer))
-                    if !facts.is_imported
-                        && issuer.profile.as_ref().map(|p| &p.name) != facts.profile.as_ref() =>
-                {
-                    Some("has another profile than configured")
-                }
-                // Of one that was put there by hand it is not known where it is from.
-                _ => None,
-            }
         }
     }
 }

@@ -17,6 +17,7 @@ mod locking;
 mod parties;
 mod reloading;
 mod staples;
+mod succession;
 mod tasks;
 #[cfg(test)]
 mod testing;

@@ -53,6 +53,9 @@ pub(super) struct Work {
     pub(super) imports: Imports,
     /// What is served of each variant.
     served: Vec<Option<Served>>,
+    /// What stands in besides, for names that nothing above covers, by certificate: each with the algorithm of
+    /// its key.
+    pub(super) further: HashMap<usize, Vec<(&'static str, Pair)>>,
     pub(super) lock: Option<Lock>,
     pub(super) schedule: Option<(Store, Schedule)>,
     /// What is stapled to the variants.
@@ -76,6 +79,8 @@ pub(super) struct Served {
     pub(super) pair: Option<Pair>,
     /// The issuer that it is from, as an index into the configuration's, if it is one of them.
     pub(super) issuer: Option<usize>,
+    /// Whether it is that of another name, served until there is one.
+    pub(super) stands_in: bool,
 }
 
 /// The parts that the loop works with once there is something to do.
@@ -101,6 +106,7 @@ impl Work {
             facts,
             imports,
             served,
+            further: HashMap::new(),
             lock: None,
             schedule: None,
             staples: Staples::default(),
@@ -121,7 +127,7 @@ impl Work {
         self.wait_for_rescue(&store).await;
         let (report, mut outcomes) = mpsc::unbounded_channel();
         let mut imported = self.import(&store, &report).await;
-        let mut known = self.load(&store).await;
+        let mut known = self.load(&store, &report).await;
         self.stand_by(&mut imported, &mut known);
         let schedule = Schedule::new(known, now(), self.loading, random);
         self.schedule = Some((store.clone(), schedule));
@@ -214,7 +220,14 @@ impl Work {
         if pairs.is_empty() {
             return;
         }
-        if let Err(error) = self.host.publish(certificate, &Material { pairs }) {
+        let further = self.further.get(&certificate).into_iter().flatten();
+        let all = pairs.iter().chain(further.map(|(_, pair)| pair)).cloned().collect();
+        let mut published = self.host.publish(certificate, &Material { pairs: all });
+        if published.is_err() && self.further.contains_key(&certificate) {
+            // There may be room for those alone that come first.
+            published = self.host.publish(certificate, &Material { pairs });
+        }
+        if let Err(error) = published {
             self.host.log(Level::Error, format_args!("{error}"));
         }
     }
@@ -229,7 +242,7 @@ impl Work {
     }
 
     /// What is served of a variant, from the disk if it is not here. An error is in the log.
-    fn pair(&self, entry: usize) -> Option<Pair> {
+    pub(super) fn pair(&self, entry: usize) -> Option<Pair> {
         if let Some(pair) = &self.served(entry)?.pair {
             return Some(pair.clone());
         }
@@ -257,6 +270,28 @@ impl Work {
     pub(super) fn serve(&mut self, variant: usize, served: Served) {
         if let Some(place) = self.served.get_mut(variant) {
             *place = Some(served);
+        }
+    }
+
+    /// Serves nothing of a variant from now on.
+    pub(super) fn unserve(&mut self, variant: usize) {
+        if let Some(place) = self.served.get_mut(variant) {
+            *place = None;
+        }
+    }
+
+    /// Ends the use of what stands in for a variant that was issued. What has another type of key goes on if
+    /// another variant needs it.
+    fn end_stand_ins(&mut self, entry: usize) {
+        let Some((variant, wanted)) = self.config.variant(entry) else { return };
+        let (certificate, algorithm) = (variant.certificate, variant.key.algorithm());
+        let is_missing = |other: usize| {
+            let schedule = self.schedule.as_ref().map(|(_, schedule)| schedule);
+            other != entry && schedule.is_some_and(|schedule| schedule.renewal(other).is_none())
+        };
+        let is_last = !wanted.variants.clone().any(is_missing);
+        if let Some(further) = self.further.get_mut(&certificate) {
+            further.retain(|(of, _)| !is_last && *of != algorithm);
         }
     }
 
@@ -407,7 +442,8 @@ impl Work {
         // Served even if the disk refuses it: better than nothing, or than the old one.
         if let Some(mut pair) = issued.material.pairs.first().cloned() {
             pair.source = issued.pem.source(issued.kept.is_ok());
-            self.serve(entry, Served { pair: Some(pair), issuer: Some(issuer) });
+            self.serve(entry, Served { pair: Some(pair), issuer: Some(issuer), stands_in: false });
+            self.end_stand_ins(entry);
             self.begin_staple(entry);
         }
         self.publish(variant.certificate);

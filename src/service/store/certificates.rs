@@ -5,23 +5,23 @@
 //! it cannot be used, so does the newest one that can.
 
 use super::door::{
-    Directory, Door, MAX_FILE, MAX_KEY, Place, SHARED, Trust, open_beneath, read_link_in,
+    Directory, Door, MAX_FILE, MAX_KEY, Place, SHARED, Trust, entries_of, open_beneath,
+    read_link_in,
 };
 use super::error::failed;
-use super::glance::{Glance, glance, pkcs8};
-use super::x509::{chain_from_pem, dns_names, key_type, reason, validity};
+use super::glance::{Glance, glance, glance_at_leaf, pkcs8};
+use super::x509::{chain_from_pem, dns_names, is_self_signed, key_type, reason, validity};
 use super::{Store, StoreError, files, keys};
-use acme_dns_core::key::KeyType;
 use acme_dns_core::material::{Material, Pair, Source};
-use acme_dns_core::schedule::Validity;
+use acme_dns_core::stock::Traits;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
-use rustix::fs::{AtFlags, FileType, OFlags, Stat, statat};
+use rustix::fs::{AtFlags, FileType, OFlags, statat};
 use rustix::io::Errno;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -32,6 +32,13 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
+mod aside;
+mod facts;
+
+pub use aside::is_aside;
+pub use facts::{CertsStamp, Facts, Imprint, traits_of};
+use facts::{IssuerFile, facts};
+
 pub(super) const CERTS: &str = SHARED;
 pub(super) const VERSIONS: &str = ".versions";
 
@@ -41,6 +48,8 @@ const LEAF: &str = "cert.pem";
 const CHAIN: &str = "chain.pem";
 const ISSUER: &str = "issuer.json";
 const RENEWAL: &str = "renewal.json";
+/// Beside a certificate that was revoked.
+const REVOKED: &str = "revoked";
 
 const END_CERTIFICATE: &str = "-----END CERTIFICATE-----\n";
 
@@ -100,124 +109,6 @@ impl IssuedPem {
     }
 }
 
-/// Where a certificate is from.
-#[derive(Deserialize, Serialize)]
-struct IssuerFile {
-    directory: String,
-    profile: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ordered: Option<Vec<String>>,
-    #[serde(default, rename = "imported", skip_serializing_if = "std::ops::Not::not")]
-    is_imported: bool,
-}
-
-impl IssuerFile {
-    /// Where a pair on disk is from.
-    fn into_source(self) -> Source {
-        let Self { directory, profile, ordered, is_imported } = self;
-        Source { directory, profile, ordered, is_imported, is_kept: true }
-    }
-}
-
-/// What is known of a certificate on disk, without its key.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    /// The file that this was read from.
-    pub imprint: Imprint,
-    /// Its dates; it may have expired.
-    pub validity: Validity,
-    /// The DNS names that it holds, sorted.
-    pub names: Vec<String>,
-    /// The type of its key.
-    pub key: KeyType,
-    /// The URL of the directory of the CA that issued it; not known of one that was put there by
-    /// hand.
-    pub directory: Option<String>,
-    /// The profile that was wanted.
-    pub profile: Option<String>,
-    /// The names that were ordered, sorted, where the CA has certified others than exactly these.
-    pub ordered: Option<Vec<String>>,
-    /// Whether it was taken over from another client, or put there by hand: it is wanted as it is, until it
-    /// is renewed.
-    pub is_imported: bool,
-}
-
-impl Facts {
-    /// The names that were ordered: to order them again would bring the same certificate.
-    #[must_use]
-    pub fn ordered(&self) -> &[String] {
-        self.ordered.as_deref().unwrap_or(&self.names)
-    }
-}
-
-/// Tells a file from any that takes its place; the default is that of none.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Imprint {
-    device: u64,
-    inode: u64,
-    size: i64,
-    modified: (i64, u64),
-}
-
-impl Facts {
-    /// Those of a pair that is served, whether or not it is on disk. `None`: it is an unusual one.
-    pub(crate) fn of(pair: &Pair) -> Option<Self> {
-        let glance = glance(pair.chain.iter().map(Vec::as_slice), &pair.key)?;
-        let issuer = pair.source.as_ref().map(|source| IssuerFile {
-            directory: source.directory.clone(),
-            profile: source.profile.clone(),
-            ordered: source.ordered.clone(),
-            is_imported: source.is_imported,
-        });
-        Some(facts(Imprint::default(), glance, issuer))
-    }
-
-    /// Where a pair on disk is from.
-    fn source(&self) -> Option<Source> {
-        let directory = self.directory.clone()?;
-        let (profile, is_imported) = (self.profile.clone(), self.is_imported);
-        let ordered = self.ordered.clone();
-        Some(Source { directory, profile, ordered, is_imported, is_kept: true })
-    }
-}
-
-impl Imprint {
-    /// That of the certificate that is on disk now; `None` if there is none.
-    #[must_use]
-    pub fn of(state_path: &Path, name: &str) -> Option<Self> {
-        let path = state_path.join(CERTS).join(name).join(FULL_CHAIN);
-        rustix::fs::stat(path).ok().map(|stat| Self::new(&stat))
-    }
-
-    fn new(stat: &Stat) -> Self {
-        Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            size: stat.st_size,
-            modified: (stat.st_mtime, stat.st_mtime_nsec),
-        }
-    }
-}
-
-/// State of the directory of all certificates: it changes whenever a certificate is replaced.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct CertsStamp {
-    device: u64,
-    inode: u64,
-    /// Time of its last change.
-    modified: (i64, u64),
-}
-
-impl CertsStamp {
-    /// That of now; `None` if there is no such directory, or it cannot be seen.
-    #[must_use]
-    pub fn of(state_path: &Path) -> Option<Self> {
-        let stat = rustix::fs::stat(state_path.join(CERTS)).ok()?;
-        let modified = (stat.st_mtime, stat.st_mtime_nsec);
-        Some(Self { device: stat.st_dev, inode: stat.st_ino, modified })
-    }
-}
-
 /// A certificate from the disk.
 #[derive(Debug)]
 pub struct Stored {
@@ -232,11 +123,17 @@ pub struct Stored {
 impl Store {
     /// Keeps a certificate: all of its files change together. The version before is kept too. It may
     /// be called again after an error: what is kept already is not kept twice, which would take the
-    /// place of the version before.
+    /// place of the version before. One that is displaced, and good for names that this one does not have, is
+    /// kept aside.
     ///
     /// # Errors
     /// A file cannot be written; the certificate is then the one that it was.
     pub fn save_certificate(&self, name: &str, issued: &IssuedPem) -> Result<(), StoreError> {
+        self.keep_aside(name, issued)?;
+        self.save(name, issued)
+    }
+
+    fn save(&self, name: &str, issued: &IssuedPem) -> Result<(), StoreError> {
         let link = self.certs().join(name);
         let versions = self.certs().join(VERSIONS).join(name);
         files::ensure_directory(&versions)?;
@@ -284,6 +181,20 @@ impl Store {
     /// The file cannot be read or holds something else.
     pub fn load_renewal<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
         self.current(name)?.join(RENEWAL).read_json()
+    }
+
+    /// Has certificates with these leaves (DER) never taken over under another name.
+    ///
+    /// # Errors
+    /// The certificates cannot be listed, or a mark cannot be written.
+    pub fn mark_revoked(&self, leaves: &[Vec<u8>]) -> Result<(), StoreError> {
+        let Some(all) = Certificates::open(self.path(), &Trust::here())? else { return Ok(()) };
+        for name in all.names()? {
+            if all.leaf(&name).is_some_and(|leaf| leaves.contains(&leaf)) {
+                files::replace(&self.current(&name)?.join(REVOKED), b"")?;
+            }
+        }
+        Ok(())
     }
 
     /// The version that is served: the link may be swapped in between. A plain directory, as a copy
@@ -408,11 +319,56 @@ impl Certificates {
         Ok(Some((with_source(material, &facts), Some(facts))))
     }
 
+    /// The names of all that there are, whether or not a configuration has them.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, StoreError> {
+        let failed = |error: Errno| failed("readdir", &self.path())(error.into());
+        let flags = OFlags::RDONLY;
+        let directory = open_beneath(&self.directory, Path::new(""), flags).map_err(failed)?;
+        let names = entries_of(directory).map_err(failed)?;
+        let names = names.into_iter().filter_map(|name| name.into_string().ok());
+        // Versions lie there too, and what is being written.
+        Ok(names.filter(|name| !name.starts_with('.')).collect())
+    }
+
+    /// Reads a leaf, in DER.
+    fn leaf(&self, name: &str) -> Option<Vec<u8>> {
+        let directory = self.open_version(name).ok()?;
+        let (full_chain, _) = directory.read(FULL_CHAIN, MAX_FILE).ok()??;
+        Some(CertificateDer::pem_slice_iter(&full_chain).next()?.ok()?.to_vec())
+    }
+
+    /// Whether this leaf, in DER, lies there and was revoked.
+    #[must_use]
+    pub fn is_revoked(&self, name: &str, leaf: &[u8]) -> bool {
+        self.open_version(name).is_ok_and(|directory| is_revoked(&directory))
+            && self.leaf(name).is_some_and(|revoked| revoked == leaf)
+    }
+
+    /// Looks at a certificate without its key. `None`: it is not there, was revoked, or cannot be read at a glance.
+    #[must_use]
+    pub fn traits(&self, name: &str) -> Option<Traits> {
+        let directory = self.open_version(name).ok()?;
+        let (full_chain, stat) = directory.read(FULL_CHAIN, MAX_FILE).ok()??;
+        let leaf = CertificateDer::pem_slice_iter(&full_chain).next()?.ok()?;
+        let glance = glance_at_leaf(&leaf)?;
+        if is_revoked(&directory) {
+            return None;
+        }
+        let issuer = directory.read_json(ISSUER, MAX_KEY).ok()?;
+        Some(facts(Imprint::new(&stat), glance, issuer).traits())
+    }
+
     /// Reads both files of one version, even while another process makes new ones.
     fn read(&self, name: &str) -> Result<Option<Files<'_>>, StoreError> {
         let mut result = Ok(None);
         for _ in 0..READ_ATTEMPTS {
-            result = self.open_version(name).and_then(read_version).map(Some);
+            result = self.open_version(name).and_then(|version| match is_revoked(&version) {
+                true => Ok(None),
+                false => read_version(version).map(Some),
+            });
             if let Ok(Some(files)) = &result {
                 self.owners.borrow_mut().extend(files.owners);
             }
@@ -456,15 +412,6 @@ fn with_source(mut material: Material, facts: &Facts) -> Material {
     material
 }
 
-fn facts(imprint: Imprint, glance: Glance, issuer: Option<IssuerFile>) -> Facts {
-    let Glance { key, validity, names } = glance;
-    // What was put there by hand is another client's too.
-    let is_imported = issuer.as_ref().is_none_or(|issuer| issuer.is_imported);
-    let (directory, profile, ordered) =
-        issuer.map_or((None, None, None), |i| (Some(i.directory), i.profile, i.ordered));
-    Facts { imprint, validity, names, key, directory, profile, ordered, is_imported }
-}
-
 /// The same material, if it cannot be seen at a glance.
 fn at_a_glance(material: Material) -> Result<(Material, Glance), Material> {
     let pair = material.pairs.first();
@@ -495,8 +442,9 @@ fn parse(files: &Files<'_>) -> Result<(Material, Glance), StoreError> {
         return Err(StoreError::invalid(&key_path, "the type of its key is not supported"));
     };
     let (validity, names) = (validity(leaf).map_err(openssl)?, dns_names(leaf));
+    let is_self_signed = is_self_signed(leaf);
     let material = material(&key, &chain).map_err(openssl)?;
-    Ok((material, Glance { key: key_type, validity, names }))
+    Ok((material, Glance { key: key_type, validity, names, is_self_signed }))
 }
 
 /// Reads what a server needs of a certificate and decodes PEM, but does not look into it.
@@ -549,6 +497,11 @@ struct Files<'a> {
     full_chain: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
     owners: [u32; 2],
+}
+
+/// Whether a version was revoked. It is as if it were not there.
+fn is_revoked(version: &Directory<'_>) -> bool {
+    version.read(REVOKED, MAX_KEY).is_ok_and(|mark| mark.is_some())
 }
 
 fn read_version(directory: Directory<'_>) -> Result<Files<'_>, StoreError> {

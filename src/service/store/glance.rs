@@ -27,6 +27,8 @@ pub(crate) struct Glance {
     pub(crate) validity: Validity,
     /// The DNS names, in lower case, sorted.
     pub(crate) names: Vec<String>,
+    /// Whether the leaf names itself as its issuer.
+    pub(crate) is_self_signed: bool,
 }
 
 /// Looks at a chain and at a private key (PKCS #8), in DER. `None`: something is not as it mostly is,
@@ -48,12 +50,24 @@ pub(crate) fn glance<'a>(
     if !private_key.windows(mark.len()).any(|window| window == mark) {
         return None;
     }
-    let dates = &leaf.tbs_certificate.validity;
+    of_leaf(&leaf, key)
+}
+
+/// Looks at a leaf in DER, without its key. `None`: as of [`glance`].
+pub(super) fn glance_at_leaf(leaf: &[u8]) -> Option<Glance> {
+    let leaf = Certificate::from_der(leaf).ok()?;
+    let (key, _) = key_type(&leaf.tbs_certificate.subject_public_key_info)?;
+    of_leaf(&leaf, key)
+}
+
+fn of_leaf(leaf: &Certificate, key: KeyType) -> Option<Glance> {
+    let tbs = &leaf.tbs_certificate;
     let validity = Validity {
-        not_before: unix_time(dates.not_before.to_unix_duration()),
-        not_after: unix_time(dates.not_after.to_unix_duration()),
+        not_before: unix_time(tbs.validity.not_before.to_unix_duration()),
+        not_after: unix_time(tbs.validity.not_after.to_unix_duration()),
     };
-    Some(Glance { key, validity, names: names(&leaf)? })
+    let is_self_signed = tbs.issuer == tbs.subject;
+    Some(Glance { key, validity, names: names(leaf)?, is_self_signed })
 }
 
 /// Puts a key into PKCS #8, as the one that a certificate is for. `None`: it is of another type.

@@ -7,6 +7,7 @@
 //! certs/<name>                  link to .versions/<name>/<number>/, with fullchain.pem privkey.pem
 //!                               cert.pem chain.pem issuer.json renewal.json
 //! certs/.versions/<name>/       the version that is served, and the one before
+//! certs/<name>~<digits>         link to what has lost its name to another certificate, and is still good
 //! orders/<name>.json            how far the attempts have come
 //! orders/<name>.order           the order that is under way
 //! actions/                      what a person asks for
@@ -40,8 +41,8 @@ pub use accounts::{Account, has_account};
 pub use actions::Asked;
 pub(crate) use certificates::material;
 pub use certificates::{
-    Certificates, CertsStamp, Facts, Imprint, IssuedPem, Stored, is_kept, load_certificate,
-    load_material,
+    Certificates, CertsStamp, Facts, Imprint, IssuedPem, Stored, is_aside, is_kept,
+    load_certificate, load_material, traits_of,
 };
 pub use door::Trust;
 pub use error::StoreError;

@@ -370,3 +370,105 @@ fn the_names_that_a_profile_takes_are_counted() {
         }
     }
 }
+
+/// The names of the certificates that are left, those of the servers, and what is told.
+fn shared(servers: &[Server<'_>], own: &[usize], kept: &[&str]) -> (Vec<String>, Vec<String>) {
+    let mut draft = Draft::default();
+    let issuer = |name| read_issuer(name, &[&["directory", "https://ca.test/"], ACCEPT]).unwrap();
+    for name in ["ca", "other"] {
+        draft.add_issuer(issuer(name)).unwrap();
+    }
+    let provider = read_provider("cf", Some("cloudflare"), &[&["token_file", "t"]]).unwrap();
+    draft.add_provider(provider).unwrap();
+    let mut bindings = Vec::new();
+    for (index, (list, parameters)) in servers.iter().enumerate() {
+        let issuer: &[&str] = match parameters.iter().any(|text| text.starts_with("issuer=")) {
+            true => &[],
+            false => &["issuer=ca"],
+        };
+        // Names in the directive take the place of "on".
+        let on: &[&str] = if parameters.iter().any(|p| !p.contains('=')) { &[] } else { &["on"] };
+        let args: Vec<&str> = [on, parameters, issuer].concat();
+        let Ok(Request::On(wanted)) = Request::parse(&args) else { panic!("{args:?}") };
+        let place = Location::default();
+        let binding = draft.bind(wanted, names(list), place.clone(), place).unwrap();
+        if own.contains(&index) {
+            draft.keep_own(binding);
+        }
+        bindings.push(binding);
+    }
+    let mut finished = draft.finish(PathBuf::from("/state")).unwrap();
+    let told = finished.share(|name| kept.contains(&name));
+    let config = &finished.config;
+    for (index, certificate) in config.certificates.iter().enumerate() {
+        let variants = &config.variants[certificate.variants.clone()];
+        assert!(variants.iter().all(|variant| variant.certificate == index), "{servers:?}");
+        assert_eq!(variants[0].name, certificate.name, "{servers:?}");
+    }
+    let name = |binding: &BindingId| {
+        let index = finished.certificate(*binding).unwrap();
+        config.certificates[index].name.clone()
+    };
+    (bindings.iter().map(name).collect(), told.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_wildcard_of_another_server_covers_servers_that_say_on_and_no_more() {
+    let wildcard: Server<'_> = (&["*.a.test", "a.test"], &[]);
+    let (w, x): (&str, Server<'_>) = ("_.a.test", (&["x.a.test"], &[]));
+    // The servers, those that check clients, the certificates that are there, and those of the servers.
+    type Row<'a> = (&'a [Server<'a>], &'a [usize], &'a [&'a str], &'a [&'a str]);
+    let rows: &[Row<'_>] = &[
+        (&[wildcard, x], &[], &[], &[w, w]),
+        (&[x, wildcard, (&["y.a.test"], &[])], &[], &[], &[w, w, w]),
+        (&[wildcard, (&["x.a.test", "a.test"], &[])], &[], &[], &[w, w]),
+        (&[wildcard, (&["x.a.test", "b.test"], &[])], &[], &[], &[w, "x.a.test"]),
+        (&[wildcard, (&["y.x.a.test"], &[])], &[], &[], &[w, "y.x.a.test"]),
+        (&[(&["*.a.test"], &[]), wildcard, x], &[], &[], &["_.a.test-"; 3]),
+        // With settings of their own.
+        (&[wildcard, (&["x.a.test"], &["name=web"])], &[], &[], &[w, "web"]),
+        (&[wildcard, (&["x.a.test"], &["x.a.test"])], &[], &[], &[w, "x.a.test"]),
+        (&[wildcard, (&["x.a.test"], &["key=rsa:2048"])], &[], &[], &[w, "x.a.test"]),
+        (&[wildcard, (&["x.a.test"], &["reuse_key=on"])], &[], &[], &[w, "x.a.test"]),
+        (&[wildcard, (&["x.a.test"], &["issuer=other"])], &[], &[], &[w, "x.a.test"]),
+        (&[(&["*.a.test"], &["name=web"]), x], &[], &[], &["web", "x.a.test"]),
+        (&[wildcard, x], &[1], &[], &[w, "x.a.test"]),
+        (&[wildcard, x], &[0], &[], &[w, "x.a.test"]),
+        // One server of the same certificate is enough.
+        (&[wildcard, x, x], &[2], &[], &[w, "x.a.test", "x.a.test"]),
+        (&[wildcard, x, (&["y.a.test"], &[])], &[], &["x.a.test"], &[w, "x.a.test", w]),
+        (
+            &[
+                (&["*.a.test"], &["key=ecdsa:256,rsa:2048"]),
+                (&["x.a.test"], &["key=ecdsa:256,rsa:2048"]),
+                (&["y.a.test"], &["key=ecdsa:256,rsa:2048"]),
+            ],
+            &[],
+            &["y.a.test-rsa"],
+            &[w, w, "y.a.test"],
+        ),
+    ];
+    for (servers, own, kept, expected) in rows {
+        let (found, _) = shared(servers, own, kept);
+        let is_expected = |(found, expected): (&String, &&str)| {
+            found == expected || (expected.ends_with('-') && found.starts_with(*expected))
+        };
+        assert!(found.iter().zip(*expected).all(is_expected), "{servers:?} {found:?}");
+    }
+}
+
+#[test]
+fn it_is_told_who_shares_a_certificate() {
+    let names: Vec<String> = (0..23).map(|n| format!("n{n:02}.a.test")).collect();
+    let lists: Vec<[&str; 1]> = names.iter().map(|name| [name.as_str()]).collect();
+    let below = |count: usize| lists.iter().take(count).map(|list| (&list[..], &[][..]));
+    let servers = |count| [(&["*.a.test"][..], &[][..])].into_iter().chain(below(count));
+    let told = |count| shared(&servers(count).collect::<Vec<_>>(), &[], &[]).1;
+    assert_eq!(
+        told(2),
+        ["certificate \"_.a.test\" is also that of \"n00.a.test\", \"n01.a.test\", which its \
+             wildcard covers"]
+    );
+    assert!(told(23)[0].contains("\"n19.a.test\" and 3 more, which its"), "{:?}", told(23));
+    assert_eq!(told(0), [""; 0]);
+}

@@ -313,3 +313,37 @@ fn what_cannot_be_read_at_a_glance_is_left_to_the_service() {
     fs::write(file(dir.path(), "privkey.pem"), large).unwrap();
     assert!(quickly(dir.path(), &[]).unwrap_err().contains("larger than 65536 bytes"));
 }
+
+#[test]
+fn what_a_new_certificate_of_its_name_does_not_cover_is_kept_aside() {
+    let (dir, store) = store();
+    let aside = || {
+        let all = Certificates::open(dir.path(), &Trust::Everyone).unwrap().unwrap();
+        let mut names = all.names().unwrap();
+        names.retain(|name| super::is_aside(name));
+        names.into_iter().map(|name| (all.traits(&name).unwrap().names, name)).collect::<Vec<_>>()
+    };
+    let first = issued(&["a.example", "b.example"]);
+    for names in [&["a.example", "b.example"][..], &["*.example", "c.example"]] {
+        store.save_certificate("a.example", &first).unwrap();
+        store.save_certificate("a.example", &issued(names)).unwrap();
+        assert_eq!(aside(), [], "{names:?} covers it");
+        fs::remove_dir_all(dir.path().join("certs")).unwrap();
+        Store::open(dir.path()).unwrap();
+    }
+    store.save_certificate("a.example", &first).unwrap();
+    store.save_certificate("a.example", &issued(&["a.example", "c.example"])).unwrap();
+    let [(names, name)] = aside().try_into().unwrap();
+    assert_eq!(names, ["a.example", "b.example"]);
+    let kept = store.load_certificate(&name).unwrap().unwrap();
+    assert_eq!(kept.material.pairs.len(), 1);
+    store.remove_aside("a.example").unwrap();
+    store.remove_aside(&name).unwrap();
+    assert_eq!(aside(), []);
+    // To a staging environment and back.
+    let staging =
+        |pem: IssuedPem| IssuedPem { directory: "https://staging.example/".into(), ..pem };
+    store.save_certificate("a.example", &staging(issued(&["a.example", "c.example"]))).unwrap();
+    assert_eq!(aside().len(), 1);
+    assert!(store.load_certificate("a.example").unwrap().is_some());
+}

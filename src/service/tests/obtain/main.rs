@@ -10,6 +10,7 @@ mod lenient;
 mod reading;
 mod service;
 mod staples;
+mod succession;
 mod support;
 
 use acme_dns_core::config::Propagation;

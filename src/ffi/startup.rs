@@ -1,0 +1,361 @@
+//! The certificates that a configuration begins with, so that the first handshake has one.
+//!
+//! What has not changed since the configuration before is copied from its memory. All else is read from the
+//! disk, under its own name. Only where that does not do, what lies under other names is looked through, in
+//! the memory of before and on disk: a certificate that has been renamed, reordered, split or merged
+//! is still a good one ([`acme_dns_core::stock`]). What of it is kept under which name is for the
+//! service to decide, which finds the same.
+
+use super::conf::Ready;
+use super::host::no_room;
+use super::import::{self, Pairs};
+use super::memory::{Full, Reader, Writer};
+use super::missing;
+use super::nginx::{log, now};
+use super::server::Bound;
+use acme_dns_core::config::{Certificate, Config};
+use acme_dns_core::level::Level;
+use acme_dns_core::material::{Material, Pair};
+use acme_dns_core::stock::Stock;
+use acme_dns_service::store::{Certificates, Facts, StoreError, traits_of};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// The place of a certificate.
+enum Source {
+    /// The memory of the configuration before: the slot, and the pair in it.
+    Memory(usize, usize),
+    /// What lies under the name of a variant.
+    Own(usize),
+    /// A directory of the state path.
+    Directory(String),
+}
+
+/// Variants of a certificate, as they lie under its own name.
+#[derive(Default)]
+struct Own {
+    /// The pairs, from the disk or imported.
+    pairs: Vec<(usize, Pair)>,
+    /// Facts of those from the disk.
+    facts: Vec<(usize, Facts)>,
+    /// Set if there is something that only the service may look into.
+    is_left_over: bool,
+}
+
+impl Own {
+    /// Whether nothing better need be looked for.
+    fn does(&self, config: &Config, wanted: &Certificate) -> bool {
+        wanted.variants.clone().all(|index| {
+            let facts = self.facts.iter().find(|(of, _)| *of == index).map(|(_, facts)| facts);
+            let Some(variant) = config.variants.get(index) else { return false };
+            match facts.map(Facts::traits) {
+                Some(traits) => {
+                    traits.difference(config, variant, wanted).is_none() && !traits.is_due(now())
+                }
+                // Imported.
+                None => self.pairs.iter().any(|(of, _)| *of == index),
+            }
+        })
+    }
+
+    fn into_pairs(self) -> Vec<Pair> {
+        self.pairs.into_iter().map(|(_, pair)| pair).collect()
+    }
+}
+
+/// Fills the memory of a configuration.
+pub(super) struct Startup<'a> {
+    ready: &'a Ready,
+    config: Arc<Config>,
+    before: Option<&'a Ready>,
+    bindings: &'a [Bound],
+    /// The certificates on disk.
+    disk: Option<Certificates>,
+    /// Set if the service may read what this process may not.
+    is_denied: bool,
+    /// Facts of what was published as it lies on disk.
+    facts: Vec<(usize, Facts)>,
+    /// The certificates that are not there.
+    missing: Vec<usize>,
+    has_foreign_files: bool,
+}
+
+/// What the service is told of what was published.
+pub(super) struct Published {
+    pub(super) facts: Vec<(usize, Facts)>,
+    /// Whether there is something that the service may be unable to read.
+    pub(super) has_foreign_files: bool,
+}
+
+impl<'a> Startup<'a> {
+    pub(super) fn new(ready: &'a Ready, before: Option<&'a Ready>, bindings: &'a [Bound]) -> Self {
+        let config = Arc::clone(&ready.config);
+        let disk = Certificates::open(&config.state_path, &ready.identity.trust());
+        let is_denied = disk.as_ref().is_err_and(StoreError::is_denied);
+        let disk = disk.unwrap_or_else(|error| {
+            let (level, line) = match is_denied {
+                true => {
+                    (Level::Notice, "the master cannot read certificates on disk, the service will")
+                }
+                false => (Level::Error, "no certificate on disk can be used"),
+            };
+            log(level, &format!("acme_dns: {line}: {error}"));
+            None
+        });
+        let (facts, missing) = (Vec::new(), Vec::new());
+        let has_foreign_files = false;
+        Self { ready, config, before, bindings, disk, is_denied, facts, missing, has_foreign_files }
+    }
+
+    /// Publishes all that there is, and says once what is missing.
+    pub(super) fn publish(mut self, mut imported: Pairs, writer: &mut Writer) -> Published {
+        let config = Arc::clone(&self.config);
+        let copied = self.copy_from_before(&imported, writer);
+        let mut lacking = Vec::new();
+        for (index, certificate) in config.certificates.iter().enumerate() {
+            if copied.contains(&index) {
+                continue;
+            }
+            let own = self.read_own(certificate, &mut imported);
+            if own.does(&config, certificate) {
+                self.write_own(index, own, writer);
+            } else {
+                lacking.push((index, own));
+            }
+        }
+        self.fill_lacking(lacking, writer);
+        let known = self.before.map_or_else(Vec::new, |before| self.known_from(before, &copied));
+        self.facts.extend(known);
+        let user = self.ready.identity.user.zip(self.disk);
+        let is_foreign = user.is_some_and(|(user, disk)| disk.is_foreign_to(user.uid));
+        let has_foreign_files = self.has_foreign_files || is_foreign;
+        Published { facts: self.facts, has_foreign_files }
+    }
+
+    /// Copies what the configuration before has of the same certificates; gives their indices.
+    fn copy_from_before(&self, imported: &Pairs, writer: &mut Writer) -> HashSet<usize> {
+        let Some(before) = self.before else { return HashSet::new() };
+        let names = before.config.certificates.iter().enumerate();
+        let known: HashMap<&str, usize> =
+            names.map(|(index, certificate)| (certificate.name.as_str(), index)).collect();
+        let mut copied = HashSet::new();
+        for (index, certificate) in self.config.certificates.iter().enumerate() {
+            let Some(old) = known.get(certificate.name.as_str()) else { continue };
+            let is_same = before
+                .config
+                .certificates
+                .get(*old)
+                .is_some_and(|old| is_same((&self.config, certificate), (&before.config, old)));
+            if !is_same || import::has(imported, certificate) {
+                continue;
+            }
+            if let Some((_, record)) = Reader::new(&before.memory, *old).read()
+                && writer.write(index, &record).is_ok()
+            {
+                copied.insert(index);
+            }
+        }
+        copied
+    }
+
+    /// Gives what a configuration before knew of the variants that were copied from it.
+    fn known_from(&self, before: &Ready, copied: &HashSet<usize>) -> Vec<(usize, Facts)> {
+        // Of a certificate with two types of key, before or now, the slot may hold another pair than is
+        // wanted: the helper reads it, and publishes it as it is to be.
+        fn single(config: &Config, index: usize) -> Option<&str> {
+            let (variant, certificate) = config.variant(index)?;
+            (certificate.variants.len() == 1).then_some(variant.name.as_str())
+        }
+        let known = before.facts.iter();
+        let known: HashMap<&str, &Facts> = known
+            .filter_map(|(index, facts)| Some((single(&before.config, *index)?, facts)))
+            .collect();
+        let is_copied = |index: &usize| {
+            self.config.variants.get(*index).is_some_and(|v| copied.contains(&v.certificate))
+        };
+        let variants = (0..self.config.variants.len()).filter(is_copied);
+        let known = |index| Some((index, (*known.get(single(&self.config, index)?)?).clone()));
+        variants.filter_map(known).collect()
+    }
+
+    /// Reads what lies under a certificate's own name, as far as that takes no more than a glance.
+    fn read_own(&mut self, certificate: &Certificate, imported: &mut Pairs) -> Own {
+        let mut own = Own::default();
+        for index in certificate.variants.clone() {
+            let name = self.config.variants.get(index).map_or("", |v| v.name.as_str());
+            match self.disk.as_ref().map_or(Ok(None), |disk| disk.load_quickly(name)) {
+                Ok(None) => own.pairs.extend(imported.remove(&index).map(|pair| (index, pair))),
+                Ok(Some((material, facts))) => {
+                    own.pairs.extend(material.pairs.into_iter().map(|pair| (index, pair)));
+                    own.facts.extend(facts.map(|facts| (index, facts)));
+                }
+                // Whether it can be used at all, the service finds out, and says so.
+                Err(error) => {
+                    own.is_left_over = true;
+                    let line =
+                        format!("acme_dns: certificate \"{name}\" is left to the service: {error}");
+                    log(Level::Info, &line);
+                }
+            }
+        }
+        self.has_foreign_files |= own.is_left_over;
+        own
+    }
+
+    /// Publishes a certificate as it lies under its own name.
+    fn write_own(&mut self, index: usize, mut own: Own, writer: &mut Writer) {
+        let facts = std::mem::take(&mut own.facts);
+        if self.write(index, own.into_pairs(), writer) {
+            self.facts.extend(facts);
+        }
+    }
+
+    /// Writes a record. If there is no room for all that could be served, there may be for the first.
+    fn write(&self, index: usize, mut pairs: Vec<Pair>, writer: &mut Writer) -> bool {
+        let wanted = self.config.certificates.get(index);
+        let variants = wanted.map_or(1, |wanted| wanted.variants.len());
+        let mut written = writer.write(index, &Material { pairs: pairs.clone() }.encode());
+        if written.is_err() && pairs.len() > variants {
+            pairs.truncate(variants);
+            written = writer.write(index, &Material { pairs }.encode());
+        }
+        if let Err(Full) = written {
+            log(Level::Error, &no_room(wanted.map_or("", |wanted| wanted.name.as_str())));
+        }
+        written.is_ok()
+    }
+
+    /// Publishes for certificates whose own files do not do what there is under other names.
+    fn fill_lacking(&mut self, lacking: Vec<(usize, Own)>, writer: &mut Writer) {
+        if lacking.is_empty() {
+            return;
+        }
+        let stock = self.stock(&lacking);
+        for (index, own) in lacking {
+            let pairs = self.choose(&stock, index, &own);
+            let is_own = pairs.len() == own.pairs.len()
+                && pairs.iter().all(|pair| own.pairs.iter().any(|(_, own)| own == pair));
+            if is_own && !pairs.is_empty() {
+                self.write_own(index, own, writer);
+            } else if !pairs.is_empty() {
+                self.write(index, pairs, writer);
+            } else if !own.pairs.is_empty() {
+                // Better than nothing.
+                self.write_own(index, own, writer);
+            } else if !own.is_left_over && !self.is_denied {
+                self.missing.push(index);
+            }
+        }
+        missing::tell(&self.config, self.bindings, &self.missing);
+    }
+
+    /// All that is there.
+    fn stock(&self, lacking: &[(usize, Own)]) -> Stock<Source> {
+        let mut stock = Stock::default();
+        for (index, facts) in lacking.iter().flat_map(|(_, own)| &own.facts) {
+            stock.add(Source::Own(*index), facts.traits());
+        }
+        for (index, facts) in &self.facts {
+            stock.add(Source::Own(*index), facts.traits());
+        }
+        if let Some(before) = self.before {
+            add_memory(&mut stock, before);
+        }
+        let own: HashSet<&str> =
+            self.config.variants.iter().map(|variant| variant.name.as_str()).collect();
+        let Some(disk) = &self.disk else { return stock };
+        let names = disk.names().unwrap_or_else(|error| {
+            log(Level::Error, &format!("acme_dns: {error}"));
+            Vec::new()
+        });
+        for name in names.into_iter().filter(|name| !own.contains(name.as_str())) {
+            if let Some(traits) = disk.traits(&name) {
+                stock.add(Source::Directory(name), traits);
+            }
+        }
+        stock
+    }
+
+    /// The pairs that are served of a certificate, the best first.
+    fn choose(&self, stock: &Stock<Source>, index: usize, own: &Own) -> Vec<Pair> {
+        let Some(wanted) = self.config.certificates.get(index) else { return Vec::new() };
+        let owner = |source: &Source| match source {
+            Source::Own(variant) => Some(*variant),
+            Source::Directory(_) | Source::Memory(..) => None,
+        };
+        let choice = stock.choose(&self.config, wanted, now(), owner);
+        let is_imported = |variant: usize| {
+            let has_facts = own.facts.iter().any(|(of, _)| *of == variant);
+            (!has_facts).then(|| own.pairs.iter().find(|(of, _)| *of == variant)).flatten()
+        };
+        let mut pairs = Vec::new();
+        for (variant, item) in wanted.variants.clone().zip(&choice.taken_over) {
+            let read = item.and_then(|item| self.pair(stock.item(item)?.0, own));
+            pairs.extend(read.or_else(|| is_imported(variant).map(|(_, pair)| pair.clone())));
+        }
+        let stand_ins = choice.stand_ins.iter().filter_map(|item| stock.item(*item));
+        pairs.extend(stand_ins.filter_map(|(source, _)| self.pair(source, own)));
+        pairs
+    }
+
+    fn pair(&self, source: &Source, own: &Own) -> Option<Pair> {
+        match source {
+            Source::Own(variant) => {
+                let pair = own.pairs.iter().find(|(of, _)| of == variant);
+                // That of another certificate, whose own files do not do for it.
+                pair.map(|(_, pair)| pair.clone()).or_else(|| {
+                    let name = &self.config.variants.get(*variant)?.name;
+                    self.pair_in(name)
+                })
+            }
+            Source::Directory(name) => self.pair_in(name),
+            Source::Memory(slot, index) => {
+                let (_, record) = Reader::new(&self.before?.memory, *slot).read()?;
+                Material::decode(&record).ok()?.pairs.into_iter().nth(*index)
+            }
+        }
+    }
+
+    fn pair_in(&self, name: &str) -> Option<Pair> {
+        match self.disk.as_ref()?.load_quickly(name) {
+            Ok(found) => found?.0.pairs.into_iter().next(),
+            Err(error) => {
+                let line =
+                    format!("acme_dns: certificate \"{name}\" is left to the service: {error}");
+                log(Level::Info, &line);
+                None
+            }
+        }
+    }
+}
+
+/// Whether what was served of a certificate is what is to be served of another one.
+fn is_same(new: (&Config, &Certificate), old: (&Config, &Certificate)) -> bool {
+    let keys = |(config, certificate): (&Config, &Certificate)| -> Vec<_> {
+        let variants = certificate.variants.clone().filter_map(|index| config.variants.get(index));
+        variants.map(|variant| variant.key).collect()
+    };
+    let issuers = |(config, certificate): (&Config, &Certificate)| -> Vec<_> {
+        let issuers = certificate.issuers.iter().filter_map(|index| config.issuers.get(*index));
+        issuers.map(|issuer| (issuer.directory.clone(), issuer.profile.clone())).collect()
+    };
+    let names = |(_, certificate): (&Config, &Certificate)| {
+        let mut names = certificate.names.clone();
+        names.sort();
+        names
+    };
+    names(new) == names(old) && keys(new) == keys(old) && issuers(new) == issuers(old)
+}
+
+/// Adds what the configuration before has in memory.
+fn add_memory(stock: &mut Stock<Source>, before: &Ready) {
+    for slot in 0..before.config.certificates.len() {
+        let Some((_, record)) = Reader::new(&before.memory, slot).read() else { continue };
+        let Ok(material) = Material::decode(&record) else { continue };
+        for (index, pair) in material.pairs.iter().enumerate() {
+            if let Some(traits) = traits_of(pair) {
+                stock.add(Source::Memory(slot, index), traits);
+            }
+        }
+    }
+}

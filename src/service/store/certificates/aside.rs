@@ -1,0 +1,90 @@
+//! Certificates that a new one of the same name would displace.
+//!
+//! After an edit of the configuration a name may be another certificate's. What it has displaced can be good for
+//! other names still: it is kept aside, as `NAME~` with eight hexadecimal digits, until it has expired, and
+//! found there by its names.
+
+use super::{Certificates, IssuedPem, VERSIONS, facts, files};
+use crate::store::{Store, StoreError, Trust};
+use acme_dns_core::stock::{Traits, covers};
+use acme_dns_core::time::UnixTime;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// So much of a name is left, so that a file system can hold the whole.
+const MAX_STEM: usize = 200;
+
+impl Store {
+    /// Keeps the certificate of a name aside if it is valid, and the new one does not do all that it does.
+    pub(super) fn keep_aside(&self, name: &str, new: &IssuedPem) -> Result<(), StoreError> {
+        // What cannot be read is not worth keeping.
+        let Ok(Some(all)) = Certificates::open(self.path(), &Trust::here()) else { return Ok(()) };
+        let Some(traits) = all.traits(name) else { return Ok(()) };
+        let Some(leaf) = leaf_traits(new.fullchain.as_bytes()) else { return Ok(()) };
+        if is_aside(name) || is_superseded(&traits, &leaf, new) || traits.has_expired(now()) {
+            return Ok(());
+        }
+        let Ok(Some((aside, old))) = all.pem(name, traits) else { return Ok(()) };
+        self.save(&aside, &old)
+    }
+
+    /// Removes what was kept aside.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub fn remove_aside(&self, name: &str) -> Result<(), StoreError> {
+        if !is_aside(name) {
+            return Ok(());
+        }
+        files::remove_leftover(&self.certs().join(name))?;
+        files::remove_leftover(&self.certs().join(VERSIONS).join(name))
+    }
+}
+
+impl Certificates {
+    /// Reads a certificate as it is to be kept aside, and the name for that.
+    fn pem(&self, name: &str, traits: Traits) -> Result<Option<(String, IssuedPem)>, StoreError> {
+        let Some(files) = self.read(name)? else { return Ok(None) };
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+        let (Some(key), Some(fullchain)) = (text(&files.key), text(&files.full_chain)) else {
+            return Ok(None);
+        };
+        let hash = openssl::sha::sha256(&files.full_chain);
+        let digits: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let stem: String = name.chars().take(MAX_STEM).collect();
+        let Traits { directory, profile, is_imported, .. } = traits;
+        let directory = directory.unwrap_or_default();
+        let key = key.into();
+        let pem = IssuedPem { key, fullchain, directory, profile, ordered: None, is_imported };
+        Ok(Some((format!("{stem}~{digits}"), pem)))
+    }
+}
+
+/// Whether a name is that of a certificate that was kept aside.
+#[must_use]
+pub fn is_aside(name: &str) -> bool {
+    name.rsplit_once('~').is_some_and(|(_, digits)| {
+        digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    })
+}
+
+/// Whether a new certificate does all that the old one does: has its names, is from the same CA, and has the same
+/// type of key and profile. It may be another one that is wanted now, and the old one again tomorrow.
+fn is_superseded(old: &Traits, leaf: &Traits, new: &IssuedPem) -> bool {
+    let has_origin = old.directory.as_ref().is_none_or(|directory| {
+        *directory == new.directory && (old.is_imported || old.profile == new.profile)
+    });
+    let has_key = old.key == leaf.key || old.directory.is_none() || old.is_imported;
+    has_origin && has_key && old.names.iter().all(|name| covers(&leaf.names, name))
+}
+
+fn leaf_traits(fullchain: &[u8]) -> Option<Traits> {
+    let leaf = CertificateDer::pem_slice_iter(fullchain).next()?.ok()?;
+    facts::traits_of_leaf(&leaf, None)
+}
+
+fn now() -> UnixTime {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixTime::default() + since_epoch
+}

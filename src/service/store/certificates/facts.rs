@@ -1,0 +1,171 @@
+//! What is known of certificates without their keys.
+
+use super::{CERTS, FULL_CHAIN};
+use crate::store::glance::{Glance, glance, glance_at_leaf};
+use acme_dns_core::key::KeyType;
+use acme_dns_core::material::{Pair, Source};
+use acme_dns_core::schedule::Validity;
+use acme_dns_core::stock::Traits;
+use rustix::fs::Stat;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Where a certificate is from.
+#[derive(Deserialize, Serialize)]
+pub(super) struct IssuerFile {
+    pub(super) directory: String,
+    pub(super) profile: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ordered: Option<Vec<String>>,
+    #[serde(default, rename = "imported", skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_imported: bool,
+}
+
+impl IssuerFile {
+    /// Where a pair on disk is from.
+    pub(super) fn into_source(self) -> Source {
+        let Self { directory, profile, ordered, is_imported } = self;
+        Source { directory, profile, ordered, is_imported, is_kept: true }
+    }
+}
+
+/// What is known of a certificate on disk, without its key.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The file that this was read from.
+    pub imprint: Imprint,
+    /// Its dates; it may have expired.
+    pub validity: Validity,
+    /// The DNS names that it holds, sorted.
+    pub names: Vec<String>,
+    /// The type of its key.
+    pub key: KeyType,
+    /// The URL of the directory of the CA that issued it; not known of one that was put there by
+    /// hand.
+    pub directory: Option<String>,
+    /// The profile that was wanted.
+    pub profile: Option<String>,
+    /// The names that were ordered, sorted, where the CA has certified others than exactly these.
+    pub ordered: Option<Vec<String>>,
+    /// Whether it was taken over from another client, or put there by hand: it is wanted as it is, until it
+    /// is renewed.
+    pub is_imported: bool,
+    /// Whether it is its own issuer.
+    pub is_self_signed: bool,
+}
+
+impl Facts {
+    /// The properties that decide what it is good for.
+    #[must_use]
+    pub fn traits(&self) -> Traits {
+        Traits {
+            names: self.names.clone(),
+            validity: self.validity,
+            key: self.key,
+            directory: self.directory.clone(),
+            profile: self.profile.clone(),
+            is_imported: self.is_imported,
+            is_self_signed: self.is_self_signed,
+        }
+    }
+
+    /// Those of a pair that is served, whether or not it is on disk. `None`: it is an unusual one.
+    pub(crate) fn of(pair: &Pair) -> Option<Self> {
+        let glance = glance(pair.chain.iter().map(Vec::as_slice), &pair.key)?;
+        let issuer = pair.source.as_ref().map(|source| IssuerFile {
+            directory: source.directory.clone(),
+            profile: source.profile.clone(),
+            ordered: source.ordered.clone(),
+            is_imported: source.is_imported,
+        });
+        Some(facts(Imprint::default(), glance, issuer))
+    }
+
+    /// Where a pair on disk is from.
+    pub(super) fn source(&self) -> Option<Source> {
+        let directory = self.directory.clone()?;
+        let (profile, is_imported) = (self.profile.clone(), self.is_imported);
+        let ordered = self.ordered.clone();
+        Some(Source { directory, profile, ordered, is_imported, is_kept: true })
+    }
+}
+
+/// Tells a file from any that takes its place; the default is that of none.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Imprint {
+    device: u64,
+    inode: u64,
+    size: i64,
+    modified: (i64, u64),
+}
+
+impl Imprint {
+    /// That of the certificate that is on disk now; `None` if there is none.
+    #[must_use]
+    pub fn of(state_path: &Path, name: &str) -> Option<Self> {
+        let path = state_path.join(CERTS).join(name).join(FULL_CHAIN);
+        rustix::fs::stat(path).ok().map(|stat| Self::new(&stat))
+    }
+
+    pub(super) fn new(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: stat.st_size,
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+        }
+    }
+}
+
+/// State of the directory of all certificates: it changes whenever a certificate is replaced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CertsStamp {
+    device: u64,
+    inode: u64,
+    /// Time of its last change.
+    modified: (i64, u64),
+}
+
+impl CertsStamp {
+    /// That of now; `None` if there is no such directory, or it cannot be seen.
+    #[must_use]
+    pub fn of(state_path: &Path) -> Option<Self> {
+        let stat = rustix::fs::stat(state_path.join(CERTS)).ok()?;
+        let modified = (stat.st_mtime, stat.st_mtime_nsec);
+        Some(Self { device: stat.st_dev, inode: stat.st_ino, modified })
+    }
+}
+
+/// Looks at a certificate in shared memory. `None`: it is unusual.
+#[must_use]
+pub fn traits_of(pair: &Pair) -> Option<Traits> {
+    traits_of_leaf(pair.chain.first()?, pair.source.as_ref())
+}
+
+/// Looks at a certificate in DER.
+pub(super) fn traits_of_leaf(leaf: &[u8], source: Option<&Source>) -> Option<Traits> {
+    let Glance { key, validity, names, is_self_signed } = glance_at_leaf(leaf)?;
+    let directory = source.map(|source| source.directory.clone());
+    let profile = source.and_then(|source| source.profile.clone());
+    let is_imported = source.is_some_and(|source| source.is_imported);
+    Some(Traits { names, validity, key, directory, profile, is_imported, is_self_signed })
+}
+
+pub(super) fn facts(imprint: Imprint, glance: Glance, issuer: Option<IssuerFile>) -> Facts {
+    let Glance { key, validity, names, is_self_signed } = glance;
+    // What was put there by hand is another client's too.
+    let is_imported = issuer.as_ref().is_none_or(|issuer| issuer.is_imported);
+    let (directory, profile, ordered) =
+        issuer.map_or((None, None, None), |i| (Some(i.directory), i.profile, i.ordered));
+    Facts {
+        imprint,
+        validity,
+        names,
+        key,
+        directory,
+        profile,
+        ordered,
+        is_imported,
+        is_self_signed,
+    }
+}

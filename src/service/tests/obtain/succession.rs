@@ -1,0 +1,203 @@
+//! Certificates that lie under other names than those that want them.
+
+use super::support::{Bed, Log};
+use acme_dns_core::level::Level;
+use acme_dns_core::material::Material;
+use acme_dns_core::schedule::{Loading, Renewal};
+use acme_dns_service::host::Host;
+use acme_dns_service::import::Imports;
+use acme_dns_service::service::{Service, Settings};
+use openssl::x509::X509;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use testbed::acme_proxy::AcmeStep;
+use testbed::process::wait_until;
+use testbed::traffic::{Action, Fault};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Shared memory, and the log.
+#[derive(Default)]
+struct Slots {
+    log: Log,
+    slots: Mutex<BTreeMap<usize, Material>>,
+}
+
+impl Host for Slots {
+    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+        self.log.log(level, message);
+    }
+
+    fn publish(&self, certificate: usize, material: &Material) -> Result<(), String> {
+        self.slots.lock().unwrap().insert(certificate, material.clone());
+        Ok(())
+    }
+
+    fn published(&self, certificate: usize) -> Option<Material> {
+        self.slots.lock().unwrap().get(&certificate).cloned()
+    }
+}
+
+impl Slots {
+    /// The names of the certificates in a slot.
+    fn served(&self, certificate: usize) -> Vec<String> {
+        let published = self.published(certificate);
+        let pairs = published.iter().flat_map(|material| &material.pairs);
+        let names = pairs.map(|pair| names(&X509::from_der(&pair.chain[0]).unwrap()));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+}
+
+fn names(leaf: &X509) -> String {
+    let names = leaf.subject_alt_names();
+    let names = names.iter().flatten().filter_map(|name| name.dnsname());
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names.join(" ")
+}
+
+fn settings(bed: &Bed) -> Settings {
+    Settings {
+        config: Arc::new(bed.config.clone()),
+        secrets: vec![SecretString::from(bed.testbed.token().to_owned())],
+        loading: Loading::default(),
+        facts: Vec::new(),
+        imports: Imports::default(),
+        certs_group: None,
+        watch: None,
+    }
+}
+
+/// Certificates by these names are on disk, and the CA takes no more orders.
+fn bed(certificates: &[(&str, &[&str])]) -> Bed {
+    let mut bed = Bed::start();
+    configure(&mut bed, certificates);
+    let host = Arc::<Slots>::default();
+    let service = Service::start(settings(&bed), host.clone()).unwrap();
+    let all = || (host.slots.lock().unwrap().len() == certificates.len()).then_some(());
+    assert!(wait_until(LIMIT, all).is_some(), "{:#?}", host.log.all());
+    let is_clean = || (bed.entries("orders").is_empty()).then_some(());
+    assert!(wait_until(LIMIT, is_clean).is_some(), "{:?}", bed.entries("orders"));
+    service.stop();
+    let action = Action::Status { status: 503, retry_after: None };
+    bed.proxy.traffic.inject(Fault::new(AcmeStep::NewOrder.requests(), action).always());
+    bed.proxy.traffic.clear_log();
+    bed
+}
+
+fn configure(bed: &mut Bed, certificates: &[(&str, &[&str])]) {
+    bed.config.certificates.clear();
+    bed.config.variants.clear();
+    certificates.iter().for_each(|(name, names)| bed.add(name, names));
+}
+
+/// Lets a service look at what is there, until it has begun what is due: a certificate that is not there is.
+fn look(bed: &mut Bed, certificates: &[(&str, &[&str])]) -> Arc<Slots> {
+    let missing: &[(&str, &[&str])] = &[("missing", &["missing.example.test"])];
+    configure(bed, &[certificates, missing].concat());
+    let host = Arc::<Slots>::default();
+    bed.proxy.traffic.clear_log();
+    let service = Service::start(settings(bed), host.clone()).unwrap();
+    let asked = || {
+        let orders = bed.proxy.traffic.requests(&AcmeStep::NewOrder.requests());
+        orders.iter().any(|order| order.body().len() > 1).then_some(())
+    };
+    assert!(wait_until(LIMIT, asked).is_some(), "{:#?}", host.log.all());
+    service.stop();
+    host
+}
+
+fn serial(bed: &Bed, name: &str) -> Option<String> {
+    let pem = fs::read(bed.state().join("certs").join(name).join("cert.pem")).ok()?;
+    let serial = X509::from_pem(&pem).unwrap().serial_number().to_bn().unwrap();
+    Some(serial.to_hex_str().unwrap().to_string())
+}
+
+/// The names of the orders that were tried, besides that of the missing one.
+fn orders(bed: &Bed) -> Vec<String> {
+    let requests = bed.proxy.traffic.requests(&AcmeStep::NewOrder.requests());
+    let names = requests.iter().map(|request| {
+        let payload = request.jws_payload();
+        let identifiers = payload["identifiers"].as_array().cloned().unwrap_or_default();
+        let names = identifiers.iter().filter_map(|i| i["value"].as_str().map(str::to_owned));
+        names.collect::<Vec<_>>().join(" ")
+    });
+    let mut names: Vec<String> = names.filter(|names| names != "missing.example.test").collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[test]
+fn a_certificate_goes_on_under_its_new_name_with_the_time_of_its_renewal() {
+    let mut bed = bed(&[("example.test", &["example.test", "a.example.test"])]);
+    let first = serial(&bed, "example.test");
+    let renewal = Renewal { hasty: 7, ..Renewal::default() };
+    bed.store().save_renewal("example.test", &renewal).unwrap();
+    let host = look(&mut bed, &[("web", &["a.example.test", "example.test"])]);
+    assert_eq!(serial(&bed, "web"), first);
+    assert_eq!(host.served(0), ["a.example.test example.test"]);
+    let kept: Option<Renewal> = bed.store().load_renewal("web").unwrap();
+    assert_eq!(kept.map(|kept| kept.hasty), Some(7));
+    assert_eq!(orders(&bed), [""; 0]);
+    let line = "acme_dns: certificate \"web\" continues \"example.test\", valid until ";
+    assert!(host.log.lines(Level::Notice).iter().any(|l| l.starts_with(line)));
+    // Now it is its own.
+    let again = look(&mut bed, &[("web", &["a.example.test", "example.test"])]);
+    assert!(!again.log.all().iter().any(|line| line.contains("continues")));
+}
+
+#[test]
+fn certificates_that_change_places_keep_their_own() {
+    let mut bed =
+        bed(&[("x", &["x.example.test"]), ("y", &["y.example.test"]), ("z", &["z.example.test"])]);
+    let [x, y, z] = ["x", "y", "z"].map(|name| serial(&bed, name));
+    let host = look(
+        &mut bed,
+        &[("y", &["x.example.test"]), ("z", &["y.example.test"]), ("x", &["z.example.test"])],
+    );
+    assert_eq!(["y", "z", "x"].map(|name| serial(&bed, name)), [x, y, z]);
+    assert_eq!(host.served(1), ["y.example.test"]);
+    assert_eq!(orders(&bed), [""; 0]);
+}
+
+#[test]
+fn what_is_not_wanted_as_it_is_stands_in_and_is_replaced() {
+    let mut bed = bed(&[("a", &["a.example.test"]), ("b", &["b.example.test"])]);
+    let host = look(&mut bed, &[("both", &["a.example.test", "b.example.test"])]);
+    assert_eq!(host.served(0), ["a.example.test", "b.example.test"]);
+    assert_eq!(orders(&bed), ["a.example.test b.example.test"]);
+    assert_eq!(serial(&bed, "both"), None, "it is not kept under that name");
+    // The staging environment has another directory.
+    bed.config.issuers[0].directory += "?other";
+    let host = look(&mut bed, &[("c", &["a.example.test"])]);
+    assert_eq!(host.served(0), ["a.example.test"]);
+    assert_eq!(orders(&bed), ["a.example.test"]);
+    bed.proxy.traffic.clear_faults();
+    let host = Arc::<Slots>::default();
+    configure(&mut bed, &[("both", &["a.example.test", "b.example.test"])]);
+    let service = Service::start(settings(&bed), host.clone()).unwrap();
+    let is_new = || (host.served(0) == ["a.example.test b.example.test"]).then_some(());
+    assert!(wait_until(LIMIT, is_new).is_some(), "{:#?}", host.log.all());
+    service.stop();
+}
+
+#[test]
+fn what_was_revoked_or_cannot_be_read_is_not_taken_over() {
+    let mut bed = bed(&[("x", &["x.example.test"]), ("y", &["y.example.test"])]);
+    let leaf = fs::read(bed.state().join("certs/x/cert.pem")).unwrap();
+    let leaf = X509::from_pem(&leaf).unwrap().to_der().unwrap();
+    bed.store().mark_revoked(&[leaf]).unwrap();
+    fs::write(bed.state().join("certs/y/privkey.pem"), "garbage").unwrap();
+    let host = look(&mut bed, &[("new-x", &["x.example.test"]), ("new-y", &["y.example.test"])]);
+    assert_eq!((host.served(0), host.served(1)), (vec![], vec![]));
+    assert_eq!(orders(&bed), ["x.example.test", "y.example.test"]);
+    look(&mut bed, &[("x", &["x.example.test"])]);
+    assert_eq!(orders(&bed), ["x.example.test"], "under its own name neither");
+}
