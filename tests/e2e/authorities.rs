@@ -146,7 +146,10 @@ fn after_a_failed_validation_the_staging_environment_comes_first() {
     site.start_nginx();
     // It has cost an order: the next attempt is minutes away, but for a person.
     let line = site.nginx.wait_for_log("was not obtained", LIMIT);
-    assert!(line.contains(" with the staging environment of \"pebble\" or at a reload: "), "{line}");
+    assert!(
+        line.contains(" with the staging environment of \"pebble\" or at a reload: "),
+        "{line}"
+    );
     site.reload();
     placing.wait(LIMIT);
     assert_eq!(site.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 1, "one has failed");
