@@ -227,5 +227,11 @@ fn thousands_of_lines_and_servers_are_read() {
     lone.nginx.start();
     let peer = TlsClient::new(port.addr()).sni("www.n1999.example.com").handshake();
     assert_eq!(peer.expect("a handshake").leaf.sans, ["*.n1999.example.com", "n1999.example.com"]);
-    assert_eq!(lone.missing().len(), names.len());
+    // One line for all of them, whoever uses them.
+    let log = lone.nginx.log();
+    let lines = log.lines().filter_map(|line| line.split_once(" certificates are not there yet"));
+    let number = |line: &str| line.rsplit(' ').next().and_then(|number| number.parse().ok());
+    let missing: Vec<usize> = lines.filter_map(|(start, _)| number(start)).collect();
+    assert_eq!(missing.iter().sum::<usize>(), names.len(), "{log}");
+    assert!(missing.len() <= 2, "{log}");
 }

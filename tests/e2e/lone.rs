@@ -111,11 +111,19 @@ impl Lone {
         }
     }
 
-    /// The certificates that the module has found to be missing, in the order of the log.
+    /// The certificates that the module has found to be missing, in the order of the log: one has a line
+    /// of its own, several share one, which names ten at the most.
     pub(crate) fn missing(&self) -> Vec<String> {
         let log = self.nginx.log();
-        let lines = log.lines().filter_map(|line| line.split_once("acme_dns: no certificate \""));
-        lines.map(|(_, rest)| rest.split('"').next().unwrap_or_default().to_owned()).collect()
+        let names = |line: &str| {
+            if let Some((_, rest)) = line.split_once("acme_dns: no certificate \"") {
+                return vec![rest.split('"').next().unwrap_or_default().to_owned()];
+            }
+            let shared = line.split_once(" certificates are not there yet");
+            let list = shared.and_then(|(_, rest)| rest.split_once(": "));
+            list.map_or(Vec::new(), |(_, names)| names.split(", ").map(str::to_owned).collect())
+        };
+        log.lines().flat_map(names).collect()
     }
 }
 
