@@ -126,7 +126,7 @@ impl Move {
         self.site.nginx.wait_for_log("certificate \"new\" issued by", LIMIT);
         let line = self.site.nginx.wait_for_log(account, LIMIT);
         assert!(line.contains("[notice]"), "{line}");
-        assert_eq!(self.orders(), 1, "{}", self.site.proxy.traffic.summary());
+        assert_eq!(self.orders(), 1, "{}", self.site.nginx.log());
         self.check_log();
     }
 

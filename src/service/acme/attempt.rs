@@ -72,7 +72,11 @@ impl Attempt<'_> {
                 // forgotten the order.
                 Ok(_) => self.forget_order().await,
                 Err(error) if error.may_be_about_age() && !error.leaves_order_alive() => {
-                    self.log.debug(format_args!("{error}; a new order is placed"));
+                    let line = format_args!("{error}; a new order is placed");
+                    match error.is_about_others() {
+                        true => self.log.warn(line),
+                        false => self.log.debug(line),
+                    }
                     self.note_order(None);
                 }
                 Err(error) => return Err(error),

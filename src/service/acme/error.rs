@@ -613,16 +613,22 @@ impl ObtainError {
     }
 
     /// Whether an order of an earlier attempt may be what is wrong: what it knows of its authorizations
-    /// holds for a while only, an hour at some CAs.
+    /// holds for a while only, an hour at some CAs, and its file may have been changed.
     pub(super) fn may_be_about_age(&self) -> bool {
         const OF_AGE: [&str; 4] = ["", "malformed", "orderNotReady", "unauthorized"];
         match self {
             Self::Certificate(_) => true,
+            error if error.is_about_others() => true,
             Self::Acme(AcmeError::Refused { problem, .. }) => {
                 OF_AGE.iter().any(|kind| problem.is(kind))
             }
             _ => false,
         }
+    }
+
+    /// Whether an order is for something that was not asked for.
+    pub(super) fn is_about_others(&self) -> bool {
+        matches!(self, Self::NotOrdered { .. } | Self::TooManyAuthorizations { .. })
     }
 
     /// How long the CA or the DNS provider wants to be left alone.

@@ -2,7 +2,7 @@
 
 use super::directory::Directory;
 use super::error::Refusal;
-use super::verify;
+use super::verify::{self, Unfit};
 use acme_dns_core::material::Material;
 use acme_dns_core::time::UnixTime;
 use openssl::pkey::{PKey, Private};
@@ -29,6 +29,10 @@ pub fn read_chain(
     names: &[String],
     now: UnixTime,
 ) -> Result<Material, String> {
-    let verified = verify::verify(pem, key, names, now)?;
+    let verified =
+        verify::verify(pem, key, names, now, Some(now)).map_err(|unfit| match unfit {
+            Unfit::Wrong(why) => why,
+            Unfit::Early { from, .. } => format!("it becomes valid at {from}"),
+        })?;
     crate::store::material(key, &verified.chain).map_err(|e| e.to_string())
 }

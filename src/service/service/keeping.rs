@@ -164,12 +164,19 @@ impl Work {
         );
     }
 
-    /// What is served of a variant, if it is worth keeping.
+    /// What is served of a variant, if it is its own and worth keeping.
     fn pair_in_memory(&self, entry: usize) -> Option<Pair> {
-        let own = self.served(entry).and_then(|served| served.pair.clone());
+        let (variant, certificate) = self.config.variant(entry)?;
+        let served = self.served(entry);
+        if served.is_some_and(|served| served.stands_in) {
+            return None;
+        }
+        let own = served.and_then(|served| served.pair.clone());
         let pair = own.or_else(|| self.published_pair(entry))?;
         let facts = Facts::of(&pair)?;
-        (now() < facts.validity.not_after).then_some(pair)
+        let is_own = served.is_some()
+            || facts.traits().difference(&self.config, variant, certificate).is_none();
+        (is_own && now() < facts.validity.not_after).then_some(pair)
     }
 
     /// What the workers have of a variant: the pair with its type of key, or the only one.

@@ -119,10 +119,15 @@ const fn survives(action: DnsAction) -> Cell {
     Cell { step: Step::Txt, over: Some(Transport::Udp), action, fails: false }
 }
 
+/// The provider names the zone's servers too.
+const fn is_not_needed(step: Step, action: DnsAction) -> Cell {
+    Cell { step, over: None, action, fails: false }
+}
+
 const CELLS: [Cell; 16] = [
-    fails(Step::NameServers, DnsAction::ServerFailure),
-    fails(Step::NameServers, DnsAction::Garbage),
-    fails(Step::NameServers, DnsAction::Silence),
+    is_not_needed(Step::NameServers, DnsAction::ServerFailure),
+    is_not_needed(Step::NameServers, DnsAction::Garbage),
+    is_not_needed(Step::NameServers, DnsAction::Silence),
     fails(Step::Addresses, DnsAction::ServerFailure),
     fails(Step::Addresses, DnsAction::Garbage),
     fails(Step::Addresses, DnsAction::Silence),
