@@ -267,9 +267,9 @@ fn the_official_module_moves_with_everything() {
     moved.site.start_nginx();
     moved.check_served("after a restart without the directive");
     assert_eq!((moved.orders(), snapshot(&tree)), (0, before));
-    moved.site.add_server("new.example.test", "on");
+    moved.site.add_server("new.example.test", "on name=new");
     moved.site.reload();
-    moved.site.wait_for_certificate("new.example.test");
+    moved.site.nginx.wait_for_log("certificate \"new\" issued by", LIMIT);
     moved.site.nginx.wait_for_log(&format!("account found at {url}"), LIMIT);
     moved.check_log();
 }
