@@ -220,8 +220,10 @@ impl Gates {
                 Scope::Entry | Scope::Certificate => None,
             };
             let Some(subject) = subject else { continue };
-            let known = self.gates.get(&subject).map(|gate| gate.pause.since);
-            if known.is_none_or(|since| since < pause.since) {
+            // Of what failed within one second the last has seen the most reloads.
+            let age = |pause: &Pause| (pause.since, pause.reloads.count());
+            let known = self.gates.get(&subject).map(|gate| age(&gate.pause));
+            if known.is_none_or(|known| known <= age(pause)) {
                 let mut pause = pause.clone();
                 if let Some(changed) = reloaded {
                     pause.reload(now, changed);

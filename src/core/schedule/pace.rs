@@ -164,6 +164,11 @@ impl Reloads {
         true
     }
 
+    /// The number that is remembered.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether another reload changes nothing.
     pub(super) fn is_used_up(&self, now: UnixTime) -> bool {
         let is_recent = |time: &&UnixTime| **time <= now && now.since(**time) < RELOADS_SPAN;

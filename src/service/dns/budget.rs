@@ -3,7 +3,8 @@
 //!
 //! [`Window`] is the count, without a clock; [`Budget`] is what waits. Two things keep the requests of
 //! one certificate from being everybody's trouble. Each has a share ([`on_account_of`]): what is left
-//! of the limit if one more came. And what is refused although we are within the limit was used by
+//! of the limit if one more came. Beyond it there is more only as long as enough is left for the others. And
+//! what is refused although we are within the limit was used by
 //! others, such as a second host: so much less is used from then on, and slowly more again.
 
 use acme_dns_core::config::RequestLimit;
@@ -19,6 +20,9 @@ const LIMIT: RequestLimit = RequestLimit { number: 1100, span: Duration::from_se
 
 /// A share is not smaller than this, unless the limit is: an order needs a few requests.
 const LEAST_SHARE: usize = 20;
+
+/// At least this part of the limit is kept for those who have not used up their shares.
+const RESERVE: usize = 4;
 
 /// After a refusal so much is used of what was enough for one, and of the limit at least so much.
 const CAUTION: (usize, usize) = (3, 4);
@@ -95,17 +99,31 @@ impl Window {
             return wait(*oldest + self.limit.span, None);
         }
         if let Some(payer) = payer {
-            let spent = self.spent.get(payer).copied().unwrap_or(0);
-            let payers = self.spent.len() + usize::from(spent == 0);
-            if spent >= (self.usable / (payers + 1)).max(LEAST_SHARE.min(self.usable)) {
-                let own = self.sent.iter().find(|(_, of)| of.as_ref() == Some(payer));
-                let until = own.map_or(now, |(sent, _)| *sent) + self.limit.span;
+            if let Some(until) = self.shared_until(payer) {
                 return wait(until, Some(payer));
             }
             *self.spent.entry(Rc::clone(payer)).or_default() += 1;
         }
         self.sent.push_back((now, payer.cloned()));
         Ok(())
+    }
+
+    /// When the next request of a payer may be tried who has used up his share, while what is left is for the
+    /// others; `None`: now.
+    fn shared_until(&self, payer: &Rc<str>) -> Option<Instant> {
+        let spent = self.spent.get(payer).copied().unwrap_or(0);
+        let payers = self.spent.len() + usize::from(spent == 0);
+        let part = self.usable / (payers + 1);
+        let share = part.max(LEAST_SHARE.min(self.usable));
+        let spare = self.usable - part.max(self.usable / RESERVE);
+        if spent < share || self.sent.len() < spare {
+            return None;
+        }
+        // Either he is below his share then, or the others have left enough.
+        let own = self.sent.iter().find(|(_, of)| of.as_ref() == Some(payer));
+        let others = self.sent.get(self.sent.len() - spare);
+        let sent = own.into_iter().chain(others).map(|(sent, _)| *sent).min()?;
+        Some(sent + self.limit.span)
     }
 
     /// Forgets what is older than the span, and uses more again.
@@ -318,6 +336,19 @@ mod tests {
             let payer = format!("modest {number}");
             assert_eq!(admitted(&budget, &payer, 3).await, 3, "{payer}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shares_count_only_where_requests_are_scarce() {
+        let budget = Budget::new(|_| {}).with_limit(RequestLimit { number: 1000, ..LIMIT });
+        for number in 0..49 {
+            let payer = format!("modest {number}");
+            assert_eq!(admitted(&budget, &payer, 10).await, 10, "{payer}");
+        }
+        // Its share is 20, and a quarter of the limit is left to the others.
+        assert_eq!(admitted(&budget, "busy", 1000).await, 260);
+        assert_eq!(admitted(&budget, "modest 0", 10).await, 10);
+        assert_eq!(admitted(&budget, "new", 20).await, 20);
     }
 
     #[tokio::test(start_paused = true)]

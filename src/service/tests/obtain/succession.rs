@@ -1,5 +1,6 @@
 //! Certificates that lie under other names than those that want them.
 
+use super::accounts::problem;
 use super::support::{Bed, Log};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
@@ -12,11 +13,12 @@ use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testbed::acme_proxy::AcmeStep;
 use testbed::process::wait_until;
-use testbed::traffic::{Action, Fault};
+use testbed::traffic::Fault;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -62,11 +64,13 @@ fn names(leaf: &X509) -> String {
     names.join(" ")
 }
 
+/// The configuration, loaded once more.
 fn settings(bed: &Bed) -> Settings {
+    static LOADINGS: AtomicU64 = AtomicU64::new(1);
     Settings {
         config: Arc::new(bed.config.clone()),
         secrets: vec![SecretString::from(bed.testbed.token().to_owned())],
-        loading: Loading::default(),
+        loading: Loading(LOADINGS.fetch_add(1, Ordering::Relaxed)),
         facts: Vec::new(),
         imports: Imports::default(),
         certs_group: None,
@@ -74,7 +78,7 @@ fn settings(bed: &Bed) -> Settings {
     }
 }
 
-/// Certificates by these names are on disk, and the CA takes no more orders.
+/// Certificates by these names are on disk, and the CA refuses all further orders.
 fn bed(certificates: &[(&str, &[&str])]) -> Bed {
     let mut bed = Bed::start();
     configure(&mut bed, certificates);
@@ -85,8 +89,9 @@ fn bed(certificates: &[(&str, &[&str])]) -> Bed {
     let is_clean = || (bed.entries("orders").is_empty()).then_some(());
     assert!(wait_until(LIMIT, is_clean).is_some(), "{:?}", bed.entries("orders"));
     service.stop();
-    let action = Action::Status { status: 503, retry_after: None };
-    bed.proxy.traffic.inject(Fault::new(AcmeStep::NewOrder.requests(), action).always());
+    // For each by itself: of a CA that is away one asks for all.
+    let refused = problem(403, "rejectedIdentifier", "not today");
+    bed.proxy.traffic.inject(Fault::new(AcmeStep::NewOrder.requests(), refused).always());
     bed.proxy.traffic.clear_log();
     bed
 }
