@@ -142,7 +142,8 @@ fn what_covers_all_names_is_taken_over() {
         change(&mut traits);
         traits
     };
-    let rows: Vec<(&str, Vec<(&'static str, Traits)>, &str)> = vec![
+    type Row = (&'static str, Vec<(&'static str, Traits)>, &'static str);
+    let rows: Vec<Row> = vec![
         ("nothing is there", vec![], "- |"),
         ("nothing of these names", vec![("x", traits("x.test", 80))], "- |"),
         ("another name's", vec![("x", traits("a.test b.test", 80))], "x |"),
