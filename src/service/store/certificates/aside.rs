@@ -4,7 +4,7 @@
 //! other names still: it is kept aside, as `NAME~` with eight hexadecimal digits, until it has expired, and
 //! found there by its names.
 
-use super::{Certificates, IssuedPem, VERSIONS, facts, files};
+use super::{Certificates, IssuedPem, VERSIONS, facts, files, is_kept};
 use crate::store::{Store, StoreError, Trust};
 use acme_dns_core::stock::{Traits, covers};
 use acme_dns_core::time::UnixTime;
@@ -26,7 +26,13 @@ impl Store {
             return Ok(());
         }
         let Ok(Some((aside, old))) = all.pem(name, traits) else { return Ok(()) };
-        self.save(&aside, &old)
+        let is_new = !is_kept(self.path(), &aside);
+        self.save(&aside, &old).inspect_err(|_| {
+            if is_new {
+                // Nothing may come by again that would finish it.
+                let _ = self.remove_aside(&aside);
+            }
+        })
     }
 
     /// Removes what was kept aside.
