@@ -233,6 +233,7 @@ impl Store {
         for path in written {
             result = result.and(files::sweep(&path));
         }
+        result = result.and(self.sweep_aside());
         result
     }
 

@@ -5,6 +5,7 @@
 //! found there by its names.
 
 use super::{Certificates, IssuedPem, VERSIONS, facts, files, is_kept};
+use crate::store::door::entries_of;
 use crate::store::{Store, StoreError, Trust};
 use acme_dns_core::stock::{Traits, covers};
 use acme_dns_core::time::UnixTime;
@@ -33,6 +34,21 @@ impl Store {
                 let _ = self.remove_aside(&aside);
             }
         })
+    }
+
+    /// Removes what a crash has left of certificates that were to be kept aside: nobody comes by to finish it.
+    pub(in crate::store) fn sweep_aside(&self) -> Result<(), StoreError> {
+        let versions = self.certs().join(VERSIONS);
+        let directory = match versions.open_directory() {
+            Err(error) if error.is_not_found() => return Ok(()),
+            directory => directory?,
+        };
+        let names = entries_of(&directory).map_err(versions.failed("readdir"))?;
+        let names = names.iter().filter_map(|name| name.to_str());
+        for name in names.filter(|name| is_aside(name) && !is_kept(self.path(), name)) {
+            files::remove_leftover(&versions.join(name))?;
+        }
+        Ok(())
     }
 
     /// Removes what was kept aside.
