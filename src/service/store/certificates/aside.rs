@@ -39,7 +39,7 @@ impl Store {
     /// Removes what a crash has left of certificates that were to be kept aside: nobody comes by to finish it.
     pub(in crate::store) fn sweep_aside(&self) -> Result<(), StoreError> {
         let versions = self.certs().join(VERSIONS);
-        let directory = match versions.open_directory() {
+        let directory = match versions.open_to_read() {
             Err(error) if error.is_not_found() => return Ok(()),
             directory => directory?,
         };
