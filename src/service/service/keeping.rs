@@ -59,7 +59,7 @@ impl Work {
             return self.keeper.hold;
         }
         self.keeper.looked = Some(now);
-        lock.give_sign();
+        lock.answer();
         if !lock.is_in_place(store.path()) {
             self.reattach(&store);
             return self.keeper.hold;

@@ -1,13 +1,13 @@
 //! Waiting for the lock of the state path.
 //!
 //! Whoever holds the lock renews the certificates; who waits for it serves what the holder writes
-//! ([`following`](super::following)). The holder touches the file of the lock as a sign of life, so that one
-//! that hangs is told from one that works.
+//! ([`following`](super::following)). Who waits asks the holder for signs of life, so that one that hangs is
+//! told from one that works.
 
 use super::following::Follower;
 use super::work::Work;
 use crate::host::Host;
-use crate::store::{Lock, Store, last_sign, lock_holder};
+use crate::store::{Lock, Store, ask_for_sign, last_sign, lock_holder};
 use acme_dns_core::level::Level;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep};
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 const LONG_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often who waits looks for one.
+/// How often who waits asks for a sign of life, and looks for one.
+const ASK_INTERVAL: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A reload or an upgrade has given the lock away by then: another nginx works in the state path.
@@ -53,6 +54,8 @@ struct Sign {
     /// How long the lock was waited for when it changed, and when it was looked at.
     changed: Duration,
     looked: Duration,
+    /// How long the lock is waited for when the holder is asked again.
+    next_question: Duration,
 }
 
 impl LockWait {
@@ -114,17 +117,24 @@ impl LockWait {
         }
     }
 
-    /// How long the holder has shown no sign of life.
+    /// How long the holder has shown no sign of life. One that cannot be asked is not thought to hang.
     fn silence(&mut self, waited: Duration) -> Duration {
-        let is_new = self.sign.is_none();
+        let path = &self.state_path;
         let sign = self.sign.get_or_insert_with(|| Sign {
-            time: last_sign(&self.state_path),
+            time: last_sign(path),
             changed: waited,
             looked: waited,
+            next_question: waited,
         });
-        if !is_new && waited.saturating_sub(sign.looked) >= LOOK_INTERVAL {
+        if waited >= sign.next_question {
+            sign.next_question = waited + ASK_INTERVAL;
+            if ask_for_sign(path).is_err() {
+                sign.changed = waited;
+            }
+        }
+        if waited.saturating_sub(sign.looked) >= LOOK_INTERVAL {
             sign.looked = waited;
-            let time = last_sign(&self.state_path);
+            let time = last_sign(path);
             if time != sign.time {
                 (sign.time, sign.changed) = (time, waited);
             }
@@ -173,6 +183,7 @@ mod tests {
     use super::silence_line;
     use crate::service::testing::{Recorder, work};
     use crate::store::Store;
+    use crate::store::testing::give_sign;
     use acme_dns_core::level::Level;
     use std::sync::Arc;
     use std::time::Duration;
@@ -202,7 +213,7 @@ mod tests {
             for second in 1..=seconds {
                 sleep(Duration::from_secs(1)).await;
                 if sign(second) {
-                    held.give_sign();
+                    give_sign(dir.path(), second);
                 }
             }
         };

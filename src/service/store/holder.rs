@@ -1,10 +1,16 @@
 //! The process that holds the lock.
 
 use super::LOCK;
-use rustix::fs::{AtFlags, CWD, statat};
+use rustix::fs::{
+    AtFlags, CWD, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens, statat, utimensat,
+};
+use rustix::io::Errno;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
+
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+const AS_IT_IS: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
 
 /// As much of a title is shown.
 const MAX_TITLE: usize = 80;
@@ -34,10 +40,34 @@ pub(crate) fn lock_holder(state_path: &Path) -> Option<Holder> {
     Some(Holder { pid, title: title(pid) })
 }
 
-/// Time of the file of a lock, which its holder sets as a sign of life; `None` if it cannot be seen.
+/// Asks the holder of a lock for a sign of life, which it gives within seconds unless it hangs.
+///
+/// The question is the access time of the lock's file, and the answer its modification time.
+///
+/// # Errors
+/// The file is not there, or belongs to another user, so that nothing can be asked.
+pub(crate) fn ask_for_sign(state_path: &Path) -> Result<(), Errno> {
+    let times = Timestamps { last_access: NOW, last_modification: AS_IT_IS };
+    utimensat(CWD, state_path.join(LOCK), &times, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Time of the last sign of life of a lock's holder; `None` if it cannot be seen.
 pub(crate) fn last_sign(state_path: &Path) -> Option<(i64, u64)> {
     let stat = statat(CWD, state_path.join(LOCK), AtFlags::SYMLINK_NOFOLLOW).ok()?;
     Some((stat.st_mtime, stat.st_mtime_nsec))
+}
+
+/// Gives a sign of life, as the holder of a lock.
+pub(super) fn give_sign(lock: &File) -> Result<(), Errno> {
+    let alone = Timestamps { last_access: AS_IT_IS, last_modification: NOW };
+    // Who may write to a file of another user's may set both times only.
+    let both = Timestamps { last_access: NOW, last_modification: NOW };
+    futimens(lock, &alone).or_else(|_| futimens(lock, &both))
+}
+
+/// Time of the last question, in the file of a lock.
+pub(super) fn question(lock: &Stat) -> (i64, u64) {
+    (lock.st_atime, lock.st_atime_nsec)
 }
 
 /// The holder of a `flock` of a file, in the form of `/proc/locks` (proc_locks(5)). The numbers of devices
@@ -64,9 +94,10 @@ fn title(pid: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::lock_holder;
-    use super::pid_of;
+    use super::{ask_for_sign, last_sign, lock_holder, pid_of};
     use crate::store::Store;
+    use std::fs::{self, File};
+    use std::time::{Duration, SystemTime};
 
     #[test]
     fn who_holds_the_lock_is_found_in_the_list_of_the_system() {
@@ -89,5 +120,33 @@ mod tests {
         assert_eq!(holder.pid, std::process::id());
         assert!(holder.to_string().contains("acme_dns_service"), "{holder}");
         drop(lock);
+    }
+
+    #[test]
+    fn a_sign_of_life_is_given_once_for_each_question() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Store::open(dir.path()).unwrap().lock().unwrap().unwrap();
+        // A time that no sign has.
+        let mark = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        let gives_sign = || {
+            let file = File::options().write(true).open(dir.path().join("lock")).unwrap();
+            file.set_modified(mark).unwrap();
+            lock.answer();
+            last_sign(dir.path()) != Some((1, 0))
+        };
+        assert!(gives_sign(), "somebody may have asked before");
+        assert!(!gives_sign());
+        for _ in 0..2 {
+            // The times of files have a coarse clock.
+            let question = || fs::metadata(dir.path().join("lock")).unwrap().accessed().unwrap();
+            let before = question();
+            while question() == before {
+                ask_for_sign(dir.path()).unwrap();
+            }
+            assert!(gives_sign());
+            assert!(!gives_sign());
+        }
+        fs::remove_file(dir.path().join("lock")).unwrap();
+        assert!(ask_for_sign(dir.path()).is_err());
     }
 }

@@ -49,7 +49,7 @@ pub use error::StoreError;
 pub(crate) use error::system;
 pub(crate) use glance::Glance;
 pub(crate) use glance::glance;
-pub(crate) use holder::{last_sign, lock_holder};
+pub(crate) use holder::{ask_for_sign, last_sign, lock_holder};
 pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;
 pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_over};
@@ -57,10 +57,9 @@ pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_ove
 use door::{Door, Place};
 
 use error::failed;
-use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, openat, statat,
-};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::{File, Permissions, TryLockError};
 use std::io::Read;
@@ -79,6 +78,8 @@ pub struct Store {
 pub struct Lock {
     file: File,
     left: Option<StoreError>,
+    /// The last question of those who wait that was answered.
+    answered: Cell<Option<(i64, u64)>>,
 }
 
 const LOCK: &str = "lock";
@@ -100,12 +101,16 @@ impl Lock {
         let _looked_in_vain = self.file.write_all_at(IN_ORDER, 0);
     }
 
-    /// Shows those who wait for the lock that its holder works.
-    pub(crate) fn give_sign(&self) {
-        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let times = Timestamps { last_access: NOW, last_modification: NOW };
-        // Without it whoever waits says that it hangs, no more.
-        let _missed = futimens(&self.file, &times);
+    /// Gives a sign of life, if somebody who waits for the lock has [asked](ask_for_sign) since the last one:
+    /// where nobody waits, nothing is written.
+    pub(crate) fn answer(&self) {
+        let question = || fstat(&self.file).ok().map(|stat| holder::question(&stat));
+        if question() == self.answered.get() {
+            return;
+        }
+        // Without it whoever waits says that this process hangs, no more.
+        let _missed = holder::give_sign(&self.file);
+        self.answered.set(question());
     }
 
     /// Tells whether the file that is locked is still that of the state path.
@@ -204,7 +209,7 @@ impl Store {
         // Nothing can be left after an end in good order, and a look at thousands of versions takes
         // time.
         let swept = if mark == IN_ORDER { Ok(()) } else { self.sweep() };
-        Ok(Some(Lock { file, left: adapted.and(swept).err() }))
+        Ok(Some(Lock { file, left: adapted.and(swept).err(), answered: Cell::default() }))
     }
 
     /// Opens the file of the lock, which whoever had the state path before may have replaced by a link to

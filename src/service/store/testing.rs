@@ -9,12 +9,21 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509Name, X509NameBuilder};
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// The moment that certificates of tests are about.
 pub(crate) const NOW: i64 = 1_800_000_000;
 
 /// The URL of the directory that certificates of tests are from.
 pub(crate) const DIRECTORY: &str = "https://ca.example/directory";
+
+/// Gives a sign of life for the holder of a state path's lock; one at another second is another one.
+pub(crate) fn give_sign(state_path: &Path, second: u64) {
+    let lock = File::options().write(true).open(state_path.join("lock")).unwrap();
+    lock.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+}
 
 pub(crate) struct Ca {
     pub(crate) certificate: X509,
