@@ -30,6 +30,7 @@ use ngx::ffi::{
     ngx_str_t, ngx_worker,
 };
 use std::collections::HashMap;
+use std::env;
 use std::ffi::{c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -162,6 +163,7 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     let identity =
         identity::decide(core.user.as_ref(), &settings, groups, &config.state_path, warn)?;
     core.vault.finish(identity.workers, warn);
+    warn_of_lost_proxy(&settings, warn);
     let memory = Memory::new(config.certificates.len(), room);
     let memory = memory.map_err(|error| format!("acme_dns: no shared memory: {error}"))?;
     core.ready = Some(Ready {
@@ -177,6 +179,21 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
         shared,
     });
     Ok(())
+}
+
+/// Warns of an HTTP proxy that the environment names and that nginx does not pass on: the CA would be contacted
+/// without it, where it cannot be reached at all.
+fn warn_of_lost_proxy(settings: &CoreSettings<'_>, warn: impl Fn(&str)) {
+    const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let is_set = |name: &&str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let (passed, lost): (Vec<&str>, Vec<&str>) =
+        VARIABLES.into_iter().filter(is_set).partition(|name| settings.passes_on(name));
+    if let ([], [name, ..]) = (passed.as_slice(), lost.as_slice()) {
+        warn(&format!(
+            "environment variable \"{name}\" names a proxy that is not used for certificates, because nginx does \
+             not pass it on: add \"env {name};\" at the top of nginx.conf"
+        ));
+    }
 }
 
 /// Has servers share the certificates of others whose wildcards cover their names. Certificates that are there

@@ -139,6 +139,17 @@ impl CoreSettings<'_> {
         self.0.master != 0
     }
 
+    /// Whether `env` passes a variable of the environment on to the processes of nginx.
+    pub(super) fn passes_on(&self, variable: &str) -> bool {
+        if self.0.env.elts.is_null() {
+            return false;
+        }
+        let names = self.0.env.elts.cast::<ngx_str_t>();
+        // SAFETY: nginx has an array of strings here, with so many elements.
+        let names = unsafe { std::slice::from_raw_parts(names, self.0.env.nelts) };
+        names.iter().any(|name| name.as_bytes() == variable.as_bytes())
+    }
+
     /// Takes away that children keep CAP_NET_RAW, and with it the duty to see to that.
     pub(super) fn take_transparent(&mut self) -> bool {
         std::mem::take(&mut self.0.transparent) != 0

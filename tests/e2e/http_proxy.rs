@@ -68,3 +68,28 @@ fn proxy_of_the_environment_is_used_where_nginx_keeps_its_variables() {
     let api = site.bed.cloudflare.api_url();
     assert!(asked.iter().any(|target| target.contains(&api)), "{api}: {asked:?}");
 }
+
+#[test]
+fn proxy_that_nginx_does_not_pass_on_is_warned_of() {
+    let mut site = Site::new();
+    site.set_servers(&["example.test"]);
+    site.configure();
+    let warning = |site: &Site| {
+        let (is_good, said) = site.nginx.test();
+        assert!(is_good, "{said}");
+        said.lines().find(|line| line.contains("proxy")).map(str::to_owned)
+    };
+    assert_eq!(warning(&site), None);
+    site.nginx.env("HTTP_PROXY", "http://127.0.0.1:1").env("https_proxy", "");
+    assert_eq!(warning(&site), None, "neither is used for TLS");
+    site.nginx.env("all_proxy", "http://127.0.0.1:1").env("NO_PROXY", "127.0.0.1");
+    let said = warning(&site).expect("a warning");
+    assert!(
+        said.contains("[warn]") && said.contains("add \"env all_proxy;\" at the top"),
+        "{said}"
+    );
+    site.nginx.main("env all_proxy;");
+    assert_eq!(warning(&site), None);
+    site.nginx.env("HTTPS_PROXY", "http://127.0.0.1:1");
+    assert_eq!(warning(&site), None, "one of them is enough");
+}

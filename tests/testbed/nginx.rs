@@ -490,6 +490,10 @@ impl Nginx {
             }
             command.arg("-g").arg(global);
         }
+        for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+            // One of this machine's is no part of a test.
+            command.env_remove(name);
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
