@@ -13,6 +13,7 @@ use crate::store::{AccountsCopy, CertsStamp, Facts, IssuedPem, Store, StoreError
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use openssl::error::ErrorStack;
+use std::fmt;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -164,6 +165,18 @@ impl Work {
         );
     }
 
+    /// Says that the disk has refused a certificate.
+    pub(super) fn log_not_kept(&self, name: &str, error: &impl fmt::Display) {
+        self.log(
+            Level::Error,
+            format_args!(
+                "certificate \"{name}\" is served, but cannot be kept on disk, and would be lost by a \
+                 restart: {error}; tried again every {} s",
+                LOCAL_PAUSE.as_secs()
+            ),
+        );
+    }
+
     /// What is served of a variant, if it is its own and worth keeping.
     fn pair_in_memory(&self, entry: usize) -> Option<Pair> {
         let (variant, certificate) = self.config.variant(entry)?;
@@ -258,14 +271,7 @@ impl Work {
                 }
             }
             Err(error) => {
-                self.log(
-                    Level::Error,
-                    format_args!(
-                        "certificate \"{name}\" is served, but cannot be kept on disk, and would be \
-                         lost by a restart: {error}; tried again every {} s",
-                        LOCAL_PAUSE.as_secs()
-                    ),
-                );
+                self.log_not_kept(&name, &error);
                 let issued = IssuedPem::of(&pair).ok();
                 self.keeper.refused.extend(issued.map(|issued| (entry, issued)));
             }

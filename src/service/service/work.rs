@@ -467,14 +467,7 @@ impl Work {
             ),
         );
         if let Err(error) = &issued.kept {
-            self.log(
-                Level::Error,
-                format_args!(
-                    "certificate \"{name}\" is served, but cannot be kept on disk, and would be \
-                     lost by a restart: {error}; tried again every {} s",
-                    LOCAL_PAUSE.as_secs()
-                ),
-            );
+            self.log_not_kept(name, error);
         }
         if issued.kept.is_ok() {
             self.written.notify_one();

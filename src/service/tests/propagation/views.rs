@@ -3,57 +3,13 @@
 //!
 //! PowerDNS on 127.0.0.1 is the resolver, and a server of the zone; Knot on 127.0.0.2 is another.
 
-use acme_dns_core::config::Propagation;
+use super::bed::{Bed, LONG, NAME, ZONE, block_on};
 use acme_dns_core::level::Level;
 use acme_dns_service::propagation::{Checker, PropagationError, ZoneServers};
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 use testbed::dns_proxy::DnsProxy;
-use testbed::knot::Knot;
-use testbed::powerdns::PowerDns;
 use testbed::unbound::Unbound;
-
-const ZONE: &str = "example.test";
-const NAME: &str = "_acme-challenge.example.test";
-
-/// Longer than any test takes.
-const LONG: Duration = Duration::from_secs(60);
-
-struct Bed {
-    dns: PowerDns,
-    dir: TempDir,
-}
-
-impl Bed {
-    /// The provider's server `a.ns.test` is at 127.0.0.2.
-    fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let dns = PowerDns::start(&dir.path().join("pdns"));
-        dns.create_zone(ZONE);
-        dns.create_zone("ns.test");
-        dns.set_rrset("a.ns.test", "A", &["127.0.0.2"]);
-        Self { dns, dir }
-    }
-
-    fn second(&self) -> SocketAddr {
-        ([127, 0, 0, 2], self.dns.addr().port()).into()
-    }
-
-    fn knot(&self, zone: &str, records: &str) -> Knot {
-        Knot::start(&self.dir.path().join("knot"), self.second(), zone, records)
-    }
-
-    fn checker(&self, timeout: Duration) -> Checker {
-        self.checker_at(timeout, self.dns.addr().port())
-    }
-
-    fn checker_at(&self, timeout: Duration, port: u16) -> Checker {
-        let (interval, resolvers) = (Duration::from_millis(200), vec![self.dns.addr()]);
-        Checker::new(&Propagation::Check { timeout, interval, resolvers, port })
-    }
-}
 
 fn wait(
     checker: &Checker,
@@ -68,10 +24,9 @@ fn wait(
         on_line(&line);
         lines.borrow_mut().push((level, line));
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("one");
     let asked = ZoneServers { zone, servers: servers.as_deref() };
     let records = [(name.to_owned(), "v".to_owned())];
-    let result = runtime.block_on(checker.wait_for(asked, &records, &log));
+    let result = block_on(checker.wait_for(asked, &records, &log));
     (result, lines.into_inner())
 }
 
@@ -85,9 +40,10 @@ const PROVIDER: (&str, Option<&[&str]>) = (ZONE, Some(&["A.ns.test."]));
 
 #[test]
 fn a_zone_that_is_delegated_to_others_is_waited_for_with_that_as_the_reason() {
-    let bed = Bed::start();
+    let bed = Bed::with_provider();
     let _knot = bed.knot(ZONE, "ns1 A 127.0.0.1\n_acme-challenge TXT v");
-    let (result, lines) = wait(&bed.checker(Duration::from_millis(900)), PROVIDER, NAME, |_| {});
+    let (result, lines) =
+        wait(&Checker::new(&bed.settings(Duration::from_millis(900))), PROVIDER, NAME, |_| {});
     let text = result.expect_err("the CA will not see it").to_string();
     for part in
         ["delegated to ns1.example.test", "has it on a.ns.test", "registrar", "\"resolvers\""]
@@ -100,7 +56,7 @@ fn a_zone_that_is_delegated_to_others_is_waited_for_with_that_as_the_reason() {
 
 #[test]
 fn a_zone_that_moves_in_time_is_waited_for() {
-    let bed = Bed::start();
+    let bed = Bed::with_provider();
     let _knot = bed.knot(ZONE, "ns1 A 127.0.0.1\n_acme-challenge TXT v");
     let move_it = |line: &str| {
         if line.contains("waiting for zone") {
@@ -109,12 +65,12 @@ fn a_zone_that_moves_in_time_is_waited_for() {
             });
         }
     };
-    wait(&bed.checker(LONG), PROVIDER, NAME, move_it).0.expect("visible");
+    wait(&Checker::new(&bed.settings(LONG)), PROVIDER, NAME, move_it).0.expect("visible");
 }
 
 #[test]
 fn where_this_machine_sees_servers_that_do_not_speak_for_the_zone_the_provider_decides() {
-    let bed = Bed::start();
+    let bed = Bed::with_provider();
     let _knot = bed.knot(ZONE, "ns1 A 127.0.0.1\n_acme-challenge TXT v");
     // A server that nobody listens at, a name without an address, no answer at all.
     let views: [(&str, &dyn Fn()); 3] = [
@@ -124,7 +80,7 @@ fn where_this_machine_sees_servers_that_do_not_speak_for_the_zone_the_provider_d
     ];
     for (expected, change) in views {
         change();
-        let checker = bed.checker(LONG);
+        let checker = Checker::new(&bed.settings(LONG));
         let (result, lines) = wait(&checker, PROVIDER, NAME, |_| {});
         result.unwrap_or_else(|error| panic!("{expected}: {error}"));
         let [line] = aloud(&lines)[..] else { panic!("{lines:#?}") };
@@ -137,7 +93,7 @@ fn where_this_machine_sees_servers_that_do_not_speak_for_the_zone_the_provider_d
 
 #[test]
 fn the_servers_of_both_are_asked() {
-    let bed = Bed::start();
+    let bed = Bed::with_provider();
     bed.dns.set_rrset(ZONE, "NS", &["ns1.example.test.", "a.ns.test."]);
     bed.dns.set_rrset(NAME, "TXT", &["\"v\""]);
     let knot = bed.knot(ZONE, "ns1 A 127.0.0.1");
@@ -146,21 +102,21 @@ fn the_servers_of_both_are_asked() {
             knot.set_records("ns1 A 127.0.0.1\n_acme-challenge TXT v");
         }
     };
-    let (result, lines) = wait(&bed.checker(LONG), PROVIDER, NAME, put);
+    let (result, lines) = wait(&Checker::new(&bed.settings(LONG)), PROVIDER, NAME, put);
     result.expect("visible at both");
     assert!(lines.iter().any(|(_, line)| line.contains("has no name")), "{lines:#?}");
 }
 
 #[test]
 fn the_zone_of_a_domain_is_where_its_soa_record_is() {
-    let bed = Bed::start();
+    let bed = Bed::with_provider();
     for domain in ["www.example.test", "a.b.c.example.test"] {
         let name = format!("_acme-challenge.{domain}");
         bed.dns.set_rrset(&name, "TXT", &["\"v\""]);
-        let (result, _) = wait(&bed.checker(LONG), (domain, None), &name, |_| {});
+        let (result, _) = wait(&Checker::new(&bed.settings(LONG)), (domain, None), &name, |_| {});
         result.unwrap_or_else(|error| panic!("{domain}: {error}"));
     }
-    let checker = bed.checker(Duration::from_millis(300));
+    let checker = Checker::new(&bed.settings(Duration::from_millis(300)));
     let text =
         wait(&checker, ("other", None), "a.other", |_| {}).0.expect_err("no zone").to_string();
     assert!(text.contains("cannot find the servers of zone \"other\""), "{text}");
@@ -168,7 +124,7 @@ fn the_zone_of_a_domain_is_where_its_soa_record_is() {
 
 #[test]
 fn nothing_is_asked_of_who_answers_in_the_place_of_all_servers() {
-    let bed = Bed::start();
+    let bed = Bed::with_provider();
     bed.dns.set_rrset(NAME, "TXT", &["\"v\""]);
     let router = DnsProxy::start(bed.dns.addr());
     router.answer_as_a_router();
@@ -177,7 +133,7 @@ fn nothing_is_asked_of_who_answers_in_the_place_of_all_servers() {
     let delay = Duration::from_millis(300);
     for port in [router.addr().port(), unbound.addr().port()] {
         for servers in [&[][..], &["ns1.example.test"]] {
-            let checker = bed.checker_at(LONG, port).with_blind_delay(delay);
+            let checker = Checker::new(&bed.settings_at(LONG, port)).with_blind_delay(delay);
             let begun = Instant::now();
             let (result, lines) = wait(&checker, (ZONE, Some(servers)), NAME, |_| {});
             result.expect("it goes on");
@@ -192,14 +148,14 @@ fn nothing_is_asked_of_who_answers_in_the_place_of_all_servers() {
 
 #[test]
 fn what_resolvers_and_delegation_say_is_told_where_it_differs() {
-    let bed = Bed::start();
+    let bed = Bed::with_provider();
     // The zone above, whose servers delegate to others than the resolver knows.
     bed.dns.create_zone("above.test");
     bed.dns.set_rrset("above.test", "NS", &["k.above.test."]);
     bed.dns.set_rrset("k.above.test", "A", &["127.0.0.2"]);
     bed.dns.create_zone("sub.above.test");
     let _knot = bed.knot("above.test", "ns1 A 127.0.0.2\nsub NS real.ns.test.");
-    let checker = bed.checker(Duration::from_millis(400));
+    let checker = Checker::new(&bed.settings(Duration::from_millis(400)));
     let zone = ("sub.above.test", Some(&[][..]));
     let text = wait(&checker, zone, "_acme-challenge.sub.above.test", |_| {}).0;
     let text = text.expect_err("not there").to_string();

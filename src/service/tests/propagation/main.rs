@@ -3,81 +3,24 @@
 //!
 //! What has to happen while a check waits is set off by a line that it logs, in another thread.
 
+mod bed;
+mod views;
+
 use acme_dns_core::config::Propagation;
 use acme_dns_core::level::Level;
 use acme_dns_service::propagation::{Checker, PropagationError};
+use bed::{Bed, LONG, NAME, ZONE, block_on};
 use futures_util::future::join_all;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-use tempfile::TempDir;
 use testbed::knot::Knot;
-use testbed::powerdns::PowerDns;
 use testbed::unbound::Unbound;
-
-const ZONE: &str = "example.test";
-const NAME: &str = "_acme-challenge.example.test";
-
-/// Longer than any test takes.
-const LONG: Duration = Duration::from_secs(60);
-
-/// PowerDNS with the zone, which has the name servers `ns1` (127.0.0.1) and those that are added.
-struct Bed {
-    dns: PowerDns,
-    dir: TempDir,
-}
-
-impl Bed {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let dns = PowerDns::start(&dir.path().join("pdns"));
-        dns.create_zone(ZONE);
-        Self { dns, dir }
-    }
-
-    /// With a second server `ns2` at 127.0.0.2.
-    fn with_second() -> Self {
-        let bed = Self::start();
-        bed.dns.set_rrset(ZONE, "NS", &["ns1.example.test.", "ns2.example.test."]);
-        bed.dns.set_rrset("ns2.example.test", "A", &["127.0.0.2"]);
-        bed
-    }
-
-    fn second(&self) -> SocketAddr {
-        ([127, 0, 0, 2], self.dns.addr().port()).into()
-    }
-
-    fn settings(&self, timeout: Duration) -> Propagation {
-        let interval = Duration::from_millis(200);
-        let (resolvers, port) = (vec![self.dns.addr()], self.dns.addr().port());
-        Propagation::Check { timeout, interval, resolvers, port }
-    }
-
-    fn checker(&self) -> Checker {
-        Checker::new(&self.settings(LONG))
-    }
-
-    /// Puts TXT values up at PowerDNS.
-    fn put(&self, name: &str, values: &[&str]) {
-        let quoted: Vec<String> = values.iter().map(|value| format!("\"{value}\"")).collect();
-        let quoted: Vec<&str> = quoted.iter().map(String::as_str).collect();
-        self.dns.set_rrset(name, "TXT", &quoted);
-    }
-
-    fn text(&self, text: &str) -> String {
-        text.replace("PORT", &self.dns.addr().port().to_string())
-    }
-}
 
 fn records(values: &[&str]) -> Vec<(String, String)> {
     values.iter().map(|&value| (NAME.to_owned(), value.to_owned())).collect()
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(future)
 }
 
 /// Runs one check and returns its result with its log.
