@@ -79,9 +79,8 @@ upgrade: build ## A state path under the module of an earlier commit, under this
 lint: packages ## Formatting, clippy, shellcheck, and the licences, sources and advisories of the dependencies
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --features vendored,testbed/docker -- -D warnings
-	shellcheck docker/entrypoint/*.sh docker/healthcheck docker/nginx-source docker/deb/build docker/deb/*.postinst \
+	shellcheck docker/entrypoint/*.sh docker/entrypoint/lib/*.sh docker/healthcheck docker/nginx-source docker/deb/build docker/deb/*.postinst \
 		tests/install-packages tests/docker/run tests/docker/bases/make tests/docker/bases/nginx/*.sh
-	shellcheck --shell sh docker/dehydrated/*.envsh
 	cargo deny --log-level error check licenses bans sources
 	@if cargo deny --log-level off fetch db; then \
 		cargo deny check advisories; \

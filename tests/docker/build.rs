@@ -49,8 +49,13 @@ fn it_runs_as_the_official_image_does() {
     ] {
         assert_eq!(inspect(image, format), inspect(&official, format), "{format}");
     }
-    let ports = inspect(image, "{{json .Config.ExposedPorts}}");
-    assert_eq!(ports, r#"{"443/tcp":{},"80/tcp":{}}"#);
+    // Port 80 is that of the official image.
+    for (image, expected) in [
+        (image, r#"{"443/tcp":{},"80/tcp":{}}"#),
+        (Image::Unprivileged.get(), r#"{"80/tcp":{},"8080/tcp":{},"8443/tcp":{}}"#),
+    ] {
+        assert_eq!(inspect(image, "{{json .Config.ExposedPorts}}"), expected);
+    }
     let volumes = inspect(image, "{{json .Config.Volumes}}");
     assert_eq!(volumes, r#"{"/var/lib/acme_dns":{}}"#);
     let version = inspect(image, r#"{{index .Config.Labels "org.opencontainers.image.version"}}"#);

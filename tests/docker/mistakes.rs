@@ -1,8 +1,9 @@
 //! A wrong or missing variable stops the container with one line.
 
+use testbed::ZONE;
 use testbed::docker::{Container, Image};
 
-use crate::stage::LIMIT;
+use crate::stage::{LIMIT, STATE, Stage, domains};
 
 #[test]
 fn a_mistake_stops_the_container_with_one_line() {
@@ -12,7 +13,7 @@ fn a_mistake_stops_the_container_with_one_line() {
         good.iter().enumerate().filter(move |(n, _)| *n != number).map(|(_, v)| *v).collect()
     };
     let with = |more: &[&'static str]| [good.as_slice(), more].concat();
-    let table: [(Vec<&str>, &str); 7] = [
+    let table: [(Vec<&str>, &str); 10] = [
         (without(1), "ACME_DNS_ACCEPT_TERMS is not set"),
         (without(2), "CLOUDFLARE_API_TOKEN_FILE is not set"),
         (with(&["ACME_DNS_DOMAINS=exa_mple"]), "\"exa_mple\" is not a domain name"),
@@ -22,6 +23,9 @@ fn a_mistake_stops_the_container_with_one_line() {
             "/run/secrets/none does not exist",
         ),
         (with(&["ACME_DNS_ISSUER=nobody"]), "\"nobody\" is not built in"),
+        (vec!["ACME_DNS_DOMAIN=example.test"], "the nearest one is ACME_DNS_DOMAINS"),
+        (vec!["PROVIDER=cloudflare"], "PROVIDER is set, but nothing uses it"),
+        (with(&["PROXY_PASS=http://localhost:3000"]), "is this container itself"),
         (with(&["ACME_DNS_PROFILE=a;b"]), "ACME_DNS_PROFILE: \"a;b\" is not made of"),
     ];
     for (variables, expected) in table {
@@ -35,4 +39,14 @@ fn a_mistake_stops_the_container_with_one_line() {
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(!said.contains("secret-of-nobody") && !errors.contains("secret-of-nobody"));
     }
+}
+
+#[test]
+fn a_volume_without_a_name_is_warned_of() {
+    let stage = Stage::new();
+    let mut arguments = stage.arguments();
+    arguments.extend(domains(ZONE));
+    let container = Container::start(Image::Root.get(), &arguments);
+    let expected = format!("25-acme-dns.sh: warning: {STATE} is an anonymous volume: ");
+    container.wait_for_logs(LIMIT, |log| log.contains(&expected));
 }

@@ -36,6 +36,9 @@ fn check(image: Image, port: u16, more: &[&str], user: u32) {
     container.command(&["restart"]);
     assert_eq!(stage.wait_for_certificate(&container, port), leaf);
     assert_eq!(stage.orders(), 1);
+    for level in ["[error]", "[alert]", "[crit]", "warning"] {
+        assert!(!container.logs().contains(level), "{}", container.logs());
+    }
 }
 
 #[test]
@@ -54,6 +57,29 @@ fn root_needs_no_writable_file_system() {
     let more =
         ["--read-only", "--tmpfs=/run", "--tmpfs=/var/cache/nginx", "--tmpfs=/etc/nginx/conf.d"];
     check(Image::Root, 443, &more, 0);
+}
+
+/// What a container of root needs: to give files to the users of NGINX, to read theirs, to become them, and
+/// ports below 1024.
+const CAPABILITIES: [&str; 5] = ["CHOWN", "DAC_OVERRIDE", "NET_BIND_SERVICE", "SETGID", "SETUID"];
+
+#[test]
+fn root_needs_five_capabilities() {
+    let mut more = vec!["--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
+    more.extend(CAPABILITIES.iter().flat_map(|capability| ["--cap-add", capability]));
+    check(Image::Root, 443, &more, 0);
+}
+
+#[test]
+fn the_variant_of_root_says_what_it_is_to_another_user() {
+    let stage = Stage::new();
+    let state = Volume::create();
+    let more = ["--user", "101"];
+    let output = Container::run(Image::Root.get(), &arguments(&stage, &state, &more), LIMIT);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.lines().count() == 1, "{errors}");
+    let expected = "this variant of the image runs as root, take the unprivileged one";
+    assert!(errors.contains(expected), "{errors}");
 }
 
 /// Runs an image with a volume until the certificate is served, and stops it.

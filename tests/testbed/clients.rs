@@ -101,6 +101,16 @@ impl Client {
     }
 }
 
+/// Runs dehydrated of the machine's own Debian with the configuration of its tree.
+///
+/// # Panics
+/// If it fails, with what it says.
+pub fn run_own_dehydrated(setup: &Setup, arguments: &[&str]) {
+    let program = unpacked("dehydrated", &own_suite()).join("usr/bin/dehydrated");
+    run_dehydrated(&program, &setup.tree.join("config"), arguments)
+        .unwrap_or_else(|e| panic!("dehydrated: {e}"));
+}
+
 fn own_suite() -> String {
     package::codename().unwrap_or_else(|| "bookworm".to_owned())
 }
@@ -138,16 +148,18 @@ fn dehydrated(setup: &Setup, key: Key, names: &[&str], suite: &str) -> Result<()
         setup.tree.display(),
     );
     write(&config, &text)?;
-    let dehydrated = |arguments: &[&str]| {
-        let mut command = Command::new("bash");
-        command.arg(&program).arg("--config").arg(&config).args(arguments);
-        run(&mut command).map(|_| ())
-    };
+    let dehydrated = |arguments: &[&str]| run_dehydrated(&program, &config, arguments);
     if !setup.tree.join("accounts").exists() {
         dehydrated(&["--register", "--accept-terms"])?;
     }
     let domains = names.join(" ");
     dehydrated(&["--cron", "--domain", &domains])
+}
+
+fn run_dehydrated(program: &Path, config: &Path, arguments: &[&str]) -> Result<(), String> {
+    let mut command = Command::new("bash");
+    command.arg(program).arg("--config").arg(config).args(arguments);
+    run(&mut command).map(|_| ())
 }
 
 fn lego(setup: &Setup, key: Key, names: &[&str]) -> Result<(), String> {
