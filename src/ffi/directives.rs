@@ -199,14 +199,16 @@ unsafe extern "C" fn set_import(
         let format = ImportFormat::parse(format)?;
         let full = conf.full_name(path, PathBase::Prefix).filter(|_| !path.is_empty());
         let path = PathBuf::from(full.ok_or_else(|| format!("invalid path \"{path}\""))?);
-        if !path.is_dir() {
+        let import = Import { format, path };
+        if !import.is_there() {
             // It may have been removed, as it is not needed any more.
-            let path = path.display();
+            let path = import.path.display();
+            let kind = if format == ImportFormat::Traefik { "file" } else { "directory" };
             conf.warn(&format!(
-                "\"{path}\" is not a directory, \"acme_dns_import\" can be removed if all was imported"
+                "\"{path}\" is not a {kind}, \"acme_dns_import\" can be removed if all was imported"
             ));
         }
-        core.draft.add_import(Import { format, path });
+        core.draft.add_import(import);
         Ok(())
     };
     // SAFETY: `cf` is what nginx gave.

@@ -65,11 +65,11 @@ fn account(
         return None;
     }
     let mut refused = None;
-    for source in import::account_keys(config, issuer) {
-        let file = import::open_account_key(config, &source);
-        let key = file.and_then(|file| file.map(|f| vault.account_key(f, &source)).transpose());
+    for file in import::account_files(config, issuer) {
+        let key = import::open_account_key(config, &file);
+        let key = key.and_then(|key| key.map(|key| vault.account_key(key, &file.path)).transpose());
         match key {
-            Ok(Some(key)) => return Some(ImportedAccount { issuer, key, source }),
+            Ok(Some(key)) => return Some(ImportedAccount { issuer, key, source: file.path }),
             Ok(None) => {}
             Err(error) => refused = refused.or(Some(error)),
         }

@@ -8,6 +8,7 @@
 use super::nginx::{Conf, PathBase};
 use super::privileges::Ids;
 use acme_dns_core::config::{Resources, SecretCheck, SecretId, SecretSource};
+use acme_dns_service::import::AccountKey;
 use openssl::x509::X509;
 use secrecy::SecretString;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -171,7 +172,6 @@ impl Vault {
     fn read_open(&mut self, mut file: File, path: &str) -> Result<(usize, bool), String> {
         let failed =
             |call: &str, e: &io::Error| format!("{call}() \"{path}\" failed ({})", errno(e));
-        let metadata = file.metadata().map_err(|e| failed("fstat", &e))?;
         let room = self.room().map_err(|e| failed("mmap", &e))?;
         let mut length = 0;
         loop {
@@ -187,17 +187,39 @@ impl Vault {
                 return Err(format!("\"{path}\" is longer than {MAX_SECRET} bytes"));
             }
         }
-        let (owner, mode) = (Ids { uid: metadata.uid(), gid: metadata.gid() }, metadata.mode());
-        self.files.push(SecretFile { path: path.to_owned(), owner, mode });
-        Ok((length, mode & 0o007 != 0))
+        Ok((length, self.remember(&file, path)?))
     }
 
     /// Reads the key of an account of another client, in PEM or as a JWK, as it is.
-    pub(super) fn account_key(&mut self, file: File, path: &Path) -> Result<SecretId, String> {
+    pub(super) fn account_key(&mut self, key: AccountKey, path: &Path) -> Result<SecretId, String> {
         let path = path.to_string_lossy();
-        let (length, _) = self.read_open(file, &path)?;
+        let length = match key.pem {
+            None => self.read_open(key.file, &path)?.0,
+            Some(pem) => {
+                let length =
+                    self.copy(&pem).ok_or_else(|| format!("no room for \"{path}\": {FULL}"))?;
+                self.remember(&key.file, &path)?;
+                length
+            }
+        };
         let id = self.keep(length, check_account_key);
         id.map_err(|why| format!("\"{path}\" {why}"))
+    }
+
+    /// Copies a secret into the room, if there is enough of it; gives its length.
+    fn copy(&mut self, secret: &[u8]) -> Option<usize> {
+        self.room().ok()?.get_mut(..secret.len())?.copy_from_slice(secret);
+        Some(secret.len())
+    }
+
+    /// Remembers who can read a file with a secret; gives whether everyone can access it.
+    fn remember(&mut self, file: &File, path: &str) -> Result<bool, String> {
+        let metadata = file.metadata();
+        let metadata =
+            metadata.map_err(|error| format!("fstat() \"{path}\" failed ({})", errno(&error)))?;
+        let (owner, mode) = (Ids { uid: metadata.uid(), gid: metadata.gid() }, metadata.mode());
+        self.files.push(SecretFile { path: path.to_owned(), owner, mode });
+        Ok(mode & 0o007 != 0)
     }
 
     fn read_environment(&mut self, name: &str, check: SecretCheck) -> Result<SecretId, String> {

@@ -2,13 +2,11 @@
 //!
 //! acme.sh is Debian's, the others are from PyPI, in a virtual environment of the cache.
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use crate::clients::unpacked;
 use crate::cloudflare::Cloudflare;
-use crate::paths::{cache_dir, cached};
+use crate::package::from_pypi;
 use crate::process::run;
 
 /// The versions that the tests were made with. A later lexicon asks the machine's resolver for the
@@ -80,21 +78,7 @@ pub struct Account<'a> {
 }
 
 fn python(script: &str, action: &str, zone: &str) -> Command {
-    let mut command = Command::new(environment().join("bin/python"));
+    let mut command = Command::new(from_pypi("api-clients", &REQUIREMENTS).join("bin/python"));
     command.args(["-c", script, action, zone]);
     command
-}
-
-/// The virtual environment, which is made once.
-fn environment() -> PathBuf {
-    // It knows its own path, so that it cannot be made elsewhere and renamed.
-    let venv = cache_dir().join("api-clients-venv");
-    cached("api-clients-complete", |_| {
-        let _ = fs::remove_dir_all(&venv);
-        run(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(&venv))?;
-        let mut pip = Command::new(venv.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(REQUIREMENTS);
-        run(&mut pip).map(|_| ())
-    });
-    venv
 }

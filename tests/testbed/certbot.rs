@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bed::{Testbed, write_secret};
-use crate::paths::cached;
+use crate::package::from_pypi;
 use crate::process::run;
 
 /// The versions that the tests were made with. The `cloudflare` library is what speaks to the API:
@@ -22,18 +22,7 @@ pub fn program() -> PathBuf {
     if let Some(path) = std::env::var_os("CERTBOT") {
         return path.into();
     }
-    // A virtual environment knows its own path, so it cannot be made elsewhere and renamed: what
-    // is cached is the mark that it is complete.
-    let venv = crate::paths::cache_dir().join("certbot-venv");
-    cached("certbot-complete", |_| {
-        let _ = fs::remove_dir_all(&venv);
-        // Debian's own Python, as others may lack the module venv.
-        run(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(&venv))?;
-        let mut pip = Command::new(venv.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(REQUIREMENTS);
-        run(&mut pip).map(|_| ())
-    });
-    venv.join("bin/certbot")
+    from_pypi("certbot", &REQUIREMENTS).join("bin/certbot")
 }
 
 /// Obtains a certificate and returns the path of its `fullchain.pem`.

@@ -1,6 +1,6 @@
 //! ACME clients that are not ours, for what they leave on the disk.
 //!
-//! They are Debian's, unpacked into the cache; the one certbot is that of [`certbot`](crate::certbot).
+//! They are Debian's, unpacked into the cache; certbot is that of [`certbot`](crate::certbot), Traefik is from PyPI.
 //! Their challenges are not looked at: the authority is started with `va_always_valid`.
 
 use std::fs::{self, Permissions};
@@ -12,6 +12,10 @@ use std::process::Command;
 use crate::paths::cached;
 use crate::process::run;
 use crate::{certbot, package};
+
+mod web_servers;
+
+pub(crate) use web_servers::caddy_program;
 
 /// A type of key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,6 +31,8 @@ pub enum Key {
 pub enum Client {
     /// acme.sh, of sid: no release of Debian has it.
     AcmeSh,
+    /// Caddy, of sid, with a certificate for each name.
+    Caddy,
     /// certbot, from PyPI.
     Certbot,
     /// dehydrated of the machine's own Debian, whose accounts have RSA keys.
@@ -35,6 +41,8 @@ pub enum Client {
     NewDehydrated,
     /// lego.
     Lego,
+    /// Traefik, from PyPI.
+    Traefik,
     /// uacme.
     Uacme,
 }
@@ -55,7 +63,36 @@ pub struct Setup {
 }
 
 impl Client {
+    /// What a certificate is imported from, in a tree.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn source(self, tree: &Path, key: Key, name: &str) -> PathBuf {
+        match self {
+            Self::Caddy => web_servers::caddy_chain(tree, name),
+            Self::Traefik => tree.join("acme.json"),
+            _ => tree.join(self.files(key, name).0),
+        }
+    }
+
+    /// The chain of a certificate in a tree, in PEM.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn chain(self, tree: &Path, key: Key, name: &str) -> Vec<u8> {
+        let source = self.source(tree, key, name);
+        if self == Self::Traefik {
+            return web_servers::traefik_chain(&source, name);
+        }
+        fs::read(&source).unwrap_or_else(|e| panic!("{}: {e}", source.display()))
+    }
+
     /// The files of a certificate below the tree: its chain, and its key.
+    ///
+    /// # Panics
+    /// With a client that has them elsewhere.
     #[must_use]
     pub fn files(self, key: Key, name: &str) -> (PathBuf, PathBuf) {
         let (chain, of_key) = match (self, key) {
@@ -75,6 +112,7 @@ impl Client {
                 (format!("certificates/{name}.crt"), format!("certificates/{name}.key"))
             }
             (Self::Uacme, _) => (format!("{name}/cert.pem"), format!("private/{name}/key.pem")),
+            (Self::Caddy | Self::Traefik, _) => panic!("{self:?} has no such files"),
         };
         (chain.into(), of_key.into())
     }
@@ -91,10 +129,12 @@ impl Client {
         }
         let obtained = match self {
             Self::AcmeSh => acme_sh(setup, key, names),
+            Self::Caddy => web_servers::caddy(setup, key, names),
             Self::Certbot => with_certbot(setup, key, names),
             Self::Dehydrated => dehydrated(setup, key, names, &own_suite()),
             Self::NewDehydrated => dehydrated(setup, key, names, "sid"),
             Self::Lego => lego(setup, key, names),
+            Self::Traefik => web_servers::traefik(setup, key, names),
             Self::Uacme => uacme(setup, key, names),
         };
         obtained.unwrap_or_else(|e| panic!("{self:?}: {e}"));

@@ -10,10 +10,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::authority::Authority;
-use crate::package;
-use crate::paths::{cache_dir, cached};
+use crate::clients;
+use crate::package::from_pypi;
 use crate::ports::Port;
-use crate::process::{Process, run};
+use crate::process::Process;
 
 const START: Duration = Duration::from_secs(30);
 
@@ -38,7 +38,6 @@ impl ForeignCa {
     /// If it cannot be had, or does not come up.
     #[must_use]
     pub fn caddy(dir: &Path, dns: SocketAddr) -> Self {
-        let program = cached("caddy", |dir| package::unpack(dir, "sid", "caddy"));
         let authority = Authority::create(dir);
         let port = Port::reserve();
         let config = format!(
@@ -53,7 +52,7 @@ impl ForeignCa {
             key = authority.key_file().display(),
         );
         let file = write(&dir.join("Caddyfile"), &config);
-        let mut command = Command::new(program.join("usr/bin/caddy"));
+        let mut command = Command::new(clients::caddy_program());
         command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
         command.env("HOME", dir).env("XDG_DATA_HOME", dir).env("XDG_CONFIG_HOME", dir);
         let url = format!("https://{}/acme/local/directory", port.addr());
@@ -66,7 +65,7 @@ impl ForeignCa {
     /// If it cannot be had, or does not come up.
     #[must_use]
     pub fn serles(dir: &Path, dns: SocketAddr) -> Self {
-        let python = serles();
+        let python = from_pypi("serles", &[SERLES]).join("bin/python");
         let authority = Authority::create(dir);
         let port = Port::reserve();
         let config = format!(
@@ -128,20 +127,6 @@ class Backend(openssl.Backend):
         leaf = subprocess.run(command, input=csr, stdout=subprocess.PIPE, check=True).stdout
         return (leaf + open(self.cacert, "rb").read()).decode(), None
 "#;
-
-/// Python with Serles, installed once into the cache.
-fn serles() -> PathBuf {
-    // A virtual environment knows its own path: what is cached is the mark that it is complete.
-    let venv = cache_dir().join("serles-venv");
-    cached("serles-complete", |_| {
-        let _ = fs::remove_dir_all(&venv);
-        run(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(&venv))?;
-        let mut pip = Command::new(venv.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check", SERLES]);
-        run(&mut pip).map(|_| ())
-    });
-    venv.join("bin/python")
-}
 
 fn write(path: &Path, text: &str) -> PathBuf {
     fs::write(path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));

@@ -1,4 +1,4 @@
-//! Programs from a newer Debian than the machine's, unpacked into the cache.
+//! Programs from a newer Debian than the machine's, unpacked into the cache, and from PyPI.
 //!
 //! The machine's own apt is not touched: lists, cache and sources lie in the cache as well, and
 //! the mirror is the one that the machine's own sources name.
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::paths::cached;
+use crate::paths::{cache_dir, cached};
 use crate::process::run;
 
 /// The suites that have Pebble, the best first: trixie's 2.6 knows no profiles.
@@ -33,6 +33,26 @@ pub fn pebble() -> PathBuf {
         Err(errors)
     })
     .join("usr/bin/pebble")
+}
+
+/// The virtual environment with these packages of PyPI, made once in the cache.
+///
+/// # Panics
+/// If it cannot be made.
+#[must_use]
+pub fn from_pypi(name: &str, requirements: &[&str]) -> PathBuf {
+    // It knows its own path, so it cannot be made elsewhere and renamed: what is cached is the mark
+    // that it is complete.
+    let venv = cache_dir().join(format!("{name}-venv"));
+    cached(&format!("{name}-complete"), |_| {
+        let _ = fs::remove_dir_all(&venv);
+        // Debian's own Python, as others may lack the module venv.
+        run(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(&venv))?;
+        let mut pip = Command::new(venv.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(requirements);
+        run(&mut pip).map(|_| ())
+    });
+    venv
 }
 
 /// Unpacks a package of a Debian suite into `dir`.

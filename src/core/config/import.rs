@@ -4,12 +4,12 @@ use super::text::invalid_parameter;
 use std::fmt;
 use std::path::PathBuf;
 
-/// A directory tree of another client.
+/// What another client has: a directory tree, or one file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Import {
     /// Whose tree it is.
     pub format: ImportFormat,
-    /// Its root.
+    /// The root of the tree, or the file.
     pub path: PathBuf,
 }
 
@@ -18,6 +18,8 @@ pub struct Import {
 pub enum ImportFormat {
     /// acme.sh: its `--config-home`.
     AcmeSh,
+    /// Caddy: its data directory.
+    Caddy,
     /// certbot: its `--config-dir`.
     Certbot,
     /// dehydrated: its `BASEDIR`.
@@ -26,17 +28,21 @@ pub enum ImportFormat {
     Lego,
     /// The module `ngx_http_acme_module`: the `state_path` of an issuer.
     Nginx,
+    /// Traefik: its `acme.json`.
+    Traefik,
     /// uacme: its `--confdir`.
     Uacme,
 }
 
 impl ImportFormat {
-    const ALL: [(&str, Self); 6] = [
+    const ALL: [(&str, Self); 8] = [
         ("acme.sh", Self::AcmeSh),
+        ("caddy", Self::Caddy),
         ("certbot", Self::Certbot),
         ("dehydrated", Self::Dehydrated),
         ("lego", Self::Lego),
         ("nginx", Self::Nginx),
+        ("traefik", Self::Traefik),
         ("uacme", Self::Uacme),
     ];
 
@@ -50,6 +56,17 @@ impl ImportFormat {
             let known = Self::ALL.map(|(name, _)| name).join(", ");
             format!("{}, it must be one of {known}", invalid_parameter(text))
         })
+    }
+}
+
+impl Import {
+    /// Tells whether there is what the format has at its path: a directory, or with Traefik also a file.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        match self.format {
+            ImportFormat::Traefik => self.path.exists(),
+            _ => self.path.is_dir(),
+        }
     }
 }
 

@@ -17,9 +17,9 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
         let conf = root.text(&directory_of.join(format!("{domain}.conf")));
         let api = |text: String| value(&text, "Le_API").map_or(Origin::Unknown, directory);
         Candidate {
-            chain: directory_of.join("fullchain.cer"),
+            chain: directory_of.join("fullchain.cer").into(),
             issuers: None,
-            key: directory_of.join(format!("{domain}.key")),
+            key: directory_of.join(format!("{domain}.key")).into(),
             origin: conf.map(api),
         }
     };
@@ -28,7 +28,7 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
 }
 
 pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
-    let url = wanted.directory;
+    let url = &wanted.directory;
     // It leaves the port out.
     let host = root.join("ca").join(&url[Position::BeforeHost..Position::AfterHost]);
     let path = url[Position::BeforePath..Position::AfterPath].trim_matches('/');

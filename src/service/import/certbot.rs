@@ -17,9 +17,9 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
         let renewal = root.text(&root.join("renewal").join(format!("{name}.conf")));
         let directory = |text: String| value(&text, "server").map_or(Origin::Unknown, directory);
         Candidate {
-            chain: live.join(&name).join("fullchain.pem"),
+            chain: live.join(&name).join("fullchain.pem").into(),
             issuers: None,
-            key: live.join(&name).join("privkey.pem"),
+            key: live.join(&name).join("privkey.pem").into(),
             origin: renewal.map(directory),
         }
     };
@@ -27,7 +27,7 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
 }
 
 pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
-    let url = wanted.directory;
+    let url = &wanted.directory;
     let server = &url[Position::BeforeHost..Position::AfterPath];
     let directory = root.join("accounts").join(server.trim_end_matches('/'));
     Ok(root

@@ -25,9 +25,9 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     let candidate = |name: String| {
         let directory = directory.join(name);
         Candidate {
-            chain: directory.join("fullchain.pem"),
+            chain: directory.join("fullchain.pem").into(),
             issuers: None,
-            key: directory.join("privkey.pem"),
+            key: directory.join("privkey.pem").into(),
             origin: Ok(origin.clone()),
         }
     };
@@ -36,7 +36,7 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
 
 pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
     let directory = place(root, &config(root)?, "ACCOUNTDIR", "accounts");
-    let of_ca = |name: &String| account_of(name).as_ref() == Some(wanted.directory);
+    let of_ca = |name: &String| account_of(name).as_ref() == Some(&wanted.directory);
     let names = root.names(&directory)?.into_iter().filter(of_ca);
     Ok(names.map(|name| directory.join(name).join("account_key.pem")).collect())
 }

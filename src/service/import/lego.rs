@@ -19,9 +19,9 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     let names = names.filter_map(|name| Some(name.strip_suffix(".crt")?.to_owned()));
     let file = |name: &str, end: &str| directory.join(format!("{name}.{end}"));
     let candidate = |name: String| Candidate {
-        chain: file(&name, "crt"),
+        chain: file(&name, "crt").into(),
         issuers: Some(file(&name, "issuer.crt")),
-        key: file(&name, "key"),
+        key: file(&name, "key").into(),
         origin: origin(root, &file(&name, "json")),
     };
     Ok(names.map(candidate).collect())

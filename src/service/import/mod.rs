@@ -6,6 +6,7 @@
 //! configuration is loaded; nothing is ever written there.
 
 mod acme_sh;
+mod caddy;
 mod certbot;
 mod dehydrated;
 mod lego;
@@ -13,6 +14,7 @@ mod nginx;
 mod search;
 #[cfg(test)]
 mod tests;
+mod traefik;
 mod tree;
 mod uacme;
 
@@ -25,6 +27,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use tree::{List, Tree};
 use url::Url;
+use zeroize::Zeroizing;
 
 /// What was found for a configuration, without any key.
 #[derive(Clone, Debug, Default)]
@@ -67,51 +70,112 @@ pub fn fingerprint(certificate: &[u8]) -> [u8; 32] {
     sha256(certificate)
 }
 
-/// Where the keys of accounts at an issuer's CA may lie, the best first. `issuer` is an index into the
-/// configuration's.
-#[must_use]
-pub fn account_keys(config: &Config, issuer: usize) -> Vec<PathBuf> {
-    let directory = config.issuers.get(issuer).and_then(|i| Url::parse(&i.directory).ok());
-    let Some(directory) = directory else { return Vec::new() };
-    let wanted = Wanted { directory: &directory, is_only: config.issuers.len() == 1 };
-    config.imports.iter().flat_map(|import| accounts(import, &wanted)).collect()
+/// A file that may hold the key of an account.
+#[derive(Clone, Debug)]
+pub struct AccountFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whose account, and what it was found by: indices into the configuration's.
+    issuer: usize,
+    import: usize,
 }
 
-/// Opens one of the [`account_keys`]; `None` if it is not there.
+/// The files with keys of accounts at an issuer's CA, the best first. `issuer` is an index into the
+/// configuration's.
+#[must_use]
+pub fn account_files(config: &Config, issuer: usize) -> Vec<AccountFile> {
+    let Some(wanted) = Wanted::of(config, issuer) else { return Vec::new() };
+    let files = |(import, settings)| {
+        let paths = accounts(settings, &wanted).into_iter();
+        paths.map(move |path| AccountFile { path, issuer, import })
+    };
+    config.imports.iter().enumerate().flat_map(files).collect()
+}
+
+/// The key of an account as another client has it, which was not parsed.
+pub struct AccountKey {
+    /// The file that it is in.
+    pub file: File,
+    /// The key, in PEM, where the file holds more.
+    pub pem: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// Opens one of the [`account_files`]; `None` if there is no key.
 ///
 /// # Errors
 /// It cannot be opened, or must not be: its tree belongs to somebody who could not read it.
-pub fn open_account_key(config: &Config, path: &Path) -> Result<Option<File>, String> {
-    let mut refused = Ok(None);
-    for import in &config.imports {
-        let opened = Tree::open(&import.path).and_then(|tree| tree.open_file(path));
-        match opened {
-            Ok(Some((file, _))) => return Ok(Some(file)),
-            Ok(None) => {}
-            Err(error) => refused = Err(error),
-        }
+pub fn open_account_key(
+    config: &Config,
+    AccountFile { path, issuer, import }: &AccountFile,
+) -> Result<Option<AccountKey>, String> {
+    let Some(import) = config.imports.get(*import) else { return Ok(None) };
+    let tree = open(import)?;
+    let Some((file, _)) = tree.open_file(path)? else { return Ok(None) };
+    if import.format != ImportFormat::Traefik {
+        return Ok(Some(AccountKey { file, pem: None }));
     }
-    refused
+    let Some(wanted) = Wanted::of(config, *issuer) else { return Ok(None) };
+    let pem = traefik::account_key(&tree, path, &wanted)?;
+    Ok(pem.map(|pem| AccountKey { file, pem: Some(pem) }))
 }
 
 /// The CA whose account is looked for.
 struct Wanted<'a> {
     /// The URL of its directory.
-    directory: &'a Url,
+    directory: Url,
     /// Whether it is the only one of the configuration: what does not say where it is from is taken
     /// for it then.
     is_only: bool,
+    /// The contacts that it is told, as URLs.
+    contacts: &'a [String],
 }
 
-/// The files of a certificate in a tree.
-#[derive(Debug)]
+impl<'a> Wanted<'a> {
+    /// That of an issuer, which is an index into the configuration's.
+    fn of(config: &'a Config, issuer: usize) -> Option<Self> {
+        let settings = config.issuers.get(issuer)?;
+        let directory = Url::parse(&settings.directory).ok()?;
+        let is_only = config.issuers.len() == 1;
+        Some(Self { directory, is_only, contacts: &settings.contacts })
+    }
+}
+
+/// A certificate in a tree.
 struct Candidate {
-    chain: PathBuf,
+    chain: Part,
     /// What belongs behind the chain, if that has the leaf alone.
     issuers: Option<PathBuf>,
-    key: PathBuf,
+    key: Part,
     /// Where it is from; an error if that cannot be read.
     origin: Result<Origin, String>,
+}
+
+/// A part of a certificate, in PEM.
+enum Part {
+    /// A file of its own.
+    File(PathBuf),
+    /// What a file with many of them has of it.
+    Entry {
+        /// That file.
+        file: PathBuf,
+        /// The part itself.
+        pem: Zeroizing<Vec<u8>>,
+    },
+}
+
+impl Part {
+    /// Where it lies.
+    fn path(&self) -> &Path {
+        match self {
+            Self::File(path) | Self::Entry { file: path, .. } => path,
+        }
+    }
+}
+
+impl From<PathBuf> for Part {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
 }
 
 /// What a tree says of the CA.
@@ -138,25 +202,35 @@ impl Origin {
 fn candidates(import: &Import, tree: &Tree) -> List<Candidate> {
     let list = match import.format {
         ImportFormat::AcmeSh => acme_sh::certificates,
+        ImportFormat::Caddy => caddy::certificates,
         ImportFormat::Certbot => certbot::certificates,
         ImportFormat::Dehydrated => dehydrated::certificates,
         ImportFormat::Lego => lego::certificates,
         ImportFormat::Nginx => nginx::certificates,
+        ImportFormat::Traefik => return traefik::certificates(tree, &import.path),
         ImportFormat::Uacme => uacme::certificates,
     };
     list(tree)
 }
 
 fn accounts(import: &Import, wanted: &Wanted<'_>) -> Vec<PathBuf> {
-    let list: fn(&Tree, &Wanted<'_>) -> List<PathBuf> = match import.format {
-        ImportFormat::AcmeSh => acme_sh::accounts,
-        ImportFormat::Certbot => certbot::accounts,
-        ImportFormat::Dehydrated => dehydrated::accounts,
-        ImportFormat::Lego => lego::accounts,
-        ImportFormat::Nginx => nginx::accounts,
-        ImportFormat::Uacme => uacme::accounts,
+    let list: &dyn Fn(&Tree, &Wanted<'_>) -> List<PathBuf> = match import.format {
+        ImportFormat::AcmeSh => &acme_sh::accounts,
+        ImportFormat::Caddy => &caddy::accounts,
+        ImportFormat::Certbot => &certbot::accounts,
+        ImportFormat::Dehydrated => &dehydrated::accounts,
+        ImportFormat::Lego => &lego::accounts,
+        ImportFormat::Nginx => &nginx::accounts,
+        ImportFormat::Traefik => &|tree, wanted| traefik::accounts(tree, &import.path, wanted),
+        ImportFormat::Uacme => &uacme::accounts,
     };
     // Where a directory cannot be read, the search for certificates says so.
-    let tree = Tree::open(&import.path);
-    tree.and_then(|tree| list(&tree, wanted)).unwrap_or_default()
+    open(import).and_then(|tree| list(&tree, wanted)).unwrap_or_default()
+}
+
+/// Opens the tree of a client. A lone file is one in its directory.
+fn open(import: &Import) -> Result<Tree, String> {
+    let path = import.path.as_path();
+    let is_file = import.format == ImportFormat::Traefik && !path.is_dir();
+    Tree::open(path.parent().filter(|_| is_file).unwrap_or(path))
 }

@@ -15,9 +15,9 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     let names = root.names(root.path())?.into_iter();
     let names = names.filter_map(|name| Some(name.strip_suffix(".crt")?.to_owned()));
     let candidate = |name: String| Candidate {
-        chain: root.join(format!("{name}.crt")),
+        chain: root.join(format!("{name}.crt")).into(),
         issuers: None,
-        key: root.join(format!("{name}.key")),
+        key: root.join(format!("{name}.key")).into(),
         origin: origin.clone(),
     };
     Ok(names.map(candidate).collect())
@@ -26,7 +26,7 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
 pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
     let is_wanted = match origin(root)? {
         Origin::Unknown => wanted.is_only,
-        origin => origin.is(wanted.directory),
+        origin => origin.is(&wanted.directory),
     };
     Ok(is_wanted.then(|| root.join("account.key")).into_iter().collect())
 }

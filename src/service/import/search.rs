@@ -1,7 +1,7 @@
 //! The search for certificates in the trees.
 
 use super::tree::Tree;
-use super::{Candidate, Imported, Origin, candidates, fingerprint};
+use super::{Candidate, Imported, Origin, candidates, fingerprint, open};
 use crate::store::x509::{chain_from_pem, dns_names, key_type, reason, validity};
 use crate::store::{keys, material};
 use acme_dns_core::config::{Certificate, Config};
@@ -64,7 +64,7 @@ pub fn certificates(
 fn read_leaves(config: &Config, names: &HashSet<&str>) -> (Vec<Leaf>, Vec<String>) {
     let (mut leaves, mut errors) = (Vec::new(), Vec::new());
     for import in &config.imports {
-        let tree = Tree::open(&import.path).map(Rc::new);
+        let tree = open(import).map(Rc::new);
         let found = tree.and_then(|tree| Ok((candidates(import, &tree)?, tree)));
         let (candidates, tree) = match found {
             Ok(found) => found,
@@ -92,8 +92,8 @@ fn read_leaves(config: &Config, names: &HashSet<&str>) -> (Vec<Leaf>, Vec<String
 
 /// `None`: the chain is not there, as where none was issued yet.
 fn read_leaf(tree: &Rc<Tree>, candidate: Candidate) -> Result<Option<Leaf>, String> {
-    let path = &candidate.chain;
-    let Some(pem) = tree.read(path)? else { return Ok(None) };
+    let path = candidate.chain.path();
+    let Some(pem) = tree.read_part(&candidate.chain)? else { return Ok(None) };
     let failed = |error: String| format!("\"{}\" cannot be used: {error}", path.display());
     let leaf = X509::from_pem(&pem).map_err(|_| failed("it holds no certificate in PEM".into()))?;
     let validity = validity(&leaf).map_err(|error| failed(reason(&error)))?;
@@ -122,7 +122,7 @@ fn find(
             Err(why) => refused.push(format!(
                 "certificate \"{}\" is not imported from \"{}\": {why}",
                 config.variants.get(variant).map_or("", |variant| variant.name.as_str()),
-                leaf.candidate.chain.display()
+                leaf.candidate.chain.path().display()
             )),
         }
     }
@@ -151,15 +151,15 @@ fn take(
     if certificate.variants.len() > 1 && algorithm != wanted {
         return Ok(None);
     }
-    let path = &leaf.candidate.key;
-    let pem =
-        leaf.tree.read_key(path)?.ok_or_else(|| format!("\"{}\" is not there", path.display()))?;
+    let path = leaf.candidate.key.path();
+    let pem = leaf.tree.read_key(&leaf.candidate.key)?;
+    let pem = pem.ok_or_else(|| format!("\"{}\" is not there", path.display()))?;
     let key = private_key(&pem, &public)
         .map_err(|error| format!("\"{}\" holds {error}", path.display()))?;
     let material = material(&key, &chain).map_err(|error| reason(&error))?;
     let pair = material.pairs.into_iter().next().ok_or("it holds no certificate")?;
     let fingerprint = fingerprint(pair.chain.first().map_or(&[], Vec::as_slice));
-    let source = leaf.candidate.chain.clone();
+    let source = leaf.candidate.chain.path().to_owned();
     let imported = Imported { variant, fingerprint, validity: leaf.validity, directory, source };
     Ok(Some((imported, pair)))
 }
@@ -180,7 +180,7 @@ fn issuer_of(config: &Config, wanted: &Certificate, origin: &Origin) -> Result<S
 }
 
 fn read_chain(tree: &Tree, candidate: &Candidate) -> Result<Vec<X509>, String> {
-    let pem = tree.read(&candidate.chain)?.ok_or("it is gone")?;
+    let pem = tree.read_part(&candidate.chain)?.ok_or("it is gone")?;
     let mut chain = chain_from_pem(&pem)?;
     if let (1, Some(path)) = (chain.len(), &candidate.issuers)
         && let Some(pem) = tree.read(path)?

@@ -1,4 +1,4 @@
-use super::{Imported, account_keys, certificates, fingerprint, open_account_key};
+use super::{Imported, account_files, certificates, fingerprint, open_account_key};
 use crate::store::testing::{Ca, NOW, key, pem};
 use acme_dns_core::config::{
     Certificate, Config, Import, ImportFormat, Issuer, Propagation, Reload, Variant,
@@ -17,6 +17,9 @@ use std::fs;
 use std::os::unix::fs::{chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use web_servers::traefik;
+
+mod web_servers;
 
 const REAL: &str = "https://ca.example:14000/acme/dir";
 const OTHER: &str = "https://staging.example/dir";
@@ -71,6 +74,11 @@ fn search(config: &Config) -> Found {
     let mut log = |level, line: &str| told.push((level, line.to_owned()));
     let found = certificates(config, &variants, UnixTime(NOW), &mut log);
     (found, told)
+}
+
+/// Where keys of accounts for an issuer are.
+fn account_keys(config: &Config, issuer: usize) -> Vec<PathBuf> {
+    account_files(config, issuer).into_iter().map(|file| file.path).collect()
 }
 
 /// A chain of two with its key, in PEM.
@@ -151,7 +159,8 @@ fn check_layout(row: &str, format: ImportFormat, files: Files<'_>, made: &Made) 
         let paths = account_keys(&config, issuer);
         paths.into_iter().filter(|path| path.exists()).count()
     };
-    let is_account = |path: &str| path.contains("account") || path.contains("elsewhere");
+    let is_account =
+        |path: &str| ["account", "elsewhere", "acme.json"].iter().any(|part| path.contains(part));
     let has_account = files.iter().any(|(path, _)| is_account(path));
     assert_eq!((existing(0), existing(1)), (usize::from(has_account), 0), "{row}");
 }
@@ -161,7 +170,22 @@ fn each_client_has_its_files_where_they_are_looked_for() {
     let made = make(&["a.test"], 30);
     let (chain, key) = (made.chain.as_str(), made.key.as_str());
     let account = format!("accounts/{}/account_key.pem", base64url(REAL));
-    let rows: [(ImportFormat, Files<'_>); 6] = [
+    let acme_json = traefik("https://ca.example:14000/a/1", &[&made]);
+    let rows: [(ImportFormat, Files<'_>); 8] = [
+        (ImportFormat::Traefik, &[("acme.json", &acme_json)]),
+        (
+            ImportFormat::Caddy,
+            &[
+                ("certificates/ca.example-14000-acme-dir/a.test/a.test.crt", chain),
+                ("certificates/ca.example-14000-acme-dir/a.test/a.test.key", key),
+                (
+                    "certificates/ca.example-14000-acme-dir/a.test/a.test.json",
+                    r#"{"sans":["a.test"],"issuer_data":{"url":"https://cdn.example/c/1","ca":"https://ca.example:14000/acme/dir"}}"#,
+                ),
+                ("acme/ca.example-14000-acme-dir/users/account@a.test/me.key", key),
+                ("acme/ca.example-14000-acme-dir/users/account@a.test/me.json", "{}"),
+            ],
+        ),
         (
             ImportFormat::Dehydrated,
             &[
@@ -722,12 +746,26 @@ fn the_key_of_an_account_is_opened_in_its_tree_only() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    for (link, expected) in [("key.pem.real", true), ("/etc/shadow", false)] {
-        let dir = tree(&[("private/key.pem.real", "a key")]);
-        symlink(link, dir.path().join("private/key.pem")).unwrap();
+    for format in [ImportFormat::Uacme, ImportFormat::Caddy] {
+        check_links_of_account_key(format);
+    }
+}
+
+fn check_links_of_account_key(format: ImportFormat) {
+    let path = match format {
+        ImportFormat::Uacme => "private/key.pem",
+        _ => "acme/ca.example-14000-acme-dir/users/default/default.key",
+    };
+    let real = format!("{path}.real");
+    let real = real.rsplit('/').next().unwrap();
+    for (link, expected) in [(real, true), ("/etc/shadow", false)] {
+        let dir = tree(&[(&format!("{path}.real"), "a key")]);
+        symlink(link, dir.path().join(path)).unwrap();
         give(dir.path());
-        let config = config(&[(ImportFormat::Uacme, dir.path())], &["a.test"], &ONE_KEY);
-        let opened = open_account_key(&config, &dir.path().join("private/key.pem"));
-        assert_eq!(opened.is_ok_and(|file| file.is_some()), expected, "{link}");
+        let mut config = config(&[(format, dir.path())], &["a.test"], &ONE_KEY);
+        config.issuers.truncate(1);
+        let files = account_files(&config, 0);
+        let opened = open_account_key(&config, &files[0]);
+        assert_eq!(opened.is_ok_and(|file| file.is_some()), expected, "{format}: {link}");
     }
 }

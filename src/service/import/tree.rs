@@ -5,11 +5,12 @@
 //! link, what only root can: no link is followed out of the tree then. Files belong to root or to the
 //! owner of the tree.
 
-use super::Origin;
+use super::{Origin, Part};
 use crate::store::door::{MAX_FILE, MAX_KEY, entries_of, open_step, read_link_in};
 use crate::store::system;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -20,6 +21,9 @@ use zeroize::Zeroizing;
 
 /// What is found in a directory; none if it is not there.
 pub(super) type List<T> = Result<Vec<T>, String>;
+
+/// The bytes of a part of a certificate.
+pub(super) type Bytes<'a> = Result<Option<Cow<'a, Zeroizing<Vec<u8>>>>, String>;
 
 /// More links than this lead in a circle, as for the system.
 const MAX_LINKS: usize = 40;
@@ -85,18 +89,33 @@ impl Tree {
         self.read_up_to(path, MAX_FILE)
     }
 
-    /// A file with a key; `None` if it is not there.
-    pub(super) fn read_key(&self, path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
-        self.read_up_to(path, MAX_KEY)
+    /// A part of a certificate; `None` if it is not there.
+    pub(super) fn read_part<'a>(&self, part: &'a Part) -> Bytes<'a> {
+        self.read_part_up_to(part, MAX_FILE)
     }
 
-    fn read_up_to(&self, path: &Path, max: u64) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
+    /// The same for a key.
+    pub(super) fn read_key<'a>(&self, part: &'a Part) -> Bytes<'a> {
+        self.read_part_up_to(part, MAX_KEY)
+    }
+
+    fn read_part_up_to<'a>(&self, part: &'a Part, max: u64) -> Bytes<'a> {
+        match part {
+            Part::File(path) => Ok(self.read_up_to(path, max)?.map(Cow::Owned)),
+            Part::Entry { file, pem } if pem.len() as u64 > max => Err(too_large(file, max)),
+            Part::Entry { pem, .. } => Ok(Some(Cow::Borrowed(pem))),
+        }
+    }
+
+    /// A file of a given size at most; `None` if it is not there.
+    pub(super) fn read_up_to(
+        &self,
+        path: &Path,
+        max: u64,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
         let Some((file, size)) = self.open_file(path)? else { return Ok(None) };
         if size > max {
-            return Err(format!(
-                "\"{}\" cannot be used: it is larger than {max} bytes",
-                path.display()
-            ));
+            return Err(too_large(path, max));
         }
         // Allocated once: a growing vector would leave copies of a key behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0)));
@@ -230,6 +249,10 @@ impl Tree {
             error => failed(operation, path, error),
         }
     }
+}
+
+fn too_large(path: &Path, max: u64) -> String {
+    format!("\"{}\" cannot be used: it is larger than {max} bytes", path.display())
 }
 
 /// The components of a relative path, the first one last.

@@ -14,9 +14,9 @@ use std::path::PathBuf;
 
 pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     let candidate = |name: &String| Candidate {
-        chain: root.join(name).join("cert.pem"),
+        chain: root.join(name).join("cert.pem").into(),
         issuers: None,
-        key: root.join("private").join(name).join("key.pem"),
+        key: root.join("private").join(name).join("key.pem").into(),
         origin: Ok(Origin::Unknown),
     };
     Ok(root.names(root.path())?.iter().map(candidate).collect())
