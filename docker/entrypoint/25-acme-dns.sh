@@ -103,7 +103,6 @@ check_proxy_pass
 certificates=$(certificates)
 text=$(configuration)
 write_configuration "$text"
-[ -z "$followed" ] || own_dehydrated
 [ -n "$followed$certificates$(get ACME_DNS_DOMAINS_FILE)" ] || notice_nothing_used
 state_path=$(get ACME_DNS_STATE_PATH)
 check_volume "${state_path:-/var/lib/acme_dns}"

@@ -142,6 +142,8 @@ fn the_old_docker_run_goes_on_renews_and_can_be_gone_back_to() {
         assert!(!container.logs().contains(word), "{}", container.logs());
     }
     assert_eq!(stage.orders(), 0);
+    let account = "account of issuer \"acme\" imported from \"/etc/dehydrated";
+    assert!(container.logs().contains(account), "{}", container.logs());
 
     // A renewal reaches the server that reads the old path, and keeps the type of the key.
     let renew = format!("touch /etc/dehydrated/actions/renew-{READ} && nginx -s reload");

@@ -8,6 +8,7 @@ mod dehydrated;
 mod mistakes;
 mod reload;
 mod secrets;
+mod shared;
 mod source;
 mod stage;
 mod stop;

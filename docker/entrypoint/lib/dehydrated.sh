@@ -243,20 +243,19 @@ follow_dehydrated() {
     (set +f && rm -f "$OUTPUT_DIR"/acme_dns-*.txt 2>/dev/null) || :
     # One that an old part of the image, mounted by somebody, has set.
     [ "$(get ACME_DNS_DOMAINS_FILE)" != "$base/domains.txt" ] || ACME_DNS_DOMAINS_FILE=
-    dehydrated_directives=$(follow_domains)
     accountdir=$(followed_path ACCOUNTDIR "$base/accounts")
-    if [ "$accountdir" != "${certdir%/certs}/accounts" ]; then
-        [ -d "$accountdir" ] || fail "ACCOUNTDIR=$accountdir in $DEHYDRATED/config is not a directory: mount it there"
-        dehydrated_directives="acme_dns_import dehydrated $DEHYDRATED;$LF$dehydrated_directives"
-    fi
+    [ -d "$accountdir" ] || [ "$accountdir" = "$base/accounts" ] ||
+        fail "ACCOUNTDIR=$accountdir in $DEHYDRATED/config is not a directory: mount it there"
+    case $accountdir:$config_d in
+        "$base/accounts:"* | *: | *:"$DEHYDRATED/conf.d") ;;
+        *)
+            # The module reads no other files.
+            [ -n "$(setting ACCOUNTDIR "$(cat "$DEHYDRATED/config")")" ] ||
+                fail "ACCOUNTDIR=$accountdir in $config_d is not followed, move it to $DEHYDRATED/config"
+            ;;
+    esac
+    # The account goes along: a CA may know no other, or CAA records name it.
+    dehydrated_directives="acme_dns_import dehydrated $DEHYDRATED;$LF$(follow_domains)"
     warn_of_settings
     entrypoint_log "$DEHYDRATED/config is followed: certificates are renewed in $certdir"
-}
-
-# dehydrated ran as root; what is in a state path belongs to the user of the acme dns process.
-own_dehydrated() {
-    [ "$(id -u)" = 0 ] || return 0
-    for path in certs accounts lock; do
-        chown -hR acme_dns:acme_dns "${certdir%/certs}/$path" 2>/dev/null || :
-    done
 }

@@ -118,6 +118,7 @@ fn directories_are_followed() {
     old.file("names.d/more.txt", "b.com\n");
     old.file("moved/accounts/x", "");
     old.file("elsewhere/certs/a.com/x", "");
+    old.file("elsewhere/accounts/x", "");
     let follow = |config: &str, expected: &[&str]| {
         let (text, said) = old.generate(config).unwrap_or_else(|e| panic!("{config}: {e}"));
         assert_eq!(said, "", "{config}");
@@ -135,7 +136,10 @@ fn directories_are_followed() {
     );
     follow(
         "BASEDIR=HERE/dehydrated\nACCOUNTDIR=$BASEDIR/moved/accounts\nKEY_ALGO=rsa",
-        &["acme_dns_import dehydrated DIR/dehydrated;\n"],
+        &[
+            "acme_dns_import dehydrated DIR/dehydrated;\n",
+            "DIR/dehydrated/domains.txt key=rsa:4096;",
+        ],
     );
     follow(
         "CERTDIR=HERE/dehydrated/elsewhere/certs/\nKEY_ALGO=rsa\nACCOUNTDIR=HERE/dehydrated/elsewhere/accounts",
