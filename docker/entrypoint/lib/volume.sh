@@ -13,7 +13,8 @@ lifetime() {
             longest = length(point)
             for (i = 7; $i != "-"; i++);
             kind = ""
-            if ($4 ~ /\/volumes\/[0-9a-f]+\/_data$/ && length($4) > 70) kind = "anonymous"
+            # 64 hexadecimal digits are the name that an engine gives.
+            if (match($4, /\/volumes\/[0-9a-f]+\/_data$/) && RLENGTH == 79) kind = "anonymous"
             else if ($4 ~ /\/containers\/[0-9a-f]+\/volumes\//) kind = "anonymous"
             else if ($4 ~ /kubernetes\.io~empty-dir/) kind = "pod"
             else if ($(i + 1) ~ /^(tmpfs|ramfs)$/) kind = "memory"
@@ -22,7 +23,7 @@ lifetime() {
         END { print kind }' /proc/self/mountinfo 2>/dev/null
 }
 
-# The hexadecimal name of an anonymous volume has 64 digits.
+# Warns of a state path that does not outlive the container.
 check_volume() {
     case $(lifetime "$1") in
         anonymous) what='is an anonymous volume' ;;

@@ -4,6 +4,7 @@ use std::fs;
 
 use testbed::Testbed;
 use testbed::bed::ZONE;
+use testbed::http3::Http3Client;
 use testbed::process::wait_until;
 use testbed::tls::TlsClient;
 
@@ -92,6 +93,13 @@ fn a_certificate_is_obtained_and_served_and_the_health_check_says_so() {
     ] {
         assert!(sent.contains(part), "{part}:\n{sent}{}", image.nginx.log());
     }
+    let http3 = |name: &str| {
+        let mut client = Http3Client::new(image.https.addr(), name, Some(&roots));
+        client.connect().map(|connection| connection.peer().leaf.sans.clone())
+    };
+    let served = http3(ZONE).unwrap_or_else(|e| panic!("{e}\n{}", image.nginx.log()));
+    assert_eq!(served, [format!("*.{ZONE}"), ZONE.to_owned()]);
+    assert!(http3("evil.example").is_err(), "HTTP/3 gives nobody a certificate either");
     let second = image.curl(&roots, "https://other.example.test:HTTPS/x", &[]);
     assert!(second.contains("GET /second/x HTTP/1.1\r\n"), "{second}");
     let body = ["--data", &"x".repeat(1025)];

@@ -28,6 +28,7 @@ fn a_state_path_that_is_lost_with_the_container_is_warned_of() {
     for (volume, expected) in [
         (format!("volumes/{ANONYMOUS}/_data"), "DIR/state is an anonymous volume: "),
         ("volumes/acme_dns/_data".to_owned(), ""),
+        (format!("{}/volumes/cafe/_data", "long/".repeat(20)), ""),
         ("host/path".to_owned(), ""),
         ("pods/x/volumes/kubernetes.io~empty-dir/state".to_owned(), "lives as long as its pod: "),
         ("pods/x/volumes/kubernetes.io~csi/pvc/mount".to_owned(), ""),
