@@ -218,12 +218,30 @@ find_directories() {
     domains_d=$(followed_path DOMAINS_D '')
 }
 
-# The files with domains.
-follow_domains() {
+# Sets `domains_files`.
+find_domains() {
     domains_txt=$(followed_path DOMAINS_TXT "$base/domains.txt")
     [ -r "$domains_txt" ] || fail "cannot read $domains_txt: mount the old directory there, DOMAINS_TXT in $DEHYDRATED/config may name another file"
-    for file in "$domains_txt" $(set +f && ls -1d -- "$domains_txt.d"/*.txt 2>/dev/null); do
+    domains_files="$domains_txt $(set +f; ls -1d -- "$domains_txt.d"/*.txt 2>/dev/null || :)"
+}
+
+follow_domains() {
+    for file in $domains_files; do
         domains_of "$file"
+    done
+}
+
+# Certificates that servers read although no line renews them.
+warn_of_orphans() {
+    renewed=" $(for file in $domains_files; do named_lines "$file"; done | awk '{ printf "%s ", $1 }')"
+    for name in $(own server | cut -f 6 | awk -v dir="$certdir/" 'index($0, dir) == 1 {
+        name = substr($0, length(dir) + 1)
+        sub(/\/.*/, "", name)
+        print name }' | sort -u); do
+        case $renewed in
+            *" $name "*) ;;
+            *) warn "$certdir/$name is read by a server, but no line of ${domains_files%% *} has this certificate renewed" ;;
+        esac
     done
 }
 
@@ -243,6 +261,7 @@ follow_dehydrated() {
     (set +f && rm -f "$OUTPUT_DIR"/acme_dns-*.txt 2>/dev/null) || :
     # One that an old part of the image, mounted by somebody, has set.
     [ "$(get ACME_DNS_DOMAINS_FILE)" != "$base/domains.txt" ] || ACME_DNS_DOMAINS_FILE=
+    find_domains
     accountdir=$(followed_path ACCOUNTDIR "$base/accounts")
     [ -d "$accountdir" ] || [ "$accountdir" = "$base/accounts" ] ||
         fail "ACCOUNTDIR=$accountdir in $DEHYDRATED/config is not a directory: mount it there"
@@ -257,5 +276,6 @@ follow_dehydrated() {
     # The account goes along: a CA may know no other, or CAA records name it.
     dehydrated_directives="acme_dns_import dehydrated $DEHYDRATED;$LF$(follow_domains)"
     warn_of_settings
+    warn_of_orphans
     entrypoint_log "$DEHYDRATED/config is followed: certificates are renewed in $certdir"
 }

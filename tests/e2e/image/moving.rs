@@ -200,6 +200,22 @@ fn settings_that_mean_nothing_are_warned_of() {
 }
 
 #[test]
+fn a_certificate_that_a_server_reads_and_nothing_renews_is_named() {
+    let old = Old::new();
+    let dir = old.image.nginx.dir().join("dehydrated/certs").display().to_string();
+    let server = |name: &str| {
+        format!(
+            "server {{ listen 443 ssl; server_name {name}; ssl_certificate {dir}/{name}/fullchain.pem; }}\n"
+        )
+    };
+    old.image.file("conf.d/own.conf", &(server("a.com") + &server("gone.com") + &server("office")));
+    let (_, said) = old.generate("KEY_ALGO=rsa").unwrap_or_else(|e| panic!("{e}"));
+    let expected = "DIR/dehydrated/certs/gone.com is read by a server, but no line of \
+                    DIR/dehydrated/domains.txt has this certificate renewed";
+    assert_eq!(said, format!("25-acme-dns.sh: warning: {expected}\n"));
+}
+
+#[test]
 fn only_what_cannot_be_known_is_asked_for() {
     let mut old = Old::new();
     let terms = old.variables.pop();
