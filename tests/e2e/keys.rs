@@ -93,8 +93,9 @@ fn a_type_of_key_comes_and_goes_by_a_reload() {
     assert_eq!(served(&site, RSA, SslVersion::TLS1_3), Some(rsa));
     assert_eq!(served(&site, ECDSA, SslVersion::TLS1_3), Some(ecdsa), "it is not replaced");
     // The only key now is of another type: served until the new certificate is there.
+    let before = site.check_files(NAME).serial;
     reload(&mut site, "rsa:2048");
-    let new = site.wait_for_other(NAME, &site.check_files(NAME).serial).leaf;
+    let new = site.wait_for_other(NAME, &before).leaf;
     assert_eq!(new.key, "RSA");
     site.reload();
     assert_eq!(served(&site, ECDSA, SslVersion::TLS1_3), None, "nothing is left of it");

@@ -126,9 +126,10 @@ fn obtain(
             let mark = stage.nginx.log_mark();
             stage.ask(&format!("renew-{zone}"), "")?;
             served(&stage, &mut leaves)?;
-            match stage.nginx.log_from(mark).contains("ordering as if nothing was replaced") {
-                true => Err("the CA does not take the orders for renewals".to_owned()),
-                false => Ok(Some("the CA took the orders as renewals".to_owned())),
+            let log = stage.nginx.log_from(mark);
+            match log.lines().find(|line| line.contains("ordering as if nothing was replaced")) {
+                Some(line) => Err(format!("the CA does not take an order for a renewal: {line}")),
+                None => Ok(Some("the CA took the orders as renewals".to_owned())),
             }
         });
     is_done = is_done
