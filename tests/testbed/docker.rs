@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Command, Output, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Output};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -129,27 +130,22 @@ impl Container {
         container
     }
 
-    /// Runs a container to its end.
+    /// Runs a container to its end. The output is what the container has written, and nothing of what `docker`
+    /// says of the machine.
     ///
     /// # Panics
-    /// If `docker` cannot be run, or the container still runs after `timeout`.
+    /// If `docker` cannot be run, the container cannot be started, or it still runs after `timeout`.
     #[must_use]
     pub fn run(image: &str, arguments: &[impl AsRef<OsStr>], timeout: Duration) -> Output {
-        let container = Self { name: unique_name() };
-        let mut command = container.run_command(arguments);
-        let mut child = command
-            .arg(image)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot run docker: {e}"));
-        let ended = wait_until(timeout, || child.try_wait().ok().flatten());
-        assert!(ended.is_some(), "it runs: {}", container.logs());
-        let output = child.wait_with_output();
-        let mut output = output.unwrap_or_else(|e| panic!("no output of docker: {e}"));
-        output.stderr = without_warnings(&output.stderr);
-        output
+        let container = Self::start(image, arguments);
+        let has_ended = || (container.inspect("{{.State.Status}}") == "exited").then_some(());
+        assert!(wait_until(timeout, has_ended).is_some(), "it runs: {}", container.logs());
+        let code: i32 = container
+            .inspect("{{.State.ExitCode}}")
+            .parse()
+            .unwrap_or_else(|e| panic!("{}: {e}", container.name));
+        // As a parent gets it from the kernel: the code is in the upper byte.
+        Output { status: ExitStatus::from_raw(code << 8), ..container.output() }
     }
 
     /// A container that something else has started.
@@ -201,9 +197,13 @@ impl Container {
     /// What it has written to standard output and to standard error.
     #[must_use]
     pub fn logs(&self) -> String {
-        let output = Command::new("docker").args(["logs", &self.name]).output();
-        let output = output.unwrap_or_else(|e| panic!("cannot run docker: {e}"));
+        let output = self.output();
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    fn output(&self) -> Output {
+        let output = Command::new("docker").args(["logs", &self.name]).output();
+        output.unwrap_or_else(|e| panic!("cannot run docker: {e}"))
     }
 
     /// Waits until a condition on what it has written holds.
@@ -231,13 +231,6 @@ impl Container {
     pub fn command(&self, verb: &[&str]) {
         docker(&[verb, &[&self.name]].concat()).unwrap_or_else(|e| panic!("{e}"));
     }
-}
-
-/// Leaves out what `docker` itself says of the machine, such as that it forwards no packets, which these
-/// tests do not need.
-fn without_warnings(text: &[u8]) -> Vec<u8> {
-    let lines = text.split_inclusive(|byte| *byte == b'\n');
-    lines.filter(|line| !line.starts_with(b"WARNING: ")).flatten().copied().collect()
 }
 
 impl Drop for Container {
