@@ -51,9 +51,14 @@ asked_for() {
     return 1
 }
 
+# Another user than root cannot write into a directory of root, unless all may, as in /tmp.
 cannot_write() {
-    [ "$(id -u)" = 0 ] || [ "$(stat -c %u "$OUTPUT_DIR")" != 0 ] ||
-        fail "the user $(id -u) cannot write $1: this variant of the image runs as root, take the unprivileged one (docker build --target unprivileged) or leave --user out"
+    case $(id -u):$(stat -c %u:%A "$OUTPUT_DIR" 2>/dev/null) in
+        0:*) ;;
+        *:0:d???????[!w]?)
+            fail "the user $(id -u) cannot write $1: this variant of the image runs as root, take the unprivileged one (docker build --target unprivileged) or leave --user out"
+            ;;
+    esac
     fail "$1 cannot be written (read-only file system?), mount a tmpfs or a volume at $OUTPUT_DIR, or an acme_dns.conf of your own"
 }
 

@@ -71,15 +71,20 @@ fn root_needs_five_capabilities() {
 }
 
 #[test]
-fn the_variant_of_root_says_what_it_is_to_another_user() {
+fn what_cannot_be_written_is_named() {
     let stage = Stage::new();
     let state = Volume::create();
-    let more = ["--user", "101"];
-    let output = Container::run(Image::Root.get(), &arguments(&stage, &state, &more), LIMIT);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && errors.lines().count() == 1, "{errors}");
-    let expected = "this variant of the image runs as root, take the unprivileged one";
-    assert!(errors.contains(expected), "{errors}");
+    for (image, more, expected) in [
+        (Image::Root, &["--read-only"][..], "/etc/nginx/conf.d/acme_dns.conf cannot be written"),
+        (Image::Unprivileged, &["--read-only"], "/tmp/acme_dns.conf cannot be written"),
+        (Image::Root, &["--user", "101"], "this variant of the image runs as root, take the"),
+    ] {
+        chown(stage.bed.token_file(), Some(USER), None).expect("the tests run as root");
+        let output = Container::run(image.get(), &arguments(&stage, &state, more), LIMIT);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.lines().count() == 1, "{more:?}: {errors}");
+        assert!(errors.contains(expected), "{more:?}: {errors}");
+    }
 }
 
 /// Runs an image with a volume until the certificate is served, and stops it.

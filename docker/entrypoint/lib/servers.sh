@@ -61,7 +61,7 @@ choose_real_ip() {
     # shellcheck disable=SC2086 # They are several.
     for network in $networks; do
         case $network in
-            cloudflare)
+            [Cc]loudflare | CLOUDFLARE)
                 header='CF-Connecting-IP'
                 for known in $CLOUDFLARE_NETWORKS; do
                     real_ip="$real_ip    set_real_ip_from $known;$LF"
