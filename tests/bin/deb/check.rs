@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use testbed::Testbed;
+use testbed::authority::Authority;
 use testbed::example::Example;
 use testbed::nginx::Nginx;
 use testbed::nginx_build::NginxBuild;
@@ -51,7 +53,9 @@ pub(crate) fn check(
         line.ok_or(format!("it does not say how to load the module:\n{said}"))?
     };
     has_user(&chroot)?;
+    has_documents(&chroot, package)?;
     serves_with_nginx_conf(&chroot, package, load)?;
+    takes_examples(&chroot, package)?;
     obtains(bed, &chroot, package, load)?;
     if package.is_debian {
         stays_disabled(&chroot, package)?;
@@ -81,6 +85,79 @@ fn has_user(chroot: &Chroot) -> Result<(), String> {
         [USER, _, _, _, _, "/nonexistent", "/usr/sbin/nologin"] => Ok(()),
         _ => Err(format!("the user is not as it should be: {entry}")),
     }
+}
+
+/// Links of the documents lead to what is in the package, and the licences of all crates are in it.
+fn has_documents(chroot: &Chroot, package: &Package) -> Result<(), String> {
+    let doc = chroot.inside(&format!("/usr/share/doc/{}", package.name));
+    let read = |path: &Path| {
+        fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let docs = fs::read_dir(doc.join("docs")).map_err(|error| format!("docs: {error}"))?;
+    let mut documents: Vec<_> = docs.flatten().map(|entry| entry.path()).collect();
+    documents.push(doc.join("README.md"));
+    for document in documents {
+        let text = read(&document)?;
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        for target in targets.filter(|target| !target.contains("://") && !target.is_empty()) {
+            if !document.parent().is_some_and(|directory| directory.join(target).exists()) {
+                return Err(format!("{} has a link to nothing: {target}", document.display()));
+            }
+        }
+    }
+    let unpacked = |name: &str| run(Command::new("gzip").args(["-dc"]).arg(doc.join(name)));
+    for (name, expected) in [
+        ("licenses.gz", "Permission is hereby granted, free of charge"),
+        ("licenses.gz", "UNICODE LICENSE V3"),
+        ("sbom.cdx.json.gz", "pkg:cargo/openssl@"),
+    ] {
+        if !unpacked(name)?.contains(expected) {
+            return Err(format!("{name} does not hold \"{expected}\""));
+        }
+    }
+    Ok(())
+}
+
+/// The examples can be copied over nginx.conf: only addresses and files of secrets are made for them.
+fn takes_examples(chroot: &Chroot, package: &Package) -> Result<(), String> {
+    let examples = format!("/usr/share/doc/{}/examples", package.name);
+    let entries = fs::read_dir(chroot.inside(&examples)).map_err(|e| format!("{examples}: {e}"))?;
+    let nginx_conf = "/etc/nginx/nginx.conf";
+    let original = fs::read_to_string(chroot.inside(nginx_conf)).map_err(|e| e.to_string())?;
+    // The stand-in writes to "logs", and has not made the directory that the nginx of nginx.org writes to.
+    chroot.run("mkdir", &["-p", "/run/secrets", "/etc/nginx/logs", "/var/log/nginx"])?;
+    for name in ["cloudflare_token", "public_token", "zerossl_mac_key"] {
+        chroot.write(&format!("/run/secrets/{name}"), "a-token", 0o600)?;
+    }
+    let authority = Authority::create(&chroot.inside("/tmp"));
+    for (name, file) in [
+        ("internal-ca.pem", authority.ca_file()),
+        ("bought.pem", authority.certificate_file()),
+        ("bought.key", authority.key_file()),
+    ] {
+        let pem = fs::read_to_string(file).map_err(|error| error.to_string())?;
+        chroot.write(&format!("/run/secrets/{name}"), &pem, 0o600)?;
+    }
+    chroot.run("cp", &[&format!("{examples}/domains.txt"), "/etc/nginx/"])?;
+    let mut tried = 0;
+    for entry in entries.flatten() {
+        let text = fs::read_to_string(entry.path()).map_err(|e| e.to_string())?;
+        if !text.contains("\nhttp {") {
+            continue;
+        }
+        let text = text.replace("you@example.com", "you@example.dev");
+        // The directory may be missing.
+        let text = text.replace("/etc/ssl/", "/run/secrets/");
+        chroot.write(nginx_conf, &text, 0o644)?;
+        test_nginx_conf(chroot, package)
+            .map_err(|error| format!("{}: {error}", entry.path().display()))?;
+        tried += 1;
+    }
+    chroot.write(nginx_conf, &original, 0o644)?;
+    for path in ["/run/secrets", "/etc/nginx/domains.txt", "/etc/nginx/logs"] {
+        chroot.run("rm", &["-r", path])?;
+    }
+    if tried > 5 { Ok(()) } else { Err(format!("{tried} examples only")) }
 }
 
 /// The distribution's own nginx.conf loads the module and takes its directives.
@@ -116,7 +193,8 @@ fn test_nginx_conf(chroot: &Chroot, package: &Package) -> Result<(), String> {
     // The stand-in has its prefix elsewhere.
     let prefix: &[&str] =
         if package.is_debian { &[] } else { &["-p", "/etc/nginx/", "-c", "nginx.conf"] };
-    chroot.run("nginx", &[&["-t", "-e", "stderr"], prefix].concat()).map(|_| ())
+    let command = ["PRIVATE_TOKEN=a-token", "nginx", "-t", "-e", "stderr"];
+    chroot.run("env", &[&command, prefix].concat()).map(|_| ())
 }
 
 /// The nginx that is installed, to be started from outside.
