@@ -7,13 +7,26 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
 .DEFAULT_GOAL = help
-.PHONY: help packages build demo live test matrix deb deb-test docker-test bench attack soak fuzz memcheck upgrade lint clean
+# Linters of PyPI; the versions are in the list.
+LINTERS = target/linters
+
+.PHONY: help packages linters sbom build demo live test matrix deb deb-test docker-test bench attack soak fuzz memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
 
 packages: ## Installs the packages of tests/packages.txt and Rust, where they are missing
 	@tests/install-packages
+
+linters: packages $(LINTERS)/complete
+$(LINTERS)/complete: tests/linters.txt
+	/usr/bin/python3 -m venv --clear $(LINTERS)
+	$(LINTERS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# Needs `cargo install cargo-cyclonedx`. What is random in it, and the time, is left out: the same crates make the same file.
+sbom: ## The list of all crates in the module, docker/sbom.cdx.json, after Cargo.lock has changed
+	docker/sbom
 
 build: packages ## Builds NGINX 1.28.3 and the module for it
 	cargo build --release --features vendored
@@ -76,11 +89,15 @@ upgrade: build ## A state path under the module of an earlier commit, under this
 		cargo test -p testbed --test e2e -- upgrade:: --ignored
 
 # Clippy in release, because NGINX would be built once more in debug.
-lint: packages ## Formatting, clippy, shellcheck, and the licences, sources and advisories of the dependencies
+lint: linters ## Formatting, clippy, shellcheck, hadolint, and the licences, sources and advisories of the dependencies
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --features vendored,testbed/docker -- -D warnings
-	shellcheck docker/entrypoint/*.sh docker/entrypoint/lib/*.sh docker/healthcheck docker/nginx-source docker/deb/build docker/deb/*.postinst \
-		tests/install-packages tests/docker/run tests/docker/bases/make tests/docker/bases/nginx/*.sh
+	shellcheck docker/entrypoint/*.sh docker/entrypoint/lib/*.sh docker/healthcheck docker/licenses docker/nginx-source docker/sbom \
+		docker/deb/build docker/deb/*.postinst tests/install-packages tests/manifests tests/docker/run tests/docker/bases/make \
+		tests/docker/bases/nginx/*.sh
+	$(LINTERS)/bin/hadolint docker/Dockerfile tests/docker/bases/nginx/Dockerfile
+	docker/sbom check
+	tests/manifests $(LINTERS)/bin/kubernetes-validate
 	cargo deny --log-level error check licenses bans sources
 	@if cargo deny --log-level off fetch db; then \
 		cargo deny check advisories; \
