@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
 use testbed::docker::{Image, build, docker};
 use testbed::paths::workspace_dir;
 
@@ -60,6 +61,44 @@ fn it_runs_as_the_official_image_does() {
     assert_eq!(volumes, r#"{"/var/lib/acme_dns":{}}"#);
     let version = inspect(image, r#"{{index .Config.Labels "org.opencontainers.image.version"}}"#);
     assert_eq!(version, env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn the_image_says_what_is_in_it() {
+    let doc = "/usr/share/doc/nginx-acme-dns";
+    let read = |name: &str| {
+        let run = ["run", "--rm", "--network", "none", "--entrypoint", "cat", Image::Root.get()];
+        docker(&[&run[..], &[&format!("{doc}/{name}")]].concat()).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let licenses = read("licenses");
+    for expected in ["openssl v0.10.", "Permission is hereby granted", "UNICODE LICENSE V3"] {
+        assert!(licenses.contains(expected), "{expected}");
+    }
+    assert!(read("LICENSE").contains("Apache License"));
+    let list: Value = serde_json::from_str(&read("sbom.cdx.json")).expect("JSON");
+    assert_eq!(list["bomFormat"], "CycloneDX");
+}
+
+#[test]
+fn the_labels_say_where_an_image_is_from() {
+    let name = "acme-dns-test:labels";
+    // All but the labels is in the cache then.
+    Image::Root.get();
+    let told = ["SOURCE=https://git.example/it", "REVISION=1a2b", "CREATED=2027-01-02T03:04:05Z"];
+    let arguments: Vec<_> = told.iter().flat_map(|value| ["--build-arg", value]).collect();
+    build(name, &arguments).unwrap_or_else(|e| panic!("{e}"));
+    let label = |name_of: &str| {
+        inspect(
+            name,
+            &format!(r#"{{{{index .Config.Labels "org.opencontainers.image.{name_of}"}}}}"#),
+        )
+    };
+    let base = argument("NGINX_IMAGE");
+    let found = ["source", "url", "revision", "created", "base.name"].map(label);
+    let _ = docker(&["image", "rm", name]);
+    let expected =
+        ["https://git.example/it", "https://git.example/it", "1a2b", "2027-01-02T03:04:05Z", &base];
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod compose;
 mod configuration;
 mod dehydrated;
 mod mistakes;
+mod quick_start;
 mod reload;
 mod secrets;
 mod shared;
