@@ -54,6 +54,10 @@ pub(super) struct Ready {
     pub(super) identity: Identity,
     /// The group that may read `certs/`.
     pub(super) certs_group: Option<u32>,
+    /// Whether the configuration is another one than that before, or the first.
+    pub(super) is_news: bool,
+    /// Whether the state path is a default of earlier versions.
+    pub(super) old_default: bool,
     /// Certificates that take the place of others.
     pub(super) shared: Vec<Shared>,
     /// While a configuration is in force whose service takes a user of its own.

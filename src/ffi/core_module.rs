@@ -10,7 +10,7 @@ use super::import;
 use super::memory::{Memory, Reader, Writer};
 use super::nginx::{
     CONF_ERROR, CONF_OK, CoreSettings, ERROR, OK, add_manager, cycle as current_cycle, is_root,
-    is_test, loading, log, log_once, log_to, pool_box, pool_string, process, tell_test, text,
+    is_test, loading, log, log_once, log_to, pool_box, process, tell_test, text,
 };
 use super::privileges;
 use super::registry;
@@ -18,6 +18,7 @@ use super::startup::Startup;
 use super::vault::Vault;
 use acme_dns_core::config::draft::{Draft, Finished};
 use acme_dns_core::config::sharing::Shared;
+use acme_dns_core::config::state_path::DefaultPath;
 use acme_dns_core::config::{Config, Location, Reload, zone};
 use acme_dns_core::level::Level;
 use acme_dns_service::import::Imports;
@@ -26,19 +27,15 @@ use acme_dns_service::store::{User, check_state_path, create_state_path, is_kept
 use ngx::ffi::{
     NGX_CONF_TAKE12, NGX_CORE_MODULE, NGX_DIRECT_CONF, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_MAIN_CONF,
     NGX_PROCESS_HELPER, NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER,
-    ngx_command_t, ngx_conf_full_name, ngx_core_module_t, ngx_cycle_t, ngx_int_t, ngx_module_t,
-    ngx_str_t, ngx_worker,
+    ngx_command_t, ngx_core_module_t, ngx_cycle_t, ngx_int_t, ngx_module_t, ngx_str_t, ngx_worker,
 };
 use std::collections::HashMap;
 use std::env;
 use std::ffi::{c_char, c_void};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 use std::time::SystemTime;
-
-/// The state path below the prefix, where none is set.
-const DEFAULT_STATE_PATH: &str = "acme_dns";
 
 static mut COMMANDS: [ngx_command_t; 10] = {
     let [a, b, c, d, e, f, g, h] = definitions(NGX_MAIN_CONF);
@@ -123,6 +120,7 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
     const NO_MEMORY: &str = "acme_dns: out of memory";
     // SAFETY: the cycle is live by this function's contract.
     let default_path = unsafe { default_state_path(cycle) }.ok_or(NO_MEMORY)?;
+    let old_default = default_path.is_old && !core.draft.has_state_path();
     // SAFETY: the log of a live cycle.
     let cycle_log = unsafe { (*cycle).log };
     // SAFETY: as above.
@@ -135,8 +133,9 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
         core.bindings.iter().for_each(|bound| bound.install(&mut alike));
         return Ok(());
     }
-    let mut finished =
-        std::mem::take(&mut core.draft).finish(default_path).map_err(|error| error.to_string())?;
+    let mut finished = std::mem::take(&mut core.draft)
+        .finish(default_path.path)
+        .map_err(|error| error.to_string())?;
     // SAFETY: the cycle is live by this function's contract.
     let shared = unsafe { share(cycle, &mut finished, core.since) };
     if is_test() {
@@ -175,6 +174,8 @@ unsafe fn complete(cycle: *mut ngx_cycle_t, core: &mut CoreConf) -> Result<(), S
         memory,
         identity,
         certs_group: core.certs_group,
+        is_news: true,
+        old_default,
         kept: None,
         shared,
     });
@@ -235,17 +236,14 @@ fn room(given: Option<&(zone::Zone, Location)>, count: usize, warn: impl Fn(&str
 
 /// # Safety
 /// The cycle is live.
-unsafe fn default_state_path(cycle: *mut ngx_cycle_t) -> Option<PathBuf> {
+unsafe fn default_state_path(cycle: *mut ngx_cycle_t) -> Option<DefaultPath> {
     // SAFETY: the cycle is live by this function's contract.
-    let pool = unsafe { (*cycle).pool };
-    // SAFETY: as above.
-    let mut name = unsafe { pool_string(pool, DEFAULT_STATE_PATH) }?;
-    // SAFETY: as above; the name is a string of the cycle's pool.
-    if unsafe { ngx_conf_full_name(cycle, &raw mut name, 0) } != OK {
-        return None;
-    }
-    // SAFETY: nginx left a string of the pool there.
-    unsafe { text(name) }.map(PathBuf::from)
+    let prefix = unsafe { (*cycle).prefix };
+    // SAFETY: a string of the cycle's pool.
+    let prefix = unsafe { text(prefix) }?;
+    // What cannot be looked at is there, for all that is known.
+    let is_there = |path: &Path| path.try_exists().unwrap_or(true);
+    Some(DefaultPath::new(Path::new(prefix), is_there))
 }
 
 /// Called in the master when the configuration is in force. What goes wrong here is reported and not
@@ -292,7 +290,8 @@ unsafe fn put_into_force(cycle: *mut ngx_cycle_t, core: &mut CoreConf) {
         ready.kept = privileges::keep_for_children(&mut settings);
     }
     // SAFETY: by this function's contract.
-    let watch = unsafe { watch(cycle, &ready.config, core.since) };
+    let mut watch = unsafe { watch(cycle, &ready.config, core.since) };
+    watch.add_secrets(core.vault.files());
     open_to_workers(ready, &watch);
     ready.watch = Some(watch);
     tell_what_is_missing(ready);
@@ -303,6 +302,7 @@ unsafe fn put_into_force(cycle: *mut ngx_cycle_t, core: &mut CoreConf) {
     }
     // SAFETY: the current cycle is still the one before, if there is one, and live.
     let before = unsafe { core_conf(current_cycle()) }.and_then(|core| core.ready());
+    ready.is_news = before.is_none_or(|before| before.config != ready.config);
     let mut writer = Writer::new(&ready.memory);
     let imported = import::read(ready, &mut core.vault);
     let owner = ready.identity.owner_of_files();
@@ -330,8 +330,18 @@ fn open_to_workers(ready: &mut Ready, watch: &Watch) {
     );
 }
 
-/// Says once what does not protect secrets and certificates as it could.
+/// Says once what does not protect secrets and certificates as it could, and what lies in a bad place.
 fn tell_what_is_missing(ready: &Ready) {
+    if ready.old_default {
+        let (old, new) = (ready.config.state_path.display(), DefaultPath::of_packages());
+        log_once(
+            Level::Notice,
+            &format!(
+                "acme_dns: the state path is still \"{old}\"; the default is \"{new}\" now, to which you \
+                 may move it while NGINX is stopped: mv {old} {new}"
+            ),
+        );
+    }
     if let Some(line) = &ready.identity.missing {
         log_once(Level::Notice, line);
     }

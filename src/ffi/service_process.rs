@@ -154,6 +154,8 @@ fn settings(core: &CoreConf, ready: &Ready) -> Settings {
         imports: ready.imports.clone(),
         watch: ready.watch.clone(),
         certs_group: ready.certs_group,
+        // A service that is started anew has nothing new to tell.
+        is_news: ready.is_news && ready.memory.starts() <= 1,
     }
 }
 

@@ -15,7 +15,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr;
 use zeroize::Zeroizing;
 
@@ -84,6 +84,11 @@ impl Vault {
             self.holds_secret(value)
         });
         self.environment = copies.collect();
+    }
+
+    /// The files that secrets were read from.
+    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.files.iter().map(|file| PathBuf::from(&file.path))
     }
 
     fn holds_secret(&self, value: &[u8]) -> bool {

@@ -35,14 +35,18 @@ pub struct Watch {
     pub read: BTreeSet<String>,
     /// Set if it names files below `certs/` with a variable, so that workers read these.
     pub by_variable: bool,
+    /// Whether a reload may be asked for at all.
+    pub may_reload: bool,
     parts: Vec<Part>,
+    /// The files with secrets, as they were when they were read.
+    secrets: Vec<(PathBuf, Option<State>)>,
 }
 
 /// A part of the configuration.
 #[derive(Clone, Debug)]
 enum Part {
-    /// A file with its content; `None` if it could not be read.
-    File { path: PathBuf, seen: Option<(State, [u8; 32])> },
+    /// A file with its content; `None` if it could not be read. `is_data`: it is a domains file.
+    File { path: PathBuf, seen: Option<(State, [u8; 32])>, is_data: bool },
     /// What an `include` has found.
     Pattern { pattern: PathBuf, found: Vec<PathBuf> },
 }
@@ -74,7 +78,7 @@ impl Part {
             Self::Pattern { pattern, found } => {
                 (glob(pattern) != *found).then(|| Obstacle::Changed(pattern.clone()))
             }
-            Self::File { path, seen } => match (State::of(path), seen) {
+            Self::File { path, seen, .. } => match (State::of(path), seen) {
                 (Ok(state), Some((before, _))) if state == *before => None,
                 // Written anew perhaps, as tools do that manage configurations, but the same.
                 (Ok(_), Some((_, hash))) => match fs::read(path) {
@@ -121,7 +125,9 @@ impl Watch {
                 names: BTreeSet::new(),
                 read: BTreeSet::new(),
                 by_variable: false,
+                may_reload: config.reload != Reload::Off,
                 parts: Vec::new(),
+                secrets: Vec::new(),
             },
             certificates: config.state_path.join("certs"),
             paths,
@@ -138,6 +144,43 @@ impl Watch {
             }
         }
         scan.watch
+    }
+
+    /// Has files with secrets watched, too. Their contents are not looked at: this process may be unable to.
+    pub fn add_secrets(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
+        let seen = paths.into_iter().map(|path| {
+            let state = State::of(&path).ok();
+            (path, state)
+        });
+        self.secrets.extend(seen);
+    }
+
+    /// The files with secrets and domains that have changed since nginx has loaded them. What cannot be seen
+    /// counts as unchanged.
+    pub fn changed_data(&self) -> Vec<&Path> {
+        let secrets = self.secrets.iter().filter(|(path, seen)| match State::of(path) {
+            Ok(state) => Some(state) != *seen,
+            // One that is being replaced comes back.
+            Err(_) => false,
+        });
+        let secrets = secrets.map(|(path, _)| path.as_path());
+        let domains = self.parts.iter().filter_map(|part| match part {
+            Part::File { path, is_data: true, .. } => {
+                matches!(part.obstacle(), Some(Obstacle::Changed(_))).then_some(path.as_path())
+            }
+            _ => None,
+        });
+        let mut changed: Vec<&Path> = secrets.chain(domains).collect();
+        changed.sort_unstable();
+        changed.dedup();
+        changed
+    }
+
+    /// What speaks against a reload for files with secrets or domains, if anything.
+    pub fn obstacle_beside_data(&self) -> Option<Obstacle> {
+        let parts = self.parts.iter();
+        let parts = parts.filter(|part| !matches!(part, Part::File { is_data: true, .. }));
+        parts.into_iter().find_map(Part::obstacle)
     }
 
     /// The variants whose files have changed since nginx has read them.
@@ -167,22 +210,22 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     /// Reads a file that the configuration consists of.
-    fn note(&mut self, path: &Path) -> Option<Vec<u8>> {
+    fn note(&mut self, path: &Path, is_data: bool) -> Option<Vec<u8>> {
         let content = fs::read(path).ok();
         let seen = content.as_ref().and_then(|text| Some((State::of(path).ok()?, sha256(text))));
-        self.watch.parts.push(Part::File { path: path.to_owned(), seen });
+        self.watch.parts.push(Part::File { path: path.to_owned(), seen, is_data });
         content
     }
 
     fn read(&mut self, path: &Path, depth: usize) {
-        let Some(content) = self.note(path) else { return };
+        let Some(content) = self.note(path, false) else { return };
         for words in directives(&String::from_utf8_lossy(&content)) {
             let [name, args @ ..] = words.as_slice() else { continue };
             if name == "include" && depth < MAX_DEPTH {
                 args.iter().for_each(|pattern| self.include(pattern, depth + 1));
             }
             if let ("acme_dns_domains", Some(file)) = (name.as_str(), args.first()) {
-                self.note(&self.paths.prefix.join(file));
+                self.note(&self.paths.prefix.join(file), true);
             }
             let is_of_tls = name.contains("ssl") || name.contains("certificate");
             for arg in args {

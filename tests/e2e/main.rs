@@ -42,4 +42,5 @@ mod swaps;
 mod tls;
 mod upgrade;
 mod variables;
+mod volumes;
 mod wildcard;

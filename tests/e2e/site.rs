@@ -92,10 +92,15 @@ impl Site {
 
     /// Has nginx run as nobody altogether, its master too. Before the start only.
     pub(crate) fn run_as_nobody(&mut self) {
+        self.run_as((NOBODY, NOBODY, NOBODY));
+    }
+
+    /// Has nginx run as a user, with its group and another one, its master too. Before the start only.
+    pub(crate) fn run_as(&mut self, (user, group, other): (u32, u32, u32)) {
         let build = NginxBuild::get();
         let wrapper = self.bed.dir().join("nginx");
         let script = format!(
-            "#!/bin/sh\nexec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \
+            "#!/bin/sh\nexec setpriv --reuid {user} --regid {group} --groups {other} \
              --pdeathsig TERM -- {} \"$@\"\n",
             build.binary.display()
         );
@@ -103,7 +108,7 @@ impl Site {
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("a mode");
         self.nginx = Nginx::new(&NginxBuild { binary: wrapper, ..build.clone() });
         self.nginx.service_user(None);
-        let give = |path: &Path| chown(path, Some(NOBODY), Some(NOBODY)).expect("root may do that");
+        let give = |path: &Path| chown(path, Some(user), Some(group)).expect("root may do that");
         give(self.bed.token_file());
         give(self.nginx.dir());
         give(&self.nginx.dir().join("temp"));

@@ -16,6 +16,7 @@ pub mod provider;
 mod secret;
 pub mod server;
 pub mod sharing;
+pub mod state_path;
 pub mod syntax;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Everything that the helper process needs to know. Secrets are not in here, only references.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
     /// The directory of accounts, certificates and journal.
     pub state_path: PathBuf,
@@ -56,7 +57,7 @@ pub struct Config {
 }
 
 /// A certification authority: the block `acme_dns_issuer`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Issuer {
     /// The name in the configuration, also the name of its directory of accounts.
     pub name: String,
@@ -97,7 +98,7 @@ pub struct Profile {
 }
 
 /// A DNS provider: the block `acme_dns_provider`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Provider {
     /// The name in the configuration.
     pub name: String,
@@ -106,14 +107,14 @@ pub struct Provider {
 }
 
 /// The settings of each type of provider.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ProviderKind {
     /// Cloudflare's API v4.
     Cloudflare(Cloudflare),
 }
 
 /// The settings of Cloudflare's API.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Cloudflare {
     /// How requests are authorized.
     pub credentials: CloudflareCredentials,
@@ -139,7 +140,7 @@ pub struct RequestLimit {
 }
 
 /// Cloudflare's two ways to authorize a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CloudflareCredentials {
     /// An API token.
     Token(SecretId),

@@ -170,6 +170,8 @@ struct Entry {
     asked: bool,
     /// Somebody wants an attempt now, whatever has failed before.
     at_once: bool,
+    /// There may be a good certificate, which cannot be seen for now.
+    is_barred: bool,
     working: bool,
     polling: bool,
 }
@@ -192,6 +194,7 @@ impl Entry {
             is_under_way: known.is_under_way,
             asked: false,
             at_once: false,
+            is_barred: false,
             working: false,
             polling: false,
         }
@@ -216,6 +219,9 @@ impl Entry {
         let due = self.due().map_or(UnixTime::default(), |(time, _)| time);
         if self.at_once || due > now {
             return due;
+        }
+        if self.is_barred {
+            return AFTER_OTHERS;
         }
         let mut time = due.max(self.progress.earliest(now));
         let current = self.current();
@@ -358,6 +364,8 @@ impl Schedule {
             progress = progress.switched(entry.authorities.get(authority));
         }
         (entry.working, entry.at_once) = (true, false);
+        // If the process dies, the next one tells a respawn from a restart by these.
+        (progress.loading, progress.fingerprint) = (self.loading, entry.fingerprint);
         entry.progress = progress.begun(now);
         entry.progress.pauses = self.gates.begin(index, entry);
         Some(Attempt {
@@ -461,7 +469,7 @@ impl Schedule {
         entry.renewal = Renewal { next_poll: now + SPREAD_EACH, ..new };
         entry.validity = Some(obtained.validity);
         entry.progress = Progress::default();
-        entry.is_under_way = false;
+        (entry.is_under_way, entry.is_barred) = (false, false);
         // An answer that is still awaited is about the certificate before.
         (entry.asked, entry.working, entry.polling) = (false, false, false);
         entry.renewal
@@ -520,6 +528,40 @@ impl Schedule {
         if let Some(entry) = self.entries.get_mut(entry) {
             (entry.asked, entry.at_once) = (true, true);
         }
+    }
+
+    /// There may be a good certificate on disk that cannot be read for now: nothing is ordered in its place,
+    /// unless somebody asks for it.
+    pub fn bar(&mut self, entry: usize) {
+        if let Some(entry) = self.entries.get_mut(entry) {
+            entry.is_barred = true;
+        }
+    }
+
+    /// What could not be read can be; `found` is the certificate with what was kept beside it, if it is the one
+    /// that is wanted.
+    pub fn unbar(
+        &mut self,
+        entry: usize,
+        found: Option<(Validity, Renewal)>,
+        now: UnixTime,
+        random: f64,
+    ) {
+        let Some(entry) = self.entries.get_mut(entry).filter(|entry| entry.is_barred) else {
+            return;
+        };
+        (self.now, entry.is_barred) = (now, false);
+        // What was obtained meanwhile is newer.
+        let Some((validity, renewal)) = found.filter(|_| entry.validity.is_none()) else { return };
+        let jitter = renewal.jitter.or(Some(random));
+        let next_poll = renewal.poll_time(now).max(now + SPREAD_EACH);
+        entry.renewal = Renewal { jitter, next_poll, ..renewal };
+        entry.validity = Some(validity);
+    }
+
+    /// Whether anything that is due has failed, and waits for its next attempt.
+    pub fn has_failures(&self) -> bool {
+        self.entries.iter().any(|entry| !entry.working && entry.progress != Progress::default())
     }
 
     /// The certificates that are worked on, with what to keep when the work is given up in good

@@ -153,7 +153,9 @@ pub struct Reloads(Vec<UnixTime>);
 impl Reloads {
     /// Tells whether another reload ends the pause, and counts it.
     pub(super) fn admit(&mut self, now: UnixTime, has_changed: bool) -> bool {
-        self.0.retain(|time| *time <= now && now.since(*time) < RELOADS_SPAN);
+        // Those to come were counted by a clock that has been set back since.
+        self.0.iter_mut().for_each(|time| *time = (*time).min(now));
+        self.0.retain(|time| now.since(*time) < RELOADS_SPAN);
         if has_changed {
             self.0.clear();
         } else if self.is_used_up(now) {
@@ -164,6 +166,12 @@ impl Reloads {
         true
     }
 
+    /// From when on another reload is admitted.
+    pub(super) fn room_from(&self, now: UnixTime) -> UnixTime {
+        let last = self.0.iter().rev().nth(RELOADS - 1);
+        last.map_or(now, |time| (*time).min(now) + RELOADS_SPAN)
+    }
+
     /// The number that is remembered.
     pub(super) fn count(&self) -> usize {
         self.0.len()
@@ -171,7 +179,7 @@ impl Reloads {
 
     /// Whether another reload changes nothing.
     pub(super) fn is_used_up(&self, now: UnixTime) -> bool {
-        let is_recent = |time: &&UnixTime| **time <= now && now.since(**time) < RELOADS_SPAN;
+        let is_recent = |time: &&UnixTime| now.since((**time).min(now)) < RELOADS_SPAN;
         self.0.iter().filter(is_recent).count() >= RELOADS
     }
 }

@@ -180,7 +180,7 @@ impl Progress {
     /// loaded it has perhaps solved the problem. `None`: it is the one that the last attempt failed with,
     /// or there was none; else whether something has changed.
     pub(super) fn reloaded(&self, loading: Loading, fingerprint: Fingerprint) -> Option<bool> {
-        let has_failed = self.failures > 0 || !self.pauses.is_empty();
+        let has_failed = self.failures > 0 || self.unfinished > 0 || !self.pauses.is_empty();
         (has_failed && self.loading != loading).then_some(self.fingerprint != fingerprint)
     }
 
@@ -191,11 +191,24 @@ impl Progress {
             (self.spent, self.refusals) = (Spent::default(), 0);
             self.told = Told::default();
         }
-        let is_held_up = self.next > now;
-        if is_held_up && self.reloads.admit(now, has_changed) {
-            self.next = self.last;
+        let has_crashed = self.unfinished > 0;
+        let is_held_up = self.next > now || has_crashed;
+        if !is_held_up {
+            return self;
+        }
+        if self.reloads.admit(now, has_changed) {
+            (self.next, self.unfinished) = (self.last, 0);
             // The attempt that follows takes the place of the one that was waited for.
             self.refusals = self.refusals.saturating_sub(1);
+            return self;
+        }
+        if self.last > now {
+            // The clock was set back, which is no reason to try more often.
+            (self.last, self.next) = (now, now + self.next.since(self.last).min(LONGEST));
+        }
+        if has_crashed {
+            // Who is killed and started again and again has no failures whose pauses grow.
+            self.next = self.next.max(self.reloads.room_from(now));
         }
         self
     }

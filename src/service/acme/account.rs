@@ -42,7 +42,9 @@ impl Server {
         let kept = match self.store.load_account(&self.files) {
             Ok(Some(account)) => account,
             Ok(None) => return Ok(None),
-            Err(error @ StoreError::Io { .. }) => return Err(kept(error)),
+            Err(error @ (StoreError::Io { .. } | StoreError::Foreign { .. })) => {
+                return Err(kept(error));
+            }
             Err(error) => return self.set_aside(&error.to_string()).map(|()| None),
         };
         if kept.directory != self.directory_url {
@@ -90,7 +92,9 @@ impl Server {
                 Ok(key) => return Ok(Some(key)),
                 Err(reason) => reason,
             },
-            Err(error @ StoreError::Io { .. }) => return Err(kept(error)),
+            Err(error @ (StoreError::Io { .. } | StoreError::Foreign { .. })) => {
+                return Err(kept(error));
+            }
             Err(error) => error.to_string(),
         };
         self.set_aside(&why).map(|()| None)

@@ -82,7 +82,7 @@ impl Attempt<'_> {
                 Err(error) => return Err(error),
             }
         }
-        self.look_at_zones().await?;
+        self.look_at_zones(previous.as_ref()).await?;
         // The key is ready long before it is needed.
         let request = self.request(self.key_to_reuse(previous.as_ref()));
         let replaces = previous.as_ref().and_then(|stored| self.replaces(stored));
@@ -109,7 +109,7 @@ impl Attempt<'_> {
     /// that works is all that is asked.
     pub(super) async fn probe(self) -> Result<(), ObtainError> {
         self.note_order(None);
-        self.look_at_zones().await?;
+        self.look_at_zones(None).await?;
         let mut order = self.place(Environment::Staging, None).await?;
         let authorized = self.authorize(&mut order).await;
         order.abandon().await;
@@ -133,9 +133,13 @@ impl Attempt<'_> {
 
     /// The certificate that this one replaces, for the CA that it is from.
     fn replaces(&self, stored: &Stored) -> Option<Replaces> {
-        let is_ours = stored.facts.directory.as_ref() == Some(&self.issuer.config().directory);
-        let leaf = leaf_of(&stored.material).filter(|_| is_ours)?;
+        let leaf = leaf_of(&stored.material).filter(|_| self.is_from_issuer(stored))?;
         certificate_id(&*X509::from_der(leaf).ok()?)
+    }
+
+    /// Whether a certificate is from the CA that this attempt asks.
+    pub(super) fn is_from_issuer(&self, stored: &Stored) -> bool {
+        stored.facts.directory.as_ref() == Some(&self.issuer.config().directory)
     }
 
     fn key_to_reuse(&self, previous: Option<&Stored>) -> Option<PKey<Private>> {
@@ -159,11 +163,17 @@ impl Attempt<'_> {
         let pending = match self.on_disk(move |store| store.load_order(&name)).await {
             Ok(Some(pending)) => pending,
             Ok(None) => return Ok(None),
+            // It is there, and will do once it can be read.
+            Err(error) if error.is_denied() => return Err(error.into()),
             Err(error) => {
                 self.log.warn(format_args!("{error}; a new order is placed"));
                 return Ok(None);
             }
         };
+        if !self.issuer.has_account() {
+            // Credentials that are refused cost no account.
+            self.look_at_zones(previous).await?;
+        }
         let session = self.issuer.session(Environment::Production).await?;
         let names = &self.certificate.names;
         let found = match Order::find(session, &pending, names, self.log.clone()).await {

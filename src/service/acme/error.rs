@@ -496,6 +496,9 @@ pub enum ObtainError {
     /// Something cannot be kept on disk.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The attempt cannot be kept on disk, so that a restart would make it again, and again.
+    #[error("nothing is ordered while attempts cannot be noted on disk: {0}")]
+    Unrecorded(#[source] StoreError),
     /// The key or the CSR cannot be made.
     #[error("the key cannot be made: {0}")]
     Key(String),
@@ -531,6 +534,7 @@ impl ObtainError {
             | Self::Timeout { .. }
             | Self::Propagation(_)
             | Self::Store(_)
+            | Self::Unrecorded(_)
             | Self::Key(_)
             | Self::Early { .. } => false,
         }
@@ -567,6 +571,8 @@ impl ObtainError {
                 About::Zone(zone) | About::Quota { zone, .. } => Scope::Zone(zone.to_string()),
                 About::Name => Scope::Certificate,
             },
+            // Another CA would not change it.
+            Self::Store(_) | Self::Unrecorded(_) => Scope::Certificate,
             Self::Propagation(
                 PropagationError::NoServers { zone, .. }
                 | PropagationError::Moved { zone, .. }
@@ -597,9 +603,11 @@ impl ObtainError {
             Self::Acme(error) => error.is("rateLimited") || error.is("serverInternal"),
             // What it refuses for other reasons than the names is not the order's fault.
             Self::Provider(error) => !error.is_permanent() || *error.about() != About::Name,
-            Self::Propagation(_) | Self::Timeout { .. } | Self::Early { .. } | Self::Store(_) => {
-                true
-            }
+            Self::Propagation(_)
+            | Self::Timeout { .. }
+            | Self::Early { .. }
+            | Self::Store(_)
+            | Self::Unrecorded(_) => true,
             Self::Bug
             | Self::Certificate(_)
             | Self::Invalid(_)

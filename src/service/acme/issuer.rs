@@ -145,6 +145,12 @@ impl Issuer {
         })
     }
 
+    /// Whether there is an account, or the key of one.
+    pub(super) fn has_account(&self) -> bool {
+        let Server { store, files, .. } = &self.production;
+        store::has_account(store.path(), files)
+    }
+
     /// Whether orders may be ready without a proof: those of customers are at some CAs, and then no DNS
     /// provider has to work.
     pub(super) fn may_trust_us(&self) -> bool {

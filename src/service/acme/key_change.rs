@@ -73,7 +73,7 @@ impl Server {
         match self.store.load_new_account_key(&self.files) {
             Ok(der) => Ok(der.map(|der| AccountKey::from_pkcs8(&der))),
             Err(error @ StoreError::Invalid { .. }) => Ok(Some(Err(error.to_string()))),
-            Err(error @ StoreError::Io { .. }) => Err(kept(error)),
+            Err(error @ (StoreError::Io { .. } | StoreError::Foreign { .. })) => Err(kept(error)),
         }
     }
 

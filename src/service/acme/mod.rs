@@ -145,7 +145,7 @@ struct Shared {
     /// When the records of journal entries were first looked for, of which it is not known whether
     /// they were created.
     looked: RefCell<HashMap<String, Instant>>,
-    /// How often orders of earlier attempts, by their URLs, could not be read.
+    /// How often orders of earlier attempts, by their URLs, could not be read, and entries of the journal.
     unread: RefCell<HashMap<String, u32>>,
     /// What became of orders in the last attempts, by the names of variants.
     orders: RefCell<HashMap<String, Ordered>>,
@@ -340,6 +340,17 @@ impl Obtainer {
         let Shared { log, store, hopeless, .. } = &*self.shared;
         let entry = match entry {
             Ok(entry) => entry,
+            // It will be read when it can be.
+            Err(error) if error.is_denied() => {
+                let path = format!("journal/{}", active.id);
+                let mut unread = self.shared.unread.borrow_mut();
+                if unread.insert(path, 1).is_none() {
+                    log.warn(format_args!(
+                        "{error}; TXT records of an earlier order may be left until then"
+                    ));
+                }
+                return Cleaned::Failed;
+            }
             Err(error) => {
                 match store.journal_set_aside(&active.id) {
                     Ok(aside) => log.warn(format_args!(

@@ -1,16 +1,21 @@
-//! What is looked at before an order is placed.
+//! What is looked at before an account is made or an order is placed.
 
 use super::attempt::Attempt;
 use super::error::ObtainError;
 use crate::dns::on_account_of;
+use crate::store::Stored;
 use acme_dns_core::challenge::record_name;
 use std::collections::BTreeSet;
 
 impl Attempt<'_> {
     /// Looks for the zones of all names. Credentials that are refused, or a zone that is not there, cost
-    /// no order then; and what is found is what the records need next.
-    pub(super) async fn look_at_zones(&self) -> Result<(), ObtainError> {
-        if self.issuer.may_trust_us() {
+    /// no account and no order then; and what is found is what the records need next.
+    ///
+    /// Some CAs need no proof of their customers. One that has issued the certificate of before, and has not asked
+    /// for a proof since, is asked whatever the DNS provider says.
+    pub(super) async fn look_at_zones(&self, previous: Option<&Stored>) -> Result<(), ObtainError> {
+        let has_issued = previous.is_some_and(|previous| self.is_from_issuer(previous));
+        if has_issued && self.issuer.may_trust_us() {
             return Ok(());
         }
         let provider = self.shared.provider(self.certificate.provider)?;

@@ -10,6 +10,7 @@ use super::log::Log;
 use super::now;
 use super::regular;
 use crate::http::{self as client, HttpError};
+use acme_dns_core::level::Level;
 use acme_dns_core::text::excerpt;
 use acme_dns_core::time::UnixTime;
 use acme_dns_core::url::CaUrls;
@@ -135,6 +136,7 @@ impl Transport {
             let pause = exchange.pause(&error);
             self.exchange().is_transient = pause.is_some();
             let is_repeatable = step.is_repeatable() || exchange.is_nonce;
+            let is_answered = exchange.status.is_some();
             let error = classify(step, exchange, error);
             if error.is("badNonce") && refused_nonces < NONCE_ROUNDS {
                 refused_nonces += 1;
@@ -145,7 +147,13 @@ impl Transport {
                 _ => None,
             };
             let Some(pause) = pause else { return Err(error) };
-            log.debug(format_args!("{error}; trying again in {} ms", pause.as_millis()));
+            // A CA that cannot be reached takes its time: silence would look like a hang.
+            let is_first = pauses.len() + 1 == PAUSES.len();
+            let level = match is_first && step == Step::Directory && !is_answered {
+                true => Level::Notice,
+                false => Level::Debug,
+            };
+            log.write(level, format_args!("{error}; trying again in {} ms", pause.as_millis()));
             tokio::time::sleep(pause).await;
         }
     }

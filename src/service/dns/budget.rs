@@ -8,7 +8,7 @@
 //! others, such as a second host: so much less is used from then on, and slowly more again.
 
 use acme_dns_core::config::RequestLimit;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
@@ -182,6 +182,9 @@ impl Window {
 pub struct Budget {
     window: RefCell<Window>,
     on_wait: Rc<dyn Fn(Wait)>,
+    on_trouble: Rc<dyn Fn(&dyn fmt::Display)>,
+    /// When trouble was told last.
+    troubled: Cell<Option<Instant>>,
 }
 
 impl Budget {
@@ -189,14 +192,39 @@ impl Budget {
     /// once in five minutes.
     #[must_use]
     pub fn new(on_wait: impl Fn(Wait) + 'static) -> Self {
-        Self { window: RefCell::new(Window::new(LIMIT)), on_wait: Rc::new(on_wait) }
+        Self {
+            window: RefCell::new(Window::new(LIMIT)),
+            on_wait: Rc::new(on_wait),
+            on_trouble: Rc::new(|_| {}),
+            troubled: Cell::default(),
+        }
+    }
+
+    /// The same, with somebody who is told when requests get no answer and are repeated, once in five
+    /// minutes.
+    #[must_use]
+    pub fn with_trouble(self, on_trouble: impl Fn(&dyn fmt::Display) + 'static) -> Self {
+        Self { on_trouble: Rc::new(on_trouble), ..self }
     }
 
     /// Another budget with nothing spent, for a provider with a limit of its own.
     #[must_use]
     pub fn with_limit(&self, limit: RequestLimit) -> Self {
-        let on_wait = Rc::clone(&self.on_wait);
-        Self { window: RefCell::new(Window::new(limit)), on_wait }
+        Self {
+            window: RefCell::new(Window::new(limit)),
+            on_wait: Rc::clone(&self.on_wait),
+            on_trouble: Rc::clone(&self.on_trouble),
+            troubled: Cell::default(),
+        }
+    }
+
+    /// Tells that a request has got no answer, and is repeated.
+    pub(super) fn tell_trouble(&self, error: &dyn fmt::Display) {
+        let now = Instant::now();
+        if self.troubled.get().is_none_or(|told| now.duration_since(told) >= LIMIT.span) {
+            self.troubled.set(Some(now));
+            (self.on_trouble)(error);
+        }
     }
 
     /// Waits until a request may go out, and counts it. A pause that the provider asked for is sat

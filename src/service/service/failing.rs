@@ -4,7 +4,6 @@ use super::work::{Work, now, random};
 use crate::acme::ObtainError;
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{Environment, Extent, Failure, Remedy, Scope, Setback};
-use acme_dns_core::text::list;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,22 +128,6 @@ impl Work {
                 SPAN.as_secs()
             ),
         );
-    }
-
-    /// Says what is obtained now.
-    pub(super) fn tell_plan(&self) {
-        let Some(schedule) = self.planned() else { return };
-        let due = (0..self.config.variants.len()).filter(|entry| schedule.is_due(*entry));
-        let names = due.filter_map(|entry| self.config.variants.get(entry));
-        let names: Vec<&str> = names.map(|variant| variant.name.as_str()).collect();
-        match names.as_slice() {
-            [] => {}
-            [name] => self.log(Level::Info, format_args!("certificate \"{name}\" is obtained now")),
-            names => self.log(
-                Level::Info,
-                format_args!("{} certificates are obtained now: {}", names.len(), list(names)),
-            ),
-        }
     }
 
     /// What all certificates wait for.

@@ -72,6 +72,8 @@ impl Work {
             self.write_back_missing(&store);
             self.keeper.stamp = CertsStamp::of(store.path());
         }
+        self.look_at_unreadable();
+        self.look_at_data();
         Hold::Kept
     }
 
@@ -316,6 +318,7 @@ mod tests {
     use acme_dns_core::material::Material;
     use acme_dns_core::schedule::{Known, Loading, Schedule};
     use std::fs;
+    use std::os::unix::fs::chown;
     use std::path::Path;
     use std::sync::Arc;
 
@@ -519,6 +522,46 @@ mod tests {
         assert_eq!(full_chain(&path), Some(expected));
         let store = Store::open(&path).unwrap();
         assert!(store.load_account("ca").unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_root_does_not_read_because_of_its_owner_is_not_ordered() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let host = Arc::new(Recorder::default());
+        let issued = issued(-10, 80);
+        Store::open(&path).unwrap().save_certificate(NAME, &issued).unwrap();
+        let key = path.join("certs").join(NAME).join("privkey.pem");
+        chown(&key, Some(65_534), None).unwrap();
+        let (mut work, known) = begin(&path, &host).await;
+        assert!(known[0].validity.is_none());
+        work.bar_unreadable(|_| None);
+        let errors = host.at(Level::Error);
+        assert!(errors.len() == 1 && errors[0].contains("nothing is ordered in its place: \"/"));
+        assert!(
+            errors[0].contains("belongs to user 65534, the state path to user 0"),
+            "{errors:?}"
+        );
+        assert!(!work.planned().unwrap().is_due(0));
+        assert_eq!(look(&mut work), Hold::Kept);
+        assert!(!work.planned().unwrap().is_due(0), "it is looked at again");
+        chown(&key, Some(0), None).unwrap();
+        assert_eq!(look(&mut work), Hold::Kept);
+        assert!(work.planned().unwrap().renewal(0).is_some(), "{:?}", host.lines());
+        assert!(host.published(0).is_some() && full_chain(&path) == Some(issued.fullchain));
+        // What is none after all is ordered.
+        work.release(true);
+        // What workers have would be written back.
+        host.forget();
+        chown(&key, Some(65_534), None).unwrap();
+        let (mut work, _) = begin(&path, &host).await;
+        work.bar_unreadable(|_| None);
+        fs::remove_file(path.join("certs").join(NAME)).unwrap();
+        assert_eq!(look(&mut work), Hold::Kept);
+        assert!(work.planned().unwrap().is_due(0), "{:?}", host.lines());
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What is on disk when the service begins.
 
 use super::tasks::Report;
+use super::unreadable::may_be_good;
 use super::work::{Served, Work, now};
 use crate::store::{Facts, Imprint, PendingOrder, Store, Stored, keys};
 use acme_dns_core::config::Variant;
@@ -117,10 +118,14 @@ impl Work {
     }
 
     /// Reads a certificate.
-    fn load_files(&self, store: &Store, index: usize) -> Option<(Facts, Option<Pair>)> {
+    fn load_files(&mut self, store: &Store, index: usize) -> Option<(Facts, Option<Pair>)> {
         let config = Arc::clone(&self.config);
         let (Variant { name, .. }, certificate) = config.variant(index)?;
         let stored = store.load_certificate(name).unwrap_or_else(|error| {
+            if may_be_good(&error) {
+                self.unreadable.note(index, error);
+                return None;
+            }
             self.log(
                 Level::Error,
                 format_args!(

@@ -7,6 +7,7 @@
 
 mod actions;
 mod clock;
+mod data;
 mod failing;
 mod following;
 mod forgetting;
@@ -15,12 +16,14 @@ mod keeping;
 mod load;
 mod locking;
 mod parties;
+mod plan;
 mod reloading;
 mod staples;
 mod succession;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod unreadable;
 mod work;
 
 pub use locking::LockWait;
@@ -75,6 +78,9 @@ pub struct Settings {
     pub certs_group: Option<u32>,
     /// What nginx reads of the state path; without it nginx is never reloaded.
     pub watch: Option<Watch>,
+    /// Whether the certificates are told of at the start: the configuration is another one than that before,
+    /// and no service has begun with it yet.
+    pub is_news: bool,
 }
 
 impl Service {

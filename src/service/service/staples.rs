@@ -199,7 +199,7 @@ impl Work {
         Some(&self.served(entry)?.pair.as_ref()?.chain)
     }
 
-    fn variant_name(&self, entry: usize) -> &str {
+    pub(super) fn variant_name(&self, entry: usize) -> &str {
         self.config.variants.get(entry).map_or("", |variant| variant.name.as_str())
     }
 }

@@ -2,16 +2,13 @@
 
 use super::work::{LOCAL_PAUSE, LONGEST_SLEEP, now};
 use crate::acme::{AcmeError, Issued, KeyChoice, Left, ObtainError, Obtainer, certificate_id};
-use crate::host::Host;
 use crate::http::HttpError;
 use crate::ocsp::{Good, OcspError, Question};
 use crate::store::{IssuedPem, Store, StoreError};
-use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{self, Environment, Failure, RenewalInfo};
 use openssl::x509::X509;
 use reqwest::Client;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
@@ -87,7 +84,8 @@ pub(super) struct Attempt {
     pub(super) name: String,
     pub(super) obtainer: Rc<Obtainer>,
     pub(super) store: Store,
-    pub(super) host: Arc<dyn Host>,
+    /// Whether the process has worked for so long that it is not one that is started again and again.
+    pub(super) is_settled: bool,
 }
 
 impl Attempt {
@@ -110,13 +108,20 @@ impl Attempt {
 
     async fn run(self) -> Outcome {
         let started = Instant::now();
-        let Self { due, key, name, obtainer, store, host } = self;
+        let Self { due, key, name, obtainer, store, is_settled } = self;
         let schedule::Attempt { entry, issuer, environment, progress } = due;
-        // Kept before the work begins: if the process dies, the next one pauses.
+        // Kept before the work begins: if the process dies, the next one pauses. Without that, a container that
+        // is started again and again would order each time. In a process that lasts, a full disk must not
+        // keep a certificate from being renewed.
         let of = name.clone();
         let begin = move |store: &Store| store.save_progress(&of, &progress);
-        if let Err(error) = store.on_thread(begin).await {
-            host.log(Level::Error, format_args!("acme_dns: {error}"));
+        let begun = store.on_thread(begin).await;
+        if let Err(error) = begun
+            && !is_settled
+        {
+            let error = ObtainError::Unrecorded(error);
+            let failure = obtainer.failure(entry, &error);
+            return Outcome::Failed { entry, issuer, environment, failure, error };
         }
         let result = match environment {
             Environment::Production => obtainer.obtain(entry, issuer, key).await.map(Some),

@@ -14,6 +14,7 @@ use acme_dns_core::schedule::Loading;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A host that keeps what it is told.
@@ -21,9 +22,19 @@ use std::sync::{Arc, Mutex};
 pub(super) struct Recorder {
     lines: Mutex<Vec<(Level, String)>>,
     published: Mutex<HashMap<usize, Material>>,
+    reloads: AtomicUsize,
 }
 
 impl Recorder {
+    /// Forgets what was published.
+    pub(super) fn forget(&self) {
+        self.published.lock().unwrap().clear();
+    }
+
+    pub(super) fn reloads(&self) -> usize {
+        self.reloads.load(Ordering::Relaxed)
+    }
+
     pub(super) fn lines(&self) -> Vec<(Level, String)> {
         self.lines.lock().unwrap().clone()
     }
@@ -46,6 +57,11 @@ impl Host for Recorder {
 
     fn published(&self, certificate: usize) -> Option<Material> {
         self.published.lock().unwrap().get(&certificate).cloned()
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        self.reloads.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -103,6 +119,7 @@ pub(super) fn work(
         imports: Imports::default(),
         certs_group: None,
         watch: None,
+        is_news: true,
     };
     Work::new(settings, host)
 }

@@ -3,11 +3,13 @@
 use super::Settings;
 use super::actions::Actions;
 use super::clock::sleep_by_the_clock;
+use super::data::DataWatch;
 use super::failing::Volume;
 use super::keeping::{Hold, Keeper, WATCH_INTERVAL};
 use super::parties;
 use super::reloading::Reloader;
 use super::tasks::{self, Attempt, Outcome, Report};
+use super::unreadable::Unreadable;
 use crate::acme::{Issued, Obtainer};
 use crate::dns::{self, Budget, Wait};
 use crate::host::Host;
@@ -19,7 +21,7 @@ use crate::store::{Facts, IssuedPem, Lock, Store, load_material};
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
-use acme_dns_core::schedule::{Action, Fingerprint, Loading, Obtained, Schedule};
+use acme_dns_core::schedule::{Action, Fingerprint, Loading, Obtained, Schedule, Validity};
 use acme_dns_core::staple::Staples;
 use acme_dns_core::text::list;
 use acme_dns_core::time::UnixTime;
@@ -28,13 +30,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 /// The pause before something of this machine, such as the disk, is tried again.
 pub(super) const LOCAL_PAUSE: Duration = Duration::from_secs(30);
+
+/// A process that has worked for so long is not one of those that are started again and again.
+const SETTLED: Duration = Duration::from_secs(3600);
 
 /// The longest sleep.
 pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(600);
@@ -62,6 +67,8 @@ pub(super) struct Work {
     pub(super) staples: Staples,
     actions: Actions,
     watch: Option<Watch>,
+    /// Files with secrets and domains.
+    pub(super) data: DataWatch,
     /// The names of all certificates whose files nginx reads.
     read: BTreeSet<String>,
     /// Told when a certificate was written to the disk.
@@ -71,6 +78,10 @@ pub(super) struct Work {
     /// What the disk has refused, by variant.
     pub(super) unkept: HashMap<usize, AbortHandle>,
     pub(super) keeper: Keeper,
+    pub(super) unreadable: Unreadable,
+    pub(super) is_news: bool,
+    /// When this service has begun.
+    begun: Instant,
 }
 
 /// A variant that is served.
@@ -92,7 +103,8 @@ pub(super) struct Tools {
 
 impl Work {
     pub(super) fn new(settings: Settings, host: Arc<dyn Host>) -> Self {
-        let Settings { config, secrets, loading, watch, facts, imports, certs_group } = settings;
+        let Settings { config, secrets, loading, watch, facts, imports, certs_group, is_news } =
+            settings;
         let served = config.variants.iter().map(|_| None).collect();
         let fingerprint = parties::fingerprint(&config, &secrets);
         let read = watch.as_ref().map_or_else(BTreeSet::new, |watch| watch.read.clone());
@@ -111,12 +123,16 @@ impl Work {
             schedule: None,
             staples: Staples::default(),
             actions: Actions::default(),
+            data: DataWatch::new(watch.clone()),
             watch,
             read,
             written: Rc::default(),
             volume: Volume::default(),
             unkept: HashMap::new(),
             keeper: Keeper::default(),
+            unreadable: Unreadable::default(),
+            is_news,
+            begun: Instant::now(),
         }
     }
 
@@ -129,11 +145,15 @@ impl Work {
         let mut imported = self.import(&store, &report).await;
         let mut known = self.load(&store, &report).await;
         self.stand_by(&mut imported, &mut known);
+        let validities: HashMap<usize, Validity> =
+            known.iter().enumerate().filter_map(|(i, known)| Some((i, known.validity?))).collect();
         let schedule = Schedule::new(known, now(), self.loading, random);
         self.schedule = Some((store.clone(), schedule));
+        self.bar_unreadable(|entry| validities.get(&entry).copied());
         self.tell_imported(&imported);
         self.tell_standing();
-        self.tell_plan();
+        self.tell_certificates(&validities);
+        self.tell_orders();
         self.keep_refused(&report);
         self.start_reloader();
         self.read_actions(&store);
@@ -335,7 +355,7 @@ impl Work {
 
     fn obtainer(&self, store: &Store, clients: &Clients) -> Result<Obtainer, HttpError> {
         let host = Arc::clone(&self.host);
-        let budget = Rc::new(Budget::new(move |wait: Wait| {
+        let budget = Budget::new(move |wait: Wait| {
             let seconds = wait.pause.as_secs();
             let line = match wait.payer {
                 None => format!(
@@ -348,6 +368,10 @@ impl Work {
                 ),
             };
             host.log(Level::Notice, format_args!("acme_dns: {line}"));
+        });
+        let host = Arc::clone(&self.host);
+        let budget = Rc::new(budget.with_trouble(move |error| {
+            host.log(Level::Notice, format_args!("acme_dns: {error}; trying again"));
         }));
         let secret = |id: SecretId| self.secret(id);
         let providers = self.config.providers.iter();
@@ -379,7 +403,7 @@ impl Work {
                         name: variant.name.clone(),
                         obtainer: Rc::clone(&tools.obtainer),
                         store: store.clone(),
-                        host: Arc::clone(&self.host),
+                        is_settled: self.begun.elapsed() >= SETTLED,
                     };
                     attempt.spawn(tools.report.clone());
                 }

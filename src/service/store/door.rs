@@ -123,8 +123,9 @@ impl Door {
             _ => return invalid("it is not a regular file"),
         }
         let Trust::Owners(owners) = &self.trust else { return Ok(()) };
-        if ![0, self.root().owner].contains(&stat.st_uid) && !owners.contains(&stat.st_uid) {
-            return invalid("it has another owner than the state path");
+        let (owner, expected) = (stat.st_uid, self.root().owner);
+        if ![0, expected].contains(&owner) && !owners.contains(&owner) {
+            return Err(StoreError::Foreign { path: path.to_owned(), owner, expected });
         }
         match stat.st_nlink {
             // It may have been removed since it was opened.

@@ -156,6 +156,14 @@ pub(crate) fn ensure_directory(place: &Place) -> Result<(), StoreError> {
     fsync(parent).map_err(place.parent().failed("fsync"))
 }
 
+/// Sets the mode of a file that only this user may read, unless it belongs to another one, whose it is then.
+pub(crate) fn make_private(file: &File, place: &Place) -> Result<(), StoreError> {
+    match is_ours(&fstat(file).map_err(place.failed("fstat"))?) {
+        true => fchmod(file, FILE_MODES.0).map_err(place.failed("fchmod")),
+        false => Ok(()),
+    }
+}
+
 fn is_ours(stat: &Stat) -> bool {
     stat.st_uid == rustix::process::geteuid().as_raw()
 }

@@ -61,9 +61,9 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::fs::{File, Permissions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::Read;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -197,7 +197,7 @@ impl Store {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(failed("flock", &path)(error)),
         }
-        file.set_permissions(Permissions::from_mode(0o600)).map_err(failed("fchmod", &path))?;
+        files::make_private(&file, &place)?;
         let mut mark = Vec::new();
         let read = (&file).take(MAX_MARK).read_to_end(&mut mark);
         read.map_err(failed("read", &path))?;

@@ -5,7 +5,8 @@ use super::{
     good, missing, schedule, validity,
 };
 use crate::schedule::{
-    Attempt, Authority, Failure, Fingerprint, Known, Loading, OrderLimit, Progress, Schedule, Scope,
+    Attempt, Authority, Failure, Fingerprint, Known, Loading, OrderLimit, Progress, Renewal,
+    Schedule, Scope,
 };
 use crate::time::UnixTime;
 use std::time::Duration;
@@ -197,4 +198,76 @@ fn what_is_under_way_goes_first_and_then_what_expires_soonest() {
     let order: Vec<_> = std::iter::from_fn(|| entry(&mut schedule, NOW)).collect();
     assert_eq!(order[..4], [29, 28, 0, 1]);
     assert!(!order.contains(&3), "after what is missing");
+}
+
+/// Starts at these times, in seconds; gives those at which an attempt was made. What becomes of an attempt is
+/// up to `end`, which gives what is on disk then.
+fn starts(
+    times: impl Iterator<Item = i64>,
+    mut end: impl FnMut(&mut Schedule, Attempt, UnixTime) -> Progress,
+) -> Vec<i64> {
+    let (mut progress, mut tried) = (Progress::default(), Vec::new());
+    for (number, time) in times.enumerate() {
+        let loading = u64::try_from(number).unwrap_or(0) + 1;
+        let mut schedule = started(&progress, at(time), loading, 7);
+        if let Some(attempt) = attempt(&mut schedule, at(time)) {
+            tried.push(time);
+            progress = end(&mut schedule, attempt, at(time));
+        }
+    }
+    tried
+}
+
+#[test]
+fn a_container_that_is_started_again_and_again_tries_three_times_more_in_an_hour() {
+    let refused = |scope: Scope| Failure { scope, ..PERMANENT };
+    // Six seconds apart: what is limited is what goes beyond the pauses.
+    let quick = || (0..9).map(|start| start * 6);
+    for failure in [PERMANENT, refused(Scope::Issuer), refused(Scope::Provider)] {
+        let tried = starts(quick(), |schedule, attempt, now| {
+            schedule.handle_failed(attempt.entry, now, &failure, 0.0).progress
+        });
+        assert_eq!(tried, [0, 6, 12, 18], "{failure:?}");
+    }
+    // Killed in the middle of each attempt: every start of the next hour, too.
+    let killed = |_: &mut Schedule, attempt: Attempt, _: UnixTime| attempt.progress;
+    assert_eq!(starts(quick(), killed), [0, 6, 12, 18]);
+    let tried = starts((0..27).map(|start| start * 400), killed);
+    for window in tried.windows(5) {
+        assert!(window[4] - window[0] >= HOUR, "{tried:?}");
+    }
+    assert!(tried.len() >= 9, "it goes on: {tried:?}");
+    // A clock that is set back by a day after each of the first starts.
+    let set_back = || (0..9).map(|start| if start < 6 { start * -DAY } else { -6 * DAY + start });
+    assert_eq!(starts(set_back(), killed).len(), 4);
+    for failure in [PERMANENT, refused(Scope::Issuer)] {
+        let tried = starts(set_back(), |schedule, attempt, now| {
+            schedule.handle_failed(attempt.entry, now, &failure, 0.0).progress
+        });
+        assert_eq!(tried.len(), 4, "{failure:?}: {tried:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_seen_is_not_ordered() {
+    let mut schedule = schedule(&[missing(), missing(), missing()], NOW);
+    (0..2).for_each(|entry| schedule.bar(entry));
+    assert_eq!(entry(&mut schedule, NOW), Some(2));
+    assert_eq!((entry(&mut schedule, at(DAY)), schedule.poll_timeout()), (None, None));
+    assert!(!schedule.is_due(0) && schedule.stands_until(0).is_none());
+    // It is there, and good.
+    schedule.unbar(0, Some((validity(-DAY, 80 * DAY), Renewal::default())), at(DAY), 0.5);
+    assert_eq!(entry(&mut schedule, at(DAY)), None);
+    assert!(schedule.renewal(0).is_some_and(|(time, _)| time > at(DAY)));
+    assert_eq!(entry(&mut schedule, at(75 * DAY)), Some(0), "it is renewed in time");
+    // It is none.
+    schedule.unbar(1, None, at(75 * DAY), 0.5);
+    assert_eq!(entry(&mut schedule, at(75 * DAY)), Some(1));
+    // A person wants it all the same.
+    let mut schedule = super::schedule(&[missing()], NOW);
+    schedule.bar(0);
+    schedule.renew_now(0);
+    assert_eq!(entry(&mut schedule, NOW), Some(0));
+    schedule.handle_issued(0, validity(0, 90 * DAY), NOW, 0.0);
+    assert_eq!(entry(&mut schedule, at(80 * DAY)), Some(0), "it is like any other");
 }

@@ -209,6 +209,11 @@ impl Client {
             if asked > self.timing.patience || begun.elapsed() + pause > self.timing.total {
                 return Err(error);
             }
+            let is_first = self.timing.pauses.len() == pauses.len() + 1;
+            if is_first && matches!(error, ProviderError::Unreachable { .. }) {
+                // A network without a way out takes its time: silence would look like a hang.
+                self.budget.tell_trouble(&error);
+            }
             sleep(pause).await;
         }
     }

@@ -10,6 +10,7 @@ mod lenient;
 mod reading;
 mod service;
 mod staples;
+mod starts;
 mod succession;
 mod support;
 

@@ -49,6 +49,7 @@ pub(crate) fn settings(bed: &Bed) -> Settings {
         imports: Imports::default(),
         certs_group: None,
         watch: None,
+        is_news: true,
     }
 }
 

@@ -95,6 +95,7 @@ fn serve(bed: &Bed, workers: &Arc<Workers>) -> Service {
         imports: Imports::default(),
         certs_group: None,
         watch: None,
+        is_news: true,
     };
     Service::start(settings, workers.clone()).unwrap()
 }

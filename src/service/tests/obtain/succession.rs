@@ -75,6 +75,7 @@ fn settings(bed: &Bed) -> Settings {
         imports: Imports::default(),
         certs_group: None,
         watch: None,
+        is_news: true,
     }
 }
 
