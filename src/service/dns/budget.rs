@@ -177,12 +177,15 @@ impl Window {
     }
 }
 
+/// What is told of a request that got no answer.
+type OnTrouble = Rc<dyn Fn(&dyn fmt::Display)>;
+
 /// The requests that the whole helper may make; shared by all of its Cloudflare providers but those
 /// with a limit of their own.
 pub struct Budget {
     window: RefCell<Window>,
     on_wait: Rc<dyn Fn(Wait)>,
-    on_trouble: Rc<dyn Fn(&dyn fmt::Display)>,
+    on_trouble: OnTrouble,
     /// When trouble was told last.
     troubled: Cell<Option<Instant>>,
 }
