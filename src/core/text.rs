@@ -23,9 +23,9 @@ pub fn excerpt(text: &str, max: usize) -> String {
     one_line(&shown).trim().to_owned()
 }
 
-/// So many names of a list are shown, and so many octets of them: a line of nginx's log ends after 2,047.
+/// So many names of a list are shown, and so many octets of them: a line is to be read at a glance.
 const LISTED: usize = 10;
-const LISTED_OCTETS: usize = 400;
+const LISTED_OCTETS: usize = 150;
 
 /// Names in a line of the log: the first ones, and how many there are besides.
 #[must_use]

@@ -147,7 +147,7 @@ fn after_a_failed_validation_the_staging_environment_comes_first() {
     // It has cost an order: the next attempt is minutes away, but for a person.
     let line = site.nginx.wait_for_log("was not obtained", LIMIT);
     assert!(
-        line.contains(" with the staging environment of \"pebble\" or at a reload: "),
+        line.contains(" with the staging environment of \"pebble\", or at once after a reload: "),
         "{line}"
     );
     site.reload();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// The longest text of a CA that is shown, in characters.
-pub(super) const MAX_TEXT: usize = 500;
+pub(super) const MAX_TEXT: usize = 250;
 
 /// The most problems of single identifiers that are kept: no certificate has more names.
 const MAX_SUBPROBLEMS: usize = 100;

@@ -40,7 +40,7 @@ const NONCE_ROUNDS: usize = 20;
 const MAX_ALTERNATES: usize = 8;
 
 /// The longest URL that is shown, in characters.
-const MAX_TARGET: usize = 200;
+const MAX_TARGET: usize = 120;
 
 /// The longest type of an answer that is shown, in characters.
 const MAX_TYPE: usize = 60;

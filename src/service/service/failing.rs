@@ -86,23 +86,27 @@ impl Work {
             Environment::Production => format!(" with \"{next}\""),
         };
         let sooner = match remedy {
-            Remedy::Reload => " or at a reload".to_owned(),
+            Remedy::Reload => ", or at once after a reload".to_owned(),
             Remedy::Request => format!(", sooner only by \"actions/renew-{name}\""),
             Remedy::None => ", not sooner, as was asked for".to_owned(),
         };
         let party = Party { entry, issuer, environment };
-        let (what, attempts) = match extent {
+        let (what, wait, attempts) = match extent {
             Extent::Shared { waiting, attempts } if waiting > 1 => {
-                let what = self.shared_subject(&party, &failure.scope);
-                (format!("{what}: {waiting} certificates wait"), attempts)
+                let wait = format!(": {waiting} certificates wait");
+                (self.shared_subject(&party, &failure.scope), wait, attempts)
             }
-            _ => (self.own_subject(&party), progress.failures),
+            _ => (self.own_subject(&party), String::new(), progress.failures),
         };
         if extent == Extent::Known {
             return self.log(level, format_args!("certificate \"{name}\" waits, too: {error}"));
         }
-        let line =
-            format_args!("{what}, attempt {attempts}, next attempt at {at}{with}{sooner}: {error}");
+        let reason = error.to_string();
+        // What has failed is not named twice.
+        let reason = reason.strip_prefix(&format!("{what} ")).unwrap_or(&reason);
+        let line = format_args!(
+            "{what}{wait}, attempt {attempts}, next attempt at {at}{with}{sooner}: {reason}"
+        );
         match extent {
             Extent::Own => self.log_own(level, line),
             Extent::Shared { .. } | Extent::Known => self.log(level, line),

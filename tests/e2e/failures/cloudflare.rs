@@ -178,8 +178,8 @@ fn what_a_token_lacks_is_named() {
     type Change = fn(Token) -> Token;
     let rows: [(&str, Option<Change>, &[&str]); 4] = [
         ("unknown", None, &["9109 ", "HTTP status 403; check that the token is valid"]),
-        ("read-only", Some(Token::read_only), &["10000 ", "has the permission Zone/DNS/Edit"]),
-        ("no-zones", Some(Token::without_zone_read), &["Zone/Zone/Read", "set \"zone_id\""]),
+        ("read-only", Some(Token::read_only), &["10000 ", "has Zone/DNS/Edit"]),
+        ("no-zones", Some(Token::without_zone_read), &["Zone/Zone/Read", "(or set \"zone_id\")"]),
         (
             "other-zone",
             Some(|token| token.zones(&["example.test"])),

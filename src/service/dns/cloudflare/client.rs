@@ -446,15 +446,14 @@ fn unauthorized_advice(kind: Kind, permission: Permission, refusal: &Refusal) ->
              not the Global API Key"
         }
         (Kind::Token, _) if refusal.status == StatusCode::UNAUTHORIZED.as_u16() => {
-            "check that the token is valid, and has the permissions Zone/DNS/Edit and Zone/Zone/Read"
+            "check that the token is valid, and has Zone/DNS/Edit and Zone/Zone/Read"
         }
         (Kind::Token, Permission::ReadZones) => {
-            "check that the token is valid, may be used from this address, and has the permissions \
-             Zone/DNS/Edit and Zone/Zone/Read; without the latter set \"zone_id\""
+            "check that the token is valid, allowed from this address, and has Zone/DNS/Edit and \
+             Zone/Zone/Read (or set \"zone_id\")"
         }
         (Kind::Token, Permission::EditRecords) => {
-            "check that the token is valid, may be used from this address, and has the permission \
-             Zone/DNS/Edit for this zone"
+            "check that the token is valid, allowed from this address, and has Zone/DNS/Edit for this zone"
         }
         (Kind::Key, _) => {
             "check that \"email\" is the address of the user, and the key this user's Global API Key"
