@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
@@ -168,4 +169,26 @@ fn the_state_path_is_closed_to_others() {
         }
     }
     assert!(files >= 7, "lock, account, four of the certificate, progress: {files}");
+}
+
+#[test]
+fn a_token_that_is_exchanged_is_used_without_anybody_reloading() {
+    // The shortest time between two reloads, two looks at the file, and the order.
+    const PATIENCE: Duration = Duration::from_secs(150);
+    let mut site = site();
+    let file = site.bed.token_file().to_owned();
+    let token = fs::read_to_string(&file).expect("the token");
+    fs::write(&file, "A".repeat(40)).expect("it can be written");
+    site.start_nginx();
+    site.nginx.wait_for_log("check that the token is valid", LIMIT);
+    let mark = site.nginx.log_mark();
+    fs::write(&file, &token).expect("it can be written");
+    let line = format!("reloading NGINX: \"{}\" has changed since it was loaded", file.display());
+    site.nginx.wait_for_log_from(mark, &line, PATIENCE);
+    site.wait_for_certificate(NAME);
+    // Read by root: the service sees that it has changed, and no more.
+    let (owner, mode) =
+        fs::metadata(&file).map(|m| (m.uid(), m.mode() & 0o777)).expect("it is there");
+    assert_eq!((owner, mode), (0, 0o600));
+    assert!(!site.nginx.log().contains(&token));
 }
