@@ -41,9 +41,9 @@ live: build ## The real Cloudflare and Let's Encrypt's staging: ZONE=example.com
 		CA_FILE="$(CA_FILE)" PROPAGATION="$(PROPAGATION)" OUT="$(OUT)" $(CARGO_RUN) live
 
 # NGINX_BINARY=... ACME_DNS_MODULE=... tests another build instead.
-# The end-to-end tests wait for servers and for pauses most of the time, so that many run at once.
+# Most tests wait for servers and for pauses, the end-to-end tests most of all, so that many run at once.
 test: build ## All tests; TEST=name only those whose name contains it
-	cargo test -p acme-dns-core -p acme-dns-service -- $(TEST)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test -p acme-dns-core -p acme-dns-service -- $(TEST)
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test -p testbed -- $(TEST)
 
 # From NGINX 1.29.2 on sessions are looked up after the server is chosen: the tests that run in a chroot are run there.
