@@ -54,9 +54,9 @@ pub(super) struct Ready {
     pub(super) identity: Identity,
     /// The group that may read `certs/`.
     pub(super) certs_group: Option<u32>,
-    /// Whether the configuration is another one than that before, or the first.
+    /// Set if the configuration differs from the one before, or is the first.
     pub(super) is_news: bool,
-    /// Whether the state path is a default of earlier versions.
+    /// Set if the state path is a default of earlier versions.
     pub(super) old_default: bool,
     /// Certificates that take the place of others.
     pub(super) shared: Vec<Shared>,

@@ -139,7 +139,7 @@ impl CoreSettings<'_> {
         self.0.master != 0
     }
 
-    /// Whether `env` passes a variable of the environment on to the processes of nginx.
+    /// Tells whether `env` passes a variable of the environment on to the processes of nginx.
     pub(super) fn passes_on(&self, variable: &str) -> bool {
         if self.0.env.elts.is_null() {
             return false;

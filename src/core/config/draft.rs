@@ -140,7 +140,7 @@ impl Draft {
         super::text::set_once(&mut self.state_path, "acme_dns_state_path", path)
     }
 
-    /// Whether a state path is set.
+    /// Tells whether a state path is set.
     pub fn has_state_path(&self) -> bool {
         self.state_path.is_some()
     }

@@ -4,7 +4,7 @@ use super::text::invalid_parameter;
 use std::fmt;
 use std::path::PathBuf;
 
-/// What another client has: a directory tree, or one file.
+/// Tree or file of another client, with certificates to take over.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Import {
     /// Whose tree it is.

@@ -68,7 +68,7 @@ const FEW_NAMES: [(&str, &str, usize); 4] = [
 ];
 
 impl Issuer {
-    /// Whether its certificates are for tests: it is a known staging environment, or its URL says so.
+    /// Tells whether its certificates are for tests: it is a known staging environment, or its URL says so.
     pub fn is_staging(&self) -> bool {
         let host = self.directory.split('/').nth(2).unwrap_or_default();
         let words = host.split(['.', '-', ':']);

@@ -538,7 +538,7 @@ impl Schedule {
         }
     }
 
-    /// What could not be read can be; `found` is the certificate with what was kept beside it, if it is the one
+    /// Ends that something could not be read; `found` is the certificate with what was kept beside it, if it is the one
     /// that is wanted.
     pub fn unbar(
         &mut self,
@@ -559,7 +559,7 @@ impl Schedule {
         entry.validity = Some(validity);
     }
 
-    /// Whether anything that is due has failed, and waits for its next attempt.
+    /// Tells whether anything that is due has failed, and waits for its next attempt.
     pub fn has_failures(&self) -> bool {
         self.entries.iter().any(|entry| !entry.working && entry.progress != Progress::default())
     }

@@ -137,7 +137,7 @@ impl Attempt<'_> {
         certificate_id(&*X509::from_der(leaf).ok()?)
     }
 
-    /// Whether a certificate is from the CA that this attempt asks.
+    /// Tells whether a certificate is from the CA that this attempt asks.
     pub(super) fn is_from_issuer(&self, stored: &Stored) -> bool {
         stored.facts.directory.as_ref() == Some(&self.issuer.config().directory)
     }

@@ -634,7 +634,7 @@ impl ObtainError {
         }
     }
 
-    /// Whether an order is for something that was not asked for.
+    /// Tells whether an order is for something that was not asked for.
     pub(super) fn is_about_others(&self) -> bool {
         matches!(self, Self::NotOrdered { .. } | Self::TooManyAuthorizations { .. })
     }

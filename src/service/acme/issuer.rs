@@ -145,7 +145,7 @@ impl Issuer {
         })
     }
 
-    /// Whether there is an account, or the key of one.
+    /// Tells whether there is an account, or the key of one.
     pub(super) fn has_account(&self) -> bool {
         let Server { store, files, .. } = &self.production;
         store::has_account(store.path(), files)

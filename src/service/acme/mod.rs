@@ -145,7 +145,7 @@ struct Shared {
     /// When the records of journal entries were first looked for, of which it is not known whether
     /// they were created.
     looked: RefCell<HashMap<String, Instant>>,
-    /// How often orders of earlier attempts, by their URLs, could not be read, and entries of the journal.
+    /// Number of failed readings of earlier attempts' orders, by their URLs, and of journal entries.
     unread: RefCell<HashMap<String, u32>>,
     /// What became of orders in the last attempts, by the names of variants.
     orders: RefCell<HashMap<String, Ordered>>,
