@@ -1,7 +1,7 @@
 //! What the helper process of `ngx_http_acme_dns_module` does: it obtains certificates by ACME
 //! (RFC 8555) with dns-01, keeps them on disk and hands them to the workers.
 //!
-//! One thread with a tokio current-thread runtime runs the one loop that sleeps ([`service`]); the
+//! One thread with a tokio current-thread runtime runs the one loop that sleeps ([`engine`]); the
 //! rest are its parts: [`acme`] talks to the CA, [`ocsp`] to its responder, [`dns`] to the DNS
 //! providers, [`propagation`] asks the authoritative servers, [`store`] keeps files, [`import`] reads
 //! those of other clients, [`reload`] knows
@@ -10,11 +10,11 @@
 
 pub mod acme;
 pub mod dns;
+pub mod engine;
 pub mod host;
 pub mod http;
 pub mod import;
 pub mod ocsp;
 pub mod propagation;
 pub mod reload;
-pub mod service;
 pub mod store;

@@ -6,7 +6,7 @@ use acme_dns_core::config::{ExternalAccount, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Environment;
 use acme_dns_service::acme::{AcmeError, KeyChoice, ObtainError, Obtainer, certificate_id};
-use acme_dns_service::service::Service;
+use acme_dns_service::engine::Service;
 use futures_util::future::join;
 use http::header::{LINK, RETRY_AFTER};
 use http::{HeaderValue, Method};

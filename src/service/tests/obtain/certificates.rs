@@ -5,7 +5,7 @@ use super::service::settings;
 use super::support::{Bed, Log};
 use acme_dns_core::level::Level;
 use acme_dns_service::acme::ObtainError;
-use acme_dns_service::service::Service;
+use acme_dns_service::engine::Service;
 use http::HeaderValue;
 use http::header::{DATE, RETRY_AFTER};
 use openssl::asn1::Asn1Time;

@@ -8,7 +8,7 @@ use super::support::{Bed, Log, names};
 use acme_dns_core::config::Propagation;
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Loading;
-use acme_dns_service::service::{Service, Settings};
+use acme_dns_service::engine::{Service, Settings};
 use secrecy::SecretString;
 use std::fs;
 use std::sync::Arc;

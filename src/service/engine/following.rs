@@ -283,8 +283,8 @@ fn is_neglected(store: &Store, name: &str, validity: Option<Validity>, now: Unix
 
 #[cfg(test)]
 mod tests {
-    use crate::service::testing::{Recorder, work};
-    use crate::service::work::now;
+    use crate::engine::testing::{Recorder, work};
+    use crate::engine::work::now;
     use crate::store::testing::{NOW, give_sign, issued_with, key};
     use crate::store::{IssuedPem, Store};
     use acme_dns_core::key::KeyType;

@@ -132,9 +132,9 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::DataWatch;
+    use crate::engine::testing::{Recorder, work};
+    use crate::engine::work::{Work, now};
     use crate::reload::{Paths, Watch};
-    use crate::service::testing::{Recorder, work};
-    use crate::service::work::{Work, now};
     use crate::store::Store;
     use acme_dns_core::config::Reload;
     use acme_dns_core::level::Level;

@@ -308,9 +308,9 @@ fn write_back(store: &Store, name: &str, pair: &Pair) -> Result<(), StoreError> 
 #[cfg(test)]
 mod tests {
     use super::{Hold, Work};
+    use crate::engine::testing::{Recorder, work};
+    use crate::engine::work::now;
     use crate::host::Host;
-    use crate::service::testing::{Recorder, work};
-    use crate::service::work::now;
     use crate::store::testing::{DIRECTORY, NOW, issued_with, key};
     use crate::store::{Account, IssuedPem, Store};
     use acme_dns_core::key::KeyType;

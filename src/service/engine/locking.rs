@@ -181,7 +181,7 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::silence_line;
-    use crate::service::testing::{Recorder, work};
+    use crate::engine::testing::{Recorder, work};
     use crate::store::Store;
     use crate::store::testing::give_sign;
     use acme_dns_core::level::Level;
