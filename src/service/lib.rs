@@ -4,8 +4,8 @@
 //! One thread with a tokio current-thread runtime runs the one loop that sleeps ([`engine`]); the
 //! rest are its parts: [`acme`] talks to the CA, [`ocsp`] to its responder, [`dns`] to the DNS
 //! providers, [`propagation`] asks the authoritative servers, [`store`] keeps files, [`import`] reads
-//! those of other clients, [`reload`] knows
-//! which of them nginx reads. nginx is seen only through [`Host`].
+//! those of other clients, [`reload`] knows which of them nginx reads, `x509` reads certificates and keys.
+//! nginx is seen only through [`Host`].
 #![forbid(unsafe_code)]
 
 pub mod acme;
@@ -18,3 +18,4 @@ pub mod ocsp;
 pub mod propagation;
 pub mod reload;
 pub mod store;
+mod x509;

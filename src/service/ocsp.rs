@@ -5,7 +5,7 @@
 //! rule: it is worth what its signature is worth.
 
 use crate::http::{HttpError, read_limited};
-use crate::store::x509::reason;
+use crate::x509::reason;
 use acme_dns_core::material::Staple;
 use acme_dns_core::staple::{Window, WindowError};
 use acme_dns_core::time::UnixTime;

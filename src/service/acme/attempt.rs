@@ -4,18 +4,18 @@
 //! an attempt that ends without a certificate, or with the process, is gone on with by the next one.
 //! Only an order from which nothing can come any more is given up.
 
-use super::csr;
 use super::error::{AcmeError, ObtainError, printable};
 use super::issuer::Issuer;
 use super::log::Log;
 use super::order::{Authorization, Order, Replaces};
 use super::records::Records;
 use super::renewal_info::certificate_id;
-use super::verify::{self, Unfit, Verified};
 use super::{Issued, Ordered, Shared, now};
 use crate::dns::TxtRecord;
-use crate::store::x509::{chain_from_pem, display_name, key_type, reason};
-use crate::store::{IssuedPem, PendingOrder, Store, StoreError, Stored, keys, material};
+use crate::store::{IssuedPem, PendingOrder, Store, StoreError, Stored, material};
+use crate::x509::csr;
+use crate::x509::verify::{self, Unfit, Verified};
+use crate::x509::{chain_from_pem, display_name, key_type, keys, reason};
 use acme_dns_core::config::{Certificate, Variant};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;

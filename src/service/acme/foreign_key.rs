@@ -4,8 +4,7 @@
 //! and signs that a key of ours takes its place: see `hand_over`.
 
 use super::jws::{AccountKey, SigningKey, base64url, from_base64url};
-use crate::store::keys;
-use crate::store::x509::reason;
+use crate::x509::{keys, reason};
 use openssl::bn::{BigNum, BigNumContext, BigNumRef};
 use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;

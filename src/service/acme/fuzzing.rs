@@ -2,7 +2,7 @@
 
 use super::directory::Directory;
 use super::error::Refusal;
-use super::verify::{self, Unfit};
+use crate::x509::verify::{self, Unfit};
 use acme_dns_core::material::Material;
 use acme_dns_core::time::UnixTime;
 use openssl::pkey::{PKey, Private};

@@ -14,7 +14,7 @@ use super::error::AcmeError;
 use super::foreign_key::ForeignKey;
 use super::issuer::{OurAccount, Server};
 use super::jws::{AccountKey, Lookup, Requests, SigningKey};
-use crate::store::x509::reason;
+use crate::x509::reason;
 use acme_dns_core::level::Level;
 use std::rc::Rc;
 

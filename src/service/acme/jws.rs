@@ -7,7 +7,7 @@ use super::directory::Directory;
 use super::error::{AcmeError, Step};
 use super::log::Log;
 use super::transport::Transport;
-use crate::store::x509::{key_type, reason};
+use crate::x509::{key_type, reason};
 use acme_dns_core::key::KeyType;
 use bytes::Bytes;
 use http::HeaderMap;

@@ -12,7 +12,6 @@
 
 mod account;
 mod attempt;
-mod csr;
 mod directory;
 mod error;
 mod foreign_key;
@@ -31,7 +30,6 @@ mod regular;
 mod renewal_info;
 mod shared;
 mod transport;
-mod verify;
 
 pub use attempt::KeyChoice;
 pub use error::{AcmeError, ObtainError, Refusal, Step};

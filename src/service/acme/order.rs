@@ -5,7 +5,7 @@ use super::issuer::Session;
 use super::log::Log;
 use crate::dns::TxtRecord;
 use crate::store::PendingOrder;
-use crate::store::x509::chain_from_pem;
+use crate::x509::chain_from_pem;
 use acme_dns_core::challenge::record_name;
 use acme_dns_core::name::Name;
 use acme_dns_core::time::UnixTime;

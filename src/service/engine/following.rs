@@ -7,7 +7,8 @@
 use super::load::let_others_work;
 use super::locking::{LockWait, silence_line};
 use super::work::{Work, now};
-use crate::store::{CertsStamp, Facts, Glance, Imprint, Store, glance};
+use crate::store::{CertsStamp, Facts, Imprint, Store};
+use crate::x509::glance::{Glance, glance};
 use acme_dns_core::config::{Certificate, Config};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};

@@ -8,8 +8,8 @@
 
 use super::tasks::Report;
 use super::work::{LOCAL_PAUSE, Served, Work, now};
-use crate::store::x509::reason;
 use crate::store::{AccountsCopy, CertsStamp, Facts, IssuedPem, Store, StoreError, is_kept};
+use crate::x509::reason;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use openssl::error::ErrorStack;

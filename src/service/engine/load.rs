@@ -3,7 +3,8 @@
 use super::tasks::Report;
 use super::unreadable::may_be_good;
 use super::work::{Served, Work, now};
-use crate::store::{Facts, Imprint, PendingOrder, Store, Stored, keys};
+use crate::store::{Facts, Imprint, PendingOrder, Store, Stored};
+use crate::x509::keys;
 use acme_dns_core::config::Variant;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;

@@ -9,9 +9,9 @@ use super::door::{
     read_link_in,
 };
 use super::error::failed;
-use super::glance::{Glance, glance, glance_at_leaf, pkcs8};
-use super::x509::{chain_from_pem, dns_names, is_self_signed, key_type, reason, validity};
-use super::{Store, StoreError, files, keys};
+use super::{Store, StoreError, files};
+use crate::x509::glance::{Glance, glance, glance_at_leaf, pkcs8};
+use crate::x509::{chain_from_pem, dns_names, is_self_signed, key_type, keys, reason, validity};
 use acme_dns_core::material::{Material, Pair, Source};
 use acme_dns_core::stock::Traits;
 use openssl::pkey::{PKey, Private};

@@ -25,16 +25,13 @@ pub(crate) mod door;
 mod error;
 mod files;
 mod forget;
-mod glance;
 mod holder;
 mod journal;
-pub(crate) mod keys;
 mod orders;
 mod progress;
 mod takeover;
 #[cfg(test)]
 pub(crate) mod testing;
-pub(crate) mod x509;
 
 pub(crate) use accounts::AccountsCopy;
 pub use accounts::{Account, has_account};
@@ -47,8 +44,6 @@ pub use certificates::{
 pub use door::Trust;
 pub use error::StoreError;
 pub(crate) use error::system;
-pub(crate) use glance::Glance;
-pub(crate) use glance::glance;
 pub(crate) use holder::{ask_for_sign, last_sign, lock_holder};
 pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;

@@ -1,7 +1,7 @@
 //! What is known of certificates without their keys.
 
 use super::{CERTS, FULL_CHAIN};
-use crate::store::glance::{Glance, glance, glance_at_leaf};
+use crate::x509::glance::{Glance, glance, glance_at_leaf};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::material::{Pair, Source};
 use acme_dns_core::schedule::Validity;

@@ -1,6 +1,6 @@
 //! The key of a certificate and the request for it.
 
-use crate::store::x509::reason;
+use super::reason;
 use acme_dns_core::key::KeyType;
 use openssl::ec::{Asn1Flag, EcGroup, EcKey};
 use openssl::error::ErrorStack;
@@ -13,15 +13,15 @@ use openssl::x509::X509ReqBuilder;
 use openssl::x509::extension::SubjectAlternativeName;
 
 /// A key with its certificate signing request.
-pub(super) struct Request {
-    pub(super) key: PKey<Private>,
+pub(crate) struct Request {
+    pub(crate) key: PKey<Private>,
     /// PKCS #10 in DER.
-    pub(super) csr: Vec<u8>,
+    pub(crate) csr: Vec<u8>,
 }
 
 /// Makes a request for these names, with a given key or a new one. An RSA key takes up to seconds: not
 /// on the one thread.
-pub(super) fn make(
+pub(crate) fn make(
     wanted: KeyType,
     key: Option<PKey<Private>>,
     names: &[String],
@@ -74,7 +74,7 @@ fn request(key: &PKey<Private>, names: &[String]) -> Result<Vec<u8>, ErrorStack>
 #[cfg(test)]
 mod tests {
     use super::make;
-    use crate::store::x509::key_type;
+    use crate::x509::key_type;
     use acme_dns_core::key::KeyType;
     use openssl::x509::X509Req;
 

@@ -1,4 +1,9 @@
-//! What has to be known of certificates and keys, through OpenSSL.
+//! Certificates, their keys and the requests for them, as bytes: nothing here reads a file or asks a server.
+
+pub(crate) mod csr;
+pub(crate) mod glance;
+pub(crate) mod keys;
+pub(crate) mod verify;
 
 use acme_dns_core::key::KeyType;
 use acme_dns_core::schedule::Validity;

@@ -54,7 +54,7 @@ pub(crate) fn glance<'a>(
 }
 
 /// Looks at a leaf in DER, without its key. `None`: as of [`glance`].
-pub(super) fn glance_at_leaf(leaf: &[u8]) -> Option<Glance> {
+pub(crate) fn glance_at_leaf(leaf: &[u8]) -> Option<Glance> {
     let leaf = Certificate::from_der(leaf).ok()?;
     let (key, _) = key_type(&leaf.tbs_certificate.subject_public_key_info)?;
     of_leaf(&leaf, key)
@@ -71,7 +71,7 @@ fn of_leaf(leaf: &Certificate, key: KeyType) -> Option<Glance> {
 }
 
 /// Puts a key into PKCS #8, as the one that a certificate is for. `None`: it is of another type.
-pub(super) fn pkcs8(key: KeyDer, leaf: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn pkcs8(key: KeyDer, leaf: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let wanted = match key.form {
         Form::Pkcs8 => return Some(key.der),
         Form::Pkcs1 => RSA,
@@ -157,7 +157,7 @@ fn names(leaf: &Certificate) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::glance;
-    use crate::store::x509::{dns_names, key_type, validity};
+    use crate::x509::{dns_names, key_type, validity};
     use acme_dns_core::key::KeyType;
     use openssl::asn1::Asn1Time;
     use openssl::ec::{EcGroup, EcKey};

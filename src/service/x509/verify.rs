@@ -3,38 +3,39 @@
 //! Refused is what could not be served: another order costs as much as this one and may well end in the
 //! same way. What is merely unexpected is accepted, and told.
 
-use super::error::printable;
-use crate::store::x509::{chain_from_pem, display_name, dns_names, other_names, reason, validity};
+use super::{chain_from_pem, display_name, dns_names, other_names, reason, validity};
 use acme_dns_core::schedule::{Freshness, Skew, Validity};
+use acme_dns_core::text::excerpt;
 use acme_dns_core::time::UnixTime;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::{X509, X509Ref, X509VerifyResult};
 use std::time::Duration;
 
-/// So many names that a CA has added are shown.
+/// So many names that a CA has added are shown, and so many characters of each.
 const SHOWN: usize = 10;
+const MAX_NAME: usize = 253;
 
 /// A chain that was checked.
-pub(super) struct Verified {
+pub(crate) struct Verified {
     /// The leaf first, each certified by the next one.
-    pub(super) chain: Vec<X509>,
-    pub(super) validity: Validity,
+    pub(crate) chain: Vec<X509>,
+    pub(crate) validity: Validity,
     /// How far our clock is ahead of the CA's.
-    pub(super) skew: Skew,
+    pub(crate) skew: Skew,
     /// The CA, as the leaf names it.
-    pub(super) issuer: String,
+    pub(crate) issuer: String,
     /// In hexadecimal.
-    pub(super) serial: String,
+    pub(crate) serial: String,
     /// Whether its names are exactly those that were ordered.
-    pub(super) is_exact: bool,
+    pub(crate) is_exact: bool,
     /// What is unexpected and does no harm, in one line each.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Why a certificate cannot be used.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Unfit {
+pub(crate) enum Unfit {
     /// It is another one than was ordered. What is wrong is one line.
     Wrong(String),
     /// It becomes valid later, by the CA's own clock.
@@ -54,7 +55,7 @@ impl From<ErrorStack> for Unfit {
 }
 
 /// Checks a chain against the key and the names of the order. `date` is the CA's own time, if it tells.
-pub(super) fn verify(
+pub(crate) fn verify(
     pem: &[u8],
     key: &PKey<Private>,
     names: &[String],
@@ -151,7 +152,7 @@ fn is_covered(name: &String, held: &[String]) -> bool {
 
 /// The first names, as a certificate has them.
 fn list(names: &[&str]) -> String {
-    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| printable(name)).collect();
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| excerpt(name, MAX_NAME)).collect();
     match names.len().saturating_sub(SHOWN) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
