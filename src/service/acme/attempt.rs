@@ -57,7 +57,7 @@ pub enum KeyChoice {
 type Request = JoinHandle<Result<csr::Request, String>>;
 
 impl Attempt<'_> {
-    /// Obtains the certificate and keeps it.
+    /// Obtains the certificate. Its order stays on disk until the caller has saved it.
     pub(super) async fn obtain(self) -> Result<Issued, ObtainError> {
         self.note_order(None);
         let previous = self.previous().await;
@@ -66,7 +66,7 @@ impl Attempt<'_> {
             self.note_order(Some(Ordered::Before));
             match self.finish(order, self.request(key)).await {
                 Ok(issued) if leaf_of(&issued.material) != leaf => {
-                    return Ok(self.keep(issued).await);
+                    return Ok(issued);
                 }
                 // The process may have died after it had kept the certificate and before it had
                 // forgotten the order.
@@ -87,8 +87,7 @@ impl Attempt<'_> {
         let request = self.request(self.key_to_reuse(previous.as_ref()));
         let replaces = previous.as_ref().and_then(|stored| self.replaces(stored));
         let order = self.place(Environment::Production, replaces).await?;
-        let issued = self.finish(order, request).await?;
-        Ok(self.keep(issued).await)
+        self.finish(order, request).await
     }
 
     /// Brings an order to its end; one from which nothing can come any more is given up.
@@ -398,18 +397,7 @@ impl Attempt<'_> {
         let mut material = material(key, &chain)?;
         material.pairs.iter_mut().for_each(|pair| pair.source = pem.source(true));
         let skew = skew.applied;
-        Ok(Issued { pem, material, validity, skew, issuer, serial, kept: Ok(()) })
-    }
-
-    /// Keeps the certificate. The order is not needed any more then.
-    async fn keep(&self, mut issued: Issued) -> Issued {
-        let (name, pem) = (self.variant.name.clone(), issued.pem.clone());
-        let keep = move |store: &Store| store.save_certificate(&name, &pem);
-        issued.kept = self.on_disk(keep).await.map_err(Rc::new);
-        if issued.kept.is_ok() {
-            self.forget_order().await;
-        }
-        issued
+        Ok(Issued { pem, material, validity, skew, issuer, serial })
     }
 
     /// Keeps an order. Without that it would have to be placed anew after a crash, no more.

@@ -82,8 +82,6 @@ pub struct Issued {
     pub issuer: String,
     /// The serial number in hexadecimal.
     pub serial: String,
-    /// Whether it is on disk.
-    pub kept: Result<(), Rc<StoreError>>,
 }
 
 impl fmt::Debug for Issued {
@@ -227,8 +225,8 @@ impl Obtainer {
         })
     }
 
-    /// Obtains a variant from an issuer, both by their index in the configuration, and keeps it. The
-    /// caller publishes it. Runs within a `LocalSet`: removing TXT records may outlast it.
+    /// Obtains a variant from an issuer, both by their index in the configuration. The caller saves it,
+    /// and forgets its order. Runs within a `LocalSet`: removing TXT records may outlast it.
     ///
     /// # Errors
     /// The certificate was not obtained, or what came cannot be used.

@@ -12,9 +12,10 @@
 //! there first, so that a crash does not lead to the revocation of the new ones. A file stays until
 //! what it asks for is done.
 
+use super::clock::LONGEST_SLEEP;
 use super::forgetting::{self, Forgotten};
 use super::tasks::{Outcome, Report, Undone};
-use super::work::{LONGEST_SLEEP, Work};
+use super::work::Work;
 use crate::acme::{KeyChoice, Obtainer};
 use crate::store::Store;
 use acme_dns_core::level::Level;

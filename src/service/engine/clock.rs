@@ -6,6 +6,12 @@
 use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
 
+/// The pause before something of this machine, such as the disk, is tried again.
+pub(super) const LOCAL_PAUSE: Duration = Duration::from_secs(30);
+
+/// The longest sleep.
+pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(600);
+
 /// How often a sleeper looks at the clock. A descriptor that the kernel wakes (timerfd) would see a clock
 /// that is set at once, but not one that a library changes for tests.
 const GLANCE: Duration = Duration::from_secs(5);

@@ -4,8 +4,10 @@
 //! from, so that no key goes any other way. The keys of accounts come as secrets do. From then on the
 //! state path has them, and nothing is looked for any more.
 
-use super::tasks::{self, Report};
-use super::work::{LOCAL_PAUSE, Served, Work, random};
+use super::clock::LOCAL_PAUSE;
+use super::commit::save_later;
+use super::tasks::Report;
+use super::work::{Served, Work, random};
 use crate::acme::account_key;
 use crate::import::{Imported, ImportedAccount, Imports, fingerprint};
 use crate::store::{IssuedPem, Store, StoreError, has_account, is_kept};
@@ -109,7 +111,7 @@ impl Work {
             ),
         );
         let report = (imported.variant, report.clone());
-        let task = tasks::keep_later(store.clone(), name, Some(pem), report);
+        let task = save_later(store.clone(), name, Some(pem), report);
         self.unkept.insert(imported.variant, task);
         Some(Taken { imported, unkept: Some(pair) })
     }

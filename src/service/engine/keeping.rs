@@ -6,8 +6,9 @@
 //! more when it ends: a directory that only the master can make is made by a reload. The service after it
 //! does the same for what shared memory has when it begins.
 
+use super::clock::LOCAL_PAUSE;
 use super::tasks::Report;
-use super::work::{LOCAL_PAUSE, Served, Work, now};
+use super::work::{Served, Work, now};
 use crate::store::{AccountsCopy, CertsStamp, Facts, IssuedPem, Store, StoreError, is_kept};
 use crate::x509::reason;
 use acme_dns_core::level::Level;

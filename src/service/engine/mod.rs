@@ -7,6 +7,7 @@
 
 mod actions;
 mod clock;
+mod commit;
 mod data;
 mod failing;
 mod following;
@@ -26,6 +27,7 @@ mod testing;
 mod unreadable;
 mod work;
 
+pub use commit::{Saved, save_issued};
 pub use locking::LockWait;
 
 use crate::host::Host;

@@ -1,6 +1,6 @@
 //! Reloads nginx after certificate files have changed that its configuration reads.
 
-use super::work::LONGEST_SLEEP;
+use super::clock::LONGEST_SLEEP;
 use crate::host::Host;
 use crate::reload::{Obstacle, Watch};
 use acme_dns_core::level::Level;

@@ -5,9 +5,11 @@
 //! ([`acme_dns_core::stock`]). What is wanted as it is gets a copy under the new name, with the time of
 //! its renewal: the old directory may be another certificate's too, or be read by other software.
 
+use super::clock::LOCAL_PAUSE;
+use super::commit::save_later;
 use super::load::let_others_work;
-use super::tasks::{self, Report};
-use super::work::{LOCAL_PAUSE, Served, Work, now};
+use super::tasks::Report;
+use super::work::{Served, Work, now};
 use crate::store::{Certificates, IssuedPem, Store, StoreError, Trust, is_aside, traits_of};
 use acme_dns_core::config::Variant;
 use acme_dns_core::level::Level;
@@ -403,7 +405,7 @@ impl Work {
             ),
         );
         let to = (heir.variant, report.clone());
-        let task = tasks::keep_later(store.clone(), name.clone(), Some(pem), to);
+        let task = save_later(store.clone(), name.clone(), Some(pem), to);
         self.unkept.insert(heir.variant, task);
     }
 

@@ -1,17 +1,18 @@
 //! What runs beside the loop: attempts, questions to the CA and its responder, removal of TXT records.
 
-use super::work::{LOCAL_PAUSE, LONGEST_SLEEP, now};
+use super::clock::LONGEST_SLEEP;
+use super::commit::{Saved, save_issued};
+use super::work::now;
 use crate::acme::{AcmeError, Issued, KeyChoice, Left, ObtainError, Obtainer, certificate_id};
 use crate::http::HttpError;
 use crate::ocsp::{Good, OcspError, Question};
-use crate::store::{IssuedPem, Store, StoreError};
+use crate::store::Store;
 use acme_dns_core::schedule::{self, Environment, Failure, RenewalInfo};
 use openssl::x509::X509;
 use reqwest::Client;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 /// The pauses between two attempts to remove TXT records that were left behind: doubling.
@@ -25,8 +26,8 @@ pub(super) type Report = mpsc::UnboundedSender<Outcome>;
 
 /// What a task reports.
 pub(super) enum Outcome {
-    /// A certificate was obtained; `forgotten`: nothing is left of the attempts.
-    Issued { entry: usize, issuer: usize, issued: Box<Issued>, took: Duration, forgotten: bool },
+    /// A certificate was obtained, and saved as far as the disk took it.
+    Issued { entry: usize, issuer: usize, issued: Box<Issued>, took: Duration, saved: Saved },
     /// The staging environment would issue it.
     Probed { entry: usize },
     /// It was not obtained.
@@ -129,13 +130,11 @@ impl Attempt {
         };
         match result {
             Ok(Some(issued)) => {
-                let end = move |store: &Store| {
-                    store.remove_order(&name)?;
-                    store.remove_progress(&name)
-                };
-                let forgotten = issued.kept.is_err() || store.on_thread(end).await.is_ok();
+                let pem = issued.pem.clone();
+                let save = move |store: &Store| Ok(save_issued(store, &name, &pem));
+                let saved = store.on_thread(save).await.unwrap_or_else(Saved::Refused);
                 let (issued, took) = (Box::new(issued), started.elapsed());
-                Outcome::Issued { entry, issuer, issued, took, forgotten }
+                Outcome::Issued { entry, issuer, issued, took, saved }
             }
             Ok(None) => Outcome::Probed { entry },
             Err(error) => {
@@ -208,37 +207,6 @@ pub(super) fn ask_responder(
         let answer = tokio::task::spawn_local(ask).await.unwrap_or(Err(OcspError::Bug));
         let _ended = report.send(Outcome::Stapling { entry, leaf, host, answer });
     });
-}
-
-/// Goes on trying to write a certificate that the disk has refused, and to forget how it was obtained;
-/// reports of which entry the certificate was, when that is done.
-pub(super) fn keep_later(
-    store: Store,
-    name: String,
-    pem: Option<IssuedPem>,
-    (entry, report): (usize, Report),
-) -> AbortHandle {
-    let task = tokio::task::spawn_local(async move {
-        loop {
-            sleep(LOCAL_PAUSE).await;
-            let (of, pem) = (name.clone(), pem.clone());
-            let is_new = pem.is_some();
-            let keep = move |store: &Store| -> Result<(), StoreError> {
-                if let Some(pem) = pem {
-                    store.save_certificate(&of, &pem)?;
-                }
-                store.remove_order(&of)?;
-                store.remove_progress(&of)
-            };
-            if store.on_thread(keep).await.is_ok() {
-                if is_new {
-                    let _ended = report.send(Outcome::Kept { entry });
-                }
-                return;
-            }
-        }
-    });
-    task.abort_handle()
 }
 
 /// Gives up orders that nobody wants any more, and removes TXT records that were left behind: at

@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::actions::Actions;
-use super::clock::sleep_by_the_clock;
+use super::clock::{LOCAL_PAUSE, LONGEST_SLEEP, sleep_by_the_clock};
 use super::data::DataWatch;
 use super::failing::Volume;
 use super::keeping::{Hold, Keeper, WATCH_INTERVAL};
@@ -10,20 +10,19 @@ use super::parties;
 use super::reloading::Reloader;
 use super::tasks::{self, Attempt, Outcome, Report};
 use super::unreadable::Unreadable;
-use crate::acme::{Issued, Obtainer};
+use crate::acme::Obtainer;
 use crate::dns::{self, Budget, Wait};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
 use crate::import::Imports;
 use crate::propagation::Checker;
 use crate::reload::Watch;
-use crate::store::{Facts, IssuedPem, Lock, Store, load_material};
+use crate::store::{Facts, Lock, Store, load_material};
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
-use acme_dns_core::schedule::{Action, Fingerprint, Loading, Obtained, Schedule, Validity};
+use acme_dns_core::schedule::{Action, Fingerprint, Loading, Schedule, Validity};
 use acme_dns_core::staple::Staples;
-use acme_dns_core::text::list;
 use acme_dns_core::time::UnixTime;
 use secrecy::SecretString;
 use std::collections::{BTreeSet, HashMap};
@@ -35,14 +34,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-/// The pause before something of this machine, such as the disk, is tried again.
-pub(super) const LOCAL_PAUSE: Duration = Duration::from_secs(30);
-
 /// A process that has worked for so long is not one of those that are started again and again.
 const SETTLED: Duration = Duration::from_secs(3600);
-
-/// The longest sleep.
-pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
 /// Everything of the service, and the loop.
 pub(super) struct Work {
@@ -302,7 +295,7 @@ impl Work {
 
     /// Ends the use of what stands in for a variant that was issued. What has another type of key goes on if
     /// another variant needs it.
-    fn end_stand_ins(&mut self, entry: usize) {
+    pub(super) fn end_stand_ins(&mut self, entry: usize) {
         let Some((variant, wanted)) = self.config.variant(entry) else { return };
         let (certificate, algorithm) = (variant.certificate, variant.key.algorithm());
         let is_missing = |other: usize| {
@@ -428,15 +421,10 @@ impl Work {
 
     fn handle(&mut self, outcome: Outcome, report: &Report) {
         match outcome {
-            Outcome::Issued { entry, issuer, issued, took, forgotten } => {
-                self.handle_issued(entry, issuer, &issued, took);
-                if issued.kept.is_err() {
-                    self.keep_later(entry, Some(issued.pem), report);
-                } else if !forgotten {
-                    self.keep_later(entry, None, report);
-                }
+            Outcome::Issued { entry, issuer, issued, took, saved } => {
+                self.commit((entry, issuer), *issued, took, &saved, report);
             }
-            Outcome::Kept { entry } => self.handle_kept(entry),
+            Outcome::Kept { entry } => self.commit_late(entry),
             Outcome::Probed { entry } => self.handle_probed(entry),
             Outcome::Failed { entry, issuer, environment, failure, error } => {
                 self.handle_failure((entry, issuer, environment), &failure, &error);
@@ -453,68 +441,6 @@ impl Work {
             Outcome::Action { name, result } => self.handle_action(&name, result),
         }
         self.note_accounts();
-    }
-
-    fn handle_issued(&mut self, entry: usize, issuer: usize, issued: &Issued, took: Duration) {
-        let config = Arc::clone(&self.config);
-        let Some((variant, certificate)) = config.variant(entry) else { return };
-        let Some((store, schedule)) = &mut self.schedule else { return };
-        let obtained = Obtained { validity: issued.validity, skew: issued.skew };
-        let renewal = schedule.handle_issued(entry, obtained, now(), random());
-        let next = schedule.renewal(entry).map_or(issued.validity.not_after, |(time, _)| time);
-        let store = store.clone();
-        // Served even if the disk refuses it: better than nothing, or than the old one.
-        if let Some(mut pair) = issued.material.pairs.first().cloned() {
-            pair.source = issued.pem.source(issued.kept.is_ok());
-            self.serve(entry, Served { pair: Some(pair), issuer: Some(issuer), stands_in: false });
-            self.end_stand_ins(entry);
-            self.begin_staple(entry);
-        }
-        self.publish(variant.certificate);
-        // Behind the publication: a write to the disk takes a while.
-        if issued.kept.is_ok()
-            && let Err(error) = store.save_renewal(&variant.name, &renewal)
-        {
-            self.log(Level::Warn, format_args!("{error}"));
-        }
-        let name = &variant.name;
-        let names = certificate.names.iter().map(|name| name.as_str());
-        let names = list(&names.collect::<Vec<_>>());
-        let Issued { issuer, serial, validity, .. } = issued;
-        self.log(
-            Level::Notice,
-            format_args!(
-                "certificate \"{name}\" issued by \"{issuer}\" in {:.1} s, valid until {}, renewal at \
-                 {next}, serial {serial}, for {names}",
-                took.as_secs_f64(),
-                validity.not_after
-            ),
-        );
-        if let Err(error) = &issued.kept {
-            self.log_not_kept(name, error);
-        }
-        if issued.kept.is_ok() {
-            self.written.notify_one();
-            self.note_renewal(entry);
-        }
-    }
-
-    /// The disk has taken what it had refused before.
-    fn handle_kept(&mut self, entry: usize) {
-        let name = self.config.variants.get(entry).map_or("", |variant| variant.name.as_str());
-        self.log(Level::Notice, format_args!("certificate \"{name}\" is kept on disk now"));
-        self.note_kept(entry);
-        self.written.notify_one();
-        self.note_renewal(entry);
-    }
-
-    /// Goes on trying to do with files what the disk has refused.
-    pub(super) fn keep_later(&mut self, entry: usize, pem: Option<IssuedPem>, report: &Report) {
-        let Some((store, _)) = &self.schedule else { return };
-        let Some(variant) = self.config.variants.get(entry) else { return };
-        let (store, name) = (store.clone(), variant.name.clone());
-        let task = tasks::keep_later(store, name, pem, (entry, report.clone()));
-        self.unkept.insert(entry, task);
     }
 
     fn handle_probed(&mut self, entry: usize) {

@@ -10,6 +10,7 @@ use acme_dns_core::material::Material;
 use acme_dns_core::name::Name;
 use acme_dns_service::acme::{Issued, KeyChoice, ObtainError, Obtainer};
 use acme_dns_service::dns::{self, Budget, DnsProvider};
+use acme_dns_service::engine::{Saved, save_issued};
 use acme_dns_service::host::Host;
 use acme_dns_service::http::Clients;
 use acme_dns_service::propagation::Checker;
@@ -17,6 +18,7 @@ use acme_dns_service::store::Store;
 use secrecy::SecretString;
 use std::fmt;
 use std::fs;
+use std::ops::Deref;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -54,6 +56,35 @@ impl Log {
 
     pub(crate) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().iter().map(|(_, line)| line.clone()).collect()
+    }
+}
+
+/// An obtainer whose certificates are saved, as the engine does it.
+pub(crate) struct Saving {
+    obtainer: Obtainer,
+    store: Store,
+    names: Vec<String>,
+}
+
+impl Deref for Saving {
+    type Target = Obtainer;
+
+    fn deref(&self) -> &Obtainer {
+        &self.obtainer
+    }
+}
+
+impl Saving {
+    pub(crate) async fn obtain(
+        &self,
+        variant: usize,
+        issuer: usize,
+        key: KeyChoice,
+    ) -> Result<Issued, ObtainError> {
+        let issued = self.obtainer.obtain(variant, issuer, key).await?;
+        let saved = save_issued(&self.store, &self.names[variant], &issued.pem);
+        assert!(matches!(saved, Saved::Completely), "{saved:?}");
+        Ok(issued)
     }
 }
 
@@ -151,7 +182,7 @@ impl Bed {
     }
 
     /// A service that was started anew: it knows only what is on disk.
-    pub(crate) fn obtainer(&self) -> Obtainer {
+    pub(crate) fn obtainer(&self) -> Saving {
         let secret = |id: SecretId| self.secret(id);
         let budget = Rc::new(Budget::new(|_| {}));
         let clients = Clients::default();
@@ -161,13 +192,16 @@ impl Bed {
     }
 
     /// The same, with other providers.
-    pub(crate) fn obtainer_with(&self, providers: Vec<Box<dyn DnsProvider>>) -> Obtainer {
+    pub(crate) fn obtainer_with(&self, providers: Vec<Box<dyn DnsProvider>>) -> Saving {
         let secret = |id: SecretId| self.secret(id);
         let checker = Checker::new(&self.config.propagation);
         let config = Rc::new(self.config.clone());
         let log: Arc<dyn Host> = self.log.clone();
         let (store, clients) = (self.store(), Clients::default());
-        Obtainer::new(config, providers, store, checker, &clients, secret, log).unwrap()
+        let names = config.variants.iter().map(|variant| variant.name.clone()).collect();
+        let obtainer =
+            Obtainer::new(config, providers, store.clone(), checker, &clients, secret, log);
+        Saving { obtainer: obtainer.unwrap(), store, names }
     }
 
     fn secret(&self, id: SecretId) -> SecretString {
@@ -187,7 +221,7 @@ impl Bed {
     }
 
     /// Lets a service of its own work, and waits for the end of what goes on behind it.
-    pub(crate) fn run<T>(&self, work: impl AsyncFnOnce(&Obtainer) -> T) -> T {
+    pub(crate) fn run<T>(&self, work: impl AsyncFnOnce(&Saving) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let obtainer = self.obtainer();
         let tasks = LocalSet::new();
