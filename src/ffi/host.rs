@@ -4,17 +4,15 @@ use super::memory::{Reader, Writer};
 use super::nginx::{is_logged, log, process};
 use super::relay::Relay;
 use super::reload;
-use acme_dns_core::config::Config;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
-use acme_dns_service::host::Host;
+use acme_dns_service::host::{Host, NoRoom};
 use ngx::ffi::{NGX_PROCESS_HELPER, ngx_time_update};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The process around the service.
 pub(super) struct NginxHost {
-    pub(super) config: Arc<Config>,
     pub(super) certificates: Vec<Reader>,
     pub(super) writer: Mutex<Writer>,
     /// Way of its lines to the manager; none where the service is a thread of nginx.
@@ -35,12 +33,9 @@ impl Host for NginxHost {
         }
     }
 
-    fn publish(&self, certificate: usize, material: &Material) -> Result<(), String> {
+    fn publish(&self, certificate: usize, material: &Material) -> Result<(), NoRoom> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.write(certificate, &material.encode()).map_err(|_| {
-            let certificate = self.config.certificates.get(certificate);
-            no_room(certificate.map_or("", |certificate| certificate.name.as_str()))
-        })
+        writer.write(certificate, &material.encode()).map_err(|_| NoRoom)
     }
 
     fn published(&self, certificate: usize) -> Option<Material> {
@@ -60,12 +55,4 @@ impl Host for NginxHost {
             unsafe { libc::_exit(1) };
         }
     }
-}
-
-/// The line for a certificate that finds no room in shared memory, with what to do.
-pub(super) fn no_room(name: &str) -> String {
-    format!(
-        "acme_dns: certificate \"{name}\" cannot be published, the shared zone is full: \
-         raise its size in \"acme_dns_shared_zone\", or leave the directive out"
-    )
 }

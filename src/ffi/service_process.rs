@@ -138,7 +138,6 @@ pub(super) fn start_thread(core: &mut CoreConf) -> Option<Started> {
 fn host(ready: &Ready, relay: Option<Arc<Relay>>) -> Arc<NginxHost> {
     let readers = (0..ready.config.certificates.len()).map(|i| Reader::new(&ready.memory, i));
     Arc::new(NginxHost {
-        config: Arc::clone(&ready.config),
         certificates: readers.collect(),
         writer: Mutex::new(Writer::new(&ready.memory)),
         relay,

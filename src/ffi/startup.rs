@@ -7,7 +7,6 @@
 //! service to decide, which finds the same.
 
 use super::conf::Ready;
-use super::host::no_room;
 use super::import::{self, Pairs};
 use super::memory::{Full, Reader, Writer};
 use super::missing;
@@ -17,6 +16,7 @@ use acme_dns_core::config::{Certificate, Config};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::stock::Stock;
+use acme_dns_service::event::{Event, FilesEvent};
 use acme_dns_service::store::{Certificates, Facts, StoreError, traits_of};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -220,7 +220,9 @@ impl<'a> Startup<'a> {
             written = writer.write(index, &Material { pairs }.encode());
         }
         if let Err(Full) = written {
-            log(Level::Error, &no_room(wanted.map_or("", |wanted| wanted.name.as_str())));
+            let name = wanted.map_or_else(String::new, |wanted| wanted.name.clone());
+            let event = Event::Files(name, FilesEvent::NoRoom);
+            log(event.level(), &format!("acme_dns: {event}"));
         }
         written.is_ok()
     }

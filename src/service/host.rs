@@ -1,20 +1,30 @@
 //! What the service asks of the process that it runs in.
 
+use crate::event::Event;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use std::fmt;
+
+/// Shared memory has no room for a certificate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NoRoom;
 
 /// The process around the service: nginx's helper, or a test.
 pub trait Host: Send + Sync + 'static {
     /// Writes one line to the error log.
     fn log(&self, level: Level, message: fmt::Arguments<'_>);
 
+    /// Tells what has happened: a line of the error log, for a start.
+    fn tell(&self, event: &Event) {
+        self.log(event.level(), format_args!("acme_dns: {event}"));
+    }
+
     /// Hands a certificate to the workers; `certificate` is an index into the configuration's. What
     /// they have already changes nothing.
     ///
     /// # Errors
-    /// The shared zone has no room, as a message for the log.
-    fn publish(&self, certificate: usize, material: &Material) -> Result<(), String>;
+    /// The shared zone is full.
+    fn publish(&self, certificate: usize, material: &Material) -> Result<(), NoRoom>;
 
     /// Asks nginx to load its configuration again. That it does shows in the end of this service.
     ///

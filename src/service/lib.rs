@@ -11,6 +11,7 @@
 pub mod acme;
 pub mod dns;
 pub mod engine;
+pub mod event;
 pub mod host;
 pub mod http;
 pub mod import;

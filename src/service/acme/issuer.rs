@@ -323,7 +323,7 @@ mod tests {
     use super::{Environment, Issuer};
     use crate::acme::error::{AcmeError, Refusal, Step};
     use crate::acme::log::Log;
-    use crate::host::Host;
+    use crate::host::{Host, NoRoom};
     use crate::http::Clients;
     use crate::store::Store;
     use acme_dns_core::config;
@@ -344,7 +344,7 @@ mod tests {
     impl Host for Silent {
         fn log(&self, _: Level, _: Arguments<'_>) {}
 
-        fn publish(&self, _: usize, _: &Material) -> Result<(), String> {
+        fn publish(&self, _: usize, _: &Material) -> Result<(), NoRoom> {
             Ok(())
         }
     }

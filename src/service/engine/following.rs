@@ -7,6 +7,8 @@
 use super::load::let_others_work;
 use super::locking::{LockWait, silence_line};
 use super::work::{Work, now};
+use crate::event::{Event, FilesEvent};
+use crate::host::NoRoom;
 use crate::store::{CertsStamp, Facts, Imprint, Store};
 use crate::x509::glance::{Glance, glance};
 use acme_dns_core::config::{Certificate, Config};
@@ -178,8 +180,8 @@ impl Work {
             pairs.push(better.pair);
         }
         let until = new?;
-        if let Err(error) = self.host.publish(index, &Material { pairs }) {
-            self.host.log(Level::Error, format_args!("{error}"));
+        if let Err(NoRoom) = self.host.publish(index, &Material { pairs }) {
+            self.host.tell(&Event::Files(wanted.name.clone(), FilesEvent::NoRoom));
             return None;
         }
         self.written.notify_one();

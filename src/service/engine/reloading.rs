@@ -138,7 +138,7 @@ fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{OBSTACLE_PAUSE, PATIENCE, PAUSES, QUIET, Reloader, SHORTEST};
-    use crate::host::Host;
+    use crate::host::{Host, NoRoom};
     use crate::reload::{Paths, Watch};
     use acme_dns_core::config::{Config, Propagation, Reload, Variant};
     use acme_dns_core::key::KeyType;
@@ -171,7 +171,7 @@ mod tests {
             self.lines.lock().unwrap().push((level, message.to_string()));
         }
 
-        fn publish(&self, _: usize, _: &Material) -> Result<(), String> {
+        fn publish(&self, _: usize, _: &Material) -> Result<(), NoRoom> {
             Ok(())
         }
 

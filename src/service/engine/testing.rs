@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::work::Work;
-use crate::host::Host;
+use crate::host::{Host, NoRoom};
 use crate::import::Imports;
 use crate::store::testing::DIRECTORY;
 use acme_dns_core::config::{Certificate, Config, Issuer, Propagation, Reload, Variant};
@@ -50,7 +50,7 @@ impl Host for Recorder {
         self.lines.lock().unwrap().push((level, message.to_string()));
     }
 
-    fn publish(&self, certificate: usize, material: &Material) -> Result<(), String> {
+    fn publish(&self, certificate: usize, material: &Material) -> Result<(), NoRoom> {
         self.published.lock().unwrap().insert(certificate, material.clone());
         Ok(())
     }

@@ -12,7 +12,8 @@ use super::tasks::{self, Attempt, Outcome, Report};
 use super::unreadable::Unreadable;
 use crate::acme::Obtainer;
 use crate::dns::{self, Budget, Wait};
-use crate::host::Host;
+use crate::event::{Event, FilesEvent};
+use crate::host::{Host, NoRoom};
 use crate::http::{Clients, HttpError};
 use crate::import::Imports;
 use crate::propagation::Checker;
@@ -225,8 +226,8 @@ impl Work {
 
     /// Hands a certificate to the workers, as far as there is anything of it.
     pub(super) fn publish(&self, certificate: usize) {
-        let variants = self.config.certificates.get(certificate).map(|c| c.variants.clone());
-        let served = variants.into_iter().flatten().filter(|entry| self.served(*entry).is_some());
+        let Some(wanted) = self.config.certificates.get(certificate) else { return };
+        let served = wanted.variants.clone().filter(|entry| self.served(*entry).is_some());
         let Some(pairs) = served.map(|entry| self.pair(entry)).collect::<Option<Vec<_>>>() else {
             return;
         };
@@ -240,8 +241,8 @@ impl Work {
             // There may be room for those alone that come first.
             published = self.host.publish(certificate, &Material { pairs });
         }
-        if let Err(error) = published {
-            self.host.log(Level::Error, format_args!("{error}"));
+        if let Err(NoRoom) = published {
+            self.host.tell(&Event::Files(wanted.name.clone(), FilesEvent::NoRoom));
         }
     }
 

@@ -5,7 +5,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::engine::{Service, Settings};
-use acme_dns_service::host::Host;
+use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::import::Imports;
 use secrecy::SecretString;
 use std::fmt;
@@ -35,8 +35,8 @@ impl Host for Faulty {
         }
     }
 
-    fn publish(&self, certificate: usize, _: &Material) -> Result<(), String> {
-        self.published.send(certificate).map_err(|error| error.to_string())
+    fn publish(&self, certificate: usize, _: &Material) -> Result<(), NoRoom> {
+        self.published.send(certificate).map_err(|_| NoRoom)
     }
 }
 

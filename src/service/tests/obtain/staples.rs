@@ -6,7 +6,7 @@ use acme_dns_core::material::{Material, Pair, Staple};
 use acme_dns_core::schedule::Loading;
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::engine::{Service, Settings};
-use acme_dns_service::host::Host;
+use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::import::Imports;
 use openssl::x509::X509;
 use secrecy::SecretString;
@@ -36,7 +36,7 @@ impl Host for Workers {
         self.lines.lock().unwrap().push((level, message.to_string()));
     }
 
-    fn publish(&self, _: usize, material: &Material) -> Result<(), String> {
+    fn publish(&self, _: usize, material: &Material) -> Result<(), NoRoom> {
         self.published.lock().unwrap().push(material.clone());
         Ok(())
     }

@@ -6,7 +6,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::{Loading, Renewal};
 use acme_dns_service::engine::{Service, Settings};
-use acme_dns_service::host::Host;
+use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::import::Imports;
 use openssl::x509::X509;
 use secrecy::SecretString;
@@ -34,7 +34,7 @@ impl Host for Slots {
         self.log.log(level, message);
     }
 
-    fn publish(&self, certificate: usize, material: &Material) -> Result<(), String> {
+    fn publish(&self, certificate: usize, material: &Material) -> Result<(), NoRoom> {
         self.slots.lock().unwrap().insert(certificate, material.clone());
         Ok(())
     }

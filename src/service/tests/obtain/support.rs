@@ -11,7 +11,7 @@ use acme_dns_core::name::Name;
 use acme_dns_service::acme::{Issued, KeyChoice, ObtainError, Obtainer};
 use acme_dns_service::dns::{self, Budget, DnsProvider};
 use acme_dns_service::engine::{Saved, save_issued};
-use acme_dns_service::host::Host;
+use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::http::Clients;
 use acme_dns_service::propagation::Checker;
 use acme_dns_service::store::Store;
@@ -39,7 +39,7 @@ impl Host for Log {
         self.0.lock().unwrap().push((level, message.to_string()));
     }
 
-    fn publish(&self, _: usize, _: &Material) -> Result<(), String> {
+    fn publish(&self, _: usize, _: &Material) -> Result<(), NoRoom> {
         Ok(())
     }
 }

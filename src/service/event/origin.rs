@@ -1,0 +1,109 @@
+//! Certificates that were not ordered under their name: taken over, standing in, imported, followed.
+
+use acme_dns_core::level::Level;
+use acme_dns_core::time::UnixTime;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Event of the origin of one certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum OriginEvent {
+    /// The process that holds the state path has written it.
+    Followed {
+        /// That process.
+        holder: String,
+        /// End of its validity.
+        until: UnixTime,
+    },
+    /// It takes over from a certificate of another name.
+    Succeeds {
+        /// That name.
+        from: String,
+        /// End of its validity.
+        until: UnixTime,
+        /// Set if so many do that they share a line.
+        is_one_of_many: bool,
+    },
+    /// It cannot take over from another.
+    NotSucceeded {
+        /// The error.
+        why: String,
+    },
+    /// The files under its name cannot serve another name.
+    Unfit {
+        /// The error.
+        why: String,
+    },
+    /// Certificates of other names are served in its place.
+    StandIns {
+        /// Those names.
+        names: Vec<String>,
+    },
+    /// It was found among another client's files.
+    Imported {
+        /// The file or directory.
+        source: PathBuf,
+        /// End of its validity.
+        until: UnixTime,
+        /// Time of its renewal.
+        renewal: UnixTime,
+    },
+    /// The same, and the disk has refused it.
+    ImportedUnsaved {
+        /// The file or directory.
+        source: PathBuf,
+        /// The error.
+        why: String,
+        /// Pause between two tries.
+        retry: Duration,
+    },
+}
+
+impl OriginEvent {
+    pub(super) fn level(&self) -> Level {
+        match self {
+            Self::ImportedUnsaved { .. } => Level::Error,
+            Self::NotSucceeded { .. } => Level::Warn,
+            Self::Succeeds { is_one_of_many: true, .. } | Self::Unfit { .. } => Level::Info,
+            Self::Followed { .. }
+            | Self::Succeeds { .. }
+            | Self::StandIns { .. }
+            | Self::Imported { .. } => Level::Notice,
+        }
+    }
+
+    pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+        write!(f, "certificate \"{name}\"")?;
+        match self {
+            Self::Followed { holder, until } => write!(
+                f,
+                " loaded from the state path, written there by {holder}, valid until {until}"
+            ),
+            Self::Succeeds { from, until, .. } => {
+                write!(f, " takes over from \"{from}\", valid until {until}")
+            }
+            Self::NotSucceeded { why } => write!(f, " cannot take over from another: {why}"),
+            Self::Unfit { why } => write!(f, " is not used: {why}"),
+            Self::StandIns { names } => {
+                let first = names.first().map_or("", String::as_str);
+                write!(f, ": \"{first}\"")?;
+                if let more @ 1.. = names.len().saturating_sub(1) {
+                    write!(f, " and {more} more")?;
+                }
+                write!(f, " is served in its place until it is issued")
+            }
+            Self::Imported { source, until, renewal } => write!(
+                f,
+                " imported from \"{}\", valid until {until}, renewal at {renewal}",
+                source.display()
+            ),
+            Self::ImportedUnsaved { source, why, retry } => write!(
+                f,
+                " from \"{}\" is served but cannot be saved to disk: {why}; retried every {} s",
+                source.display(),
+                retry.as_secs()
+            ),
+        }
+    }
+}

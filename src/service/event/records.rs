@@ -1,0 +1,123 @@
+//! TXT records and the journal that knows of them.
+
+use acme_dns_core::level::Level;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Event of TXT records; `names` are theirs, as a line has them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RecordsEvent {
+    /// They are created.
+    Creating {
+        /// Their names.
+        names: String,
+        /// The DNS zone.
+        zone: String,
+    },
+    /// Their creation was never confirmed, so that they are looked up again.
+    Unconfirmed {
+        /// Their names.
+        names: String,
+    },
+    /// Records of an earlier order have been removed.
+    Removed {
+        /// Their names.
+        names: String,
+    },
+    /// They cannot be removed now.
+    NotRemoved {
+        /// Their names.
+        names: String,
+        /// Set if the order has ended before this process began.
+        is_earlier: bool,
+        /// The error.
+        why: String,
+    },
+    /// They cannot be removed: their provider is not configured any more.
+    ProviderGone {
+        /// Their names.
+        names: String,
+        /// Name of the provider.
+        provider: String,
+    },
+    /// Records of an entry must not be removed.
+    Spared {
+        /// Name of the entry.
+        entry: String,
+        /// The records, each with a reason.
+        what: String,
+        /// New path of the entry; none where it waits for a person.
+        aside: Option<PathBuf>,
+    },
+    /// An entry cannot be read now.
+    EntryUnreadable {
+        /// The error.
+        why: String,
+    },
+    /// An entry is of no use and was set aside.
+    EntrySetAside {
+        /// Its new path, or the error that keeps it in its place.
+        aside: Result<PathBuf, String>,
+        /// The error.
+        why: String,
+    },
+    /// The journal cannot be read or written.
+    JournalFailed {
+        /// The error.
+        why: String,
+    },
+}
+
+impl RecordsEvent {
+    pub(super) fn level(&self) -> Level {
+        match self {
+            Self::Creating { .. } | Self::Unconfirmed { .. } => Level::Debug,
+            Self::Removed { .. } => Level::Notice,
+            Self::NotRemoved { .. }
+            | Self::ProviderGone { .. }
+            | Self::Spared { .. }
+            | Self::EntryUnreadable { .. }
+            | Self::EntrySetAside { .. }
+            | Self::JournalFailed { .. } => Level::Warn,
+        }
+    }
+}
+
+impl fmt::Display for RecordsEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Creating { names, zone } => write!(f, "creating TXT {names} in zone \"{zone}\""),
+            Self::Unconfirmed { names } => {
+                write!(f, "TXT {names} may still appear: their creation was never confirmed")
+            }
+            Self::Removed { names } => write!(f, "TXT {names} of an earlier order removed"),
+            Self::NotRemoved { names, is_earlier, why } => {
+                let of = if *is_earlier { " of an earlier order" } else { "" };
+                write!(f, "TXT {names}{of} cannot be removed now, will be retried: {why}")
+            }
+            Self::ProviderGone { names, provider } => write!(
+                f,
+                "TXT {names} cannot be removed: no \"acme_dns_provider\" named \"{provider}\" is defined any \
+                 more"
+            ),
+            Self::Spared { entry, what, aside: None } => write!(
+                f,
+                "journal entry \"{entry}\": left in the zone: {what}; remove it by hand, then \
+                 \"journal/{entry}.json\""
+            ),
+            Self::Spared { entry, what, aside: Some(aside) } => write!(
+                f,
+                "journal entry \"{entry}\": not removed: {what}; the entry was moved to \"{}\"",
+                aside.display()
+            ),
+            Self::EntryUnreadable { why } => {
+                write!(f, "{why}; TXT records of an earlier order may be left until then")
+            }
+            Self::EntrySetAside { aside: Ok(aside), why } => {
+                write!(f, "{why}; moved to \"{}\", TXT records may be left", aside.display())
+            }
+            Self::EntrySetAside { aside: Err(other), why } => write!(f, "{why}; {other}"),
+            Self::JournalFailed { why } => f.write_str(why),
+        }
+    }
+}

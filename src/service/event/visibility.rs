@@ -1,0 +1,151 @@
+//! The servers of a zone, and which of them show the TXT records.
+
+use acme_dns_core::level::Level;
+use std::fmt;
+use std::time::Duration;
+
+/// Event of the wait until the servers of a DNS zone show TXT records.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum VisibilityEvent {
+    /// The check is off: a fixed time is waited.
+    Unchecked {
+        /// The DNS zone.
+        zone: String,
+        /// The time.
+        delay: Duration,
+    },
+    /// Something else answers instead of all servers.
+    Intercepted {
+        /// The DNS zone.
+        zone: String,
+        /// The servers.
+        servers: String,
+        /// The time that is waited instead of a check.
+        delay: Duration,
+    },
+    /// The servers were found.
+    Servers {
+        /// The DNS zone.
+        zone: String,
+        /// The servers.
+        servers: String,
+    },
+    /// The way in which they were found is worth a line.
+    Remarkable {
+        /// The line.
+        note: String,
+    },
+    /// The zone is delegated elsewhere; that may change soon.
+    Elsewhere {
+        /// The DNS zone.
+        zone: String,
+        /// The error.
+        why: String,
+        /// The longest wait.
+        timeout: Duration,
+        /// Set for the first of such lines in a wait.
+        is_first: bool,
+    },
+    /// The servers were not found yet.
+    NoServers {
+        /// The DNS zone.
+        zone: String,
+        /// The error.
+        why: String,
+        /// Set for the first of such lines in a wait.
+        is_first: bool,
+    },
+    /// A server shows the records.
+    Shown {
+        /// The server.
+        server: String,
+        /// The DNS zone.
+        zone: String,
+    },
+    /// A server lacks some of them.
+    Lacking {
+        /// The DNS zone.
+        zone: String,
+        /// The server, and what it lacks.
+        lacks: String,
+    },
+    /// It takes longer than most.
+    StillWaiting {
+        /// The DNS zone.
+        zone: String,
+        /// The longest wait.
+        timeout: Duration,
+        /// A server, and what it lacks.
+        lacks: String,
+    },
+    /// A server does not count.
+    Ignored {
+        /// The server.
+        server: String,
+        /// The DNS zone.
+        zone: String,
+        /// Reason for it.
+        why: String,
+        /// Set if it has just failed, and was not known to.
+        is_new: bool,
+    },
+}
+
+impl VisibilityEvent {
+    pub(super) fn level(&self) -> Level {
+        match self {
+            Self::Intercepted { .. } => Level::Warn,
+            Self::Remarkable { .. } | Self::Elsewhere { is_first: true, .. } => Level::Notice,
+            Self::NoServers { is_first: true, .. }
+            | Self::StillWaiting { .. }
+            | Self::Ignored { is_new: true, .. } => Level::Info,
+            Self::Unchecked { .. }
+            | Self::Servers { .. }
+            | Self::Elsewhere { .. }
+            | Self::NoServers { .. }
+            | Self::Shown { .. }
+            | Self::Lacking { .. }
+            | Self::Ignored { .. } => Level::Debug,
+        }
+    }
+}
+
+impl fmt::Display for VisibilityEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchecked { zone, delay } => {
+                write!(f, "waiting {delay:?} for the records of zone \"{zone}\"")
+            }
+            Self::Intercepted { zone, servers, delay } => write!(
+                f,
+                "port 53 is intercepted: something else answers instead of the servers of zone \"{zone}\" \
+                 ({servers}); waiting {delay:?} without looking for the TXT records, as with \
+                 \"acme_dns_propagation off\""
+            ),
+            Self::Servers { zone, servers } => {
+                write!(f, "zone \"{zone}\" has the servers {servers}")
+            }
+            Self::Remarkable { note } => f.write_str(note),
+            Self::Elsewhere { zone, why, timeout, .. } => {
+                write!(f, "waiting for zone \"{zone}\", at most {} s: {why}", timeout.as_secs())
+            }
+            Self::NoServers { zone, why, .. } => {
+                write!(f, "cannot find the servers of zone \"{zone}\" yet: {why}")
+            }
+            Self::Shown { server, zone } => {
+                write!(f, "{server} has the TXT records of zone \"{zone}\"")
+            }
+            Self::Lacking { zone, lacks } => {
+                write!(f, "waiting for TXT records of zone \"{zone}\": {lacks}")
+            }
+            Self::StillWaiting { zone, timeout, lacks } => write!(
+                f,
+                "still waiting for TXT records of zone \"{zone}\", at most {} s: {lacks}",
+                timeout.as_secs()
+            ),
+            Self::Ignored { server, zone, why, .. } => {
+                write!(f, "ignoring {server} of zone \"{zone}\": {why}")
+            }
+        }
+    }
+}
