@@ -1,6 +1,7 @@
 //! Text of other parties, made fit for a line of the log.
 
 use std::borrow::Cow;
+use std::io;
 
 /// Puts a space in the place of everything that would break a line, hide text or change the order
 /// in which it is shown: control characters, line and paragraph separators, and the invisible
@@ -21,6 +22,19 @@ pub fn excerpt(text: &str, max: usize) -> String {
         shown.push_str("...");
     }
     one_line(&shown).trim().to_owned()
+}
+
+/// Writes an error of the system as nginx does: `13: Permission denied`.
+#[must_use]
+pub fn errno(error: &io::Error) -> String {
+    let text = error.to_string();
+    match error.raw_os_error() {
+        Some(number) => {
+            let suffix = format!(" (os error {number})");
+            format!("{number}: {}", text.strip_suffix(&suffix).unwrap_or(&text))
+        }
+        None => text,
+    }
 }
 
 /// So many names of a list are shown, and so many octets of them: a line is to be read at a glance.
@@ -64,7 +78,8 @@ fn is_unprintable(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{excerpt, list, one_line};
+    use super::{errno, excerpt, list, one_line};
+    use std::io;
 
     #[test]
     fn what_breaks_hides_or_turns_a_line_is_a_space() {
@@ -99,6 +114,13 @@ mod tests {
         let text = list(&long);
         assert!(text.len() < 300 && text.ends_with(" and 99 more"), "{text}");
         assert_eq!(list(&["b".repeat(900)]).len(), 900, "one is always shown");
+    }
+
+    #[test]
+    fn an_error_of_the_system_reads_as_in_nginx() {
+        let full = io::Error::from_raw_os_error(28);
+        assert_eq!(errno(&full), "28: No space left on device");
+        assert_eq!(errno(&io::Error::other("no number")), "no number");
     }
 
     #[test]

@@ -4,12 +4,13 @@ use super::catch::guard;
 use super::conf::{CoreConf, core_conf};
 use super::identity::{NamedUser, find_group};
 use super::nginx::{BlockHandler, CONF_ERROR, CONF_OK, Conf, PathBase};
-use super::vault::{ConfResources, errno};
+use super::vault::ConfResources;
 use acme_dns_core::config::domains;
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::provider::ProviderReader;
 use acme_dns_core::config::zone::Zone;
 use acme_dns_core::config::{Import, ImportFormat, Propagation, Reload};
+use acme_dns_core::text::errno;
 use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12,
     NGX_CONF_TAKE123, ngx_command_t, ngx_conf_t, ngx_str_t, ngx_uint_t,

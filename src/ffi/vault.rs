@@ -8,6 +8,7 @@
 use super::nginx::{Conf, PathBase};
 use super::privileges::Ids;
 use acme_dns_core::config::{Resources, SecretCheck, SecretId, SecretSource};
+use acme_dns_core::text::errno;
 use acme_dns_service::import::AccountKey;
 use openssl::x509::X509;
 use secrecy::SecretString;
@@ -358,13 +359,6 @@ const KEY_TYPES: [&[u8]; 4] = [
 unsafe fn wipe(start: *mut u8, length: usize) {
     // SAFETY: by this function's contract.
     unsafe { libc::explicit_bzero(start.cast::<c_void>(), length) };
-}
-
-/// The text of an error as nginx writes it: `2: No such file or directory`.
-pub(super) fn errno(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    format!("{}: {text}", error.raw_os_error().unwrap_or_default())
 }
 
 /// Reads for the directive at which the parser stands.

@@ -187,11 +187,10 @@ pub fn describe(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Clients, HttpError, describe, make_client, read_limited, retry_after};
+    use crate::x509::testing::key;
     use http::{HeaderMap, HeaderValue, header};
     use openssl::asn1::Asn1Time;
-    use openssl::ec::{EcGroup, EcKey};
     use openssl::hash::MessageDigest;
-    use openssl::nid::Nid;
     use openssl::pkey::{PKey, Private};
     use openssl::ssl::{SslAcceptor, SslMethod};
     use openssl::x509::extension::SubjectAlternativeName;
@@ -263,8 +262,7 @@ mod tests {
     }
 
     fn certificate(cn: &str) -> (X509, PKey<Private>) {
-        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-        let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+        let key = key();
         let mut name = X509Name::builder().unwrap();
         name.append_entry_by_text("CN", cn).unwrap();
         let name = name.build();

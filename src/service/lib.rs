@@ -10,6 +10,7 @@
 
 pub mod acme;
 pub mod dns;
+mod encoding;
 pub mod engine;
 pub mod event;
 pub mod host;

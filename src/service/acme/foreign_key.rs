@@ -3,7 +3,8 @@
 //! certbot and dehydrated make RSA keys, others ECDSA keys on larger curves. Such a key finds its account,
 //! and signs that a key of ours takes its place: see `hand_over`.
 
-use super::jws::{AccountKey, SigningKey, base64url, from_base64url};
+use super::jws::{AccountKey, SigningKey};
+use crate::encoding::{base64url, from_base64};
 use crate::x509::{keys, reason};
 use openssl::bn::{BigNum, BigNumContext, BigNumRef};
 use openssl::ecdsa::EcdsaSig;
@@ -66,7 +67,7 @@ impl ForeignKey {
         }
         let jwk: Jwk<'_> = serde_json::from_str(json).map_err(|_| UNKNOWN_TYPE)?;
         let number = |text: &str| {
-            let bytes = from_base64url(text).ok_or(UNKNOWN_TYPE)?;
+            let bytes = from_base64(text).ok_or(UNKNOWN_TYPE)?;
             BigNum::from_slice(&bytes).map_err(|error| reason(&error))
         };
         let (n, e, d) = (number(jwk.n)?, number(jwk.e)?, number(jwk.d)?);
@@ -208,7 +209,8 @@ pub(crate) fn account_key(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
 #[cfg(test)]
 mod tests {
     use super::{GivenKey, account_key};
-    use crate::acme::jws::{SigningKey, base64url};
+    use crate::acme::jws::SigningKey;
+    use crate::encoding::base64url;
     use openssl::bn::BigNum;
     use openssl::ec::{EcGroup, EcKey};
     use openssl::ecdsa::EcdsaSig;

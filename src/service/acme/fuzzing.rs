@@ -34,5 +34,5 @@ pub fn read_chain(
             Unfit::Wrong(why) => why,
             Unfit::Early { from, .. } => format!("it becomes valid at {from}"),
         })?;
-    crate::store::material(key, &verified.chain).map_err(|e| e.to_string())
+    crate::x509::material(key, &verified.chain).map_err(|e| e.to_string())
 }

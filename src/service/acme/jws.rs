@@ -7,6 +7,8 @@ use super::directory::Directory;
 use super::error::{AcmeError, Step};
 use super::log::Log;
 use super::transport::Transport;
+use crate::encoding::{base64url, from_base64};
+use crate::x509::keys::p256;
 use crate::x509::{key_type, reason};
 use acme_dns_core::key::KeyType;
 use bytes::Bytes;
@@ -14,11 +16,10 @@ use http::HeaderMap;
 use http::header::LOCATION;
 use instant_acme::Error;
 use openssl::bn::{BigNum, BigNumContext, BigNumRef};
-use openssl::ec::{Asn1Flag, EcGroup, EcKey, EcPoint};
+use openssl::ec::{EcKey, EcPoint};
 use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::sha::sha256;
 use openssl::sign::Signer;
@@ -50,7 +51,7 @@ impl AccountKey {
             d: &'a str,
         }
         let jwk: Option<Jwk<'_>> = serde_json::from_str(json).ok();
-        let number = jwk.filter(|jwk| jwk.crv == "P-256").and_then(|jwk| from_base64url(jwk.d));
+        let number = jwk.filter(|jwk| jwk.crv == "P-256").and_then(|jwk| from_base64(jwk.d));
         let number = number.ok_or("it is not an ECDSA key on P-256")?;
         BigNum::from_slice(&number).and_then(|n| Self::from_number(&n)).map_err(|e| reason(&e))
     }
@@ -154,12 +155,6 @@ impl fmt::Debug for AccountKey {
     }
 }
 
-fn p256() -> Result<EcGroup, ErrorStack> {
-    let mut group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
-    group.set_asn1_flag(Asn1Flag::NAMED_CURVE);
-    Ok(group)
-}
-
 /// What binds a new account to a customer of the CA (RFC 8555 section 7.3.4).
 pub(super) struct Binding {
     key_id: String,
@@ -169,7 +164,7 @@ pub(super) struct Binding {
 impl Binding {
     /// `mac_key` is in base64url, as CAs hand it out. `None`: it is not.
     pub(super) fn new(key_id: &str, mac_key: &str) -> Option<Self> {
-        Some(Self { key_id: key_id.to_owned(), mac_key: from_base64url(mac_key)? })
+        Some(Self { key_id: key_id.to_owned(), mac_key: from_base64(mac_key)? })
     }
 
     fn sign(&self, url: &str, key: &dyn SigningKey) -> Result<Value, Error> {
@@ -198,33 +193,6 @@ fn jws(
     let (header, payload) = (base64url(header.to_string().as_bytes()), base64url(payload));
     let signature = sign(format!("{header}.{payload}").as_bytes())?;
     Ok(json!({"protected": header, "payload": payload, "signature": base64url(&signature)}))
-}
-
-/// Base64 with the alphabet for URLs, without padding (RFC 4648 section 5).
-pub(super) fn base64url(bytes: &[u8]) -> String {
-    let text = openssl::base64::encode_block(bytes);
-    text.trim_end_matches('=').replace('+', "-").replace('/', "_")
-}
-
-/// Reads base64 in either alphabet, with or without padding. An empty text is none.
-pub(super) fn from_base64url(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let text = text.trim();
-    let body = text.trim_end_matches('=');
-    let padding = (4 - body.len() % 4) % 4;
-    let is_padded = matches!(text.len() - body.len(), 0) || text.len() - body.len() == padding;
-    let is_plain = body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_+/".contains(&b));
-    if body.is_empty() || padding == 3 || !is_padded || !is_plain {
-        return None;
-    }
-    // Allocated once: a growing string would leave copies of the key behind.
-    let mut block = Zeroizing::new(String::with_capacity(body.len() + padding));
-    block.extend(body.chars().map(|c| match c {
-        '-' => '+',
-        '_' => '/',
-        c => c,
-    }));
-    block.extend(std::iter::repeat_n('=', padding));
-    openssl::base64::decode_block(&block).ok().map(Zeroizing::new)
 }
 
 /// What the CA says of a key.
@@ -394,8 +362,9 @@ fn is_deactivated(error: &AcmeError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{AccountKey, Binding, base64url, from_base64url, sign};
+    use super::{AccountKey, Binding, sign};
     use crate::acme::foreign_key::{GivenKey, account_key};
+    use crate::encoding::{base64url, from_base64};
     use openssl::bn::BigNum;
     use openssl::ecdsa::EcdsaSig;
     use openssl::pkey::PKey;
@@ -463,7 +432,7 @@ mod tests {
         for round in 0..600 {
             let jws = sign(&key, None, Some("n"), "https://ca.example/x", b"{}").unwrap();
             let part = |name: &str| jws[name].as_str().unwrap().to_owned();
-            let signature = from_base64url(&part("signature")).unwrap();
+            let signature = from_base64(&part("signature")).unwrap();
             assert_eq!(signature.len(), 64, "round {round}");
             let (r, s) = signature.split_at(32);
             let half = |bytes| BigNum::from_slice(bytes).unwrap();
@@ -471,31 +440,5 @@ mod tests {
             let input = format!("{}.{}", part("protected"), part("payload"));
             assert!(signature.verify(&sha256(input.as_bytes()), &key.0).unwrap(), "round {round}");
         }
-    }
-
-    #[test]
-    fn a_mac_key_is_read_with_and_without_padding() {
-        for (text, expected) in [
-            ("AA", Some(vec![0])),
-            ("AA==", Some(vec![0])),
-            ("AAA", Some(vec![0, 0])),
-            ("AAA=", Some(vec![0, 0])),
-            (" -_-_\n", Some(vec![0xfb, 0xff, 0xbf])),
-            ("+/+/", Some(vec![0xfb, 0xff, 0xbf])),
-            ("", None),
-            ("=", None),
-            ("A", None),
-            ("AAAAA", None),
-            ("AA=", None),
-            ("AAAA====", None),
-            ("AA=A", None),
-            ("AA A", None),
-            ("AA.A", None),
-            ("\u{e4}\u{e4}", None),
-        ] {
-            assert_eq!(from_base64url(text).map(|bytes| bytes.to_vec()), expected, "{text:?}");
-        }
-        assert_eq!(base64url(&[0xfb, 0xff]), "-_8");
-        assert_eq!(base64url(&[]), "");
     }
 }

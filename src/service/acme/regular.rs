@@ -4,8 +4,8 @@
 //! or missing, challenges of unknown types may have whatever state. What does not matter to an order
 //! must not end it, so it is put right here; what does matter is left as it is.
 
+use crate::encoding::from_base64;
 use bytes::Bytes;
-use openssl::base64::decode_block;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -30,9 +30,7 @@ struct Sent {
 impl Sent {
     /// The certificate that an order is to replace (RFC 9773 section 5).
     fn replaces(&self) -> Option<Value> {
-        let base64 = self.payload.replace('-', "+").replace('_', "/");
-        let padding = "=".repeat((4 - base64.len() % 4) % 4);
-        let json = decode_block(&(base64 + &padding)).ok()?;
+        let json = from_base64(&self.payload)?;
         let mut payload: Map<String, Value> = serde_json::from_slice(&json).ok()?;
         payload.remove("replaces").filter(Value::is_string)
     }

@@ -1,6 +1,6 @@
 //! When a CA wants a certificate to be renewed (RFC 9773).
 
-use super::jws::base64url;
+use crate::encoding::base64url;
 use bytes::Bytes;
 use instant_acme::CertificateIdentifier;
 use openssl::x509::X509Ref;
@@ -34,7 +34,7 @@ pub fn certificate_id(leaf: &X509Ref) -> Option<CertificateIdentifier<'static>> 
 #[cfg(test)]
 mod tests {
     use super::certificate_id;
-    use crate::store::testing::key;
+    use crate::x509::testing::key;
     use openssl::asn1::{Asn1Object, Asn1OctetString};
     use openssl::bn::BigNum;
     use openssl::hash::MessageDigest;

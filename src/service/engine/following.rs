@@ -288,8 +288,9 @@ fn is_neglected(store: &Store, name: &str, validity: Option<Validity>, now: Unix
 mod tests {
     use crate::engine::testing::{Recorder, work};
     use crate::engine::work::now;
-    use crate::store::testing::{NOW, give_sign, issued_with, key};
+    use crate::store::testing::{give_sign, issued_with};
     use crate::store::{IssuedPem, Store};
+    use crate::x509::testing::{NOW, key};
     use acme_dns_core::key::KeyType;
     use acme_dns_core::level::Level;
     use acme_dns_core::schedule::Progress;

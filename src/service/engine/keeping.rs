@@ -312,8 +312,9 @@ mod tests {
     use crate::engine::testing::{Recorder, work};
     use crate::engine::work::now;
     use crate::host::Host;
-    use crate::store::testing::{DIRECTORY, NOW, issued_with, key};
+    use crate::store::testing::{DIRECTORY, issued_with};
     use crate::store::{Account, IssuedPem, Store};
+    use crate::x509::testing::{NOW, key};
     use acme_dns_core::key::KeyType;
     use acme_dns_core::level::Level;
     use acme_dns_core::material::Material;

@@ -10,8 +10,8 @@
 
 use super::tree::{List, Tree, directory, value};
 use super::{Candidate, Origin, Wanted};
+use crate::encoding::from_base64;
 use acme_dns_core::config::issuer::known_directory;
-use openssl::base64::decode_block;
 use std::path::{Path, PathBuf};
 use url::Url;
 
@@ -91,8 +91,6 @@ fn ca(text: &str) -> Origin {
 
 /// The CA of a directory of accounts: its name is that of the CA with a newline, in base64url.
 fn account_of(name: &str) -> Option<Url> {
-    let padding = "=".repeat((4 - name.len() % 4) % 4);
-    let base64 = name.replace('-', "+").replace('_', "/") + &padding;
-    let url = String::from_utf8(decode_block(&base64).ok()?).ok()?;
-    Url::parse(url.trim()).ok()
+    let url = from_base64(name)?;
+    Url::parse(std::str::from_utf8(&url).ok()?.trim()).ok()
 }

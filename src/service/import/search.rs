@@ -2,8 +2,7 @@
 
 use super::tree::Tree;
 use super::{Candidate, Imported, Origin, candidates, fingerprint, open};
-use crate::store::material;
-use crate::x509::{chain_from_pem, dns_names, key_type, keys, reason, validity};
+use crate::x509::{chain_from_pem, dns_names, key_type, keys, material, reason, validity};
 use acme_dns_core::config::{Certificate, Config};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;

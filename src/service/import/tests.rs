@@ -1,5 +1,5 @@
 use super::{Imported, account_files, certificates, fingerprint, open_account_key};
-use crate::store::testing::{Ca, NOW, key, pem};
+use crate::x509::testing::{Ca, NOW, key, pem};
 use acme_dns_core::config::{
     Certificate, Config, Import, ImportFormat, Issuer, Propagation, Reload, Variant,
 };
@@ -284,8 +284,7 @@ fn other_settings_and_versions_of_the_clients_are_understood() {
 
 /// As dehydrated writes it, with a newline.
 fn base64url(url: &str) -> String {
-    let base64 = openssl::base64::encode_block(format!("{url}\n").as_bytes());
-    base64.trim_end_matches('=').replace('+', "-").replace('/', "_")
+    crate::encoding::base64url(format!("{url}\n").as_bytes())
 }
 
 #[test]

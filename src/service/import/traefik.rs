@@ -10,7 +10,8 @@
 
 use super::tree::{List, Tree, server};
 use super::{Candidate, Origin, Part, Wanted};
-use openssl::base64::decode_block;
+use crate::encoding::from_base64;
+use crate::x509::keys::LINE;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,9 +22,6 @@ const NAME: &str = "acme.json";
 
 /// The largest file that is read: thousands of certificates.
 const MAX: u64 = 64 << 20;
-
-/// How long a line of PEM is (RFC 7468 section 2).
-const LINE: usize = 64;
 
 /// All of the file. Keys are borrowed from it: base64 has nothing that JSON would escape.
 type Resolvers<'a> = BTreeMap<String, Option<Resolver<'a>>>;
@@ -134,7 +132,7 @@ fn with<T: Default>(
 }
 
 fn decode(base64: &str) -> Zeroizing<Vec<u8>> {
-    Zeroizing::new(decode_block(base64).unwrap_or_default())
+    from_base64(base64).unwrap_or_default()
 }
 
 /// Puts PKCS #1 into PEM.

@@ -7,7 +7,7 @@
 
 use super::{Origin, Part};
 use crate::store::door::{MAX_FILE, MAX_KEY, entries_of, open_step, read_link_in};
-use crate::store::system;
+use acme_dns_core::text::errno;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 use std::borrow::Cow;
@@ -119,9 +119,9 @@ impl Tree {
         }
         // Allocated once: a growing vector would leave copies of a key behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0)));
-        file.take(size).read_to_end(&mut bytes).map_err(|error| {
-            format!("read() \"{}\" failed ({})", path.display(), system(&error))
-        })?;
+        file.take(size)
+            .read_to_end(&mut bytes)
+            .map_err(|error| format!("read() \"{}\" failed ({})", path.display(), errno(&error)))?;
         Ok(Some(bytes))
     }
 
@@ -271,7 +271,7 @@ fn components(path: &Path) -> Result<Vec<OsString>, Errno> {
 }
 
 fn failed(operation: &str, path: &Path, error: Errno) -> String {
-    format!("{operation}() \"{}\" failed ({})", path.display(), system(&error.into()))
+    format!("{operation}() \"{}\" failed ({})", path.display(), errno(&error.into()))
 }
 
 /// The last value of a variable in a text of lines such as `NAME=value`, `NAME='value'` or

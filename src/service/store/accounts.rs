@@ -2,13 +2,12 @@
 
 use super::door::{MAX_KEY, Place};
 use super::{Store, StoreError, files};
-use rustls_pki_types::PrivatePkcs8KeyDer;
-use rustls_pki_types::pem::PemObject;
+use crate::x509::keys::{self, Form, KeyDer};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 pub(super) const ACCOUNTS: &str = "accounts";
 const KEY: &str = "account_key.pem";
@@ -200,7 +199,7 @@ impl Store {
 
     fn write_key(&self, issuer: &str, place: &Place, key: &[u8]) -> Result<(), StoreError> {
         self.account_directory(issuer)?;
-        files::replace(place, key_to_pem(key).as_bytes())
+        files::replace(place, keys::to_pem(key).as_bytes())
     }
 
     /// Makes the directory of an account. That in the staging environment is within the issuer's.
@@ -250,48 +249,28 @@ fn read_key(place: &Place) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
 }
 
 fn key_from_pem(path: &Path, pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-    let mut key = PrivatePkcs8KeyDer::from_pem_slice(pem)
-        .map_err(|_| StoreError::invalid(path, "it holds no PKCS #8 private key in PEM"))?;
-    let der = Zeroizing::new(key.secret_pkcs8_der().to_vec());
-    key.zeroize();
-    Ok(der)
-}
-
-/// The DER is kept as it is: OpenSSL might write the same key in a form that another library
-/// does not read.
-fn key_to_pem(der: &[u8]) -> Zeroizing<String> {
-    const LINE: usize = 64;
-    let base64 = Zeroizing::new(openssl::base64::encode_block(der));
-    // Allocated once: a growing string would leave copies of the key behind.
-    let mut pem = Zeroizing::new(String::with_capacity(base64.len() * 2 + 64));
-    pem.push_str("-----BEGIN PRIVATE KEY-----\n");
-    for line in base64.as_bytes().chunks(LINE) {
-        pem.push_str(std::str::from_utf8(line).unwrap_or_default());
-        pem.push('\n');
+    match keys::decode(pem) {
+        Ok(KeyDer { form: Form::Pkcs8, der }) => Ok(der),
+        _ => Err(StoreError::invalid(path, "it holds no PKCS #8 private key in PEM")),
     }
-    pem.push_str("-----END PRIVATE KEY-----\n");
-    pem
 }
 
 #[cfg(test)]
 mod tests {
     use super::Account;
     use crate::store::Store;
-    use openssl::ec::{EcGroup, EcKey};
-    use openssl::nid::Nid;
+    use crate::x509::testing::key;
     use openssl::pkey::PKey;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     fn account() -> Account {
-        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-        let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
         Account {
             url: "https://ca.example/account/1".into(),
             directory: "https://ca.example/directory".into(),
             contacts: vec!["mailto:a@example.com".into()],
             taken_from: None,
-            key: key.private_key_to_pkcs8().unwrap().into(),
+            key: key().private_key_to_pkcs8().unwrap().into(),
         }
     }
 

@@ -11,10 +11,12 @@ use super::door::{
 use super::error::failed;
 use super::{Store, StoreError, files};
 use crate::x509::glance::{Glance, glance, glance_at_leaf, pkcs8};
-use crate::x509::{chain_from_pem, dns_names, is_self_signed, key_type, keys, reason, validity};
+use crate::x509::{
+    chain_from_pem, dns_names, is_self_signed, key_type, keys, material, reason, validity,
+};
 use acme_dns_core::material::{Material, Pair, Source};
 use acme_dns_core::stock::Traits;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::PKey;
 use openssl::x509::X509;
 use rustix::fs::{AtFlags, FileType, OFlags, statat};
 use rustix::io::Errno;
@@ -477,16 +479,6 @@ fn decode(files: &Files<'_>) -> Result<Material, StoreError> {
     let key = pkcs8(key, leaf)
         .ok_or_else(|| StoreError::invalid(&path, "it is not the key of the certificate"))?;
     let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
-    Ok(Material { pairs: vec![Pair { key, chain, staple: None, source: None }] })
-}
-
-/// The form for servers of a key and its chain.
-pub(crate) fn material(
-    key: &PKey<Private>,
-    chain: &[X509],
-) -> Result<Material, openssl::error::ErrorStack> {
-    let key = Zeroizing::new(key.private_key_to_pkcs8()?);
-    let chain = chain.iter().map(|certificate| certificate.to_der()).collect::<Result<_, _>>()?;
     Ok(Material { pairs: vec![Pair { key, chain, staple: None, source: None }] })
 }
 

@@ -1,5 +1,6 @@
 //! Errors of the store.
 
+use acme_dns_core::text::errno;
 use rustix::fs::lstat;
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
@@ -13,7 +14,7 @@ pub enum StoreError {
     /// The system refused an operation.
     #[error(
         "{operation}() \"{path}\" failed ({text}){advice}",
-        path = .path.display(), text = system(.source)
+        path = .path.display(), text = errno(.source)
     )]
     Io {
         /// The operation, as nginx names it.
@@ -88,18 +89,6 @@ pub(crate) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Er
     move |source| {
         let advice = advice(&source, path);
         StoreError::Io { operation, path: path.to_owned(), source, advice }
-    }
-}
-
-/// `13: Permission denied`, as nginx writes it.
-pub(crate) fn system(error: &io::Error) -> String {
-    let text = error.to_string();
-    match error.raw_os_error() {
-        Some(number) => {
-            let suffix = format!(" (os error {number})");
-            format!("{number}: {}", text.strip_suffix(&suffix).unwrap_or(&text))
-        }
-        None => text,
     }
 }
 

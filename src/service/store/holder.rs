@@ -1,6 +1,7 @@
 //! The process that holds the lock.
 
 use super::LOCK;
+use acme_dns_core::text::excerpt;
 use rustix::fs::{
     AtFlags, CWD, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens, statat, utimensat,
 };
@@ -12,7 +13,7 @@ use std::path::Path;
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
 const AS_IT_IS: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
 
-/// As much of a title is shown.
+/// The length of a title in a line of the log.
 const MAX_TITLE: usize = 80;
 
 /// The process that holds the lock of a state path, as far as it can be seen.
@@ -87,8 +88,7 @@ fn title(pid: u32) -> Option<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let line = String::from_utf8_lossy(&line);
     let words: Vec<&str> = line.split('\0').filter(|word| !word.is_empty()).collect();
-    let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
-    let title: String = words.join(" ").trim().chars().map(shown).take(MAX_TITLE).collect();
+    let title = excerpt(&words.join(" "), MAX_TITLE);
     (!title.is_empty()).then_some(title)
 }
 

@@ -36,14 +36,12 @@ pub(crate) mod testing;
 pub(crate) use accounts::AccountsCopy;
 pub use accounts::{Account, has_account};
 pub use actions::Asked;
-pub(crate) use certificates::material;
 pub use certificates::{
     Certificates, CertsStamp, Facts, Imprint, IssuedPem, Stored, is_aside, is_kept,
     load_certificate, load_material, traits_of,
 };
 pub use door::Trust;
 pub use error::StoreError;
-pub(crate) use error::system;
 pub(crate) use holder::{ask_for_sign, last_sign, lock_holder};
 pub use journal::{Entry, Journaled};
 pub use orders::PendingOrder;

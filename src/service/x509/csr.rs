@@ -1,13 +1,11 @@
 //! The key of a certificate and the request for it.
 
+use super::keys::generate;
 use super::reason;
 use acme_dns_core::key::KeyType;
-use openssl::ec::{Asn1Flag, EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
 use openssl::stack::Stack;
 use openssl::x509::X509ReqBuilder;
 use openssl::x509::extension::SubjectAlternativeName;
@@ -19,8 +17,7 @@ pub(crate) struct Request {
     pub(crate) csr: Vec<u8>,
 }
 
-/// Makes a request for these names, with a given key or a new one. An RSA key takes up to seconds: not
-/// on the one thread.
+/// Makes a request for these names, with a given key or a new one: see [`generate`].
 pub(crate) fn make(
     wanted: KeyType,
     key: Option<PKey<Private>>,
@@ -32,22 +29,6 @@ pub(crate) fn make(
         Ok(Request { key, csr })
     };
     make().map_err(|error: ErrorStack| reason(&error))
-}
-
-fn generate(key: KeyType) -> Result<PKey<Private>, ErrorStack> {
-    match key {
-        KeyType::EcdsaP256 => ec(Nid::X9_62_PRIME256V1),
-        KeyType::EcdsaP384 => ec(Nid::SECP384R1),
-        KeyType::Rsa2048 => PKey::from_rsa(Rsa::generate(2048)?),
-        KeyType::Rsa3072 => PKey::from_rsa(Rsa::generate(3072)?),
-        KeyType::Rsa4096 => PKey::from_rsa(Rsa::generate(4096)?),
-    }
-}
-
-fn ec(curve: Nid) -> Result<PKey<Private>, ErrorStack> {
-    let mut group = EcGroup::from_curve_name(curve)?;
-    group.set_asn1_flag(Asn1Flag::NAMED_CURVE);
-    PKey::from_ec_key(EcKey::generate(&group)?)
 }
 
 /// The subject stays empty: names are in the extension (RFC 8555 section 7.4), and a common name

@@ -1,14 +1,19 @@
-//! Private keys in PEM, read within bounds.
+//! Private keys: generated, read from PEM and written to it.
 //!
 //! OpenSSL's own reader of PEM decrypts what says that it is encrypted, with as many rounds as that says
 //! too, or asks for a passphrase at the terminal. So it sees DER only.
 
-use openssl::base64::decode_block;
-use openssl::ec::EcKey;
+use crate::encoding::from_base64;
+use acme_dns_core::key::KeyType;
+use openssl::ec::{Asn1Flag, EcGroup, EcKey};
 use openssl::error::ErrorStack;
+use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
+
+/// The length of a line of PEM (RFC 7468 section 2).
+pub(crate) const LINE: usize = 64;
 
 /// What is wrong with a key that says that it is encrypted.
 const ENCRYPTED: &str = "its private key is encrypted";
@@ -61,7 +66,7 @@ fn body(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let text = std::str::from_utf8(text.get(..position(text, b"-----END ")?)?).ok()?;
     let mut base64 = Zeroizing::new(String::with_capacity(text.len()));
     base64.extend(text.split_ascii_whitespace());
-    decode_block(&base64).ok().map(Zeroizing::new)
+    from_base64(&base64)
 }
 
 fn position(text: &[u8], part: &[u8]) -> Option<usize> {
@@ -93,6 +98,47 @@ pub(crate) fn wrap(key: &[u8], algorithm: &[u8]) -> Zeroizing<Vec<u8>> {
     der
 }
 
+/// Writes PKCS #8 as PEM. The DER is kept as it is: OpenSSL might write the same key in a form that another
+/// library does not read.
+pub(crate) fn to_pem(der: &[u8]) -> Zeroizing<String> {
+    let base64 = Zeroizing::new(openssl::base64::encode_block(der));
+    // Allocated once: a growing string would leave copies of the key behind.
+    let mut pem = Zeroizing::new(String::with_capacity(base64.len() * 2 + 64));
+    pem.push_str("-----BEGIN PRIVATE KEY-----\n");
+    for line in base64.as_bytes().chunks(LINE) {
+        pem.push_str(std::str::from_utf8(line).unwrap_or_default());
+        pem.push('\n');
+    }
+    pem.push_str("-----END PRIVATE KEY-----\n");
+    pem
+}
+
+/// Generates a key. An RSA key takes up to seconds: not on the one thread.
+pub(crate) fn generate(key: KeyType) -> Result<PKey<Private>, ErrorStack> {
+    match key {
+        KeyType::EcdsaP256 => ecdsa(&p256()?),
+        KeyType::EcdsaP384 => ecdsa(&curve(Nid::SECP384R1)?),
+        KeyType::Rsa2048 => PKey::from_rsa(Rsa::generate(2048)?),
+        KeyType::Rsa3072 => PKey::from_rsa(Rsa::generate(3072)?),
+        KeyType::Rsa4096 => PKey::from_rsa(Rsa::generate(4096)?),
+    }
+}
+
+fn ecdsa(curve: &EcGroup) -> Result<PKey<Private>, ErrorStack> {
+    PKey::from_ec_key(EcKey::generate(curve)?)
+}
+
+/// The curve P-256, by its name.
+pub(crate) fn p256() -> Result<EcGroup, ErrorStack> {
+    curve(Nid::X9_62_PRIME256V1)
+}
+
+fn curve(name: Nid) -> Result<EcGroup, ErrorStack> {
+    let mut curve = EcGroup::from_curve_name(name)?;
+    curve.set_asn1_flag(Asn1Flag::NAMED_CURVE);
+    Ok(curve)
+}
+
 /// The tag and the length of a value in DER (X.690 section 8.1.3).
 fn header(tag: u8, length: usize) -> Vec<u8> {
     let bytes = length.to_be_bytes();
@@ -110,9 +156,8 @@ fn header(tag: u8, length: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decode, private_key, wrap};
-    use openssl::ec::{EcGroup, EcKey};
-    use openssl::nid::Nid;
+    use super::{decode, p256, private_key, wrap};
+    use openssl::ec::EcKey;
     use openssl::pkey::PKey;
     use openssl::rsa::Rsa;
     use openssl::symm::Cipher;
@@ -122,7 +167,7 @@ mod tests {
     use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
     fn ec() -> EcKey<openssl::pkey::Private> {
-        EcKey::generate(&EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap()).unwrap()
+        EcKey::generate(&p256().unwrap()).unwrap()
     }
 
     #[test]

@@ -3,16 +3,20 @@
 pub(crate) mod csr;
 pub(crate) mod glance;
 pub(crate) mod keys;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod verify;
 
 use acme_dns_core::key::KeyType;
+use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::schedule::Validity;
 use acme_dns_core::time::UnixTime;
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
-use openssl::pkey::{HasPublic, Id, PKeyRef};
+use openssl::pkey::{HasPublic, Id, PKey, PKeyRef, Private};
 use openssl::x509::{X509, X509NameRef, X509Ref};
+use zeroize::Zeroizing;
 
 /// OpenSSL's errors as one line.
 pub(crate) fn reason(error: &ErrorStack) -> String {
@@ -95,4 +99,11 @@ pub(crate) fn display_name(name: &X509NameRef) -> String {
     entry(Nid::COMMONNAME)
         .or_else(|| entry(Nid::ORGANIZATIONNAME))
         .unwrap_or_else(|| format!("{name:?}"))
+}
+
+/// Puts a key and its chain into the form for servers.
+pub(crate) fn material(key: &PKey<Private>, chain: &[X509]) -> Result<Material, ErrorStack> {
+    let key = Zeroizing::new(key.private_key_to_pkcs8()?);
+    let chain = chain.iter().map(|certificate| certificate.to_der()).collect::<Result<_, _>>()?;
+    Ok(Material { pairs: vec![Pair { key, chain, staple: None, source: None }] })
 }

@@ -1,6 +1,7 @@
 use super::{Certificates, Trust, load_certificate, load_material};
-use crate::store::testing::{NOW, issued};
+use crate::store::testing::issued;
 use crate::store::{IssuedPem, Store};
+use crate::x509::testing::NOW;
 use acme_dns_core::key::KeyType;
 use openssl::pkey::PKey;
 use std::fs;

@@ -49,7 +49,7 @@ fn old() -> Option<(TempDir, PathBuf)> {
         directory: "https://ca.example/directory".into(),
         contacts: Vec::new(),
         taken_from: None,
-        key: crate::store::testing::key().private_key_to_pkcs8().unwrap().into(),
+        key: crate::x509::testing::key().private_key_to_pkcs8().unwrap().into(),
     };
     store.save_account("ca/staging", &account).unwrap();
     store.action_write("renew-a.example", b"").unwrap();

@@ -1,5 +1,5 @@
 use super::{Unfit, Verified, verify};
-use crate::store::testing::{Ca, NOW, key, pem};
+use crate::x509::testing::{Ca, NOW, key, pem};
 use acme_dns_core::time::UnixTime;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
