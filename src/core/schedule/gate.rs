@@ -14,114 +14,17 @@
 //! room has run out, as many as may fit. Attempts that were under way when the gate closed say nothing
 //! about it, whatever becomes of them.
 
-use super::pace::{Ladder, Reloads, Told, jittered, shortened};
-use super::retry::{Failure, Scope};
-use super::{Authority, CONCURRENCY, Entry, Environment, Validity};
+use super::failure::{Failure, Scope};
+use super::party::Authority;
+use super::pause::Pause;
+use super::track::{AFTER_OTHERS, Track};
+use super::{CONCURRENCY, Environment, Validity};
 use crate::time::UnixTime;
-use serde::{Deserialize, Serialize};
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
-
-/// Later than any time: another attempt has to end first.
-pub(super) const AFTER_OTHERS: UnixTime = UnixTime(i64::MAX);
-
-/// No pause is longer, whatever a file holds.
-const LONGEST: Duration = Duration::from_secs(2 * 86_400);
 
 /// After so many failures an issuer makes room for the next one.
 const FAILURES_BEFORE_SWITCH: u32 = 3;
-
-/// A shared pause, as it is kept with each certificate whose attempt has met it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Pause {
-    /// The name of the issuer or of the DNS provider.
-    pub party: String,
-    /// Whether it is the issuer's staging environment.
-    #[serde(default)]
-    pub staging: bool,
-    /// What was refused or is away.
-    pub scope: Scope,
-    /// Consecutive failures that may end by themselves.
-    pub failures: u32,
-    /// Consecutive refusals.
-    pub refusals: u32,
-    /// When it failed last: if that lies in the future, the clock was set back, and this holds no more.
-    pub since: UnixTime,
-    /// No attempt before this time.
-    pub next: UnixTime,
-    /// How many attempts may be under way then.
-    pub room: usize,
-    /// What was said of it.
-    #[serde(default)]
-    pub told: Told,
-    /// How often it was ended by a reload.
-    #[serde(default)]
-    pub reloads: Reloads,
-}
-
-impl Pause {
-    /// Until when it holds up a certificate; `current` is what is served of it.
-    fn until(&self, current: Option<Validity>) -> UnixTime {
-        // Its length comes from a file.
-        let length = self.next.since(self.since).min(LONGEST);
-        self.since + shortened(length, self.since, current)
-    }
-
-    /// A pause of nothing yet.
-    fn none(party: &str, environment: Environment, scope: &Scope) -> Self {
-        Self {
-            party: party.to_owned(),
-            staging: environment == Environment::Staging,
-            scope: scope.clone(),
-            failures: 0,
-            refusals: 0,
-            since: UnixTime::default(),
-            next: UnixTime::default(),
-            room: 1,
-            told: Told::default(),
-            reloads: Reloads::default(),
-        }
-    }
-
-    /// Ends the pause, as a person has loaded the configuration anew, unless that has happened too often
-    /// without a change of it.
-    fn reload(&mut self, now: UnixTime, has_changed: bool) {
-        if !self.reloads.admit(now, has_changed) {
-            return;
-        }
-        self.next = self.since;
-        if has_changed {
-            (self.failures, self.refusals, self.told) = (0, 0, Told::default());
-        }
-        // The attempt that follows takes the place of the one that was waited for.
-        self.refusals = self.refusals.saturating_sub(1);
-    }
-
-    /// Lengthens the pause after another failure. `under_way`: how many attempts were, with this one.
-    fn lengthen(&mut self, failure: &Failure, now: UnixTime, under_way: usize, jitter: f64) {
-        self.scope = failure.scope.clone();
-        if failure.ladder().is_of_refusals() {
-            self.refusals = self.refusals.saturating_add(1);
-        } else {
-            self.failures = self.failures.saturating_add(1);
-        }
-        self.room = match failure.scope {
-            Scope::Room(_) => (under_way / 2).max(1),
-            _ => 1,
-        };
-        (self.since, self.next) = (now, now + jittered(self.length(), jitter));
-    }
-
-    /// The pause without jitter, as far as it tells whether it has grown.
-    pub(super) fn length(&self) -> Duration {
-        match (&self.scope, self.refusals) {
-            (Scope::Room(_), _) => Ladder::Full.pause(self.failures),
-            (_, 0) => Ladder::Temporary.pause(self.failures),
-            (_, refusals) => Ladder::Refused.pause(refusals),
-        }
-    }
-}
 
 /// A shared pause with the attempts that find out whether it is over.
 #[derive(Debug)]
@@ -204,7 +107,7 @@ impl Shown {
 impl Gates {
     /// Takes over what the process before has kept with a certificate. `reloaded`: a person has
     /// loaded the configuration since; `changed`: and has changed something.
-    pub(super) fn restore(&mut self, entry: &Entry, now: UnixTime, reloaded: Option<bool>) {
+    pub(super) fn restore(&mut self, entry: &Track, now: UnixTime, reloaded: Option<bool>) {
         for pause in entry.progress.pauses.iter().filter(|pause| pause.since <= now) {
             let by_name = |authority: &&Authority| authority.name == pause.party;
             let subject = match &pause.scope {
@@ -239,7 +142,7 @@ impl Gates {
     }
 
     /// The subjects of a certificate's attempt with one of its issuers, as far as there are gates.
-    fn subjects(&self, entry: &Entry, authority: usize) -> Vec<Subject> {
+    fn subjects(&self, entry: &Track, authority: usize) -> Vec<Subject> {
         if self.gates.is_empty() {
             return Vec::new();
         }
@@ -261,7 +164,7 @@ impl Gates {
 
     /// Until when the gates hold up an attempt with one of a certificate's issuers, and whether that
     /// issuer has failed so often that another one is better.
-    pub(super) fn until(&self, entry: &Entry, authority: usize, now: UnixTime) -> (UnixTime, bool) {
+    pub(super) fn until(&self, entry: &Track, authority: usize, now: UnixTime) -> (UnixTime, bool) {
         let (mut until, mut is_exhausted) = (UnixTime::default(), false);
         for subject in self.subjects(entry, authority) {
             let Some(gate) = self.gates.get(&subject) else { continue };
@@ -274,7 +177,7 @@ impl Gates {
     /// Whether another reload does not end what holds up an attempt with one of a certificate's issuers.
     pub(super) fn are_reloads_used_up(
         &self,
-        entry: &Entry,
+        entry: &Track,
         authority: usize,
         now: UnixTime,
     ) -> bool {
@@ -284,7 +187,7 @@ impl Gates {
     }
 
     /// Notes that an attempt has begun; gives the pauses that it finds the end of.
-    pub(super) fn begin(&mut self, index: usize, entry: &Entry) -> Vec<Pause> {
+    pub(super) fn begin(&mut self, index: usize, entry: &Track) -> Vec<Pause> {
         let subjects = self.subjects(entry, entry.authority());
         let probe = |subject| {
             let gate = self.gates.get_mut(subject)?;
@@ -295,7 +198,7 @@ impl Gates {
     }
 
     /// Notes that an attempt has ended, and opens the gates that it got through.
-    pub(super) fn end(&mut self, index: usize, entry: &Entry, shown: Shown) -> Vec<Pause> {
+    pub(super) fn end(&mut self, index: usize, entry: &Track, shown: Shown) -> Vec<Pause> {
         let mut opened = Vec::new();
         for subject in self.subjects(entry, entry.authority()) {
             let Some(gate) = self.gates.get_mut(&subject) else { continue };
@@ -319,7 +222,7 @@ impl Gates {
     pub(super) fn close(
         &mut self,
         index: usize,
-        entry: &Entry,
+        entry: &Track,
         failure: &Failure,
         now: UnixTime,
         (under_way, jitter): (usize, f64),
@@ -366,7 +269,7 @@ impl Gates {
     }
 
     /// Whether a certificate waits for what an attempt has failed by.
-    pub(super) fn concerns(entry: &Entry, pause: &Pause) -> bool {
+    pub(super) fn concerns(entry: &Track, pause: &Pause) -> bool {
         match &pause.scope {
             Scope::Issuer => {
                 let authority = entry.authorities.get(entry.authority());

@@ -1,7 +1,9 @@
 //! Who wants to be left alone (`Retry-After`), and for how long that is heeded.
 
+use super::failure::{Failure, Scope};
 use super::pace::limit;
-use super::{Authority, Environment, Failure, Scope, Validity};
+use super::party::Authority;
+use super::{Environment, Validity};
 use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

@@ -23,32 +23,40 @@
 //! time, and random numbers are drawn by the caller, from 0 to 1.
 
 mod clock;
+mod failure;
 #[cfg(test)]
 mod fleet;
 mod gate;
 mod hold;
+mod limits;
 mod pace;
+mod party;
+mod pause;
+mod progress;
 mod renewal;
-mod retry;
 mod setback;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
+mod track;
 
 pub use clock::{Freshness, Skew};
-pub use gate::Pause;
+pub use failure::{Failure, FailureKind, Scope};
 pub use hold::Hold;
-pub use pace::{OrderLimit, Reloads, Spent, Told};
+pub use limits::{OrderLimit, Spent};
+pub use pace::{Reloads, Told};
+pub use party::{Authority, Provider};
+pub use pause::Pause;
+pub use progress::{Fingerprint, Loading, Progress};
 pub use renewal::{Reason, Renewal, RenewalInfo, RenewalInfoError, RenewalInfoOutcome, Window};
-pub use retry::{Authority, Failure, FailureKind, Fingerprint, Loading, Progress, Provider, Scope};
-
 pub use setback::{Extent, Remedy, Setback};
 
 use crate::time::UnixTime;
-use gate::{AFTER_OTHERS, Gates, Shown};
+use gate::{Gates, Shown};
 use std::collections::HashMap;
 use std::time::Duration;
+use track::{AFTER_OTHERS, Track};
 
 /// How many certificates are worked on at once.
 pub const CONCURRENCY: usize = 20;
@@ -155,123 +163,10 @@ pub struct Attempt {
     pub progress: Progress,
 }
 
-#[derive(Debug)]
-struct Entry {
-    authorities: Vec<Authority>,
-    provider: Provider,
-    names: Vec<String>,
-    fingerprint: Fingerprint,
-    validity: Option<Validity>,
-    renewal: Renewal,
-    progress: Progress,
-    /// The process before has left an order.
-    is_under_way: bool,
-    /// Somebody wants it to be renewed.
-    asked: bool,
-    /// Somebody wants an attempt now, whatever has failed before.
-    at_once: bool,
-    /// There may be a good certificate, which cannot be seen for now.
-    is_barred: bool,
-    working: bool,
-    polling: bool,
-}
-
-impl Entry {
-    fn new(known: Known) -> Self {
-        let Known { validity, renewal, mut progress, authorities, .. } = known;
-        let is_tried = |authority: &Authority| Some(&authority.name) == progress.authority.as_ref();
-        if progress.authority.is_some() && !authorities.iter().any(is_tried) {
-            progress = progress.switched(None);
-        }
-        Self {
-            authorities,
-            provider: known.provider,
-            names: known.names,
-            fingerprint: known.fingerprint,
-            validity,
-            renewal,
-            progress,
-            is_under_way: known.is_under_way,
-            asked: false,
-            at_once: false,
-            is_barred: false,
-            working: false,
-            polling: false,
-        }
-    }
-
-    /// When to renew, and why; `None` if there is no certificate.
-    fn due(&self) -> Option<(UnixTime, Reason)> {
-        let validity = self.validity?;
-        if self.asked {
-            return Some((UnixTime::default(), Reason::Asked));
-        }
-        Some(self.renewal.due(validity))
-    }
-
-    /// The dates of its certificate by our clock.
-    fn current(&self) -> Option<Validity> {
-        self.validity.map(|validity| validity.shifted(self.renewal.skew))
-    }
-
-    /// When it is worked on, if nothing but its own failures stands in the way.
-    fn own_time(&self, now: UnixTime) -> UnixTime {
-        let due = self.due().map_or(UnixTime::default(), |(time, _)| time);
-        if self.at_once || due > now {
-            return due;
-        }
-        if self.is_barred {
-            return AFTER_OTHERS;
-        }
-        let mut time = due.max(self.progress.earliest(now));
-        let current = self.current();
-        if let Some(forced) = current.map(Validity::forced)
-            && self.progress.last.max(self.renewal.issued) < forced
-        {
-            time = time.min(forced);
-        }
-        time.max(self.progress.spent.room_from(now, current))
-    }
-
-    fn issuer(&self, authority: usize) -> usize {
-        self.authorities.get(authority).map_or(0, |authority| authority.issuer)
-    }
-
-    /// Which of its CAs is tried.
-    fn authority(&self) -> usize {
-        self.progress.position(&self.authorities)
-    }
-
-    /// The environment in which a CA is tried; one that the certificate switches to, in production.
-    fn environment(&self, authority: usize) -> Environment {
-        if authority == self.authority() {
-            self.progress.environment()
-        } else {
-            Environment::Production
-        }
-    }
-
-    /// Whether one of its names is in a zone.
-    fn is_in(&self, zone: &str) -> bool {
-        self.names.iter().any(|name| {
-            let rest = name.len().checked_sub(zone.len());
-            let rest = rest.and_then(|length| Some((name.get(..length)?, name.get(length..)?)));
-            rest.is_some_and(|(rest, end)| {
-                end.eq_ignore_ascii_case(zone) && (rest.is_empty() || rest.ends_with('.'))
-            })
-        })
-    }
-
-    /// What comes first among certificates that are due: what is missing or has expired.
-    fn urgency(&self) -> UnixTime {
-        self.current().map_or(UnixTime::default(), |validity| validity.not_after)
-    }
-}
-
 /// Decides which certificate is worked on, and when.
 #[derive(Debug)]
 pub struct Schedule {
-    entries: Vec<Entry>,
+    entries: Vec<Track>,
     loading: Loading,
     /// The time that it was told last.
     now: UnixTime,
@@ -305,8 +200,8 @@ impl Schedule {
         let (mut held, mut gates) = (HashMap::new(), Gates::default());
         let mut failed_orders = HashMap::new();
         let entries = known.into_iter().map(|known| {
-            let mut entry = Entry::new(known);
-            let Entry { renewal, progress, fingerprint, .. } = &mut entry;
+            let mut entry = Track::new(known);
+            let Track { renewal, progress, fingerprint, .. } = &mut entry;
             renewal.set_right(now);
             renewal.jitter = renewal.jitter.or_else(|| Some(random()));
             renewal.next_poll =
@@ -402,7 +297,7 @@ impl Schedule {
     }
 
     /// When a certificate is worked on next, and with which of its CAs.
-    fn wake(&self, entry: &Entry, now: UnixTime) -> (UnixTime, usize) {
+    fn wake(&self, entry: &Track, now: UnixTime) -> (UnixTime, usize) {
         let current = entry.authority();
         let time = entry.own_time(now);
         if entry.at_once {
@@ -426,7 +321,7 @@ impl Schedule {
     }
 
     /// Until when a certificate leaves one of its CAs alone, and its DNS provider, as they have asked for.
-    fn held_until(&self, entry: &Entry, authority: usize, now: UnixTime) -> UnixTime {
+    fn held_until(&self, entry: &Track, authority: usize, now: UnixTime) -> UnixTime {
         let environment = entry.environment(authority);
         let Some(authority) = entry.authorities.get(authority) else { return now };
         if self.held.is_empty() && entry.progress.holds.is_empty() {
@@ -440,7 +335,7 @@ impl Schedule {
     }
 
     /// From when on an order may fail without using up more of a CA's limit than failures may.
-    fn order_room_from(&self, entry: &Entry, authority: usize, now: UnixTime) -> UnixTime {
+    fn order_room_from(&self, entry: &Track, authority: usize, now: UnixTime) -> UnixTime {
         let Some(Authority { issuer, limit: Some(limit), .. }) = entry.authorities.get(authority)
         else {
             return UnixTime::default();
@@ -581,7 +476,7 @@ impl Schedule {
 }
 
 /// Notes who wants to be left alone by all certificates, as an attempt for one of them was told.
-fn note_held(held: &mut HashMap<Party, Hold>, entry: &Entry, now: UnixTime) {
+fn note_held(held: &mut HashMap<Party, Hold>, entry: &Track, now: UnixTime) {
     for hold in entry.progress.holds.iter().filter(|hold| hold.is_on(now)) {
         let by_name = |authority: &&Authority| authority.name == hold.authority;
         let party = match hold.scope {

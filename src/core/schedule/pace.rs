@@ -1,7 +1,6 @@
 //! How long a pause is, what limits the number of attempts, and how loudly a failure is told.
 
 use super::Validity;
-use super::retry::FailureKind;
 use crate::level::Level;
 use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
@@ -49,23 +48,9 @@ const SHORTEST: Duration = Duration::from_secs(5);
 /// How much longer than its row a pause may be, as a fraction of it.
 const PAUSE_JITTER: f64 = 0.25;
 
-/// So many orders of a certificate may fail in a day, and so many validations in an hour. Let's Encrypt
-/// refuses the sixth failed validation of a name within an hour.
-const ORDERS: usize = 4;
-const ORDERS_SPAN: Duration = Duration::from_secs(DAY);
-const VALIDATIONS: usize = 3;
-const VALIDATIONS_SPAN: Duration = Duration::from_secs(HOUR);
-
-/// Certificates that live for less than some days have these parts of their lifetime instead.
-const ORDERS_PART: u32 = 4;
-const VALIDATIONS_PART: u32 = 24;
-
 /// So often in an hour a reload ends a pause, where nothing was changed.
 const RELOADS: usize = 3;
 const RELOADS_SPAN: Duration = Duration::from_secs(HOUR);
-
-/// The failed orders of an account use up at most this part of what the CA admits.
-const PART_OF_LIMIT: usize = 3;
 
 /// With this part of its lifetime left a renewal runs out of time.
 const PRESSING: u32 = 10;
@@ -184,66 +169,6 @@ impl Reloads {
     }
 }
 
-/// What the failed attempts for a certificate have cost the CAs' limits.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(default)]
-pub struct Spent {
-    /// When orders failed.
-    pub orders: Vec<UnixTime>,
-    /// When validations failed.
-    pub validations: Vec<UnixTime>,
-}
-
-impl Spent {
-    /// Counts a failed attempt.
-    pub(super) fn note(&mut self, now: UnixTime, kind: FailureKind, ordered: bool) {
-        let is_recent =
-            |time: &UnixTime| *time <= now && now.since(*time) < ORDERS_SPAN.max(VALIDATIONS_SPAN);
-        for times in [&mut self.orders, &mut self.validations] {
-            times.retain(is_recent);
-        }
-        if ordered {
-            self.orders.push(now);
-        }
-        if kind == FailureKind::Validation {
-            self.validations.push(now);
-        }
-    }
-
-    /// From when on there is room for another order.
-    pub(super) fn room_from(&self, now: UnixTime, current: Option<Validity>) -> UnixTime {
-        let span = |span: Duration, part: u32| {
-            current.map_or(span, |validity| span.min(validity.lifetime() / part))
-        };
-        let orders = (&self.orders, ORDERS, span(ORDERS_SPAN, ORDERS_PART));
-        let validations =
-            (&self.validations, VALIDATIONS, span(VALIDATIONS_SPAN, VALIDATIONS_PART));
-        let free = |(times, most, span): (&Vec<UnixTime>, usize, Duration)| {
-            let last = times.iter().rev().filter(|time| **time <= now).nth(most - 1);
-            last.map(|time| *time + span)
-        };
-        [orders, validations].into_iter().filter_map(free).max().unwrap_or_default()
-    }
-}
-
-/// How many orders of an account a CA admits in a span of time.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct OrderLimit {
-    /// The number.
-    pub orders: usize,
-    /// The span.
-    pub span: Duration,
-}
-
-impl OrderLimit {
-    /// From when on another order may fail, where these have: sorted, the latest last.
-    pub(super) fn room_from(self, failed: &[UnixTime], now: UnixTime) -> UnixTime {
-        let most = (self.orders / PART_OF_LIMIT).max(1);
-        let last = failed.iter().rev().filter(|time| **time <= now).nth(most - 1);
-        last.map_or(UnixTime::default(), |time| *time + self.span)
-    }
-}
-
 /// What is at stake when an attempt fails.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Stake {
@@ -304,9 +229,9 @@ impl Told {
 
 #[cfg(test)]
 mod tests {
-    use super::{DAY, HOUR, Ladder, MINUTE, PAUSES, Spent, Stake, Told, table};
+    use super::{DAY, HOUR, Ladder, MINUTE, PAUSES, Stake, Told, table};
     use crate::level::Level;
-    use crate::schedule::{FailureKind, Validity};
+    use crate::schedule::Validity;
     use crate::time::UnixTime;
     use std::time::Duration;
 
@@ -338,24 +263,6 @@ mod tests {
         let row = |ladder: Ladder| [1, 2, 3, 4, 99].map(|n| ladder.pause(n).as_secs());
         assert_eq!(row(Ladder::Refused), [MINUTE, 10 * MINUTE, HOUR, DAY, DAY]);
         assert_eq!(row(Ladder::Costly), [10 * MINUTE, HOUR, DAY, DAY, DAY]);
-    }
-
-    #[test]
-    fn orders_and_validations_are_counted() {
-        let mut spent = Spent::default();
-        for n in 0..4 {
-            assert!(spent.room_from(at(n), None) <= at(n), "{n}");
-            spent.note(at(n), FailureKind::Temporary, true);
-        }
-        assert_eq!(spent.room_from(at(5), None), at(DAY));
-        let short = Validity { not_before: NOW, not_after: at(4 * HOUR) };
-        assert_eq!(spent.room_from(at(5), Some(short)), at(HOUR), "by its lifetime");
-        assert!(spent.room_from(NOW, None) <= NOW, "a clock that was set back");
-        let mut spent = Spent::default();
-        for n in 0..3 {
-            spent.note(at(n), FailureKind::Validation, false);
-        }
-        assert_eq!(spent.room_from(at(5), None), at(HOUR));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Failed attempts: who waits for the next one, and how loudly that is told.
 
+use super::failure::{Failure, FailureKind, Scope};
 use super::gate::{Closed, Gates, Shown};
 use super::pace::Stake;
-use super::retry::FailureKind;
-use super::{Entry, Environment, Failure, Pause, Progress, Schedule, Scope, note_held};
+use super::pause::Pause;
+use super::progress::Progress;
+use super::track::Track;
+use super::{Environment, Schedule, note_held};
 use crate::level::Level;
 use crate::time::UnixTime;
 use std::collections::HashMap;
@@ -142,7 +145,7 @@ impl Schedule {
 
     /// How many certificates wait for the end of a shared pause, and what is at stake at most.
     fn waiting(&self, pause: &Pause, now: UnixTime) -> (usize, Stake) {
-        let is_due = |entry: &&Entry| entry.due().is_none_or(|(time, _)| time <= now);
+        let is_due = |entry: &&Track| entry.due().is_none_or(|(time, _)| time <= now);
         let waiting =
             self.entries.iter().filter(is_due).filter(|entry| Gates::concerns(entry, pause));
         waiting.fold((0, Stake::Calm), |(number, stake), entry| {
@@ -154,7 +157,7 @@ impl Schedule {
     fn under_way_like(&self, index: usize, failure: &Failure) -> usize {
         let Scope::Room(zone) = &failure.scope else { return 1 };
         let provider = self.entries.get(index).map(|entry| entry.provider.index);
-        let needs_it = |entry: &&Entry| Some(entry.provider.index) == provider && entry.is_in(zone);
+        let needs_it = |entry: &&Track| Some(entry.provider.index) == provider && entry.is_in(zone);
         self.entries.iter().filter(|entry| entry.working).filter(needs_it).count()
     }
 
@@ -187,7 +190,7 @@ impl Schedule {
 /// Notes when orders have failed that count against the known limit of an issuer.
 pub(super) fn note_orders(
     failed: &mut HashMap<usize, Vec<UnixTime>>,
-    entry: &Entry,
+    entry: &Track,
     now: UnixTime,
 ) {
     let issuer = entry.authorities.get(entry.authority()).filter(|issuer| issuer.limit.is_some());
