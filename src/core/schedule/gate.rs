@@ -15,9 +15,10 @@
 //! about it, whatever becomes of them.
 
 use super::failure::{Failure, Scope};
+use super::pace::{self, PART_OF_REST, Told};
 use super::party::Authority;
 use super::pause::Pause;
-use super::track::{AFTER_OTHERS, Track};
+use super::track::{AFTER_OTHERS, Subject, Track};
 use super::{CONCURRENCY, Environment, Validity};
 use crate::time::UnixTime;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
@@ -54,15 +55,6 @@ impl Gate {
     fn is_exhausted(&self) -> bool {
         self.pause.refusals > 0 || self.pause.failures >= FAILURES_BEFORE_SWITCH
     }
-}
-
-/// What a gate stands before.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum Subject {
-    Issuer(usize, Environment),
-    Provider(usize),
-    /// A provider, and the number of the zone among those that had a gate.
-    Zone(usize, usize),
 }
 
 /// All gates that are not open.
@@ -142,24 +134,56 @@ impl Gates {
     }
 
     /// The subjects of a certificate's attempt with one of its issuers, as far as there are gates.
-    fn subjects(&self, entry: &Track, authority: usize) -> Vec<Subject> {
+    pub(super) fn subjects(&self, entry: &Track, authority: usize) -> Vec<Subject> {
         if self.gates.is_empty() {
             return Vec::new();
         }
         let provider = entry.provider.index;
         let issuer = entry.authorities.get(authority);
         let issuer = issuer.map(|a| Subject::Issuer(a.issuer, entry.environment(authority)));
-        let zones = entry.names.iter().flat_map(|name| suffixes(name));
-        let zones = zones.filter_map(|zone| self.zones.get(zone));
-        let zones = zones.map(|zone| Subject::Zone(provider, *zone));
+        let zones = self.zones(entry).into_iter().map(|zone| Subject::Zone(provider, zone));
         let all = issuer.into_iter().chain([Subject::Provider(provider)]);
-        let has_zones = !self.zones.is_empty();
-        let mut found: Vec<Subject> = match has_zones {
-            true => all.chain(zones).filter(|subject| self.gates.contains_key(subject)).collect(),
-            false => all.filter(|subject| self.gates.contains_key(subject)).collect(),
-        };
+        all.filter(|subject| self.has(*subject)).chain(zones).collect()
+    }
+
+    /// The numbers of a certificate's zones that have a gate.
+    pub(super) fn zones(&self, entry: &Track) -> Vec<usize> {
+        if self.zones.is_empty() || self.gates.is_empty() {
+            return Vec::new();
+        }
+        let zones = entry.names.iter().flat_map(|name| suffixes(name));
+        let zones = zones.filter_map(|zone| self.zones.get(zone).copied());
+        let has_gate = |zone: &usize| self.has(Subject::Zone(entry.provider.index, *zone));
+        let mut found: Vec<usize> = zones.filter(has_gate).collect();
+        found.sort_unstable();
         found.dedup();
         found
+    }
+
+    /// Whether there is a gate.
+    pub(super) fn has(&self, subject: Subject) -> bool {
+        self.gates.contains_key(&subject)
+    }
+
+    #[cfg(test)]
+    pub(super) fn all(&self) -> Vec<(Subject, Scope)> {
+        self.gates.iter().map(|(subject, gate)| (*subject, gate.pause.scope.clone())).collect()
+    }
+
+    /// Appends the ends of certificates at which the pauses before an attempt with one of the issuers
+    /// are over.
+    pub(super) fn cut(
+        &self,
+        cuts: &mut Vec<UnixTime>,
+        entry: &Track,
+        authority: usize,
+        now: UnixTime,
+    ) {
+        for subject in self.subjects(entry, authority) {
+            if let Some(gate) = self.gates.get(&subject) {
+                pace::cut(cuts, gate.pause.since, now, PART_OF_REST);
+            }
+        }
     }
 
     /// Until when the gates hold up an attempt with one of a certificate's issuers, and whether that
@@ -197,25 +221,22 @@ impl Gates {
         subjects.iter().filter_map(probe).collect()
     }
 
-    /// Notes that an attempt has ended, and opens the gates that it got through.
-    pub(super) fn end(&mut self, index: usize, entry: &Track, shown: Shown) -> Vec<Pause> {
-        let mut opened = Vec::new();
-        for subject in self.subjects(entry, entry.authority()) {
-            let Some(gate) = self.gates.get_mut(&subject) else { continue };
-            if !gate.probing.remove(&index) || !shown.includes(subject) {
-                continue;
-            }
+    /// Notes that an attempt has ended, and opens the gates that it got through. Gives the subjects of
+    /// those that it has probed.
+    pub(super) fn end(&mut self, index: usize, entry: &Track, shown: Shown) -> Vec<Subject> {
+        let mut probed = self.subjects(entry, entry.authority());
+        probed.retain(|subject| {
+            self.gates.get_mut(subject).is_some_and(|gate| gate.probing.remove(&index))
+        });
+        for subject in probed.iter().filter(|subject| shown.includes(**subject)) {
+            let Some(gate) = self.gates.get_mut(subject) else { continue };
             let is_room = matches!(gate.pause.scope, Scope::Room(_));
             gate.pause.room = gate.pause.room.saturating_add(usize::from(is_room));
-            let is_open = match gate.pause.scope {
-                Scope::Room(_) => gate.pause.room > CONCURRENCY,
-                _ => true,
-            };
-            if is_open {
-                opened.extend(self.gates.remove(&subject).map(|gate| gate.pause));
+            if !is_room || gate.pause.room > CONCURRENCY {
+                self.gates.remove(subject);
             }
         }
-        opened
+        probed
     }
 
     /// Closes the gate of what has failed. `under_way`: how many attempts need the same, with this one.
@@ -254,33 +275,13 @@ impl Gates {
         };
         gate.pause.lengthen(failure, now, under_way, jitter);
         gate.probing.clear();
-        Closed::Now(gate.pause.clone())
+        Closed::Now(subject, gate.pause.clone())
     }
 
     /// Keeps what was said of a pause.
-    pub(super) fn note_told(&mut self, told: &Pause) {
-        let is_it = |gate: &&mut Gate| {
-            let Pause { party, staging, scope, .. } = &gate.pause;
-            (party, staging, scope) == (&told.party, &told.staging, &told.scope)
-        };
-        if let Some(gate) = self.gates.values_mut().find(is_it) {
-            gate.pause.told = told.told;
-        }
-    }
-
-    /// Whether a certificate waits for what an attempt has failed by.
-    pub(super) fn concerns(entry: &Track, pause: &Pause) -> bool {
-        match &pause.scope {
-            Scope::Issuer => {
-                let authority = entry.authorities.get(entry.authority());
-                authority.is_some_and(|authority| authority.name == pause.party)
-                    && entry.environment(entry.authority()) == Environment::of(pause.staging)
-            }
-            Scope::Provider => entry.provider.name == pause.party,
-            Scope::Zone(zone) | Scope::Room(zone) => {
-                entry.provider.name == pause.party && entry.is_in(zone)
-            }
-            Scope::Entry | Scope::Certificate => false,
+    pub(super) fn note_told(&mut self, subject: Subject, told: Told) {
+        if let Some(gate) = self.gates.get_mut(&subject) {
+            gate.pause.told = told;
         }
     }
 }
@@ -292,7 +293,7 @@ pub(super) enum Closed {
     /// Nothing: it was closed while the attempt was under way.
     Before(Pause),
     /// It is closed for this pause from now on.
-    Now(Pause),
+    Now(Subject, Pause),
 }
 
 /// The domains that a name is in, itself first.

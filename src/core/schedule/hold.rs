@@ -1,7 +1,7 @@
 //! Who wants to be left alone (`Retry-After`), and for how long that is heeded.
 
 use super::failure::{Failure, Scope};
-use super::pace::limit;
+use super::pace::{cut, limit};
 use super::party::Authority;
 use super::{Environment, Validity};
 use crate::time::UnixTime;
@@ -83,5 +83,10 @@ impl Hold {
         }
         let asked = self.until.since(self.since).min(LONGEST);
         self.since + limit(asked, self.since, current, PART_OF_REST, SHORTEST)
+    }
+    /// Appends the ends of certificates at which it is heeded no more, or for no long time.
+    pub(super) fn cut(&self, cuts: &mut Vec<UnixTime>, now: UnixTime) {
+        cut(cuts, self.since, now, PART_OF_REST);
+        cut(cuts, self.since, now + LONG, PART_OF_REST);
     }
 }

@@ -66,7 +66,7 @@ impl Spent {
 }
 
 /// How many orders of an account a CA admits in a span of time.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct OrderLimit {
     /// The number.
     pub orders: usize,

@@ -22,6 +22,8 @@
 //! `handle_renewal_info`). The schedule owns no clock and no randomness: every method is told the
 //! time, and random numbers are drawn by the caller, from 0 to 1.
 
+mod agenda;
+mod choice;
 mod clock;
 mod failure;
 #[cfg(test)]
@@ -29,9 +31,13 @@ mod fleet;
 mod gate;
 mod hold;
 mod limits;
+mod line;
+mod names;
+mod outcome;
 mod pace;
 mod party;
 mod pause;
+mod pool;
 mod progress;
 mod renewal;
 mod setback;
@@ -40,6 +46,7 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 mod track;
+mod tree;
 
 pub use clock::{Freshness, Skew};
 pub use failure::{Failure, FailureKind, Scope};
@@ -53,10 +60,13 @@ pub use renewal::{Reason, Renewal, RenewalInfo, RenewalInfoError, RenewalInfoOut
 pub use setback::{Extent, Remedy, Setback};
 
 use crate::time::UnixTime;
-use gate::{Gates, Shown};
-use std::collections::HashMap;
+use gate::Gates;
+use line::Lines;
+use names::{Kin, Names};
+use pool::Pool;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
-use track::{AFTER_OTHERS, Track};
+use track::{AFTER_OTHERS, State, Subject, Track, Wish};
 
 /// How many certificates are worked on at once.
 pub const CONCURRENCY: usize = 20;
@@ -164,18 +174,37 @@ pub struct Attempt {
 }
 
 /// Decides which certificate is worked on, and when.
-#[derive(Debug)]
+///
+/// Each certificate waits in one place: among those that are looked at later, sorted by time, or in
+/// the line of those that are due and need the same. So an event costs the logarithm of their number.
+#[derive(Debug, Default)]
 pub struct Schedule {
-    entries: Vec<Track>,
+    tracks: Vec<Track>,
     loading: Loading,
     /// The time that it was told last.
     now: UnixTime,
+    /// The latest time since the dates of all certificates were compared with the clock.
+    latest: UnixTime,
     /// Who wants to be left alone by all certificates.
     held: HashMap<Party, Hold>,
     /// What has failed for all that need it.
     gates: Gates,
     /// When orders have failed at each issuer whose limit is known.
     failed_orders: HashMap<usize, Vec<UnixTime>>,
+    /// Certificates that cannot be worked on before a time of their own.
+    later: BTreeSet<(UnixTime, usize)>,
+    /// Those that are due.
+    lines: Lines,
+    /// Those whose CA is asked when to renew them, by time.
+    questions: BTreeSet<(UnixTime, usize)>,
+    working: BTreeSet<usize>,
+    asking: BTreeSet<usize>,
+    /// Those that wait after a failure.
+    failing: BTreeSet<usize>,
+    /// Those that are due and need the same, whether they may be tried or not.
+    pools: HashMap<Subject, Pool>,
+    /// Their names, sorted by zone.
+    names: Names,
 }
 
 /// Whom all certificates may have to leave alone.
@@ -197,11 +226,12 @@ impl Schedule {
         let known: Vec<Known> = known.into_iter().collect();
         let count = u32::try_from(known.len()).unwrap_or(u32::MAX);
         let spread = SPREAD_EACH.saturating_mul(count).min(SPREAD_ALL);
-        let (mut held, mut gates) = (HashMap::new(), Gates::default());
-        let mut failed_orders = HashMap::new();
-        let entries = known.into_iter().map(|known| {
-            let mut entry = Track::new(known);
-            let Track { renewal, progress, fingerprint, .. } = &mut entry;
+        let mut schedule = Self { loading, now, latest: now, ..Self::default() };
+        let mut kin = Kin::default();
+        for known in known {
+            let (number, authorities) = kin.of(&known.authorities);
+            let mut track = Track::new(known, number, authorities);
+            let Track { renewal, progress, fingerprint, .. } = &mut track;
             renewal.set_right(now);
             renewal.jitter = renewal.jitter.or_else(|| Some(random()));
             renewal.next_poll =
@@ -210,268 +240,120 @@ impl Schedule {
             if let Some(has_changed) = reloaded {
                 *progress = std::mem::take(progress).resumed(now, has_changed);
             }
-            note_held(&mut held, &entry, now);
-            setback::note_orders(&mut failed_orders, &entry, now);
-            gates.restore(&entry, now, reloaded);
-            entry
-        });
-        let entries = entries.collect();
-        failed_orders.values_mut().for_each(|times| times.sort_unstable());
-        Self { entries, loading, now, held, gates, failed_orders }
+            note_held(&mut schedule.held, &track, now);
+            setback::note_orders(&mut schedule.failed_orders, &track, now);
+            schedule.gates.restore(&track, now, reloaded);
+            schedule.tracks.push(track);
+        }
+        schedule.failed_orders.values_mut().for_each(|times| times.sort_unstable());
+        schedule.names = Names::of(&schedule.tracks);
+        schedule.place_all();
+        schedule
     }
 
     /// Something to do now. The caller ends an attempt with [`Schedule::handle_issued`],
     /// [`Schedule::handle_probed`] or [`Schedule::handle_failed`], a question with
     /// [`Schedule::handle_renewal_info`].
     pub fn poll(&mut self, now: UnixTime) -> Option<Action> {
-        self.now = now;
-        self.entries.iter_mut().for_each(|entry| entry.renewal.set_right(now));
-        self.poll_attempt(now)
+        self.set_right(now);
+        self.tell(now);
+        self.poll_attempt()
             .map(|attempt| Action::Obtain(Box::new(attempt)))
-            .or_else(|| self.poll_question(now))
+            .or_else(|| self.poll_question())
     }
 
-    fn poll_attempt(&mut self, now: UnixTime) -> Option<Attempt> {
-        if self.working() >= CONCURRENCY {
-            return None;
+    /// Compares the dates of all certificates with a clock that was set back.
+    fn set_right(&mut self, now: UnixTime) {
+        if now < self.latest {
+            self.tracks.iter_mut().for_each(|track| track.renewal.set_right(now));
+            (self.latest, self.now) = (now, now);
+            self.place_all();
         }
-        let due = (0..self.entries.len()).filter_map(|index| {
-            let entry = self.entries.get(index).filter(|entry| !entry.working)?;
-            if entry.own_time(now) > now {
-                return None;
-            }
-            let (time, authority) = self.wake(entry, now);
-            if time > now {
-                return None;
-            }
-            // Whoever has not tried yet finds out whether a shared pause is over: one certificate that
-            // fails whatever happens must not hold up the others.
-            let turn = match self.gates.until(entry, authority, now).0 {
-                UnixTime(0) => UnixTime::default(),
-                _ => entry.progress.last,
-            };
-            Some((!entry.is_under_way, turn, entry.urgency(), time, index, authority))
-        });
-        let (.., index, authority) = due.min()?;
-        let entry = self.entries.get_mut(index)?;
-        let mut progress = std::mem::take(&mut entry.progress);
-        if authority != progress.position(&entry.authorities) {
-            progress = progress.switched(entry.authorities.get(authority));
+    }
+
+    fn poll_attempt(&mut self) -> Option<Attempt> {
+        let (index, authority) = self.first_in_turn()?;
+        let now = self.now;
+        self.leave(index);
+        let track = self.tracks.get_mut(index)?;
+        let mut progress = std::mem::take(&mut track.progress);
+        if authority != progress.position(&track.authorities) {
+            progress = progress.switched(track.authorities.get(authority));
         }
-        (entry.working, entry.at_once) = (true, false);
+        if track.is_at_once() {
+            track.wish = Wish::Tried;
+        }
         // If the process dies, the next one tells a respawn from a restart by these.
-        (progress.loading, progress.fingerprint) = (self.loading, entry.fingerprint);
-        entry.progress = progress.begun(now);
-        entry.progress.pauses = self.gates.begin(index, entry);
-        Some(Attempt {
-            entry: index,
-            issuer: entry.issuer(authority),
-            environment: entry.progress.environment(),
-            progress: entry.progress.clone(),
-        })
+        (progress.loading, progress.fingerprint) = (self.loading, track.fingerprint);
+        track.progress = progress.begun(now);
+        track.progress.pauses = self.gates.begin(index, track);
+        let probed = self.gates.subjects(track, track.authority());
+        let environment = track.progress.environment();
+        track.state = match environment {
+            Environment::Production => State::Working,
+            Environment::Staging => State::Probing,
+        };
+        let (issuer, progress) = (track.issuer(authority), track.progress.clone());
+        self.place(index);
+        self.note_changes(&probed);
+        Some(Attempt { entry: index, issuer, environment, progress })
     }
 
-    fn poll_question(&mut self, now: UnixTime) -> Option<Action> {
-        if self.polling() >= POLLS {
+    fn poll_question(&mut self) -> Option<Action> {
+        let (time, index) = self.questions.first().copied()?;
+        if self.asking.len() >= POLLS || time > self.now {
             return None;
         }
-        let mut due = self.entries.iter_mut().enumerate();
-        let (index, entry) = due.find(|(_, entry)| {
-            let is_quiet = entry.validity.is_some() && !entry.working && !entry.polling;
-            is_quiet && entry.renewal.poll_time(now) <= now
-        })?;
-        entry.polling = true;
+        self.leave(index);
+        self.tracks.get_mut(index)?.is_asking = true;
+        self.place(index);
+        self.settle();
         Some(Action::AskRenewalInfo { entry: index })
     }
 
-    /// When [`Schedule::poll`] will have something to do, unless an outcome comes first.
+    /// When to call [`Schedule::poll`] at the latest, unless an outcome comes first.
     pub fn poll_timeout(&self) -> Option<UnixTime> {
-        let idle = self.entries.iter().filter(|entry| !entry.working);
-        let attempt = idle.clone().map(|entry| self.wake(entry, self.now).0).min();
+        let is_ready = self.lines.first().map(|_| self.now);
+        let later = self.later.first().map(|(time, _)| *time);
+        let attempt = [is_ready, later, self.lines.next_time()].into_iter().flatten().min();
         let attempt = attempt.filter(|time| *time < AFTER_OTHERS);
-        let questions = idle.filter(|entry| entry.validity.is_some() && !entry.polling);
-        let question = questions.map(|entry| entry.renewal.next_poll).min();
-        let attempt = attempt.filter(|_| self.working() < CONCURRENCY);
-        let question = question.filter(|_| self.polling() < POLLS);
+        let question = self.questions.first().map(|(time, _)| *time);
+        let attempt = attempt.filter(|_| self.working.len() < CONCURRENCY);
+        let question = question.filter(|_| self.asking.len() < POLLS);
         attempt.into_iter().chain(question).min()
-    }
-
-    /// When a certificate is worked on next, and with which of its CAs.
-    fn wake(&self, entry: &Track, now: UnixTime) -> (UnixTime, usize) {
-        let current = entry.authority();
-        let time = entry.own_time(now);
-        if entry.at_once {
-            return (time.max(self.held_until(entry, current, now)), current);
-        }
-        let until = |authority: usize| {
-            let (gate, is_exhausted) = self.gates.until(entry, authority, now);
-            let held = self.held_until(entry, authority, now);
-            let orders = self.order_room_from(entry, authority, now);
-            let is_long = held > time.max(now) + hold::LONG;
-            (is_exhausted || is_long, held.max(gate).max(orders))
-        };
-        let (is_long, held) = until(current);
-        if is_long && held > time.max(now) {
-            let all = (0..entry.authorities.len()).map(|authority| (until(authority), authority));
-            if let Some(((_, free), authority)) = all.min().filter(|((_, free), _)| *free < held) {
-                return (time.max(free), authority);
-            }
-        }
-        (time.max(held), current)
-    }
-
-    /// Until when a certificate leaves one of its CAs alone, and its DNS provider, as they have asked for.
-    fn held_until(&self, entry: &Track, authority: usize, now: UnixTime) -> UnixTime {
-        let environment = entry.environment(authority);
-        let Some(authority) = entry.authorities.get(authority) else { return now };
-        if self.held.is_empty() && entry.progress.holds.is_empty() {
-            return UnixTime::default();
-        }
-        let own = entry.progress.holds.iter().filter(|hold| hold.concerns(authority, environment));
-        let parties =
-            [Party::Issuer(authority.issuer, environment), Party::Provider(entry.provider.index)];
-        let all = parties.iter().filter_map(|party| self.held.get(party));
-        own.chain(all).map(|hold| hold.heeded_until(now, entry.current())).max().unwrap_or_default()
-    }
-
-    /// From when on an order may fail without using up more of a CA's limit than failures may.
-    fn order_room_from(&self, entry: &Track, authority: usize, now: UnixTime) -> UnixTime {
-        let Some(Authority { issuer, limit: Some(limit), .. }) = entry.authorities.get(authority)
-        else {
-            return UnixTime::default();
-        };
-        if entry.environment(authority) == Environment::Staging {
-            return UnixTime::default();
-        }
-        let failed = self.failed_orders.get(issuer).map_or(&[][..], Vec::as_slice);
-        limit.room_from(failed, now)
-    }
-
-    /// The certificate was obtained. Gives what to keep beside it.
-    pub fn handle_issued(
-        &mut self,
-        entry: usize,
-        obtained: impl Into<Obtained>,
-        now: UnixTime,
-        random: f64,
-    ) -> Renewal {
-        self.now = now;
-        let (index, obtained) = (entry, obtained.into());
-        let Some(entry) = self.entries.get_mut(index) else { return Renewal::default() };
-        self.gates.end(index, entry, Shown::ALL);
-        let why = entry.due().map(|(_, reason)| reason);
-        let new = Renewal::of_new(now, random, obtained, &entry.renewal, why);
-        entry.renewal = Renewal { next_poll: now + SPREAD_EACH, ..new };
-        entry.validity = Some(obtained.validity);
-        entry.progress = Progress::default();
-        (entry.is_under_way, entry.is_barred) = (false, false);
-        // An answer that is still awaited is about the certificate before.
-        (entry.asked, entry.working, entry.polling) = (false, false, false);
-        entry.renewal
-    }
-
-    /// The staging environment was satisfied. Gives the progress to keep.
-    pub fn handle_probed(&mut self, entry: usize, now: UnixTime) -> Progress {
-        self.now = now;
-        let index = entry;
-        let Some(entry) = self.entries.get_mut(index) else { return Progress::default() };
-        self.gates.end(index, entry, Shown::ALL);
-        entry.working = false;
-        entry.progress = std::mem::take(&mut entry.progress).probed(now);
-        entry.progress.clone()
     }
 
     /// Whether a certificate is to be obtained now, as soon as there is room.
     pub fn is_due(&self, entry: usize) -> bool {
         let now = self.now;
-        self.entries.get(entry).is_some_and(|entry| self.wake(entry, now).0 <= now)
+        self.tracks.get(entry).is_some_and(|track| self.wake(track, now).0 <= now)
     }
 
     /// When the next attempt will be made, and with which issuer.
     pub fn next_attempt(&self, entry: usize) -> Option<(UnixTime, usize, Environment)> {
-        let entry = self.entries.get(entry)?;
-        let (time, authority) = self.wake(entry, self.now);
+        let track = self.tracks.get(entry)?;
+        let (time, authority) = self.wake(track, self.now);
         // What waits for another attempt begins when that ends.
         let time = if time == AFTER_OTHERS { self.now } else { time };
-        Some((time, entry.issuer(authority), entry.environment(authority)))
-    }
-
-    /// The CA was asked when to renew. Gives what to keep beside the certificate.
-    pub fn handle_renewal_info(
-        &mut self,
-        entry: usize,
-        now: UnixTime,
-        outcome: &RenewalInfoOutcome,
-        random: f64,
-    ) -> Renewal {
-        let Some(entry) = self.entries.get_mut(entry) else { return Renewal::default() };
-        // A certificate that was obtained in the meantime is another one.
-        if let Some(validity) = entry.validity.filter(|_| entry.polling && !entry.working) {
-            entry.renewal = entry.renewal.informed(now, validity, outcome, random);
-        }
-        entry.polling = false;
-        entry.renewal
+        Some((time, track.issuer(authority), track.environment(authority)))
     }
 
     /// When a certificate is renewed, and why; `None` if there is none.
     pub fn renewal(&self, entry: usize) -> Option<(UnixTime, Reason)> {
-        self.entries.get(entry)?.due()
-    }
-
-    /// A person wants a certificate to be renewed now, whatever has failed before.
-    pub fn renew_now(&mut self, entry: usize) {
-        if let Some(entry) = self.entries.get_mut(entry) {
-            (entry.asked, entry.at_once) = (true, true);
-        }
-    }
-
-    /// There may be a good certificate on disk that cannot be read for now: nothing is ordered in its place,
-    /// unless somebody asks for it.
-    pub fn bar(&mut self, entry: usize) {
-        if let Some(entry) = self.entries.get_mut(entry) {
-            entry.is_barred = true;
-        }
-    }
-
-    /// Ends that something could not be read; `found` is the certificate with what was kept beside it, if it is the one
-    /// that is wanted.
-    pub fn unbar(
-        &mut self,
-        entry: usize,
-        found: Option<(Validity, Renewal)>,
-        now: UnixTime,
-        random: f64,
-    ) {
-        let Some(entry) = self.entries.get_mut(entry).filter(|entry| entry.is_barred) else {
-            return;
-        };
-        (self.now, entry.is_barred) = (now, false);
-        // What was obtained meanwhile is newer.
-        let Some((validity, renewal)) = found.filter(|_| entry.validity.is_none()) else { return };
-        let jitter = renewal.jitter.or(Some(random));
-        let next_poll = renewal.poll_time(now).max(now + SPREAD_EACH);
-        entry.renewal = Renewal { jitter, next_poll, ..renewal };
-        entry.validity = Some(validity);
+        self.tracks.get(entry)?.renewal_due()
     }
 
     /// Tells whether anything that is due has failed, and waits for its next attempt.
     pub fn has_failures(&self) -> bool {
-        self.entries.iter().any(|entry| !entry.working && entry.progress != Progress::default())
+        !self.failing.is_empty()
     }
 
     /// The certificates that are worked on, with what to keep when the work is given up in good
     /// order.
     pub fn interrupted(&self) -> impl Iterator<Item = (usize, Progress)> {
-        let working = self.entries.iter().enumerate().filter(|(_, entry)| entry.working);
-        working.map(|(certificate, entry)| (certificate, entry.progress.clone().interrupted()))
-    }
-
-    fn working(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.working).count()
-    }
-
-    fn polling(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.polling).count()
+        let track = |index: &usize| self.tracks.get(*index).map(|track| (*index, track));
+        let working = self.working.iter().filter_map(track);
+        working.map(|(index, track)| (index, track.progress.clone().interrupted()))
     }
 }
 

@@ -42,7 +42,7 @@ const EXPIRED: Duration = Duration::from_secs(15 * MINUTE);
 
 /// A pause is at most this part of the lifetime that is left, so that attempts grow more frequent
 /// towards the end, and the shortest such limit.
-const PART_OF_REST: u32 = 10;
+pub(super) const PART_OF_REST: u32 = 10;
 const SHORTEST: Duration = Duration::from_secs(5);
 
 /// How much longer than its row a pause may be, as a fraction of it.
@@ -129,6 +129,15 @@ pub(super) fn limit(
     }
 }
 
+/// Appends the ends of certificates at which something changes for those that wait for a pause: it is
+/// over for one of these ends, and lasts for the next. `since` is its beginning, and `part` that of
+/// the lifetime left which limits it.
+pub(super) fn cut(cuts: &mut Vec<UnixTime>, since: UnixTime, now: UnixTime, part: u32) {
+    let passed = now.since(since).saturating_add(Duration::from_secs(1));
+    cuts.push(since + Duration::from_secs(1));
+    cuts.push(since + passed.saturating_mul(part));
+}
+
 /// How often a pause was ended by loading a configuration that was the same as before: each time costs
 /// an attempt.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -181,11 +190,20 @@ pub(super) enum Stake {
 }
 
 impl Stake {
+    /// The last moment before a renewal presses.
+    pub(super) fn pressing_from(current: Validity) -> UnixTime {
+        let part = current.lifetime().as_secs().div_ceil(u64::from(PRESSING));
+        current.not_after - Duration::from_secs(part)
+    }
+
     pub(super) fn of(current: Option<Validity>, now: UnixTime) -> Self {
         match current {
             Some(validity) if validity.not_after > now => {
-                let left = validity.not_after.since(now);
-                if left < validity.lifetime() / PRESSING { Self::Pressing } else { Self::Calm }
+                if now > Self::pressing_from(validity) {
+                    Self::Pressing
+                } else {
+                    Self::Calm
+                }
             }
             _ => Self::Unserved,
         }

@@ -3,7 +3,7 @@
 use super::limits::OrderLimit;
 
 /// A CA that a certificate can be from.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Authority {
     /// Index into the configuration's issuers.
     pub issuer: usize,

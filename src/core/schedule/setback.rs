@@ -1,11 +1,11 @@
 //! Failed attempts: who waits for the next one, and how loudly that is told.
 
 use super::failure::{Failure, FailureKind, Scope};
-use super::gate::{Closed, Gates, Shown};
+use super::gate::{Closed, Shown};
 use super::pace::Stake;
 use super::pause::Pause;
 use super::progress::Progress;
-use super::track::Track;
+use super::track::{State, Subject, Track};
 use super::{Environment, Schedule, note_held};
 use crate::level::Level;
 use crate::time::UnixTime;
@@ -57,7 +57,7 @@ impl Setback {
 }
 
 impl Schedule {
-    /// The attempt failed. Gives what to keep, who waits with it, and how loudly it is told.
+    /// Notes that an attempt failed. Gives what to keep, who waits with it, and how loudly it is told.
     pub fn handle_failed(
         &mut self,
         index: usize,
@@ -65,49 +65,66 @@ impl Schedule {
         failure: &Failure,
         random: f64,
     ) -> Setback {
-        self.now = now;
+        self.tell(now);
         let under_way = self.under_way_like(index, failure);
+        self.leave(index);
         let loading = self.loading;
-        let Some(entry) = self.entries.get_mut(index) else {
+        let Some(track) = self.tracks.get_mut(index) else {
             return Setback::known(Progress::default());
         };
-        (entry.working, entry.is_under_way) = (false, false);
-        entry.progress.loading = loading;
-        entry.progress.fingerprint = entry.fingerprint;
-        let closed = self.gates.close(index, entry, failure, now, (under_way, random));
-        self.gates.end(index, entry, Shown::by(failure));
-        self.note_order(index, failure, now);
-        match closed {
-            Closed::Before(pause) => self.handle_known(index, now, pause),
-            Closed::Own => {
-                let mut setback = self.handle_own(index, now, failure, random);
-                setback.extent = Extent::Own;
-                setback
-            }
-            Closed::Now(mut pause) => {
-                let needs_person = failure.kind != FailureKind::Temporary;
-                let (waiting, stake) = self.waiting(&pause, now);
-                let level = pause.told.tell(now, stake, pause.length(), needs_person);
-                let attempts = pause.failures.saturating_add(pause.refusals);
-                self.gates.note_told(&pause);
-                let mut setback = self.handle_own(index, now, failure, random);
-                if let Some(entry) = self.entries.get_mut(index) {
-                    entry.progress.pauses = vec![pause];
-                    setback.progress = entry.progress.clone();
-                }
-                Setback { extent: Extent::Shared { waiting, attempts }, level, ..setback }
-            }
+        (track.state, track.is_under_way) = (State::Waiting, false);
+        track.progress.loading = loading;
+        track.progress.fingerprint = track.fingerprint;
+        let closed = self.gates.close(index, track, failure, now, (under_way, random));
+        let mut changed = self.gates.end(index, track, Shown::by(failure));
+        if failure.retry_after.is_some() {
+            changed.extend(track.shares());
         }
+        self.note_order(index, failure, now);
+        let setback = match closed {
+            Closed::Before(pause) => self.handle_known(index, now, pause),
+            Closed::Own => self.handle_own(index, now, failure, random),
+            Closed::Now(subject, pause) => {
+                changed.push(subject);
+                self.handle_shared(index, now, failure, random, (subject, pause))
+            }
+        };
+        self.place(index);
+        self.note_changes(&changed);
+        setback
+    }
+
+    /// Notes a failure for which others wait as well.
+    fn handle_shared(
+        &mut self,
+        index: usize,
+        now: UnixTime,
+        failure: &Failure,
+        random: f64,
+        (subject, mut pause): (Subject, Pause),
+    ) -> Setback {
+        self.count_zone(subject, &pause.scope);
+        let needs_person = failure.kind != FailureKind::Temporary;
+        let (waiting, stake) = self.waiting(index, subject, now);
+        let level = pause.told.tell(now, stake, pause.length(), needs_person);
+        let attempts = pause.failures.saturating_add(pause.refusals);
+        self.gates.note_told(subject, pause.told);
+        let mut setback = self.handle_own(index, now, failure, random);
+        if let Some(track) = self.tracks.get_mut(index) {
+            track.progress.pauses = vec![pause];
+            setback.progress = track.progress.clone();
+        }
+        Setback { extent: Extent::Shared { waiting, attempts }, level, ..setback }
     }
 
     /// Notes a failure that has said nothing new: no pause is longer for it.
     fn handle_known(&mut self, index: usize, now: UnixTime, pause: Pause) -> Setback {
-        let Some(entry) = self.entries.get_mut(index) else {
+        let Some(track) = self.tracks.get_mut(index) else {
             return Setback::known(Progress::default());
         };
-        entry.progress.pauses = vec![pause];
-        (entry.progress.unfinished, entry.progress.last) = (0, now);
-        Setback::known(entry.progress.clone())
+        track.progress.pauses = vec![pause];
+        (track.progress.unfinished, track.progress.last) = (0, now);
+        Setback::known(track.progress.clone())
     }
 
     /// Notes a failure of a certificate itself.
@@ -118,61 +135,63 @@ impl Schedule {
         failure: &Failure,
         random: f64,
     ) -> Setback {
-        let Some(entry) = self.entries.get_mut(index) else {
+        let Some(track) = self.tracks.get_mut(index) else {
             return Setback::known(Progress::default());
         };
-        let parties = (entry.authorities.as_slice(), entry.provider.name.as_str());
-        let progress = std::mem::take(&mut entry.progress);
-        let (mut progress, pause) = progress.failed(now, failure, parties, entry.current(), random);
+        let parties = (&*track.authorities, track.provider.name.as_str());
+        let progress = std::mem::take(&mut track.progress);
+        let (mut progress, pause) = progress.failed(now, failure, parties, track.current(), random);
         progress.pauses.clear();
         let needs_person = failure.kind != FailureKind::Temporary;
-        let level = progress.told.tell(now, Stake::of(entry.current(), now), pause, needs_person);
-        entry.progress = progress;
-        note_held(&mut self.held, entry, now);
-        Setback { progress: entry.progress.clone(), extent: Extent::Own, level }
+        let level = progress.told.tell(now, Stake::of(track.current(), now), pause, needs_person);
+        track.progress = progress;
+        note_held(&mut self.held, track, now);
+        Setback { progress: track.progress.clone(), extent: Extent::Own, level }
     }
 
     /// Counts an order that failed against the known limit of its issuer.
     fn note_order(&mut self, index: usize, failure: &Failure, now: UnixTime) {
-        let Some(entry) = self.entries.get(index) else { return };
-        let authority = entry.authority();
-        let is_counted = failure.ordered && entry.environment(authority) == Environment::Production;
-        let issuer = entry.authorities.get(authority).filter(|a| a.limit.is_some() && is_counted);
+        let Some(track) = self.tracks.get(index) else { return };
+        let authority = track.authority();
+        let is_counted = failure.ordered && track.environment(authority) == Environment::Production;
+        let issuer = track.authorities.get(authority).filter(|a| a.limit.is_some() && is_counted);
         if let Some(issuer) = issuer {
             self.failed_orders.entry(issuer.issuer).or_default().push(now);
         }
     }
 
-    /// How many certificates wait for the end of a shared pause, and what is at stake at most.
-    fn waiting(&self, pause: &Pause, now: UnixTime) -> (usize, Stake) {
-        let is_due = |entry: &&Track| entry.due().is_none_or(|(time, _)| time <= now);
-        let waiting =
-            self.entries.iter().filter(is_due).filter(|entry| Gates::concerns(entry, pause));
-        waiting.fold((0, Stake::Calm), |(number, stake), entry| {
-            (number + 1, stake.max(Stake::of(entry.current(), now)))
-        })
+    /// How many certificates wait for the end of a shared pause, with the one that has failed, and
+    /// what is at stake at most.
+    fn waiting(&self, failed: usize, subject: Subject, now: UnixTime) -> (usize, Stake) {
+        let pool = self.pools.get(&subject);
+        let (number, stake) = pool.map_or((0, Stake::Calm), |pool| pool.waiting(now));
+        match self.tracks.get(failed).filter(|track| track.is_due(now)) {
+            Some(track) => (number + 1, stake.max(Stake::of(track.current(), now))),
+            None => (number, stake),
+        }
     }
 
     /// How many attempts are under way that need what has failed, with this one.
     fn under_way_like(&self, index: usize, failure: &Failure) -> usize {
         let Scope::Room(zone) = &failure.scope else { return 1 };
-        let provider = self.entries.get(index).map(|entry| entry.provider.index);
-        let needs_it = |entry: &&Track| Some(entry.provider.index) == provider && entry.is_in(zone);
-        self.entries.iter().filter(|entry| entry.working).filter(needs_it).count()
+        let provider = self.tracks.get(index).map(|track| track.provider.index);
+        let needs_it = |track: &&Track| Some(track.provider.index) == provider && track.is_in(zone);
+        let working = self.working.iter().filter_map(|index| self.tracks.get(*index));
+        working.filter(needs_it).count()
     }
 
     /// Until when a certificate waits although a person has loaded the configuration anew: it was tried
     /// too often, and nothing has changed.
     pub fn stands_until(&self, entry: usize) -> Option<UnixTime> {
         let (next, ..) = self.next_attempt(entry)?;
-        let waiting = self.entries.get(entry).filter(|entry| !entry.working)?;
-        let is_due = waiting.due().is_none_or(|(time, _)| time <= self.now);
+        let waiting = self.tracks.get(entry).filter(|track| track.is_waiting())?;
+        let is_due = waiting.is_due(self.now);
         (is_due && next > self.now && self.remedy(entry) == Remedy::Request).then_some(next)
     }
 
     /// What makes the next attempt for a certificate sooner than planned.
     pub fn remedy(&self, entry: usize) -> Remedy {
-        let Some(waiting) = self.entries.get(entry) else { return Remedy::Reload };
+        let Some(waiting) = self.tracks.get(entry) else { return Remedy::Reload };
         let Progress { reloads, spent, .. } = &waiting.progress;
         let next = self.next_attempt(entry).map_or(self.now, |(next, ..)| next);
         let authority = waiting.authority();
@@ -190,11 +209,11 @@ impl Schedule {
 /// Notes when orders have failed that count against the known limit of an issuer.
 pub(super) fn note_orders(
     failed: &mut HashMap<usize, Vec<UnixTime>>,
-    entry: &Track,
+    track: &Track,
     now: UnixTime,
 ) {
-    let issuer = entry.authorities.get(entry.authority()).filter(|issuer| issuer.limit.is_some());
+    let issuer = track.authorities.get(track.authority()).filter(|issuer| issuer.limit.is_some());
     let Some(issuer) = issuer else { return };
-    let orders = entry.progress.spent.orders.iter().filter(|time| **time <= now);
+    let orders = track.progress.spent.orders.iter().filter(|time| **time <= now);
     failed.entry(issuer.issuer).or_default().extend(orders);
 }

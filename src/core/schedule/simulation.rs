@@ -277,12 +277,13 @@ fn outages(length: i64) -> impl Strategy<Value = Vec<(Span, FailureKind, Option<
     })
 }
 
-/// What the environment says goes before.
-fn config() -> ProptestConfig {
+/// Settings of a property test with so many cases, the same ones each time; `PROPTEST_CASES` and
+/// `PROPTEST_RNG_SEED` try others.
+pub(super) fn config(cases: u32) -> ProptestConfig {
     let environment = ProptestConfig::default();
     let is_set = |name| std::env::var_os(name).is_some();
     ProptestConfig {
-        cases: if is_set("PROPTEST_CASES") { environment.cases } else { 48 },
+        cases: if is_set("PROPTEST_CASES") { environment.cases } else { cases },
         rng_seed: if is_set("PROPTEST_RNG_SEED") {
             environment.rng_seed
         } else {
@@ -294,8 +295,7 @@ fn config() -> ProptestConfig {
 }
 
 proptest! {
-    // The same cases each time; PROPTEST_CASES and PROPTEST_RNG_SEED try others.
-    #![proptest_config(config())]
+    #![proptest_config(config(48))]
 
     /// Outages of up to 25 days with two days between them: there is always a day or two of the last
     /// thirty in which the CA can be reached, which the longest pause, a day, cannot miss. A CA that

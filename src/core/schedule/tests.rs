@@ -1,6 +1,7 @@
 //! Each rule of the schedule by itself.
 
 mod pauses;
+mod scan;
 
 use super::{
     Action, Attempt, Authority, CONCURRENCY, Environment, Failure, FailureKind, Fingerprint, Known,
@@ -186,7 +187,7 @@ fn after_a_failed_validation_staging_comes_first() {
     let (production, staging) = (Environment::Production, Environment::Staging);
     assert_eq!(environments, [production, production, staging, staging]);
     // A restart goes on there.
-    let progress = schedule.entries[0].progress.clone();
+    let progress = schedule.tracks[0].progress.clone();
     assert!(progress.staging);
     assert_eq!(attempt(&mut schedule, now).map(|a| a.environment), Some(staging));
     schedule.handle_probed(0, now);
@@ -402,7 +403,7 @@ fn a_process_that_dies_while_it_works_pauses_longer_each_time() {
 fn a_clock_that_was_set_back_does_not_stop_the_work() {
     let mut late = schedule(&[missing()], at(1_000_000));
     fail(&mut late, at(1_000_000), &asked(86_400, Scope::Issuer));
-    let progress = late.entries[0].progress.clone();
+    let progress = late.tracks[0].progress.clone();
     let mut schedule = schedule(&[Known { progress, ..missing() }], NOW);
     assert_eq!(entry(&mut schedule, NOW), Some(0));
 }

@@ -1,17 +1,21 @@
 //! State of one certificate in the schedule.
 
+use super::pace::Stake;
 use super::party::{Authority, Provider};
+use super::pool::Ends;
 use super::progress::{Fingerprint, Progress};
 use super::renewal::{Reason, Renewal};
+use super::tree::{End, Rank};
 use super::{Environment, Known, Validity};
 use crate::time::UnixTime;
+use std::sync::Arc;
 
 /// Later than any time: another attempt has to end first.
 pub(super) const AFTER_OTHERS: UnixTime = UnixTime(i64::MAX);
 
 #[derive(Debug)]
 pub(super) struct Track {
-    pub(super) authorities: Vec<Authority>,
+    pub(super) authorities: Arc<[Authority]>,
     pub(super) provider: Provider,
     pub(super) names: Vec<String>,
     pub(super) fingerprint: Fingerprint,
@@ -20,19 +24,71 @@ pub(super) struct Track {
     pub(super) progress: Progress,
     /// The process before has left an order.
     pub(super) is_under_way: bool,
-    /// Somebody wants it to be renewed.
-    pub(super) asked: bool,
-    /// Somebody wants an attempt now, whatever has failed before.
-    pub(super) at_once: bool,
+    /// What somebody has asked for.
+    pub(super) wish: Wish,
     /// There may be a good certificate, which cannot be seen for now.
     pub(super) is_barred: bool,
-    pub(super) working: bool,
-    pub(super) polling: bool,
+    pub(super) state: State,
+    /// The CA is asked when to renew it.
+    pub(super) is_asking: bool,
+    /// The number of its list of CAs: certificates with the same list have the same.
+    pub(super) kin: usize,
+    pub(super) place: Place,
+    /// When the CA is asked next, as the schedule is sorted by it.
+    pub(super) question: Option<UnixTime>,
+    pub(super) due: Option<Due>,
+}
+
+/// State of a certificate, as in the picture of the schedule.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum State {
+    #[default]
+    Waiting,
+    Working,
+    Probing,
+}
+
+/// Renewal that somebody has asked for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Wish {
+    #[default]
+    None,
+    /// As soon as possible, whatever has failed before.
+    AtOnce,
+    /// It was tried, and is tried again at the pace of all others.
+    Tried,
+}
+
+/// Where a certificate waits for its next attempt.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Place {
+    #[default]
+    Nowhere,
+    /// Among those that are looked at later.
+    Later(UnixTime),
+    /// In a line.
+    Line(usize),
+}
+
+/// Something shared that can fail: what a gate stands before.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Subject {
+    Issuer(usize, Environment),
+    Provider(usize),
+    /// A provider, and the number of the zone among those that had a gate.
+    Zone(usize, usize),
+}
+
+/// A certificate that is due, and what it needs.
+#[derive(Clone, Debug)]
+pub(super) struct Due {
+    pub(super) ends: Ends,
+    pub(super) subjects: Vec<Subject>,
 }
 
 impl Track {
-    pub(super) fn new(known: Known) -> Self {
-        let Known { validity, renewal, mut progress, authorities, .. } = known;
+    pub(super) fn new(known: Known, kin: usize, authorities: Arc<[Authority]>) -> Self {
+        let Known { validity, renewal, mut progress, .. } = known;
         let is_tried = |authority: &Authority| Some(&authority.name) == progress.authority.as_ref();
         if progress.authority.is_some() && !authorities.iter().any(is_tried) {
             progress = progress.switched(None);
@@ -46,21 +102,47 @@ impl Track {
             renewal,
             progress,
             is_under_way: known.is_under_way,
-            asked: false,
-            at_once: false,
+            wish: Wish::None,
             is_barred: false,
-            working: false,
-            polling: false,
+            state: State::Waiting,
+            is_asking: false,
+            kin,
+            place: Place::Nowhere,
+            question: None,
+            due: None,
         }
     }
 
+    pub(super) fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    pub(super) fn is_at_once(&self) -> bool {
+        self.wish == Wish::AtOnce
+    }
+
     /// When to renew, and why; `None` if there is no certificate.
-    pub(super) fn due(&self) -> Option<(UnixTime, Reason)> {
+    pub(super) fn renewal_due(&self) -> Option<(UnixTime, Reason)> {
         let validity = self.validity?;
-        if self.asked {
+        if self.wish != Wish::None {
             return Some((UnixTime::default(), Reason::Asked));
         }
         Some(self.renewal.due(validity))
+    }
+
+    /// Whether it is to be obtained, by its dates alone.
+    pub(super) fn is_due(&self, now: UnixTime) -> bool {
+        self.renewal_due().is_none_or(|(time, _)| time <= now)
+    }
+
+    /// Its current CA and its DNS provider.
+    pub(super) fn shares(&self) -> impl Iterator<Item = Subject> + use<> {
+        let current = self.authority();
+        let issuer = self
+            .authorities
+            .get(current)
+            .map(|authority| Subject::Issuer(authority.issuer, self.environment(current)));
+        issuer.into_iter().chain([Subject::Provider(self.provider.index)])
     }
 
     /// The dates of its certificate by our clock.
@@ -70,8 +152,8 @@ impl Track {
 
     /// When it is worked on, if nothing but its own failures stands in the way.
     pub(super) fn own_time(&self, now: UnixTime) -> UnixTime {
-        let due = self.due().map_or(UnixTime::default(), |(time, _)| time);
-        if self.at_once || due > now {
+        let due = self.renewal_due().map_or(UnixTime::default(), |(time, _)| time);
+        if self.is_at_once() || due > now {
             return due;
         }
         if self.is_barred {
@@ -107,17 +189,54 @@ impl Track {
 
     /// Whether one of its names is in a zone.
     pub(super) fn is_in(&self, zone: &str) -> bool {
-        self.names.iter().any(|name| {
-            let rest = name.len().checked_sub(zone.len());
-            let rest = rest.and_then(|length| Some((name.get(..length)?, name.get(length..)?)));
-            rest.is_some_and(|(rest, end)| {
-                end.eq_ignore_ascii_case(zone) && (rest.is_empty() || rest.ends_with('.'))
-            })
-        })
+        self.names.iter().any(|name| is_in(name, zone))
     }
 
-    /// What comes first among certificates that are due: what is missing or has expired.
-    pub(super) fn urgency(&self) -> UnixTime {
-        self.current().map_or(UnixTime::default(), |validity| validity.not_after)
+    /// The order among certificates that are due: what is missing comes first, then what expires
+    /// first, and among equals the one that waits for the longest time.
+    pub(super) fn rank(&self, variant: usize) -> Rank {
+        let since = self.renewal_due().map_or(UnixTime::default(), |(time, _)| time);
+        (self.end(), since.max(self.progress.next), variant)
     }
+
+    /// The end of what is served, by our clock.
+    pub(super) fn end(&self) -> End {
+        self.current().map(|validity| validity.not_after)
+    }
+
+    /// When it is in the pool of those that are due, with what decides its stake.
+    pub(super) fn ends(&self) -> Ends {
+        Ends { end: self.end(), pressing: self.current().map(Stake::pressing_from) }
+    }
+
+    /// Until when it leaves one of its CAs alone, by what was asked for in its own attempts.
+    pub(super) fn held_until(&self, authority: usize, now: UnixTime) -> UnixTime {
+        let environment = self.environment(authority);
+        let Some(authority) = self.authorities.get(authority) else { return now };
+        let own = self.progress.holds.iter().filter(|hold| hold.concerns(authority, environment));
+        own.map(|hold| hold.heeded_until(now, self.current())).max().unwrap_or_default()
+    }
+
+    /// When it may be worked on, if nothing that it shares with others stands in the way.
+    pub(super) fn ready_time(&self, now: UnixTime) -> UnixTime {
+        let time = self.own_time(now);
+        match self.has_choice() {
+            true => time,
+            false => time.max(self.held_until(self.authority(), now)),
+        }
+    }
+
+    /// Whether another CA can be tried in the place of the current one.
+    pub(super) fn has_choice(&self) -> bool {
+        self.authorities.len() > 1 && !self.is_at_once()
+    }
+}
+
+/// Whether a name is a zone's or below it.
+pub(super) fn is_in(name: &str, zone: &str) -> bool {
+    let rest = name.len().checked_sub(zone.len());
+    let rest = rest.and_then(|length| Some((name.get(..length)?, name.get(length..)?)));
+    rest.is_some_and(|(rest, end)| {
+        end.eq_ignore_ascii_case(zone) && (rest.is_empty() || rest.ends_with('.'))
+    })
 }

@@ -61,7 +61,7 @@ fn a_reload_tries_at_once_but_three_times_an_hour_only() {
         let mut first = schedule(&[missing()], NOW);
         // Long enough for all that follows.
         pauses(&mut first, &failure, 7);
-        let mut progress = first.entries[0].progress.clone();
+        let mut progress = first.tracks[0].progress.clone();
         let mut now = UnixTime(progress.last.0 + 1);
         assert_eq!(entry(&mut started(&progress, now, 0, 0), now), None, "respawned: {failure:?}");
         for loading in 1..=3 {
@@ -107,7 +107,7 @@ fn a_pause_in_a_damaged_file_is_not_endless() {
     let far = UnixTime(i64::MAX);
     let mut first = schedule(&[missing()], NOW);
     fail(&mut first, NOW, &Failure { scope: Scope::Provider, ..TEMPORARY });
-    let mut progress = first.entries[0].progress.clone();
+    let mut progress = first.tracks[0].progress.clone();
     (progress.next, progress.pauses[0].next, progress.pauses[0].room) = (far, far, 0);
     let damaged = started(&progress, at(1), 0, 0);
     assert_eq!(damaged.poll_timeout(), Some(at(2 * DAY)));

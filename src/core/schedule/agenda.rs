@@ -1,0 +1,216 @@
+//! Places in which certificates wait, and what is kept sorted of them.
+
+use super::failure::Scope;
+use super::line::{Common, Need};
+use super::track::{Due, Place, Subject, Track};
+use super::{Progress, Schedule};
+use crate::time::UnixTime;
+
+impl Schedule {
+    /// Takes note of the time. What was computed by a clock that has been set back since is computed
+    /// anew.
+    pub(super) fn tell(&mut self, now: UnixTime) {
+        let is_back = now < self.now;
+        self.now = now;
+        self.latest = self.latest.max(now);
+        if is_back {
+            self.place_all();
+            return;
+        }
+        while let Some((_, index)) = self.later.first().copied().filter(|(time, _)| *time <= now) {
+            self.replace(index);
+        }
+        self.lines.advance(now);
+        self.settle();
+    }
+
+    /// Puts all certificates in their places.
+    pub(super) fn place_all(&mut self) {
+        for index in 0..self.tracks.len() {
+            self.replace(index);
+        }
+        self.lines.advance(UnixTime(i64::MAX));
+        self.settle();
+    }
+
+    /// Takes a certificate out of its place, changes it and puts it into the right one.
+    pub(super) fn change<T>(
+        &mut self,
+        index: usize,
+        change: impl FnOnce(&mut Track) -> T,
+    ) -> Option<T> {
+        self.leave(index);
+        let changed = self.tracks.get_mut(index).map(change);
+        self.place(index);
+        self.settle();
+        changed
+    }
+
+    fn replace(&mut self, index: usize) {
+        self.leave(index);
+        self.place(index);
+    }
+
+    /// Takes a certificate out of all places, before it changes.
+    pub(super) fn leave(&mut self, index: usize) {
+        let Some(track) = self.tracks.get_mut(index) else { return };
+        match std::mem::take(&mut track.place) {
+            Place::Nowhere => {}
+            Place::Later(time) => {
+                self.later.remove(&(time, index));
+            }
+            Place::Line(line) => self.lines.remove(line, index),
+        }
+        if let Some(time) = track.question.take() {
+            self.questions.remove(&(time, index));
+        }
+        if let Some(Due { ends, subjects }) = track.due.take() {
+            for subject in subjects {
+                if let Some(pool) = self.pools.get_mut(&subject) {
+                    pool.remove(index, ends);
+                }
+            }
+        }
+        self.working.remove(&index);
+        self.asking.remove(&index);
+        self.failing.remove(&index);
+    }
+
+    /// Puts a certificate where it belongs now.
+    pub(super) fn place(&mut self, index: usize) {
+        let now = self.now;
+        let Some(track) = self.tracks.get(index) else { return };
+        if track.is_asking {
+            self.asking.insert(index);
+        }
+        let is_quiet = track.validity.is_some() && track.is_waiting() && !track.is_asking;
+        let question = is_quiet.then(|| track.renewal.poll_time(now));
+        let due = track.renewal_due().map_or(now, |(time, _)| time);
+        let place = if !track.is_waiting() {
+            self.working.insert(index);
+            // It is worked on before its time only if the clock was set back since.
+            if due > now { Place::Later(due) } else { Place::Nowhere }
+        } else {
+            if track.progress != Progress::default() {
+                self.failing.insert(index);
+            }
+            let time = track.ready_time(now);
+            if time > now { Place::Later(time) } else { Place::Line(self.line_up(index)) }
+        };
+        if let Some(time) = question {
+            self.questions.insert((time, index));
+        }
+        if let Place::Later(time) = place {
+            self.later.insert((time, index));
+        }
+        if let Some(track) = self.tracks.get_mut(index) {
+            (track.place, track.question) = (place, question);
+        }
+        if due <= now {
+            self.count(index);
+        }
+    }
+
+    /// Puts a certificate into the line of those that need the same.
+    fn line_up(&mut self, index: usize) -> usize {
+        let Some(track) = self.tracks.get(index) else { return 0 };
+        let need = self.need(index);
+        let provider = track.provider.index;
+        let zones = need.zones.clone();
+        let common = || {
+            let issuers = track.authorities.iter().map(|a| Common::Issuer(a.issuer));
+            let zones = zones.into_iter().map(|zone| Common::Zone(provider, zone));
+            issuers.chain([Common::Provider(provider)]).chain(zones).collect()
+        };
+        self.lines.insert(need, common, track.rank(index), track.progress.last)
+    }
+
+    /// What a certificate needs, as far as others need the same.
+    pub(super) fn need(&self, index: usize) -> Need {
+        let Some(track) = self.tracks.get(index) else { return Need::default() };
+        let is_held = track.progress.holds.iter().any(|hold| hold.is_on(self.now));
+        Need {
+            authorities: track.kin,
+            current: (track.authority(), track.progress.staging),
+            provider: track.provider.index,
+            zones: self.gates.zones(track),
+            is_under_way: track.is_under_way,
+            is_at_once: track.is_at_once(),
+            own: (track.has_choice() && is_held).then_some(index),
+        }
+    }
+
+    /// Whether a certificate is in the right line: a zone may have failed, or time may have passed,
+    /// since it was put there.
+    pub(super) fn is_in_place(&self, index: usize, line: usize) -> bool {
+        let is_ready =
+            self.tracks.get(index).is_some_and(|track| track.ready_time(self.now) <= self.now);
+        let Some(of_line) = self.lines.need(line).filter(|_| is_ready) else { return false };
+        let need = self.need(index);
+        need == *of_line || {
+            // A zone that has got through is nothing to look at any more.
+            let has_gate = |zone: &usize| self.gates.has(Subject::Zone(need.provider, *zone));
+            let zones = of_line.zones.iter().copied().filter(has_gate).collect();
+            need == Need { zones, ..of_line.clone() }
+        }
+    }
+
+    /// Counts a certificate among those that are due.
+    fn count(&mut self, index: usize) {
+        let Some(track) = self.tracks.get_mut(index) else { return };
+        let provider = track.provider.index;
+        let zones = self.gates.zones(track).into_iter().map(|zone| Subject::Zone(provider, zone));
+        let subjects: Vec<Subject> = track.shares().chain(zones).collect();
+        let ends = track.ends();
+        for subject in &subjects {
+            self.pools.entry(*subject).or_default().insert(index, ends);
+        }
+        track.due = Some(Due { ends, subjects });
+    }
+
+    /// Counts the certificates of a zone that has failed. Only that looks at all of them.
+    pub(super) fn count_zone(&mut self, subject: Subject, scope: &Scope) {
+        let (Scope::Zone(zone) | Scope::Room(zone)) = scope else { return };
+        let Subject::Zone(provider, _) = subject else { return };
+        if self.pools.contains_key(&subject) {
+            return;
+        }
+        let pool = self.pools.entry(subject).or_default();
+        let within: Vec<usize> = self.names.within(zone, &self.tracks).collect();
+        for index in within {
+            let Some(track) = self.tracks.get_mut(index) else { continue };
+            let is_served = track.provider.index == provider;
+            if let Some(due) = track.due.as_mut().filter(|_| is_served) {
+                due.subjects.push(subject);
+                pool.insert(index, due.ends);
+            }
+        }
+    }
+
+    /// Has all lines looked at again that what has changed concerns.
+    pub(super) fn note_change(&mut self, subject: Subject) {
+        if matches!(subject, Subject::Zone(..)) && !self.gates.has(subject) {
+            self.pools.remove(&subject);
+        }
+        self.lines.change(subject.into());
+    }
+
+    /// The same for several, at once.
+    pub(super) fn note_changes(&mut self, subjects: &[Subject]) {
+        subjects.iter().for_each(|subject| self.note_change(*subject));
+        self.settle();
+    }
+
+    /// Looks at all lines that have changed.
+    pub(super) fn settle(&mut self) {
+        while let Some(line) = self.lines.changed() {
+            let outlook = loop {
+                match self.outlook(line) {
+                    Ok(outlook) => break outlook,
+                    Err(misplaced) => self.replace(misplaced),
+                }
+            };
+            self.lines.see(line, outlook);
+        }
+    }
+}

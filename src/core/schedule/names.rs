@@ -1,0 +1,62 @@
+//! What many certificates have in common: lists of CAs, and zones of their names.
+
+use super::party::Authority;
+use super::track::{Track, is_in};
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Lists of CAs, each of which is kept once.
+#[derive(Debug, Default)]
+pub(super) struct Kin(HashMap<Arc<[Authority]>, usize>);
+
+impl Kin {
+    /// The number of a list, and the list itself.
+    pub(super) fn of(&mut self, authorities: &[Authority]) -> (usize, Arc<[Authority]>) {
+        if let Some((list, number)) = self.0.get_key_value(authorities) {
+            return (*number, list.clone());
+        }
+        let (number, list): (usize, Arc<[Authority]>) = (self.0.len(), authorities.into());
+        self.0.insert(list.clone(), number);
+        (number, list)
+    }
+}
+
+/// The names of all certificates, sorted from the last label to the first, so that those of a zone
+/// follow each other.
+#[derive(Debug, Default)]
+pub(super) struct Names(Vec<(usize, usize)>);
+
+impl Names {
+    pub(super) fn of(tracks: &[Track]) -> Self {
+        let places = tracks.iter().enumerate();
+        let places =
+            places.flat_map(|(track, it)| (0..it.names.len()).map(move |name| (track, name)));
+        let mut names: Vec<_> = places.collect();
+        names.sort_by(|one, other| compare(name(tracks, *one), name(tracks, *other)));
+        Self(names)
+    }
+
+    /// The certificates that have a name in a zone; one with several may come several times.
+    pub(super) fn within<'a>(
+        &'a self,
+        zone: &'a str,
+        tracks: &'a [Track],
+    ) -> impl Iterator<Item = usize> + 'a {
+        let start = self.0.partition_point(|place| compare(name(tracks, *place), zone).is_lt());
+        let rest = self.0.get(start..).unwrap_or_default();
+        let within = rest.iter().take_while(move |place| is_in(name(tracks, **place), zone));
+        within.map(|(track, _)| *track)
+    }
+}
+
+fn name(tracks: &[Track], (track, name): (usize, usize)) -> &str {
+    tracks.get(track).and_then(|track| track.names.get(name)).map_or("", String::as_str)
+}
+
+/// Compares names from their ends; dots come before all else, so that a zone is followed by what is in
+/// it.
+fn compare(one: &str, other: &str) -> Ordering {
+    let order = |byte: u8| if byte == b'.' { 0 } else { byte.to_ascii_lowercase() };
+    one.bytes().rev().map(order).cmp(other.bytes().rev().map(order))
+}

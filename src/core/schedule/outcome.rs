@@ -1,0 +1,113 @@
+//! Outcomes of attempts and questions, and what somebody asks for.
+
+use super::gate::Shown;
+use super::progress::Progress;
+use super::renewal::{Renewal, RenewalInfoOutcome};
+use super::track::{State, Subject, Wish};
+use super::{Obtained, SPREAD_EACH, Schedule, Validity};
+use crate::time::UnixTime;
+
+impl Schedule {
+    /// Notes that a certificate was obtained. Gives what to keep beside it.
+    pub fn handle_issued(
+        &mut self,
+        entry: usize,
+        obtained: impl Into<Obtained>,
+        now: UnixTime,
+        random: f64,
+    ) -> Renewal {
+        self.tell(now);
+        let obtained = obtained.into();
+        let probed = self.end(entry);
+        let renewal = self.change(entry, |track| {
+            let why = track.renewal_due().map(|(_, reason)| reason);
+            let new = Renewal::of_new(now, random, obtained, &track.renewal, why);
+            track.renewal = Renewal { next_poll: now + SPREAD_EACH, ..new };
+            track.validity = Some(obtained.validity);
+            track.progress = Progress::default();
+            (track.is_under_way, track.is_barred) = (false, false);
+            // An answer that is still awaited is about the certificate before.
+            (track.wish, track.state, track.is_asking) = (Wish::None, State::Waiting, false);
+            track.renewal
+        });
+        self.note_changes(&probed);
+        renewal.unwrap_or_default()
+    }
+
+    /// Notes that the staging environment was satisfied. Gives the progress to keep.
+    pub fn handle_probed(&mut self, entry: usize, now: UnixTime) -> Progress {
+        self.tell(now);
+        let probed = self.end(entry);
+        let progress = self.change(entry, |track| {
+            track.state = State::Waiting;
+            track.progress = std::mem::take(&mut track.progress).probed(now);
+            track.progress.clone()
+        });
+        self.note_changes(&probed);
+        progress.unwrap_or_default()
+    }
+
+    /// Opens the gates that an attempt got through; gives what it has probed.
+    fn end(&mut self, entry: usize) -> Vec<Subject> {
+        let Some(track) = self.tracks.get(entry) else { return Vec::new() };
+        self.gates.end(entry, track, Shown::ALL)
+    }
+
+    /// Takes over when a CA wants a certificate to be renewed. Gives what to keep beside it.
+    pub fn handle_renewal_info(
+        &mut self,
+        entry: usize,
+        now: UnixTime,
+        outcome: &RenewalInfoOutcome,
+        random: f64,
+    ) -> Renewal {
+        let renewal = self.change(entry, |track| {
+            // A certificate that was obtained in the meantime is another one.
+            let is_awaited = track.is_asking && track.is_waiting();
+            if let Some(validity) = track.validity.filter(|_| is_awaited) {
+                track.renewal = track.renewal.informed(now, validity, outcome, random);
+            }
+            track.is_asking = false;
+            track.renewal
+        });
+        renewal.unwrap_or_default()
+    }
+
+    /// Has a certificate renewed now, whatever has failed before: a person wants it.
+    pub fn renew_now(&mut self, entry: usize) {
+        self.change(entry, |track| track.wish = Wish::AtOnce);
+    }
+
+    /// Orders nothing for a certificate, unless somebody asks for it: there may be a good one on disk
+    /// that cannot be read for now.
+    pub fn bar(&mut self, entry: usize) {
+        self.change(entry, |track| track.is_barred = true);
+    }
+
+    /// Ends that something could not be read; `found` is the certificate with what was kept beside it,
+    /// if it is the one that is wanted.
+    pub fn unbar(
+        &mut self,
+        entry: usize,
+        found: Option<(Validity, Renewal)>,
+        now: UnixTime,
+        random: f64,
+    ) {
+        if !self.tracks.get(entry).is_some_and(|track| track.is_barred) {
+            return;
+        }
+        self.tell(now);
+        self.change(entry, |track| {
+            track.is_barred = false;
+            // What was obtained meanwhile is newer.
+            let Some((validity, renewal)) = found.filter(|_| track.validity.is_none()) else {
+                return;
+            };
+            let jitter = renewal.jitter.or(Some(random));
+            let next_poll = renewal.poll_time(now).max(now + SPREAD_EACH);
+            track.renewal = Renewal { jitter, next_poll, ..renewal };
+            track.renewal.set_right(now);
+            track.validity = Some(validity);
+        });
+    }
+}
