@@ -44,7 +44,7 @@ live: build ## The real Cloudflare and Let's Encrypt's staging: ZONE=example.com
 # Most tests wait for servers and for pauses, the end-to-end tests most of all, so that many run at once.
 test: build ## All tests; TEST=name only those whose name contains it
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test -p acme-dns-core -p acme-dns-service -- $(TEST)
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test -p testbed -- $(TEST)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test -p servers -p testbed -- $(TEST)
 
 # From NGINX 1.29.2 on sessions are looked up after the server is chosen: the tests that run in a chroot are run there.
 matrix: packages ## The module with each NGINX that is supported; FROM="vendored bookworm trixie sid" chooses

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use openssl::ssl::SslVersion;
-use testbed::ZONE;
+use servers::ZONE;
 
 use crate::client::Client;
 use crate::report::Report;

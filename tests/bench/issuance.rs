@@ -6,12 +6,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testbed::bed::issuer;
+use servers::Testbed;
+use servers::ZONE;
+use servers::bed::issuer;
+use servers::ports::Port;
+use testbed::measurements::proc;
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::ports::Port;
-use testbed::proc;
-use testbed::{Testbed, ZONE};
+use testbed::nginx::build::NginxBuild;
 
 use crate::client::{Client, Served};
 use crate::machine::cpu_time;

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use report::Report;
 use setup::Setup;
-use testbed::nginx_build::NginxBuild;
+use testbed::nginx::build::NginxBuild;
 
 /// What can be measured by itself.
 struct Part {

@@ -14,7 +14,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, SupportedProtocolVersion,
 };
-use testbed::ZONE;
+use servers::ZONE;
 
 use crate::client::{Client, connect};
 use crate::report::Report;

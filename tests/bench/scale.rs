@@ -8,11 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use openssl::ssl::SslVersion;
-use testbed::generations::{Generations, Variant};
+use servers::ports::Port;
+use testbed::measurements::proc;
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::ports::Port;
-use testbed::proc;
+use testbed::nginx::build::NginxBuild;
+use testbed::nginx::generations::{Generations, Variant};
 
 use crate::client::Client;
 use crate::machine::cpu_time;

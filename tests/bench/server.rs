@@ -6,11 +6,12 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use servers::Testbed;
+use servers::ZONE;
+use servers::ports::Port;
+use servers::process::{run, wait_until};
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::ports::Port;
-use testbed::process::{run, wait_until};
-use testbed::{Testbed, ZONE};
+use testbed::nginx::build::NginxBuild;
 
 use crate::client::{Client, Served};
 use crate::machine::{Beside, cpu_time};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testbed::nginx_build::NginxBuild;
+use testbed::nginx::build::NginxBuild;
 
 /// How much shorter a quick run is.
 const QUICKER: u32 = 20;

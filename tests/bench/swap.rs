@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use openssl::ssl::SslVersion;
 use openssl::x509::X509;
+use servers::Testbed;
+use servers::ZONE;
+use servers::ports::Port;
+use testbed::clients::tls::{LoadClient, TlsClient};
 use testbed::nginx::Nginx;
-use testbed::ports::Port;
-use testbed::tls::{LoadClient, TlsClient};
-use testbed::{Testbed, ZONE};
 
 use crate::client::Client;
 use crate::report::Report;

@@ -14,13 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use openssl::asn1::Asn1Time;
+use servers::Testbed;
+use servers::ZONE;
+use servers::process::wait_until;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use testbed::example::Example;
+use testbed::clients::tls::{Leaf, PeerChain};
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::process::wait_until;
-use testbed::tls::{Leaf, PeerChain};
-use testbed::{Testbed, ZONE};
+use testbed::nginx::build::NginxBuild;
+use testbed::nginx::example::Example;
 
 /// As long as anybody watches.
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);

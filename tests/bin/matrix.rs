@@ -8,11 +8,12 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use testbed::compression;
-use testbed::example::Example;
-use testbed::nginx_build::{ALL, NginxBuild};
-use testbed::process::caught;
-use testbed::{Testbed, ZONE};
+use servers::Testbed;
+use servers::ZONE;
+use servers::process::caught;
+use testbed::clients::compression;
+use testbed::nginx::build::{ALL, NginxBuild};
+use testbed::nginx::example::Example;
 
 /// What one nginx has done.
 struct Row {

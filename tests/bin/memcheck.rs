@@ -13,12 +13,14 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use testbed::nginx_build::NginxBuild;
-use testbed::paths::{cache_dir, workspace_dir};
-use testbed::ports::Port;
-use testbed::process::{spawn, wait_until};
-use testbed::tls::{SslVersion, TlsClient};
-use testbed::{Testbed, ZONE, proc};
+use servers::Testbed;
+use servers::ZONE;
+use servers::paths::{cache_dir, workspace_dir};
+use servers::ports::Port;
+use servers::process::{spawn, wait_until};
+use testbed::clients::tls::{SslVersion, TlsClient};
+use testbed::measurements::proc;
+use testbed::nginx::build::NginxBuild;
 
 /// The two numbers of reloads that are compared.
 const FEW: usize = 5;

@@ -8,7 +8,7 @@ use std::panic;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use testbed::soak::{self, Plan};
+use testbed::measurements::soak::{self, Plan};
 
 const MINUTES: u64 = 30;
 

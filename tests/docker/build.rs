@@ -5,8 +5,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use testbed::docker::{Image, build, docker};
-use testbed::paths::workspace_dir;
+use servers::paths::workspace_dir;
+use testbed::nginx::docker::{Image, build, docker};
 
 /// More than the module and two scripts take.
 const LIMIT_MB: f64 = 12.0;

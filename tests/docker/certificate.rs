@@ -3,10 +3,10 @@
 use std::fs;
 use std::time::Instant;
 
-use testbed::ZONE;
-use testbed::docker::{Image, Volume};
-use testbed::proc::services;
-use testbed::process::wait_until;
+use servers::ZONE;
+use servers::process::wait_until;
+use testbed::measurements::proc::services;
+use testbed::nginx::docker::{Image, Volume};
 
 use crate::stage::{LIMIT, STATE, Stage};
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use testbed::ZONE;
-use testbed::docker::{Container, Image, docker, network, unique_name};
-use testbed::paths::workspace_dir;
-use testbed::process::{run, wait_until};
+use servers::ZONE;
+use servers::paths::workspace_dir;
+use servers::process::{run, wait_until};
+use testbed::nginx::docker::{Container, Image, docker, network, unique_name};
 
 use crate::stage::{LIMIT, Stage};
 

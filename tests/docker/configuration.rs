@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use testbed::ZONE;
-use testbed::docker::{Container, Image, Volume};
+use servers::ZONE;
+use testbed::nginx::docker::{Container, Image, Volume};
 
 use crate::stage::{STATE, Stage};
 

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use testbed::ZONE;
-use testbed::clients::{Client, Key, Setup, run_own_dehydrated};
-use testbed::docker::{Container, Image, network};
-use testbed::pebble::PebbleOptions;
-use testbed::process::{run, wait_until};
-use testbed::tls::Leaf;
+use servers::ZONE;
+use servers::pebble::PebbleOptions;
+use servers::process::{run, wait_until};
+use testbed::clients::acme::{Client, Key, Setup, run_own_dehydrated};
+use testbed::clients::tls::Leaf;
+use testbed::nginx::docker::{Container, Image, network};
 
 use crate::compose::Project;
 use crate::reload::RELOAD;

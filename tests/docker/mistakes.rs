@@ -1,7 +1,7 @@
 //! A wrong or missing variable stops the container with one line.
 
-use testbed::ZONE;
-use testbed::docker::{Container, Image};
+use servers::ZONE;
+use testbed::nginx::docker::{Container, Image};
 
 use crate::stage::{LIMIT, STATE, Stage, domains};
 

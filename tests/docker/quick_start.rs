@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use testbed::ZONE;
-use testbed::docker::{Container, docker};
-use testbed::paths::workspace_dir;
-use testbed::process::{run, wait_until};
+use servers::ZONE;
+use servers::paths::workspace_dir;
+use servers::process::{run, wait_until};
+use testbed::nginx::docker::{Container, docker};
 
 use crate::stage::{LIMIT, Stage};
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::ZONE;
-use testbed::acme_proxy::AcmeStep;
-use testbed::docker::{Container, Volume};
-use testbed::process::wait_until;
+use servers::ZONE;
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use testbed::nginx::docker::{Container, Volume};
 
 use crate::stage::{LIMIT, STATE, Stage};
 

@@ -1,8 +1,8 @@
 //! A token in a file is where it has to be, and nowhere else.
 
-use testbed::docker::Volume;
-use testbed::proc::{count_in_memory, family, services, title};
-use testbed::process::wait_until;
+use servers::process::wait_until;
+use testbed::measurements::proc::{count_in_memory, family, services, title};
+use testbed::nginx::docker::Volume;
 
 use crate::stage::{LIMIT, Stage};
 

@@ -1,9 +1,9 @@
 //! Two containers on one volume: one obtains, the other waits and serves what it obtains.
 
-use testbed::ZONE;
-use testbed::docker::{Container, Volume};
-use testbed::process::wait_until;
-use testbed::tls::Leaf;
+use servers::ZONE;
+use servers::process::wait_until;
+use testbed::clients::tls::Leaf;
+use testbed::nginx::docker::{Container, Volume};
 
 use crate::stage::{LIMIT, STATE, Stage};
 

@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use servers::paths::workspace_dir;
+use servers::process::run;
 use tempfile::TempDir;
-use testbed::paths::workspace_dir;
-use testbed::process::run;
 
 const VERSION: &str = "1.2.3";
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use testbed::acme_proxy::{AcmeProxy, AcmeStep};
-use testbed::docker::{Container, Image, Volume};
-use testbed::pebble::PebbleOptions;
-use testbed::process::wait_until;
-use testbed::tls::{Leaf, TlsClient};
-use testbed::{Testbed, ZONE};
+use servers::Testbed;
+use servers::ZONE;
+use servers::acme_proxy::{AcmeProxy, AcmeStep};
+use servers::pebble::PebbleOptions;
+use servers::process::wait_until;
+use testbed::clients::tls::{Leaf, TlsClient};
+use testbed::nginx::docker::{Container, Image, Volume};
 
 /// Longer than an order takes, an attempt that fails and its repetition included.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

@@ -5,9 +5,10 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testbed::docker::Volume;
-use testbed::ports::Port;
-use testbed::{ZONE, process::wait_until};
+use servers::ZONE;
+use servers::ports::Port;
+use servers::process::wait_until;
+use testbed::nginx::docker::Volume;
 
 use crate::stage::{LIMIT, Stage};
 

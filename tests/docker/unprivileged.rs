@@ -2,10 +2,10 @@
 
 use std::os::unix::fs::chown;
 
-use testbed::ZONE;
-use testbed::docker::{Container, Image, Volume, docker};
-use testbed::process::wait_until;
-use testbed::tls::Leaf;
+use servers::ZONE;
+use servers::process::wait_until;
+use testbed::clients::tls::Leaf;
+use testbed::nginx::docker::{Container, Image, Volume, docker};
 
 use crate::stage::{LIMIT, STATE, Stage, domains};
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 
-use testbed::acme_proxy::AcmeStep;
-use testbed::process::wait_until;
-use testbed::tls::Leaf;
-use testbed::traffic::{Action, Fault};
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault};
+use testbed::clients::tls::Leaf;
 
 use crate::site::{LIMIT, Site};
 

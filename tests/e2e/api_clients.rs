@@ -1,7 +1,7 @@
 //! Clients of Cloudflare's API that are not ours work with the stand-in.
 
-use testbed::Testbed;
-use testbed::api_clients::{Account, ApiClient};
+use servers::Testbed;
+use testbed::clients::cloudflare::{Account, ApiClient};
 
 /// Adds two values at one name and removes them, one after the other, as for an apex and its wildcard.
 fn work(client: ApiClient) {

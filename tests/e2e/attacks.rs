@@ -22,11 +22,11 @@ use std::time::Duration;
 
 use openssl::pkey::PKey;
 use serde_json::{Value, json};
+use servers::paths::workspace_dir;
+use servers::process::spawn;
 use tempfile::TempDir;
+use testbed::measurements::proc;
 use testbed::nginx::Nginx;
-use testbed::paths::workspace_dir;
-use testbed::proc;
-use testbed::process::spawn;
 
 use crate::site::{NOBODY, Site};
 

@@ -10,10 +10,10 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
-use testbed::acme_proxy::{AcmeProxy, AcmeStep};
-use testbed::bed::{issuer, write_secret};
-use testbed::pebble::PebbleOptions;
-use testbed::traffic::{Action, Fault};
+use servers::acme_proxy::{AcmeProxy, AcmeStep};
+use servers::bed::{issuer, write_secret};
+use servers::pebble::PebbleOptions;
+use servers::traffic::{Action, Fault};
 
 use crate::site::{LIMIT, Site};
 

@@ -2,8 +2,8 @@
 
 use openssl::pkey::Id;
 use openssl::x509::X509;
-use testbed::acme_proxy::AcmeStep;
-use testbed::tls::{Leaf, TlsError};
+use servers::acme_proxy::AcmeStep;
+use testbed::clients::tls::{Leaf, TlsError};
 
 use crate::lone::{Lone, Served, ours};
 use crate::site::Site;
@@ -124,9 +124,9 @@ fn loud_lines(log: &str) -> Vec<&str> {
 fn a_missing_certificate_is_one_line_and_not_one_a_connection() {
     // An authority that hangs, so that nothing else is logged in the meantime.
     let mut site = Site::new();
-    let hang = testbed::traffic::Fault::new(
+    let hang = servers::traffic::Fault::new(
         AcmeStep::Directory.requests(),
-        testbed::traffic::Action::Hang,
+        servers::traffic::Action::Hang,
     );
     site.proxy.traffic.inject(hang.always());
     site.add_server("a.example.test *.a.example.test", "on");

@@ -3,8 +3,9 @@
 //! What certbot's plugin and Cloudflare's own Python library under it expect of the API, the
 //! stand-in has to do.
 
-use testbed::tls::Leaf;
-use testbed::{Testbed, certbot};
+use servers::Testbed;
+use testbed::clients::certbot;
+use testbed::clients::tls::Leaf;
 
 #[test]
 fn certbot_obtains_apex_and_wildcard_through_the_stand_in() {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testbed::cloudflare::{Cloudflare, Token};
-use testbed::powerdns::PowerDns;
+use servers::cloudflare::{Cloudflare, Token};
+use servers::powerdns::PowerDns;
 
 use crate::support::{Answer, Api, LONG, send};
 
@@ -335,11 +335,11 @@ fn records_can_be_late_in_powerdns() {
     assert_eq!(bed.dns.txt_records("late.example.test").len(), 0);
     bed.cloudflare.resume_propagation();
     let there = || (bed.dns.txt_records("late.example.test").len() == 1).then_some(());
-    testbed::process::wait_until(LONG, there).expect("it gets there");
+    servers::process::wait_until(LONG, there).expect("it gets there");
 
     bed.cloudflare.set_propagation_delay(Duration::from_secs(2));
     bed.api.post(&bed.records, &txt("later", "x")).result();
     assert_eq!(bed.dns.txt_records("later.example.test").len(), 0);
     let there = || (bed.dns.txt_records("later.example.test").len() == 1).then_some(());
-    testbed::process::wait_until(LONG, there).expect("it gets there");
+    servers::process::wait_until(LONG, there).expect("it gets there");
 }

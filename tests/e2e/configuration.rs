@@ -5,10 +5,11 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use openssl::pkey::PKey;
+use servers::Testbed;
+use servers::bed;
+use servers::ports::Port;
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::ports::Port;
-use testbed::{Testbed, bed};
+use testbed::nginx::build::NginxBuild;
 
 use crate::site::NOBODY;
 

@@ -3,9 +3,9 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use testbed::acme_proxy::AcmeStep;
-use testbed::ports::Port;
-use testbed::tls::{Leaf, TlsClient};
+use servers::acme_proxy::AcmeStep;
+use servers::ports::Port;
+use testbed::clients::tls::{Leaf, TlsClient};
 
 use crate::lone::{Lone, Served, ours};
 use crate::reload::{RELOAD, Reader};

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use testbed::acme_proxy::AcmeStep;
-use testbed::bed::issuer;
-use testbed::process::wait_until;
-use testbed::tls::Leaf;
-use testbed::traffic::{Action, Fault};
+use servers::acme_proxy::AcmeStep;
+use servers::bed::issuer;
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault};
+use testbed::clients::tls::Leaf;
 
 use crate::site::{LIMIT, Site};
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
-use testbed::acme_proxy::AcmeStep;
-use testbed::ports::Port;
-use testbed::process::wait_until;
-use testbed::tls::{Leaf, TlsClient};
+use servers::acme_proxy::AcmeStep;
+use servers::ports::Port;
+use servers::process::wait_until;
+use testbed::clients::tls::{Leaf, TlsClient};
 
 use crate::lone::{Lone, Served, ours};
 use crate::site::{LIMIT, Site};

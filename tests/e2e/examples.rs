@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use testbed::authority::Authority;
+use servers::authority::Authority;
+use servers::paths::workspace_dir;
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::paths::workspace_dir;
+use testbed::nginx::build::NginxBuild;
 
 const MODULE: &str = "modules/ngx_http_acme_dns_module.so";
 

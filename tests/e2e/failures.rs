@@ -4,7 +4,7 @@
 mod authority;
 mod cloudflare;
 
-use testbed::process::wait_until;
+use servers::process::wait_until;
 
 use crate::site::{LIMIT, Site};
 

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::json;
-use testbed::Testbed;
-use testbed::acme_proxy::AcmeStep;
-use testbed::certbot;
-use testbed::tls::Leaf;
-use testbed::traffic::{Action, Fault, Match};
+use servers::Testbed;
+use servers::acme_proxy::AcmeStep;
+use servers::traffic::{Action, Fault, Match};
+use testbed::clients::certbot;
+use testbed::clients::tls::Leaf;
 
 use crate::support::{Api, LONG, block_on, client, try_send};
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use testbed::acme_proxy::AcmeStep;
-use testbed::http3::Http3Client;
-use testbed::process::wait_until;
-use testbed::tls::{Leaf, TlsError};
-use testbed::traffic::Hold;
-use testbed::visit::{Answer, Visit};
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use servers::traffic::Hold;
+use testbed::clients::http3::Http3Client;
+use testbed::clients::tls::{Leaf, TlsError};
+use testbed::clients::visit::{Answer, Visit};
 
 use crate::lone::{Lone, stands_in};
 use crate::renewal_info::{PAST, window};

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use openssl::pkey::PKey;
 use rustix::process::Signal;
 use serde_json::Value;
-use testbed::acme_proxy::AcmeStep;
-use testbed::clients::{Client, Key, Setup};
-use testbed::pebble::PebbleOptions;
-use testbed::proc::{count_in_memory, kill};
-use testbed::process::wait_until;
-use testbed::tls::Leaf;
-use testbed::traffic::{Action, Fault, Reply};
+use servers::acme_proxy::AcmeStep;
+use servers::pebble::PebbleOptions;
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault, Reply};
+use testbed::clients::acme::{Client, Key, Setup};
+use testbed::clients::tls::Leaf;
+use testbed::measurements::proc::{count_in_memory, kill};
 
 use crate::site::{LIMIT, SERVICE, Site};
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use reqwest::Method;
-use testbed::acme_proxy::AcmeStep;
-use testbed::pebble::PebbleOptions;
-use testbed::traffic::Match;
+use servers::acme_proxy::AcmeStep;
+use servers::pebble::PebbleOptions;
+use servers::traffic::Match;
 
 use crate::site::{LIMIT, Site};
 

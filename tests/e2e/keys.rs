@@ -3,9 +3,9 @@
 use std::fs;
 
 use openssl::x509::X509;
-use testbed::acme_proxy::AcmeStep;
-use testbed::process::wait_until;
-use testbed::tls::{Leaf, SslVersion};
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use testbed::clients::tls::{Leaf, SslVersion};
 
 use crate::site::{LIMIT, Site};
 

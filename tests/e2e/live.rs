@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use testbed::bed::write_secret;
-use testbed::cloudflare::{Cloudflare, Token};
-use testbed::powerdns::PowerDns;
-use testbed::process::{Process, die_with_parent, wait_until};
-use testbed::replay::replay;
-use testbed::{Testbed, ZONE};
+use servers::Testbed;
+use servers::ZONE;
+use servers::bed::write_secret;
+use servers::cloudflare::{Cloudflare, Token};
+use servers::powerdns::PowerDns;
+use servers::process::{Process, die_with_parent, wait_until};
+use testbed::measurements::replay::replay;
 
 /// A token of another zone.
 const OTHER: &str = "other-0123456789-0123456789-0123456789";

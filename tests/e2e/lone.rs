@@ -4,11 +4,11 @@
 use std::net::SocketAddr;
 
 use openssl::x509::X509;
-use testbed::authority::Authority;
+use servers::authority::Authority;
+use servers::ports::Port;
+use testbed::clients::tls::{PeerChain, TlsClient, TlsError};
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::ports::Port;
-use testbed::tls::{PeerChain, TlsClient, TlsError};
+use testbed::nginx::build::NginxBuild;
 
 /// What a handshake has met.
 #[derive(Clone, Debug, Eq, PartialEq)]

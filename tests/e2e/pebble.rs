@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::process::wait_until;
-use testbed::tls::{Leaf, LoadClient, TlsClient, handshake};
-use testbed::{Testbed, certbot};
+use servers::Testbed;
+use servers::process::wait_until;
+use testbed::clients::certbot;
+use testbed::clients::tls::{Leaf, LoadClient, TlsClient, handshake};
 
 use crate::support::{LONG, block_on, client};
 
@@ -74,7 +75,7 @@ fn tls_clients_check_what_they_are_told_to() {
     let root = bed.pebble.root_pem(0);
     let wrong = handshake(addr, "localhost", Some(&root), None).expect_err("another authority");
     assert!(wrong.to_string().contains("certificate"), "{wrong}");
-    let old = testbed::tls::SslVersion::TLS1_2;
+    let old = testbed::clients::tls::SslVersion::TLS1_2;
     assert_eq!(handshake(addr, "x", None, Some(old)).expect("any").protocol, "TLSv1.2");
 }
 

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use rustix::process::Signal;
-use testbed::acme_proxy::AcmeStep;
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault, Match};
+use testbed::clients::tls::LoadClient;
+use testbed::measurements::proc;
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::proc;
-use testbed::process::wait_until;
-use testbed::tls::LoadClient;
-use testbed::traffic::{Action, Fault, Match};
+use testbed::nginx::build::NginxBuild;
 
 use crate::site::{LIMIT, NOBODY, Site};
 
@@ -199,7 +199,7 @@ fn of_two_on_one_state_path_one_works() {
     let mut site = Site::start(&[NAME]);
     site.wait_for_certificate(NAME);
     let mut second = Nginx::new(NginxBuild::get());
-    let port = testbed::ports::Port::reserve();
+    let port = servers::ports::Port::reserve();
     second.http(format!(
         "{}acme_dns_state_path {};\nserver {{ listen {} ssl; server_name b.{NAME}; acme_dns on; }}",
         site.bed.directives_through(&site.proxy),

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
-use testbed::acme_proxy::AcmeStep;
+use servers::acme_proxy::AcmeStep;
+use servers::ports::Port;
+use servers::process::wait_until;
+use servers::traffic::Hold;
+use testbed::clients::tls::{Leaf, TlsClient};
 use testbed::nginx::Nginx;
-use testbed::ports::Port;
-use testbed::process::wait_until;
-use testbed::tls::{Leaf, TlsClient};
-use testbed::traffic::Hold;
 
 use crate::site::{LIMIT, Site};
 
@@ -159,7 +159,7 @@ fn nothing_is_reloaded_where_nothing_reads_files_or_where_it_is_off() {
 
 #[test]
 fn a_configuration_says_what_it_wants_once() {
-    let mut nginx = Nginx::new(testbed::nginx_build::NginxBuild::get());
+    let mut nginx = Nginx::new(testbed::nginx::build::NginxBuild::get());
     for (text, expected) in [
         ("acme_dns_reload sometimes;", "invalid parameter \"sometimes\" in "),
         (

@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
-use testbed::acme_proxy::AcmeStep;
-use testbed::process::wait_until;
-use testbed::tls::{Leaf, LoadClient};
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use testbed::clients::tls::{Leaf, LoadClient};
 
 use crate::site::{LIMIT, Site};
 

@@ -1,10 +1,10 @@
 //! Renewal information of the authority (RFC 9773): when it says that a certificate is renewed.
 
 use serde_json::{Value, json};
-use testbed::acme_proxy::AcmeStep;
-use testbed::process::wait_until;
-use testbed::tls::Leaf;
-use testbed::traffic::{Action, Fault};
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault};
+use testbed::clients::tls::Leaf;
 
 use crate::site::{LIMIT, Site};
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
-use testbed::acme_proxy::AcmeStep;
-use testbed::generations::{Generations, Variant};
-use testbed::process::wait_until;
-use testbed::tls::LoadClient;
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use testbed::clients::tls::LoadClient;
+use testbed::nginx::generations::{Generations, Variant};
 
 use crate::site::{CROWD, LIMIT, Site};
 use crate::support::LONG;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
-use testbed::nginx_build::NginxBuild;
-use testbed::proc::count_in_memory;
+use testbed::measurements::proc::count_in_memory;
+use testbed::nginx::build::NginxBuild;
 
 use crate::site::{LIMIT, SERVICE, Site, below};
 

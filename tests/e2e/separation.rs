@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::Signal;
-use testbed::acme_proxy::AcmeStep;
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use testbed::measurements::proc;
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::proc;
-use testbed::process::wait_until;
+use testbed::nginx::build::NginxBuild;
 
 use crate::site::{LIMIT, NOBODY, SERVICE, Site, below};
 use crate::support::s_client;
@@ -196,7 +196,7 @@ fn files_below_certs_with_a_variable_are_open_to_workers_and_their_group() {
         command.args([&format!("--reuid={user}"), "--regid=nogroup", "--clear-groups", "cat"]);
         command.arg(path).output().expect("setpriv is there").status.success()
     };
-    let port = testbed::ports::Port::reserve();
+    let port = servers::ports::Port::reserve();
     let certs = site.state().join("certs").display().to_string();
     site.http = format!(
         "server {{ listen {} ssl; server_name {NAME};
@@ -204,7 +204,7 @@ fn files_below_certs_with_a_variable_are_open_to_workers_and_their_group() {
              ssl_certificate_key {certs}/$ssl_server_name/privkey.pem; return 200; }}",
         port.addr()
     );
-    let client = testbed::tls::TlsClient::new(port.addr()).sni(NAME);
+    let client = testbed::clients::tls::TlsClient::new(port.addr()).sni(NAME);
     let served = || client.handshake().ok().map(|chain| chain.leaf);
     site.reload();
     assert_eq!(served().as_ref(), Some(&leaf), "the workers' user owns all");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
-use testbed::proc;
+use testbed::measurements::proc;
 
 use crate::lone::Lone;
 use crate::site::Site;

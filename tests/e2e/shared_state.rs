@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::os::unix::fs::chown;
 
 use rustix::process::Signal;
-use testbed::generations::{Generations, Variant, generation};
-use testbed::ports::Port;
-use testbed::proc::kill;
-use testbed::process::wait_until;
-use testbed::tls::{SslVersion, TlsClient};
+use servers::ports::Port;
+use servers::process::wait_until;
+use testbed::clients::tls::{SslVersion, TlsClient};
+use testbed::measurements::proc::kill;
+use testbed::nginx::generations::{Generations, Variant, generation};
 
 use crate::lone::Lone;
 use crate::site::{CROWD, LIMIT, SERVICE};

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use rustix::process::Signal;
-use testbed::authority::Authority;
-use testbed::http3::Http3Client;
-use testbed::proc;
-use testbed::process::wait_until;
-use testbed::tls::{Leaf, TlsError};
+use servers::authority::Authority;
+use servers::process::wait_until;
+use testbed::clients::http3::Http3Client;
+use testbed::clients::tls::{Leaf, TlsError};
+use testbed::measurements::proc;
 
 use crate::lone::{Lone, Served, ours};
 use crate::site::{CROWD, LIMIT, Site};

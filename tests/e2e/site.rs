@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use openssl::pkey::PKey;
 use openssl::x509::X509;
-use testbed::Testbed;
-use testbed::acme_proxy::AcmeProxy;
-use testbed::bed::issuer;
+use servers::Testbed;
+use servers::acme_proxy::AcmeProxy;
+use servers::bed::issuer;
+use servers::pebble::PebbleOptions;
+use servers::ports::Port;
+use servers::process::wait_until;
+use testbed::clients::tls::{Leaf, PeerChain, TlsClient};
+use testbed::measurements::proc;
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::pebble::PebbleOptions;
-use testbed::ports::Port;
-use testbed::proc;
-use testbed::process::wait_until;
-use testbed::tls::{Leaf, PeerChain, TlsClient};
+use testbed::nginx::build::NginxBuild;
 
 /// Longer than an order takes on a busy machine, an attempt that fails and its repetition included.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use testbed::soak::{self, Plan};
+use testbed::measurements::soak::{self, Plan};
 
 #[test]
 fn certificates_are_renewed_under_fire_and_no_handshake_fails() {

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use openssl::x509::X509;
-use testbed::ocsp::{Responder, Signer};
-use testbed::pebble::PebbleOptions;
-use testbed::ports::Port;
-use testbed::process::wait_until;
-use testbed::traffic::Match;
+use servers::ocsp::{Responder, Signer};
+use servers::pebble::PebbleOptions;
+use servers::ports::Port;
+use servers::process::wait_until;
+use servers::traffic::Match;
 
 use crate::site::{CROWD, LIMIT, Site};
 

@@ -13,10 +13,10 @@ use std::os::unix::fs::chown;
 use std::time::Instant;
 
 use rustix::process::Signal;
-use testbed::generations::{Generations, Variant};
+use servers::process::wait_until;
+use testbed::measurements::proc;
 use testbed::nginx::Nginx;
-use testbed::proc;
-use testbed::process::wait_until;
+use testbed::nginx::generations::{Generations, Variant};
 
 use self::load::{Kind, Load, Server};
 use crate::lone::Lone;

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
-use testbed::authority::Authority;
-use testbed::ports::Port;
-use testbed::proc;
-use testbed::process::wait_until;
-use testbed::tls::TlsClient;
+use servers::authority::Authority;
+use servers::ports::Port;
+use servers::process::wait_until;
+use testbed::clients::tls::TlsClient;
+use testbed::measurements::proc;
 
 use crate::lone::{Lone, ours};
 use crate::site::{LIMIT, Site};

@@ -8,13 +8,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
 use tempfile::TempDir;
-use testbed::acme_proxy::AcmeStep;
+use testbed::clients::tls::Leaf;
+use testbed::measurements::proc;
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::proc;
-use testbed::process::wait_until;
-use testbed::tls::Leaf;
+use testbed::nginx::build::NginxBuild;
 
 use crate::process::Orphan;
 use crate::separation::{check_owner, give_back};

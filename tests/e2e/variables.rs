@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
-use testbed::ports::Port;
-use testbed::tls::TlsClient;
+use servers::ports::Port;
+use testbed::clients::tls::TlsClient;
 
 use crate::lone::{Lone, Served, ours};
 use crate::site::Site;
@@ -83,7 +83,7 @@ fn a_certificate_can_be_taken_from_the_variables() {
     site.start_nginx();
     let client =
         |port: &Port| TlsClient::new(port.addr()).sni(NAME).roots(&site.bed.pebble.root_pem(0));
-    let first = testbed::process::wait_until(crate::site::LIMIT, || {
+    let first = servers::process::wait_until(crate::site::LIMIT, || {
         client(&explicit).handshake().ok().map(|peer| peer.leaf)
     });
     let first = first.unwrap_or_else(|| panic!("{}", site.nginx.log()));

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-use testbed::acme_proxy::AcmeStep;
+use servers::acme_proxy::AcmeStep;
 
 use crate::site::{LIMIT, Site, below};
 

@@ -1,7 +1,7 @@
 //! A wildcard of one server is the certificate of the servers below it.
 
-use testbed::acme_proxy::AcmeStep;
-use testbed::traffic::{Action, Fault};
+use servers::acme_proxy::AcmeStep;
+use servers::traffic::{Action, Fault};
 
 use crate::site::Site;
 

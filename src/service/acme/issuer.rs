@@ -331,11 +331,11 @@ mod tests {
     use acme_dns_core::material::Material;
     use instant_acme::{Identifier, NewOrder};
     use secrecy::SecretString;
+    use servers::Testbed;
     use std::fmt::Arguments;
     use std::fs;
     use std::path::Path;
     use std::sync::Arc;
-    use testbed::Testbed;
 
     const ENVIRONMENT: Environment = Environment::Production;
 
@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_resource_is_read_that_instant_acme_does_not_read() {
-        let bed = Testbed::start_with(|o| testbed::pebble::PebbleOptions {
+        let bed = Testbed::start_with(|o| servers::pebble::PebbleOptions {
             nonce_reject_percent: 50,
             ..o
         });

@@ -2,7 +2,7 @@ use super::{OcspError, Question, Unasked, read_time};
 use acme_dns_core::staple::{Window, WindowError};
 use acme_dns_core::time::UnixTime;
 use openssl::error::ErrorStack;
-use testbed::ocsp::{Signer, Statement, Status};
+use servers::ocsp::{Signer, Statement, Status};
 
 const NOW: i64 = 1_795_466_700;
 const TIMES: (i64, Option<i64>) = (NOW - 3600, Some(NOW + 3600));

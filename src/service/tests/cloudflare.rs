@@ -11,12 +11,12 @@ use acme_dns_service::dns::{
 use acme_dns_service::http::Clients;
 use http::Method;
 use secrecy::SecretString;
+use servers::cloudflare::{Cloudflare as StandIn, Token};
+use servers::powerdns::PowerDns;
+use servers::traffic::{Action, Fault, Match, Reply};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use testbed::cloudflare::{Cloudflare as StandIn, Token};
-use testbed::powerdns::PowerDns;
-use testbed::traffic::{Action, Fault, Match, Reply};
 
 const TOKEN: &str = "a-token-that-is-right";
 const NAME: &str = "_acme-challenge.example.com";

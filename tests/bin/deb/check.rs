@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use testbed::Testbed;
-use testbed::authority::Authority;
-use testbed::example::Example;
+use servers::Testbed;
+use servers::authority::Authority;
+use servers::process::run;
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::process::run;
+use testbed::nginx::build::NginxBuild;
+use testbed::nginx::example::Example;
 
 use crate::Package;
 use crate::chroot::Chroot;

@@ -6,10 +6,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use servers::paths::cache_dir;
+use servers::process::run;
 use tempfile::TempDir;
-use testbed::nginx_build::{self, NginxBuild};
-use testbed::paths::cache_dir;
-use testbed::process::run;
+use testbed::nginx::build::{self, NginxBuild};
 
 use crate::Package;
 
@@ -43,7 +43,7 @@ impl Chroot {
             .tempdir_in(cache_dir())
             .map_err(|e| format!("no temporary directory: {e}"))?;
         let chroot = Self { dir };
-        let original = nginx_build::chroot(&package.suite).join(".");
+        let original = build::chroot(&package.suite).join(".");
         run(Command::new("cp").arg("--archive").arg(original).arg(chroot.path()))?;
         // Its processes are those of this machine: no script may stop or signal an nginx.
         chroot.write("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)?;

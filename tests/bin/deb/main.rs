@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use testbed::Testbed;
-use testbed::nginx_build::{self, ALL, NginxBuild, VENDORED};
-use testbed::package::codename;
-use testbed::paths::{cache_dir, workspace_dir};
-use testbed::process::{caught, run};
+use servers::Testbed;
+use servers::package::codename;
+use servers::paths::{cache_dir, workspace_dir};
+use servers::process::{caught, run};
+use testbed::nginx::build::{self, ALL, NginxBuild, VENDORED};
 
 /// A package that has been built.
 struct Package {
@@ -68,10 +68,10 @@ fn package(from: &str, kept: bool) -> Result<Package, String> {
     let mut script = Command::new(workspace_dir().join("docker/deb/build"));
     script.arg(&build.module).arg(&build.version).arg(output_dir()).arg(&suite);
     if is_debian {
-        script.arg(nginx_build::nginx_dev(&suite));
+        script.arg(build::nginx_dev(&suite));
     }
-    if !nginx_build::is_own(&suite) {
-        script.arg(nginx_build::chroot(&suite).join("var/lib/dpkg"));
+    if !build::is_own(&suite) {
+        script.arg(build::chroot(&suite).join("var/lib/dpkg"));
     }
     let path = PathBuf::from(run(&mut script)?.trim());
     let name = path.file_name().and_then(|name| name.to_str()?.split('_').next());

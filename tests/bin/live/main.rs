@@ -19,11 +19,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use servers::bed::write_secret;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use testbed::bed::write_secret;
-use testbed::recorder::Recorder;
-use testbed::scrub::Scrub;
-use testbed::tls::{Leaf, PeerChain};
+use testbed::clients::tls::{Leaf, PeerChain};
+use testbed::measurements::recorder::Recorder;
+use testbed::measurements::scrub::Scrub;
 
 use crate::report::Report;
 use crate::settings::Settings;

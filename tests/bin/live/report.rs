@@ -5,8 +5,8 @@ use std::fs;
 use std::time::Instant;
 
 use serde_json::Value;
-use testbed::nginx_build::NginxBuild;
-use testbed::scrub::Scrub;
+use testbed::measurements::scrub::Scrub;
+use testbed::nginx::build::NginxBuild;
 
 use crate::settings::Settings;
 
@@ -33,7 +33,7 @@ impl Report {
     ) -> bool {
         println!("==> {what}");
         let begun = Instant::now();
-        let (mark, detail) = match testbed::process::caught(work) {
+        let (mark, detail) = match servers::process::caught(work) {
             Ok(Some(detail)) => ("ok", detail),
             Ok(None) => ("left out", String::new()),
             Err(error) => {

@@ -4,11 +4,11 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use servers::ports::Port;
+use servers::process::wait_until;
+use testbed::clients::tls::{Leaf, PeerChain, TlsClient};
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::ports::Port;
-use testbed::process::wait_until;
-use testbed::tls::{Leaf, PeerChain, TlsClient};
+use testbed::nginx::build::NginxBuild;
 
 use crate::settings::Settings;
 

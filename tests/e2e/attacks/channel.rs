@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use testbed::process::wait_until;
+use servers::process::wait_until;
 
 use super::{Attacker, NAME, check_all_works, needles, processes_json, site};
 use crate::site::LIMIT;

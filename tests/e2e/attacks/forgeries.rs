@@ -6,9 +6,9 @@ use std::path::Path;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testbed::acme_proxy::AcmeStep;
-use testbed::process::wait_until;
-use testbed::traffic::Match;
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use servers::traffic::Match;
 
 use super::{NAME, ask_for_renewal, site};
 use crate::site::{LIMIT, Site};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use openssl::base64::encode_block;
 use rustix::fs::inotify;
-use testbed::process::{run, wait_until};
+use servers::process::{run, wait_until};
 
 use super::site;
 use super::state::{of_the_version_before, separate};

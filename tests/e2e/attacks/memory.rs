@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use testbed::proc;
-use testbed::process::wait_until;
+use servers::process::wait_until;
+use testbed::measurements::proc;
 
 use super::{Attack, Attacker, NAME, cache, check_all_works, needles, processes_json, site};
 use crate::site::{LIMIT, Site};

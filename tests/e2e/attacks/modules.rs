@@ -5,10 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use servers::process::run;
+use testbed::measurements::proc;
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::proc;
-use testbed::process::run;
+use testbed::nginx::build::NginxBuild;
 
 use super::{NAME, site};
 use crate::site::Site;
@@ -25,7 +25,7 @@ fn another_module(nginx: &Nginx) -> Option<PathBuf> {
     for directory in headers {
         compiler.arg("-I").arg(directory);
     }
-    compiler.arg(testbed::paths::workspace_dir().join(SOURCE));
+    compiler.arg(servers::paths::workspace_dir().join(SOURCE));
     run(&mut compiler).unwrap_or_else(|e| panic!("{e}"));
     Some(module)
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::json;
+use servers::process::wait_until;
+use testbed::measurements::proc;
 use testbed::nginx::Nginx;
-use testbed::proc;
-use testbed::process::wait_until;
 
 use super::{Attacker, NAME, cache, check_all_works, processes, site};
 use crate::site::{LIMIT, NOBODY, SERVICE, Site};

@@ -1,7 +1,7 @@
 //! A worker that rewrites all memory that it shares with others.
 
 use serde_json::json;
-use testbed::proc;
+use testbed::measurements::proc;
 
 use super::{Attacker, NAME, check_all_works, site};
 

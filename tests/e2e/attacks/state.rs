@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::Command;
 
 use serde_json::json;
-use testbed::process::{Process, wait_until};
+use servers::process::{Process, wait_until};
 
 use super::{Attacker, NAME, check_all_works, site};
 use crate::site::{LIMIT, NOBODY, SERVICE, Site};
@@ -106,8 +106,8 @@ fn check_with_a_lock_held_by(holder: u32) {
     assert_eq!(site.served(NAME), leaf);
     // `flock` and its child hold it together.
     let master = site.nginx.master_pid();
-    for pid in testbed::proc::children(holder.pid()) {
-        testbed::proc::kill(pid, rustix::process::Signal::KILL);
+    for pid in testbed::measurements::proc::children(holder.pid()) {
+        testbed::measurements::proc::kill(pid, rustix::process::Signal::KILL);
     }
     drop(holder);
     check_all_works(&mut site, master);

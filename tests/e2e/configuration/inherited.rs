@@ -149,7 +149,7 @@ fn servers_without_names_stand_in_or_leave_it_to_the_default_server() {
         assert_eq!(lone.served(name), expected, "{name}");
     }
     assert_eq!(lone.missing(), ["a.example.test"]);
-    let other = testbed::tls::TlsClient::new(lone.other_addr()).sni("plex.example.test");
+    let other = testbed::clients::tls::TlsClient::new(lone.other_addr()).sni("plex.example.test");
     assert!(other.handshake().is_err());
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use testbed::acme_proxy::{AcmeProxy, AcmeStep};
-use testbed::bed::issuer;
-use testbed::traffic::{Action, Fault, Reply};
+use servers::acme_proxy::{AcmeProxy, AcmeStep};
+use servers::bed::issuer;
+use servers::traffic::{Action, Fault, Reply};
 
 use super::Outcome::{Fails, Survives};
 use super::{Outcome, check_failure, check_recovery, is_obtained};

@@ -4,10 +4,10 @@ use std::fs;
 
 use reqwest::Method;
 use serde_json::Value;
-use testbed::acme_proxy::AcmeStep;
-use testbed::bed::write_secret;
-use testbed::cloudflare::Token;
-use testbed::traffic::{Action, Fault, Match, Reply};
+use servers::acme_proxy::AcmeStep;
+use servers::bed::write_secret;
+use servers::cloudflare::Token;
+use servers::traffic::{Action, Fault, Match, Reply};
 
 use super::Outcome::{Fails, Survives};
 use super::{Outcome, check_failure, check_recovery, check_survival, is_obtained, wait_for_count};

@@ -17,10 +17,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::thread;
 
+use servers::paths::workspace_dir;
+use servers::ports::Port;
 use testbed::nginx::Nginx;
-use testbed::nginx_build::NginxBuild;
-use testbed::paths::workspace_dir;
-use testbed::ports::Port;
+use testbed::nginx::build::NginxBuild;
 
 /// In every variable that holds a secret.
 const SECRET: &str = "c0ffee5ec2e7c0ffee5ec2e7";

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use testbed::process::run;
+use servers::process::run;
 
 use super::{Image, SECRET};
 

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use testbed::Testbed;
-use testbed::bed::ZONE;
-use testbed::http3::Http3Client;
-use testbed::process::wait_until;
-use testbed::tls::TlsClient;
+use servers::Testbed;
+use servers::bed::ZONE;
+use servers::process::wait_until;
+use testbed::clients::http3::Http3Client;
+use testbed::clients::tls::TlsClient;
 
 use super::{Image, application};
 use crate::site::LIMIT;

@@ -6,11 +6,11 @@
 
 use std::time::Instant;
 
-use testbed::acme_proxy::{AcmeProxy, AcmeStep};
-use testbed::bed::{ZONE, issuer};
-use testbed::cloudflare::{Cloudflare, Token};
-use testbed::process::wait_until;
-use testbed::traffic::{Action, Fault, Match, Traffic};
+use servers::acme_proxy::{AcmeProxy, AcmeStep};
+use servers::bed::{ZONE, issuer};
+use servers::cloudflare::{Cloudflare, Token};
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault, Match, Traffic};
 
 use super::requests::{Server, cloudflare_requests};
 use super::{BYSTANDER, Matrix};

@@ -14,9 +14,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use rustix::process::Signal;
-use testbed::bed::{ZONE, issuer};
-use testbed::proc;
-use testbed::process::{Process, wait_until};
+use servers::bed::{ZONE, issuer};
+use servers::process::{Process, wait_until};
+use testbed::measurements::proc;
 
 use super::{BYSTANDER, Matrix};
 use crate::site::{LIMIT, Site};

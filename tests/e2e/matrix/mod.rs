@@ -13,8 +13,8 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use testbed::process::wait_until;
-use testbed::tls::LoadClient;
+use servers::process::wait_until;
+use testbed::clients::tls::LoadClient;
 
 use crate::site::{LIMIT, Site};
 

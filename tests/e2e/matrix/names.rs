@@ -6,9 +6,9 @@
 use std::time::Instant;
 
 use rustix::process::Signal;
-use testbed::dns_proxy::{DnsAction, DnsProxy, Questions, Transport};
-use testbed::proc;
-use testbed::process::wait_until;
+use servers::dns_proxy::{DnsAction, DnsProxy, Questions, Transport};
+use servers::process::wait_until;
+use testbed::measurements::proc;
 
 use super::Matrix;
 use crate::site::{LIMIT, Site};

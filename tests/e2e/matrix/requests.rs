@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use reqwest::Method;
 use rustix::process::Signal;
-use testbed::acme_proxy::AcmeStep;
-use testbed::proc;
-use testbed::process::wait_until;
-use testbed::traffic::{Action, Fault, Hold, Match};
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault, Hold, Match};
+use testbed::measurements::proc;
 
 use super::Matrix;
 use crate::site::{LIMIT, Site};

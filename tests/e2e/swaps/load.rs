@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use openssl::x509::X509;
-use testbed::generations;
-use testbed::http3::Http3Client;
-use testbed::resuming::{ResumingClient, Session};
-use testbed::tls::{SslVersion, TlsClient, TlsError};
-use testbed::visit::Visit;
+use testbed::clients::http3::Http3Client;
+use testbed::clients::resuming::{ResumingClient, Session};
+use testbed::clients::tls::{SslVersion, TlsClient, TlsError};
+use testbed::clients::visit::Visit;
+use testbed::nginx::generations;
 
 /// How a client connects.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -1,7 +1,8 @@
 //! The runner itself, without the module.
 
+use servers::ports::Port;
+
 use super::*;
-use crate::ports::Port;
 
 /// A configuration without the module: this is about the runner.
 fn plain(port: &Port) -> Nginx {
@@ -14,7 +15,7 @@ fn plain(port: &Port) -> Nginx {
 
 fn get(port: &Port) -> String {
     let url = format!("http://{}/", port.addr());
-    crate::rt::block_on(async { reqwest::get(url).await?.text().await })
+    servers::rt::block_on(async { reqwest::get(url).await?.text().await })
         .unwrap_or_else(|e| panic!("{e}"))
 }
 

@@ -16,16 +16,16 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use servers::acme_proxy::{AcmeProxy, AcmeStep};
+use servers::pebble::{Pebble, PebbleOptions};
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault, Match, Reply};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use testbed::acme_proxy::{AcmeProxy, AcmeStep};
-use testbed::pebble::{Pebble, PebbleOptions};
-use testbed::process::wait_until;
-use testbed::traffic::{Action, Fault, Match, Reply};
 
 pub(crate) const MAC_KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
 

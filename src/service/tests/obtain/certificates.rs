@@ -20,12 +20,12 @@ use openssl::x509::extension::{
 };
 use openssl::x509::{X509, X509Builder, X509Name, X509Req};
 use serde_json::Value;
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault, Logged};
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use testbed::acme_proxy::AcmeStep;
-use testbed::process::wait_until;
-use testbed::traffic::{Action, Fault, Logged};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;

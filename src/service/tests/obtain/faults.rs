@@ -6,10 +6,10 @@ use acme_dns_core::schedule::{FailureKind, Scope};
 use acme_dns_service::acme::{KeyChoice, Left};
 use acme_dns_service::dns::{Placed, TxtRecord, Zone};
 use acme_dns_service::store::{Entry, PendingOrder};
+use servers::acme_proxy::AcmeStep;
+use servers::traffic::{Action, Fault, Match};
 use std::fs;
 use std::time::Duration;
-use testbed::acme_proxy::AcmeStep;
-use testbed::traffic::{Action, Fault, Match};
 
 /// A value as a challenge has it.
 const VALUE: &str = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0";

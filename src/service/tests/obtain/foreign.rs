@@ -4,8 +4,8 @@ use super::support::Bed;
 use acme_dns_core::level::Level;
 use acme_dns_service::acme::{AcmeError, KeyChoice};
 use openssl::x509::X509;
+use servers::foreign_ca::ForeignCa;
 use std::fs;
-use testbed::foreign_ca::ForeignCa;
 
 /// A configuration for a CA instead of Pebble.
 fn bed_of(start: fn(&std::path::Path, std::net::SocketAddr) -> ForeignCa) -> (Bed, ForeignCa) {

@@ -14,9 +14,9 @@ use openssl::rsa::Rsa;
 use openssl::sign::Signer;
 use reqwest::Client;
 use serde_json::{Value, json};
+use servers::acme_proxy::AcmeStep;
+use servers::traffic::{Action, Fault, Reply};
 use std::fs;
-use testbed::acme_proxy::AcmeStep;
-use testbed::traffic::{Action, Fault, Reply};
 
 fn base64url(bytes: &[u8]) -> String {
     encode_block(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")

@@ -10,12 +10,12 @@ use acme_dns_service::store::{Entry, PendingOrder};
 use async_trait::async_trait;
 use http::Method;
 use serde_json::{Value, json};
+use servers::acme_proxy::AcmeStep;
+use servers::traffic::{Action, Fault, Match, Reply};
 use std::cell::RefCell;
 use std::fs;
 use std::net::TcpListener;
 use std::rc::Rc;
-use testbed::acme_proxy::AcmeStep;
-use testbed::traffic::{Action, Fault, Match, Reply};
 
 /// A value as a challenge has it.
 const VALUE: &str = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0";
@@ -75,7 +75,7 @@ impl Bed {
     /// The bodies of all requests that create records.
     fn created(&self) -> String {
         let posts = self.testbed.cloudflare.traffic.requests(&Match::any().method(Method::POST));
-        posts.iter().map(testbed::traffic::Logged::body).collect()
+        posts.iter().map(servers::traffic::Logged::body).collect()
     }
 
     /// Nothing was written or answered, and the order is given up.

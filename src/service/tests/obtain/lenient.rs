@@ -11,12 +11,12 @@ use acme_dns_service::acme::KeyChoice;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Method};
 use serde_json::{Value, json};
+use servers::acme_proxy::AcmeStep;
+use servers::pebble::PebbleOptions;
+use servers::traffic::{Action, Fault, Match, Reply};
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
-use testbed::acme_proxy::AcmeStep;
-use testbed::pebble::PebbleOptions;
-use testbed::traffic::{Action, Fault, Match, Reply};
 
 /// A URL of the CA without its scheme and host.
 fn relative(url: &Value) -> Value {

@@ -21,12 +21,12 @@ use acme_dns_service::acme::{KeyChoice, ObtainError};
 use futures_util::future::join_all;
 use http::Method;
 use openssl::x509::X509;
+use servers::acme_proxy::AcmeStep;
+use servers::pebble::PebbleOptions;
+use servers::traffic::Match;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use support::Bed;
-use testbed::acme_proxy::AcmeStep;
-use testbed::pebble::PebbleOptions;
-use testbed::traffic::Match;
 
 #[test]
 fn obtains_apex_and_wildcard_and_cleans_up() {

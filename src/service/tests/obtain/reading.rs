@@ -10,13 +10,13 @@ use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::engine::{Service, Settings};
 use secrecy::SecretString;
+use servers::acme_proxy::AcmeStep;
+use servers::ports::Port;
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault};
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
-use testbed::acme_proxy::AcmeStep;
-use testbed::ports::Port;
-use testbed::process::wait_until;
-use testbed::traffic::{Action, Fault};
 
 /// Longer than anything takes that does not wait for a fault.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -8,12 +8,12 @@ use acme_dns_service::engine::{Service, Settings};
 use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::import::Imports;
 use secrecy::SecretString;
+use servers::process::wait_until;
 use std::fmt;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
-use testbed::process::wait_until;
 
 /// The pause after a first failure, and as much again.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,14 +10,14 @@ use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::import::Imports;
 use openssl::x509::X509;
 use secrecy::SecretString;
+use servers::ocsp::{Responder, Signer, Statement, Status, verify};
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault, Match, Reply};
 use std::fmt;
 use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
-use testbed::ocsp::{Responder, Signer, Statement, Status, verify};
-use testbed::process::wait_until;
-use testbed::traffic::{Action, Fault, Match, Reply};
 
 /// Longer than an order takes, and than the pause after a first failure.
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -114,7 +114,7 @@ impl Stand {
         let dir = tempfile::tempdir().unwrap();
         let responder = Responder::reserve(dir.path());
         let url = responder.url();
-        let mut bed = Bed::start_with(|options| testbed::pebble::PebbleOptions {
+        let mut bed = Bed::start_with(|options| servers::pebble::PebbleOptions {
             ocsp_responder: Some(url),
             ..options
         });

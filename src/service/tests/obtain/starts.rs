@@ -8,13 +8,13 @@ use acme_dns_core::schedule::Loading;
 use acme_dns_service::engine::{Service, Settings};
 use acme_dns_service::import::Imports;
 use secrecy::SecretString;
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault};
 use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
-use testbed::acme_proxy::AcmeStep;
-use testbed::process::wait_until;
-use testbed::traffic::{Action, Fault};
 
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -10,15 +10,15 @@ use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::import::Imports;
 use openssl::x509::X509;
 use secrecy::SecretString;
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use servers::traffic::Fault;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use testbed::acme_proxy::AcmeStep;
-use testbed::process::wait_until;
-use testbed::traffic::Fault;
 
 const LIMIT: Duration = Duration::from_secs(60);
 

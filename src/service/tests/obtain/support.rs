@@ -16,6 +16,9 @@ use acme_dns_service::http::Clients;
 use acme_dns_service::propagation::Checker;
 use acme_dns_service::store::Store;
 use secrecy::SecretString;
+use servers::Testbed;
+use servers::acme_proxy::AcmeProxy;
+use servers::pebble::PebbleOptions;
 use std::fmt;
 use std::fs;
 use std::ops::Deref;
@@ -23,9 +26,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use testbed::Testbed;
-use testbed::acme_proxy::AcmeProxy;
-use testbed::pebble::PebbleOptions;
 use tokio::task::LocalSet;
 
 /// Longer than anything that does not wait for a fault takes.

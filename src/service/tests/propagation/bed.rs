@@ -2,11 +2,11 @@
 
 use acme_dns_core::config::Propagation;
 use acme_dns_service::propagation::Checker;
+use servers::knot::Knot;
+use servers::powerdns::PowerDns;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tempfile::TempDir;
-use testbed::knot::Knot;
-use testbed::powerdns::PowerDns;
 
 pub(crate) const ZONE: &str = "example.test";
 pub(crate) const NAME: &str = "_acme-challenge.example.test";

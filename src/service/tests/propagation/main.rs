@@ -11,13 +11,13 @@ use acme_dns_core::level::Level;
 use acme_dns_service::propagation::{Checker, PropagationError};
 use bed::{Bed, LONG, NAME, ZONE, block_on};
 use futures_util::future::join_all;
+use servers::knot::Knot;
+use servers::unbound::Unbound;
 use std::net::{TcpListener, UdpSocket};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-use testbed::knot::Knot;
-use testbed::unbound::Unbound;
 
 fn records(values: &[&str]) -> Vec<(String, String)> {
     values.iter().map(|&value| (NAME.to_owned(), value.to_owned())).collect()

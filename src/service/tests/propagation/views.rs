@@ -6,10 +6,10 @@
 use super::bed::{Bed, LONG, NAME, ZONE, block_on};
 use acme_dns_core::level::Level;
 use acme_dns_service::propagation::{Checker, PropagationError, ZoneServers};
+use servers::dns_proxy::DnsProxy;
+use servers::unbound::Unbound;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
-use testbed::dns_proxy::DnsProxy;
-use testbed::unbound::Unbound;
 
 fn wait(
     checker: &Checker,

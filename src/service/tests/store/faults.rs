@@ -5,13 +5,13 @@ use crate::operations::{OPERATIONS, Operation, prepare};
 use crate::trace::{Call, run};
 use crate::view::{faults, view};
 use acme_dns_service::store::Store;
+use servers::process::wait_until;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
-use testbed::process::wait_until;
 
 /// Errors of the system, and their texts.
 const ERRORS: [(&str, &str); 4] = [

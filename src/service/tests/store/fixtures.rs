@@ -1,9 +1,9 @@
 //! What is kept in these tests: made once, and read by the processes that keep it.
 
 use acme_dns_service::store::{Account, IssuedPem, PendingOrder};
+use servers::authority::Authority;
 use std::fs;
 use std::path::{Path, PathBuf};
-use testbed::authority::Authority;
 use zeroize::Zeroizing;
 
 /// The name of the certificate that all is about.

@@ -5,11 +5,11 @@ use acme_dns_core::schedule::Progress;
 use acme_dns_service::dns::{Placed, TxtRecord, Zone};
 use acme_dns_service::store::{Entry, Store, StoreError};
 use serde_json::json;
+use servers::process::wait_until;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
-use testbed::process::wait_until;
 
 type Prepare = fn(&Store, &Fixtures);
 type Act = fn(&Store, &Fixtures) -> Result<(), StoreError>;

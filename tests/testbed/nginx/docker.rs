@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::paths::workspace_dir;
-use crate::process::{run, wait_until};
+use servers::paths::workspace_dir;
+use servers::process::{run, wait_until};
 
 /// The images that docker/Dockerfile makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub fn docker(arguments: &[&str]) -> Result<String, String> {
     run(Command::new("docker").args(arguments)).map(|text| text.trim_end().to_owned())
 }
 
-/// The network of the containers, in which the testbed listens at [`crate::ports::address`].
+/// The network of the containers, in which the testbed listens at [`servers::ports::address`].
 ///
 /// # Panics
 /// If there is none.

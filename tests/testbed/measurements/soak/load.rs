@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use openssl::ssl::SslConnector;
 
-use crate::tls::{PeerChain, TlsClient, TlsError};
+use crate::clients::tls::{PeerChain, TlsClient, TlsError};
 
 /// Between two handshakes of a thread.
 const PAUSE: Duration = Duration::from_millis(10);

@@ -18,8 +18,7 @@ use openssl::rsa::Rsa;
 use openssl::x509::extension::{BasicConstraints, KeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509, X509Name};
 use serde_json::json;
-
-use crate::authority::{authority_name, builder, new_key};
+use servers::authority::{authority_name, builder, new_key};
 
 /// A generation takes them in turn: RSA keys take long to make.
 const KEYS: usize = 2;

@@ -14,11 +14,11 @@ use openssl::pkey::Id;
 use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslStream, SslVerifyMode};
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509NameRef, X509Ref};
+use servers::process::wait_until;
 
 pub use openssl::ssl::SslVersion;
 
-use crate::process::wait_until;
-use crate::visit::{Visit, ask};
+use crate::clients::visit::{Visit, ask};
 
 /// How long a connection or a handshake may take.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);

@@ -6,11 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use servers::acme_proxy::AcmeStep;
+use servers::process::wait_until;
+use servers::traffic::{Action, Fault, Hold, Match, Traffic};
 
-use crate::acme_proxy::AcmeStep;
-use crate::proc;
-use crate::process::wait_until;
-use crate::traffic::{Action, Fault, Hold, Match, Traffic};
+use crate::measurements::proc;
 
 use super::Plan;
 use super::load::Load;

@@ -4,10 +4,10 @@
 
 use std::process::Command;
 
-use crate::clients::unpacked;
-use crate::cloudflare::Cloudflare;
-use crate::package::from_pypi;
-use crate::process::run;
+use servers::cloudflare::Cloudflare;
+use servers::package::from_pypi;
+use servers::package::unpacked;
+use servers::process::run;
 
 /// The versions that the tests were made with. A later lexicon asks the machine's resolver for the
 /// zone.
@@ -53,13 +53,13 @@ impl ApiClient {
                 let mut command = Command::new("sh");
                 let scripts = unpacked("acme.sh", "sid").join("usr/share/acme.sh");
                 command.env("ACME_SH", scripts);
-                command.arg("-c").arg(include_str!("api_clients/acme.sh")).arg("acme.sh");
+                command.arg("-c").arg(include_str!("acme.sh")).arg("acme.sh");
                 command.arg(action);
                 command
             }
-            Self::Lexicon => python(include_str!("api_clients/lexicon.py"), action, at.zone),
-            Self::OctoDns => python(include_str!("api_clients/octodns.py"), action, at.zone),
-            Self::Sdk => python(include_str!("api_clients/sdk.py"), action, at.zone),
+            Self::Lexicon => python(include_str!("lexicon.py"), action, at.zone),
+            Self::OctoDns => python(include_str!("octodns.py"), action, at.zone),
+            Self::Sdk => python(include_str!("sdk.py"), action, at.zone),
         };
         command.env("API", at.cloudflare.api_url()).env("TOKEN", at.token);
         run(command.args([name, value])).map(|_| ()).map_err(|error| format!("{self:?}: {error}"))

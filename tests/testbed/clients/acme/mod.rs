@@ -1,6 +1,6 @@
 //! ACME clients that are not ours, for what they leave on the disk.
 //!
-//! They are Debian's, unpacked into the cache; certbot is that of [`certbot`](crate::certbot), Traefik is from PyPI.
+//! They are Debian's, unpacked into the cache; certbot is that of [`certbot`], Traefik is from PyPI.
 //! Their challenges are not looked at: the authority is started with `va_always_valid`.
 
 use std::fs::{self, Permissions};
@@ -9,13 +9,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::paths::cached;
-use crate::process::run;
-use crate::{certbot, package};
+use servers::package::{self, unpacked};
+use servers::process::run;
+
+use crate::clients::certbot;
 
 mod web_servers;
-
-pub(crate) use web_servers::caddy_program;
 
 /// A type of key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -153,11 +152,6 @@ pub fn run_own_dehydrated(setup: &Setup, arguments: &[&str]) {
 
 fn own_suite() -> String {
     package::codename().unwrap_or_else(|| "bookworm".to_owned())
-}
-
-/// The directory that a package of a suite is unpacked in.
-pub(crate) fn unpacked(package: &str, suite: &str) -> PathBuf {
-    cached(&format!("{package}-{suite}"), |dir| package::unpack(dir, suite, package))
 }
 
 /// A program that is content with everything.

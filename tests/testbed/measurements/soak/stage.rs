@@ -4,14 +4,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::acme_proxy::AcmeProxy;
-use crate::bed::{Testbed, ZONE, issuer};
+use servers::acme_proxy::AcmeProxy;
+use servers::bed::{Testbed, ZONE, issuer};
+use servers::ports::Port;
+use servers::process::wait_until;
+
+use crate::clients::tls::TlsClient;
+use crate::measurements::proc;
 use crate::nginx::Nginx;
-use crate::nginx_build::NginxBuild;
-use crate::ports::Port;
-use crate::proc;
-use crate::process::wait_until;
-use crate::tls::TlsClient;
+use crate::nginx::build::NginxBuild;
 
 use super::Plan;
 use super::random::Random;

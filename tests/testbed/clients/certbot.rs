@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::bed::{Testbed, write_secret};
-use crate::package::from_pypi;
-use crate::process::run;
+use servers::bed::{Testbed, write_secret};
+use servers::package::from_pypi;
+use servers::process::run;
 
 /// The versions that the tests were made with. The `cloudflare` library is what speaks to the API:
 /// it takes the base URL from `CLOUDFLARE_BASE_URL` since its version 3.

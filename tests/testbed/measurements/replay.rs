@@ -1,4 +1,4 @@
-//! Puts the requests that a [`crate::recorder::Recorder`] has written down to an API, and compares the answers.
+//! Puts the requests that a [`crate::measurements::recorder::Recorder`] has written down to an API, and compares the answers.
 //!
 //! Status, codes, members and types have to be the same. Identifiers differ: what the recorded answers call a
 //! thing is learned from the answers that stand for them.
@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::Value;
-
-use crate::rt;
+use servers::rt;
 
 /// Longer than an answer takes.
 const TIMEOUT: Duration = Duration::from_secs(30);

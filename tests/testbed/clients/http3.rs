@@ -29,11 +29,11 @@ use quinn::rustls::{
     ClientConfig, DigitallySignedStruct, Error, NamedGroup, RootCertStore, SignatureScheme,
 };
 use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, TransportConfig};
+use servers::rt::{block_on, runtime};
 use tokio::time::timeout;
 
-use crate::rt::{block_on, runtime};
-use crate::tls::{LoadClient, PeerChain, TIMEOUT, TlsError};
-use crate::visit::{Answer, Visit};
+use crate::clients::tls::{LoadClient, PeerChain, TIMEOUT, TlsError};
+use crate::clients::visit::{Answer, Visit};
 
 /// How often an idle connection shows that it is alive: both ends would forget it otherwise.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);

@@ -9,10 +9,10 @@ use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING,
 };
 use serde_json::{Value, json};
+use servers::http_server::{Flavor, Handler, HttpServer};
+use servers::traffic::{Reply, Request};
 
-use crate::http_server::{Flavor, Handler, HttpServer};
-use crate::scrub::Scrub;
-use crate::traffic::{Reply, Request};
+use crate::measurements::scrub::Scrub;
 
 /// Path of the API on its host and here.
 const BASE: &str = "/client/v4";
@@ -75,7 +75,7 @@ impl Recorder {
         format!("http://{}{BASE}", self.server.addr())
     }
 
-    /// All exchanges so far, as [`crate::replay`] reads them.
+    /// All exchanges so far, as [`crate::measurements::replay`] reads them.
     #[must_use]
     pub fn exchanges(&self) -> Vec<Value> {
         locked(&self.tape).exchanges.clone()

@@ -6,7 +6,11 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// The runtime that all servers of this process share; it lives as long as the process.
-pub(crate) fn runtime() -> &'static Runtime {
+///
+/// # Panics
+/// If it cannot be started.
+#[must_use]
+pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         Builder::new_multi_thread()
@@ -19,12 +23,16 @@ pub(crate) fn runtime() -> &'static Runtime {
 }
 
 /// Runs a future from a test, which is synchronous.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     runtime().block_on(future)
 }
 
 /// A client for the servers of the testbed. `ca_pem` is the only authority it trusts.
-pub(crate) fn http_client(timeout: Duration, ca_pem: Option<&[u8]>) -> reqwest::Client {
+///
+/// # Panics
+/// If that is unreadable.
+#[must_use]
+pub fn http_client(timeout: Duration, ca_pem: Option<&[u8]>) -> reqwest::Client {
     let mut builder = reqwest::Client::builder()
         // Pebble refuses requests without one.
         .user_agent("testbed")

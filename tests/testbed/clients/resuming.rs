@@ -18,8 +18,8 @@ use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, NamedGroup, RootCertStore, StreamOwned,
 };
 
-use crate::tls::{PeerChain, TlsError, connect};
-use crate::visit::{Visit, ask};
+use crate::clients::tls::{PeerChain, TlsError, connect};
+use crate::clients::visit::{Visit, ask};
 
 /// More sessions than a server sends at once.
 const MAX_SESSIONS: usize = 8;

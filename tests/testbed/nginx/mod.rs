@@ -8,11 +8,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use servers::process::{spawn, wait_until};
 use tempfile::TempDir;
 
-use crate::nginx_build::NginxBuild;
-use crate::proc;
-use crate::process::{spawn, wait_until};
+use crate::measurements::proc;
+use crate::nginx::build::NginxBuild;
+
+pub mod build;
+pub mod docker;
+pub mod example;
+pub mod generations;
 
 /// Longer than any start, reload or stop on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::proc;
+use crate::measurements::proc;
 
 /// What a process is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -10,10 +10,9 @@ use std::process::{self, Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
-
-use crate::package;
-use crate::paths::{cache_dir, cached, workspace_dir};
-use crate::process::run;
+use servers::package;
+use servers::paths::{cache_dir, cached, workspace_dir};
+use servers::process::run;
 
 /// What cargo makes of the root package.
 const MODULE: &str = "ngx_http_acme_dns_module";

@@ -102,13 +102,21 @@ fn make() -> Result<Pems, ErrorStack> {
     Ok((ca.to_pem()?, leaf.build().to_pem()?, key.private_key_to_pem_pkcs8()?))
 }
 
-pub(crate) fn new_key() -> Result<PKey<Private>, ErrorStack> {
+/// Makes a key on P-256.
+///
+/// # Errors
+/// Those of OpenSSL.
+pub fn new_key() -> Result<PKey<Private>, ErrorStack> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
     PKey::from_ec_key(EcKey::generate(&group)?)
 }
 
-/// Each has a name of its own: of two that a client trusts by one name, it would try the first.
-pub(crate) fn authority_name() -> Result<X509Name, ErrorStack> {
+/// Makes the name of an authority. Each has one of its own: of two that a client trusts by one name, it
+/// would try the first.
+///
+/// # Errors
+/// Those of OpenSSL.
+pub fn authority_name() -> Result<X509Name, ErrorStack> {
     let mut number = BigNum::new()?;
     number.rand(63, MsbOption::ONE, false)?;
     let mut name = X509Name::builder()?;
@@ -123,7 +131,11 @@ fn name(common_name: &str) -> Result<X509Name, ErrorStack> {
     Ok(name.build())
 }
 
-pub(crate) fn builder(
+/// Begins a certificate of 30 days with a random serial number; what it is for and its signature are missing.
+///
+/// # Errors
+/// Those of OpenSSL.
+pub fn builder(
     subject: &X509NameRef,
     issuer: &X509NameRef,
     key: &PKey<Private>,

@@ -30,12 +30,15 @@ use crate::traffic::{Action, Phase, Reply, Request, Traffic};
 /// How long the port may still be in use.
 const LIMIT: Duration = Duration::from_secs(10);
 
-pub(crate) type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
+/// The answer to a request.
+pub type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
 
 /// What errors look like that no handler has made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Flavor {
+pub enum Flavor {
+    /// The envelope of Cloudflare's API.
     Cloudflare,
+    /// A problem document (RFC 7807).
     Acme,
 }
 
@@ -48,7 +51,8 @@ struct Service {
     working: Arc<Mutex<JoinSet<()>>>,
 }
 
-pub(crate) struct HttpServer {
+/// A running server. It ends when it is dropped, with all that it works on.
+pub struct HttpServer {
     port: Port,
     tls: Option<TlsAcceptor>,
     service: Service,
@@ -62,23 +66,35 @@ impl fmt::Debug for HttpServer {
 }
 
 impl HttpServer {
-    pub(crate) fn start(flavor: Flavor, tls: Option<TlsAcceptor>, handler: Handler) -> Self {
+    /// Starts a server; `flavor` is that of the errors that a fault makes.
+    ///
+    /// # Panics
+    /// If it cannot listen.
+    #[must_use]
+    pub fn start(flavor: Flavor, tls: Option<TlsAcceptor>, handler: Handler) -> Self {
         let service = Service { handler, traffic: Traffic::new(), flavor, working: Arc::default() };
         let mut server = Self { port: Port::reserve(), tls, service, accepting: None };
         server.listen();
         server
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
+    /// The address that it listens at.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
 
-    pub(crate) fn traffic(&self) -> Traffic {
+    /// The log of what passes through it, and the faults in it.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
         self.service.traffic.clone()
     }
 
     /// Listens again after [`stop`](Self::stop).
-    pub(crate) fn listen(&mut self) {
+    ///
+    /// # Panics
+    /// If the port does not become free.
+    pub fn listen(&mut self) {
         if self.accepting.is_some() {
             return;
         }
@@ -92,7 +108,7 @@ impl HttpServer {
     }
 
     /// Closes the port and all connections.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         if let Some(accepting) = self.accepting.take() {
             accepting.abort();
             // Not before this is the port closed.

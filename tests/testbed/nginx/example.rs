@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::bed::{Testbed, ZONE, issuer};
+use servers::bed::{Testbed, ZONE, issuer};
+use servers::ports::Port;
+use servers::process::wait_until;
+
+use crate::clients::tls::{PeerChain, TlsClient};
 use crate::nginx::Nginx;
-use crate::nginx_build::NginxBuild;
-use crate::ports::Port;
-use crate::process::wait_until;
-use crate::tls::{PeerChain, TlsClient};
+use crate::nginx::build::NginxBuild;
 
 /// Longer than an order takes, an attempt that fails and its repetition included.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -19,7 +19,10 @@ pub fn cache_dir() -> PathBuf {
 /// The root of the workspace.
 #[must_use]
 pub fn workspace_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
 /// Makes `cache_dir()/name` once, however many test processes ask for it at the same time.

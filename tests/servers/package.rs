@@ -55,8 +55,23 @@ pub fn from_pypi(name: &str, requirements: &[&str]) -> PathBuf {
     venv
 }
 
+/// Caddy, as a CA and as a web server that is its own client.
+#[must_use]
+pub fn caddy_program() -> PathBuf {
+    cached("caddy", |dir| unpack(dir, "sid", "caddy")).join("usr/bin/caddy")
+}
+
+/// The directory that a package of a suite is unpacked in.
+#[must_use]
+pub fn unpacked(package: &str, suite: &str) -> PathBuf {
+    cached(&format!("{package}-{suite}"), |dir| unpack(dir, suite, package))
+}
+
 /// Unpacks a package of a Debian suite into `dir`.
-pub(crate) fn unpack(dir: &Path, suite: &str, package: &str) -> Result<(), String> {
+///
+/// # Errors
+/// If it cannot be downloaded or unpacked, with what the program says.
+pub fn unpack(dir: &Path, suite: &str, package: &str) -> Result<(), String> {
     let source = debian_source().ok_or("the machine has no apt source of a Debian release")?;
     let work = tempfile::tempdir().map_err(|e| format!("no temporary directory: {e}"))?;
     for sub in ["lists/partial", "cache/archives/partial"] {
@@ -99,10 +114,13 @@ pub(crate) fn unpack(dir: &Path, suite: &str, package: &str) -> Result<(), Strin
     run(Command::new("dpkg").arg("-x").arg(deb).arg(dir)).map(|_| ())
 }
 
+/// A source of packages, as apt knows it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Source {
-    pub(crate) mirror: String,
-    pub(crate) keyring: String,
+pub struct Source {
+    /// The URL of the mirror.
+    pub mirror: String,
+    /// The file with the keys that sign its lists.
+    pub keyring: String,
 }
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -116,7 +134,8 @@ pub fn codename() -> Option<String> {
 }
 
 /// The mirror that the machine gets its own release from.
-pub(crate) fn debian_source() -> Option<Source> {
+#[must_use]
+pub fn debian_source() -> Option<Source> {
     let codename = codename()?;
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {

@@ -1,0 +1,30 @@
+//! Real servers for the tests: certification authorities, DNS servers, stand-ins of DNS providers, proxies that misbehave.
+//!
+//! Everything runs unprivileged from a temporary directory on 127.0.0.1, each server on a port of
+//! its own, and ends with the value that stands for it, or with the test process. [`Testbed`] puts
+//! together what most tests need. The interface is synchronous; servers that run inside the test
+//! process share one runtime behind it.
+//!
+//! NGINX, the clients of what it serves and the measurements are not here but in the crate `testbed`, so
+//! that a unit test of the service builds without them.
+
+pub mod acme_proxy;
+pub mod authority;
+pub mod bed;
+pub mod cloudflare;
+pub mod dns_proxy;
+pub mod foreign_ca;
+pub mod http_server;
+pub mod knot;
+pub mod ocsp;
+pub mod package;
+pub mod paths;
+pub mod pebble;
+pub mod ports;
+pub mod powerdns;
+pub mod process;
+pub mod rt;
+pub mod traffic;
+pub mod unbound;
+
+pub use bed::{Testbed, ZONE};
