@@ -6,11 +6,19 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
+# The module of an earlier commit, and how to build it.
+EARLIER_MODULE = $(CURDIR)/target/earlier/release/libngx_http_acme_dns_module.so
+define EARLIER
+@rm -rf target/earlier/source && mkdir -p target/earlier/source
+git archive $(1) | tar -x -C target/earlier/source
+cargo build --release --features vendored --manifest-path target/earlier/source/Cargo.toml --target-dir target/earlier
+endef
+
 .DEFAULT_GOAL = help
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom build demo live test matrix deb deb-test docker-test bench attack soak fuzz memcheck upgrade lint clean
+.PHONY: help packages linters sbom build demo live test matrix deb deb-test docker-test bench bench-versions attack soak fuzz memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -66,6 +74,11 @@ docker-test: packages ## The image with a real Docker engine; TEST=name only tho
 bench: build ## Measures what handshakes, swaps and issuance cost; PARTS="handshake swap" chooses, BENCH_JSON=file
 	@cargo run --quiet --release --package testbed --bin bench -- $(if $(QUICK),--quick) $(PARTS)
 
+bench-versions: build ## Handshakes, start, reload, orders and swaps, next to those of an earlier commit; FROM=REV
+	$(call EARLIER,$(FROM))
+	@ACME_DNS_EARLIER_MODULE=$(EARLIER_MODULE) \
+		cargo run --quiet --release --package testbed --bin bench -- $(if $(QUICK),--quick) versions
+
 # SECONDS=600 is how long each target runs; TARGETS="dns acme" chooses.
 fuzz: packages ## Feeds the readers of what comes from outside with what nobody expects
 	@tests/fuzz/run $(or $(SECONDS),60) $(TARGETS)
@@ -82,10 +95,8 @@ soak: build ## Many short-lived certificates under random faults; MINUTES=30 SEE
 
 # FROM=REV is a commit whose state path had another owner.
 upgrade: build ## A state path under the module of an earlier commit, under this one, and back; FROM=a5967a6
-	@rm -rf target/earlier/source && mkdir -p target/earlier/source
-	git archive $(or $(FROM),a5967a6) | tar -x -C target/earlier/source
-	cargo build --release --features vendored --manifest-path target/earlier/source/Cargo.toml --target-dir target/earlier
-	ACME_DNS_EARLIER_MODULE=$(CURDIR)/target/earlier/release/libngx_http_acme_dns_module.so \
+	$(call EARLIER,$(or $(FROM),a5967a6))
+	ACME_DNS_EARLIER_MODULE=$(EARLIER_MODULE) \
 		cargo test -p testbed --test e2e -- upgrade:: --ignored
 
 # Clippy in release, because NGINX would be built once more in debug.

@@ -35,7 +35,7 @@ const SIZES: [(usize, usize); 3] = [(1, 5), (20, 3), (100, 2)];
 const RESTARTS: usize = 5;
 
 /// One nginx with its servers.
-struct Site {
+pub(crate) struct Site {
     nginx: Nginx,
     port: Port,
     client: Client,
@@ -44,9 +44,9 @@ struct Site {
 }
 
 /// What a start was like, in seconds after it.
-struct Start {
+pub(crate) struct Start {
     first: f64,
-    last: f64,
+    pub(crate) last: f64,
     /// Handshakes that met the certificate that stands in for a missing one.
     fallbacks: usize,
     /// What as many handshakes as there are certificates take when nothing is new.
@@ -55,12 +55,7 @@ struct Start {
 
 /// Measures both.
 pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> {
-    let mut bed = Testbed::start_with(|mut options| {
-        // Pebble's default waits. One profile, because it chooses among several at random.
-        options.retry_after = Some((1, 1));
-        options.profiles.truncate(1);
-        options
-    });
+    let mut bed = bed();
     report.explain(
         "issue_N: from the start of nginx until the certificates of N servers, obtained from a \
          CA that asks for two waits of a second, are served",
@@ -83,8 +78,18 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> 
     }
 }
 
+/// The servers that certificates are obtained from.
+pub(crate) fn bed() -> Testbed {
+    Testbed::start_with(|mut options| {
+        // Pebble's default waits. One profile, because it chooses among several at random.
+        options.retry_after = Some((1, 1));
+        options.profiles.truncate(1);
+        options
+    })
+}
+
 /// Obtains certificates for a new nginx.
-fn issue(
+pub(crate) fn issue(
     build: &NginxBuild,
     bed: &mut Testbed,
     size: usize,

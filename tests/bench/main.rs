@@ -18,6 +18,7 @@ mod server;
 mod setup;
 mod swap;
 mod turns;
+mod versions;
 
 use std::env;
 use std::fs;
@@ -36,7 +37,7 @@ struct Part {
 }
 
 /// In the order in which they run.
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part { name: "size", measure: machine::size },
     Part { name: "issuance", measure: issuance::measure },
     Part { name: "handshake", measure: handshake::measure },
@@ -45,6 +46,7 @@ const PARTS: [Part; 8] = [
     Part { name: "swap", measure: swap::measure },
     Part { name: "idle", measure: idle::measure },
     Part { name: "scale", measure: scale::measure },
+    Part { name: "versions", measure: versions::measure },
 ];
 
 fn main() -> ExitCode {

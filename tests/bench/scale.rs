@@ -25,7 +25,6 @@ const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
 /// How often each is started, in turns.
 const ROUNDS: usize = 3;
 
-/// The user of the workers.
 /// The user of the service, `daemon`.
 const SERVICE: u32 = 1;
 
@@ -66,15 +65,16 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> 
     Ok(())
 }
 
+/// What reads the certificates.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
+pub(crate) enum Kind {
     Stock,
     Ours,
 }
 
 /// What is measured of one run.
 #[derive(Default)]
-struct Run {
+pub(crate) struct Run {
     start: Duration,
     start_memory: u64,
     reload: Duration,
@@ -82,9 +82,10 @@ struct Run {
     handshakes_memory: u64,
 }
 
-type Figure = ((&'static str, &'static str), fn(&Run) -> f64);
+/// Name and unit of a figure, and how to read it.
+pub(crate) type Figure = ((&'static str, &'static str), fn(&Run) -> f64);
 
-const FIGURES: [Figure; 5] = [
+pub(crate) const FIGURES: [Figure; 5] = [
     (("start_cpu", "ms"), |run| run.start.as_secs_f64() * 1e3),
     (("start_memory", "MiB"), |run| mebibytes(run.start_memory)),
     (("reload_cpu", "ms"), |run| run.reload.as_secs_f64() * 1e3),
@@ -97,14 +98,14 @@ fn mebibytes(bytes: u64) -> f64 {
 }
 
 /// Certificates in both forms.
-struct Stage {
+pub(crate) struct Stage {
     _directory: tempfile::TempDir,
     state: PathBuf,
     names: Vec<String>,
 }
 
 impl Stage {
-    fn new(size: usize) -> Self {
+    pub(crate) fn new(size: usize) -> Self {
         let directory = tempfile::Builder::new()
             .permissions(fs::Permissions::from_mode(0o755))
             .tempdir()
@@ -133,7 +134,7 @@ impl Stage {
     }
 
     /// Starts, reloads twice, visits each server once, and stops.
-    fn run(&self, build: &NginxBuild, kind: Kind) -> Result<Run, String> {
+    pub(crate) fn run(&self, build: &NginxBuild, kind: Kind) -> Result<Run, String> {
         self.warm();
         let port = Port::reserve();
         let mut nginx = Nginx::new(build);

@@ -84,7 +84,17 @@ impl Certificate {
     /// Starts an nginx that serves it; `http` is what stands beside the server, where `LISTEN` stands for
     /// its address.
     pub(crate) fn serve(&self, source: Source, http: &str) -> Result<Server, String> {
-        let mut nginx = Nginx::new(self.build);
+        self.serve_with(self.build, source, http)
+    }
+
+    /// The same by an nginx, or a module, of another build.
+    pub(crate) fn serve_with(
+        &self,
+        build: &'static NginxBuild,
+        source: Source,
+        http: &str,
+    ) -> Result<Server, String> {
+        let mut nginx = Nginx::new(build);
         let server = match source {
             Source::File => {
                 nginx.load_module(false);

@@ -8,6 +8,7 @@ use testbed::nginx::build::NginxBuild;
 const QUICKER: u32 = 20;
 
 /// What is measured, and how long.
+#[derive(Clone, Copy)]
 pub(crate) struct Setup {
     /// nginx with the module.
     pub(crate) build: &'static NginxBuild,

@@ -46,7 +46,7 @@ const LOAD: (usize, Duration) = (2, Duration::from_millis(1));
 const MOST_PORTS: usize = 500;
 
 /// An nginx whose certificate is renewed again and again.
-struct Site {
+pub(crate) struct Site {
     nginx: Nginx,
     _bed: Testbed,
     port: Port,
@@ -77,7 +77,7 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> 
 }
 
 impl Site {
-    fn start(setup: &Setup, workers: usize) -> Result<Self, String> {
+    pub(crate) fn start(setup: &Setup, workers: usize) -> Result<Self, String> {
         let bed = Testbed::start_with(|mut options| {
             options.profiles.clear();
             options.profile("default", VALIDITY)
@@ -121,29 +121,35 @@ impl Site {
     fn measure(&self, swaps: usize, report: &mut Report, name: &str) -> Result<(), String> {
         let mut times: [Vec<f64>; 3] = Default::default();
         for _ in 0..swaps {
-            let old = self.version().ok_or("there is no certificate")?;
-            let stored = self.wait_for_version(Some(&old))?;
-            let new = self.on_disk()?;
-            let mut moments = Vec::new();
-            for route in &self.routes {
-                self.wait_for_worker(route, &new)?;
-                moments.push(stored.elapsed());
-            }
-            let again = Instant::now();
-            for route in &self.routes {
-                self.served(route)?;
-            }
-            let again = again.elapsed();
-            let first = moments.first().copied().unwrap_or_default();
-            let last = moments.last().copied().unwrap_or_default();
-            for (times, time) in times.iter_mut().zip([first, last, again]) {
-                times.push(time.as_secs_f64() * 1000.0);
+            for (times, time) in times.iter_mut().zip(self.swap()?) {
+                times.push(time);
             }
         }
         for (times, what) in times.iter().zip(["first", "last", "handshakes"]) {
             report.runs(&format!("{name}_{what}"), times, "ms");
         }
         Ok(())
+    }
+
+    /// Waits for a swap; gives the milliseconds until the first and the last worker serve it, and those
+    /// that the handshakes alone take.
+    pub(crate) fn swap(&self) -> Result<[f64; 3], String> {
+        let old = self.version().ok_or("there is no certificate")?;
+        let stored = self.wait_for_version(Some(&old))?;
+        let new = self.on_disk()?;
+        let mut moments = Vec::new();
+        for route in &self.routes {
+            self.wait_for_worker(route, &new)?;
+            moments.push(stored.elapsed());
+        }
+        let again = Instant::now();
+        for route in &self.routes {
+            self.served(route)?;
+        }
+        let again = again.elapsed();
+        let first = moments.first().copied().unwrap_or_default();
+        let last = moments.last().copied().unwrap_or_default();
+        Ok([first, last, again].map(|time| time.as_secs_f64() * 1000.0))
     }
 
     fn link(&self) -> PathBuf {
