@@ -7,8 +7,8 @@ use std::env;
 use std::time::Duration;
 
 use openssl::ssl::SslVersion;
-use testbed::ZONE;
-use testbed::nginx_build::NginxBuild;
+use servers::ZONE;
+use testbed::nginx::build::NginxBuild;
 
 use crate::client::Client;
 use crate::issuance;
