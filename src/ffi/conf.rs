@@ -1,10 +1,14 @@
 //! The module's own data of each configuration of nginx, which nginx calls a cycle.
+//!
+//! How it is filled: `directives` and `server` while nginx.conf is read, `init_conf` when it has been read,
+//! `init_module` when it is in force.
 
+use super::bound::BoundServer;
+use super::cycle::Cycle;
 use super::identity::{Identity, NamedUser};
 use super::memory::Memory;
 use super::privileges::KeptForChildren;
 use super::registry;
-use super::server::Bound;
 use super::vault::Vault;
 use acme_dns_core::config::draft::Draft;
 use acme_dns_core::config::sharing::Shared;
@@ -13,13 +17,15 @@ use acme_dns_core::schedule::Loading;
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::Watch;
 use acme_dns_service::store::Facts;
-use ngx::ffi::ngx_cycle_t;
+use std::cell::{RefCell, RefMut};
 use std::ptr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The module's own data of a cycle.
+/// Configuration of the core module.
 pub(super) struct CoreConf {
+    /// Address of the cycle that it belongs to.
+    cycle: usize,
     /// Time at which nginx began to read the configuration.
     pub(super) since: SystemTime,
     pub(super) draft: Draft,
@@ -30,17 +36,17 @@ pub(super) struct CoreConf {
     pub(super) user: Option<NamedUser>,
     /// The group that may read `certs/`: `acme_dns_state_path ... group=`.
     pub(super) certs_group: Option<u32>,
-    /// The servers that asked for certificates.
-    pub(super) bindings: Vec<Bound>,
+    /// The servers that have one of our certificates.
+    pub(super) servers: Vec<BoundServer>,
     pub(super) ready: Option<Ready>,
     /// Called with the end of the last cycle that has this module.
-    pub(super) when_last: fn(),
+    when_last: fn(),
 }
 
-/// A configuration that is complete.
+/// Configuration that is complete.
 pub(super) struct Ready {
     pub(super) config: Arc<Config>,
-    /// A helper that is started anew keeps it, a reload makes another.
+    /// Identifies this load: a helper that is started anew keeps it, a reload makes another.
     pub(super) loading: Loading,
     /// Facts of variants that were published from the disk, by their index.
     pub(super) facts: Vec<(usize, Facts)>,
@@ -50,7 +56,7 @@ pub(super) struct Ready {
     pub(super) watch: Option<Watch>,
     /// The certificates, for the workers.
     pub(super) memory: Arc<Memory>,
-    /// Whom the service is to be.
+    /// User of the service.
     pub(super) identity: Identity,
     /// The group that may read `certs/`.
     pub(super) certs_group: Option<u32>,
@@ -58,13 +64,31 @@ pub(super) struct Ready {
     pub(super) is_news: bool,
     /// Set if the state path is a default of earlier versions.
     pub(super) old_default: bool,
-    /// Certificates that take the place of others.
+    /// Certificates that replace others.
     pub(super) shared: Vec<Shared>,
-    /// While a configuration is in force whose service takes a user of its own.
+    /// Held while a configuration is in force whose service takes a user of its own.
     pub(super) kept: Option<KeptForChildren>,
 }
 
 impl CoreConf {
+    /// Makes the configuration of a new cycle. `None`: out of memory.
+    pub(super) fn create(cycle: Cycle<'_>, when_last: fn()) -> Option<ptr::NonNull<RefCell<Self>>> {
+        let conf = cycle.pool().boxed(RefCell::new(Self {
+            cycle: cycle.address(),
+            since: SystemTime::now(),
+            draft: Draft::default(),
+            vault: Vault::new(),
+            zone: None,
+            user: None,
+            certs_group: None,
+            servers: Vec::new(),
+            ready: None,
+            when_last,
+        }))?;
+        registry::add(cycle.address(), conf.as_ptr().expose_provenance());
+        Some(conf)
+    }
+
     pub(super) fn ready(&self) -> Option<&Ready> {
         self.ready.as_ref()
     }
@@ -72,19 +96,19 @@ impl CoreConf {
 
 impl Drop for CoreConf {
     fn drop(&mut self) {
-        if registry::remove(ptr::from_ref(self).addr()) {
+        if registry::remove(self.cycle) {
             (self.when_last)();
         }
     }
 }
 
-/// The configuration of a cycle.
+/// Gives the configuration of a cycle; `None` if this module is not one of it.
 ///
-/// # Safety
-/// Nothing else refers to the cycle's configuration while the result is used.
-pub(super) unsafe fn core_conf<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a mut CoreConf> {
-    let conf = ptr::with_exposed_provenance_mut::<CoreConf>(registry::find(cycle.addr())?);
-    // SAFETY: what is registered lives until its cycle's pool is destroyed; exclusive by this function's
-    // contract.
-    unsafe { conf.as_mut() }
+/// # Panics
+/// Somebody else has it at this moment; the callback that asks for it fails.
+pub(super) fn core_conf(cycle: Cycle<'_>) -> Option<RefMut<'_, CoreConf>> {
+    let conf = registry::find(cycle.address())?;
+    let conf = ptr::with_exposed_provenance_mut::<RefCell<CoreConf>>(conf);
+    // SAFETY: what is registered lives until the pool of its cycle is destroyed, which outlives the result.
+    unsafe { conf.as_ref() }.map(RefCell::borrow_mut)
 }

@@ -1,15 +1,19 @@
-//! The directives that define things, in `main` and in `http`.
+//! The directives that define things, in `main` and in `http`: their table, and how each is handed to the model of the
+//! configuration (`acme_dns_core::config`), which reads its parameters.
+//!
+//! The directives of servers are in `server`.
 
-use super::catch::guard;
+use super::callback::callback;
 use super::conf::{CoreConf, core_conf};
 use super::identity::{NamedUser, find_group};
-use super::nginx::{BlockHandler, CONF_ERROR, CONF_OK, Conf, PathBase};
+use super::nginx::CONF_ERROR;
+use super::parser::{DirectiveError, Parser, PathBase, duplicate};
 use super::vault::ConfResources;
 use acme_dns_core::config::domains;
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::provider::ProviderReader;
 use acme_dns_core::config::zone::Zone;
-use acme_dns_core::config::{Import, ImportFormat, Propagation, Reload};
+use acme_dns_core::config::{Import, ImportFormat, Propagation, Reload, Resources};
 use acme_dns_core::text::errno;
 use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12,
@@ -19,11 +23,11 @@ use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
 use std::ptr;
 
-/// nginx's type of a function that reads a directive.
+/// Function that nginx calls for a directive.
 pub(super) type Setter =
     unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
 
-/// An entry of a module's table of directives.
+/// Makes an entry of a module's table of directives.
 pub(super) const fn command(
     name: &'static CStr,
     flags: u32,
@@ -41,279 +45,150 @@ pub(super) const fn command(
     }
 }
 
-/// The table of the directives that define things, for one level of the configuration.
-pub(super) const fn definitions(level: u32) -> [ngx_command_t; 8] {
+/// Makes nginx's function for a directive of a function of ours.
+macro_rules! setter {
+    ($read:path) => {{
+        callback! {
+            fn set(cf: Parser, _command: *mut ngx_command_t, _conf: *mut c_void) -> *mut c_char {
+                read(&cf, $read)
+            } ?= CONF_ERROR
+        }
+        set
+    }};
+}
+
+/// Makes the table of the directives that define things, for one block of the configuration.
+pub(super) const fn definitions(block: u32) -> [ngx_command_t; 8] {
+    let (takes_1, takes_2) = (block | NGX_CONF_TAKE1, block | NGX_CONF_TAKE2);
+    let (takes_1_or_2, takes_more) = (block | NGX_CONF_TAKE12, block | NGX_CONF_1MORE);
+    let issuer_block = block | NGX_CONF_BLOCK | NGX_CONF_TAKE1;
+    let provider_block = block | NGX_CONF_BLOCK | NGX_CONF_TAKE123;
     [
-        command(c"acme_dns_issuer", level | NGX_CONF_BLOCK | NGX_CONF_TAKE1, set_issuer, 0),
-        command(c"acme_dns_provider", level | NGX_CONF_BLOCK | NGX_CONF_TAKE123, set_provider, 0),
-        command(c"acme_dns_state_path", level | NGX_CONF_TAKE12, set_state_path, 0),
-        command(c"acme_dns_shared_zone", level | NGX_CONF_TAKE1, set_shared_zone, 0),
-        command(c"acme_dns_propagation", level | NGX_CONF_1MORE, set_propagation, 0),
-        command(c"acme_dns_reload", level | NGX_CONF_TAKE1, set_reload, 0),
-        command(c"acme_dns_domains", level | NGX_CONF_1MORE, set_domains, 0),
-        command(c"acme_dns_import", level | NGX_CONF_TAKE2, set_import, 0),
+        command(c"acme_dns_issuer", issuer_block, setter!(set_issuer), 0),
+        command(c"acme_dns_provider", provider_block, setter!(set_provider), 0),
+        command(c"acme_dns_state_path", takes_1_or_2, setter!(set_state_path), 0),
+        command(c"acme_dns_shared_zone", takes_1, setter!(set_shared_zone), 0),
+        command(c"acme_dns_propagation", takes_more, setter!(set_propagation), 0),
+        command(c"acme_dns_reload", takes_1, setter!(set_reload), 0),
+        command(c"acme_dns_domains", takes_more, setter!(set_domains), 0),
+        command(c"acme_dns_import", takes_2, setter!(set_import), 0),
     ]
 }
 
-/// Runs the body of a setter with the parser, the words behind the name, and what is being built.
-///
-/// # Safety
-/// `cf` is what nginx gave to the setter.
-unsafe fn set(
-    cf: *mut ngx_conf_t,
-    body: impl FnOnce(&Conf, &[&str], &mut CoreConf) -> Result<(), String>,
+/// Makes the entry of `acme_dns_user`, which is for `main` only.
+pub(super) const fn user_command(flags: u32) -> ngx_command_t {
+    command(c"acme_dns_user", flags, setter!(set_user), 0)
+}
+
+/// Has a directive read into the configuration.
+fn read(
+    cf: &Parser,
+    set: impl FnOnce(&Parser, &[&str], &mut CoreConf) -> Result<(), DirectiveError>,
 ) -> *mut c_char {
-    guard(CONF_ERROR, || {
-        // SAFETY: by this function's contract.
-        let conf = unsafe { Conf::new(cf) };
-        // SAFETY: the cycle of a parser is live, and only this thread is at work on it.
-        let Some(core) = (unsafe { core_conf(conf.cycle()) }) else {
-            return conf.fail("the module ngx_acme_dns_module is not loaded");
-        };
-        let result =
-            conf.words().and_then(|words| body(&conf, words.get(1..).unwrap_or_default(), core));
-        result.map_or_else(|message| conf.fail(&message), |()| CONF_OK)
+    cf.read(|_, args| match core_conf(cf.cycle()) {
+        Some(mut core) => set(cf, args, &mut core),
+        None => Err("the module ngx_acme_dns_module is not loaded".into()),
     })
 }
 
-unsafe extern "C" fn set_state_path(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    _: *mut c_void,
-) -> *mut c_char {
-    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
-        let (path, group) = match args {
-            [path] => (*path, None),
-            [path, group] => (*path, Some(*group)),
-            _ => ("", None),
-        };
-        if path.is_empty() {
-            return Err("invalid path \"\"".to_owned());
-        }
-        if let Some(group) = group {
-            let name = group.strip_prefix("group=").filter(|name| !name.is_empty());
-            let name = name.ok_or_else(|| format!("invalid parameter \"{group}\""))?;
-            core.certs_group = Some(find_group(name)?);
-        }
-        let full = conf.full_name(path, PathBase::Prefix);
-        let full = full.ok_or_else(|| format!("invalid path \"{path}\""))?;
-        core.draft.set_state_path(PathBuf::from(full))
-    };
-    // SAFETY: `cf` is what nginx gave.
-    unsafe { set(cf, body) }
+/// Gives the first parameter. nginx has counted them, by the flags in the table.
+fn first<'a>(args: &[&'a str]) -> &'a str {
+    args.first().copied().unwrap_or_default()
 }
 
-/// Reads `acme_dns_user`.
-///
-/// # Safety
-/// nginx gives a parser.
-pub(super) unsafe extern "C" fn set_user(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    _: *mut c_void,
-) -> *mut c_char {
-    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
-        let name = args.first().copied().unwrap_or_default();
-        let user = NamedUser::find(name, args.get(1).copied(), conf.location())?;
-        match core.user.replace(user) {
-            Some(_) => Err("\"acme_dns_user\" directive is duplicate".to_owned()),
-            None => Ok(()),
-        }
-    };
-    // SAFETY: `cf` is what nginx gave.
-    unsafe { set(cf, body) }
+/// Resolves a path that must not be empty.
+fn full_path(cf: &Parser, path: &str, base: PathBase) -> Result<String, DirectiveError> {
+    let full = cf.full_name(path, base).filter(|_| !path.is_empty());
+    full.ok_or_else(|| format!("invalid path \"{path}\"").into())
 }
 
-unsafe extern "C" fn set_shared_zone(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    _: *mut c_void,
-) -> *mut c_char {
-    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
-        // SAFETY: written once at start.
-        let page = unsafe { ngx::ffi::ngx_pagesize };
-        let zone = Zone::parse(args.first().copied().unwrap_or_default(), page)?;
-        if core.zone.replace((zone, conf.location())).is_some() {
-            return Err("\"acme_dns_shared_zone\" directive is duplicate".to_owned());
-        }
-        Ok(())
-    };
-    // SAFETY: `cf` is what nginx gave.
-    unsafe { set(cf, body) }
+fn set_issuer(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+    let mut reader = IssuerReader::new(first(args))?;
+    read_block(cf, core, |name, args, resources| reader.set(name, args, resources))?;
+    Ok(core.draft.add_issuer(reader.finish()?)?)
 }
 
-unsafe extern "C" fn set_propagation(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    _: *mut c_void,
-) -> *mut c_char {
-    let body = |_: &Conf, args: &[&str], core: &mut CoreConf| {
-        core.draft.set_propagation(Propagation::parse(args)?)
-    };
-    // SAFETY: `cf` is what nginx gave.
-    unsafe { set(cf, body) }
+fn set_provider(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+    let mut reader = ProviderReader::parse(args)?;
+    read_block(cf, core, |name, args, resources| reader.set(name, args, resources))?;
+    Ok(core.draft.add_provider(reader.finish()?)?)
 }
 
-unsafe extern "C" fn set_reload(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    _: *mut c_void,
-) -> *mut c_char {
-    let body = |_: &Conf, args: &[&str], core: &mut CoreConf| {
-        core.draft.set_reload(Reload::parse(args.first().copied().unwrap_or_default())?)
-    };
-    // SAFETY: `cf` is what nginx gave.
-    unsafe { set(cf, body) }
-}
-
-unsafe extern "C" fn set_domains(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    _: *mut c_void,
-) -> *mut c_char {
-    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
-        let (path, parameters) = args.split_first().ok_or("invalid path \"\"")?;
-        let wanted = domains::parameters(parameters)?;
-        let full = conf.full_name(path, PathBase::Configuration).filter(|_| !path.is_empty());
-        let full = full.ok_or_else(|| format!("invalid path \"{path}\""))?;
-        let content = std::fs::read(&full)
-            .map_err(|e| format!("open() \"{full}\" failed ({})", errno(&e)))?;
-        match core.draft.add_domains(&full, &content, wanted, conf.location()) {
-            Ok(()) => Ok(Some(())),
-            Err(mistake) => {
-                conf.fail_at(&mistake.to_string());
-                Ok(None)
-            }
-        }
-    };
-    // SAFETY: `cf` is what nginx gave.
-    unsafe { set_block(cf, body) }
-}
-
-unsafe extern "C" fn set_import(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    _: *mut c_void,
-) -> *mut c_char {
-    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
-        let [format, path] = args else { return Ok(()) };
-        let format = ImportFormat::parse(format)?;
-        let full = conf.full_name(path, PathBase::Prefix).filter(|_| !path.is_empty());
-        let path = PathBuf::from(full.ok_or_else(|| format!("invalid path \"{path}\""))?);
-        let import = Import { format, path };
-        if !import.is_there() {
-            // It may have been removed, as it is not needed any more.
-            let path = import.path.display();
-            let kind = if format == ImportFormat::Traefik { "file" } else { "directory" };
-            conf.warn(&format!(
-                "\"{path}\" is not a {kind}, \"acme_dns_import\" can be removed if all was imported"
-            ));
-        }
-        core.draft.add_import(import);
-        Ok(())
-    };
-    // SAFETY: `cf` is what nginx gave.
-    unsafe { set(cf, body) }
-}
-
-unsafe extern "C" fn set_issuer(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    _: *mut c_void,
-) -> *mut c_char {
-    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
-        let reader = IssuerReader::new(args.first().copied().unwrap_or_default())?;
-        let Some(reader) = read_block(conf, core, reader, in_issuer) else { return Ok(None) };
-        core.draft.add_issuer(reader.finish()?).map(Some)
-    };
-    // SAFETY: `cf` is what nginx gave.
-    unsafe { set_block(cf, body) }
-}
-
-unsafe extern "C" fn set_provider(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    _: *mut c_void,
-) -> *mut c_char {
-    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
-        let reader = ProviderReader::parse(args)?;
-        let Some(reader) = read_block(conf, core, reader, in_provider) else { return Ok(None) };
-        core.draft.add_provider(reader.finish()?).map(Some)
-    };
-    // SAFETY: `cf` is what nginx gave.
-    unsafe { set_block(cf, body) }
-}
-
-/// As [`set`], for a body that may have reported its error already: `None`.
-///
-/// # Safety
-/// As for [`set`].
-unsafe fn set_block(
-    cf: *mut ngx_conf_t,
-    body: impl FnOnce(&Conf, &[&str], &mut CoreConf) -> Result<Option<()>, String>,
-) -> *mut c_char {
-    let mut reported = false;
-    let body = |conf: &Conf, args: &[&str], core: &mut CoreConf| {
-        reported = body(conf, args, core)?.is_none();
-        Ok(())
-    };
-    // SAFETY: by this function's contract.
-    let result = unsafe { set(cf, body) };
-    if reported { CONF_ERROR } else { result }
-}
-
-/// A block while it is read.
-struct Block<'a, R> {
-    reader: R,
-    core: &'a mut CoreConf,
-}
-
-/// Reads a block; `None` if nginx or a directive in it has reported an error.
-fn read_block<R>(conf: &Conf, core: &mut CoreConf, reader: R, handler: BlockHandler) -> Option<R> {
-    let mut block = Block { reader, core };
-    let data = (&raw mut block).cast::<c_void>();
-    // SAFETY: both handlers of this file take a `Block` of the reader that they are used with.
-    let result = unsafe { conf.parse_block(handler, data) };
-    (result == CONF_OK).then_some(block.reader)
-}
-
-unsafe extern "C" fn in_issuer(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    data: *mut c_void,
-) -> *mut c_char {
-    // SAFETY: `set_issuer` gives a block with this reader; nginx gave `cf`.
-    unsafe { in_block(cf, data, IssuerReader::set) }
-}
-
-unsafe extern "C" fn in_provider(
-    cf: *mut ngx_conf_t,
-    _: *mut ngx_command_t,
-    data: *mut c_void,
-) -> *mut c_char {
-    // SAFETY: `set_provider` gives a block with this reader; nginx gave `cf`.
-    unsafe { in_block(cf, data, ProviderReader::set) }
-}
-
-/// Gives one directive of a block to its reader.
-///
-/// # Safety
-/// `cf` is what nginx gave to the handler, `data` a `Block<R>` that nothing else refers to.
-unsafe fn in_block<R>(
-    cf: *mut ngx_conf_t,
-    data: *mut c_void,
-    set: impl Fn(&mut R, &str, &[&str], &mut dyn acme_dns_core::config::Resources) -> Result<(), String>,
-) -> *mut c_char {
-    guard(CONF_ERROR, || {
-        // SAFETY: by this function's contract.
-        let (conf, block) = (unsafe { Conf::new(cf) }, data.cast::<Block<'_, R>>());
-        // SAFETY: by this function's contract.
-        let Block { reader, core } = unsafe { &mut *block };
-        let mut resources = ConfResources { conf: &conf, vault: &mut core.vault };
-        let result = conf.words().and_then(|words| match words.as_slice() {
-            [directive, args @ ..] => set(reader, directive, args, &mut resources),
-            [] => Ok(()),
-        });
-        result.map_or_else(|message| conf.fail(&message), |()| CONF_OK)
+/// Gives each directive of a block to `set`.
+fn read_block(
+    cf: &Parser,
+    core: &mut CoreConf,
+    mut set: impl FnMut(&str, &[&str], &mut dyn Resources) -> Result<(), String>,
+) -> Result<(), DirectiveError> {
+    cf.parse_block(|cf| {
+        let mut resources = ConfResources { cf, vault: &mut core.vault };
+        cf.read(|name, args| Ok(set(name, args, &mut resources)?))
     })
+}
+
+fn set_state_path(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+    let path = first(args);
+    if path.is_empty() {
+        return Err("invalid path \"\"".into());
+    }
+    if let Some(group) = args.get(1) {
+        let name = group.strip_prefix("group=").filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| format!("invalid parameter \"{group}\""))?;
+        core.certs_group = Some(find_group(name)?);
+    }
+    let full = full_path(cf, path, PathBase::Prefix)?;
+    Ok(core.draft.set_state_path(PathBuf::from(full))?)
+}
+
+fn set_user(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+    let user = NamedUser::find(first(args), args.get(1).copied(), cf.location())?;
+    match core.user.replace(user) {
+        Some(_) => Err(duplicate("acme_dns_user")),
+        None => Ok(()),
+    }
+}
+
+fn set_shared_zone(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+    // SAFETY: nginx writes it once, at start.
+    let page = unsafe { ngx::ffi::ngx_pagesize };
+    let zone = Zone::parse(first(args), page)?;
+    match core.zone.replace((zone, cf.location())) {
+        Some(_) => Err(duplicate("acme_dns_shared_zone")),
+        None => Ok(()),
+    }
+}
+
+fn set_propagation(_: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+    Ok(core.draft.set_propagation(Propagation::parse(args)?)?)
+}
+
+fn set_reload(_: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+    Ok(core.draft.set_reload(Reload::parse(first(args))?)?)
+}
+
+fn set_domains(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+    let (path, parameters) = args.split_first().ok_or("invalid path \"\"")?;
+    let wanted = domains::parameters(parameters)?;
+    let full = full_path(cf, path, PathBase::Configuration)?;
+    let content =
+        std::fs::read(&full).map_err(|e| format!("open() \"{full}\" failed ({})", errno(&e)))?;
+    let added = core.draft.add_domains(&full, &content, wanted, cf.location());
+    added.map_err(|mistake| DirectiveError::Placed(mistake.to_string()))
+}
+
+fn set_import(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+    let [format, path] = args else { return Ok(()) };
+    let format = ImportFormat::parse(format)?;
+    let path = PathBuf::from(full_path(cf, path, PathBase::Prefix)?);
+    let import = Import { format, path };
+    if !import.is_there() {
+        // It may have been removed, as it is not needed any more.
+        let path = import.path.display();
+        let kind = if format == ImportFormat::Traefik { "file" } else { "directory" };
+        cf.warn(&format!(
+            "\"{path}\" is not a {kind}, \"acme_dns_import\" can be removed if all was imported"
+        ));
+    }
+    core.draft.add_import(import);
+    Ok(())
 }

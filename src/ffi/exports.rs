@@ -1,4 +1,5 @@
-//! What nginx looks up in a shared object (`ngx_load_module`).
+//! Symbols that nginx looks up in a shared object (`ngx_load_module`): the modules, their names and their order.
+//! The modules themselves are in `core_module`, `http_module`, `stream_module` and `mail_module`.
 
 use super::core_module::NGX_ACME_DNS_MODULE;
 use super::http_module::NGX_HTTP_ACME_DNS_MODULE;
@@ -58,22 +59,3 @@ static mut ngx_module_order: [*const c_char; 7] = [
     c"ngx_stream_ssl_module".as_ptr(),
     ptr::null(),
 ];
-
-/// Gives the modules' indices back, for nginx to give out new ones when it loads them again.
-pub(super) fn forget_indices() {
-    /// `NGX_MODULE_UNSET_INDEX`
-    const UNSET: usize = usize::MAX;
-    let all = [
-        &raw mut NGX_ACME_DNS_MODULE,
-        &raw mut NGX_HTTP_ACME_DNS_MODULE,
-        #[cfg(ngx_stream)]
-        &raw mut NGX_STREAM_ACME_DNS_MODULE,
-        #[cfg(ngx_mail)]
-        &raw mut NGX_MAIL_ACME_DNS_MODULE,
-    ];
-    for module in all {
-        // SAFETY: a module of this object, which belongs to no cycle any more.
-        let module = unsafe { &mut *module };
-        (module.index, module.ctx_index) = (UNSET, UNSET);
-    }
-}

@@ -11,16 +11,17 @@
 //!
 //! In single process mode there is no helper, and the service is a thread beside the event loop.
 
-use super::catch::guard;
+use super::callback::{callback, guard};
 use super::conf::{CoreConf, core_conf};
+use super::cycle::Cycle;
 use super::memory::Memory;
-use super::nginx::{Timer, add_channel_event, close_channel, cycle, log, terminate};
+use super::nginx::{ChannelEvent, Timer, add_channel_event, log, terminate, update_time};
 use super::privileges;
 use super::relay::{Received, Relay};
 use super::reload;
-use super::service_process::{self, Started};
+use super::service_process::{self, ServiceThread};
 use acme_dns_core::level::Level;
-use ngx::ffi::{ngx_event_t, ngx_msec_t, ngx_parent, ngx_time_update};
+use ngx::ffi::{ngx_event_t, ngx_msec_t, ngx_parent};
 use std::ffi::c_void;
 use std::io;
 use std::sync::{Mutex, Once, PoisonError};
@@ -48,11 +49,11 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 struct Child {
     pid: libc::pid_t,
     relay: Relay,
-    state: State,
+    state: ChildState,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum State {
+enum ChildState {
     /// It is not known yet whether this process is the manager.
     Waiting,
     /// It was told to begin.
@@ -65,7 +66,7 @@ enum State {
 static CHILD: Mutex<Option<Child>> = Mutex::new(None);
 
 /// The service of a single process.
-static THREAD: Mutex<Option<Started>> = Mutex::new(None);
+static THREAD: Mutex<Option<ServiceThread>> = Mutex::new(None);
 
 /// The one timer of a manager, a loader or a worker.
 static TIMER: Timer = Timer::new();
@@ -90,7 +91,7 @@ pub(super) unsafe fn divide(core: &mut CoreConf) -> io::Result<()> {
                 drop(managers);
                 service_process::run(core, services, parent)
             }
-            pid => Ok(Child { pid, relay: managers, state: State::Waiting }),
+            pid => Ok(Child { pid, relay: managers, state: ChildState::Waiting }),
         }
     });
     core.vault.forget();
@@ -117,38 +118,40 @@ fn watch(child: Child) -> io::Result<()> {
     Ok(())
 }
 
-/// Called by nginx in the manager, as soon as its event loop runs and from time to time.
-pub(super) unsafe extern "C" fn manager(_: *mut c_void) -> ngx_msec_t {
-    guard(MANAGER_INTERVAL, || {
+callback! {
+    /// Called by nginx in the manager, as soon as its event loop runs and from time to time.
+    pub(super) fn manager(_data: *mut c_void) -> ngx_msec_t {
         if let Some(child) = &mut *CHILD.lock().unwrap_or_else(PoisonError::into_inner)
-            && child.state == State::Waiting
+            && child.state == ChildState::Waiting
         {
-            child.state = State::AtWork;
+            child.state = ChildState::AtWork;
             TIMER.stop();
             child.relay.send_go();
         }
         MANAGER_INTERVAL
-    })
+    } ?= MANAGER_INTERVAL
 }
 
-/// Called in a process that nginx did not call [`manager`] in: the cache loader.
-unsafe extern "C" fn is_loader(_: *mut ngx_event_t) {
-    guard((), || {
+callback! {
+    /// Called in a process that nginx did not call [`manager`] in: the cache loader.
+    fn is_loader(_event: *mut ngx_event_t) {
         if let Some(child) = &mut *CHILD.lock().unwrap_or_else(PoisonError::into_inner) {
-            child.state = State::Unwanted;
+            child.state = ChildState::Unwanted;
             child.relay.end();
         }
-    });
+    } ?= ()
 }
 
-/// Called in a manager that could not start a service.
-unsafe extern "C" fn retry(_: *mut ngx_event_t) {
-    terminate();
+callback! {
+    /// Called in a manager that could not start a service.
+    fn retry(_event: *mut ngx_event_t) {
+        terminate();
+    } ?= ()
 }
 
-/// Called when the service has written something, or has ended.
-unsafe extern "C" fn readable(event: *mut ngx_event_t) {
-    guard((), || {
+callback! {
+    /// Called when the service has written something, or has ended.
+    fn readable(event: ChannelEvent) {
         let mut child = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
         let is_alive = child.as_ref().is_some_and(|child| write_lines(&child.relay));
         if is_alive {
@@ -156,18 +159,18 @@ unsafe extern "C" fn readable(event: *mut ngx_event_t) {
         }
         let ended = child.take();
         drop(child);
-        // SAFETY: nginx gave the event of this descriptor, which it closes.
-        unsafe { close_channel(event) };
+        // It closes the descriptor.
+        event.close();
         let Some(Child { pid, relay, state }) = ended else { return };
         relay.give_away();
         let how = fetch_status(pid);
-        if state == State::Unwanted {
+        if state == ChildState::Unwanted {
             return;
         }
         let line =
             format!("acme_dns: the acme dns process {pid} has ended ({how}) and is restarted");
         log(Level::Error, &line);
-        if state == State::AtWork {
+        if state == ChildState::AtWork {
             // The master starts both anew.
             terminate();
         } else {
@@ -175,7 +178,7 @@ unsafe extern "C" fn readable(event: *mut ngx_event_t) {
             TIMER.stop();
             TIMER.start(retry, EARLY_RETRY_AFTER);
         }
-    });
+    } ?= ()
 }
 
 /// Writes what is there to nginx's log; gives whether there may be more.
@@ -213,8 +216,7 @@ extern "C" fn stop_child() {
             && relay.wait(None, Some(left))
         {
             // The event loop, which does this, has ended.
-            // SAFETY: nginx guards the update with a lock.
-            unsafe { ngx_time_update() };
+            update_time();
             if !write_lines(&relay) {
                 fetch_status(pid);
                 return;
@@ -247,11 +249,12 @@ pub(super) fn expect_service() {
     TIMER.start(is_missing, MISSING_AFTER);
 }
 
-unsafe extern "C" fn is_missing(_: *mut ngx_event_t) {
-    guard((), || {
-        // SAFETY: the current cycle of this process is live.
-        let core = unsafe { core_conf(cycle()) };
-        if core.and_then(|core| core.ready()).is_some_and(|ready| ready.memory.starts() == 0) {
+callback! {
+    fn is_missing(_event: *mut ngx_event_t) {
+        // SAFETY: a worker has one cycle as long as it lives.
+        let core = core_conf(unsafe { Cycle::current() });
+        let ready = core.as_ref().and_then(|core| core.ready());
+        if ready.is_some_and(|ready| ready.memory.starts() == 0) {
             let seconds = MISSING_AFTER / 1000;
             log(
                 Level::Error,
@@ -261,7 +264,7 @@ unsafe extern "C" fn is_missing(_: *mut ngx_event_t) {
                 ),
             );
         }
-    });
+    } ?= ()
 }
 
 /// Starts the thread of a single process, once.

@@ -1,13 +1,13 @@
 //! nginx, as the service sees it.
 
 use super::memory::{Reader, Writer};
-use super::nginx::{is_logged, log, process};
+use super::nginx::{is_logged, log, process, update_time};
 use super::relay::Relay;
 use super::reload;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_service::host::{Host, NoRoom};
-use ngx::ffi::{NGX_PROCESS_HELPER, ngx_time_update};
+use ngx::ffi::NGX_PROCESS_HELPER;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,8 +26,7 @@ impl Host for NginxHost {
             Some(_) => {}
             None => {
                 // The event loop of this process sleeps, and its cached time with it.
-                // SAFETY: nginx guards the update with a lock.
-                unsafe { ngx_time_update() };
+                update_time();
                 log(level, &message.to_string());
             }
         }

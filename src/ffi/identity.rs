@@ -1,6 +1,7 @@
 //! Whom the service is to be: `acme_dns_user`.
 
-use super::nginx::{CoreSettings, is_root};
+use super::cycle::CoreSettings;
+use super::nginx::is_root;
 use super::privileges::Ids;
 use acme_dns_core::config::Location;
 use acme_dns_service::store::Trust;

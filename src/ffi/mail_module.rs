@@ -1,4 +1,5 @@
-//! The mail module: servers of `mail`, with `listen ... ssl` or `starttls`.
+//! The mail module: its tables, and the merge of servers of `mail`, with `listen ... ssl` or `starttls`. What it
+//! has in common with `http` and `stream` is in `server`.
 //!
 //! As with streams, what is used of nginx's mail module is looked up by name. It has no names for its
 //! clients to ask for, and no variables.
@@ -7,29 +8,32 @@ use super::bindings::mail::{
     NGX_MAIL_MAIN_CONF, NGX_MAIL_MODULE, NGX_MAIL_SRV_CONF, ngx_mail_conf_ctx_t,
     ngx_mail_core_srv_conf_t, ngx_mail_module_t, ngx_mail_ssl_conf_t,
 };
+use super::callback::callback;
 use super::directives::command;
-use super::nginx::{Conf, lossy_text, place, symbol};
+use super::module_ctx::{ConfRef, conf_at, conf_ptr_at, find_module};
+use super::nginx::{CONF_ERROR, lossy_text, place};
+use super::parser::Parser;
 use super::server::{
-    Context, Server, Ssl, at, block, create_srv_conf, merge, set_acme_dns, set_fallback,
-    ssl_settings,
+    MergedServer, ServerBlock, SrvConf, create_srv_conf, merge, set_acme_dns, set_fallback,
 };
-use ngx::ffi::{NGX_CONF_1MORE, NGX_CONF_TAKE1, ngx_command_t, ngx_conf_t, ngx_module_t};
-use std::ffi::{CStr, c_char, c_void};
+use super::ssl_conf::{SslSettings, ssl_settings};
+use ngx::ffi::{NGX_CONF_1MORE, NGX_CONF_TAKE1, ngx_command_t, ngx_module_t};
+use std::ffi::c_char;
 use std::mem::offset_of;
 use std::ptr;
 
-const SERVER: usize = offset_of!(ngx_mail_conf_ctx_t, srv_conf);
+const SRV_CONF: usize = offset_of!(ngx_mail_conf_ctx_t, srv_conf);
 
 static mut COMMANDS: [ngx_command_t; 3] = {
     let server = NGX_MAIL_MAIN_CONF | NGX_MAIL_SRV_CONF;
     [
-        command(c"acme_dns", server | NGX_CONF_1MORE, set_acme_dns, SERVER),
-        command(c"acme_dns_fallback", server | NGX_CONF_TAKE1, set_fallback, SERVER),
+        command(c"acme_dns", server | NGX_CONF_1MORE, set_acme_dns, SRV_CONF),
+        command(c"acme_dns_fallback", server | NGX_CONF_TAKE1, set_fallback, SRV_CONF),
         ngx_command_t::empty(),
     ]
 };
 
-static mut CONTEXT: ngx_mail_module_t = ngx_mail_module_t {
+static mut MODULE_CTX: ngx_mail_module_t = ngx_mail_module_t {
     protocol: ptr::null_mut(),
     create_main_conf: None,
     init_main_conf: None,
@@ -39,100 +43,95 @@ static mut CONTEXT: ngx_mail_module_t = ngx_mail_module_t {
 
 /// The module, as nginx has it.
 pub(super) static mut NGX_MAIL_ACME_DNS_MODULE: ngx_module_t = ngx_module_t {
-    ctx: (&raw mut CONTEXT).cast(),
+    ctx: (&raw mut MODULE_CTX).cast(),
     commands: (&raw mut COMMANDS).cast(),
     type_: NGX_MAIL_MODULE as _,
     ..ngx_module_t::default()
 };
 
-/// # Safety
-/// The parser is inside `mail`.
-unsafe fn context<'a>(conf: &Conf) -> &'a ngx_mail_conf_ctx_t {
-    // SAFETY: a live parser; inside `mail` its context is this structure.
-    let cf = unsafe { &*conf.as_ptr() };
-    // SAFETY: as above.
-    unsafe { &*cf.ctx.cast::<ngx_mail_conf_ctx_t>() }
+/// Context of `mail`, or of a server in it.
+#[derive(Clone, Copy)]
+struct MailCtx<'a>(&'a ngx_mail_conf_ctx_t);
+
+impl<'a> MailCtx<'a> {
+    /// # Safety
+    /// The parser is inside `mail`.
+    unsafe fn of(cf: &'a Parser) -> Self {
+        // SAFETY: by this function's contract the context is this structure, and lives as long as the cycle.
+        Self(unsafe { &*cf.ctx().cast::<ngx_mail_conf_ctx_t>() })
+    }
+
+    /// Finds the context of the `mail` block itself, which nginx keeps for the cycle.
+    fn of_block(cf: &'a Parser) -> Option<Self> {
+        let module = find_module(c"ngx_mail_module")?;
+        // SAFETY: the index of a module of nginx.
+        let ctx = unsafe { cf.cycle().core_module_conf(module.index) };
+        // SAFETY: nginx has it there while it reads the block, and for as long as the cycle lives.
+        unsafe { ctx.cast::<ngx_mail_conf_ctx_t>().as_ref() }.map(Self)
+    }
+
+    /// Gives `None` in an nginx without mail.
+    fn mail_cscf(self) -> Option<&'a ngx_mail_core_srv_conf_t> {
+        let core = find_module(c"ngx_mail_core_module")?;
+        // SAFETY: nginx's core module of mail made it.
+        Some(unsafe { conf_at(self.0.srv_conf, core.ctx_index) })
+    }
+
+    /// Gives `None` in an nginx without SSL for mail.
+    fn mail_sscf(self) -> Option<*mut ngx_mail_ssl_conf_t> {
+        let ssl = find_module(c"ngx_mail_ssl_module")?;
+        // SAFETY: nginx's SSL module of mail made it.
+        Some(unsafe { conf_ptr_at(self.0.srv_conf, ssl.ctx_index) })
+    }
 }
 
-/// The index of another module of `mail`; `None` where nginx lacks it.
-fn index(module: &CStr) -> Option<usize> {
-    let module = symbol::<ngx_module_t>(module)?;
-    // SAFETY: a module of nginx or of a loaded object.
-    Some(unsafe { module.as_ref() }.ctx_index)
+callback! {
+    /// Called for each server, before the SSL module's own.
+    fn merge_srv_conf(
+        cf: Parser,
+        parent: ConfRef<SrvConf>,
+        child: ConfRef<SrvConf>,
+    ) -> *mut c_char {
+        // SAFETY: nginx merges inside `mail`.
+        let ctx = unsafe { MailCtx::of(&cf) };
+        merge(&cf, &parent, &child, &MailServer { ctx, block: MailCtx::of_block(&cf) })
+    } ?= CONF_ERROR
 }
 
-/// The SSL settings of a level; `None` in an nginx without SSL for mail.
-///
-/// # Safety
-/// The context is live and being configured.
-unsafe fn ssl_conf<'a>(context: &ngx_mail_conf_ctx_t) -> Option<&'a mut ngx_mail_ssl_conf_t> {
-    let index = index(c"ngx_mail_ssl_module")?;
-    // SAFETY: the SSL module made it.
-    Some(unsafe { at::<ngx_mail_ssl_conf_t>(context.srv_conf, index) })
+/// Server of `mail` that is being merged.
+struct MailServer<'a> {
+    ctx: MailCtx<'a>,
+    /// The context of the `mail` block.
+    block: Option<MailCtx<'a>>,
 }
 
-fn ssl(conf: &mut ngx_mail_ssl_conf_t) -> Ssl {
-    ssl_settings!(conf, ptr::null(), ptr::null_mut())
+impl MergedServer for MailServer<'_> {
+    fn describe(&self) -> Result<ServerBlock, String> {
+        const NO_SSL: &str = "\"acme_dns\" in \"mail\" needs an nginx with the mail SSL module";
+        let sscf = self.ctx.mail_sscf().ok_or(NO_SSL)?;
+        let cscf = self.ctx.mail_cscf().ok_or(NO_SSL)?;
+        // nginx's own merge comes later where its module is loaded after this one.
+        let inherited = self.block.and_then(MailCtx::mail_cscf);
+        let mut names = [Some(cscf), inherited].into_iter().flatten().map(|cscf| cscf.server_name);
+        let name = names.find(|name| name.len > 0);
+        // SAFETY: strings of the pool.
+        let name = name.map(|name| unsafe { lossy_text(name) }.into_owned());
+        Ok(ServerBlock {
+            kind: "MAIL",
+            ssl: ssl(sscf),
+            parent_ssl: self.block.and_then(MailCtx::mail_sscf).map(ssl),
+            names: name.into_iter().collect(),
+            // SAFETY: the name of the file is a string of the pool that ends in NUL.
+            location: unsafe { place(cscf.file_name, cscf.line) },
+            // nginx builds a context for servers that speak TLS only, and for others nothing is asked.
+            inherits: true,
+        })
+    }
 }
 
-/// Called for each server, before the SSL module's own.
-unsafe extern "C" fn merge_srv_conf(
-    cf: *mut ngx_conf_t,
-    parent: *mut c_void,
-    child: *mut c_void,
-) -> *mut c_char {
-    // SAFETY: nginx merges inside `mail`.
-    let describe = |conf: &Conf| unsafe { describe(conf) };
-    // SAFETY: `cf` is what nginx gave, `create_srv_conf` made the two.
-    unsafe { merge(cf, parent, child, describe) }
-}
-
-/// What the shared part has to know of a server.
-///
-/// # Safety
-/// nginx is merging a server.
-unsafe fn describe<'a>(conf: &Conf) -> Result<Server<'a>, String> {
-    const NO_SSL: &str = "\"acme_dns\" in \"mail\" needs an nginx with the mail SSL module";
-    // SAFETY: by this function's contract.
-    let context = unsafe { context(conf) };
-    // SAFETY: by this function's contract.
-    let ssl_conf = unsafe { ssl_conf(context) }.ok_or(NO_SSL)?;
-    let core = index(c"ngx_mail_core_module").ok_or(NO_SSL)?;
-    // SAFETY: the core module made it.
-    let server = unsafe { at::<ngx_mail_core_srv_conf_t>(context.srv_conf, core) };
-    // nginx's own merge comes later where its module is loaded after this one.
-    // SAFETY: by this function's contract.
-    let mail = unsafe { mail(conf) };
-    // SAFETY: the core module made it.
-    let above = mail.map(|mail| unsafe { at::<ngx_mail_core_srv_conf_t>(mail.srv_conf, core) });
-    let names = [Some(server.server_name), above.map(|above| above.server_name)];
-    let name = names.into_iter().flatten().find(|name| name.len > 0);
-    // SAFETY: strings of the pool.
-    let names = name.map(|name| unsafe { lossy_text(name) }.into_owned()).into_iter().collect();
-    // nginx builds a context for servers that speak TLS only, and for others nothing is asked.
-    // SAFETY: the context is live and being configured.
-    let level = mail.and_then(|mail| unsafe { self::ssl_conf(mail) }).map(ssl);
-    Ok(Server {
-        kind: "MAIL",
-        ssl: ssl(ssl_conf),
-        level,
-        names,
-        // SAFETY: the name of the file is a string of the pool that ends in NUL.
-        location: unsafe { place(server.file_name, server.line) },
-        inherits: true,
-        default: Box::new(|| None),
-        context: Box::new(|| Context::Own),
-    })
-}
-
-/// The context of `mail`.
-///
-/// # Safety
-/// The parser is inside `mail`.
-unsafe fn mail<'a>(conf: &Conf) -> Option<&'a ngx_mail_conf_ctx_t> {
-    let module = symbol::<ngx_module_t>(c"ngx_mail_module")?;
-    // SAFETY: a module of nginx or of a loaded object.
-    let index = unsafe { module.as_ref() }.index;
-    // SAFETY: by this function's contract.
-    Some(unsafe { block::<ngx_mail_conf_ctx_t>(conf, index) })
+/// Finds the SSL settings of a cycle that is being configured.
+fn ssl(sscf: *mut ngx_mail_ssl_conf_t) -> SslSettings {
+    // SAFETY: the SSL module made it, and nothing else refers to it while nginx calls us.
+    let sscf = unsafe { &mut *sscf };
+    ssl_settings!(sscf, ptr::null(), ptr::null_mut())
 }

@@ -1,8 +1,9 @@
-//! What is said of certificates that are not there when a configuration comes into force: one line for
-//! all that are missed in the same way, however many they are.
+//! The log lines about certificates that are missing when a configuration comes into force: one line for
+//! all that are missed in the same way, however many they are. How certificates are looked for is in `startup`.
 
+use super::bound::BoundServer;
+use super::certificate::Fallback;
 use super::nginx::log;
-use super::server::Bound;
 use acme_dns_core::config::Config;
 use acme_dns_core::level::Level;
 use acme_dns_core::text::list;
@@ -10,36 +11,37 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Tells which certificates are missing, given as indices into the configuration's, and what is done
 /// meanwhile.
-pub(super) fn tell(config: &Config, bindings: &[Bound], missing: &[usize]) {
+pub(super) fn tell(config: &Config, servers: &[BoundServer], missing: &[usize]) {
     if missing.is_empty() {
         return;
     }
-    let mut rejects: HashMap<usize, bool> = HashMap::new();
-    for bound in bindings {
-        // SAFETY: the bindings belong to the cycle's pool, and no worker runs yet.
-        let binding = unsafe { &*bound.binding };
-        if let Some(certificate) = binding.certificate {
-            *rejects.entry(certificate).or_default() |= binding.rejects;
+    // Of servers with the same certificate one that rejects handshakes counts.
+    let mut fallbacks: HashMap<usize, Fallback> = HashMap::new();
+    for server in servers {
+        let (certificate, own) = server.with_certificate(|it| (it.certificate, it.fallback));
+        if let Some(certificate) = certificate {
+            let fallback = fallbacks.entry(certificate).or_default();
+            *fallback = own.max(*fallback);
         }
     }
     // `None`: of a domains file, and used by no server.
-    let mut groups: BTreeMap<Option<bool>, Vec<&str>> = BTreeMap::new();
+    let mut groups: BTreeMap<Option<Fallback>, Vec<&str>> = BTreeMap::new();
     for index in missing {
         if let Some(certificate) = config.certificates.get(*index) {
-            groups.entry(rejects.get(index).copied()).or_default().push(&certificate.name);
+            groups.entry(fallbacks.get(index).copied()).or_default().push(&certificate.name);
         }
     }
-    for (rejects, names) in groups {
-        log(Level::Notice, &format!("acme_dns: {}", line(rejects, &names)));
+    for (fallback, names) in groups {
+        log(Level::Notice, &format!("acme_dns: {}", line(fallback, &names)));
     }
 }
 
-fn line(rejects: Option<bool>, names: &[&str]) -> String {
-    let meanwhile = match (rejects, names) {
-        (Some(true), [_]) => ", handshakes are rejected until it is issued",
-        (Some(true), _) => ", handshakes are rejected until they are issued",
-        (Some(false), [_]) => ", a self-signed one is served until it is issued",
-        (Some(false), _) => ", self-signed ones are served until they are issued",
+fn line(fallback: Option<Fallback>, names: &[&str]) -> String {
+    let meanwhile = match (fallback, names) {
+        (Some(Fallback::Reject), [_]) => ", handshakes are rejected until it is issued",
+        (Some(Fallback::Reject), _) => ", handshakes are rejected until they are issued",
+        (Some(Fallback::SelfSigned), [_]) => ", a self-signed one is served until it is issued",
+        (Some(Fallback::SelfSigned), _) => ", self-signed ones are served until they are issued",
         (None, _) => "",
     };
     match names {

@@ -1,47 +1,69 @@
-//! The nginx edge: the only place with `unsafe`.
+//! The nginx edge: the only place with `unsafe`. What a directive's parameters mean and what the service does is not
+//! here, but in `core` and `service`.
 //!
-//! Four modules are in the shared object. The core module ([`core_module`]) owns issuers, providers,
-//! the state path, shared memory and the helper process, in a [`conf`] for each configuration; the http, the stream and the mail module bind
-//! servers to certificates, with what they have in common in [`server`]; [`sharing`] lets servers of
-//! `http` use one `SSL_CTX`. [`nginx`] wraps what is used of nginx's API, [`registry`] knows the cycles that
-//! are ours, [`certificate`] is the handshake, [`memory`] what it reads, [`startup`] what it begins with.
+//! The files, from the ground up; each imports only from those above it:
 //!
-//! [`helper`] is nginx's cache manager process, and divides itself: [`service_process`] is the process that
-//! works, as the user that [`identity`] decides on; [`relay`] is the socket between the two, [`privileges`]
-//! what keeps them apart, [`host`] what the service asks of nginx, [`reload`] its way to have nginx reloaded.
-//! [`vault`] keeps secrets.
+//! | subject | files |
+//! |---|---|
+//! | C | [`callback`], [`bindings`] |
+//! | nginx's API | [`nginx`], [`pool`], [`cycle`], [`parser`], [`module_ctx`], [`http_ctx`] |
+//! | OpenSSL's API | [`openssl`], [`session`] |
+//! | processes | [`privileges`], [`identity`], [`relay`], [`reload`] |
+//! | data | [`memory`] (certificates for the workers), [`vault`] (secrets) |
+//! | the handshake | [`self_signed`], [`pair`], [`certificate`], [`owner`] |
+//! | servers | [`ssl_conf`], [`bound`], [`sharing`], [`variables`] |
+//! | the configuration of a cycle | [`registry`], [`conf`], [`directives`], [`server`], [`init_conf`] |
+//! | the helper | [`host`], [`service_process`], [`helper`] |
+//! | the start | [`import`], [`missing`], [`startup`], [`init_module`] |
+//! | modules | [`http_module`], [`stream_module`], [`mail_module`], [`core_module`], [`exports`] |
 //!
-//! Conventions: a callback is `unsafe extern "C"` and does its work inside [`catch::guard`], which
-//! turns a panic into the failure value; a configuration structure is a `Box` that belongs to the
-//! cycle's pool and lives as long as the cycle.
+//! Four modules are in the shared object. The core module owns issuers, providers, the state path, shared memory and
+//! the helper process; the other three bind servers to certificates.
+//!
+//! Conventions: C calls a function that [`callback::callback`] defines, which turns a panic into the failure value
+//! and its arguments into types that hold what C promises; nginx's structures are reached by such types, with
+//! references that live no longer than they do. Configurations of our modules belong to the cycle's pool, and
+//! are shared: what changes in them is in cells.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod bindings;
-mod catch;
+mod bound;
+mod callback;
 mod certificate;
 mod conf;
 mod core_module;
+mod cycle;
 mod directives;
 mod exports;
 mod helper;
 mod host;
+mod http_ctx;
 mod http_module;
 mod identity;
 mod import;
+mod init_conf;
+mod init_module;
 #[cfg(ngx_mail)]
 mod mail_module;
 mod memory;
 mod missing;
+mod module_ctx;
 mod nginx;
+mod openssl;
 mod owner;
+mod pair;
+mod parser;
+mod pool;
 mod privileges;
 mod registry;
 mod relay;
 mod reload;
+mod self_signed;
 mod server;
 mod service_process;
 mod session;
 mod sharing;
+mod ssl_conf;
 mod startup;
 #[cfg(ngx_stream)]
 mod stream_module;

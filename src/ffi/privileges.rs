@@ -13,7 +13,8 @@
 //! The calls are raw system calls: those of the C library would change all threads of a process, and with
 //! `master_process off` the service is one thread of nginx.
 
-use super::nginx::{CoreSettings, is_root};
+use super::cycle::CoreSettings;
+use super::nginx::is_root;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -154,14 +155,14 @@ pub(super) fn take_user(ids: Option<Ids>, groups: &[u32]) -> io::Result<()> {
 }
 
 #[repr(C)]
-struct Header {
+struct CapHeader {
     version: u32,
     thread: i32,
 }
 
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Data {
+struct CapData {
     effective: u32,
     permitted: u32,
     inheritable: u32,
@@ -169,8 +170,8 @@ struct Data {
 
 /// The capabilities that this thread may have.
 fn permitted() -> io::Result<u64> {
-    let mut header = Header { version: VERSION, thread: 0 };
-    let mut data = [Data::default(); 2];
+    let mut header = CapHeader { version: VERSION, thread: 0 };
+    let mut data = [CapData::default(); 2];
     // SAFETY: this version has two sets of words, which are written.
     let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) };
     check(result)?;
@@ -179,8 +180,8 @@ fn permitted() -> io::Result<u64> {
 }
 
 fn set(effective: u64, permitted: u64) -> io::Result<()> {
-    let mut header = Header { version: VERSION, thread: 0 };
-    let words = |shift: u32| Data {
+    let mut header = CapHeader { version: VERSION, thread: 0 };
+    let words = |shift: u32| CapData {
         effective: u32::try_from(effective >> shift & 0xffff_ffff).unwrap_or_default(),
         permitted: u32::try_from(permitted >> shift & 0xffff_ffff).unwrap_or_default(),
         inheritable: 0,

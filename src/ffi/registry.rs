@@ -5,8 +5,8 @@
 //! what is found by an index in an old cycle need not be ours. So cycles are looked up here, and with the
 //! last of them the indices are given back.
 
-use super::nginx::modules;
-use ngx::ffi::{ngx_cycle_t, ngx_module_t};
+use super::cycle::Cycle;
+use ngx::ffi::ngx_module_t;
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
@@ -18,14 +18,14 @@ pub(super) fn add(cycle: usize, conf: usize) {
     ALL.lock().unwrap_or_else(PoisonError::into_inner).push((cycle, conf));
 }
 
-/// Removes a configuration whose cycle ends; gives whether it was the last one.
-pub(super) fn remove(conf: usize) -> bool {
+/// Removes the configuration of a cycle that ends; tells whether it was the last one.
+pub(super) fn remove(cycle: usize) -> bool {
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-    all.retain(|(_, known)| *known != conf);
+    all.retain(|(known, _)| *known != cycle);
     all.is_empty()
 }
 
-/// The configuration of a cycle.
+/// Finds the configuration of a cycle.
 pub(super) fn find(cycle: usize) -> Option<usize> {
     let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     all.iter().find(|(known, _)| *known == cycle).map(|(_, conf)| *conf)
@@ -33,17 +33,12 @@ pub(super) fn find(cycle: usize) -> Option<usize> {
 
 /// Checks that no other module has the index of this one. It can only be so in single process mode, where
 /// old cycles live on with their connections.
-///
-/// # Safety
-/// The cycle is live and is being configured, and `own` is a module of this object.
-pub(super) unsafe fn check(
-    cycle: *const ngx_cycle_t,
-    own: *const ngx_module_t,
-) -> Result<(), String> {
-    // SAFETY: by this function's contract; nginx sets it before it creates any configuration.
-    let index = unsafe { (*own).index };
-    // SAFETY: by this function's contract.
-    let mut others = unsafe { modules(cycle) }.filter(|module| !ptr::eq(*module, own));
+pub(super) fn check(cycle: Cycle<'_>, own: *const ngx_module_t) -> Result<(), String> {
+    let mut modules = cycle.modules();
+    let Some(index) = modules.find(|module| ptr::eq(*module, own)).map(|own| own.index) else {
+        return Ok(());
+    };
+    let mut others = cycle.modules().filter(|module| !ptr::eq(*module, own));
     match others.any(|other| other.index == index) {
         false => Ok(()),
         true => Err("acme_dns: the module cannot be loaded again while connections of an older \

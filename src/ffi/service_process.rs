@@ -7,7 +7,7 @@
 //!
 //! With `master_process off` the service is a thread of nginx, which does the same.
 
-use super::catch::guard;
+use super::callback::guard;
 use super::conf::{CoreConf, Ready};
 use super::host::NginxHost;
 use super::identity::Identity;
@@ -98,10 +98,10 @@ pub(super) fn run(core: &mut CoreConf, relay: Relay, parent: u32) -> ! {
     unsafe { libc::_exit(code) };
 }
 
-/// A service that is a thread of this process.
-pub(super) struct Started(Service);
+/// Service that is a thread of this process.
+pub(super) struct ServiceThread(Service);
 
-impl Started {
+impl ServiceThread {
     /// Ends the thread; gives whether nothing of it is left.
     pub(super) fn stop(self) -> bool {
         self.0.stop_within(STOP_LIMIT)
@@ -109,7 +109,7 @@ impl Started {
 }
 
 /// Starts the service as a thread of this process.
-pub(super) fn start_thread(core: &mut CoreConf) -> Option<Started> {
+pub(super) fn start_thread(core: &mut CoreConf) -> Option<ServiceThread> {
     let ready = core.ready()?;
     let host = host(ready, None);
     let (identity, its_host) = (ready.identity.clone(), host.clone());
@@ -127,7 +127,7 @@ pub(super) fn start_thread(core: &mut CoreConf) -> Option<Started> {
     let started = Service::start_after(settings, host, prepare);
     drop(blocked);
     match started {
-        Ok(service) => Some(Started(service)),
+        Ok(service) => Some(ServiceThread(service)),
         Err(error) => {
             log(Level::Error, &format!("acme_dns: cannot start a thread: {error}"));
             None

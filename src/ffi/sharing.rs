@@ -14,27 +14,24 @@
 //!   context where it merges them, others hang data of a server on its context, such as those for
 //!   Certificate Transparency.
 
-use super::catch::guard;
-use super::certificate::{Binding, FAIL, NO_STAPLE};
-use super::http_module;
-use super::nginx::modules;
-use super::server::Context;
+use super::bound::ServedBy;
+use super::cycle::Cycle;
+use super::openssl::Callbacks;
 use ngx::ffi::{
-    NGX_HTTP_MODULE, SSL, SSL_get_ex_data, ngx_connection_t, ngx_cycle_t, ngx_flag_t,
-    ngx_http_connection_t, ngx_http_module_t, ngx_http_ssl_srv_conf_t, ngx_module_t,
-    ngx_ssl_connection_index, ngx_str_t, ngx_uint_t,
+    NGX_HTTP_MODULE, ngx_flag_t, ngx_http_module_t, ngx_http_ssl_srv_conf_t, ngx_module_t,
+    ngx_str_t, ngx_uint_t,
 };
 use std::collections::HashMap;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::CStr;
 use std::mem::offset_of;
 
 type SslConf = ngx_http_ssl_srv_conf_t;
 
-/// How many servers with the same settings have a context each before others share one: so few cannot be
+/// Number of servers with the same settings that have a context each before others share one: so few cannot be
 /// felt, and a context keeps its certificate for the next handshake.
 const OWN: usize = 64;
 
-/// The settings that are texts, by their places in the structure.
+/// Settings that are texts, by their places in the structure.
 const TEXTS: [usize; 9] = [
     offset_of!(SslConf, ciphers),
     offset_of!(SslConf, client_certificate),
@@ -47,18 +44,18 @@ const TEXTS: [usize; 9] = [
     offset_of!(SslConf, trusted_certificate),
 ];
 
-/// The TLS settings of a server as they stand in its block. Those that are not there are inherited, by
+/// SSL settings of a server as they stand in its block, to be compared. Those that are not there are inherited, by
 /// all servers from the same level.
 #[derive(Eq, Hash, PartialEq)]
-struct Settings {
+struct SslKey {
     /// The structure without its texts. What else is pointed to is the same only if it is one thing.
     bytes: [u8; size_of::<SslConf>()],
     texts: [Option<Vec<u8>>; TEXTS.len()],
 }
 
-impl Settings {
-    fn of(server: &SslConf) -> Self {
-        let start = (&raw const *server).cast::<u8>();
+impl SslKey {
+    fn of(sscf: &SslConf) -> Self {
+        let start = (&raw const *sscf).cast::<u8>();
         let mut bytes = [0; size_of::<SslConf>()];
         // SAFETY: the structure has this size, and nginx has it from memory that it has set to zero.
         unsafe { start.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
@@ -84,55 +81,57 @@ const KNOWN: [&CStr; 5] = [
     c"ngx_http_acme_dns_module",
 ];
 
-/// Who lends a context, and who borrows it.
+/// Lenders and borrowers of contexts.
 #[derive(Default)]
 pub(super) struct Sharing {
     /// Set if another module may rely on a context for each server; `None`: not looked yet.
     is_forbidden: Option<bool>,
-    groups: HashMap<Settings, Group>,
+    groups: HashMap<SslKey, Lending>,
     /// Each with its lender.
     borrowers: Vec<(*mut SslConf, *const SslConf)>,
 }
 
-/// Servers with the same settings.
+/// State of the servers with the same settings.
 #[derive(Default)]
-struct Group {
+struct Lending {
     own: usize,
     lender: Option<*const SslConf>,
 }
 
 impl Sharing {
-    /// Whose context a server that is not the default one of any address is to have. `level` are the
-    /// settings of `http`.
+    /// Chooses the context of a server that is not the default one of any address. `lent` are the callbacks
+    /// of a context that others use too.
     ///
     /// # Safety
-    /// The cycle is live and is being configured.
-    pub(super) unsafe fn context(
+    /// `sscf` are the settings of a server of the cycle, which nginx is merging.
+    pub(super) unsafe fn choose(
         &mut self,
-        cycle: *const ngx_cycle_t,
-        server: &mut SslConf,
-        level: &SslConf,
-    ) -> Context {
-        let is_forbidden = *self.is_forbidden.get_or_insert_with(|| {
-            // SAFETY: by this function's contract.
-            unsafe { modules(cycle) }.any(has_server_settings)
-        });
-        if is_forbidden || !is_like_others(server, level) {
-            return Context::Own;
+        cycle: Cycle<'_>,
+        sscf: *mut SslConf,
+        http_sscf: &SslConf,
+        lent: Callbacks,
+    ) -> ServedBy {
+        const OWN_CONTEXT: ServedBy = ServedBy::OwnContext { compresses: false };
+        let is_forbidden =
+            *self.is_forbidden.get_or_insert_with(|| cycle.modules().any(has_server_settings));
+        // SAFETY: by this function's contract; nothing changes them meanwhile.
+        let settings = unsafe { &*sscf };
+        if is_forbidden || !is_like_others(settings, http_sscf) {
+            return OWN_CONTEXT;
         }
-        let group = self.groups.entry(Settings::of(server)).or_default();
-        if group.own < OWN {
-            group.own += 1;
-            return Context::Own;
+        let lending = self.groups.entry(SslKey::of(settings)).or_default();
+        if lending.own < OWN {
+            lending.own += 1;
+            return OWN_CONTEXT;
         }
-        match group.lender {
+        match lending.lender {
             Some(lender) => {
-                self.borrowers.push((server, lender));
-                Context::Borrowed
+                self.borrowers.push((sscf, lender));
+                ServedBy::BorrowedContext
             }
             None => {
-                group.lender = Some(server);
-                Context::Lent
+                lending.lender = Some(sscf);
+                ServedBy::LentContext(lent)
             }
         }
     }
@@ -170,8 +169,8 @@ fn has_server_settings(module: &ngx_module_t) -> bool {
     http.merge_srv_conf.is_some() && !KNOWN.contains(&name)
 }
 
-/// Whether nothing in the context of a server may differ from those of others with its settings.
-fn is_like_others(server: &SslConf, level: &SslConf) -> bool {
+/// Tells whether nothing in the context of a server may differ from those of others with its settings.
+fn is_like_others(sscf: &SslConf, http_sscf: &SslConf) -> bool {
     let number = |own: ngx_uint_t, inherited: ngx_uint_t| {
         [own, inherited].into_iter().find(|value| *value != ngx_uint_t::MAX).unwrap_or(0)
     };
@@ -179,60 +178,12 @@ fn is_like_others(server: &SslConf, level: &SslConf) -> bool {
         [own, inherited].into_iter().find(|value| *value >= 0).unwrap_or(0)
     };
     #[cfg(ngx_ssl_directive)]
-    let is_on = flag(server.enable, level.enable) != 0;
+    let is_on = flag(sscf.enable, http_sscf.enable) != 0;
     #[cfg(not(ngx_ssl_directive))]
     let is_on = false;
     // With `ssl on` nginx does without no list of certificates.
     !is_on
-        && number(server.verify, level.verify) == 0
-        && number(server.ocsp, level.ocsp) == 0
-        && flag(server.reject_handshake, level.reject_handshake) == 0
-}
-
-/// As [`Binding::serve`], for whichever server the client has named.
-///
-/// # Safety
-/// `ssl` is a live connection of nginx's http; a process has one thread that handshakes.
-pub(super) unsafe extern "C" fn certificate_callback(ssl: *mut SSL, _: *mut c_void) -> c_int {
-    guard(FAIL, || {
-        // SAFETY: by this function's contract.
-        unsafe { binding_of(ssl) }.map_or(FAIL, |binding| binding.serve(ssl))
-    })
-}
-
-/// As [`Binding::give_staple`], for whichever server the client has named.
-///
-/// # Safety
-/// As for [`certificate_callback`].
-pub(super) unsafe extern "C" fn status_callback(ssl: *mut SSL, _: *mut c_void) -> c_int {
-    guard(NO_STAPLE, || {
-        // SAFETY: by this function's contract.
-        unsafe { binding_of(ssl) }.map_or(NO_STAPLE, |binding| binding.give_staple(ssl))
-    })
-}
-
-/// What the server has that nginx has chosen for a connection.
-///
-/// # Safety
-/// As for [`certificate_callback`].
-unsafe fn binding_of<'a>(ssl: *const SSL) -> Option<&'a mut Binding> {
-    // SAFETY: nginx sets the index when it starts.
-    let index = unsafe { ngx_ssl_connection_index };
-    // SAFETY: nginx has the connection at this index.
-    let connection = unsafe { SSL_get_ex_data(ssl, index) };
-    // SAFETY: as above.
-    let connection = unsafe { connection.cast::<ngx_connection_t>().as_ref() }?;
-    // SAFETY: a connection with an `SSL` has this structure.
-    if unsafe { connection.ssl.as_ref() }?.handshaked() == 1 {
-        // The data may be a request now.
-        return None;
-    }
-    // SAFETY: until the end of the handshake the data is this structure.
-    let http = unsafe { connection.data.cast::<ngx_http_connection_t>().as_ref() }?;
-    // SAFETY: the context of a server lives as long as its cycle.
-    let context = unsafe { http.conf_ctx.as_ref() }?;
-    // SAFETY: nginx gives the contexts of servers; what is kept for one is only read here.
-    let server = unsafe { http_module::server(context) };
-    // SAFETY: the binding belongs to the cycle's pool; by this function's contract nothing else refers to it.
-    unsafe { server.binding?.as_mut() }
+        && number(sscf.verify, http_sscf.verify) == 0
+        && number(sscf.ocsp, http_sscf.ocsp) == 0
+        && flag(sscf.reject_handshake, http_sscf.reject_handshake) == 0
 }

@@ -6,12 +6,12 @@
 //! is still a good one ([`acme_dns_core::stock`]). What of it is kept under which name is for the
 //! service to decide, which finds the same.
 
+use super::bound::BoundServer;
 use super::conf::Ready;
 use super::import::{self, Pairs};
 use super::memory::{Full, Reader, Writer};
 use super::missing;
 use super::nginx::{log, now};
-use super::server::Bound;
 use acme_dns_core::config::{Certificate, Config};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
@@ -22,7 +22,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// The place of a certificate.
-enum Source {
+enum PairSource {
     /// The memory of the configuration before: the slot, and the pair in it.
     Memory(usize, usize),
     /// What lies under the name of a variant.
@@ -68,7 +68,7 @@ pub(super) struct Startup<'a> {
     ready: &'a Ready,
     config: Arc<Config>,
     before: Option<&'a Ready>,
-    bindings: &'a [Bound],
+    servers: &'a [BoundServer],
     /// The certificates on disk.
     disk: Option<Certificates>,
     /// Set if the service may read what this process may not.
@@ -81,14 +81,18 @@ pub(super) struct Startup<'a> {
 }
 
 /// What the service is told of what was published.
-pub(super) struct Published {
+pub(super) struct Publication {
     pub(super) facts: Vec<(usize, Facts)>,
     /// Whether there is something that the service may be unable to read.
     pub(super) has_foreign_files: bool,
 }
 
 impl<'a> Startup<'a> {
-    pub(super) fn new(ready: &'a Ready, before: Option<&'a Ready>, bindings: &'a [Bound]) -> Self {
+    pub(super) fn new(
+        ready: &'a Ready,
+        before: Option<&'a Ready>,
+        servers: &'a [BoundServer],
+    ) -> Self {
         let config = Arc::clone(&ready.config);
         let disk = Certificates::open(&config.state_path, &ready.identity.trust());
         let is_denied = disk.as_ref().is_err_and(StoreError::is_denied);
@@ -104,11 +108,11 @@ impl<'a> Startup<'a> {
         });
         let (facts, missing) = (Vec::new(), Vec::new());
         let has_foreign_files = false;
-        Self { ready, config, before, bindings, disk, is_denied, facts, missing, has_foreign_files }
+        Self { ready, config, before, servers, disk, is_denied, facts, missing, has_foreign_files }
     }
 
     /// Publishes all that there is, and says once what is missing.
-    pub(super) fn publish(mut self, mut imported: Pairs, writer: &mut Writer) -> Published {
+    pub(super) fn publish(mut self, mut imported: Pairs, writer: &mut Writer) -> Publication {
         let config = Arc::clone(&self.config);
         let copied = self.copy_from_before(&imported, writer);
         let mut lacking = Vec::new();
@@ -129,7 +133,7 @@ impl<'a> Startup<'a> {
         let user = self.ready.identity.user.zip(self.disk);
         let is_foreign = user.is_some_and(|(user, disk)| disk.is_foreign_to(user.uid));
         let has_foreign_files = self.has_foreign_files || is_foreign;
-        Published { facts: self.facts, has_foreign_files }
+        Publication { facts: self.facts, has_foreign_files }
     }
 
     /// Copies what the configuration before has of the same certificates; gives their indices.
@@ -248,17 +252,17 @@ impl<'a> Startup<'a> {
                 self.missing.push(index);
             }
         }
-        missing::tell(&self.config, self.bindings, &self.missing);
+        missing::tell(&self.config, self.servers, &self.missing);
     }
 
     /// All that is there.
-    fn stock(&self, lacking: &[(usize, Own)]) -> Stock<Source> {
+    fn stock(&self, lacking: &[(usize, Own)]) -> Stock<PairSource> {
         let mut stock = Stock::default();
         for (index, facts) in lacking.iter().flat_map(|(_, own)| &own.facts) {
-            stock.add(Source::Own(*index), facts.traits());
+            stock.add(PairSource::Own(*index), facts.traits());
         }
         for (index, facts) in &self.facts {
-            stock.add(Source::Own(*index), facts.traits());
+            stock.add(PairSource::Own(*index), facts.traits());
         }
         if let Some(before) = self.before {
             add_memory(&mut stock, before);
@@ -272,18 +276,18 @@ impl<'a> Startup<'a> {
         });
         for name in names.into_iter().filter(|name| !own.contains(name.as_str())) {
             if let Some(traits) = disk.traits(&name) {
-                stock.add(Source::Directory(name), traits);
+                stock.add(PairSource::Directory(name), traits);
             }
         }
         stock
     }
 
     /// The pairs that are served of a certificate, the best first.
-    fn choose(&self, stock: &Stock<Source>, index: usize, own: &Own) -> Vec<Pair> {
+    fn choose(&self, stock: &Stock<PairSource>, index: usize, own: &Own) -> Vec<Pair> {
         let Some(wanted) = self.config.certificates.get(index) else { return Vec::new() };
-        let owner = |source: &Source| match source {
-            Source::Own(variant) => Some(*variant),
-            Source::Directory(_) | Source::Memory(..) => None,
+        let owner = |source: &PairSource| match source {
+            PairSource::Own(variant) => Some(*variant),
+            PairSource::Directory(_) | PairSource::Memory(..) => None,
         };
         let choice = stock.choose(&self.config, wanted, now(), owner);
         let is_imported = |variant: usize| {
@@ -300,9 +304,9 @@ impl<'a> Startup<'a> {
         pairs
     }
 
-    fn pair(&self, source: &Source, own: &Own) -> Option<Pair> {
+    fn pair(&self, source: &PairSource, own: &Own) -> Option<Pair> {
         match source {
-            Source::Own(variant) => {
+            PairSource::Own(variant) => {
                 let pair = own.pairs.iter().find(|(of, _)| of == variant);
                 // That of another certificate, whose own files do not do for it.
                 pair.map(|(_, pair)| pair.clone()).or_else(|| {
@@ -310,8 +314,8 @@ impl<'a> Startup<'a> {
                     self.pair_in(name)
                 })
             }
-            Source::Directory(name) => self.pair_in(name),
-            Source::Memory(slot, index) => {
+            PairSource::Directory(name) => self.pair_in(name),
+            PairSource::Memory(slot, index) => {
                 let (_, record) = Reader::new(&self.before?.memory, *slot).read()?;
                 Material::decode(&record).ok()?.pairs.into_iter().nth(*index)
             }
@@ -350,13 +354,13 @@ fn is_same(new: (&Config, &Certificate), old: (&Config, &Certificate)) -> bool {
 }
 
 /// Adds what the configuration before has in memory.
-fn add_memory(stock: &mut Stock<Source>, before: &Ready) {
+fn add_memory(stock: &mut Stock<PairSource>, before: &Ready) {
     for slot in 0..before.config.certificates.len() {
         let Some((_, record)) = Reader::new(&before.memory, slot).read() else { continue };
         let Ok(material) = Material::decode(&record) else { continue };
         for (index, pair) in material.pairs.iter().enumerate() {
             if let Some(traits) = traits_of(pair) {
-                stock.add(Source::Memory(slot, index), traits);
+                stock.add(PairSource::Memory(slot, index), traits);
             }
         }
     }

@@ -1,18 +1,19 @@
-//! The variables: what nginx's logs, headers and maps can know of a server's certificate.
+//! The variables, by which nginx's logs, headers and maps know a server's certificate.
 //!
 //! A value is that of the process that answers, so it can lag behind the file by the moment that a
 //! swap takes. The two that hold the certificate itself are for `ssl_certificate` and
 //! `ssl_certificate_key`; a private key in a variable can be logged, which is why serving a
 //! certificate does not need them.
 
-use super::catch::guard;
-use super::certificate::Binding;
-use super::nginx::{ERROR, OK, pool_string};
-use super::server::CERTIFICATE_VARIABLE;
-use ngx::ffi::{ngx_int_t, ngx_pool_t, ngx_str_t, ngx_variable_value_t};
+use super::certificate::ServerCertificate;
+use super::nginx::{ERROR, OK};
+use super::pool::Pool;
+use super::ssl_conf::CERTIFICATE_VARIABLE;
+use ngx::ffi::{ngx_int_t, ngx_str_t, ngx_variable_value_t};
+use std::ptr::NonNull;
 use zeroize::Zeroizing;
 
-/// What a variable is about; nginx keeps the number.
+/// Variable, by a number that nginx keeps.
 #[derive(Clone, Copy)]
 #[repr(usize)]
 enum Variable {
@@ -33,16 +34,12 @@ const ALL: [(&str, Variable); 5] = [
 
 /// Registers the variables: `add` makes one of this name for this data. `None`: nginx has reported why
 /// it cannot.
-///
-/// # Safety
-/// `pool` is a live pool.
-pub(super) unsafe fn register(
-    pool: *mut ngx_pool_t,
+pub(super) fn register(
+    pool: Pool<'_>,
     add: impl Fn(*mut ngx_str_t, usize) -> Option<()>,
 ) -> Option<()> {
     for (name, variable) in ALL {
-        // SAFETY: by this function's contract.
-        let mut name = unsafe { pool_string(pool, name) }?;
+        let mut name = pool.string(name)?;
         add(&raw mut name, variable as usize)?;
     }
     Some(())
@@ -51,44 +48,40 @@ pub(super) unsafe fn register(
 /// Gives a variable its value.
 ///
 /// # Safety
-/// `value` is to be filled in, `pool` lives as long as its reader; `binding` is a live server's, and
+/// `value` is to be filled in, `pool` lives as long as its reader; the certificate is a live server's, and
 /// nothing else refers to it.
 pub(super) unsafe fn fill(
     value: *mut ngx_variable_value_t,
     data: usize,
-    binding: Option<*mut Binding>,
-    pool: *mut ngx_pool_t,
+    certificate: Option<NonNull<ServerCertificate>>,
+    pool: Pool<'_>,
 ) -> ngx_int_t {
-    guard(ERROR, || {
-        // SAFETY: by this function's contract.
-        let value = unsafe { &mut *value };
-        // SAFETY: by this function's contract.
-        let binding = binding.map(|binding| unsafe { &mut *binding });
-        let variable = ALL.iter().map(|(_, variable)| *variable).find(|v| *v as usize == data);
-        let text = binding.zip(variable).and_then(|(binding, variable)| read(binding, variable));
-        let Some(text) = text else {
-            value.set_not_found(1);
-            return OK;
-        };
-        // SAFETY: by this function's contract.
-        let Some(copy) = (unsafe { pool_string(pool, &text) }) else { return ERROR };
-        value.data = copy.data;
-        value.set_len(u32::try_from(copy.len).unwrap_or_default());
-        value.set_valid(1);
-        value.set_no_cacheable(0);
-        value.set_not_found(0);
-        OK
-    })
+    // SAFETY: by this function's contract.
+    let value = unsafe { &mut *value };
+    // SAFETY: by this function's contract.
+    let certificate = certificate.map(|mut certificate| unsafe { certificate.as_mut() });
+    let variable = ALL.iter().map(|(_, variable)| *variable).find(|v| *v as usize == data);
+    let text = certificate.zip(variable).and_then(|(it, variable)| read(it, variable));
+    let Some(text) = text else {
+        value.set_not_found(1);
+        return OK;
+    };
+    let Some(copy) = pool.string(&text) else { return ERROR };
+    value.data = copy.data;
+    value.set_len(u32::try_from(copy.len).unwrap_or_default());
+    value.set_valid(1);
+    value.set_no_cacheable(0);
+    value.set_not_found(0);
+    OK
 }
 
-/// The value; it is wiped, as it may be a key. What nginx gets is a copy that lives as long as the
-/// request.
-fn read(binding: &mut Binding, variable: Variable) -> Option<Zeroizing<String>> {
+/// Reads the value; it is wiped, as it may be a key. nginx gets a copy that lives as long as the request.
+fn read(certificate: &mut ServerCertificate, variable: Variable) -> Option<Zeroizing<String>> {
     match variable {
-        Variable::Certificate => binding.pem().map(|(chain, _)| Zeroizing::new(chain.clone())),
-        Variable::CertificateKey => binding.pem().map(|(_, key)| key.clone()),
-        Variable::CertificateName => Some(Zeroizing::new(binding.name.clone())),
-        Variable::Status => Some(Zeroizing::new(binding.status().to_owned())),
-        Variable::NotAfter => binding.not_after().map(|time| Zeroizing::new(time.to_string())),
+        Variable::Certificate => certificate.pem().map(|(chain, _)| Zeroizing::new(chain.clone())),
+        Variable::CertificateKey => certificate.pem().map(|(_, key)| key.clone()),
+        Variable::CertificateName => Some(Zeroizing::new(certificate.name.clone())),
+        Variable::Status => Some(Zeroizing::new(certificate.status().to_owned())),
+        Variable::NotAfter => certificate.not_after().map(|time| Zeroizing::new(time.to_string())),
     }
 }

@@ -5,7 +5,7 @@
 //! to the heap before the fork, as heap pages would be shared with the workers. The environment is such a
 //! copy that nginx makes: every variable that holds a secret is overwritten, read from there or not.
 
-use super::nginx::{Conf, PathBase};
+use super::parser::{Parser, PathBase};
 use super::privileges::Ids;
 use acme_dns_core::config::{Resources, SecretCheck, SecretId, SecretSource};
 use acme_dns_core::text::errno;
@@ -363,13 +363,13 @@ unsafe fn wipe(start: *mut u8, length: usize) {
 
 /// Reads for the directive at which the parser stands.
 pub(super) struct ConfResources<'a> {
-    pub(super) conf: &'a Conf,
+    pub(super) cf: &'a Parser,
     pub(super) vault: &'a mut Vault,
 }
 
 impl ConfResources<'_> {
     fn path(&self, path: &str) -> Result<String, String> {
-        let full = self.conf.full_name(path, PathBase::Configuration);
+        let full = self.cf.full_name(path, PathBase::Configuration);
         full.ok_or_else(|| format!("invalid path \"{path}\""))
     }
 
@@ -380,7 +380,7 @@ impl ConfResources<'_> {
         };
         let (id, exposed) = self.vault.read_file(&path, check)?;
         if exposed {
-            self.conf.warn(&format!(
+            self.cf.warn(&format!(
                 "secret file \"{path}\" can be accessed by everyone, set its mode to 0600"
             ));
         }
@@ -390,7 +390,7 @@ impl ConfResources<'_> {
 
 impl Resources for ConfResources<'_> {
     fn warn(&mut self, message: &str) {
-        self.conf.warn(message);
+        self.cf.warn(message);
     }
 
     fn secret(&mut self, source: &SecretSource, check: SecretCheck) -> Result<SecretId, String> {

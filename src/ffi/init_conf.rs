@@ -1,0 +1,151 @@
+//! Completion of a configuration, when all of nginx.conf has been read (nginx's `init_conf`): what the directives
+//! have said becomes a [`Ready`]. Nothing is written, and nobody is contacted: `nginx -t` does the same.
+
+use super::bound::BoundServer;
+use super::conf::{CoreConf, Ready};
+use super::cycle::{CoreSettings, Cycle};
+use super::identity;
+use super::memory::Memory;
+use super::nginx::{is_test, loading, tell_test};
+use acme_dns_core::config::draft::Finished;
+use acme_dns_core::config::sharing::Shared;
+use acme_dns_core::config::state_path::DefaultPath;
+use acme_dns_core::config::{Config, Location, Reload, zone};
+use acme_dns_service::import::Imports;
+use acme_dns_service::reload::{Paths, Watch};
+use acme_dns_service::store::{check_state_path, is_kept};
+use std::collections::HashMap;
+use std::env;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+const NO_MEMORY: &str = "acme_dns: out of memory";
+
+/// Resolves the configuration, puts our callbacks into the contexts, and makes shared memory.
+///
+/// # Errors
+/// The configuration is refused, for this reason.
+pub(super) fn complete(cycle: Cycle<'_>, core: &mut CoreConf) -> Result<(), String> {
+    let default_path = default_state_path(cycle).ok_or(NO_MEMORY)?;
+    let old_default = default_path.is_old && !core.draft.has_state_path();
+    let warn = |message: &str| cycle.warn(message);
+    let requests = core.servers.iter().map(|server| server.request(&mut core.draft, warn));
+    let requests = requests.collect::<Result<Vec<_>, _>>()?;
+    if core.draft.is_unused() {
+        // Servers that have inherited the directive, and nothing to certify.
+        install_all(&core.servers);
+        return Ok(());
+    }
+    let finished = std::mem::take(&mut core.draft).finish(default_path.path);
+    let mut finished = finished.map_err(|error| error.to_string())?;
+    let shared = share(cycle, &mut finished, core.since);
+    if is_test() {
+        shared.iter().for_each(|shared| tell_test(&format!("acme_dns: {shared}")));
+    }
+    for (server, request) in core.servers.iter().zip(requests) {
+        name_certificate(server, request.and_then(|id| finished.certificate(id)), &finished.config);
+    }
+    install_all(&core.servers);
+    let config = finished.config;
+    let room = room(core.zone.as_ref(), config.variants.len(), warn);
+    check_state_path(&config.state_path).map_err(|error| {
+        format!("state path \"{}\" cannot be used: {error}", config.state_path.display())
+    })?;
+    let settings = cycle.core_settings().ok_or(NO_MEMORY)?;
+    let user = core.user.as_ref();
+    let identity = identity::decide(user, &settings, core.certs_group, &config.state_path, warn)?;
+    core.vault.finish(identity.workers, warn);
+    warn_of_lost_proxy(&settings, warn);
+    let memory = Memory::new(config.certificates.len(), room);
+    let memory = memory.map_err(|error| format!("acme_dns: no shared memory: {error}"))?;
+    core.ready = Some(Ready {
+        config: Arc::new(config),
+        loading: loading(),
+        facts: Vec::new(),
+        imports: Imports::default(),
+        watch: None,
+        memory,
+        identity,
+        certs_group: core.certs_group,
+        is_news: true,
+        old_default,
+        kept: None,
+        shared,
+    });
+    Ok(())
+}
+
+/// Tells a server which certificate it has.
+fn name_certificate(server: &BoundServer, index: Option<usize>, config: &Config) {
+    server.with_certificate(|own| {
+        own.certificate = index;
+        if let Some(certificate) = index.and_then(|index| config.certificates.get(index)) {
+            own.name.clone_from(&certificate.name);
+            own.names = certificate.names.iter().map(|name| name.as_str().to_owned()).collect();
+        }
+    });
+}
+
+fn install_all(servers: &[BoundServer]) {
+    let mut alike = HashMap::new();
+    servers.iter().for_each(|server| server.install(&mut alike));
+}
+
+/// Warns of an HTTP proxy that the environment names and that nginx does not pass on: the CA would be contacted
+/// without it, where it cannot be reached at all.
+fn warn_of_lost_proxy(settings: &CoreSettings<'_>, warn: impl Fn(&str)) {
+    const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let is_set = |name: &&str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let (passed, lost): (Vec<&str>, Vec<&str>) =
+        VARIABLES.into_iter().filter(is_set).partition(|name| settings.passes_on(name));
+    if let ([], [name, ..]) = (passed.as_slice(), lost.as_slice()) {
+        warn(&format!(
+            "environment variable \"{name}\" names a proxy that is not used for certificates, because nginx does \
+             not pass it on: add \"env {name};\" at the top of nginx.conf"
+        ));
+    }
+}
+
+/// Has servers share the certificates of others whose wildcards cover their names. Certificates that are there
+/// already, or that the configuration reads, stay; with other clients' certificates to be imported, all
+/// are wanted.
+fn share(cycle: Cycle<'_>, finished: &mut Finished, since: SystemTime) -> Vec<Shared> {
+    if !finished.config.imports.is_empty() || !finished.can_share() {
+        return Vec::new();
+    }
+    let config = Config { reload: Reload::Auto, ..finished.config.clone() };
+    let watch = watch(cycle, &config, since);
+    if watch.by_variable {
+        return Vec::new();
+    }
+    let state_path = config.state_path;
+    finished.share(|name| watch.names.contains(name) || is_kept(&state_path, name))
+}
+
+/// Gives the room for the records of so many certificates, in bytes.
+fn room(given: Option<&(zone::Zone, Location)>, count: usize, warn: impl Fn(&str)) -> usize {
+    let Some((zone, location)) = given else { return zone::Zone::for_certificates(count).size };
+    if !zone.suits(count) {
+        warn(&format!(
+            "zone \"{}\" may be too small for {count} certificates, leave out \
+             \"acme_dns_shared_zone\" to have it sized automatically, in {location}",
+            zone.name
+        ));
+    }
+    zone.size
+}
+
+/// Gives the state path where none is configured; `None` if nginx's prefix is not UTF-8.
+fn default_state_path(cycle: Cycle<'_>) -> Option<DefaultPath> {
+    // What cannot be looked at is there, for all that is known.
+    let is_there = |path: &Path| path.try_exists().unwrap_or(true);
+    Some(DefaultPath::new(Path::new(cycle.prefix()?), is_there))
+}
+
+/// Finds out which directives of nginx read files of the state path.
+pub(super) fn watch(cycle: Cycle<'_>, config: &Config, since: SystemTime) -> Watch {
+    let main = Path::new(cycle.conf_file().unwrap_or_default());
+    let prefix = Path::new(cycle.conf_prefix().unwrap_or_default());
+    Watch::scan(config, Paths { main, prefix }, since)
+}

@@ -1,0 +1,107 @@
+//! The beginning of a configuration that is in force (nginx's `init_module`, in the master): the state path, the
+//! helper process, and the certificates that the first handshakes get.
+//!
+//! How those are found is in `startup`, and what each process does when it begins in `core_module`.
+
+use super::conf::{CoreConf, Ready, core_conf};
+use super::cycle::Cycle;
+use super::helper;
+use super::import;
+use super::init_conf::watch;
+use super::memory::{Reader, Writer};
+use super::nginx::{log, log_once};
+use super::privileges;
+use super::startup::Startup;
+use acme_dns_core::config::state_path::DefaultPath;
+use acme_dns_core::level::Level;
+use acme_dns_service::reload::Watch;
+use acme_dns_service::store::{User, create_state_path};
+
+/// Prepares all that the processes of a configuration need. The cycle is not the current one yet.
+pub(super) fn put_into_force(cycle: Cycle<'_>, core: &mut CoreConf) {
+    let CoreConf { ready: Some(ready), vault, servers, since, .. } = core else { return };
+    for shared in &ready.shared {
+        log(Level::Notice, &format!("acme_dns: {shared}"));
+    }
+    prepare_helper(cycle, ready);
+    let mut watch = watch(cycle, &ready.config, *since);
+    watch.add_secrets(vault.files());
+    open_to_workers(ready, &watch);
+    ready.watch = Some(watch);
+    tell_what_is_missing(ready);
+    for server in &*servers {
+        server.with_certificate(|it| {
+            it.slot = it.certificate.map(|index| Reader::new(&ready.memory, index));
+        });
+    }
+    // SAFETY: nginx is in this callback; the current cycle is still the one before, if there is one.
+    let current = unsafe { Cycle::current() };
+    let before = core_conf(current);
+    let before = before.as_ref().and_then(|core| core.ready());
+    ready.is_news = before.is_none_or(|before| before.config != ready.config);
+    let imported = import::read(ready, vault);
+    let owner = ready.identity.owner_of_files();
+    let published = privileges::with_files_of(owner, || {
+        let mut writer = Writer::new(&ready.memory);
+        Startup::new(ready, before, servers).publish(imported, &mut writer)
+    });
+    ready.facts = published.facts;
+    ready.identity.has_foreign_files = published.has_foreign_files;
+}
+
+/// Makes the state path, and has nginx start the helper.
+fn prepare_helper(cycle: Cycle<'_>, ready: &mut Ready) {
+    let path = ready.config.state_path.clone();
+    let user = ready.identity.user.map(|ids| User { uid: ids.uid, gid: ids.gid });
+    if let Err(error) = create_state_path(&path, user) {
+        log(Level::Error, &format!("acme_dns: no state path: {error}"));
+    }
+    if cycle.add_manager(&path.to_string_lossy(), helper::manager).is_none() {
+        log(Level::Error, "acme_dns: no helper process: out of memory");
+    }
+    if let Some(mut settings) = cycle.core_settings()
+        && settings.has_master()
+    {
+        ready.kept = privileges::keep_for_children(&mut settings);
+    }
+}
+
+/// Lets the workers' group read `certs/` if files there are named with a variable: workers open those themselves.
+fn open_to_workers(ready: &mut Ready, watch: &Watch) {
+    let Some(workers) = ready.identity.workers.filter(|_| watch.by_variable) else { return };
+    if ready.certs_group.is_some() || ready.identity.user == Some(workers) {
+        return;
+    }
+    ready.certs_group = Some(workers.gid);
+    log_once(
+        Level::Notice,
+        &format!(
+            "acme_dns: the configuration names files in \"{}\" with a variable, which workers open: \
+             their group may read certificates and their keys",
+            ready.config.state_path.join("certs").display()
+        ),
+    );
+}
+
+/// Tells once what protects secrets and certificates less than it could, and what lies in a bad place.
+fn tell_what_is_missing(ready: &Ready) {
+    if ready.old_default {
+        let (old, new) = (ready.config.state_path.display(), DefaultPath::of_packages());
+        log_once(
+            Level::Notice,
+            &format!(
+                "acme_dns: the state path is still \"{old}\"; the default is \"{new}\" now, to which you \
+                 may move it while NGINX is stopped: mv {old} {new}"
+            ),
+        );
+    }
+    if let Some(line) = &ready.identity.missing {
+        log_once(Level::Notice, line);
+    }
+    if !ready.memory.is_sealed() {
+        log_once(
+            Level::Notice,
+            "acme_dns: this kernel cannot keep workers from writing to shared certificates, Linux 5.1 can",
+        );
+    }
+}
