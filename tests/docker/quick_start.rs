@@ -76,7 +76,8 @@ fn replacements(stage: &Stage) -> [(&'static str, String); 6] {
 fn copy_sources(to: &Path) {
     let mut copy = Command::new("cp");
     copy.args(["--recursive", "--parents", "Cargo.toml", "Cargo.lock", "LICENSE", "build.rs"]);
-    copy.args([".dockerignore", "docker", "src", "tests/Cargo.toml"]).arg(to);
+    copy.args([".dockerignore", "docker", "src"]);
+    copy.args(["tests/Cargo.toml", "tests/servers/Cargo.toml"]).arg(to);
     run(copy.current_dir(workspace_dir())).unwrap_or_else(|e| panic!("{e}"));
 }
 
