@@ -18,7 +18,7 @@ endef
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom build demo live test matrix deb deb-test docker-test bench bench-versions attack soak fuzz memcheck upgrade lint clean
+.PHONY: help packages linters sbom build demo recording live test matrix deb deb-test docker-test bench bench-versions attack soak fuzz memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -41,6 +41,9 @@ build: packages ## Builds NGINX 1.28.3 and the module for it
 
 demo: build ## NGINX obtains a wildcard certificate from servers on this machine; ONCE=1 only checks it
 	@$(CARGO_RUN) demo
+
+recording: build ## Draws docs/demo.svg, the picture of `make demo ONCE=1` in the README, after its output has changed
+	@ONCE=1 tests/recording docs/demo.svg $(CARGO_RUN) demo
 
 # For those who have a zone at Cloudflare. It says what it does before it begins. OTHER_TOKEN_FILE=FILE is a token of another zone;
 # API=, DIRECTORY=, CA_FILE= and PROPAGATION= lead to other servers, OUT= is the directory for report and recording.
