@@ -512,7 +512,7 @@ fn refuses_bad_providers() {
         ),
         incomplete(
             "email you@example.com;",
-            "no \"key_file\" is defined for provider \"cloudflare\" in HERE",
+            "no \"key_file\" or \"key\" is defined for provider \"cloudflare\" in HERE",
         ),
         incomplete(
             "key_file token;",
@@ -520,7 +520,7 @@ fn refuses_bad_providers() {
         ),
         incomplete(
             "email you@example.com; token_file token;",
-            "provider \"cloudflare\" has both a token and \"email\" or \"key_file\" in HERE",
+            "provider \"cloudflare\" has both \"token_file\" and \"email\" in HERE",
         ),
         bad(
             "token_file missing;",

@@ -24,6 +24,7 @@ mod text;
 pub mod zone;
 
 pub use import::{Import, ImportFormat};
+pub use provider::{Cloudflare, CloudflareCredentials, Provider, ProviderKind, RequestLimit};
 pub use secret::SecretCheck;
 pub use text::is_file_name;
 
@@ -95,62 +96,6 @@ pub struct Profile {
     pub name: String,
     /// Whether to refuse to order where the CA does not list it.
     pub required: bool,
-}
-
-/// A DNS provider: the block `acme_dns_provider`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Provider {
-    /// The name in the configuration.
-    pub name: String,
-    /// The provider's type, with its settings.
-    pub kind: ProviderKind,
-}
-
-/// The settings of each type of provider.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum ProviderKind {
-    /// Cloudflare's API v4.
-    Cloudflare(Cloudflare),
-}
-
-/// The settings of Cloudflare's API.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Cloudflare {
-    /// How requests are authorized.
-    pub credentials: CloudflareCredentials,
-    /// The zone to use, where the token may not list zones.
-    pub zone_id: Option<String>,
-    /// The records' time to live in seconds: 60 to 86400, or 1 for automatic.
-    pub ttl: u32,
-    /// The requests that may be made; the documented limit where it is not set.
-    pub requests: Option<RequestLimit>,
-    /// The base URL of the API, without a final slash.
-    pub api: String,
-    /// Certificates in PEM that are trusted for the API's host, besides the system's.
-    pub trusted_certificate: Option<Vec<u8>>,
-}
-
-/// A number of requests within a time.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct RequestLimit {
-    /// The number.
-    pub number: usize,
-    /// The time.
-    pub span: Duration,
-}
-
-/// Cloudflare's two ways to authorize a request.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum CloudflareCredentials {
-    /// An API token.
-    Token(SecretId),
-    /// The legacy pair of an account's address and its global key.
-    Key {
-        /// The account's e-mail address.
-        email: String,
-        /// The global API key.
-        key: SecretId,
-    },
 }
 
 /// A certificate to serve.

@@ -370,9 +370,9 @@ fn mistakes_in_a_provider_are_told() {
     let rows: &[(Block<'_>, &str)] = &[
         (&[], "no \"token_file\" or \"token\" is defined for provider \"cloudflare\""),
         (&[KEY], "no \"email\" is defined for provider \"cloudflare\""),
-        (&[EMAIL], "no \"key_file\" is defined for provider \"cloudflare\""),
-        (&[TOKEN, KEY], "provider \"cloudflare\" has both a token and \"email\" or \"key_file\""),
-        (&[TOKEN, EMAIL], "provider \"cloudflare\" has both a token and \"email\" or \"key_file\""),
+        (&[EMAIL], "no \"key_file\" or \"key\" is defined for provider \"cloudflare\""),
+        (&[TOKEN, KEY], "provider \"cloudflare\" has both \"token_file\" and \"key_file\""),
+        (&[TOKEN, EMAIL], "provider \"cloudflare\" has both \"token_file\" and \"email\""),
         (&[TOKEN, TOKEN], "\"token_file\" directive is duplicate"),
         (&[TOKEN, &["token", "env:T"]], "\"token\" directive is duplicate"),
         (&[KEY, &["key", "env:K"]], "\"key\" directive is duplicate"),

@@ -1,37 +1,36 @@
-//! The block `acme_dns_provider NAME [TYPE] { ... }`.
+//! DNS providers in the configuration: the block `acme_dns_provider NAME [TYPE] { ... }`.
+//!
+//! [`types`] is the table of the types, with a file for the settings of each, such as [`cloudflare`];
+//! [`fields`] reads single settings. What a provider does is in the service's `dns`, not in here.
 
-use super::secret::{check_global_key, check_token};
-use super::text::{arguments, duplicate, invalid_parameter, is_file_name, set_once, time, url};
-use super::{
-    Cloudflare, CloudflareCredentials, Provider, ProviderKind, RequestLimit, Resources,
-    SecretCheck, SecretId, SecretSource,
-};
-use std::time::Duration;
+mod cloudflare;
+mod fields;
+mod types;
 
-/// The base URL of Cloudflare's API.
-const CLOUDFLARE_API: &str = "https://api.cloudflare.com/client/v4";
+pub use cloudflare::{Cloudflare, CloudflareCredentials};
+pub use fields::RequestLimit;
+pub use types::ProviderKind;
 
-/// The shortest time to live that Cloudflare takes, in seconds: a record lives for seconds only.
-const DEFAULT_TTL: u32 = 60;
+use super::Resources;
+use super::text::{arguments, duplicate, invalid_parameter, is_file_name};
+use fields::Values;
+use types::Type;
 
-/// The longest time over which requests are counted.
-const MAX_SPAN: Duration = Duration::from_secs(86_400);
+/// A DNS provider: one block.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Provider {
+    /// The name in the configuration.
+    pub name: String,
+    /// The provider's type, with its settings.
+    pub kind: ProviderKind,
+}
 
-/// The most requests within it.
-const MAX_REQUESTS: usize = 1_000_000;
-
-/// Reads the block, one directive after the other.
+/// Reader of the block, one directive after the other.
 #[derive(Debug)]
 pub struct ProviderReader {
     name: String,
-    token: Option<SecretId>,
-    email: Option<String>,
-    key: Option<SecretId>,
-    zone_id: Option<String>,
-    ttl: Option<u32>,
-    requests: Option<RequestLimit>,
-    api: Option<String>,
-    trusted_certificate: Option<Vec<u8>>,
+    kind: &'static Type,
+    values: Values,
 }
 
 impl ProviderReader {
@@ -47,11 +46,11 @@ impl ProviderReader {
         };
         let mut reader = Self::new(name, kind)?;
         for parameter in parameters {
-            let limit = parameter.strip_prefix("requests=").and_then(request_limit);
-            let limit = limit.ok_or_else(|| invalid_parameter(parameter))?;
-            if reader.requests.replace(limit).is_some() {
-                return Err(invalid_parameter(parameter));
-            }
+            let name = parameter.split('=').next().unwrap_or_default();
+            let field = reader.kind.fields.iter().find(|field| field.is_parameter(name));
+            let field = field.filter(|field| reader.values.set_by(field.name).is_none());
+            let field = field.ok_or_else(|| invalid_parameter(parameter))?;
+            reader.values.read_parameter(field, parameter)?;
         }
         Ok(reader)
     }
@@ -64,25 +63,8 @@ impl ProviderReader {
         if !is_file_name(name) {
             return Err(format!("invalid provider name \"{name}\""));
         }
-        match kind.unwrap_or(name) {
-            "cloudflare" => {}
-            other => {
-                return Err(format!(
-                    "unknown provider type \"{other}\", the known type is \"cloudflare\""
-                ));
-            }
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            token: None,
-            email: None,
-            key: None,
-            zone_id: None,
-            ttl: None,
-            requests: None,
-            api: None,
-            trusted_certificate: None,
-        })
+        let kind = Type::find(kind.unwrap_or(name))?;
+        Ok(Self { name: name.to_owned(), kind, values: Values::default() })
     }
 
     /// Reads one directive of the block.
@@ -95,116 +77,26 @@ impl ProviderReader {
         args: &[&str],
         resources: &mut dyn Resources,
     ) -> Result<(), String> {
-        match directive {
-            "token_file" | "token" | "key_file" | "key" => {
-                let [value] = arguments(directive, args)?;
-                let source = secret_source(directive, value)?;
-                let (slot, check): (_, SecretCheck) = match directive.starts_with("token") {
-                    true => (&mut self.token, check_token),
-                    false => (&mut self.key, check_global_key),
-                };
-                if slot.is_some() {
-                    return Err(duplicate(directive));
-                }
-                *slot = Some(resources.secret(&source, check)?);
-                Ok(())
-            }
-            "email" => {
-                let [value] = arguments(directive, args)?;
-                if !value.contains('@') || !value.bytes().all(|b| b.is_ascii_graphic()) {
-                    return Err(format!(
-                        "invalid e-mail address \"{value}\" in \"email\" directive"
-                    ));
-                }
-                set_once(&mut self.email, directive, value.to_owned())
-            }
-            "zone_id" => {
-                let [value] = arguments(directive, args)?;
-                if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric()) {
-                    return Err(format!("invalid zone id \"{value}\" in \"zone_id\" directive"));
-                }
-                set_once(&mut self.zone_id, directive, value.to_owned())
-            }
-            "ttl" => {
-                let [value] = arguments(directive, args)?;
-                set_once(&mut self.ttl, directive, ttl(value)?)
-            }
-            "api" => {
-                let [value] = arguments(directive, args)?;
-                let base = url(directive, value)?.trim_end_matches('/').to_owned();
-                set_once(&mut self.api, directive, base)
-            }
-            "trusted_certificate" => {
-                let [path] = arguments(directive, args)?;
-                let pem = resources.certificates(path)?;
-                set_once(&mut self.trusted_certificate, directive, pem)
-            }
-            _ => Err(format!("unknown directive \"{directive}\"")),
+        let field = self.kind.fields.iter().find(|field| field.is_set_by(directive));
+        let field = field.ok_or_else(|| format!("unknown directive \"{directive}\""))?;
+        let [argument] = arguments(directive, args)?;
+        if self.values.set_by(field.name).is_some() {
+            return Err(duplicate(directive));
         }
+        self.values.read(field, directive, argument, resources)
     }
 
     /// Ends the block.
     ///
     /// # Errors
-    /// The credentials are missing, incomplete or ambiguous.
+    /// A required setting is missing, or the credentials are missing, incomplete or ambiguous.
     pub fn finish(self) -> Result<Provider, String> {
-        let name = self.name;
-        let credentials = match (self.token, self.email, self.key) {
-            (Some(token), None, None) => CloudflareCredentials::Token(token),
-            (None, Some(email), Some(key)) => CloudflareCredentials::Key { email, key },
-            (None, None, None) => {
-                return Err(format!(
-                    "no \"token_file\" or \"token\" is defined for provider \"{name}\""
-                ));
-            }
-            (None, None, Some(_)) => {
-                return Err(format!("no \"email\" is defined for provider \"{name}\""));
-            }
-            (None, Some(_), None) => {
-                return Err(format!("no \"key_file\" is defined for provider \"{name}\""));
-            }
-            (Some(_), ..) => {
-                return Err(format!(
-                    "provider \"{name}\" has both a token and \"email\" or \"key_file\""
-                ));
-            }
-        };
-        let cloudflare = Cloudflare {
-            credentials,
-            zone_id: self.zone_id,
-            ttl: self.ttl.unwrap_or(DEFAULT_TTL),
-            requests: self.requests,
-            api: self.api.unwrap_or_else(|| CLOUDFLARE_API.to_owned()),
-            trusted_certificate: self.trusted_certificate,
-        };
-        Ok(Provider { name, kind: ProviderKind::Cloudflare(cloudflare) })
+        let Self { name, kind, values } = self;
+        kind.check(&name, &values)?;
+        match (kind.build)(values) {
+            Some(kind) => Ok(Provider { name, kind }),
+            // Its table and its `build` disagree.
+            None => Err(format!("provider \"{name}\" is not complete")),
+        }
     }
-}
-
-/// A secret itself must not stand in the configuration: its text would stay in the memory of every
-/// worker, and in every copy of the file.
-fn secret_source(directive: &str, value: &str) -> Result<SecretSource, String> {
-    if directive.ends_with("_file") {
-        return Ok(SecretSource::File(value.to_owned()));
-    }
-    match value.strip_prefix("env:") {
-        Some(name) if !name.is_empty() => Ok(SecretSource::Environment(name.to_owned())),
-        _ => Err(format!(
-            "\"{directive}\" takes \"env:NAME\", a secret in a file is named by \"{directive}_file\""
-        )),
-    }
-}
-
-/// A number and a time, such as `1200/5m`.
-fn request_limit(value: &str) -> Option<RequestLimit> {
-    let (number, span) = value.split_once('/')?;
-    let number = number.parse().ok().filter(|number| (1..=MAX_REQUESTS).contains(number))?;
-    let span = time(span).filter(|span| !span.is_zero() && *span <= MAX_SPAN)?;
-    Some(RequestLimit { number, span })
-}
-
-fn ttl(value: &str) -> Result<u32, String> {
-    value.parse().ok().filter(|ttl| matches!(ttl, 1 | 60..=86400)).ok_or_else(|| {
-        format!("invalid value \"{value}\" in \"ttl\" directive, it must be 60 to 86400, or 1 for automatic")
-    })
 }
