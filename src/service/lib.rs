@@ -19,5 +19,6 @@ pub mod import;
 pub mod ocsp;
 pub mod propagation;
 pub mod reload;
+pub mod resolver;
 pub mod store;
 mod x509;

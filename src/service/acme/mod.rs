@@ -40,6 +40,7 @@ use crate::dns::{DnsProvider, Placed, Spared, TxtRecord};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
+use crate::resolver::Resolver;
 use crate::store::{Entry, IssuedPem, PendingOrder, Store, StoreError};
 use acme_dns_core::challenge::{Candidate, Kept, Mark, may_remove, record_name};
 use acme_dns_core::config::{Config, SecretId};
@@ -131,6 +132,7 @@ struct Shared {
     providers: Vec<Box<dyn DnsProvider>>,
     store: Store,
     checker: Checker,
+    resolver: Resolver,
     log: Log,
     /// The names of the challenge records of all certificates.
     challenges: HashSet<String>,
@@ -207,6 +209,7 @@ impl Obtainer {
         let challenges = names.map(|name| record_name(name.base())).collect();
         Ok(Self {
             shared: Rc::new(Shared {
+                resolver: Resolver::of(&config.propagation),
                 config,
                 challenges,
                 issuers,

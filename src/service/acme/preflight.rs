@@ -24,7 +24,7 @@ impl Attempt<'_> {
         on_account_of(&self.certificate.name, async {
             // One after the other: the provider has found most zones after the first name.
             for name in &names {
-                provider.zone_of(name).await?;
+                provider.zone_of(name, &self.shared.resolver).await?;
             }
             Ok(())
         })

@@ -247,7 +247,7 @@ impl Records {
             }
             let zone = match zones.get(&record.name) {
                 Some(zone) => zone.clone(),
-                None => provider.zone_of(&record.name).await?,
+                None => provider.zone_of(&record.name, &self.shared.resolver).await?,
             };
             zones.insert(record.name.clone(), zone.clone());
             placed.push(Placed { record, zone, id: None });

@@ -90,6 +90,14 @@ pub enum ProviderError {
     /// A refusal after a try whose answer was lost: what was asked for may have been done.
     #[error("{0}")]
     Unclear(Box<ProviderError>),
+    /// The resolvers cannot say which zone holds the name.
+    #[error("{action}: {detail}")]
+    Unresolved {
+        /// What was asked for.
+        action: String,
+        /// What each resolver answered.
+        detail: String,
+    },
     /// No zone holds the name, as far as the credentials can see.
     #[error("{action}: {detail}; {advice}")]
     NoZone {
@@ -112,7 +120,8 @@ impl ProviderError {
             Self::Unreachable { .. }
             | Self::Unavailable { .. }
             | Self::Throttled { .. }
-            | Self::Unexpected { .. } => false,
+            | Self::Unexpected { .. }
+            | Self::Unresolved { .. } => false,
             Self::Unauthorized { .. } | Self::Refused { .. } | Self::NoZone { .. } => true,
             Self::Unclear(error) => error.is_permanent(),
         }
@@ -126,6 +135,7 @@ impl ProviderError {
             | Self::Unavailable { .. }
             | Self::Throttled { .. }
             | Self::Unexpected { .. } => &About::Provider,
+            Self::Unresolved { .. } => &About::Name,
             Self::Unauthorized { about, .. }
             | Self::Refused { about, .. }
             | Self::NoZone { about, .. } => about,

@@ -1,19 +1,26 @@
-//! DNS providers: who puts up TXT records, and takes them down again.
+//! DNS providers: the interface that creates and removes TXT records, and one module for each type.
+//!
+//! A new type implements [`DnsProvider`] in a module beside [`cloudflare`] and gets a line in
+//! [`providers`]. Which names get which records is decided in [`crate::acme`], whether they are
+//! visible in [`crate::propagation`]; neither is in here.
 
-mod budget;
 pub mod cloudflare;
 mod error;
+mod payer;
+mod zone;
 
-pub use budget::{Budget, Wait, on_account_of};
 pub use error::{About, ProviderError, Reason, Refusal};
+pub use payer::on_account_of;
 
 use crate::http::{Clients, HttpError};
+use crate::resolver::Resolver;
 use acme_dns_core::challenge::{Candidate, Kept};
 use acme_dns_core::config::{Provider, ProviderKind, SecretId};
 use async_trait::async_trait;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A TXT record that an order needs.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -61,21 +68,24 @@ pub struct Spared {
 /// A DNS provider.
 #[async_trait(?Send)]
 pub trait DnsProvider {
-    /// Finds the zone that holds a name.
+    /// Finds the zone that holds a name: by a list of the provider's zones, or, as this default does, in
+    /// DNS. The identifier of a zone that was found in DNS is its name.
     ///
     /// # Errors
-    /// There is none that the credentials may see, or the provider cannot be asked.
-    async fn zone_of(&self, name: &str) -> Result<Zone, ProviderError>;
+    /// There is no zone, none that the credentials may see, or nobody who can be asked.
+    async fn zone_of(&self, name: &str, resolver: &Resolver) -> Result<Zone, ProviderError> {
+        zone::find(name, resolver).await
+    }
 
-    /// The names of the servers of a zone that was found, in A-labels, as far as the provider says
-    /// which they are; `None` for a zone that it does not let us read, whose name may then be that of
-    /// a domain below it.
+    /// Gives the names of the servers of a zone, in A-labels, as far as the provider says which they
+    /// are; `None` for a zone that it does not let us read, whose name may then be that of a domain
+    /// below it.
     fn name_servers(&self, zone: &Zone) -> Option<Vec<String>> {
         let _ = zone;
         Some(Vec::new())
     }
 
-    /// Puts up records of one zone together and gives their ids in the same order. An identical
+    /// Creates records of one zone together and gives their ids in the same order. An identical
     /// record that exists already counts as created.
     ///
     /// # Errors
@@ -101,23 +111,43 @@ pub trait DnsProvider {
     ) -> Result<Vec<Spared>, ProviderError>;
 }
 
-/// Makes the client of a provider of the configuration. `budget` is shared by all of the helper's that
-/// have no limit of their own.
+/// Something that happened to requests, for the log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Notice {
+    /// A request has to wait.
+    Waiting(Wait),
+    /// A request got no answer, for this reason, and is repeated.
+    Repeated(String),
+}
+
+/// A wait of a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wait {
+    /// Its length.
+    pub pause: Duration,
+    /// The payer whose share is used up; `None` if the provider's limit is reached.
+    pub payer: Option<Rc<str>>,
+}
+
+/// Makes the clients of the providers of a configuration, in its order. `tell` hears of requests that
+/// take longer than usual.
 ///
 /// # Errors
-/// The TLS library refuses the trusted certificates, or the credentials cannot be sent in a header.
-pub fn provider(
-    config: &Provider,
+/// The TLS library refuses trusted certificates, or credentials cannot be sent in a header.
+pub fn providers(
+    configs: &[Provider],
     secret: impl Fn(SecretId) -> SecretString,
-    budget: Rc<Budget>,
     clients: &Clients,
-) -> Result<Box<dyn DnsProvider>, HttpError> {
-    match &config.kind {
-        ProviderKind::Cloudflare(settings) => {
-            let own = settings.requests.map(|limit| Rc::new(budget.with_limit(limit)));
-            let budget = own.unwrap_or(budget);
-            let name = &config.name;
-            Ok(Box::new(cloudflare::Cloudflare::new(name, settings, secret, budget, clients)?))
-        }
-    }
+    tell: impl Fn(Notice) + 'static,
+) -> Result<Vec<Box<dyn DnsProvider>>, HttpError> {
+    let cloudflare = cloudflare::Maker::new(clients, tell);
+    let make = |config: &Provider| -> Result<Box<dyn DnsProvider>, HttpError> {
+        let name = &config.name;
+        Ok(match &config.kind {
+            ProviderKind::Cloudflare(settings) => {
+                Box::new(cloudflare.make(name, settings, &secret)?)
+            }
+        })
+    };
+    configs.iter().map(make).collect()
 }

@@ -11,7 +11,7 @@ use super::reloading::Reloader;
 use super::tasks::{self, Attempt, Outcome, Report};
 use super::unreadable::Unreadable;
 use crate::acme::Obtainer;
-use crate::dns::{self, Budget, Wait};
+use crate::dns::{self, Notice, Wait};
 use crate::event::{Event, FilesEvent};
 use crate::host::{Host, NoRoom};
 use crate::http::{Clients, HttpError};
@@ -349,29 +349,24 @@ impl Work {
 
     fn obtainer(&self, store: &Store, clients: &Clients) -> Result<Obtainer, HttpError> {
         let host = Arc::clone(&self.host);
-        let budget = Budget::new(move |wait: Wait| {
-            let seconds = wait.pause.as_secs();
-            let line = match wait.payer {
-                None => format!(
+        let tell = move |notice| {
+            let line = match notice {
+                Notice::Waiting(Wait { pause, payer: None }) => format!(
                     "the DNS provider takes no more requests for now, the next goes out in \
-                     {seconds} s: orders take longer"
+                     {} s: orders take longer",
+                    pause.as_secs()
                 ),
-                Some(name) => format!(
+                Notice::Waiting(Wait { pause, payer: Some(name) }) => format!(
                     "certificate \"{name}\" has used its share of the requests that the DNS provider \
-                     takes, its next goes out in {seconds} s"
+                     takes, its next goes out in {} s",
+                    pause.as_secs()
                 ),
+                Notice::Repeated(error) => format!("{error}; trying again"),
             };
             host.log(Level::Notice, format_args!("acme_dns: {line}"));
-        });
-        let host = Arc::clone(&self.host);
-        let budget = Rc::new(budget.with_trouble(move |error| {
-            host.log(Level::Notice, format_args!("acme_dns: {error}; trying again"));
-        }));
+        };
         let secret = |id: SecretId| self.secret(id);
-        let providers = self.config.providers.iter();
-        let providers = providers
-            .map(|p| dns::provider(p, secret, Rc::clone(&budget), clients))
-            .collect::<Result<_, _>>()?;
+        let providers = dns::providers(&self.config.providers, secret, clients, tell)?;
         let checker = Checker::new(&self.config.propagation);
         let config = Rc::new(Config::clone(&self.config));
         let host = Arc::clone(&self.host);

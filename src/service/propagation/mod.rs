@@ -7,19 +7,17 @@
 //! a slow one does not keep the others waiting: first at once, then after 0.1 s, 0.2 s and so on up
 //! to the configured interval.
 
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 mod progress;
-mod query;
 mod servers;
 mod view;
 
+use crate::resolver::Resolver;
+use crate::resolver::query::{QueryError, TxtAnswer, ask_txt};
 use acme_dns_core::config::Propagation;
 use acme_dns_core::level::Level;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use hickory_proto::rr::Name;
 use progress::{Progress, Wanted};
-use query::{Answer, Failure, ask_txt};
 use servers::{Directory, LookupError, Question, ServerSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -134,8 +132,8 @@ pub enum PropagationError {
 /// What one server said when it was asked for several names.
 struct Asked {
     server: usize,
-    answers: Vec<(usize, Answer)>,
-    failure: Option<Failure>,
+    answers: Vec<(usize, TxtAnswer)>,
+    failure: Option<QueryError>,
 }
 
 impl Checker {
@@ -144,11 +142,11 @@ impl Checker {
     pub fn new(settings: &Propagation) -> Self {
         let mode = match settings {
             Propagation::Off { delay } => Mode::Off { delay: *delay },
-            Propagation::Check { timeout, interval, resolvers, port } => Mode::Check {
+            Propagation::Check { timeout, interval, port, .. } => Mode::Check {
                 timeout: *timeout,
                 interval: *interval,
                 blind_delay: BLIND_DELAY,
-                directory: Directory::new(resolvers, *port),
+                directory: Directory::new(Resolver::of(settings), *port),
             },
         };
         Self { mode }
@@ -326,7 +324,7 @@ impl Wait<'_> {
                 let timeout = self.timeout.as_secs();
                 (level, format!("waiting for zone \"{zone}\", at most {timeout} s: {error}"))
             }
-            LookupError::NotFound(_) => {
+            LookupError::NotFound(_) | LookupError::NoAddress(_) => {
                 let level = if is_first { Level::Info } else { Level::Debug };
                 (level, format!("cannot find the servers of zone \"{zone}\" yet: {error}"))
             }
@@ -400,7 +398,7 @@ impl Wait<'_> {
         for (server, failure) in progress.ignored() {
             // Without a route it fails at once again; and the next configuration may have one.
             let (level, reason) = match failure {
-                Some(failure @ Failure::NoRoute(_)) => (Level::Debug, failure.to_string()),
+                Some(failure @ QueryError::NoRoute(_)) => (Level::Debug, failure.to_string()),
                 Some(failure) => (Level::Info, failure.to_string()),
                 None => (Level::Debug, "it did not answer the last time".to_owned()),
             };

@@ -6,7 +6,7 @@
 //! after one if this machine has no route to its address. A server that has once answered is
 //! always waited for: it will be asked by the CA, too.
 
-use super::query::{Answer, Failure};
+use crate::resolver::query::{QueryError, TxtAnswer};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -47,24 +47,24 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn is_in(&self, answer: &Answer) -> bool {
+    fn is_in(&self, answer: &TxtAnswer) -> bool {
         match answer {
-            Answer::Values(found) => self.values.iter().all(|value| found.contains(value)),
-            Answer::NoName | Answer::Alias(_) => false,
+            TxtAnswer::Values(found) => self.values.iter().all(|value| found.contains(value)),
+            TxtAnswer::NoName | TxtAnswer::Alias(_) => false,
         }
     }
 
     /// What an answer without the values has instead.
-    fn describe(&self, answer: Option<&Answer>) -> String {
+    fn describe(&self, answer: Option<&TxtAnswer>) -> String {
         let name = &self.name;
         match answer {
             None => format!("has not answered for \"{name}\" yet"),
-            Some(Answer::NoName) => format!("has no name \"{name}\""),
-            Some(Answer::Alias(to)) => format!("has an alias to \"{to}\" at \"{name}\""),
-            Some(Answer::Values(found)) if found.is_empty() => {
+            Some(TxtAnswer::NoName) => format!("has no name \"{name}\""),
+            Some(TxtAnswer::Alias(to)) => format!("has an alias to \"{to}\" at \"{name}\""),
+            Some(TxtAnswer::Values(found)) if found.is_empty() => {
                 format!("has no TXT record at \"{name}\"")
             }
-            Some(Answer::Values(found)) => {
+            Some(TxtAnswer::Values(found)) => {
                 let lacking = self.values.iter().filter(|value| !found.contains(value));
                 let quoted: Vec<String> = lacking.map(|value| format!("\"{value}\"")).collect();
                 let (count, records) =
@@ -80,10 +80,10 @@ impl Wanted {
 struct Standing {
     server: Server,
     /// The names whose values it did not have, with the last answer.
-    missing: Vec<(usize, Option<Answer>)>,
+    missing: Vec<(usize, Option<TxtAnswer>)>,
     answered: bool,
     failures: u32,
-    failure: Option<Failure>,
+    failure: Option<QueryError>,
 }
 
 impl Standing {
@@ -140,7 +140,7 @@ impl Progress {
     }
 
     /// A server has answered for one name.
-    pub(super) fn handle_answer(&mut self, server: usize, name: usize, answer: Answer) {
+    pub(super) fn handle_answer(&mut self, server: usize, name: usize, answer: TxtAnswer) {
         let standing = &mut self.servers[server];
         (standing.answered, standing.failures, standing.failure) = (true, 0, None);
         if self.wanted[name].is_in(&answer) {
@@ -151,10 +151,10 @@ impl Progress {
     }
 
     /// A server could not be asked.
-    pub(super) fn handle_failure(&mut self, server: usize, failure: Failure) {
+    pub(super) fn handle_failure(&mut self, server: usize, failure: QueryError) {
         let standing = &mut self.servers[server];
         standing.failures = match failure {
-            Failure::NoRoute(_) => FAILURES,
+            QueryError::NoRoute(_) => FAILURES,
             _ => standing.failures.saturating_add(1),
         };
         standing.failure = Some(failure);
@@ -167,7 +167,7 @@ impl Progress {
     }
 
     /// The servers that are down.
-    pub(super) fn ignored(&self) -> impl Iterator<Item = (&Server, Option<&Failure>)> {
+    pub(super) fn ignored(&self) -> impl Iterator<Item = (&Server, Option<&QueryError>)> {
         self.servers
             .iter()
             .filter(|standing| !standing.has_all() && standing.may_be_ignored())
@@ -184,11 +184,13 @@ impl Progress {
     /// does not speak for the zone.
     pub(super) fn is_intercepted(&self) -> bool {
         let answers =
-            |standing: &Standing| matches!(standing.failure, Some(Failure::NotAuthoritative));
+            |standing: &Standing| matches!(standing.failure, Some(QueryError::NotAuthoritative));
         let is_other = |standing: &Standing| {
             matches!(
                 standing.failure,
-                None | Some(Failure::NotAuthoritative | Failure::NoRoute(_) | Failure::Silent)
+                None | Some(
+                    QueryError::NotAuthoritative | QueryError::NoRoute(_) | QueryError::Silent
+                )
             )
         };
         self.servers.iter().any(answers)
@@ -261,16 +263,16 @@ mod tests {
         names.iter().map(|(n, v)| Wanted { name: (*n).to_owned(), values: strings(v) }).collect()
     }
 
-    fn values(list: &[&str]) -> Answer {
-        Answer::Values(list.iter().map(|&text| text.to_owned()).collect())
+    fn values(list: &[&str]) -> TxtAnswer {
+        TxtAnswer::Values(list.iter().map(|&text| text.to_owned()).collect())
     }
 
     fn handle(progress: &mut Progress, server: usize, event: Event) {
-        let no_route = || Failure::NoRoute(io::ErrorKind::NetworkUnreachable.into());
+        let no_route = || QueryError::NoRoute(io::ErrorKind::NetworkUnreachable.into());
         match event {
             Has(list) => progress.handle_answer(server, 0, values(list)),
-            NoName => progress.handle_answer(server, 0, Answer::NoName),
-            Silent => progress.handle_failure(server, Failure::Silent),
+            NoName => progress.handle_answer(server, 0, TxtAnswer::NoName),
+            Silent => progress.handle_failure(server, QueryError::Silent),
             NoRoute => progress.handle_failure(server, no_route()),
         }
     }
@@ -318,9 +320,9 @@ mod tests {
 
     #[test]
     fn finds_out_that_port_53_is_intercepted() {
-        use Failure::{Code, NotAuthoritative, Silent};
-        type Row = (&'static str, fn() -> Failure, fn() -> Failure, u32, bool);
-        let no_route = || Failure::NoRoute(io::ErrorKind::NetworkUnreachable.into());
+        use QueryError::{Code, NotAuthoritative, Silent};
+        type Row = (&'static str, fn() -> QueryError, fn() -> QueryError, u32, bool);
+        let no_route = || QueryError::NoRoute(io::ErrorKind::NetworkUnreachable.into());
         let rows: [Row; 6] = [
             ("all answer as a resolver does", || NotAuthoritative, || NotAuthoritative, 3, true),
             ("not for long", || NotAuthoritative, || NotAuthoritative, 2, false),
@@ -375,11 +377,11 @@ mod tests {
 
     #[test]
     fn describes_what_a_server_answered() {
-        let rows: Vec<(Option<Answer>, &str)> = vec![
+        let rows: Vec<(Option<TxtAnswer>, &str)> = vec![
             (None, "ns1.test (192.0.2.1) has not answered for \"x.test\" yet"),
-            (Some(Answer::NoName), "ns1.test (192.0.2.1) has no name \"x.test\""),
+            (Some(TxtAnswer::NoName), "ns1.test (192.0.2.1) has no name \"x.test\""),
             (
-                Some(Answer::Alias("z.test".to_owned())),
+                Some(TxtAnswer::Alias("z.test".to_owned())),
                 "ns1.test (192.0.2.1) has an alias to \"z.test\" at \"x.test\"",
             ),
             (Some(values(&[])), "ns1.test (192.0.2.1) has no TXT record at \"x.test\""),
@@ -410,7 +412,7 @@ mod tests {
             progress.handle_answer(0, name, values(&["a"]));
         }
         handle(&mut progress, 1, Silent);
-        progress.handle_answer(2, 1, Answer::NoName);
+        progress.handle_answer(2, 1, TxtAnswer::NoName);
         assert_eq!(
             progress.describe(),
             "ns2.test (192.0.2.2): no answer, \

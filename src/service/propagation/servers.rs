@@ -1,18 +1,17 @@
-//! The authoritative servers of a zone, as resolvers know them.
-//!
-//! Resolvers are asked for NS records and for the addresses of these names only, never for TXT:
-//! a resolver that is asked too early remembers that the record is not there.
+//! The authoritative servers of a zone: found through the resolvers, compared with those that the
+//! provider names, and remembered for some minutes.
 
 use super::progress::Server;
-use super::query::{ask_referral, ask_soa, resolve, without_dot};
 use super::view::{Choice, Group, compare, list};
-use futures_util::future::{join, join_all};
+use crate::resolver::query::{ask_referral, ask_soa, without_dot};
+use crate::resolver::{ResolveError, Resolver};
+use futures_util::future::join_all;
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use std::{fmt, fs};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -22,9 +21,6 @@ const MEMORY: Duration = Duration::from_secs(300);
 /// How long a failure is: orders that have waited for the same lookup share it.
 const FAILURE_MEMORY: Duration = Duration::from_millis(50);
 
-/// The configuration of the system's resolver, see resolv.conf(5).
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-
 /// So many failed lookups of addresses are told: a line of nginx's log holds 2048 octets.
 const LISTED: usize = 4;
 
@@ -33,15 +29,15 @@ const LISTED: usize = 4;
 const MAX_NAMES: usize = 32;
 const MAX_ADDRESSES: usize = 64;
 
-/// The port of DNS (RFC 1035 section 4.2).
-const DNS_PORT: u16 = 53;
-
-/// Why the servers of a zone are not known.
+/// A zone whose servers are not known.
 #[derive(Clone, Debug, Error)]
 pub(super) enum LookupError {
-    /// What each resolver answered.
+    /// The resolvers have no answer.
+    #[error(transparent)]
+    NotFound(#[from] ResolveError),
+    /// No server has an address.
     #[error("{0}")]
-    NotFound(String),
+    NoAddress(String),
     /// The zone is delegated to others than the provider's: the CA will not ask these.
     #[error(
         "it is delegated to {delegated}, and not to the servers that the provider has for it, \
@@ -70,7 +66,7 @@ pub(super) struct Question {
 pub(super) struct ServerSet {
     servers: Vec<Server>,
     /// Why some more are not in here.
-    unresolved: Vec<LookupError>,
+    unresolved: Vec<ResolveError>,
     silent: Mutex<HashSet<SocketAddr>>,
     /// What is to be said of it, once.
     note: Mutex<Option<String>>,
@@ -119,15 +115,15 @@ type Slot = Arc<tokio::sync::Mutex<Option<(Lookup, Instant)>>>;
 /// Finds the servers of zones and remembers them for some minutes.
 #[derive(Debug)]
 pub(super) struct Directory {
-    resolvers: Vec<SocketAddr>,
+    resolver: Resolver,
     port: u16,
     zones: Mutex<HashMap<Question, Slot>>,
 }
 
 impl Directory {
-    /// Asks `resolvers`, or the system's if there are none; the servers are asked at `port`.
-    pub(super) fn new(resolvers: &[SocketAddr], port: u16) -> Self {
-        Self { resolvers: resolvers.to_vec(), port, zones: Mutex::default() }
+    /// Makes a directory of servers that are asked at `port`.
+    pub(super) fn new(resolver: Resolver, port: u16) -> Self {
+        Self { resolver, port, zones: Mutex::default() }
     }
 
     /// The servers of a zone.
@@ -159,18 +155,10 @@ impl Directory {
         zones.entry(question.clone()).or_default().clone()
     }
 
-    fn resolvers(&self) -> Vec<SocketAddr> {
-        match self.resolvers.as_slice() {
-            [] => system_resolvers(),
-            configured => configured.to_vec(),
-        }
-    }
-
     async fn look_up(&self, question: &Question) -> Result<ServerSet, LookupError> {
-        let resolvers = self.resolvers();
         let named = question.provider.as_deref().unwrap_or_default();
-        let provider = locate(&resolvers, named.to_vec()).await;
-        let host = delegated(&resolvers, question).await;
+        let provider = self.locate(named.to_vec()).await;
+        let host = self.delegated(question).await;
         if provider.addresses.is_empty() {
             return self.set(host?, None);
         }
@@ -215,7 +203,7 @@ impl Directory {
         if addresses.is_empty() {
             let errors: Vec<String> =
                 unresolved.iter().take(LISTED).map(ToString::to_string).collect();
-            return Err(LookupError::NotFound(errors.join(", ")));
+            return Err(LookupError::NoAddress(errors.join(", ")));
         }
         let server = |(address, name)| Server {
             name: without_dot(&name),
@@ -228,12 +216,11 @@ impl Directory {
     /// What the resolvers and the zone above say of a zone's servers, where that differs: then this
     /// machine does not see the zone as the CA does. Nothing if it does, or that cannot be found out.
     pub(super) async fn difference(&self, question: &Question) -> Option<String> {
-        let resolvers = self.resolvers();
-        let host =
-            servers_among(first_answer(&resolvers, &question.zone, RecordType::NS).await.ok()?);
-        let parent = cut(&resolvers, &question.zone.base_name()).await?;
-        let names = servers_among(first_answer(&resolvers, &parent, RecordType::NS).await.ok()?);
-        let above = locate(&resolvers, names.into_iter().take(LISTED).collect()).await;
+        let resolver = &self.resolver;
+        let host = servers_among(resolver.records(&question.zone, RecordType::NS).await.ok()?);
+        let parent = resolver.zone_of(&question.zone.base_name()).await.ok()??;
+        let names = servers_among(resolver.records(&parent, RecordType::NS).await.ok()?);
+        let above = self.locate(names.into_iter().take(LISTED).collect()).await;
         let ask =
             |address: &IpAddr| ask_referral(SocketAddr::new(*address, self.port), &question.zone);
         let answers = join_all(above.addresses.keys().take(LISTED).map(ask)).await;
@@ -248,49 +235,41 @@ impl Directory {
             )
         })
     }
-}
 
-/// The servers of a zone as resolvers know them. Of a domain in a zone it is looked for where that
-/// begins.
-async fn delegated(resolvers: &[SocketAddr], question: &Question) -> Result<Group, LookupError> {
-    let found = first_answer(resolvers, &question.zone, RecordType::NS).await;
-    let records = match found {
-        Err(error) if question.provider.is_none() => match cut(resolvers, &question.zone).await {
-            // Nobody has his records in a zone of one label.
-            Some(zone) if zone.num_labels() > 1 => {
-                first_answer(resolvers, &zone, RecordType::NS).await?
+    /// Finds the servers of a zone as resolvers know them. Of a domain in a zone it is looked for where
+    /// that begins.
+    async fn delegated(&self, question: &Question) -> Result<Group, LookupError> {
+        let found = self.resolver.records(&question.zone, RecordType::NS).await;
+        let records = match found {
+            Err(error) if question.provider.is_none() => {
+                match self.resolver.zone_of(&question.zone).await {
+                    // Nobody has his records in a zone of one label.
+                    Ok(Some(zone)) if zone.num_labels() > 1 => {
+                        self.resolver.records(&zone, RecordType::NS).await?
+                    }
+                    _ => return Err(error.into()),
+                }
             }
-            _ => return Err(error),
-        },
-        found => found?,
-    };
-    Ok(locate(resolvers, servers_among(records)).await)
-}
-
-/// Where the zone begins that holds a name, by its SOA record.
-async fn cut(resolvers: &[SocketAddr], name: &Name) -> Option<Name> {
-    for resolver in resolvers {
-        if let Ok((Some(zone), _)) = ask_soa(*resolver, name, true).await {
-            return Some(zone);
-        }
+            found => found?,
+        };
+        Ok(self.locate(servers_among(records)).await)
     }
-    None
-}
 
-/// Looks up the addresses of servers.
-async fn locate(resolvers: &[SocketAddr], names: Vec<Name>) -> Group {
-    let found = join_all(names.iter().map(|name| addresses(resolvers, name))).await;
-    let mut group = Group::default();
-    for (name, (addresses, failures)) in names.iter().zip(found) {
-        for address in addresses {
-            if group.addresses.len() < MAX_ADDRESSES {
-                group.addresses.entry(address).or_insert_with(|| name.clone());
+    /// Looks up the addresses of servers.
+    async fn locate(&self, names: Vec<Name>) -> Group {
+        let found = join_all(names.iter().map(|name| self.resolver.addresses(name))).await;
+        let mut group = Group::default();
+        for (name, (addresses, failures)) in names.iter().zip(found) {
+            for address in addresses {
+                if group.addresses.len() < MAX_ADDRESSES {
+                    group.addresses.entry(address).or_insert_with(|| name.clone());
+                }
             }
+            group.unresolved.extend(failures);
         }
-        group.unresolved.extend(failures);
+        group.names = names;
+        group
     }
-    group.names = names;
-    group
 }
 
 /// The names of servers, each once. Of too many the first are taken.
@@ -307,65 +286,6 @@ fn servers_among(records: Vec<RData>) -> Vec<Name> {
     names
 }
 
-/// The addresses of a server, and what prevents that these are all.
-async fn addresses(resolvers: &[SocketAddr], name: &Name) -> (Vec<IpAddr>, Vec<LookupError>) {
-    let (v4, v6) = join(
-        first_answer(resolvers, name, RecordType::A),
-        first_answer(resolvers, name, RecordType::AAAA),
-    )
-    .await;
-    let mut found = Vec::new();
-    let mut errors = Vec::new();
-    for answer in [v4, v6] {
-        match answer {
-            Ok(records) => found.extend(records.iter().filter_map(RData::ip_addr)),
-            Err(error) => errors.push(error),
-        }
-    }
-    // A name with addresses of one family only is not an error.
-    if !found.is_empty() {
-        errors.clear();
-    }
-    (found, errors)
-}
-
-/// The records of the first resolver that has some.
-async fn first_answer(
-    resolvers: &[SocketAddr],
-    name: &Name,
-    kind: RecordType,
-) -> Result<Vec<RData>, LookupError> {
-    let mut errors = Vec::new();
-    for resolver in resolvers {
-        let error = match resolve(*resolver, name, kind).await {
-            Ok(records) if !records.is_empty() => {
-                return Ok(records.into_iter().map(|record| record.data).collect());
-            }
-            Ok(_) => format!("no {kind} record of \"{}\"", without_dot(name)),
-            Err(failure) => format!("{kind} of \"{}\": {failure}", without_dot(name)),
-        };
-        errors.push(format!("resolver {resolver}: {error}"));
-    }
-    Err(LookupError::NotFound(errors.join(", ")))
-}
-
-/// The resolvers of the system, read at each lookup because they change with the network.
-fn system_resolvers() -> Vec<SocketAddr> {
-    read_resolv_conf(&fs::read_to_string(RESOLV_CONF).unwrap_or_default())
-}
-
-/// The lines `nameserver`, and the local machine where there are none, as resolv.conf(5) has it.
-/// Addresses with a zone, such as `fe80::1%eth0`, are left out.
-pub(super) fn read_resolv_conf(text: &str) -> Vec<SocketAddr> {
-    let address = |line: &str| {
-        let mut words = line.split_whitespace();
-        let address = (words.next()? == "nameserver").then(|| words.next())??;
-        Some(SocketAddr::new(address.parse().ok()?, DNS_PORT))
-    };
-    let found: Vec<SocketAddr> = text.lines().filter_map(address).collect();
-    if found.is_empty() { vec![(Ipv4Addr::LOCALHOST, DNS_PORT).into()] } else { found }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -379,25 +299,5 @@ mod tests {
         };
         assert_eq!(servers_among(vec![server(1), server(2), server(1)]).len(), 2);
         assert_eq!(servers_among((0..4000).map(server).collect()).len(), MAX_NAMES);
-    }
-
-    #[test]
-    fn reads_the_resolvers_of_the_system() {
-        let rows = [
-            ("", vec!["127.0.0.1:53"]),
-            ("# nameserver 192.0.2.1\nsearch example.test\n", vec!["127.0.0.1:53"]),
-            ("nameserver 192.0.2.1\n", vec!["192.0.2.1:53"]),
-            (
-                "options edns0\nnameserver\t192.0.2.1 \nnameserver 2001:db8::1\n",
-                vec!["192.0.2.1:53", "[2001:db8::1]:53"],
-            ),
-            ("nameserver fe80::1%eth0\nnameserver 192.0.2.1", vec!["192.0.2.1:53"]),
-            ("nameserver\nnameservers 192.0.2.1\nnameserver x", vec!["127.0.0.1:53"]),
-        ];
-        for (text, expected) in rows {
-            let found: Vec<String> =
-                read_resolv_conf(text).iter().map(ToString::to_string).collect();
-            assert_eq!(found, expected, "{text:?}");
-        }
     }
 }

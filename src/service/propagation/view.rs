@@ -5,8 +5,8 @@
 //! resolvers may serve a zone of the same name to the machines within (split horizon), and then name
 //! servers of private addresses, or ones that do not speak for the zone. The provider's then decide.
 
-use super::query::without_dot;
-use super::servers::LookupError;
+use crate::resolver::ResolveError;
+use crate::resolver::query::without_dot;
 use hickory_proto::rr::Name;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ pub(super) struct Group {
     /// The addresses, each with a name: two names with one address are one server.
     pub addresses: BTreeMap<IpAddr, Name>,
     /// Why some more are not in here.
-    pub unresolved: Vec<LookupError>,
+    pub unresolved: Vec<ResolveError>,
 }
 
 impl Group {

@@ -1,4 +1,5 @@
-//! One question to one DNS server.
+//! One question to one DNS server, be it a resolver or an authoritative one. Who is asked, and what
+//! follows from the answer, is not in here.
 //!
 //! Messages are made and read by hickory-proto, the sockets are our own: hickory's client does not
 //! connect its UDP sockets, so a closed port looks like a lost packet to it, and its pool of name
@@ -27,9 +28,9 @@ const TCP_PATIENCE: Duration = Duration::from_secs(2);
 /// More than any answer to a question without EDNS (RFC 1035 section 4.2.1).
 const UDP_ANSWER: usize = 4096;
 
-/// Why a question has no usable answer.
+/// A question without a usable answer.
 #[derive(Debug, Error)]
-pub(super) enum Failure {
+pub(crate) enum QueryError {
     /// Nothing came back in time.
     #[error("no answer")]
     Silent,
@@ -50,12 +51,12 @@ pub(super) enum Failure {
     Malformed,
     /// The answer does not fit into UDP, and TCP failed.
     #[error("answer too long for UDP, over TCP: {0}")]
-    Truncated(Box<Failure>),
+    Truncated(Box<QueryError>),
 }
 
-/// What a server says about the TXT records of a name.
+/// The answer of a server about the TXT records of a name.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Answer {
+pub(crate) enum TxtAnswer {
     /// The name is not there.
     NoName,
     /// The name is an alias of another.
@@ -65,16 +66,16 @@ pub(super) enum Answer {
 }
 
 /// Asks an authoritative server for the TXT records of a name.
-pub(super) async fn ask_txt(server: SocketAddr, name: &Name) -> Result<Answer, Failure> {
+pub(crate) async fn ask_txt(server: SocketAddr, name: &Name) -> Result<TxtAnswer, QueryError> {
     read_txt(&ask(server, name, RecordType::TXT, false).await?, name)
 }
 
 /// Asks a recursive resolver for records.
-pub(super) async fn resolve(
+pub(crate) async fn resolve(
     resolver: SocketAddr,
     name: &Name,
     kind: RecordType,
-) -> Result<Vec<Record>, Failure> {
+) -> Result<Vec<Record>, QueryError> {
     let mut records = ask(resolver, name, kind, true).await?.answers;
     records.retain(|record| record.record_type() == kind);
     Ok(records)
@@ -82,23 +83,31 @@ pub(super) async fn resolve(
 
 /// Asks a server for the SOA record of a name: that of the zone which holds it, in the answer or beside
 /// one that says that there is none (RFC 2308 section 2). Gives the zone's name, and whether the
-/// server is one of the zone's.
-pub(super) async fn ask_soa(
+/// server is one of the zone's. An alias says nothing of its own zone: what comes with it may be the
+/// zone of its target.
+pub(crate) async fn ask_soa(
     server: SocketAddr,
     name: &Name,
     recursion: bool,
-) -> Result<(Option<Name>, bool), Failure> {
+) -> Result<(Option<Name>, bool), QueryError> {
     let answer = ask(server, name, RecordType::SOA, recursion).await?;
-    let records = answer.answers.iter().chain(&answer.authorities);
-    let zone = records
-        .filter(|record| record.record_type() == RecordType::SOA && record.name.zone_of(name))
-        .map(|record| record.name.clone())
-        .next();
-    Ok((zone, answer.metadata.authoritative))
+    Ok((read_soa(&answer, name), answer.metadata.authoritative))
+}
+
+fn read_soa(answer: &Message, name: &Name) -> Option<Name> {
+    let of_kind = |kind| move |record: &&Record| record.record_type() == kind;
+    if answer.answers.iter().filter(of_kind(RecordType::CNAME)).any(|alias| alias.name == *name) {
+        return None;
+    }
+    let records = answer.answers.iter().chain(&answer.authorities).filter(of_kind(RecordType::SOA));
+    records.map(|record| &record.name).find(|zone| zone.zone_of(name)).cloned()
 }
 
 /// Asks a server of the zone above for the servers of a zone: its referral.
-pub(super) async fn ask_referral(server: SocketAddr, zone: &Name) -> Result<Vec<RData>, Failure> {
+pub(crate) async fn ask_referral(
+    server: SocketAddr,
+    zone: &Name,
+) -> Result<Vec<RData>, QueryError> {
     let answer = ask(server, zone, RecordType::NS, false).await?;
     let records = answer.answers.into_iter().chain(answer.authorities);
     let of_zone = records.filter(|record| record.name == *zone);
@@ -111,29 +120,33 @@ async fn ask(
     name: &Name,
     kind: RecordType,
     recursion: bool,
-) -> Result<Message, Failure> {
+) -> Result<Message, QueryError> {
     // The identifier is random, and the kernel chooses a random port: RFC 5452 section 9.2.
     let mut request = Message::query();
     request.metadata.recursion_desired = recursion;
     request.add_query(Query::query(name.clone(), kind));
-    let bytes = request.to_vec().map_err(|_| Failure::Malformed)?;
+    let bytes = request.to_vec().map_err(|_| QueryError::Malformed)?;
     let answer = match over_udp(server, &request, &bytes).await {
         Ok(answer) if answer.metadata.truncation => over_tcp(server, &request, &bytes)
             .await
-            .map_err(|failure| Failure::Truncated(Box::new(failure)))?,
+            .map_err(|failure| QueryError::Truncated(Box::new(failure)))?,
         Ok(answer) => answer,
-        Err(Failure::NoRoute(error)) => return Err(Failure::NoRoute(error)),
+        Err(QueryError::NoRoute(error)) => return Err(QueryError::NoRoute(error)),
         Err(failure) => over_tcp(server, &request, &bytes).await.map_err(|_| failure)?,
     };
     match answer.metadata.response_code {
         ResponseCode::NoError | ResponseCode::NXDomain => Ok(answer),
         // A resolver that does not want to be asked like this: no server of the zone.
-        _ if !recursion && answer.metadata.recursion_available => Err(Failure::NotAuthoritative),
-        code => Err(Failure::Code(code)),
+        _ if !recursion && answer.metadata.recursion_available => Err(QueryError::NotAuthoritative),
+        code => Err(QueryError::Code(code)),
     }
 }
 
-async fn over_udp(server: SocketAddr, request: &Message, bytes: &[u8]) -> Result<Message, Failure> {
+async fn over_udp(
+    server: SocketAddr,
+    request: &Message,
+    bytes: &[u8],
+) -> Result<Message, QueryError> {
     let socket = connect_udp(server).await.map_err(without_route)?;
     for _ in 0..UDP_TRIES {
         socket.send(bytes).await.map_err(without_route)?;
@@ -141,7 +154,7 @@ async fn over_udp(server: SocketAddr, request: &Message, bytes: &[u8]) -> Result
             return answer;
         }
     }
-    Err(Failure::Silent)
+    Err(QueryError::Silent)
 }
 
 /// A connected socket takes packets of its server only and hears of closed ports.
@@ -156,7 +169,7 @@ async fn connect_udp(server: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Waits for the answer. Whatever else arrives may be forged and is passed over.
-async fn receive(socket: &UdpSocket, request: &Message) -> Result<Message, Failure> {
+async fn receive(socket: &UdpSocket, request: &Message) -> Result<Message, QueryError> {
     let mut buffer = vec![0; UDP_ANSWER];
     loop {
         let length = socket.recv(&mut buffer).await?;
@@ -166,31 +179,35 @@ async fn receive(socket: &UdpSocket, request: &Message) -> Result<Message, Failu
     }
 }
 
-async fn over_tcp(server: SocketAddr, request: &Message, bytes: &[u8]) -> Result<Message, Failure> {
+async fn over_tcp(
+    server: SocketAddr,
+    request: &Message,
+    bytes: &[u8],
+) -> Result<Message, QueryError> {
     let exchange = async {
-        let length = u16::try_from(bytes.len()).map_err(|_| Failure::Malformed)?;
+        let length = u16::try_from(bytes.len()).map_err(|_| QueryError::Malformed)?;
         let mut stream = TcpStream::connect(server).await?;
         // One write: some servers expect length and message in one segment (RFC 7766 section 8).
         stream.write_all(&[&length.to_be_bytes(), bytes].concat()).await?;
         let mut buffer = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut buffer).await?;
-        read_answer(&buffer, request).ok_or(Failure::Malformed)
+        read_answer(&buffer, request).ok_or(QueryError::Malformed)
     };
-    timeout(TCP_PATIENCE, exchange).await.unwrap_or(Err(Failure::Silent))
+    timeout(TCP_PATIENCE, exchange).await.unwrap_or(Err(QueryError::Silent))
 }
 
 /// The errors of a socket that has not sent anything yet.
-fn without_route(error: io::Error) -> Failure {
+fn without_route(error: io::Error) -> QueryError {
     match error.kind() {
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => {
-            Failure::NoRoute(error)
+            QueryError::NoRoute(error)
         }
-        _ => Failure::Io(error),
+        _ => QueryError::Io(error),
     }
 }
 
 /// The message, if it answers the request. A refusal may leave the question out.
-pub(super) fn read_answer(bytes: &[u8], request: &Message) -> Option<Message> {
+pub(crate) fn read_answer(bytes: &[u8], request: &Message) -> Option<Message> {
     let answer = Message::from_vec(bytes).ok()?;
     let refusal = answer.metadata.response_code != ResponseCode::NoError;
     let question = answer.queries == request.queries || (refusal && answer.queries.is_empty());
@@ -199,25 +216,25 @@ pub(super) fn read_answer(bytes: &[u8], request: &Message) -> Option<Message> {
 }
 
 /// Reads the answer of an authoritative server.
-pub(super) fn read_txt(message: &Message, name: &Name) -> Result<Answer, Failure> {
+pub(crate) fn read_txt(message: &Message, name: &Name) -> Result<TxtAnswer, QueryError> {
     // A referral, or the answer of a resolver, which may be somebody who answers in the server's
     // place: it says nothing about the zone, whatever it has.
     if !message.metadata.authoritative {
-        return Err(Failure::NotAuthoritative);
+        return Err(QueryError::NotAuthoritative);
     }
     let own = || message.answers.iter().filter(|record| record.name == *name);
     let values: Vec<String> = own().filter_map(|record| txt_value(&record.data)).collect();
     if !values.is_empty() {
-        return Ok(Answer::Values(values));
+        return Ok(TxtAnswer::Values(values));
     }
     let alias = own().find_map(|record| match &record.data {
         RData::CNAME(target) => Some(without_dot(&target.0)),
         _ => None,
     });
     match alias {
-        Some(target) => Ok(Answer::Alias(target)),
-        None if message.metadata.response_code == ResponseCode::NXDomain => Ok(Answer::NoName),
-        None => Ok(Answer::Values(Vec::new())),
+        Some(target) => Ok(TxtAnswer::Alias(target)),
+        None if message.metadata.response_code == ResponseCode::NXDomain => Ok(TxtAnswer::NoName),
+        None => Ok(TxtAnswer::Values(Vec::new())),
     }
 }
 
@@ -229,7 +246,7 @@ fn txt_value(data: &RData) -> Option<String> {
 }
 
 /// A name as text, without the final dot.
-pub(super) fn without_dot(name: &Name) -> String {
+pub(crate) fn without_dot(name: &Name) -> String {
     let mut text = name.to_ascii();
     if text.len() > 1 && text.ends_with('.') {
         text.pop();
@@ -278,7 +295,7 @@ mod tests {
         let alias =
             || Record::from_rdata(name("a.test."), 60, RData::CNAME(CNAME(name("b.test."))));
         let values = |list: &[&str]| {
-            Some(Answer::Values(list.iter().map(|&value| value.to_owned()).collect()))
+            Some(TxtAnswer::Values(list.iter().map(|&value| value.to_owned()).collect()))
         };
         use ResponseCode::{NXDomain, NoError};
         let rows = [
@@ -299,7 +316,7 @@ mod tests {
             ),
             ("of other names", NoError, true, vec![txt("b.test.", &["x"])], values(&[])),
             ("no record", NoError, true, vec![], values(&[])),
-            ("no name", NXDomain, true, vec![], Some(Answer::NoName)),
+            ("no name", NXDomain, true, vec![], Some(TxtAnswer::NoName)),
             ("lame", NoError, false, vec![], None),
             ("lame without the name", NXDomain, false, vec![], None),
             ("a cached value", NoError, false, vec![txt("a.test.", &["x"])], None),
@@ -309,12 +326,36 @@ mod tests {
                 NoError,
                 true,
                 vec![alias(), txt("b.test.", &["x"])],
-                Some(Answer::Alias("b.test".to_owned())),
+                Some(TxtAnswer::Alias("b.test".to_owned())),
             ),
         ];
         for (row, code, authoritative, answers, expected) in rows {
             let read = read_txt(&response(code, authoritative, answers), &name("a.test."));
             assert_eq!(read.ok(), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn reads_the_zone_of_a_name() {
+        use hickory_proto::rr::rdata::SOA;
+        let soa = |zone: &str| {
+            let data = SOA::new(name("ns.test."), name("root.test."), 1, 1, 1, 1, 1);
+            Record::from_rdata(name(zone), 60, RData::SOA(data))
+        };
+        let alias =
+            || Record::from_rdata(name("x.a.test."), 60, RData::CNAME(CNAME(name("y.test."))));
+        let rows = [
+            ("its own", vec![soa("x.a.test.")], vec![], Some("x.a.test.")),
+            ("the one above", vec![], vec![soa("a.test.")], Some("a.test.")),
+            ("in another case", vec![], vec![soa("A.test.")], Some("A.test.")),
+            ("of another name", vec![], vec![soa("b.test.")], None),
+            ("of an alias's target", vec![alias()], vec![soa("test.")], None),
+            ("nothing", vec![], vec![], None),
+        ];
+        for (row, answers, authorities, expected) in rows {
+            let mut message = response(ResponseCode::NoError, false, answers);
+            message.add_authorities(authorities);
+            assert_eq!(read_soa(&message, &name("x.a.test.")), expected.map(name), "{row}");
         }
     }
 

@@ -4,11 +4,12 @@ use acme_dns_core::challenge::{Candidate, Kept, Mark};
 use acme_dns_core::config::{
     Cloudflare as Settings, CloudflareCredentials, Provider, ProviderKind, SecretId,
 };
-use acme_dns_service::dns::cloudflare::{Cloudflare, Timing};
+use acme_dns_service::dns::cloudflare::{Budget, Cloudflare, Timing};
 use acme_dns_service::dns::{
-    About, Budget, DnsProvider, Placed, ProviderError, Spared, TxtRecord, Zone, provider,
+    About, DnsProvider, Placed, ProviderError, Spared, TxtRecord, Zone, providers,
 };
 use acme_dns_service::http::Clients;
+use acme_dns_service::resolver::Resolver;
 use http::Method;
 use secrecy::SecretString;
 use servers::cloudflare::{Cloudflare as StandIn, Token};
@@ -131,7 +132,7 @@ fn placed(zone: &Zone, value: &str, id: Option<&str>) -> Placed {
 fn apex_and_wildcard_values_go_up_and_down_in_one_batch_each() {
     let bed = Bed::new();
     let cf = bed.provider();
-    let zone = run(cf.zone_of(NAME)).unwrap();
+    let zone = run(cf.listed_zone_of(NAME)).unwrap();
     assert_eq!(zone, bed.zone());
 
     let ids = run(cf.create(&zone, &[txt("apex"), txt("wildcard")])).unwrap();
@@ -159,7 +160,7 @@ fn apex_and_wildcard_values_go_up_and_down_in_one_batch_each() {
 fn a_single_record_takes_single_calls_and_bodies_have_a_type() {
     let bed = Bed::new();
     let cf = bed.provider();
-    let zone = run(cf.zone_of(NAME)).unwrap();
+    let zone = run(cf.listed_zone_of(NAME)).unwrap();
     let ids = run(cf.create(&zone, &[txt("one")])).unwrap();
     run(remove(&cf, &[placed(&zone, "one", Some(&ids[0]))])).unwrap();
     assert_eq!(bed.values(), [""; 0]);
@@ -189,7 +190,7 @@ fn the_longest_zone_holds_the_name_and_is_looked_up_once() {
         ("_acme-challenge.SUB.example.com.", "sub.example.com"),
         ("_acme-challenge.notsub.example.com", "example.com"),
     ] {
-        assert_eq!(run(cf.zone_of(name)).unwrap().name, expected, "{name}");
+        assert_eq!(run(cf.listed_zone_of(name)).unwrap().name, expected, "{name}");
     }
 }
 
@@ -198,14 +199,14 @@ fn a_failed_lookup_is_not_kept() {
     let bed = Bed::new();
     let cf = bed.provider();
     let name = "_acme-challenge.later.test";
-    let error = run(cf.zone_of(name)).unwrap_err();
+    let error = run(cf.listed_zone_of(name)).unwrap_err();
     assert!(error.is_permanent());
     let text = error.to_string();
     for part in ["\"cf\"", name, "\"later.test\"", "Zone/Zone/Read", "Zone/DNS/Edit", "zone_id"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     bed.cloudflare.add_zone(&bed.dns, "later.test");
-    assert_eq!(run(cf.zone_of(name)).unwrap().name, "later.test");
+    assert_eq!(run(cf.listed_zone_of(name)).unwrap().name, "later.test");
 }
 
 #[test]
@@ -217,7 +218,7 @@ fn a_zone_that_is_not_active_is_not_used() {
     });
     bed.inject(Method::GET, "/zones", pending.clone());
     bed.inject(Method::GET, "/zones", pending);
-    let text = run(bed.provider().zone_of(NAME)).unwrap_err().to_string();
+    let text = run(bed.provider().listed_zone_of(NAME)).unwrap_err().to_string();
     assert!(text.contains("\"example.com\" is pending") && text.contains("registrar"), "{text}");
 }
 
@@ -473,7 +474,7 @@ fn a_retry_after_holds_all_providers_back() {
     let impatient = made(Timing { patience: Duration::ZERO, ..fast() });
     run(impatient.create(&bed.zone(), &[txt("one")])).unwrap_err();
     let begun = Instant::now();
-    run(made(fast()).zone_of(NAME)).unwrap();
+    run(made(fast()).listed_zone_of(NAME)).unwrap();
     assert!(begun.elapsed() > Duration::from_millis(900));
 }
 
@@ -486,7 +487,7 @@ fn a_long_retry_after_is_an_error_that_says_so() {
     assert_eq!(error.retry_after(), Some(Duration::from_secs(300)));
     assert!(!error.is_permanent());
     // Nothing goes out before that time is over.
-    let error = run(cf.zone_of(NAME)).unwrap_err();
+    let error = run(cf.listed_zone_of(NAME)).unwrap_err();
     assert!(error.retry_after().is_some_and(|wait| wait > Duration::from_secs(290)), "{error}");
     assert_eq!(bed.cloudflare.traffic.log().len(), 1);
 }
@@ -506,7 +507,8 @@ fn passing_trouble_is_sat_out() {
             let fault = Fault::new(Match::any().method(method), action.clone()).times(2);
             bed.cloudflare.traffic.inject(fault);
         }
-        let zone = run(cf.zone_of("example.com")).unwrap_or_else(|e| panic!("{action:?}: {e}"));
+        let zone =
+            run(cf.listed_zone_of("example.com")).unwrap_or_else(|e| panic!("{action:?}: {e}"));
         let ids =
             run(cf.create(&zone, &[txt("one")])).unwrap_or_else(|e| panic!("{action:?}: {e}"));
         assert_eq!(ids, [bed.id_of("one")], "{action:?}");
@@ -552,7 +554,7 @@ fn no_try_begins_after_the_time_is_over() {
 fn an_unknown_token_is_explained_and_not_shown() {
     let bed = Bed::new();
     let cf = make(&bed.settings(), "a-token-that-is-wrong");
-    let finding = run(cf.zone_of(NAME)).unwrap_err();
+    let finding = run(cf.listed_zone_of(NAME)).unwrap_err();
     let creating = run(cf.create(&bed.zone(), &[txt("one"), txt("two")])).unwrap_err();
     for error in [finding, creating] {
         let text = error.to_string();
@@ -567,7 +569,7 @@ fn an_unknown_token_is_explained_and_not_shown() {
 fn a_token_of_the_wrong_form_is_explained() {
     let bed = Bed::new();
     let cf = make(&bed.settings(), "token = x!");
-    let text = run(cf.zone_of(NAME)).unwrap_err().to_string();
+    let text = run(cf.listed_zone_of(NAME)).unwrap_err().to_string();
     assert!(text.contains("6111") && text.contains("form of a token"), "{text}");
     assert!(!text.contains("x!"), "{text}");
 }
@@ -581,7 +583,7 @@ fn missing_permissions_are_named() {
         assert!(text.contains(part), "{part}: {text}");
     }
     bed.cloudflare.add_token(Token::new(TOKEN).without_zone_read());
-    let text = run(bed.provider().zone_of(NAME)).unwrap_err().to_string();
+    let text = run(bed.provider().listed_zone_of(NAME)).unwrap_err().to_string();
     for part in ["Zone/Zone/Read", "set \"zone_id\"", NAME] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -591,7 +593,7 @@ fn missing_permissions_are_named() {
 fn a_zone_that_the_token_may_not_see_is_no_zone() {
     let bed = Bed::new();
     bed.cloudflare.add_token(Token::new(TOKEN).zones(&["other.test"]));
-    let text = run(bed.provider().zone_of(NAME)).unwrap_err().to_string();
+    let text = run(bed.provider().listed_zone_of(NAME)).unwrap_err().to_string();
     assert!(text.contains("\"example.com\" that the token may see"), "{text}");
 }
 
@@ -600,7 +602,7 @@ fn a_zone_id_is_used_without_a_search() {
     let bed = Bed::new();
     let cf = bed.with_zone_id(&bed.zone().id);
     for _ in 0..2 {
-        assert_eq!(run(cf.zone_of(NAME)).unwrap(), bed.zone());
+        assert_eq!(run(cf.listed_zone_of(NAME)).unwrap(), bed.zone());
     }
     assert_eq!(bed.cloudflare.traffic.log().len(), 1);
 }
@@ -610,7 +612,7 @@ fn a_zone_id_makes_up_for_a_token_that_may_not_read_zones() {
     let bed = Bed::new();
     bed.cloudflare.add_token(Token::new(TOKEN).without_zone_read());
     let cf = bed.with_zone_id(&bed.zone().id);
-    let zone = run(cf.zone_of(NAME)).unwrap();
+    let zone = run(cf.listed_zone_of(NAME)).unwrap();
     assert_eq!(zone, bed.zone());
     let ids = run(cf.create(&zone, &[txt("one")])).unwrap();
     assert_eq!(bed.values(), ["one"]);
@@ -626,9 +628,9 @@ fn the_name_of_an_unreadable_zone_follows_from_its_records() {
     bed.cloudflare.add_token(Token::new(TOKEN).without_zone_read());
     let cf = bed.with_zone_id(&bed.zone().id);
     for name in [NAME, "_acme-challenge.www.example.com"] {
-        assert_eq!(run(cf.zone_of(name)).unwrap(), bed.zone(), "{name}");
+        assert_eq!(run(cf.listed_zone_of(name)).unwrap(), bed.zone(), "{name}");
     }
-    let text = run(cf.zone_of("_acme-challenge.other.test")).unwrap_err().to_string();
+    let text = run(cf.listed_zone_of("_acme-challenge.other.test")).unwrap_err().to_string();
     assert!(text.contains("its records are in \"a.b.example.com\""), "{text}");
 }
 
@@ -636,14 +638,14 @@ fn the_name_of_an_unreadable_zone_follows_from_its_records() {
 fn a_zone_id_of_another_zone_is_found_out() {
     let bed = Bed::new();
     let other = bed.cloudflare.add_zone(&bed.dns, "other.test");
-    let text = run(bed.with_zone_id(&other).zone_of(NAME)).unwrap_err().to_string();
+    let text = run(bed.with_zone_id(&other).listed_zone_of(NAME)).unwrap_err().to_string();
     assert!(text.contains("it is the zone \"other.test\""), "{text}");
 
     // Without the permission to read the zone only the created record tells.
     bed.cloudflare.add_token(Token::new(TOKEN).without_zone_read());
     for records in [&[txt("one")][..], &[txt("one"), txt("two")]] {
         let cf = bed.with_zone_id(&other);
-        let zone = run(cf.zone_of(NAME)).unwrap();
+        let zone = run(cf.listed_zone_of(NAME)).unwrap();
         let error = run(cf.create(&zone, records)).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("example.com.other.test") && text.contains("zone_id"), "{text}");
@@ -656,7 +658,7 @@ fn a_zone_id_of_another_zone_is_found_out() {
 fn an_unknown_zone_id_is_explained() {
     let bed = Bed::new();
     for id in ["0123456789abcdef0123456789abcdef", "nonsense"] {
-        let error = run(bed.with_zone_id(id).zone_of(NAME)).unwrap_err();
+        let error = run(bed.with_zone_id(id).listed_zone_of(NAME)).unwrap_err();
         let text = error.to_string();
         assert!(error.is_permanent() && text.contains("\"zone_id\" is wrong"), "{text}");
     }
@@ -666,11 +668,11 @@ fn an_unknown_zone_id_is_explained() {
 fn a_zone_that_was_made_anew_is_looked_up_again() {
     let bed = Bed::new();
     let cf = bed.provider();
-    let old = run(cf.zone_of(NAME)).unwrap();
+    let old = run(cf.listed_zone_of(NAME)).unwrap();
     bed.cloudflare.remove_zone("example.com");
     bed.cloudflare.add_zone(&bed.dns, "example.com");
     run(cf.create(&old, &[txt("a"), txt("b")])).unwrap_err();
-    let new = run(cf.zone_of(NAME)).unwrap();
+    let new = run(cf.listed_zone_of(NAME)).unwrap();
     assert_ne!(new, old);
     run(cf.create(&new, &[txt("a"), txt("b")])).unwrap();
     assert_eq!(bed.values(), ["a", "b"]);
@@ -690,17 +692,19 @@ fn the_legacy_pair_is_accepted_and_explained() {
             assert_eq!(id, SecretId(3));
             SecretString::from(secret)
         };
-        provider(&config, secret, Rc::new(Budget::new(|_| {})), &Clients::default()).unwrap()
+        let config = std::slice::from_ref(&config);
+        providers(config, secret, &Clients::default(), |_| {}).unwrap().remove(0)
     };
+    let resolver = Resolver::new(&[]);
     run(async {
         let cf = made(key);
-        let zone = cf.zone_of(NAME).await.unwrap();
+        let zone = cf.zone_of(NAME, &resolver).await.unwrap();
         cf.create(&zone, &[txt("one")]).await.unwrap();
     });
     assert_eq!(bed.values(), ["one"]);
 
     let wrong = made("ffffffffffffffffffffffffffffffffffff");
-    let text = run(wrong.zone_of(NAME)).unwrap_err().to_string();
+    let text = run(wrong.zone_of(NAME, &resolver)).unwrap_err().to_string();
     for part in ["9103", "\"email\"", "Global API Key"] {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -3,8 +3,8 @@
 use acme_dns_core::config::{
     Cloudflare as Settings, CloudflareCredentials, RequestLimit, SecretId,
 };
-use acme_dns_service::dns::cloudflare::{Cloudflare, Timing};
-use acme_dns_service::dns::{About, Budget, DnsProvider, Placed, TxtRecord, Wait, on_account_of};
+use acme_dns_service::dns::cloudflare::{Budget, Cloudflare, Timing};
+use acme_dns_service::dns::{About, DnsProvider, Notice, Placed, TxtRecord, Wait, on_account_of};
 use acme_dns_service::http::Clients;
 use futures_util::future::join_all;
 use http::Method;
@@ -67,7 +67,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn zone_of(cf: &Cloudflare, name: &str) -> String {
-    run(cf.zone_of(name)).unwrap_or_else(|e| panic!("{name}: {e}")).name
+    run(cf.listed_zone_of(name)).unwrap_or_else(|e| panic!("{name}: {e}")).name
 }
 
 fn record(name: &str, value: &str) -> TxtRecord {
@@ -109,11 +109,11 @@ fn one_listing_does_for_all_names_of_all_zones() {
     let cf = bed.provider();
     let names: Vec<String> =
         (0..100).map(|n| format!("_acme-challenge.w{n}.example.test")).collect();
-    run(join_all(names.iter().map(|name| cf.zone_of(name))));
+    run(join_all(names.iter().map(|name| cf.listed_zone_of(name))));
     assert_eq!(zone_of(&cf, "_acme-challenge.example.co.test"), "example.co.test");
     assert_eq!(bed.requests(), 1, "asked once, by all who wait for it");
     // In a known zone there are two requests for a certificate: to put up, and to take down.
-    let zone = run(cf.zone_of(&names[0])).unwrap();
+    let zone = run(cf.listed_zone_of(&names[0])).unwrap();
     let records: Vec<_> = names.iter().map(|name| record(name, "v")).collect();
     let ids = run(cf.create(&zone, &records)).unwrap();
     let placed: Vec<_> = records
@@ -156,7 +156,7 @@ fn a_refused_guess_is_no_refusal_of_the_zone() {
     assert_eq!(bed.requests(), 0);
 
     // Where nothing is found, the refusal is the reason; others go on.
-    let error = run(cf.zone_of("_acme-challenge.nowhere.test")).unwrap_err();
+    let error = run(cf.listed_zone_of("_acme-challenge.nowhere.test")).unwrap_err();
     let text = error.to_string();
     assert_eq!(*error.about(), About::Name, "{text}");
     for part in
@@ -183,7 +183,8 @@ fn wrong_credentials_are_not_tried_on_every_guess() {
         let bed = Bed::new(&ZONES, Token::new(TOKEN));
         let refused = Action::Error { status, code, message: "no".to_owned() };
         bed.cloudflare.traffic.inject(Fault::new(Match::any(), refused).always());
-        let error = run(bed.provider().zone_of("_acme-challenge.www.example.test")).unwrap_err();
+        let error =
+            run(bed.provider().listed_zone_of("_acme-challenge.www.example.test")).unwrap_err();
         assert_eq!(*error.about(), About::Credentials, "{error}");
         assert!(bed.requests() <= 2, "{code}");
     }
@@ -195,12 +196,12 @@ fn what_was_not_found_is_looked_for_again_after_a_while() {
     let name = "_acme-challenge.www.later.test";
     let cf = bed.provider();
     for _ in 0..20 {
-        let text = run(cf.zone_of(name)).unwrap_err().to_string();
+        let text = run(cf.listed_zone_of(name)).unwrap_err().to_string();
         assert!(text.contains("\"later.test\" that the token may see"), "{text}");
     }
     assert_eq!(bed.requests(), 1, "one answer for all who ask at about the same time");
     let cf = bed.provider().with_timing(impatient());
-    run(cf.zone_of(name)).unwrap_err();
+    run(cf.listed_zone_of(name)).unwrap_err();
     bed.cloudflare.add_zone(&bed.dns, "later.test");
     assert_eq!(zone_of(&cf, name), "later.test");
 }
@@ -224,7 +225,7 @@ fn internationalized_zones_are_found_by_either_form() {
     ];
     for (row, token, cf) in rows {
         token.into_iter().for_each(|token| bed.cloudflare.add_token(token));
-        let zone = run(cf.zone_of(name)).unwrap_or_else(|e| panic!("{row}: {e}"));
+        let zone = run(cf.listed_zone_of(name)).unwrap_or_else(|e| panic!("{row}: {e}"));
         assert!(zone.name.ends_with(ascii) && zone.id == id, "{row}: {zone:?}");
         // One, two, and one that is there already: each answer names it in Unicode.
         for values in [&["a"][..], &["b", "c"], &["c", "d"]] {
@@ -245,7 +246,7 @@ fn internationalized_zones_are_found_by_either_form() {
 fn what_cloudflare_refuses_takes_few_requests_and_leaves_nothing_to_look_for() {
     let bed = Bed::new(&["example.test"], Token::new(TOKEN));
     let cf = bed.provider().with_timing(impatient());
-    let zone = run(cf.zone_of("example.test")).unwrap();
+    let zone = run(cf.listed_zone_of("example.test")).unwrap();
     bed.requests();
     let too_long = format!("{}.example.test", ["a".repeat(63).as_str(); 4].join("."));
     let mut records: Vec<_> = (0..99).map(|n| record(&format!("n{n}.example.test"), "v")).collect();
@@ -274,11 +275,14 @@ fn one_certificate_does_not_spend_the_requests_of_all() {
     let waits: Rc<RefCell<Vec<Wait>>> = Rc::default();
     let budget = Budget::new({
         let waits = Rc::clone(&waits);
-        move |wait| waits.borrow_mut().push(wait)
+        move |notice| {
+            let Notice::Waiting(wait) = notice else { return };
+            waits.borrow_mut().push(wait);
+        }
     });
     let limit = RequestLimit { number: 100, span: Duration::from_secs(300) };
     let cf = bed.provider_with(&Rc::new(budget.with_limit(limit)), None);
-    let zone = run(cf.zone_of("example.test")).unwrap();
+    let zone = run(cf.listed_zone_of("example.test")).unwrap();
     let begun = Instant::now();
     run(async {
         // One that would go on for ever, and thirty that are as they should be.

@@ -2,7 +2,7 @@
 //! the records that were asked for.
 #![no_main]
 
-use acme_dns_service::propagation::fuzzing::{read_message, read_resolvers};
+use acme_dns_service::resolver::fuzzing::{read_message, read_resolvers};
 use fuzzing::assert_line;
 use libfuzzer_sys::fuzz_target;
 

@@ -1,12 +1,14 @@
-//! How many requests Cloudflare takes: 1200 in five minutes for each user, over all tokens; who
-//! goes beyond is locked out for the next five minutes.
+//! Cloudflare's limit of requests: 1200 in five minutes for each user, over all tokens. A user who
+//! exceeds it is locked out for the next five minutes.
 //!
-//! [`Window`] is the count, without a clock; [`Budget`] is what waits. Two things keep the requests of
-//! one certificate from being everybody's trouble. Each has a share ([`on_account_of`]): what is left
-//! of the limit if one more came. Beyond it there is more only as long as enough is left for the others. And
-//! what is refused although we are within the limit was used by
-//! others, such as a second host: so much less is used from then on, and slowly more again.
+//! [`Window`] counts, without a clock; [`Budget`] waits. Two rules keep one certificate from spending
+//! everybody's requests. Each payer has a share: what would be left of the limit if one more payer
+//! came. Beyond its share it gets more only while enough remains for the others. And a refusal within
+//! the limit means that somebody else, such as a second host, uses the same account: less is used from
+//! then on, and slowly more again.
 
+use crate::dns::payer::payer;
+use crate::dns::{Notice, Wait};
 use acme_dns_core::config::RequestLimit;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -34,26 +36,6 @@ const LOCKED_OUT: u32 = 5;
 
 /// By this part of the limit more is used after each span without a refusal.
 const RECOVERY: usize = 10;
-
-tokio::task_local! {
-    /// For whom requests are made.
-    static PAYER: Rc<str>;
-}
-
-/// Counts the requests that `work` makes as those of `payer`, such as a certificate's name. Requests of
-/// nobody have no share of their own.
-pub async fn on_account_of<F: Future>(payer: &str, work: F) -> F::Output {
-    PAYER.scope(payer.into(), work).await
-}
-
-/// Why a request waits.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Wait {
-    /// How long.
-    pub pause: Duration,
-    /// Who has used up his share; nobody if the limit is reached.
-    pub payer: Option<Rc<str>>,
-}
 
 /// The requests of the last span, and a pause that the provider asked for.
 #[derive(Debug)]
@@ -177,56 +159,39 @@ impl Window {
     }
 }
 
-/// What is told of a request that got no answer.
-type OnTrouble = Rc<dyn Fn(&dyn fmt::Display)>;
-
 /// The requests that the whole helper may make; shared by all of its Cloudflare providers but those
 /// with a limit of their own.
 pub struct Budget {
     window: RefCell<Window>,
-    on_wait: Rc<dyn Fn(Wait)>,
-    on_trouble: OnTrouble,
-    /// When trouble was told last.
+    tell: Rc<dyn Fn(Notice)>,
+    /// When trouble was last told.
     troubled: Cell<Option<Instant>>,
 }
 
 impl Budget {
-    /// A budget with nothing spent. `on_wait` is told when requests have to wait, and for how long:
+    /// Makes a budget with nothing spent. `tell` hears of requests that have to wait or are repeated:
     /// once in five minutes.
     #[must_use]
-    pub fn new(on_wait: impl Fn(Wait) + 'static) -> Self {
-        Self {
-            window: RefCell::new(Window::new(LIMIT)),
-            on_wait: Rc::new(on_wait),
-            on_trouble: Rc::new(|_| {}),
-            troubled: Cell::default(),
-        }
+    pub fn new(tell: impl Fn(Notice) + 'static) -> Self {
+        Self::of(LIMIT, Rc::new(tell))
     }
 
-    /// The same, with somebody who is told when requests get no answer and are repeated, once in five
-    /// minutes.
-    #[must_use]
-    pub fn with_trouble(self, on_trouble: impl Fn(&dyn fmt::Display) + 'static) -> Self {
-        Self { on_trouble: Rc::new(on_trouble), ..self }
-    }
-
-    /// Another budget with nothing spent, for a provider with a limit of its own.
+    /// Makes another budget with nothing spent, for a provider with a limit of its own.
     #[must_use]
     pub fn with_limit(&self, limit: RequestLimit) -> Self {
-        Self {
-            window: RefCell::new(Window::new(limit)),
-            on_wait: Rc::clone(&self.on_wait),
-            on_trouble: Rc::clone(&self.on_trouble),
-            troubled: Cell::default(),
-        }
+        Self::of(limit, Rc::clone(&self.tell))
     }
 
-    /// Tells that a request has got no answer, and is repeated.
+    fn of(limit: RequestLimit, tell: Rc<dyn Fn(Notice)>) -> Self {
+        Self { window: RefCell::new(Window::new(limit)), tell, troubled: Cell::default() }
+    }
+
+    /// Tells that a request got no answer and is repeated.
     pub(super) fn tell_trouble(&self, error: &dyn fmt::Display) {
         let now = Instant::now();
         if self.troubled.get().is_none_or(|told| now.duration_since(told) >= LIMIT.span) {
             self.troubled.set(Some(now));
-            (self.on_trouble)(error);
+            (self.tell)(Notice::Repeated(error.to_string()));
         }
     }
 
@@ -236,7 +201,7 @@ impl Budget {
     /// # Errors
     /// More is left: how much.
     pub async fn acquire(&self, patience: Duration) -> Result<(), Duration> {
-        let payer = PAYER.try_with(Rc::clone).ok();
+        let payer = payer();
         loop {
             let now = Instant::now();
             let left = self.window.borrow().pause_left(now);
@@ -246,7 +211,7 @@ impl Budget {
             let admitted = self.window.borrow_mut().admit(now, payer.as_ref());
             let Err((later, wait)) = admitted else { return Ok(()) };
             if self.window.borrow_mut().is_news(now, wait.payer.as_ref()) {
-                (self.on_wait)(wait);
+                (self.tell)(Notice::Waiting(wait));
             }
             sleep_until(later).await;
         }
@@ -277,7 +242,8 @@ impl fmt::Debug for Budget {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, LIMIT, RequestLimit, Wait, on_account_of};
+    use super::{Budget, LIMIT, Notice, RequestLimit};
+    use crate::dns::on_account_of;
     use std::cell::RefCell;
     use std::rc::Rc;
     use std::time::Duration;
@@ -290,7 +256,10 @@ mod tests {
         let told = Rc::new(RefCell::new(Vec::new()));
         let budget = Budget::new({
             let told = Rc::clone(&told);
-            move |wait: Wait| told.borrow_mut().push(wait.pause)
+            move |notice| {
+                let Notice::Waiting(wait) = notice else { return };
+                told.borrow_mut().push(wait.pause);
+            }
         });
         let mut sent = Vec::new();
         for _ in 0..3 * LIMIT.number {
@@ -349,7 +318,10 @@ mod tests {
         let told = Rc::new(RefCell::new(Vec::new()));
         let budget = Budget::new({
             let told = Rc::clone(&told);
-            move |wait: Wait| told.borrow_mut().push(wait.payer)
+            move |notice| {
+                let Notice::Waiting(wait) = notice else { return };
+                told.borrow_mut().push(wait.payer);
+            }
         });
         let budget = budget.with_limit(RequestLimit { number: 120, ..LIMIT });
         for (payer, expected) in [("greedy", 60), ("second", 40), ("third", 20)] {

@@ -1,6 +1,7 @@
 //! Requests to Cloudflare's API and what their answers mean.
 
-use super::super::{About, Budget, ProviderError, Reason, Refusal};
+use super::super::{About, ProviderError, Reason, Refusal};
+use super::budget::Budget;
 use crate::http::{Clients, HttpError, describe, read_limited, retry_after};
 use acme_dns_core::config::{Cloudflare as Settings, CloudflareCredentials, SecretId};
 use acme_dns_core::text::one_line;
@@ -479,7 +480,8 @@ fn refused_advice(refusal: &Refusal) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::{Call, Client, Permission};
-    use crate::dns::{About, Budget, ProviderError};
+    use crate::dns::cloudflare::Budget;
+    use crate::dns::{About, ProviderError};
     use crate::http::Clients;
     use acme_dns_core::config::{Cloudflare, CloudflareCredentials, SecretId};
     use http::{Method, StatusCode};

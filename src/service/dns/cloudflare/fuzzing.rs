@@ -1,8 +1,8 @@
 //! The readers of Cloudflare's answers, for the fuzzer of `tests/fuzz`.
 
 use super::client::{Call, Client, Permission};
-use super::{id, starts_with, text, txt, zones};
-use crate::dns::{Budget, ProviderError, Zone};
+use super::{Budget, id, starts_with, text, txt, zones};
+use crate::dns::{ProviderError, Zone};
 use crate::http::{Clients, HttpError};
 use acme_dns_core::config::Cloudflare as Settings;
 use http::{Method, StatusCode};

@@ -5,18 +5,21 @@
 //! is found by name, type and content. Records are removed by identifier, which comes from an answer
 //! and never from a file.
 
+mod budget;
 mod client;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod txt;
 mod zones;
 
+pub use budget::Budget;
 pub use client::Timing;
 
 use super::{
-    About, Budget, DnsProvider, Placed, ProviderError, Refusal, Rule, Spared, TxtRecord, Zone,
+    About, DnsProvider, Notice, Placed, ProviderError, Refusal, Rule, Spared, TxtRecord, Zone,
 };
 use crate::http::{Clients, HttpError};
+use crate::resolver::Resolver;
 use acme_dns_core::challenge::{Candidate, Mark};
 use acme_dns_core::config::{Cloudflare as Settings, SecretId};
 use acme_dns_core::name::a_labels;
@@ -69,6 +72,29 @@ struct Listed {
     name: String,
     value: String,
     mark: Mark,
+}
+
+/// Maker of the clients of all blocks: those without a limit of their own share a budget.
+pub(super) struct Maker<'a> {
+    clients: &'a Clients,
+    budget: Rc<Budget>,
+}
+
+impl<'a> Maker<'a> {
+    pub(super) fn new(clients: &'a Clients, tell: impl Fn(Notice) + 'static) -> Self {
+        Self { clients, budget: Rc::new(Budget::new(tell)) }
+    }
+
+    pub(super) fn make(
+        &self,
+        name: &str,
+        settings: &Settings,
+        secret: impl Fn(SecretId) -> SecretString,
+    ) -> Result<Cloudflare, HttpError> {
+        let own = settings.requests.map(|limit| Rc::new(self.budget.with_limit(limit)));
+        let budget = own.unwrap_or_else(|| Rc::clone(&self.budget));
+        Cloudflare::new(name, settings, secret, budget, self.clients)
+    }
 }
 
 /// The client of one `acme_dns_provider` block.
@@ -442,8 +468,8 @@ impl Cloudflare {
 
 #[async_trait(?Send)]
 impl DnsProvider for Cloudflare {
-    async fn zone_of(&self, name: &str) -> Result<Zone, ProviderError> {
-        self.find_zone_of(name).await
+    async fn zone_of(&self, name: &str, _: &Resolver) -> Result<Zone, ProviderError> {
+        self.listed_zone_of(name).await
     }
 
     fn name_servers(&self, zone: &Zone) -> Option<Vec<String>> {

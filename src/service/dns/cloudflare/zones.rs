@@ -99,7 +99,10 @@ impl Search {
 
 impl Cloudflare {
     /// Finds the zone that holds a name: the one of the configuration, or the longest that there is.
-    pub(super) async fn find_zone_of(&self, name: &str) -> Result<Zone, ProviderError> {
+    ///
+    /// # Errors
+    /// As of [`crate::dns::DnsProvider::zone_of`].
+    pub async fn listed_zone_of(&self, name: &str) -> Result<Zone, ProviderError> {
         let name = acme_dns_core::name::a_labels(name);
         if let Some(id) = &self.zone_id {
             return self.configured_zone(id, &name).await;

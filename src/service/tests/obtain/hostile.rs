@@ -6,6 +6,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::schedule::FailureKind;
 use acme_dns_service::acme::{KeyChoice, Left, ObtainError};
 use acme_dns_service::dns::{DnsProvider, Placed, ProviderError, Rule, Spared, TxtRecord, Zone};
+use acme_dns_service::resolver::Resolver;
 use acme_dns_service::store::{Entry, PendingOrder};
 use async_trait::async_trait;
 use http::Method;
@@ -449,7 +450,7 @@ struct Plain {
 
 #[async_trait(?Send)]
 impl DnsProvider for Plain {
-    async fn zone_of(&self, _: &str) -> Result<Zone, ProviderError> {
+    async fn zone_of(&self, _: &str, _: &Resolver) -> Result<Zone, ProviderError> {
         Ok(Zone { id: "z".into(), name: "example.test".into() })
     }
 

@@ -9,7 +9,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::name::Name;
 use acme_dns_service::acme::{Issued, KeyChoice, ObtainError, Obtainer};
-use acme_dns_service::dns::{self, Budget, DnsProvider};
+use acme_dns_service::dns::{self, DnsProvider};
 use acme_dns_service::engine::{Saved, save_issued};
 use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::http::Clients;
@@ -184,11 +184,9 @@ impl Bed {
     /// A service that was started anew: it knows only what is on disk.
     pub(crate) fn obtainer(&self) -> Saving {
         let secret = |id: SecretId| self.secret(id);
-        let budget = Rc::new(Budget::new(|_| {}));
         let clients = Clients::default();
-        let provider =
-            |config| dns::provider(config, secret, Rc::clone(&budget), &clients).unwrap();
-        self.obtainer_with(self.config.providers.iter().map(provider).collect())
+        let providers = dns::providers(&self.config.providers, secret, &clients, |_| {});
+        self.obtainer_with(providers.unwrap())
     }
 
     /// The same, with other providers.

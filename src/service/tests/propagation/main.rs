@@ -5,6 +5,7 @@
 
 mod bed;
 mod views;
+mod zone_cuts;
 
 use acme_dns_core::config::Propagation;
 use acme_dns_core::level::Level;
