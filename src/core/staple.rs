@@ -18,6 +18,7 @@
 mod tests;
 
 use crate::time::UnixTime;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -174,6 +175,8 @@ struct Entry {
     standing: Standing,
     /// Of the answer that is served.
     window: Option<Window>,
+    /// When the responder is asked, as the questions are sorted by it; `None` while it is.
+    question: Option<UnixTime>,
 }
 
 impl Entry {
@@ -185,15 +188,14 @@ impl Entry {
             failures: 0,
             standing: Standing::New,
             window: None,
+            question: None,
         }
     }
 
-    fn is_over(&self, now: UnixTime) -> bool {
-        self.window.is_some_and(|window| window.next_update <= now)
-    }
-
-    fn is_due(&self, now: UnixTime) -> bool {
-        !self.is_asking && (self.next <= now || self.since > now)
+    /// When the responder is asked, by a clock that may have been set back; `None` while it is.
+    fn question(&self, now: UnixTime) -> Option<UnixTime> {
+        let next = if self.since > now { UnixTime::default() } else { self.next };
+        (!self.is_asking).then_some(next)
     }
 
     /// The pause after a failure.
@@ -237,69 +239,93 @@ fn longer(pause: Duration, jitter: f64) -> Duration {
 }
 
 /// The certificates that something can be stapled to, by number.
+///
+/// They are sorted by time, so that an event costs the logarithm of their number.
 #[derive(Debug, Default)]
 pub struct Staples {
     entries: Vec<Option<Entry>>,
+    /// When responders are asked next.
+    questions: BTreeSet<(UnixTime, usize)>,
+    /// When what is served ends.
+    ends: BTreeSet<(UnixTime, usize)>,
     /// The questions that are under way, also those about certificates that were replaced.
     asking: usize,
+    /// The time that it was told last.
+    now: UnixTime,
 }
 
 impl Staples {
-    /// A new certificate is served: its responder is asked at once.
+    /// Begins with a new certificate: its responder is asked at once.
     pub fn begin(&mut self, entry: usize, now: UnixTime) {
+        self.tell(now);
         self.set(entry, Some(Entry::new(now)));
     }
 
-    /// A certificate is served with an answer that is there already, from the process before.
+    /// Begins with a certificate and an answer that is there already, from the process before.
     /// `jitter`: from 0 to 1.
     pub fn begin_with(&mut self, entry: usize, window: Window, now: UnixTime, jitter: f64) {
+        self.tell(now);
         let (next, standing) = (window.half(jitter), Standing::Good);
         self.set(entry, Some(Entry { next, standing, window: Some(window), ..Entry::new(now) }));
     }
 
-    /// Nothing can be stapled to what is served now.
+    /// Staples nothing to this certificate any more.
     pub fn end(&mut self, entry: usize) {
         self.set(entry, None);
     }
 
-    fn set(&mut self, entry: usize, state: Option<Entry>) {
-        if self.entries.len() <= entry {
-            self.entries.resize(entry + 1, None);
+    /// Puts a certificate in the place of another one.
+    fn set(&mut self, number: usize, entry: Option<Entry>) {
+        if self.entries.len() <= number {
+            self.entries.resize(number + 1, None);
         }
-        self.entries[entry] = state;
+        if let Some(Entry { question, window, .. }) = self.entries[number] {
+            question.map(|time| self.questions.remove(&(time, number)));
+            window.map(|window| self.ends.remove(&(window.next_update, number)));
+        }
+        let entry = entry.map(|entry| Entry { question: entry.question(self.now), ..entry });
+        if let Some(Entry { question, window, .. }) = entry {
+            question.map(|time| self.questions.insert((time, number)));
+            window.map(|window| self.ends.insert((window.next_update, number)));
+        }
+        self.entries[number] = entry;
+    }
+
+    /// Takes note of the time: what was computed by a clock that has been set back since holds no more.
+    fn tell(&mut self, now: UnixTime) {
+        if std::mem::replace(&mut self.now, now) > now {
+            for number in 0..self.entries.len() {
+                self.set(number, self.entries[number]);
+            }
+        }
     }
 
     /// What is to be done at this time; to be called until there is nothing more.
     pub fn poll(&mut self, now: UnixTime) -> Option<Action> {
-        let has_room = self.asking < CONCURRENCY;
-        self.entries.iter_mut().enumerate().find_map(|(number, state)| {
-            let state = state.as_mut()?;
-            if state.is_over(now) {
-                state.window = None;
-                return Some(Action::Withdraw(number));
-            }
-            if !has_room || !state.is_due(now) {
-                return None;
-            }
-            state.is_asking = true;
-            self.asking += 1;
-            Some(Action::Ask(number))
-        })
+        self.tell(now);
+        let first = |queue: &BTreeSet<(UnixTime, usize)>| {
+            queue.first().filter(|(time, _)| *time <= now).map(|(_, number)| *number)
+        };
+        if let Some((number, entry)) = first(&self.ends).and_then(|n| Some((n, self.entries[n]?))) {
+            self.set(number, Some(Entry { window: None, ..entry }));
+            return Some(Action::Withdraw(number));
+        }
+        let number = first(&self.questions).filter(|_| self.asking < CONCURRENCY)?;
+        let entry = self.entries[number]?;
+        self.set(number, Some(Entry { is_asking: true, ..entry }));
+        self.asking += 1;
+        Some(Action::Ask(number))
     }
 
     /// When [`Staples::poll`] has something to do, unless an answer comes before.
     pub fn poll_timeout(&self) -> Option<UnixTime> {
-        let has_room = self.asking < CONCURRENCY;
-        let times = self.entries.iter().flatten().flat_map(|state| {
-            let end = state.window.map(|window| window.next_update);
-            let next = (has_room && !state.is_asking).then_some(state.next);
-            [end, next]
-        });
-        times.flatten().min()
+        let end = self.ends.first();
+        let next = self.questions.first().filter(|_| self.asking < CONCURRENCY);
+        end.into_iter().chain(next).map(|(time, _)| *time).min()
     }
 
-    /// A question has ended; `None`: nothing is stapled to this entry any more. `jitter`: from 0 to
-    /// 1.
+    /// Notes that a question has ended; `None`: nothing is stapled to this entry any more. `jitter`: from
+    /// 0 to 1.
     pub fn handle_answer(
         &mut self,
         entry: usize,
@@ -308,11 +334,14 @@ impl Staples {
         jitter: f64,
     ) -> Option<Change> {
         self.asking = self.asking.saturating_sub(1);
-        let state = self.entries.get_mut(entry)?.as_mut()?;
-        Some(state.handle(now, answer, jitter))
+        self.tell(now);
+        let mut changed = self.entries.get(entry).copied().flatten()?;
+        let change = changed.handle(now, answer, jitter);
+        self.set(entry, Some(changed));
+        Some(change)
     }
 
-    /// A question has ended about a certificate that is served no more.
+    /// Notes that a question has ended about a certificate that is served no more.
     pub fn handle_stale(&mut self) {
         self.asking = self.asking.saturating_sub(1);
     }

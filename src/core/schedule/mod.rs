@@ -59,6 +59,9 @@ pub use progress::{Fingerprint, Loading, Progress};
 pub use renewal::{Reason, Renewal, RenewalInfo, RenewalInfoError, RenewalInfoOutcome, Window};
 pub use setback::{Extent, Remedy, Setback};
 
+#[cfg(test)]
+pub(crate) use simulation::config as test_config;
+
 use crate::time::UnixTime;
 use gate::Gates;
 use line::Lines;

@@ -280,7 +280,7 @@ fn outages(length: i64) -> impl Strategy<Value = Vec<(Span, FailureKind, Option<
 /// Settings of a property test with so many cases, the same ones each time; `PROPTEST_CASES` and
 /// `PROPTEST_RNG_SEED` try others.
 #[expect(clippy::disallowed_methods, reason = "proptest itself reads these variables")]
-pub(super) fn config(cases: u32) -> ProptestConfig {
+pub(crate) fn config(cases: u32) -> ProptestConfig {
     let environment = ProptestConfig::default();
     let is_set = |name| std::env::var_os(name).is_some();
     ProptestConfig {

@@ -1,5 +1,7 @@
 use super::{Action, Answer, CONCURRENCY, Change, Standing, Staples, Window, WindowError};
+use crate::schedule::test_config;
 use crate::time::UnixTime;
+use proptest::prelude::*;
 use std::time::Duration;
 
 const NOW: UnixTime = UnixTime(1_000_000);
@@ -195,4 +197,54 @@ fn a_clock_that_was_set_back_does_not_stop_the_questions() {
     assert_eq!(staples.poll(NOW), Some(Action::Ask(0)));
     answer(&mut staples, NOW, Answer::Failed, 0.0);
     assert_eq!(staples.poll(NOW), None, "once");
+}
+
+/// What a look at all entries says: those whose answer has ended, those that are to be asked about, and
+/// when there is something to do.
+fn scan(staples: &Staples, now: UnixTime) -> (Vec<usize>, Vec<usize>, Option<UnixTime>) {
+    let entries = || staples.entries.iter().enumerate().filter_map(|(n, e)| Some((n, e.as_ref()?)));
+    let end = |entry: &super::Entry| entry.window.map(|window| window.next_update);
+    let over = entries().filter(|(_, entry)| end(entry).is_some_and(|end| end <= now));
+    let has_room = staples.asking < CONCURRENCY;
+    let idle = || entries().filter(|(_, entry)| has_room && !entry.is_asking);
+    let due = idle().filter(|(_, entry)| entry.next <= now);
+    let times = entries().filter_map(|(_, entry)| end(entry));
+    let times = times.chain(idle().map(|(_, entry)| entry.next));
+    (over.map(|(n, _)| n).collect(), due.map(|(n, _)| n).collect(), times.min())
+}
+
+proptest! {
+    #![proptest_config(test_config(128))]
+
+    #[test]
+    fn what_is_to_be_done_is_what_a_look_at_all_entries_says(
+        events in proptest::collection::vec((0..30_usize, 0..6_u8, 0..5000_i64), 1..200),
+    ) {
+        let (mut staples, mut now, mut asked) = (Staples::default(), NOW, Vec::new());
+        for (entry, what, seconds) in events {
+            let window = Window { this_update: now, next_update: UnixTime(now.0 + seconds + 1) };
+            match what {
+                0 => staples.begin(entry, now),
+                1 => staples.begin_with(entry, window, now, 0.5),
+                2 => staples.end(entry),
+                3 | 4 if !asked.is_empty() => {
+                    let answer = if what == 3 { Answer::Good(window) } else { Answer::Failed };
+                    staples.handle_answer(asked.remove(0), now, answer, 0.5);
+                }
+                _ => now = UnixTime(now.0 + seconds),
+            }
+            loop {
+                let (over, due, next) = scan(&staples, now);
+                prop_assert_eq!(staples.poll_timeout(), next);
+                match staples.poll(now) {
+                    Some(Action::Withdraw(entry)) => prop_assert!(over.contains(&entry)),
+                    Some(Action::Ask(entry)) => {
+                        prop_assert!(over.is_empty() && due.contains(&entry));
+                        asked.push(entry);
+                    }
+                    None => break prop_assert!(over.is_empty() && due.is_empty()),
+                }
+            }
+        }
+    }
 }
