@@ -14,6 +14,7 @@ mod machine;
 mod report;
 mod resumption;
 mod scale;
+mod schedule;
 mod server;
 mod setup;
 mod swap;
@@ -37,7 +38,7 @@ struct Part {
 }
 
 /// In the order in which they run.
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     Part { name: "size", measure: machine::size },
     Part { name: "issuance", measure: issuance::measure },
     Part { name: "handshake", measure: handshake::measure },
@@ -46,6 +47,7 @@ const PARTS: [Part; 9] = [
     Part { name: "swap", measure: swap::measure },
     Part { name: "idle", measure: idle::measure },
     Part { name: "scale", measure: scale::measure },
+    Part { name: "schedule", measure: schedule::measure },
     Part { name: "versions", measure: versions::measure },
 ];
 
