@@ -15,7 +15,7 @@ use super::startup::Startup;
 use acme_dns_core::config::state_path::DefaultPath;
 use acme_dns_core::level::Level;
 use acme_dns_service::reload::Watch;
-use acme_dns_service::store::{User, create_state_path};
+use acme_dns_service::store::{User, certificates_path, create_state_path};
 
 /// Prepares all that the processes of a configuration need. The cycle is not the current one yet.
 pub(super) fn put_into_force(cycle: Cycle<'_>, core: &mut CoreConf) {
@@ -78,7 +78,7 @@ fn open_to_workers(ready: &mut Ready, watch: &Watch) {
         &format!(
             "acme_dns: the configuration names files in \"{}\" with a variable, which workers open: \
              their group may read certificates and their keys",
-            ready.config.state_path.join("certs").display()
+            certificates_path(&ready.config.state_path).display()
         ),
     );
 }

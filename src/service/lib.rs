@@ -1,5 +1,5 @@
-//! What the helper process of `ngx_http_acme_dns_module` does: it obtains certificates by ACME
-//! (RFC 8555) with dns-01, keeps them on disk and hands them to the workers.
+//! The helper process of `ngx_http_acme_dns_module`: it obtains certificates by ACME (RFC 8555) with
+//! dns-01, saves them to disk and hands them to the workers.
 //!
 //! One thread with a tokio current-thread runtime runs the one loop that sleeps ([`engine`]); the
 //! rest are its parts: [`acme`] talks to the CA, [`ocsp`] to its responder, [`dns`] to the DNS
@@ -20,5 +20,6 @@ pub mod ocsp;
 pub mod propagation;
 pub mod reload;
 pub mod resolver;
+pub mod stamp;
 pub mod store;
 mod x509;

@@ -8,13 +8,14 @@
 //! changed: nginx has accepted it before. If it has, a reload could be refused, or put a half-finished
 //! change into force, and is left to the person who made it.
 
+use crate::stamp::FileStamp;
+use crate::store::{certificate_of, certificate_path, certificates_path};
 use acme_dns_core::config::syntax::directives;
 use acme_dns_core::config::{Config, Reload};
 use openssl::sha::sha256;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -39,37 +40,16 @@ pub struct Watch {
     pub may_reload: bool,
     parts: Vec<Part>,
     /// The files with secrets, as they were when they were read.
-    secrets: Vec<(PathBuf, Option<State>)>,
+    secrets: Vec<(PathBuf, Option<FileStamp>)>,
 }
 
 /// A part of the configuration.
 #[derive(Clone, Debug)]
 enum Part {
     /// A file with its content; `None` if it could not be read. `is_data`: it is a domains file.
-    File { path: PathBuf, seen: Option<(State, [u8; 32])>, is_data: bool },
+    File { path: PathBuf, seen: Option<(FileStamp, [u8; 32])>, is_data: bool },
     /// What an `include` has found.
     Pattern { pattern: PathBuf, found: Vec<PathBuf> },
-}
-
-/// What changes when somebody writes to a file.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct State {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-}
-
-impl State {
-    fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        Ok(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
-    }
 }
 
 impl Part {
@@ -78,7 +58,7 @@ impl Part {
             Self::Pattern { pattern, found } => {
                 (glob(pattern) != *found).then(|| Obstacle::Changed(pattern.clone()))
             }
-            Self::File { path, seen, .. } => match (State::of(path), seen) {
+            Self::File { path, seen, .. } => match (FileStamp::of(path), seen) {
                 (Ok(state), Some((before, _))) if state == *before => None,
                 // Written anew perhaps, as tools do that manage configurations, but the same.
                 (Ok(_), Some((_, hash))) => match fs::read(path) {
@@ -129,7 +109,7 @@ impl Watch {
                 parts: Vec::new(),
                 secrets: Vec::new(),
             },
-            certificates: config.state_path.join("certs"),
+            certificates: certificates_path(&config.state_path),
             paths,
         };
         scan.read(paths.main, 0);
@@ -149,7 +129,7 @@ impl Watch {
     /// Has files with secrets watched, too. Their contents are not looked at: this process may be unable to.
     pub fn add_secrets(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
         let seen = paths.into_iter().map(|path| {
-            let state = State::of(&path).ok();
+            let state = FileStamp::of(&path).ok();
             (path, state)
         });
         self.secrets.extend(seen);
@@ -158,7 +138,7 @@ impl Watch {
     /// The files with secrets and domains that have changed since nginx has loaded them. What cannot be seen
     /// counts as unchanged.
     pub fn changed_data(&self) -> Vec<&Path> {
-        let secrets = self.secrets.iter().filter(|(path, seen)| match State::of(path) {
+        let secrets = self.secrets.iter().filter(|(path, seen)| match FileStamp::of(path) {
             Ok(state) => Some(state) != *seen,
             // One that is being replaced comes back.
             Err(_) => false,
@@ -185,10 +165,9 @@ impl Watch {
 
     /// The variants whose files have changed since nginx has read them.
     pub fn changed(&self, state_path: &Path, now: SystemTime) -> Vec<String> {
-        let certificates = state_path.join("certs");
         let names = self.names.iter().filter(|name| {
             // The link is made anew with each certificate. Its target may have been written long before.
-            let link = fs::symlink_metadata(certificates.join(name));
+            let link = fs::symlink_metadata(certificate_path(state_path, name));
             let changed = link.and_then(|link| link.modified());
             // A time to come is that of a clock that was wrong.
             changed.is_ok_and(|time| time + LAG > self.since && time <= now + LAG)
@@ -212,7 +191,8 @@ impl Scan<'_> {
     /// Reads a file that the configuration consists of.
     fn note(&mut self, path: &Path, is_data: bool) -> Option<Vec<u8>> {
         let content = fs::read(path).ok();
-        let seen = content.as_ref().and_then(|text| Some((State::of(path).ok()?, sha256(text))));
+        let seen =
+            content.as_ref().and_then(|text| Some((FileStamp::of(path).ok()?, sha256(text))));
         self.watch.parts.push(Part::File { path: path.to_owned(), seen, is_data });
         content
     }
@@ -294,14 +274,9 @@ fn normalized(path: &Path) -> PathBuf {
     out
 }
 
-/// The certificate whose directory below `certs/` a file is in, by its link or by its version.
+/// The certificate that a file below their directory belongs to.
 fn name_below(certificates: &Path, path: &Path) -> Option<String> {
-    let mut parts = path.strip_prefix(certificates).ok()?.components();
-    let mut next = || parts.next().and_then(|part| part.as_os_str().to_str().map(str::to_owned));
-    match next()?.as_str() {
-        ".versions" => next(),
-        name => Some(name.to_owned()),
-    }
+    certificate_of(path.strip_prefix(certificates).ok()?).map(str::to_owned)
 }
 
 #[cfg(test)]

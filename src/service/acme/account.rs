@@ -230,7 +230,7 @@ impl Server {
             Ok(Lookup::Unknown) => self.set_aside("the CA does not know the account any more")?,
             Ok(Lookup::Deactivated) => self.set_aside_deactivated(url)?,
             Err(error) if error.is("unauthorized") => {
-                let path = self.store.path().join("accounts").join(&self.files);
+                let path = self.store.account_path(&self.files);
                 let what = format!("move \"{}\" away to get another", path.display());
                 return Err(self.refused(url, &what));
             }

@@ -9,7 +9,8 @@ use super::locking::{LockWait, silence_line};
 use super::work::{Work, now};
 use crate::event::{Event, FilesEvent};
 use crate::host::NoRoom;
-use crate::store::{CertsStamp, Facts, Imprint, Store};
+use crate::stamp::FileStamp;
+use crate::store::{Facts, Store, certificate_stamp, certificates_stamp};
 use crate::x509::glance::{Glance, glance};
 use acme_dns_core::config::{Certificate, Config};
 use acme_dns_core::level::Level;
@@ -38,7 +39,7 @@ const MAX_NAMES: usize = 3;
 /// The certificates of a holder's, as they were seen last.
 pub(super) struct Follower {
     variants: Vec<Seen>,
-    stamp: Option<CertsStamp>,
+    stamp: Option<FileStamp>,
     /// How long the lock is waited for at the next look, and at the next look at each of them.
     next: Duration,
     next_full: Duration,
@@ -50,7 +51,7 @@ pub(super) struct Follower {
 /// A variant on disk.
 #[derive(Clone, Default)]
 struct Seen {
-    imprint: Option<Imprint>,
+    stamp: Option<FileStamp>,
     validity: Option<Validity>,
 }
 
@@ -60,7 +61,7 @@ impl Follower {
         let mut variants = vec![Seen::default(); config.variants.len()];
         for (index, facts) in facts {
             if let Some(seen) = variants.get_mut(*index) {
-                seen.imprint = Some(facts.imprint.clone());
+                seen.stamp = Some(facts.stamp);
                 seen.validity = Some(facts.validity);
             }
         }
@@ -114,7 +115,7 @@ impl Work {
         }
         follower.next = waited + INTERVAL;
         self.start_reloader();
-        let stamp = CertsStamp::of(store.path());
+        let stamp = certificates_stamp(store.path());
         let is_full = waited >= follower.next_full;
         if stamp != follower.stamp || is_full {
             // Two changes may have one time: the second look finds what came during the first one.
@@ -137,12 +138,12 @@ impl Work {
             let mut is_changed = false;
             for entry in wanted.variants.clone() {
                 let name = self.config.variants.get(entry).map_or("", |variant| &variant.name);
-                let imprint = Imprint::of(store.path(), name);
+                let stamp = certificate_stamp(store.path(), name);
                 if let Some(seen) = follower.variants.get_mut(entry)
-                    && imprint.is_some()
-                    && seen.imprint != imprint
+                    && stamp.is_some()
+                    && seen.stamp != stamp
                 {
-                    seen.imprint = imprint;
+                    seen.stamp = stamp;
                     is_changed = true;
                 }
             }

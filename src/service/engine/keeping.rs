@@ -9,7 +9,10 @@
 use super::clock::LOCAL_PAUSE;
 use super::tasks::Report;
 use super::work::{Served, Work, now};
-use crate::store::{AccountsCopy, CertsStamp, Facts, IssuedPem, Store, StoreError, is_kept};
+use crate::stamp::FileStamp;
+use crate::store::{
+    AccountsCopy, Facts, IssuedPem, Store, StoreError, certificates_stamp, is_kept,
+};
 use crate::x509::reason;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
@@ -44,7 +47,7 @@ pub(super) struct Keeper {
     looked: Option<Instant>,
     hold: Hold,
     accounts: AccountsCopy,
-    stamp: Option<CertsStamp>,
+    stamp: Option<FileStamp>,
     /// Set once it was told that the state path is gone.
     is_told: bool,
     /// What the disk has refused while the service began.
@@ -68,10 +71,10 @@ impl Work {
         }
         self.keeper.is_told = false;
         self.copy_accounts(&store);
-        let stamp = CertsStamp::of(store.path());
+        let stamp = certificates_stamp(store.path());
         if self.keeper.stamp != stamp {
             self.write_back_missing(&store);
-            self.keeper.stamp = CertsStamp::of(store.path());
+            self.keeper.stamp = certificates_stamp(store.path());
         }
         self.look_at_unreadable();
         self.look_at_data();
@@ -119,7 +122,7 @@ impl Work {
         self.keeper.is_told = false;
         let accounts = self.write_back_accounts(store);
         let certificates = self.write_back_missing(store);
-        self.keeper.stamp = CertsStamp::of(store.path());
+        self.keeper.stamp = certificates_stamp(store.path());
         self.log(
             Level::Warn,
             format_args!(

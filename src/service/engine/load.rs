@@ -3,7 +3,7 @@
 use super::tasks::Report;
 use super::unreadable::may_be_good;
 use super::work::{Served, Work, now};
-use crate::store::{Facts, Imprint, PendingOrder, Store, Stored};
+use crate::store::{Facts, PendingOrder, Store, Stored, certificate_stamp};
 use crate::x509::keys;
 use acme_dns_core::config::Variant;
 use acme_dns_core::level::Level;
@@ -39,7 +39,7 @@ impl Work {
         for (index, variant) in config.variants.iter().enumerate() {
             let_others_work(index).await;
             let facts = facts.remove(&index).filter(|facts| {
-                Imprint::of(store.path(), &variant.name).as_ref() == Some(&facts.imprint)
+                certificate_stamp(store.path(), &variant.name) == Some(facts.stamp)
             });
             let is_under_way = under_way.contains(&variant.name);
             held.push(self.load_variant(store, index, facts, is_under_way));

@@ -6,6 +6,7 @@
 use super::tasks;
 use super::work::{Tools, Work, now, random};
 use crate::ocsp::{Good, OcspError, Question, Unasked};
+use crate::store::full_chain_path;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Pair, Staple};
 use acme_dns_core::staple::{Action, Answer, Change, Standing};
@@ -66,7 +67,7 @@ impl Work {
                 format_args!(
                     "certificate \"{name}\": nothing is stapled: {why}; append the issuer's certificate to \
                      \"{}\" and reload",
-                    self.config.state_path.join("certs").join(name).join("fullchain.pem").display()
+                    full_chain_path(&self.config.state_path, name).display()
                 ),
             ),
         }

@@ -1,6 +1,7 @@
 //! Accounts at the CAs.
 
 use super::door::{MAX_KEY, Place};
+use super::layout::{ACCOUNT, ACCOUNT_KEY, ACCOUNTS, NEW_ACCOUNT_KEY};
 use super::{Store, StoreError, files};
 use crate::x509::keys::{self, Form, KeyDer};
 use serde::{Deserialize, Serialize};
@@ -8,9 +9,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
-
-pub(super) const ACCOUNTS: &str = "accounts";
-const KEY: &str = "account_key.pem";
 
 /// An account (RFC 8555 section 7.1.2) with its key.
 #[derive(Clone)]
@@ -155,7 +153,7 @@ impl Store {
             Ok(None) => {}
             Ok(Some(kept)) if kept.as_slice() == key => {}
             Ok(Some(_)) | Err(StoreError::Invalid { .. }) => {
-                files::set_aside(&path, KEY)?;
+                files::set_aside(&path, ACCOUNT_KEY)?;
             }
             Err(error) => return Err(error),
         }
@@ -227,13 +225,18 @@ impl Store {
         Ok(aside.path())
     }
 
+    /// The directory of an issuer's account, for a message to a person.
+    pub(crate) fn account_path(&self, issuer: &str) -> PathBuf {
+        self.accounts().join(issuer).path()
+    }
+
     fn new_account_key(&self, issuer: &str) -> Place {
-        self.accounts().join(issuer).join("account_key.new.pem")
+        self.accounts().join(issuer).join(NEW_ACCOUNT_KEY)
     }
 
     fn account_paths(&self, issuer: &str) -> (Place, Place) {
         let directory = self.accounts().join(issuer);
-        (directory.join("account.json"), directory.join(KEY))
+        (directory.join(ACCOUNT), directory.join(ACCOUNT_KEY))
     }
 }
 
@@ -241,7 +244,7 @@ impl Store {
 #[must_use]
 pub fn has_account(state_path: &Path, issuer: &str) -> bool {
     let directory = state_path.join(ACCOUNTS).join(issuer);
-    ["account.json", KEY].iter().any(|name| directory.join(name).symlink_metadata().is_ok())
+    [ACCOUNT, ACCOUNT_KEY].iter().any(|name| directory.join(name).symlink_metadata().is_ok())
 }
 
 fn read_key(place: &Place) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {

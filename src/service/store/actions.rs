@@ -1,6 +1,7 @@
 //! What a person asks for: files in `actions/`.
 
 use super::door::MAX_FILE;
+use super::layout::ASIDE;
 use super::{Store, StoreError, files};
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -15,7 +16,7 @@ impl Store {
     /// The directory cannot be read.
     pub fn actions_all(&self) -> Result<Vec<Asked>, StoreError> {
         let names = files::list(&self.actions())?.into_iter();
-        let asked = names.filter(|name| !name.ends_with(files::ASIDE));
+        let asked = names.filter(|name| !name.ends_with(ASIDE));
         Ok(asked
             .filter_map(|name| Some((self.actions().join(&name).read(MAX_FILE).transpose()?, name)))
             .map(|(content, name)| (name, content))

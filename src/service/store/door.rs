@@ -7,6 +7,7 @@
 //! before anything is opened.
 
 use super::error::{StoreError, failed};
+use super::layout::CERTS;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2,
     readlinkat, statat,
@@ -52,9 +53,6 @@ impl Trust {
         }
     }
 }
-
-/// The directory that a group may read besides the user of the service.
-pub(super) const SHARED: &str = "certs";
 
 /// The state path, open.
 #[derive(Debug)]
@@ -221,7 +219,7 @@ impl Place {
 
     /// The group that may read it.
     pub(crate) fn group(&self) -> Option<u32> {
-        self.door.group.filter(|_| self.name.starts_with(SHARED))
+        self.door.group.filter(|_| self.name.starts_with(CERTS))
     }
 
     /// Makes the error of an operation on it, for `map_err`.

@@ -6,6 +6,7 @@
 
 use super::door::{Place, entries_of};
 use super::error::{StoreError, failed};
+use super::layout::ASIDE;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, fchmod, fchown, fstat, fsync, mkdirat,
     openat, renameat, renameat_with, statat, symlinkat, unlinkat,
@@ -20,9 +21,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How the name of everything unfinished begins.
 const TEMPORARY: &str = ".tmp-";
-
-/// How the name of what was put out of the way ends.
-pub(crate) const ASIDE: &str = ".invalid";
 
 /// The mode of files, and of those that a group may read.
 const FILE_MODES: (Mode, Mode) = (Mode::from_raw_mode(0o600), Mode::from_raw_mode(0o640));

@@ -1,7 +1,7 @@
 //! Certificates that nobody wants any more.
 
-use super::certificates::VERSIONS;
 use super::door::Place;
+use super::layout::{ASIDE, VERSIONS};
 use super::{Store, StoreError, files};
 
 impl Store {
@@ -56,7 +56,7 @@ impl Store {
 
 /// Tells whether a file is what was set aside under a stem: see [`files::set_aside`].
 fn is_aside_of(file: &str, stem: &str) -> bool {
-    let rest = file.strip_suffix(files::ASIDE).and_then(|rest| rest.strip_prefix(stem));
+    let rest = file.strip_suffix(ASIDE).and_then(|rest| rest.strip_prefix(stem));
     rest.is_some_and(|rest| {
         let number = rest.strip_prefix('~').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
         rest.is_empty() || number

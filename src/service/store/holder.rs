@@ -1,6 +1,6 @@
 //! The process that holds the lock.
 
-use super::LOCK;
+use super::layout::LOCK;
 use acme_dns_core::text::excerpt;
 use rustix::fs::{
     AtFlags, CWD, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens, statat, utimensat,

@@ -1,18 +1,4 @@
-//! What outlives the process: files under the state path.
-//!
-//! ```text
-//! lock                          flock of the working helper
-//! accounts/<issuer>/            account.json, account_key.pem; account_key.new.pem while it changes
-//! accounts/<issuer>/staging/    the same, in the CA's staging environment
-//! certs/<name>                  link to .versions/<name>/<number>/, with fullchain.pem privkey.pem
-//!                               cert.pem chain.pem issuer.json renewal.json
-//! certs/.versions/<name>/       the version that is served, and the one before
-//! certs/<name>~<digits>         link to what has lost its name to another certificate, and is still good
-//! orders/<name>.json            how far the attempts have come
-//! orders/<name>.order           the order that is under way
-//! actions/                      what a person asks for
-//! journal/<name>.json           TXT records that are up, or may be
-//! ```
+//! Files under the state path: what outlives the process. Where each of them lies is said in `layout.rs`.
 //!
 //! A crash at any instant leaves the old state or the new one. Only the helper writes, and sweeps
 //! what a crash left only when it holds the lock; the master reads certificates and creates nothing.
@@ -27,6 +13,7 @@ mod files;
 mod forget;
 mod holder;
 mod journal;
+mod layout;
 mod orders;
 mod progress;
 mod takeover;
@@ -37,19 +24,22 @@ pub(crate) use accounts::AccountsCopy;
 pub use accounts::{Account, has_account};
 pub use actions::Asked;
 pub use certificates::{
-    Certificates, CertsStamp, Facts, Imprint, IssuedPem, Stored, is_aside, is_kept,
-    load_certificate, load_material, traits_of,
+    Certificates, Facts, IssuedPem, Stored, certificate_stamp, certificates_stamp, is_aside,
+    is_kept, load_certificate, load_material, traits_of,
 };
 pub use door::Trust;
 pub use error::StoreError;
 pub(crate) use holder::{ask_for_sign, last_sign, lock_holder};
 pub use journal::{Entry, Journaled};
+pub use layout::certificates_path;
+pub(crate) use layout::{certificate_of, certificate_path, full_chain_path};
 pub use orders::PendingOrder;
 pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_over};
 
 use door::{Door, Place};
 
 use error::failed;
+use layout::{ACCOUNTS, ACTIONS, CERTS, JOURNAL, LOCK, ORDERS, VERSIONS};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use std::cell::Cell;
@@ -74,11 +64,6 @@ pub struct Lock {
     /// The last question of those who wait that was answered.
     answered: Cell<Option<(i64, u64)>>,
 }
-
-const LOCK: &str = "lock";
-const ORDERS: &str = "orders";
-const JOURNAL: &str = "journal";
-const ACTIONS: &str = "actions";
 
 /// More than the mark of the lock file.
 const MAX_MARK: u64 = 64;
@@ -167,7 +152,7 @@ impl Store {
         for directory in [self.accounts(), self.certs(), orders, journal, actions] {
             files::ensure_directory(&directory)?;
         }
-        files::ensure_directory(&self.certs().join(certificates::VERSIONS))
+        files::ensure_directory(&self.certs().join(VERSIONS))
     }
 
     /// The directory that was opened.
@@ -243,11 +228,11 @@ impl Store {
     }
 
     fn accounts(&self) -> Place {
-        self.place(accounts::ACCOUNTS)
+        self.place(ACCOUNTS)
     }
 
     fn certs(&self) -> Place {
-        self.place(certificates::CERTS)
+        self.place(CERTS)
     }
 
     fn orders(&self) -> Place {

@@ -1,10 +1,9 @@
 //! The state path itself: who it belongs to.
 
-use super::accounts::ACCOUNTS;
-use super::certificates::CERTS;
+use super::StoreError;
 use super::door::entries_of;
 use super::error::failed;
-use super::{ACTIONS, JOURNAL, LOCK, ORDERS, StoreError};
+use super::layout::{ACCOUNTS, ACTIONS, CERTS, JOURNAL, LOCK, ORDERS};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, fchmod, fstat,
     openat, openat2, statat,

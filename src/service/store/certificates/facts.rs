@@ -1,12 +1,12 @@
 //! What is known of certificates without their keys.
 
-use super::{CERTS, FULL_CHAIN};
+use crate::stamp::FileStamp;
+use crate::store::layout::{certificates_path, full_chain_path};
 use crate::x509::glance::{Glance, glance, glance_at_leaf};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::material::{Pair, Source};
 use acme_dns_core::schedule::Validity;
 use acme_dns_core::stock::Traits;
-use rustix::fs::Stat;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -33,7 +33,7 @@ impl IssuerFile {
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The file that this was read from.
-    pub imprint: Imprint,
+    pub stamp: FileStamp,
     /// Its dates; it may have expired.
     pub validity: Validity,
     /// The DNS names that it holds, sorted.
@@ -78,7 +78,7 @@ impl Facts {
             ordered: source.ordered.clone(),
             is_imported: source.is_imported,
         });
-        Some(facts(Imprint::default(), glance, issuer))
+        Some(facts(FileStamp::default(), glance, issuer))
     }
 
     /// Where a pair on disk is from.
@@ -90,50 +90,17 @@ impl Facts {
     }
 }
 
-/// Tells a file from any that takes its place; the default is that of none.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Imprint {
-    device: u64,
-    inode: u64,
-    size: i64,
-    modified: (i64, u64),
+/// Stamp of the certificate that is on disk now; `None` if there is none.
+#[must_use]
+pub fn certificate_stamp(state_path: &Path, name: &str) -> Option<FileStamp> {
+    FileStamp::of(&full_chain_path(state_path, name)).ok()
 }
 
-impl Imprint {
-    /// That of the certificate that is on disk now; `None` if there is none.
-    #[must_use]
-    pub fn of(state_path: &Path, name: &str) -> Option<Self> {
-        let path = state_path.join(CERTS).join(name).join(FULL_CHAIN);
-        rustix::fs::stat(path).ok().map(|stat| Self::new(&stat))
-    }
-
-    pub(super) fn new(stat: &Stat) -> Self {
-        Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            size: stat.st_size,
-            modified: (stat.st_mtime, stat.st_mtime_nsec),
-        }
-    }
-}
-
-/// State of the directory of all certificates: it changes whenever a certificate is replaced.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct CertsStamp {
-    device: u64,
-    inode: u64,
-    /// Time of its last change.
-    modified: (i64, u64),
-}
-
-impl CertsStamp {
-    /// That of now; `None` if there is no such directory, or it cannot be seen.
-    #[must_use]
-    pub fn of(state_path: &Path) -> Option<Self> {
-        let stat = rustix::fs::stat(state_path.join(CERTS)).ok()?;
-        let modified = (stat.st_mtime, stat.st_mtime_nsec);
-        Some(Self { device: stat.st_dev, inode: stat.st_ino, modified })
-    }
+/// Stamp of the directory of all certificates, which changes whenever one is replaced; `None` if there is no such
+/// directory, or it cannot be seen.
+#[must_use]
+pub fn certificates_stamp(state_path: &Path) -> Option<FileStamp> {
+    FileStamp::of(&certificates_path(state_path)).ok()
 }
 
 /// Looks at a certificate in shared memory. `None`: it is unusual.
@@ -151,21 +118,11 @@ pub(super) fn traits_of_leaf(leaf: &[u8], source: Option<&Source>) -> Option<Tra
     Some(Traits { names, validity, key, directory, profile, is_imported, is_self_signed })
 }
 
-pub(super) fn facts(imprint: Imprint, glance: Glance, issuer: Option<IssuerFile>) -> Facts {
+pub(super) fn facts(stamp: FileStamp, glance: Glance, issuer: Option<IssuerFile>) -> Facts {
     let Glance { key, validity, names, is_self_signed } = glance;
     // What was put there by hand is another client's too.
     let is_imported = issuer.as_ref().is_none_or(|issuer| issuer.is_imported);
     let (directory, profile, ordered) =
         issuer.map_or((None, None, None), |i| (Some(i.directory), i.profile, i.ordered));
-    Facts {
-        imprint,
-        validity,
-        names,
-        key,
-        directory,
-        profile,
-        ordered,
-        is_imported,
-        is_self_signed,
-    }
+    Facts { stamp, validity, names, key, directory, profile, ordered, is_imported, is_self_signed }
 }

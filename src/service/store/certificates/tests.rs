@@ -1,6 +1,6 @@
-use super::{Certificates, Trust, load_certificate, load_material};
+use super::{Certificates, load_certificate, load_material};
 use crate::store::testing::issued;
-use crate::store::{IssuedPem, Store};
+use crate::store::{IssuedPem, Store, Trust};
 use crate::x509::testing::NOW;
 use acme_dns_core::key::KeyType;
 use openssl::pkey::PKey;
