@@ -24,7 +24,7 @@ pub(super) enum ServedBy {
     OwnContext { compresses: bool },
     /// Callbacks that find the server of a connection, in its context, which other servers use too.
     LentContext(Callbacks),
-    /// Those of the server whose context it uses.
+    /// The callbacks of the server whose context it uses.
     BorrowedContext,
 }
 

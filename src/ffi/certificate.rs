@@ -7,7 +7,7 @@
 //! Which servers have our callbacks is decided in `server`, at configuration time.
 
 use super::callback::callback;
-use super::memory::Reader;
+use super::memory::SlotReader;
 use super::nginx::{log, now};
 use super::openssl::CallbackData;
 use super::openssl::{Callbacks, CertAndKey, FAIL, Handshake, NO_STAPLE, PROCEED, SslCtx};
@@ -30,7 +30,7 @@ pub(super) struct ServerCertificate {
     /// Index into the configuration's certificates; known when the configuration is complete.
     pub(super) certificate: Option<usize>,
     /// The certificate's place in shared memory; known when the configuration is in force.
-    pub(super) slot: Option<Reader>,
+    pub(super) slot: Option<SlotReader>,
     /// Behavior while there is no certificate.
     pub(super) fallback: Fallback,
     /// The certificate's name; known when the configuration is complete.
@@ -45,16 +45,16 @@ pub(super) struct ServerCertificate {
     self_signed: Option<ParsedPair>,
 }
 
-/// Way of a certificate to the connections of a server.
+/// Means by which connections get the certificate of their server.
 #[derive(Clone, Copy)]
 pub(super) enum Delivery {
-    /// By the variables: the server has no context, or one with nginx's own callback.
+    /// The variables: the server has no context, or one with nginx's own callback.
     Variables,
-    /// In the context, which no other server uses: every new connection has the certificate.
+    /// The context, which no other server uses: every new connection has the certificate.
     Context(SslCtx),
-    /// As before, compressed (RFC 8879).
+    /// The same, with compressed certificates (RFC 8879).
     CompressedContext(SslCtx),
-    /// Given to each connection: other servers use the context too, or it has held a certificate with a type of
+    /// The callback, for each connection: other servers use the context too, or it has held a certificate with a type of
     /// key that the server has no more. OpenSSL cannot clear a context.
     EachConnection(SslCtx),
 }
@@ -99,7 +99,7 @@ impl ServerCertificate {
     /// Takes over what has changed in shared memory. What cannot be used leaves the certificate that
     /// is served as it is, and is reported once.
     fn refresh(&mut self) {
-        let Some((generation, record)) = self.slot.as_ref().and_then(Reader::read) else { return };
+        let Some((generation, record)) = self.slot.as_ref().and_then(SlotReader::read) else { return };
         self.seen = generation;
         let material = Material::decode(&record).map_err(|error| error.to_string());
         drop(record);
@@ -159,7 +159,7 @@ impl ServerCertificate {
     pub(super) fn give_staple(&self, handshake: &Handshake) -> c_int {
         let chosen = self.pairs().iter().find(|pair| handshake.has_chosen(&pair.certificate));
         let staple = chosen.and_then(|pair| pair.staple.as_ref());
-        // The service renews it in time, unless it cannot.
+        // The service renews it in time, unless the responder cannot be reached.
         match staple.filter(|staple| now() < staple.not_after) {
             Some(staple) => handshake.send_staple(&staple.response),
             None => NO_STAPLE,

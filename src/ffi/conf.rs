@@ -7,7 +7,7 @@ use super::bound::BoundServer;
 use super::cycle::Cycle;
 use super::identity::{Identity, NamedUser};
 use super::memory::Memory;
-use super::privileges::KeptForChildren;
+use super::privileges::KeptCapabilities;
 use super::registry;
 use super::vault::Vault;
 use acme_dns_core::config::draft::Draft;
@@ -39,7 +39,7 @@ pub(super) struct CoreConf {
     /// The servers that have one of our certificates.
     pub(super) servers: Vec<BoundServer>,
     pub(super) ready: Option<Ready>,
-    /// Called with the end of the last cycle that has this module.
+    /// Function to call when the last cycle that has this module ends.
     when_last: fn(),
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Ready {
     /// Certificates that replace others.
     pub(super) shared: Vec<Shared>,
     /// Held while a configuration is in force whose service takes a user of its own.
-    pub(super) kept: Option<KeptForChildren>,
+    pub(super) kept: Option<KeptCapabilities>,
 }
 
 impl CoreConf {

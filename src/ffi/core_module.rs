@@ -86,7 +86,7 @@ fn forget_indices() {
 }
 
 callback! {
-    /// Called when all of nginx.conf has been read.
+    /// Completes the configuration, when all of nginx.conf has been read.
     fn init_conf(cycle: Cycle<'_>, _conf: *mut c_void) -> *mut c_char {
         let Some(mut core) = core_conf(cycle) else { return CONF_OK };
         match complete(cycle, &mut core) {
@@ -100,8 +100,8 @@ callback! {
 }
 
 callback! {
-    /// Called in the master when the configuration is in force. A failure here is reported and not returned: nginx
-    /// would end, and with it all that it serves.
+    /// Puts the configuration into force, in the master. A failure is reported and not returned: nginx would exit, and
+    /// stop serving.
     fn init_module(cycle: Cycle<'_>) -> ngx_int_t {
         if is_test() || process() == NGX_PROCESS_SIGNALLER {
             return OK;
@@ -115,14 +115,14 @@ callback! {
 }
 
 callback! {
-    /// Called in every process that nginx starts, with the rights that it keeps.
+    /// Prepares a process that nginx has started, whichever it is.
     fn init_process(cycle: Cycle<'_>) -> ngx_int_t {
         let Some(mut core) = core_conf(cycle) else { return OK };
         match prepare_process(&mut core) {
             Ok(()) => OK,
             Err(error) => {
-                // With the rights of root it must not go on.
-                log(Level::Error, &format!("acme_dns: a process cannot be prepared: {error}"));
+                // It must not continue with the rights of root.
+                log(Level::Error, &format!("acme_dns: cannot drop the privileges of a process: {error}"));
                 ERROR
             }
         }

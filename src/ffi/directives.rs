@@ -87,7 +87,7 @@ fn read(
 ) -> *mut c_char {
     cf.read(|_, args| match core_conf(cf.cycle()) {
         Some(mut core) => set(cf, args, &mut core),
-        None => Err("the module ngx_acme_dns_module is not loaded".into()),
+        None => Err("module \"ngx_acme_dns_module\" is not loaded".into()),
     })
 }
 

@@ -17,7 +17,7 @@ use super::cycle::Cycle;
 use super::memory::Memory;
 use super::nginx::{ChannelEvent, Timer, add_channel_event, log, terminate, update_time};
 use super::privileges;
-use super::relay::{Received, Relay};
+use super::relay::{RelayMessage, Relay};
 use super::reload;
 use super::service_process::{self, ServiceThread};
 use acme_dns_core::level::Level;
@@ -27,16 +27,16 @@ use std::io;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Longest time that nginx may leave `manager` alone; the service does not depend on it.
+/// Longest time between two calls of `manager`; the service does not depend on it.
 const MANAGER_INTERVAL: ngx_msec_t = 3600 * 1000;
 
 /// Longest time until nginx calls `manager` in the process that is the manager.
 const LOADER_AFTER: ngx_msec_t = 2000;
 
-/// The pause before a manager without a service ends, to be started anew.
+/// Pause before a manager without a service exits, to be started anew.
 const RETRY_AFTER: ngx_msec_t = 30_000;
 
-/// The pause before a manager ends whose service has ended before it began.
+/// Pause before a manager exits whose service has ended before it began.
 const EARLY_RETRY_AFTER: ngx_msec_t = 1000;
 
 /// Time that workers give a service to begin before they say that there is none.
@@ -45,7 +45,7 @@ const MISSING_AFTER: ngx_msec_t = 10_000;
 /// Longest time that a manager waits for the end of the service, which takes some tenths of a second.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
-/// The service, as its parent knows it.
+/// Service of this helper process.
 struct Child {
     pid: libc::pid_t,
     relay: Relay,
@@ -54,11 +54,11 @@ struct Child {
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum ChildState {
-    /// It is not known yet whether this process is the manager.
+    /// Unknown so far whether this process is the manager.
     Waiting,
-    /// It was told to begin.
+    /// Service that was told to begin.
     AtWork,
-    /// This process is the loader.
+    /// Service of a process that turned out to be the loader.
     Unwanted,
 }
 
@@ -71,7 +71,7 @@ static THREAD: Mutex<Option<ServiceThread>> = Mutex::new(None);
 /// The one timer of a manager, a loader or a worker.
 static TIMER: Timer = Timer::new();
 
-/// Divides a new helper process in two: the service, and this process without anything to steal.
+/// Divides a new helper process in two: the service, and this process with nothing to steal.
 ///
 /// # Safety
 /// Called in `init_process`: this process has one thread.
@@ -101,7 +101,7 @@ pub(super) unsafe fn divide(core: &mut CoreConf) -> io::Result<()> {
     follow_master();
     at_exit(stop_child);
     if let Err(error) = forked.and_then(watch) {
-        log(Level::Error, &format!("acme_dns: no process can be started: {error}"));
+        log(Level::Error, &format!("acme_dns: cannot start the acme dns process: {error}"));
         TIMER.start(retry, RETRY_AFTER);
     }
     Ok(())
@@ -119,7 +119,7 @@ fn watch(child: Child) -> io::Result<()> {
 }
 
 callback! {
-    /// Called by nginx in the manager, as soon as its event loop runs and from time to time.
+    /// Lets the service begin. nginx calls this in the manager, as soon as its event loop runs and from time to time.
     pub(super) fn manager(_data: *mut c_void) -> ngx_msec_t {
         if let Some(child) = &mut *CHILD.lock().unwrap_or_else(PoisonError::into_inner)
             && child.state == ChildState::Waiting
@@ -133,7 +133,7 @@ callback! {
 }
 
 callback! {
-    /// Called in a process that nginx did not call [`manager`] in: the cache loader.
+    /// Ends the service of the cache loader: nginx has not called [`manager`] in this process.
     fn is_loader(_event: *mut ngx_event_t) {
         if let Some(child) = &mut *CHILD.lock().unwrap_or_else(PoisonError::into_inner) {
             child.state = ChildState::Unwanted;
@@ -143,14 +143,14 @@ callback! {
 }
 
 callback! {
-    /// Called in a manager that could not start a service.
+    /// Ends a manager without a service, to be started anew.
     fn retry(_event: *mut ngx_event_t) {
         terminate();
     } ?= ()
 }
 
 callback! {
-    /// Called when the service has written something, or has ended.
+    /// Writes the lines of the service to the log, and notices its end.
     fn readable(event: ChannelEvent) {
         let mut child = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
         let is_alive = child.as_ref().is_some_and(|child| write_lines(&child.relay));
@@ -168,7 +168,7 @@ callback! {
             return;
         }
         let line =
-            format!("acme_dns: the acme dns process {pid} has ended ({how}) and is restarted");
+            format!("acme_dns: acme dns process {pid} exited ({how}), restarting it");
         log(Level::Error, &line);
         if state == ChildState::AtWork {
             // The master starts both anew.
@@ -185,9 +185,9 @@ callback! {
 fn write_lines(relay: &Relay) -> bool {
     loop {
         match relay.receive() {
-            Received::Line(level, line) => log(level, &line),
-            Received::Nothing => return true,
-            Received::End => return false,
+            RelayMessage::Line(level, line) => log(level, &line),
+            RelayMessage::Nothing => return true,
+            RelayMessage::End => return false,
         }
     }
 }
@@ -200,12 +200,12 @@ fn fetch_status(pid: libc::pid_t) -> String {
         return io::Error::last_os_error().to_string();
     }
     match libc::WIFSIGNALED(status) {
-        true => format!("signal {}", libc::WTERMSIG(status)),
-        false => format!("exit code {}", libc::WEXITSTATUS(status)),
+        true => format!("on signal {}", libc::WTERMSIG(status)),
+        false => format!("with code {}", libc::WEXITSTATUS(status)),
     }
 }
 
-/// Called when the manager leaves: the service ends in good order, and its last lines are written.
+/// Stops the service when the manager exits: in good order, with its last lines written.
 extern "C" fn stop_child() {
     guard((), || {
         let child = CHILD.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -225,12 +225,12 @@ extern "C" fn stop_child() {
         // It dies with this process.
         log(
             Level::Warn,
-            &format!("acme_dns: the acme dns process {pid} does not end, it is killed"),
+            &format!("acme_dns: acme dns process {pid} does not exit, killing it"),
         );
     });
 }
 
-/// Makes this process leave with its master, even if the master is killed.
+/// Makes this process exit with its master, even if the master is killed.
 fn follow_master() {
     // SAFETY: a plain system call.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
@@ -244,7 +244,7 @@ fn follow_master() {
     }
 }
 
-/// Says after a while if no service has begun, whatever the reason. Called in one worker.
+/// Has this worker log an error after a while if no service has begun, whatever the reason.
 pub(super) fn expect_service() {
     TIMER.start(is_missing, MISSING_AFTER);
 }
@@ -259,8 +259,8 @@ callback! {
             log(
                 Level::Error,
                 &format!(
-                    "acme_dns: the acme dns process has not started within {seconds} s, no certificate \
-                     is obtained or renewed: look for its errors in this log"
+                    "acme_dns: acme dns process has not started within {seconds} s, certificates are not \
+                     obtained or renewed: see the errors above"
                 ),
             );
         }
@@ -297,7 +297,7 @@ extern "C" fn stop_thread() {
     });
 }
 
-/// Has a function called when this process leaves by `exit()`, which calls no module.
+/// Has a function called when this process exits: `exit()` calls no module.
 fn at_exit(function: extern "C" fn()) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

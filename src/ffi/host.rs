@@ -1,6 +1,6 @@
-//! nginx, as the service sees it.
+//! nginx as the service sees it: the service's `Host`, by the relay, shared memory and `reload`.
 
-use super::memory::{Reader, Writer};
+use super::memory::{SlotReader, Writer};
 use super::nginx::{is_logged, log, process, update_time};
 use super::relay::Relay;
 use super::reload;
@@ -11,9 +11,9 @@ use ngx::ffi::NGX_PROCESS_HELPER;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The process around the service.
+/// Process around the service.
 pub(super) struct NginxHost {
-    pub(super) certificates: Vec<Reader>,
+    pub(super) certificates: Vec<SlotReader>,
     pub(super) writer: Mutex<Writer>,
     /// Way of its lines to the manager; none where the service is a thread of nginx.
     pub(super) relay: Option<Arc<Relay>>,

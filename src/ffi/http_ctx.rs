@@ -79,7 +79,7 @@ pub(super) fn names(cscf: &ngx_http_core_srv_conf_t) -> Vec<String> {
     names
 }
 
-/// An nginx without PCRE knows no regular expressions.
+/// Tells whether a name is a regular expression, which an nginx without PCRE does not know.
 #[cfg_attr(not(ngx_pcre), allow(unused_variables, reason = "see above"))]
 fn is_regex(name: &ngx_http_server_name_t) -> bool {
     #[cfg(ngx_pcre)]
@@ -96,9 +96,9 @@ pub(super) fn location(cscf: &ngx_http_core_srv_conf_t) -> Location {
 
 /// Servers by what the `listen` directives say of them.
 pub(super) struct Listeners {
-    /// Those that a `listen ... ssl` or `quic` leads to.
+    /// Servers that a `listen ... ssl` or `quic` leads to.
     pub(super) tls: HashSet<*const ngx_http_core_srv_conf_t>,
-    /// Those that an address has for connections that name no server.
+    /// Servers that an address has for connections that name none.
     pub(super) default: HashSet<*const ngx_http_core_srv_conf_t>,
 }
 

@@ -145,7 +145,7 @@ callback! {
 }
 
 callback! {
-    /// Called for each server, before the SSL module's own.
+    /// Merges the configuration of each server, before the SSL module does.
     fn merge_srv_conf(
         cf: Parser,
         parent: ConfRef<SrvConf>,
@@ -158,7 +158,7 @@ callback! {
 }
 
 callback! {
-    /// Called when all servers have been merged, before the SSL module looks at them.
+    /// Lends contexts, when all servers have been merged and before the SSL module looks at them.
     fn postconfiguration(cf: Parser) -> ngx_int_t {
         // SAFETY: nginx calls this inside `http`.
         let ctx = unsafe { HttpCtx::of(&cf) };
@@ -230,14 +230,14 @@ const CALLBACKS: Callbacks =
     Callbacks { certificate: certificate_callback, status: status_callback };
 
 callback! {
-    /// As [`ServerCertificate::serve`], for whichever server the client has named.
+    /// Does as [`ServerCertificate::serve`], for whichever server the client has named.
     fn certificate_callback(handshake: Handshake, _data: *mut c_void) -> c_int {
         with_named_server(&handshake, |it| it.serve(&handshake)).unwrap_or(FAIL)
     } ?= FAIL
 }
 
 callback! {
-    /// As [`ServerCertificate::give_staple`], for whichever server the client has named.
+    /// Does as [`ServerCertificate::give_staple`], for whichever server the client has named.
     fn status_callback(handshake: Handshake, _data: *mut c_void) -> c_int {
         with_named_server(&handshake, |it| it.give_staple(&handshake)).unwrap_or(NO_STAPLE)
     } ?= NO_STAPLE

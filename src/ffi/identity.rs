@@ -1,4 +1,5 @@
-//! Whom the service is to be: `acme_dns_user`.
+//! The user that the service takes (`acme_dns_user`), as the configuration and the system have it. How a process
+//! takes it is in `privileges`.
 
 use super::cycle::CoreSettings;
 use super::nginx::is_root;
@@ -10,16 +11,16 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The user of the service where none is given and there is one of this name.
+/// User of the service where none is configured, if the system has one of this name.
 const DEFAULT_USER: &str = "acme_dns";
 
-/// The most groups of a user that are looked at.
+/// Largest number of a user's groups that are looked at.
 const MAX_GROUPS: usize = 256;
 
 /// User, groups and directory of the service.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
-    /// Its user; `None`: it stays who it is.
+    /// Its user; `None`: that of the manager.
     pub(super) user: Option<Ids>,
     /// User of the workers, where the master is root.
     pub(super) workers: Option<Ids>,
@@ -32,12 +33,12 @@ pub(super) struct Identity {
     pub(super) state_path: PathBuf,
     /// Set if files of another user lie in the state path.
     pub(super) has_foreign_files: bool,
-    /// Line for the log on what protects less than it could.
+    /// Log line about what protects less than it could.
     pub(super) missing: Option<String>,
 }
 
 impl Identity {
-    /// The owner of the state path, if it is one of those whom the master trusts.
+    /// Finds the owner of the state path, if it is one of those whom the master trusts.
     pub(super) fn owner_of_files(&self) -> Option<Ids> {
         let metadata = fs::metadata(&self.state_path).ok()?;
         let (uid, gid) = (metadata.uid(), metadata.gid());
@@ -45,7 +46,7 @@ impl Identity {
         known.map(|ids| ids.uid).find(|known| *known == uid).map(|uid| Ids { uid, gid })
     }
 
-    /// Whose files the master may read in the state path.
+    /// Gives the owners whose files the master may read in the state path.
     pub(super) fn trust(&self) -> Trust {
         match is_root() {
             true => Trust::Owners(
@@ -56,7 +57,7 @@ impl Identity {
     }
 }
 
-/// A user of the system.
+/// User of the system.
 #[derive(Clone, Debug)]
 pub(super) struct NamedUser {
     pub(super) name: String,
@@ -65,26 +66,26 @@ pub(super) struct NamedUser {
 }
 
 impl NamedUser {
-    /// Finds a user, and the group that it is to have if it is another than its own.
+    /// Finds a user, and the group that it is to have if not its own.
     pub(super) fn find(
         name: &str,
         group: Option<&str>,
         location: Location,
     ) -> Result<Self, String> {
-        let mut ids = user(name).ok_or_else(|| format!("user \"{name}\" is not known"))?;
+        let mut ids = user(name).ok_or_else(|| format!("unknown user \"{name}\""))?;
         if let Some(group) = group {
             ids.gid = find_group(group)?;
         }
         if ids.uid == 0 {
-            return Err(format!("user \"{name}\" is root, the service must not be"));
+            return Err(format!("the service must not run as \"{name}\", which is root"));
         }
         Ok(Self { name: name.to_owned(), ids, location })
     }
 }
 
-/// The number of a group.
+/// Finds the number of a group.
 pub(super) fn find_group(name: &str) -> Result<u32, String> {
-    let unknown = || format!("group \"{name}\" is not known");
+    let unknown = || format!("unknown group \"{name}\"");
     let text = CString::new(name).map_err(|_| unknown())?;
     // SAFETY: the name ends in NUL; nginx has one thread while it reads its configuration.
     let entry = unsafe { libc::getgrnam(text.as_ptr()) };
@@ -100,7 +101,7 @@ fn user(name: &str) -> Option<Ids> {
     unsafe { entry.as_ref() }.map(|entry| Ids { uid: entry.pw_uid, gid: entry.pw_gid })
 }
 
-/// The groups that the system knows of a user.
+/// Finds the groups of a user.
 pub(super) fn groups_of(name: &str, gid: u32) -> Vec<u32> {
     let Ok(name) = CString::new(name) else { return Vec::new() };
     let mut groups = vec![0; MAX_GROUPS];
@@ -111,7 +112,7 @@ pub(super) fn groups_of(name: &str, gid: u32) -> Vec<u32> {
     groups
 }
 
-/// Decides who the service is to be.
+/// Decides which user the service takes.
 ///
 /// # Errors
 /// The configured user cannot be taken.
@@ -145,7 +146,7 @@ pub(super) fn decide(
     if workers.uid == 0 {
         warn(
             "acme_dns: workers run as root: nothing separates them from DNS credentials and account \
-             keys, set \"user\" to a user without privileges",
+             keys, set \"user\" to an unprivileged user",
         );
         return Ok(identity);
     }
@@ -158,8 +159,8 @@ pub(super) fn decide(
     let (name, ids) = found.unwrap_or_else(|| (identity.workers_name.clone(), workers));
     if ids.uid == workers.uid {
         identity.missing = Some(format!(
-            "acme_dns: the service runs as the workers' user \"{name}\": whoever gets into a worker can \
-             reach account keys; create a user \"{DEFAULT_USER}\", or name one in \"acme_dns_user\""
+            "acme_dns: the service runs as the workers' user \"{name}\": whoever takes over a worker can \
+             read account keys; create a user \"{DEFAULT_USER}\", or set \"acme_dns_user\""
         ));
     }
     identity.groups = groups_of(&name, ids.gid);

@@ -1,6 +1,7 @@
-//! Taking over what other clients have: the master's part, which has the rights to read it.
+//! The master's part of `acme_dns_import`, which has the rights to read other clients' files. How those are read
+//! is in the service's `import`.
 //!
-//! Certificates are published like those of the state path, and the helper takes them from shared
+//! Certificates are published like those of the state path, and the service takes them from shared
 //! memory. Keys of accounts are none of the workers' business: they go into the vault unparsed.
 
 use super::conf::Ready;
@@ -14,7 +15,7 @@ use acme_dns_service::import::{self, ImportedAccount, Imports};
 use acme_dns_service::store;
 use std::collections::HashMap;
 
-/// What was found for variants, by their indices.
+/// Pairs that were found for variants, by their indices.
 pub(super) type Pairs = HashMap<usize, Pair>;
 
 /// Looks for what the configuration wants and the state path does not have.
@@ -46,12 +47,12 @@ pub(super) fn read(ready: &mut Ready, vault: &mut Vault) -> Pairs {
     pairs
 }
 
-/// Whether something was found for a certificate.
+/// Tells whether something was found for a certificate.
 pub(super) fn has(pairs: &Pairs, certificate: &Certificate) -> bool {
     certificate.variants.clone().any(|variant| pairs.contains_key(&variant))
 }
 
-/// The account for an issuer that has none yet.
+/// Finds the account for an issuer that has none yet.
 fn account(
     config: &Config,
     owner: Option<Ids>,
@@ -79,7 +80,7 @@ fn account(
     log(
         Level::Notice,
         &format!(
-            "acme_dns: account of issuer \"{name}\" is not imported, a new one will be created: {why}"
+            "acme_dns: cannot import an account for issuer \"{name}\", a new one will be created: {why}"
         ),
     );
     None

@@ -58,7 +58,7 @@ pub(super) fn complete(cycle: Cycle<'_>, core: &mut CoreConf) -> Result<(), Stri
     core.vault.finish(identity.workers, warn);
     warn_of_lost_proxy(&settings, warn);
     let memory = Memory::new(config.certificates.len(), room);
-    let memory = memory.map_err(|error| format!("acme_dns: no shared memory: {error}"))?;
+    let memory = memory.map_err(|error| format!("acme_dns: cannot create shared memory: {error}"))?;
     core.ready = Some(Ready {
         config: Arc::new(config),
         loading: loading(),
@@ -128,7 +128,7 @@ fn room(given: Option<&(zone::Zone, Location)>, count: usize, warn: impl Fn(&str
     let Some((zone, location)) = given else { return zone::Zone::for_certificates(count).size };
     if !zone.suits(count) {
         warn(&format!(
-            "zone \"{}\" may be too small for {count} certificates, leave out \
+            "zone \"{}\" may be too small for {count} certificates, remove \
              \"acme_dns_shared_zone\" to have it sized automatically, in {location}",
             zone.name
         ));

@@ -8,7 +8,7 @@ use super::cycle::Cycle;
 use super::helper;
 use super::import;
 use super::init_conf::watch;
-use super::memory::{Reader, Writer};
+use super::memory::{SlotReader, Writer};
 use super::nginx::{log, log_once};
 use super::privileges;
 use super::startup::Startup;
@@ -31,7 +31,7 @@ pub(super) fn put_into_force(cycle: Cycle<'_>, core: &mut CoreConf) {
     tell_what_is_missing(ready);
     for server in &*servers {
         server.with_certificate(|it| {
-            it.slot = it.certificate.map(|index| Reader::new(&ready.memory, index));
+            it.slot = it.certificate.map(|index| SlotReader::new(&ready.memory, index));
         });
     }
     // SAFETY: nginx is in this callback; the current cycle is still the one before, if there is one.
@@ -54,10 +54,10 @@ fn prepare_helper(cycle: Cycle<'_>, ready: &mut Ready) {
     let path = ready.config.state_path.clone();
     let user = ready.identity.user.map(|ids| User { uid: ids.uid, gid: ids.gid });
     if let Err(error) = create_state_path(&path, user) {
-        log(Level::Error, &format!("acme_dns: no state path: {error}"));
+        log(Level::Error, &format!("acme_dns: cannot create the state path: {error}"));
     }
     if cycle.add_manager(&path.to_string_lossy(), helper::manager).is_none() {
-        log(Level::Error, "acme_dns: no helper process: out of memory");
+        log(Level::Error, "acme_dns: cannot start the acme dns process: out of memory");
     }
     if let Some(mut settings) = cycle.core_settings()
         && settings.has_master()
@@ -76,8 +76,8 @@ fn open_to_workers(ready: &mut Ready, watch: &Watch) {
     log_once(
         Level::Notice,
         &format!(
-            "acme_dns: the configuration names files in \"{}\" with a variable, which workers open: \
-             their group may read certificates and their keys",
+            "acme_dns: the configuration names files in \"{}\" with a variable, which workers open \
+             themselves: their group is given read access to certificates and their keys",
             certificates_path(&ready.config.state_path).display()
         ),
     );
@@ -90,8 +90,8 @@ fn tell_what_is_missing(ready: &Ready) {
         log_once(
             Level::Notice,
             &format!(
-                "acme_dns: the state path is still \"{old}\"; the default is \"{new}\" now, to which you \
-                 may move it while NGINX is stopped: mv {old} {new}"
+                "acme_dns: the state path is still \"{old}\"; the default is now \"{new}\". To move it, \
+                 stop NGINX and run: mv {old} {new}"
             ),
         );
     }
@@ -101,7 +101,7 @@ fn tell_what_is_missing(ready: &Ready) {
     if !ready.memory.is_sealed() {
         log_once(
             Level::Notice,
-            "acme_dns: this kernel cannot keep workers from writing to shared certificates, Linux 5.1 can",
+            "acme_dns: workers can write to shared certificates: preventing it takes Linux 5.1 or later",
         );
     }
 }

@@ -1,4 +1,5 @@
-//! Certificates for the workers, in memory that they can read and not write.
+//! Shared memory: certificates for the workers, which can read it and not write. What a record holds is in
+//! `acme_dns_core::material`.
 //!
 //! ```text
 //! Header | Slot 0, Slot 1, ... one for each certificate of the configuration | data
@@ -32,7 +33,7 @@ const WORD: usize = size_of::<AtomicU64>();
 /// Places of records are multiples of this, a line of the processor's cache.
 const ALIGNMENT: usize = 64;
 
-/// The beginning of the memory.
+/// Beginning of the memory.
 #[repr(C, align(64))]
 struct Header {
     /// Number of services that were started with this memory.
@@ -45,28 +46,28 @@ struct Header {
 
 /// Entry of one certificate.
 #[repr(C)]
-struct Slot {
+struct CertificateSlot {
     /// Counts the records; 0: there never was one. The record of generation `g` is at `places[g % 2]`.
     generation: AtomicU64,
-    places: [Place; 2],
+    places: [RecordPlace; 2],
 }
 
 /// Place of a record.
 #[repr(C)]
-struct Place {
+struct RecordPlace {
     offset: AtomicU64,
     length: AtomicU64,
 }
 
-/// The record that a slot had when it was looked at.
+/// Record that a slot had when it was looked at.
 #[derive(Clone, Copy, Eq, PartialEq)]
-struct Current {
+struct CurrentRecord {
     generation: u64,
     offset: usize,
     length: usize,
 }
 
-/// The memory of one configuration.
+/// Memory of one configuration.
 #[derive(Debug)]
 pub(super) struct Memory {
     /// Null once it was given up.
@@ -87,7 +88,7 @@ unsafe impl Sync for Memory {}
 /// All memory of this process, for [`Memory::give_up_all`].
 static ALL: Mutex<Vec<Weak<Memory>>> = Mutex::new(Vec::new());
 
-/// There is no room for a record.
+/// Lack of room for a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Full;
 
@@ -98,10 +99,10 @@ impl Memory {
     /// The system gives no memory.
     pub(super) fn new(slots: usize, room: usize) -> io::Result<Arc<Self>> {
         let too_large = || io::Error::from_raw_os_error(libc::ENOMEM);
-        let table = slots.checked_mul(size_of::<Slot>()).ok_or_else(too_large)?;
+        let table = slots.checked_mul(size_of::<CertificateSlot>()).ok_or_else(too_large)?;
         let begin = (size_of::<Header>() + table).next_multiple_of(ALIGNMENT);
         let size = begin.checked_add(room).ok_or_else(too_large)?;
-        let mapped = Mapped::sealed(size).or_else(|_| Mapped::anonymous(size))?;
+        let mapped = Mappings::sealed(size).or_else(|_| Mappings::anonymous(size))?;
         let memory = Arc::new(Self {
             writable: AtomicPtr::new(mapped.writable.as_ptr()),
             readable: mapped.readable,
@@ -147,22 +148,22 @@ impl Memory {
 
     /// Gives the offset at which records begin.
     fn data(&self) -> usize {
-        (size_of::<Header>() + self.slots * size_of::<Slot>()).next_multiple_of(ALIGNMENT)
+        (size_of::<Header>() + self.slots * size_of::<CertificateSlot>()).next_multiple_of(ALIGNMENT)
     }
 
-    fn slot_in(&self, base: NonNull<u8>, index: usize) -> Option<&Slot> {
+    fn slot_in(&self, base: NonNull<u8>, index: usize) -> Option<&CertificateSlot> {
         if index >= self.slots {
             return None;
         }
-        let offset = size_of::<Header>() + index * size_of::<Slot>();
+        let offset = size_of::<Header>() + index * size_of::<CertificateSlot>();
         // SAFETY: there is room for this slot, as `new` has made it.
-        let slot = unsafe { base.add(offset) }.cast::<Slot>();
+        let slot = unsafe { base.add(offset) }.cast::<CertificateSlot>();
         // SAFETY: aligned, zeroed at first, and all fields are atomic.
         Some(unsafe { slot.as_ref() })
     }
 
-    /// The record of a slot, if it lies where records lie.
-    fn current(&self, slot: &Slot) -> Option<Current> {
+    /// Finds the record of a slot, if it lies where records lie.
+    fn current(&self, slot: &CertificateSlot) -> Option<CurrentRecord> {
         let generation = slot.generation.load(Ordering::Acquire);
         if generation == 0 {
             return None;
@@ -173,14 +174,14 @@ impl Memory {
         let length = usize::try_from(place.length.load(Ordering::Relaxed)).ok()?;
         let end = offset.checked_add(length.checked_next_multiple_of(WORD)?)?;
         let is_inside = offset >= self.data() && end <= self.size;
-        (is_inside && offset.is_multiple_of(ALIGNMENT)).then_some(Current {
+        (is_inside && offset.is_multiple_of(ALIGNMENT)).then_some(CurrentRecord {
             generation,
             offset,
             length,
         })
     }
 
-    /// The words from `offset` on.
+    /// Gives the words from `offset` on.
     fn words(&self, base: NonNull<u8>, offset: usize, length: usize) -> &[AtomicU64] {
         let count = length.div_ceil(WORD);
         debug_assert!(offset.is_multiple_of(WORD) && offset + count * WORD <= self.size);
@@ -190,7 +191,7 @@ impl Memory {
         unsafe { std::slice::from_raw_parts(start.as_ptr(), count) }
     }
 
-    fn copy(&self, current: Current) -> Zeroizing<Vec<u8>> {
+    fn copy(&self, current: CurrentRecord) -> Zeroizing<Vec<u8>> {
         let words = self.words(self.readable, current.offset, current.length);
         // Allocated once: a growing vector would leave copies of a key behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(words.len() * WORD));
@@ -201,7 +202,7 @@ impl Memory {
         bytes
     }
 
-    /// The number of services that were started with this memory.
+    /// Gives the number of services that were started with this memory.
     pub(super) fn starts(&self) -> u64 {
         self.header().starts.load(Ordering::Relaxed)
     }
@@ -235,14 +236,14 @@ impl Drop for Memory {
     }
 }
 
-/// The mappings of new memory.
-struct Mapped {
+/// Mappings of new memory.
+struct Mappings {
     writable: NonNull<u8>,
     readable: NonNull<u8>,
     is_sealed: bool,
 }
 
-impl Mapped {
+impl Mappings {
     fn sealed(size: usize) -> io::Result<Self> {
         let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
         // SAFETY: a plain system call; the name ends in NUL.
@@ -294,23 +295,23 @@ fn map(size: usize, protection: i32, file: Option<&OwnedFd>) -> io::Result<NonNu
     NonNull::new(address.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
 }
 
-/// The place of one certificate, for those who read.
+/// Place of one certificate, for reading.
 #[derive(Clone, Debug)]
-pub(super) struct Reader {
+pub(super) struct SlotReader {
     memory: Arc<Memory>,
     index: usize,
 }
 
-impl Reader {
+impl SlotReader {
     pub(super) fn new(memory: &Arc<Memory>, index: usize) -> Self {
         Self { memory: Arc::clone(memory), index }
     }
 
-    fn slot(&self) -> Option<&Slot> {
+    fn slot(&self) -> Option<&CertificateSlot> {
         self.memory.slot_in(self.memory.readable, self.index)
     }
 
-    /// The number of records that there have been. No lock: one load.
+    /// Gives the number of records that there have been. No lock: one load.
     pub(super) fn generation(&self) -> u64 {
         self.slot().map_or(0, |slot| slot.generation.load(Ordering::Acquire))
     }
@@ -335,7 +336,7 @@ impl Reader {
     }
 }
 
-/// The one who writes.
+/// Means to write records.
 #[derive(Debug)]
 pub(super) struct Writer {
     memory: Arc<Memory>,
@@ -423,7 +424,7 @@ impl Writer {
     }
 }
 
-/// The memory that a record takes.
+/// Gives the memory that a record takes.
 fn extent(length: usize) -> usize {
     length.max(1).next_multiple_of(ALIGNMENT)
 }

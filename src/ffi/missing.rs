@@ -9,7 +9,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::text::list;
 use std::collections::{BTreeMap, HashMap};
 
-/// Tells which certificates are missing, given as indices into the configuration's, and what is done
+/// Logs which certificates are missing, given as indices into the configuration's, and what is served
 /// meanwhile.
 pub(super) fn tell(config: &Config, servers: &[BoundServer], missing: &[usize]) {
     if missing.is_empty() {
@@ -47,7 +47,7 @@ fn line(fallback: Option<Fallback>, names: &[&str]) -> String {
     match names {
         [name] => format!("no certificate \"{name}\" yet{meanwhile}"),
         names => {
-            format!("{} certificates are not there yet{meanwhile}: {}", names.len(), list(names))
+            format!("{} certificates are missing{meanwhile}: {}", names.len(), list(names))
         }
     }
 }

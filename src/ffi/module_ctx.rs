@@ -45,7 +45,7 @@ pub(super) unsafe fn conf_ptr_at<T>(table: *mut *mut c_void, index: usize) -> *m
     unsafe { *entry }.cast::<T>()
 }
 
-/// As [`conf_ptr_at`], for what is only read.
+/// Gives the entry as [`conf_ptr_at`] does, for reading.
 ///
 /// # Safety
 /// As for [`conf_ptr_at`], and the entry lives, unchanged but for cells, for `'a`.

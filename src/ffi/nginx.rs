@@ -92,7 +92,7 @@ pub(super) fn update_time() {
     unsafe { ngx_time_update() };
 }
 
-/// Function that nginx calls when something happens.
+/// Type of a function that nginx calls when something happens.
 pub(super) type EventHandler = unsafe extern "C" fn(*mut ngx_event_t);
 
 unsafe extern "C" {
@@ -113,7 +113,7 @@ pub(super) fn add_channel_event(descriptor: c_int, handler: EventHandler) -> io:
     // SAFETY: the current cycle of this process is live, and its event loop prepared.
     match unsafe { ngx_add_channel_event(current_cycle(), descriptor, READ_EVENT, Some(handler)) } {
         OK => Ok(()),
-        _ => Err(io::Error::other("NGINX has no connection for it")),
+        _ => Err(io::Error::other("NGINX has no free connection")),
     }
 }
 
@@ -138,19 +138,19 @@ impl ChannelEvent {
     }
 }
 
-/// Has this process of nginx leave as soon as its event loop is back.
+/// Has this process of nginx exit as soon as its event loop is back.
 pub(super) fn terminate() {
     // SAFETY: a word that nginx's signal handlers set too.
     unsafe { ngx_terminate = 1 };
 }
 
-/// Shows what this process is, after `nginx: `.
+/// Sets the title of this process, after `nginx: `.
 pub(super) fn set_title(title: &CStr) {
     // SAFETY: nginx copies the string.
     unsafe { ngx_setproctitle(title.as_ptr().cast_mut()) };
 }
 
-/// A timer of the event loop, which does not keep a worker from leaving.
+/// Timer of the event loop, which does not keep a worker from exiting.
 pub(super) struct Timer(UnsafeCell<Option<ngx_event_t>>);
 
 // SAFETY: used in the main thread of a process of nginx only.

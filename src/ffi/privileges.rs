@@ -1,4 +1,4 @@
-//! Users and capabilities of nginx's processes, on Linux.
+//! Users and capabilities of nginx's processes, on Linux. Which user the service takes is decided in `identity`.
 //!
 //! nginx gives up root by `setuid()` and makes its processes dumpable right after. From then on whoever has
 //! the workers' user can trace a process that still has the secrets, until the module is called in it. So the
@@ -48,11 +48,11 @@ static TRANSPARENT: AtomicBool = AtomicBool::new(false);
 
 /// Has children of this process keep their capabilities while it lives.
 #[derive(Debug)]
-pub(super) struct KeptForChildren(());
+pub(super) struct KeptCapabilities(());
 
-/// Called in the master when a configuration with a service is in force. `None` where nothing is to be
+/// Keeps capabilities for the children of a master with a service. `None` where nothing is to be
 /// kept: the master is not root, or its children stay root.
-pub(super) fn keep_for_children(settings: &mut CoreSettings<'_>) -> Option<KeptForChildren> {
+pub(super) fn keep_for_children(settings: &mut CoreSettings<'_>) -> Option<KeptCapabilities> {
     if !is_root() || settings.user() == 0 {
         return None;
     }
@@ -60,10 +60,10 @@ pub(super) fn keep_for_children(settings: &mut CoreSettings<'_>) -> Option<KeptF
     TRANSPARENT.store(settings.take_transparent(), Ordering::Relaxed);
     IN_USE.fetch_add(1, Ordering::Relaxed);
     set_keep(true);
-    Some(KeptForChildren(()))
+    Some(KeptCapabilities(()))
 }
 
-impl Drop for KeptForChildren {
+impl Drop for KeptCapabilities {
     fn drop(&mut self) {
         if IN_USE.fetch_sub(1, Ordering::Relaxed) == 1 {
             // A later worker of a configuration without a service would have all that root has.
@@ -98,8 +98,8 @@ fn drop_all_but(kept: u64) -> io::Result<()> {
 }
 
 /// Looks at files of a user as that user, where this process is root and still may not read what others have
-/// closed: a container may have dropped CAP_DAC_OVERRIDE. One that may not change its user either goes on as it
-/// is.
+/// closed: a container may have dropped CAP_DAC_OVERRIDE. Where it may not change its user either, it looks as
+/// it is.
 pub(super) fn with_files_of<T>(user: Option<Ids>, action: impl FnOnce() -> T) -> T {
     let may_read_all = || permitted().is_ok_and(|permitted| permitted & READ_ALL != 0);
     let Some(Ids { uid, gid }) = user.filter(|_| is_root() && !may_read_all()) else {
@@ -130,7 +130,7 @@ pub(super) fn close() {
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0_u64, 0, 0, 0) };
 }
 
-/// The rights to change owners of files, for a thread that may have them; they last until it takes a user.
+/// Raises the rights to change owners of files, for a thread that may have them; they last until it takes a user.
 pub(super) fn raise_for_files() -> io::Result<()> {
     let permitted = permitted()?;
     set(permitted & (FILES | USERS), permitted)
@@ -168,7 +168,7 @@ struct CapData {
     inheritable: u32,
 }
 
-/// The capabilities that this thread may have.
+/// Reads the capabilities that this thread may have.
 fn permitted() -> io::Result<u64> {
     let mut header = CapHeader { version: VERSION, thread: 0 };
     let mut data = [CapData::default(); 2];

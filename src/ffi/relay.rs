@@ -1,9 +1,10 @@
-//! The socket between the manager and the service.
+//! The socket between the manager and the service. What is sent over it is decided at its ends, in `host`,
+//! `service_process` and `helper`.
 //!
 //! One line of the log is one message: the level in its first byte, then the text. The manager writes it
 //! with nginx's own code, so that it goes where nginx's lines go, also after logs were rotated. The other
-//! way goes one byte, which lets the service begin. Each end sees by the end of the stream that the other
-//! process has ended, or wants the service to.
+//! way goes one byte, which lets the service begin. At the end of the stream each end knows that the other
+//! process has ended, or that the service is to.
 
 use acme_dns_core::level::Level;
 use std::io;
@@ -19,8 +20,8 @@ const LEVELS: [Level; 5] = [Level::Error, Level::Warn, Level::Notice, Level::Inf
 #[derive(Debug)]
 pub(super) struct Relay(OwnedFd);
 
-/// Outcome of receiving.
-pub(super) enum Received {
+/// Message from the other end.
+pub(super) enum RelayMessage {
     Line(Level, String),
     /// Nothing is there yet.
     Nothing,
@@ -88,7 +89,7 @@ impl Relay {
     }
 
     /// Receives what is there.
-    pub(super) fn receive(&self) -> Received {
+    pub(super) fn receive(&self) -> RelayMessage {
         let mut message = [0_u8; MAX_MESSAGE];
         // SAFETY: there is room for that many bytes.
         let length = unsafe {
@@ -101,15 +102,15 @@ impl Relay {
         };
         let Ok(length) = usize::try_from(length) else {
             return match io::Error::last_os_error().kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Received::Nothing,
-                _ => Received::End,
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => RelayMessage::Nothing,
+                _ => RelayMessage::End,
             };
         };
         match message.get(..length) {
             Some([level, text @ ..]) => match LEVELS.get(usize::from(*level)) {
-                Some(level) => Received::Line(*level, String::from_utf8_lossy(text).into_owned()),
+                Some(level) => RelayMessage::Line(*level, String::from_utf8_lossy(text).into_owned()),
                 // What a library has written to standard error, which is this socket.
-                None => Received::Line(
+                None => RelayMessage::Line(
                     Level::Error,
                     format!(
                         "acme_dns: {}{}",
@@ -118,11 +119,11 @@ impl Relay {
                     ),
                 ),
             },
-            _ => Received::End,
+            _ => RelayMessage::End,
         }
     }
 
-    /// Waits until there is something to receive, here or at another descriptor; gives whether there is.
+    /// Waits until there is something to receive, here or at another descriptor; tells whether there is.
     pub(super) fn wait(&self, other: Option<i32>, limit: Option<Duration>) -> bool {
         let begun = Instant::now();
         loop {

@@ -1,6 +1,6 @@
-//! How the service asks the master to load its configuration again.
+//! Requests to the master to load its configuration again. When one is made is for the service to decide.
 //!
-//! A signal to the master is what it takes, but the service has a user of its own, and the master is mostly
+//! It takes a signal to the master, but the service has a user of its own, and the master is mostly
 //! root. What helps is the channel between the two: nginx has the kernel send a signal to the
 //! master when something arrives there (`FIOASYNC`, `F_SETOWN`), with the master's own rights. The manager
 //! has the master's end of the channel while it starts; the service keeps that, and has `SIGHUP` sent in
@@ -28,7 +28,7 @@ pub(super) fn prepare() {
     MASTERS_END.store(copy, Ordering::Relaxed);
 }
 
-/// The master's end of the channel; -1 if there is none.
+/// Gives the master's end of the channel; -1 if there is none.
 pub(super) fn masters_end() -> c_int {
     MASTERS_END.load(Ordering::Relaxed)
 }
@@ -44,7 +44,7 @@ pub(super) fn forget() {
 
 /// Asks for a reload.
 pub(super) fn request() -> Result<(), String> {
-    let failed = |error: io::Error| format!("NGINX cannot be reloaded from here ({error})");
+    let failed = |error: io::Error| format!("cannot signal the NGINX master ({error})");
     let is_helper = process() == NGX_PROCESS_HELPER;
     // In single process mode this process is the one that reloads. Not `getppid()`: where the master has
     // died, that is the first process of the system.
@@ -65,7 +65,7 @@ fn signal_by_channel() -> io::Result<()> {
     let masters = masters_end();
     // SAFETY: set by nginx before the thread of this process was started.
     let own = unsafe { ngx_channel };
-    let armed = Armed::new(masters)?;
+    let armed = SighupOnArrival::new(masters)?;
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     // SAFETY: one byte is read from there.
     let sent = unsafe { libc::send(own, c"R".as_ptr().cast(), 1, flags) };
@@ -80,23 +80,23 @@ fn signal_by_channel() -> io::Result<()> {
 }
 
 /// While this lives, what arrives at the descriptor sends `SIGHUP` to its owner.
-struct Armed(c_int);
+struct SighupOnArrival(c_int);
 
-impl Armed {
+impl SighupOnArrival {
     fn new(descriptor: c_int) -> io::Result<Self> {
         set_signal(descriptor, libc::SIGHUP)?;
         Ok(Self(descriptor))
     }
 }
 
-impl Drop for Armed {
+impl Drop for SighupOnArrival {
     fn drop(&mut self) {
         // What could be set can be set back.
         let _infallible = set_signal(self.0, 0);
     }
 }
 
-/// 0 stands for `SIGIO`.
+/// Sets the signal for what arrives at a descriptor; 0 stands for `SIGIO`.
 fn set_signal(descriptor: c_int, signal: c_int) -> io::Result<()> {
     // SAFETY: a plain system call; a wrong descriptor is an error.
     match unsafe { libc::fcntl(descriptor, F_SETSIG, signal) } {

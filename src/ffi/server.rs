@@ -173,7 +173,7 @@ impl<S: MergedServer> Binder<'_, S> {
         self.attach(names, served_by, fallback).map(Some)
     }
 
-    /// The place to which a person is sent.
+    /// Gives the place to which a person is sent.
     fn place(&self) -> &Location {
         self.heir.as_ref().unwrap_or(self.directive)
     }

@@ -11,10 +11,10 @@ use super::callback::guard;
 use super::conf::{CoreConf, Ready};
 use super::host::NginxHost;
 use super::identity::Identity;
-use super::memory::{Memory, Reader, Writer};
+use super::memory::{Memory, SlotReader, Writer};
 use super::nginx::{log, now, set_title};
 use super::privileges::{self, Ids};
-use super::relay::{Received, Relay};
+use super::relay::{RelayMessage, Relay};
 use super::reload;
 use acme_dns_core::config::SecretId;
 use acme_dns_core::level::Level;
@@ -28,17 +28,17 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A service that begins sooner than this after the one before, in seconds, was not ended by a person.
+/// Time between two starts, in seconds, below which no person has ended the service.
 const QUICK: i64 = 60;
 
-/// So many quick ends in a row are worth a line, and a pause.
+/// Number of quick ends in a row that is worth a line, and a pause.
 const SUSPICIOUS: u64 = 3;
 
-/// The pause before a service that has ended again and again begins. Orders have pauses of their own: this
+/// Pause before a service that has ended again and again begins. Orders have pauses of their own: this
 /// one spares the machine.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The pause before a process that cannot work ends, to be started anew.
+/// Pause before a process that cannot work exits, to be started anew.
 const RETRY: Duration = Duration::from_secs(30);
 
 /// Pause between looks at a state path that is to be taken over while another process works in it.
@@ -136,7 +136,7 @@ pub(super) fn start_thread(core: &mut CoreConf) -> Option<ServiceThread> {
 }
 
 fn host(ready: &Ready, relay: Option<Arc<Relay>>) -> Arc<NginxHost> {
-    let readers = (0..ready.config.certificates.len()).map(|i| Reader::new(&ready.memory, i));
+    let readers = (0..ready.config.certificates.len()).map(|i| SlotReader::new(&ready.memory, i));
     Arc::new(NginxHost {
         certificates: readers.collect(),
         writer: Mutex::new(Writer::new(&ready.memory)),
@@ -161,7 +161,7 @@ fn settings(core: &CoreConf, ready: &Ready) -> Settings {
 /// Waits until nginx has called the manager; `false`: this is not the child of the manager.
 fn begins(relay: &Relay) -> bool {
     relay.wait(None, None);
-    matches!(relay.receive(), Received::Line(..))
+    matches!(relay.receive(), RelayMessage::Line(..))
 }
 
 /// Gives the pause before a start that follows others too quickly.
@@ -183,7 +183,7 @@ fn pause(memory: &Memory, host: &dyn Host) -> Duration {
     PAUSE
 }
 
-/// Takes over the state path and takes the user of the service. `may_wait` waits for so long, and gives
+/// Takes over the state path and takes the user of the service. `may_wait` waits for so long, and tells
 /// whether the service is still wanted; so does this function.
 fn become_service(
     identity: &Identity,
@@ -232,7 +232,7 @@ fn become_service(
     true
 }
 
-/// The state path cannot have another owner: the service works as the user who has it.
+/// Stays with the workers' user, because the state path cannot have another owner.
 fn stay(identity: &Identity, why: &str, host: &dyn Host) -> Ids {
     let Identity { name, workers_name, state_path, .. } = identity;
     host.log(
@@ -280,7 +280,7 @@ fn follow(parent: u32) {
     }
 }
 
-/// nginx's channel to the master, by which a reload is asked for.
+/// Gives nginx's channel to the master, by which a reload is asked for.
 fn channel() -> i32 {
     // SAFETY: set by nginx before it starts a process.
     unsafe { ngx_channel }
@@ -303,7 +303,7 @@ fn keep_only(kept: &[i32]) {
     }
 }
 
-/// The first number that no descriptor can have. Above it valgrind has its own.
+/// Gives the first number that no descriptor can have. Above it valgrind has its own.
 fn descriptor_limit() -> u32 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the limits are written there.

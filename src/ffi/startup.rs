@@ -9,7 +9,7 @@
 use super::bound::BoundServer;
 use super::conf::Ready;
 use super::import::{self, Pairs};
-use super::memory::{Full, Reader, Writer};
+use super::memory::{Full, SlotReader, Writer};
 use super::missing;
 use super::nginx::{log, now};
 use acme_dns_core::config::{Certificate, Config};
@@ -21,11 +21,11 @@ use acme_dns_service::store::{Certificates, Facts, StoreError, traits_of};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// The place of a certificate.
+/// Place of a certificate.
 enum PairSource {
     /// The memory of the configuration before: the slot, and the pair in it.
     Memory(usize, usize),
-    /// What lies under the name of a variant.
+    /// Files under the name of a variant.
     Own(usize),
     /// A directory of the state path.
     Directory(String),
@@ -33,7 +33,7 @@ enum PairSource {
 
 /// Variants of a certificate, as they lie under its own name.
 #[derive(Default)]
-struct Own {
+struct OwnFiles {
     /// The pairs, from the disk or imported.
     pairs: Vec<(usize, Pair)>,
     /// Facts of those from the disk.
@@ -42,8 +42,8 @@ struct Own {
     is_left_over: bool,
 }
 
-impl Own {
-    /// Whether nothing better need be looked for.
+impl OwnFiles {
+    /// Tells whether nothing better need be looked for.
     fn does(&self, config: &Config, wanted: &Certificate) -> bool {
         wanted.variants.clone().all(|index| {
             let facts = self.facts.iter().find(|(of, _)| *of == index).map(|(_, facts)| facts);
@@ -80,10 +80,10 @@ pub(super) struct Startup<'a> {
     has_foreign_files: bool,
 }
 
-/// What the service is told of what was published.
+/// Facts that the service is given about what was published.
 pub(super) struct Publication {
     pub(super) facts: Vec<(usize, Facts)>,
-    /// Whether there is something that the service may be unable to read.
+    /// Set if there is something that the service may be unable to read.
     pub(super) has_foreign_files: bool,
 }
 
@@ -99,9 +99,9 @@ impl<'a> Startup<'a> {
         let disk = disk.unwrap_or_else(|error| {
             let (level, line) = match is_denied {
                 true => {
-                    (Level::Notice, "the master cannot read certificates on disk, the service will")
+                    (Level::Notice, "the master cannot read the certificates on disk, the service will")
                 }
-                false => (Level::Error, "no certificate on disk can be used"),
+                false => (Level::Error, "the certificates on disk cannot be used"),
             };
             log(level, &format!("acme_dns: {line}: {error}"));
             None
@@ -153,7 +153,7 @@ impl<'a> Startup<'a> {
             if !is_same || import::has(imported, certificate) {
                 continue;
             }
-            if let Some((_, record)) = Reader::new(&before.memory, *old).read()
+            if let Some((_, record)) = SlotReader::new(&before.memory, *old).read()
                 && writer.write(index, &record).is_ok()
             {
                 copied.insert(index);
@@ -183,8 +183,8 @@ impl<'a> Startup<'a> {
     }
 
     /// Reads what lies under a certificate's own name, as far as that takes no more than a glance.
-    fn read_own(&mut self, certificate: &Certificate, imported: &mut Pairs) -> Own {
-        let mut own = Own::default();
+    fn read_own(&mut self, certificate: &Certificate, imported: &mut Pairs) -> OwnFiles {
+        let mut own = OwnFiles::default();
         for index in certificate.variants.clone() {
             let name = self.config.variants.get(index).map_or("", |v| v.name.as_str());
             match self.disk.as_ref().map_or(Ok(None), |disk| disk.load_quickly(name)) {
@@ -197,7 +197,7 @@ impl<'a> Startup<'a> {
                 Err(error) => {
                     own.is_left_over = true;
                     let line =
-                        format!("acme_dns: certificate \"{name}\" is left to the service: {error}");
+                        format!("acme_dns: certificate \"{name}\" is left for the service to read: {error}");
                     log(Level::Info, &line);
                 }
             }
@@ -207,7 +207,7 @@ impl<'a> Startup<'a> {
     }
 
     /// Publishes a certificate as it lies under its own name.
-    fn write_own(&mut self, index: usize, mut own: Own, writer: &mut Writer) {
+    fn write_own(&mut self, index: usize, mut own: OwnFiles, writer: &mut Writer) {
         let facts = std::mem::take(&mut own.facts);
         if self.write(index, own.into_pairs(), writer) {
             self.facts.extend(facts);
@@ -232,7 +232,7 @@ impl<'a> Startup<'a> {
     }
 
     /// Publishes for certificates whose own files do not do what there is under other names.
-    fn fill_lacking(&mut self, lacking: Vec<(usize, Own)>, writer: &mut Writer) {
+    fn fill_lacking(&mut self, lacking: Vec<(usize, OwnFiles)>, writer: &mut Writer) {
         if lacking.is_empty() {
             return;
         }
@@ -255,8 +255,8 @@ impl<'a> Startup<'a> {
         missing::tell(&self.config, self.servers, &self.missing);
     }
 
-    /// All that is there.
-    fn stock(&self, lacking: &[(usize, Own)]) -> Stock<PairSource> {
+    /// Lists all that is there.
+    fn stock(&self, lacking: &[(usize, OwnFiles)]) -> Stock<PairSource> {
         let mut stock = Stock::default();
         for (index, facts) in lacking.iter().flat_map(|(_, own)| &own.facts) {
             stock.add(PairSource::Own(*index), facts.traits());
@@ -282,8 +282,8 @@ impl<'a> Startup<'a> {
         stock
     }
 
-    /// The pairs that are served of a certificate, the best first.
-    fn choose(&self, stock: &Stock<PairSource>, index: usize, own: &Own) -> Vec<Pair> {
+    /// Chooses the pairs that are served of a certificate, the best first.
+    fn choose(&self, stock: &Stock<PairSource>, index: usize, own: &OwnFiles) -> Vec<Pair> {
         let Some(wanted) = self.config.certificates.get(index) else { return Vec::new() };
         let owner = |source: &PairSource| match source {
             PairSource::Own(variant) => Some(*variant),
@@ -304,7 +304,7 @@ impl<'a> Startup<'a> {
         pairs
     }
 
-    fn pair(&self, source: &PairSource, own: &Own) -> Option<Pair> {
+    fn pair(&self, source: &PairSource, own: &OwnFiles) -> Option<Pair> {
         match source {
             PairSource::Own(variant) => {
                 let pair = own.pairs.iter().find(|(of, _)| of == variant);
@@ -316,7 +316,7 @@ impl<'a> Startup<'a> {
             }
             PairSource::Directory(name) => self.pair_in(name),
             PairSource::Memory(slot, index) => {
-                let (_, record) = Reader::new(&self.before?.memory, *slot).read()?;
+                let (_, record) = SlotReader::new(&self.before?.memory, *slot).read()?;
                 Material::decode(&record).ok()?.pairs.into_iter().nth(*index)
             }
         }
@@ -327,7 +327,7 @@ impl<'a> Startup<'a> {
             Ok(found) => found?.0.pairs.into_iter().next(),
             Err(error) => {
                 let line =
-                    format!("acme_dns: certificate \"{name}\" is left to the service: {error}");
+                    format!("acme_dns: certificate \"{name}\" is left for the service to read: {error}");
                 log(Level::Info, &line);
                 None
             }
@@ -335,7 +335,7 @@ impl<'a> Startup<'a> {
     }
 }
 
-/// Whether what was served of a certificate is what is to be served of another one.
+/// Tells whether what was served of a certificate is what is to be served of another one.
 fn is_same(new: (&Config, &Certificate), old: (&Config, &Certificate)) -> bool {
     let keys = |(config, certificate): (&Config, &Certificate)| -> Vec<_> {
         let variants = certificate.variants.clone().filter_map(|index| config.variants.get(index));
@@ -356,7 +356,7 @@ fn is_same(new: (&Config, &Certificate), old: (&Config, &Certificate)) -> bool {
 /// Adds what the configuration before has in memory.
 fn add_memory(stock: &mut Stock<PairSource>, before: &Ready) {
     for slot in 0..before.config.certificates.len() {
-        let Some((_, record)) = Reader::new(&before.memory, slot).read() else { continue };
+        let Some((_, record)) = SlotReader::new(&before.memory, slot).read() else { continue };
         let Ok(material) = Material::decode(&record) else { continue };
         for (index, pair) in material.pairs.iter().enumerate() {
             if let Some(traits) = traits_of(pair) {

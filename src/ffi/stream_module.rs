@@ -225,7 +225,7 @@ callback! {
 }
 
 callback! {
-    /// Called for each server, before the SSL module's own.
+    /// Merges the configuration of each server, before the SSL module does.
     fn merge_srv_conf(
         cf: Parser,
         parent: ConfRef<SrvConf>,

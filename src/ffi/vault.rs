@@ -1,4 +1,5 @@
-//! Secrets, from the moment the master reads them.
+//! Secrets, from the moment the master reads them until the service takes them. Directives that name them are read
+//! in `acme_dns_core::config`.
 //!
 //! They live in one anonymous mapping that is left out of core dumps. All processes unmap it before they
 //! listen to anybody, but the service, a child of the same master, which keeps it. Nothing copies a secret
@@ -24,12 +25,12 @@ use zeroize::Zeroizing;
 const SIZE: usize = 64 * 1024;
 
 /// Reason that a full vault gives.
-const FULL: &str = "all secrets together may be 64 KB long";
+const FULL: &str = "secrets are limited to 64 KB in total";
 
-/// The longest secret; a larger file is something else.
+/// Length of the longest secret, in bytes; a larger file is something else.
 const MAX_SECRET: usize = 4096;
 
-/// A secret of this many bytes is not found in the value of a variable by chance.
+/// Length from which on a secret is not found in the value of a variable by chance, in bytes.
 const UNMISTAKABLE: usize = 8;
 
 /// The secrets of one configuration.
@@ -63,15 +64,15 @@ impl Vault {
         }
     }
 
-    /// Looks, when all secrets have been read, where else they can be read: by the workers' user in a
-    /// file, and in the environment, whose copy all processes have.
+    /// Warns, when all secrets have been read, of those that the workers' user can read in their files, and finds
+    /// copies in the environment, which all processes have.
     pub(super) fn finish(&mut self, workers: Option<Ids>, warn: impl Fn(&str)) {
         for SecretFile { path, owner, mode } in &self.files {
             let Some(workers) = workers else { continue };
             let how = if owner.uid == workers.uid {
                 "belongs to"
             } else if owner.gid == workers.gid && mode & 0o040 != 0 {
-                "can be read through its group by"
+                "is readable through its group by"
             } else {
                 continue;
             };
@@ -87,7 +88,7 @@ impl Vault {
         self.environment = copies.collect();
     }
 
-    /// The files that secrets were read from.
+    /// Gives the files that secrets were read from.
     pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> {
         self.files.iter().map(|file| PathBuf::from(&file.path))
     }
@@ -103,7 +104,7 @@ impl Vault {
         })
     }
 
-    /// The secret as the service takes it; called in the process that works, after the fork.
+    /// Gives the secret as the service takes it; called in its process, after the fork.
     pub(super) fn secret(&self, id: SecretId) -> Option<SecretString> {
         let (offset, length) = *self.entries.get(id.0)?;
         // SAFETY: `keep` wrote `length` bytes at this offset of the mapping.
@@ -133,7 +134,7 @@ impl Vault {
         }
     }
 
-    /// The free part of the mapping.
+    /// Gives the free part of the mapping.
     fn room(&mut self) -> io::Result<&mut [u8]> {
         if self.base.is_null() {
             self.base = map()?;
@@ -190,7 +191,7 @@ impl Vault {
                 read => length += read,
             }
             if length > MAX_SECRET {
-                return Err(format!("\"{path}\" is longer than {MAX_SECRET} bytes"));
+                return Err(format!("\"{path}\" exceeds {MAX_SECRET} bytes"));
             }
         }
         Ok((length, self.remember(&file, path)?))
@@ -239,7 +240,7 @@ impl Vault {
         let length = unsafe { libc::strlen(value) };
         if length > MAX_SECRET {
             return Err(format!(
-                "the environment variable \"{name}\" is longer than {MAX_SECRET} bytes"
+                "the environment variable \"{name}\" exceeds {MAX_SECRET} bytes"
             ));
         }
         // SAFETY: as above.
@@ -260,7 +261,7 @@ impl Drop for Vault {
     }
 }
 
-/// The values of all variables, with their lengths.
+/// Finds the values of all variables, with their lengths.
 fn environment() -> Vec<(*mut c_char, usize)> {
     unsafe extern "C" {
         static environ: *const *mut c_char;
