@@ -8,14 +8,14 @@
 
 use super::callback::callback;
 use super::memory::SlotReader;
-use super::nginx::{log, now};
+use super::nginx::{now, tell};
 use super::openssl::CallbackData;
 use super::openssl::{Callbacks, CertAndKey, FAIL, Handshake, NO_STAPLE, PROCEED, SslCtx};
 use super::pair::{ParsedPair, note_names};
-use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::stock;
 use acme_dns_core::time::UnixTime;
+use acme_dns_service::event::NginxEvent;
 use openssl::asn1::Asn1Time;
 use std::ffi::c_int;
 use std::slice;
@@ -99,14 +99,15 @@ impl ServerCertificate {
     /// Takes over what has changed in shared memory. What cannot be used leaves the certificate that
     /// is served as it is, and is reported once.
     fn refresh(&mut self) {
-        let Some((generation, record)) = self.slot.as_ref().and_then(SlotReader::read) else { return };
+        let Some((generation, record)) = self.slot.as_ref().and_then(SlotReader::read) else {
+            return;
+        };
         self.seen = generation;
         let material = Material::decode(&record).map_err(|error| error.to_string());
         drop(record);
         if let Err(error) = material.and_then(|material| self.install(material)) {
-            let name = self.names.first().map_or("", String::as_str);
-            let message = format!("acme_dns: certificate for \"{name}\" cannot be used: {error}");
-            log(Level::Error, &message);
+            let name = self.names.first().cloned().unwrap_or_default();
+            tell(NginxEvent::Unusable { name, why: error });
         }
     }
 

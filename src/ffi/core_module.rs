@@ -15,14 +15,14 @@ use super::init_module::put_into_force;
 use super::mail_module::NGX_MAIL_ACME_DNS_MODULE;
 use super::memory::Memory;
 use super::nginx::{
-    CONF_ERROR, CONF_OK, ERROR, OK, is_first_worker, is_root, is_test, log, process,
+    CONF_ERROR, CONF_OK, ERROR, OK, is_first_worker, is_root, is_test, process, tell,
 };
 use super::pool::to_c;
 use super::privileges;
 use super::registry;
 #[cfg(ngx_stream)]
 use super::stream_module::NGX_STREAM_ACME_DNS_MODULE;
-use acme_dns_core::level::Level;
+use acme_dns_service::event::NginxEvent;
 use ngx::ffi::{
     NGX_CONF_TAKE12, NGX_CORE_MODULE, NGX_DIRECT_CONF, NGX_MAIN_CONF, NGX_PROCESS_HELPER,
     NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_command_t,
@@ -122,7 +122,7 @@ callback! {
             Ok(()) => OK,
             Err(error) => {
                 // It must not continue with the rights of root.
-                log(Level::Error, &format!("acme_dns: cannot drop the privileges of a process: {error}"));
+                tell(NginxEvent::Unprepared { why: error.to_string() });
                 ERROR
             }
         }

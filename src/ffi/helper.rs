@@ -15,12 +15,12 @@ use super::callback::{callback, guard};
 use super::conf::{CoreConf, core_conf};
 use super::cycle::Cycle;
 use super::memory::Memory;
-use super::nginx::{ChannelEvent, Timer, add_channel_event, log, terminate, update_time};
+use super::nginx::{ChannelEvent, Timer, add_channel_event, log, tell, terminate, update_time};
 use super::privileges;
-use super::relay::{RelayMessage, Relay};
+use super::relay::{Relay, RelayMessage};
 use super::reload;
 use super::service_process::{self, ServiceThread};
-use acme_dns_core::level::Level;
+use acme_dns_service::event::NginxEvent;
 use ngx::ffi::{ngx_event_t, ngx_msec_t, ngx_parent};
 use std::ffi::c_void;
 use std::io;
@@ -101,7 +101,7 @@ pub(super) unsafe fn divide(core: &mut CoreConf) -> io::Result<()> {
     follow_master();
     at_exit(stop_child);
     if let Err(error) = forked.and_then(watch) {
-        log(Level::Error, &format!("acme_dns: cannot start the acme dns process: {error}"));
+        tell(NginxEvent::ServiceNotStarted { why: error.to_string() });
         TIMER.start(retry, RETRY_AFTER);
     }
     Ok(())
@@ -167,9 +167,7 @@ callback! {
         if state == ChildState::Unwanted {
             return;
         }
-        let line =
-            format!("acme_dns: acme dns process {pid} exited ({how}), restarting it");
-        log(Level::Error, &line);
+        tell(NginxEvent::ServiceExited { pid, how });
         if state == ChildState::AtWork {
             // The master starts both anew.
             terminate();
@@ -223,10 +221,7 @@ extern "C" fn stop_child() {
             }
         }
         // It dies with this process.
-        log(
-            Level::Warn,
-            &format!("acme_dns: acme dns process {pid} does not exit, killing it"),
-        );
+        tell(NginxEvent::ServiceKilled { pid });
     });
 }
 
@@ -255,14 +250,8 @@ callback! {
         let core = core_conf(unsafe { Cycle::current() });
         let ready = core.as_ref().and_then(|core| core.ready());
         if ready.is_some_and(|ready| ready.memory.starts() == 0) {
-            let seconds = MISSING_AFTER / 1000;
-            log(
-                Level::Error,
-                &format!(
-                    "acme_dns: acme dns process has not started within {seconds} s, certificates are not \
-                     obtained or renewed: see the errors above"
-                ),
-            );
+            let after = Duration::from_millis(MISSING_AFTER as u64);
+            tell(NginxEvent::NoService { after });
         }
     } ?= ()
 }

@@ -5,6 +5,7 @@ use super::cycle::CoreSettings;
 use super::nginx::is_root;
 use super::privileges::Ids;
 use acme_dns_core::config::Location;
+use acme_dns_service::event::NginxEvent;
 use acme_dns_service::store::Trust;
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -33,8 +34,8 @@ pub(super) struct Identity {
     pub(super) state_path: PathBuf,
     /// Set if files of another user lie in the state path.
     pub(super) has_foreign_files: bool,
-    /// Log line about what protects less than it could.
-    pub(super) missing: Option<String>,
+    /// Event to tell of what protects less than it could.
+    pub(super) missing: Option<NginxEvent>,
 }
 
 impl Identity {
@@ -77,7 +78,7 @@ impl NamedUser {
             ids.gid = find_group(group)?;
         }
         if ids.uid == 0 {
-            return Err(format!("the service must not run as \"{name}\", which is root"));
+            return Err(format!("user \"{name}\" is root: the service must not run as root"));
         }
         Ok(Self { name: name.to_owned(), ids, location })
     }
@@ -158,10 +159,8 @@ pub(super) fn decide(
     });
     let (name, ids) = found.unwrap_or_else(|| (identity.workers_name.clone(), workers));
     if ids.uid == workers.uid {
-        identity.missing = Some(format!(
-            "acme_dns: the service runs as the workers' user \"{name}\": whoever takes over a worker can \
-             read account keys; create a user \"{DEFAULT_USER}\", or set \"acme_dns_user\""
-        ));
+        let event = NginxEvent::Unseparated { user: name.clone(), default: DEFAULT_USER };
+        identity.missing = Some(event);
     }
     identity.groups = groups_of(&name, ids.gid);
     // What workers may read of nginx's configuration is compared before a reload.

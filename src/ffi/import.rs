@@ -5,12 +5,12 @@
 //! memory. Keys of accounts are none of the workers' business: they go into the vault unparsed.
 
 use super::conf::Ready;
-use super::nginx::{log, now};
+use super::nginx::{log, now, tell};
 use super::privileges::{self, Ids};
 use super::vault::Vault;
 use acme_dns_core::config::{Certificate, Config};
-use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
+use acme_dns_service::event::NginxEvent;
 use acme_dns_service::import::{self, ImportedAccount, Imports};
 use acme_dns_service::store;
 use std::collections::HashMap;
@@ -75,13 +75,6 @@ fn account(
             Err(error) => refused = refused.or(Some(error)),
         }
     }
-    let name = &settings.name;
-    let why = refused?;
-    log(
-        Level::Notice,
-        &format!(
-            "acme_dns: cannot import an account for issuer \"{name}\", a new one will be created: {why}"
-        ),
-    );
+    tell(NginxEvent::AccountNotImported { issuer: settings.name.clone(), why: refused? });
     None
 }

@@ -58,7 +58,8 @@ pub(super) fn complete(cycle: Cycle<'_>, core: &mut CoreConf) -> Result<(), Stri
     core.vault.finish(identity.workers, warn);
     warn_of_lost_proxy(&settings, warn);
     let memory = Memory::new(config.certificates.len(), room);
-    let memory = memory.map_err(|error| format!("acme_dns: cannot create shared memory: {error}"))?;
+    let memory =
+        memory.map_err(|error| format!("acme_dns: cannot create shared memory: {error}"))?;
     core.ready = Some(Ready {
         config: Arc::new(config),
         loading: loading(),

@@ -9,19 +9,20 @@ use super::helper;
 use super::import;
 use super::init_conf::watch;
 use super::memory::{SlotReader, Writer};
-use super::nginx::{log, log_once};
+use super::nginx::{tell, tell_once};
 use super::privileges;
 use super::startup::Startup;
 use acme_dns_core::config::state_path::DefaultPath;
-use acme_dns_core::level::Level;
+use acme_dns_service::event::NginxEvent;
 use acme_dns_service::reload::Watch;
 use acme_dns_service::store::{User, certificates_path, create_state_path};
+use std::path::PathBuf;
 
 /// Prepares all that the processes of a configuration need. The cycle is not the current one yet.
 pub(super) fn put_into_force(cycle: Cycle<'_>, core: &mut CoreConf) {
     let CoreConf { ready: Some(ready), vault, servers, since, .. } = core else { return };
     for shared in &ready.shared {
-        log(Level::Notice, &format!("acme_dns: {shared}"));
+        tell(NginxEvent::Shared(shared.clone()));
     }
     prepare_helper(cycle, ready);
     let mut watch = watch(cycle, &ready.config, *since);
@@ -54,10 +55,10 @@ fn prepare_helper(cycle: Cycle<'_>, ready: &mut Ready) {
     let path = ready.config.state_path.clone();
     let user = ready.identity.user.map(|ids| User { uid: ids.uid, gid: ids.gid });
     if let Err(error) = create_state_path(&path, user) {
-        log(Level::Error, &format!("acme_dns: cannot create the state path: {error}"));
+        tell(NginxEvent::NoStatePath { why: error.to_string() });
     }
     if cycle.add_manager(&path.to_string_lossy(), helper::manager).is_none() {
-        log(Level::Error, "acme_dns: cannot start the acme dns process: out of memory");
+        tell(NginxEvent::ServiceNotStarted { why: "out of memory".to_owned() });
     }
     if let Some(mut settings) = cycle.core_settings()
         && settings.has_master()
@@ -73,35 +74,21 @@ fn open_to_workers(ready: &mut Ready, watch: &Watch) {
         return;
     }
     ready.certs_group = Some(workers.gid);
-    log_once(
-        Level::Notice,
-        &format!(
-            "acme_dns: the configuration names files in \"{}\" with a variable, which workers open \
-             themselves: their group is given read access to certificates and their keys",
-            certificates_path(&ready.config.state_path).display()
-        ),
-    );
+    let path = certificates_path(&ready.config.state_path);
+    tell_once(NginxEvent::OpenedToWorkers { path });
 }
 
 /// Tells once what protects secrets and certificates less than it could, and what lies in a bad place.
 fn tell_what_is_missing(ready: &Ready) {
     if ready.old_default {
-        let (old, new) = (ready.config.state_path.display(), DefaultPath::of_packages());
-        log_once(
-            Level::Notice,
-            &format!(
-                "acme_dns: the state path is still \"{old}\"; the default is now \"{new}\". To move it, \
-                 stop NGINX and run: mv {old} {new}"
-            ),
-        );
+        let (path, default) = (ready.config.state_path.clone(), DefaultPath::of_packages());
+        let default = PathBuf::from(default);
+        tell_once(NginxEvent::OldStatePath { path, default });
     }
-    if let Some(line) = &ready.identity.missing {
-        log_once(Level::Notice, line);
+    if let Some(event) = &ready.identity.missing {
+        tell_once(event.clone());
     }
     if !ready.memory.is_sealed() {
-        log_once(
-            Level::Notice,
-            "acme_dns: workers can write to shared certificates: preventing it takes Linux 5.1 or later",
-        );
+        tell_once(NginxEvent::Unsealed);
     }
 }

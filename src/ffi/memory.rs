@@ -148,7 +148,8 @@ impl Memory {
 
     /// Gives the offset at which records begin.
     fn data(&self) -> usize {
-        (size_of::<Header>() + self.slots * size_of::<CertificateSlot>()).next_multiple_of(ALIGNMENT)
+        (size_of::<Header>() + self.slots * size_of::<CertificateSlot>())
+            .next_multiple_of(ALIGNMENT)
     }
 
     fn slot_in(&self, base: NonNull<u8>, index: usize) -> Option<&CertificateSlot> {

@@ -1,17 +1,16 @@
-//! The log lines about certificates that are missing when a configuration comes into force: one line for
-//! all that are missed in the same way, however many they are. How certificates are looked for is in `startup`.
+//! The event of certificates that are missing when a configuration comes into force: one for all that are missed in
+//! the same way, however many they are. How certificates are looked for is in `startup`.
 
 use super::bound::BoundServer;
 use super::certificate::Fallback;
-use super::nginx::log;
+use super::nginx::tell;
 use acme_dns_core::config::Config;
-use acme_dns_core::level::Level;
-use acme_dns_core::text::list;
+use acme_dns_service::event::{Meanwhile, NginxEvent};
 use std::collections::{BTreeMap, HashMap};
 
-/// Logs which certificates are missing, given as indices into the configuration's, and what is served
+/// Tells which certificates are missing, given as indices into the configuration's, and what is served
 /// meanwhile.
-pub(super) fn tell(config: &Config, servers: &[BoundServer], missing: &[usize]) {
+pub(super) fn tell_missing(config: &Config, servers: &[BoundServer], missing: &[usize]) {
     if missing.is_empty() {
         return;
     }
@@ -25,29 +24,19 @@ pub(super) fn tell(config: &Config, servers: &[BoundServer], missing: &[usize]) 
         }
     }
     // `None`: of a domains file, and used by no server.
-    let mut groups: BTreeMap<Option<Fallback>, Vec<&str>> = BTreeMap::new();
+    let mut groups: BTreeMap<Option<Fallback>, Vec<String>> = BTreeMap::new();
     for index in missing {
         if let Some(certificate) = config.certificates.get(*index) {
-            groups.entry(fallbacks.get(index).copied()).or_default().push(&certificate.name);
+            let fallback = fallbacks.get(index).copied();
+            groups.entry(fallback).or_default().push(certificate.name.clone());
         }
     }
     for (fallback, names) in groups {
-        log(Level::Notice, &format!("acme_dns: {}", line(fallback, &names)));
-    }
-}
-
-fn line(fallback: Option<Fallback>, names: &[&str]) -> String {
-    let meanwhile = match (fallback, names) {
-        (Some(Fallback::Reject), [_]) => ", handshakes are rejected until it is issued",
-        (Some(Fallback::Reject), _) => ", handshakes are rejected until they are issued",
-        (Some(Fallback::SelfSigned), [_]) => ", a self-signed one is served until it is issued",
-        (Some(Fallback::SelfSigned), _) => ", self-signed ones are served until they are issued",
-        (None, _) => "",
-    };
-    match names {
-        [name] => format!("no certificate \"{name}\" yet{meanwhile}"),
-        names => {
-            format!("{} certificates are missing{meanwhile}: {}", names.len(), list(names))
-        }
+        let meanwhile = match fallback {
+            Some(Fallback::Reject) => Meanwhile::Rejected,
+            Some(Fallback::SelfSigned) => Meanwhile::SelfSigned,
+            None => Meanwhile::Unused,
+        };
+        tell(NginxEvent::Missing { names, meanwhile });
     }
 }

@@ -8,6 +8,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Loading;
 use acme_dns_core::text::one_line;
 use acme_dns_core::time::UnixTime;
+use acme_dns_service::event::{Event, NginxEvent};
 use ngx::ffi::{
     NGX_LOG_DEBUG, NGX_LOG_DEBUG_CORE, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN,
     NGX_OK, ngx_array_t, ngx_close_connection, ngx_connection_t, ngx_core_module, ngx_cycle,
@@ -17,7 +18,6 @@ use ngx::ffi::{
 };
 use std::borrow::Cow;
 use std::cell::UnsafeCell;
-use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char, c_int};
 use std::io;
 use std::ptr::{self, NonNull};
@@ -253,11 +253,23 @@ pub(super) fn log(level: Level, message: &str) {
     unsafe { log_to(log, number(level), message) };
 }
 
-/// Writes a line once in the life of a master, however often the configuration is loaded.
-pub(super) fn log_once(level: Level, message: &str) {
-    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(message.to_owned()) {
-        log(level, message);
+/// Writes an event of a process of nginx to the error log of the cycle.
+pub(super) fn tell(event: NginxEvent) {
+    tell_event(&Event::Nginx(event));
+}
+
+/// Writes an event to the error log of the cycle.
+pub(super) fn tell_event(event: &Event) {
+    log(event.level(), &format!("acme_dns: {event}"));
+}
+
+/// Writes an event once in the life of a master, however often the configuration is loaded.
+pub(super) fn tell_once(event: NginxEvent) {
+    static TOLD: Mutex<Vec<NginxEvent>> = Mutex::new(Vec::new());
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if !told.contains(&event) {
+        told.push(event.clone());
+        tell(event);
     }
 }
 

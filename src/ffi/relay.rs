@@ -108,7 +108,9 @@ impl Relay {
         };
         match message.get(..length) {
             Some([level, text @ ..]) => match LEVELS.get(usize::from(*level)) {
-                Some(level) => RelayMessage::Line(*level, String::from_utf8_lossy(text).into_owned()),
+                Some(level) => {
+                    RelayMessage::Line(*level, String::from_utf8_lossy(text).into_owned())
+                }
                 // What a library has written to standard error, which is this socket.
                 None => RelayMessage::Line(
                     Level::Error,

@@ -12,16 +12,18 @@ use super::conf::{CoreConf, Ready};
 use super::host::NginxHost;
 use super::identity::Identity;
 use super::memory::{Memory, SlotReader, Writer};
-use super::nginx::{log, now, set_title};
+use super::nginx::{now, set_title, tell_event};
 use super::privileges::{self, Ids};
-use super::relay::{RelayMessage, Relay};
+use super::relay::{Relay, RelayMessage};
 use super::reload;
 use acme_dns_core::config::SecretId;
 use acme_dns_core::level::Level;
 use acme_dns_service::engine::{LockWait, Service, Settings};
+use acme_dns_service::event::{Event, ProcessEvent, StateEvent};
 use acme_dns_service::host::Host;
 use acme_dns_service::store::{TakeOver, User, take_over};
 use ngx::ffi::ngx_channel;
+use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::{Arc, Mutex};
@@ -85,8 +87,7 @@ pub(super) fn run(core: &mut CoreConf, relay: Relay, parent: u32) -> ! {
                 i32::from(!service.stop_within(STOP_LIMIT))
             }
             Err(error) => {
-                let line = format_args!("acme_dns: cannot start a thread: {error}");
-                host.log(Level::Error, line);
+                host.tell(&no_thread(&error));
                 relay.wait(Some(signals), Some(RETRY));
                 1
             }
@@ -129,7 +130,7 @@ pub(super) fn start_thread(core: &mut CoreConf) -> Option<ServiceThread> {
     match started {
         Ok(service) => Some(ServiceThread(service)),
         Err(error) => {
-            log(Level::Error, &format!("acme_dns: cannot start a thread: {error}"));
+            tell_event(&no_thread(&error));
             None
         }
     }
@@ -172,13 +173,8 @@ fn pause(memory: &Memory, host: &dyn Host) -> Duration {
     }
     // Who kills it a hundred times a second shall not fill the log.
     if streak == SUSPICIOUS || streak.is_power_of_two() {
-        host.log(
-            Level::Error,
-            format_args!(
-                "acme_dns: the acme dns process has ended {streak} times in a row, each time within \
-                 {QUICK} s: no certificate is renewed while it does, look for what ends it"
-            ),
-        );
+        let within = Duration::from_secs(QUICK.unsigned_abs());
+        host.tell(&Event::Process(ProcessEvent::Ending { times: streak, within }));
     }
     PAUSE
 }
@@ -219,13 +215,8 @@ fn become_service(
         }
     };
     if let Err(error) = privileges::take_user(Some(ids), &identity.groups) {
-        host.log(
-            Level::Error,
-            format_args!(
-                "acme_dns: cannot become user \"{}\": {error}; no certificate is obtained or renewed",
-                identity.name
-            ),
-        );
+        let (user, why) = (identity.name.clone(), error.to_string());
+        host.tell(&Event::Process(ProcessEvent::NoUser { user, why }));
         while may_wait(RETRY) {}
         return false;
     }
@@ -234,38 +225,29 @@ fn become_service(
 
 /// Stays with the workers' user, because the state path cannot have another owner.
 fn stay(identity: &Identity, why: &str, host: &dyn Host) -> Ids {
-    let Identity { name, workers_name, state_path, .. } = identity;
-    host.log(
-        Level::Notice,
-        format_args!(
-            "acme_dns: state path \"{}\" cannot be given to user \"{name}\": {why}; the service runs as \
-             \"{workers_name}\", whose processes can read its keys",
-            state_path.display()
-        ),
-    );
+    host.tell(&Event::State(StateEvent::NotOwned {
+        path: identity.state_path.clone(),
+        user: identity.name.clone(),
+        instead: identity.workers_name.clone(),
+        why: why.to_owned(),
+    }));
     identity.workers.or(identity.user).unwrap_or(Ids { uid: 0, gid: 0 })
 }
 
 fn tell_taken(identity: &Identity, from: u32, files: usize, host: &dyn Host) {
-    let Identity { name, workers, workers_name, state_path, .. } = identity;
-    let path = state_path.display();
-    let (readable, back) = match workers.is_some_and(|workers| workers.uid == from) {
-        true => (
-            format!(
-                "; its keys were readable by every process of \"{workers_name}\" until now, see \
-                 \"Changing the account key\" in docs/operations.md"
-            ),
-            workers_name.clone(),
-        ),
-        false => (String::new(), from.to_string()),
-    };
-    host.log(
-        Level::Notice,
-        format_args!(
-            "acme_dns: state path \"{path}\" now belongs to user \"{name}\" ({files} files){readable}; \
-             before returning to an earlier version run: chown -R {back}: {path}"
-        ),
-    );
+    let was_of_workers = identity.workers.is_some_and(|workers| workers.uid == from);
+    let readable_by = was_of_workers.then(|| identity.workers_name.clone());
+    host.tell(&Event::State(StateEvent::Owned {
+        path: identity.state_path.clone(),
+        user: identity.name.clone(),
+        files,
+        back: readable_by.clone().unwrap_or_else(|| from.to_string()),
+        readable_by,
+    }));
+}
+
+fn no_thread(error: &io::Error) -> Event {
+    Event::Process(ProcessEvent::NoThread { why: error.to_string() })
 }
 
 /// Makes this process die with its parent.

@@ -10,13 +10,13 @@ use super::bound::BoundServer;
 use super::conf::Ready;
 use super::import::{self, Pairs};
 use super::memory::{Full, SlotReader, Writer};
-use super::missing;
-use super::nginx::{log, now};
+use super::missing::tell_missing;
+use super::nginx::{now, tell, tell_event};
 use acme_dns_core::config::{Certificate, Config};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::stock::Stock;
-use acme_dns_service::event::{Event, FilesEvent};
+use acme_dns_service::event::{Event, FilesEvent, NginxEvent, StateEvent};
 use acme_dns_service::store::{Certificates, Facts, StoreError, traits_of};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -97,13 +97,11 @@ impl<'a> Startup<'a> {
         let disk = Certificates::open(&config.state_path, &ready.identity.trust());
         let is_denied = disk.as_ref().is_err_and(StoreError::is_denied);
         let disk = disk.unwrap_or_else(|error| {
-            let (level, line) = match is_denied {
-                true => {
-                    (Level::Notice, "the master cannot read the certificates on disk, the service will")
-                }
-                false => (Level::Error, "the certificates on disk cannot be used"),
-            };
-            log(level, &format!("acme_dns: {line}: {error}"));
+            let why = error.to_string();
+            tell(match is_denied {
+                true => NginxEvent::StatePathDenied { why },
+                false => NginxEvent::StatePathUnusable { why },
+            });
             None
         });
         let (facts, missing) = (Vec::new(), Vec::new());
@@ -196,9 +194,7 @@ impl<'a> Startup<'a> {
                 // Whether it can be used at all, the service finds out, and says so.
                 Err(error) => {
                     own.is_left_over = true;
-                    let line =
-                        format!("acme_dns: certificate \"{name}\" is left for the service to read: {error}");
-                    log(Level::Info, &line);
+                    left_to_service(name, &error);
                 }
             }
         }
@@ -226,7 +222,7 @@ impl<'a> Startup<'a> {
         if let Err(Full) = written {
             let name = wanted.map_or_else(String::new, |wanted| wanted.name.clone());
             let event = Event::Files(name, FilesEvent::NoRoom);
-            log(event.level(), &format!("acme_dns: {event}"));
+            tell_event(&event);
         }
         written.is_ok()
     }
@@ -252,7 +248,7 @@ impl<'a> Startup<'a> {
                 self.missing.push(index);
             }
         }
-        missing::tell(&self.config, self.servers, &self.missing);
+        tell_missing(&self.config, self.servers, &self.missing);
     }
 
     /// Lists all that is there.
@@ -271,7 +267,8 @@ impl<'a> Startup<'a> {
             self.config.variants.iter().map(|variant| variant.name.as_str()).collect();
         let Some(disk) = &self.disk else { return stock };
         let names = disk.names().unwrap_or_else(|error| {
-            log(Level::Error, &format!("acme_dns: {error}"));
+            let (why, level) = (error.to_string(), Level::Error);
+            tell_event(&Event::State(StateEvent::Failed { why, level }));
             Vec::new()
         });
         for name in names.into_iter().filter(|name| !own.contains(name.as_str())) {
@@ -326,9 +323,7 @@ impl<'a> Startup<'a> {
         match self.disk.as_ref()?.load_quickly(name) {
             Ok(found) => found?.0.pairs.into_iter().next(),
             Err(error) => {
-                let line =
-                    format!("acme_dns: certificate \"{name}\" is left for the service to read: {error}");
-                log(Level::Info, &line);
+                left_to_service(name, &error);
                 None
             }
         }
@@ -364,4 +359,9 @@ fn add_memory(stock: &mut Stock<PairSource>, before: &Ready) {
             }
         }
     }
+}
+
+/// Tells that a certificate is left for the service to read.
+fn left_to_service(name: &str, error: &StoreError) {
+    tell(NginxEvent::LeftToService { name: name.to_owned(), why: error.to_string() });
 }

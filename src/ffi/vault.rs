@@ -239,9 +239,7 @@ impl Vault {
         // SAFETY: a variable is a string that ends in NUL.
         let length = unsafe { libc::strlen(value) };
         if length > MAX_SECRET {
-            return Err(format!(
-                "the environment variable \"{name}\" exceeds {MAX_SECRET} bytes"
-            ));
+            return Err(format!("the environment variable \"{name}\" exceeds {MAX_SECRET} bytes"));
         }
         // SAFETY: as above.
         let bytes = unsafe { std::slice::from_raw_parts(value.cast::<u8>(), length) };

@@ -326,7 +326,7 @@ fn refuses_settings_that_cannot_be_meant() {
         ),
         http(
             &format!("acme_dns_state_path p group=nobodys; {HERE}"),
-            "group \"nobodys\" is not known in HERE",
+            "unknown group \"nobodys\" in HERE",
         ),
         http(
             "acme_dns_state_path missing/parent;",
@@ -528,7 +528,7 @@ fn refuses_bad_providers() {
         ),
         bad("token_file modules;", "read() \"DIR/modules\" failed (21: Is a directory) in HERE"),
         bad("token_file empty;", "\"DIR/empty\" is empty in HERE"),
-        bad("token_file long;", "\"DIR/long\" is longer than 4096 bytes in HERE"),
+        bad("token_file long;", "\"DIR/long\" exceeds 4096 bytes in HERE"),
         bad(
             "token_file two-words;",
             "\"DIR/two-words\" does not hold one word of printable ASCII in HERE",
@@ -583,9 +583,9 @@ fn refuses_users_that_the_service_cannot_be() {
     let rest = format!("{SERVER}\n{ISSUER}\n{PROVIDER}");
     let mut bench = Bench::new();
     for (user, expected) in [
-        ("nobodys", "[emerg] user \"nobodys\" is not known in "),
-        ("daemon nobodys", "[emerg] group \"nobodys\" is not known in "),
-        ("root", "[emerg] user \"root\" is root, the service must not be in "),
+        ("nobodys", "[emerg] unknown user \"nobodys\" in "),
+        ("daemon nobodys", "[emerg] unknown group \"nobodys\" in "),
+        ("root", "[emerg] user \"root\" is root: the service must not run as root in "),
         ("daemon; acme_dns_user daemon", "[emerg] \"acme_dns_user\" directive is duplicate in "),
     ] {
         bench.user = user;
@@ -604,7 +604,7 @@ fn warns_of_secret_files_that_workers_can_read() {
     let token = bench.nginx.dir().join("token");
     for (owner, group, mode, expected) in [
         (NOBODY, 0, 0o600, Some("belongs to")),
-        (0, NOBODY, 0o640, Some("can be read through its group by")),
+        (0, NOBODY, 0o640, Some("is readable through its group by")),
         (0, NOBODY, 0o600, None),
         (0, 0, 0o640, None),
     ] {
@@ -631,7 +631,7 @@ fn refuses_more_secrets_than_there_is_room_for() {
     }
     let (good, lines) = bench.test(&text);
     let [line] = lines.as_slice() else { panic!("{lines:?}") };
-    let full = "no room for \"DIR/long\": all secrets together may be 64 KB long in ";
+    let full = "no room for \"DIR/long\": secrets are limited to 64 KB in total in ";
     assert!(!good && line.contains(full), "{line}");
 }
 
@@ -656,7 +656,7 @@ fn warns_of_what_may_not_be_meant() {
             "acme_dns_shared_zone zone=small:40k; {HERE}\n{SERVER}\n{}",
             server("server_name b.example.com; acme_dns on;")
         ),
-        &["zone \"small\" may be too small for 2 certificates, leave out \
+        &["zone \"small\" may be too small for 2 certificates, remove \
            \"acme_dns_shared_zone\" to have it sized automatically, in HERE"],
     );
     bench.warns(

@@ -229,7 +229,7 @@ fn thousands_of_lines_and_servers_are_read() {
     assert_eq!(peer.expect("a handshake").leaf.sans, ["*.n1999.example.com", "n1999.example.com"]);
     // One line for all of them, whoever uses them.
     let log = lone.nginx.log();
-    let lines = log.lines().filter_map(|line| line.split_once(" certificates are not there yet"));
+    let lines = log.lines().filter_map(|line| line.split_once(" certificates are missing"));
     let number = |line: &str| line.rsplit(' ').next().and_then(|number| number.parse().ok());
     let missing: Vec<usize> = lines.filter_map(|(start, _)| number(start)).collect();
     assert_eq!(missing.iter().sum::<usize>(), names.len(), "{log}");

@@ -119,7 +119,7 @@ impl Lone {
             if let Some((_, rest)) = line.split_once("acme_dns: no certificate \"") {
                 return vec![rest.split('"').next().unwrap_or_default().to_owned()];
             }
-            let shared = line.split_once(" certificates are not there yet");
+            let shared = line.split_once(" certificates are missing");
             let list = shared.and_then(|(_, rest)| rest.split_once(": "));
             list.map_or(Vec::new(), |(_, names)| names.split(", ").map(str::to_owned).collect())
         };

@@ -314,7 +314,7 @@ fn a_service_that_ends_again_and_again_is_told_and_pauses() {
         proc::kill(service, Signal::KILL);
         killed.push(service);
         site.nginx.wait_for_log(
-            &format!("the acme dns process {service} has ended (signal 9) and is restarted"),
+            &format!("acme dns process {service} exited (on signal 9), restarting it"),
             LIMIT,
         );
     }
@@ -339,8 +339,8 @@ fn a_service_that_cannot_be_started_is_missed() {
     site.nginx = Nginx::new(&NginxBuild { binary: wrapper, ..build.clone() });
     site.configure();
     let _no_helper = site.nginx.try_start();
-    site.nginx.wait_for_log("acme_dns: no process can be started", LIMIT);
-    site.nginx.wait_for_log("the acme dns process has not started within 10 s", LIMIT);
+    site.nginx.wait_for_log("acme_dns: cannot start the acme dns process", LIMIT);
+    site.nginx.wait_for_log("acme dns process has not started within 10 s", LIMIT);
     assert!(site.serves_fallback(NAME), "nginx itself serves");
 }
 
@@ -410,7 +410,7 @@ fn a_service_that_ends_before_it_begins_is_told_and_started_anew() {
     site.set_servers(&[NAME]);
     site.configure();
     let _no_helper = site.nginx.try_start();
-    let told = "has ended (exit code 7) and is restarted";
+    let told = "exited (with code 7), restarting it";
     for count in 1..=2 {
         let seen =
             wait_until(LIMIT, || (site.nginx.log().matches(told).count() >= count).then_some(()));

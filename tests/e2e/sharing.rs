@@ -168,7 +168,7 @@ fn certificates_of_both_types_are_swapped_over_tcp_and_quic() {
             }
             let helper = site.nginx.wait_for_helper();
             proc::kill(helper, Signal::KILL);
-            killed = format!("process {helper} has ended (signal 9)");
+            killed = format!("process {helper} exited (on signal 9)");
         }
     }
     let mut errors = site.lines("error", 0);

@@ -126,7 +126,7 @@ impl Stage {
         let mut killed: BTreeSet<String> = self
             .killed
             .iter()
-            .map(|pid| format!("the acme dns process {pid} has ended (signal 9) and is restarted"))
+            .map(|pid| format!("acme dns process {pid} exited (on signal 9), restarting it"))
             .collect();
         let log = self.nginx().log();
         let lines = log.lines().filter(|line| LEVELS.iter().any(|level| line.contains(level)));

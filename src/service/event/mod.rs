@@ -11,6 +11,7 @@ mod certificate;
 mod certificates;
 mod files;
 mod next;
+mod nginx;
 mod order;
 mod origin;
 mod process;
@@ -27,6 +28,7 @@ pub use certificate::CertificateEvent;
 pub use certificates::{CertificatesEvent, Culprit, OrderParties};
 pub use files::FilesEvent;
 pub use next::{Ca, NextAttempt, Sooner};
+pub use nginx::{Meanwhile, NginxEvent};
 pub use order::OrderEvent;
 pub use origin::OriginEvent;
 pub use process::ProcessEvent;
@@ -71,6 +73,8 @@ pub enum Event {
     State(StateEvent),
     /// The process and the thread of the service.
     Process(ProcessEvent),
+    /// A process of nginx itself.
+    Nginx(NginxEvent),
 }
 
 impl Event {
@@ -92,6 +96,7 @@ impl Event {
             Self::Reload(event) => event.level(),
             Self::State(event) => event.level(),
             Self::Process(event) => event.level(),
+            Self::Nginx(event) => event.level(),
         }
     }
 }
@@ -113,6 +118,7 @@ impl fmt::Display for Event {
             Self::Reload(event) => write!(f, "{event}"),
             Self::State(event) => write!(f, "{event}"),
             Self::Process(event) => write!(f, "{event}"),
+            Self::Nginx(event) => write!(f, "{event}"),
         }
     }
 }
