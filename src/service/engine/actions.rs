@@ -1,175 +1,184 @@
-//! What a person asks for by a file in `actions/` of the state path and a reload.
+//! Requests of a person: the files of `actions/`, read at each start.
 //!
-//! | file | what is done |
-//! |---|---|
-//! | `renew-NAME` | the certificate is renewed now |
-//! | `revoke-NAME` | the certificate is renewed now, and the one before it is revoked then |
-//! | `rollover-ISSUER` | the account gets a new key |
-//! | `forget-NAME` | what is kept of a certificate that is no longer configured is removed ([`super::forgetting`]) |
-//!
-//! The first line of `revoke-NAME` may name a reason (RFC 5280 section 5.3.1). Certificates in PEM
-//! below it are those that are revoked; where there are none, those that are served are written
-//! there first, so that a crash does not lead to the revocation of the new ones. A file stays until
-//! what it asks for is done.
+//! `renew-NAME`, `revoke-NAME`, `rollover-ISSUER` and `forget-NAME`. To add one: its name in
+//! [`Actions::read_request`], a [`Kind`], and its work in [`carry_out`].
 
 use super::clock::LONGEST_SLEEP;
-use super::forgetting::{self, Forgotten};
-use super::tasks::{Outcome, Report, Undone};
-use super::work::Work;
+use super::forgetting::{self, Inventory, Removal};
+use super::outcome::{Outcome, Report, Undone};
+use super::revoking::{mark_revoked, read_certificates, read_reason, revoke_all, write_revocation};
+use super::served::Served;
+use super::site::Site;
 use crate::acme::{KeyChoice, Obtainer};
 use crate::store::Store;
 use acme_dns_core::level::Level;
-use openssl::x509::X509;
-use std::fmt::Write as _;
+use acme_dns_core::schedule::Schedule;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The pause before an action that failed is tried again.
+/// The pause before a request that failed is tried again.
 const RETRY: Duration = Duration::from_secs(600);
 
-/// The reasons that a certificate's owner can have (RFC 5280 section 5.3.1).
-const REASONS: [(&str, u8); 5] = [
-    ("unspecified", 0),
-    ("keyCompromise", 1),
-    ("affiliationChanged", 3),
-    ("superseded", 4),
-    ("cessationOfOperation", 5),
-];
+/// Requests that are not done yet.
+pub(super) struct Actions {
+    site: Rc<Site>,
+    report: Report,
+    requests: Vec<Request>,
+}
 
-/// What was asked for and is not done.
-#[derive(Default)]
-pub(super) struct Actions(Vec<Pending>);
-
-struct Pending {
-    /// The name of the file.
+/// Request of a person.
+struct Request {
+    /// The name of its file.
     name: String,
     kind: Kind,
     state: State,
 }
 
+#[derive(Clone)]
 enum Kind {
     Renew,
     Revoke { certificates: Vec<Vec<u8>>, issuers: Vec<usize>, reason: Option<u8> },
     RollOver { issuer: usize },
-    Forget(Forgotten),
+    Forget(Removal),
 }
 
 enum State {
     /// For the renewal of these variants.
     WaitsFor(Vec<usize>),
-    /// Can be done at this time.
+    /// Can be carried out at this time.
     Ready(Instant),
     Running,
 }
 
+impl State {
+    fn ready() -> Self {
+        Self::Ready(Instant::now())
+    }
+}
+
+/// The parts that requests are read with.
+pub(super) struct Parts<'a> {
+    pub(super) schedule: &'a mut Schedule,
+    pub(super) served: &'a Served,
+    /// The names of the certificates whose files nginx reads.
+    pub(super) read_by_nginx: &'a BTreeSet<String>,
+}
+
 impl Actions {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(super) fn new(site: Rc<Site>, report: Report) -> Self {
+        Self { site, report, requests: Vec::new() }
     }
 
-    /// The key that the next certificate of a variant gets.
-    pub(super) fn key_for(&self, entry: usize) -> KeyChoice {
-        let revokes = self.0.iter().any(|pending| {
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Returns the key that the next certificate of a variant gets.
+    pub(super) fn key_for(&self, variant: usize) -> KeyChoice {
+        let revokes = self.requests.iter().any(|request| {
             let waits =
-                matches!(&pending.state, State::WaitsFor(entries) if entries.contains(&entry));
-            waits && matches!(pending.kind, Kind::Revoke { .. })
+                matches!(&request.state, State::WaitsFor(variants) if variants.contains(&variant));
+            waits && matches!(request.kind, Kind::Revoke { .. })
         });
         if revokes { KeyChoice::New } else { KeyChoice::Configured }
     }
 
-    /// How long there is nothing to do.
+    /// Returns the time for which there is nothing to do.
     pub(super) fn pause(&self) -> Duration {
         let now = Instant::now();
-        let pauses = self.0.iter().filter_map(|pending| match &pending.state {
+        let pauses = self.requests.iter().filter_map(|request| match &request.state {
             State::Ready(time) => Some(time.saturating_duration_since(now)),
             State::WaitsFor(_) | State::Running => None,
         });
         pauses.min().unwrap_or(LONGEST_SLEEP)
     }
-}
 
-impl Work {
-    /// Reads what is asked for; what cannot be done is refused, with the reason.
-    pub(super) fn read_actions(&mut self, store: &Store) {
-        let files = match store.actions_all() {
+    /// Reads the requests; what cannot be done is refused, with the reason.
+    pub(super) fn read(&mut self, mut parts: Parts<'_>) {
+        let files = match self.site.store.actions_all() {
             Ok(files) => files,
-            Err(error) => return self.log(Level::Error, format_args!("{error}")),
+            Err(error) => return self.site.log(Level::Error, format_args!("{error}")),
         };
         for (name, content) in files {
-            let pending = content.map_err(|error| error.to_string());
-            let pending = pending.and_then(|content| self.read_action(store, &name, &content));
-            match pending {
-                Ok(pending) => {
-                    self.log(Level::Notice, format_args!("asked for by \"actions/{name}\""));
-                    self.actions().0.push(pending);
+            let request = content.map_err(|error| error.to_string());
+            let request =
+                request.and_then(|content| self.read_request(&mut parts, &name, &content));
+            match request {
+                Ok(request) => {
+                    self.site.log(Level::Notice, format_args!("asked for by \"actions/{name}\""));
+                    self.requests.push(request);
                 }
-                Err(error) => self.refuse_action(store, &name, &error),
+                Err(error) => self.refuse(&name, &error),
             }
         }
     }
 
-    /// Puts a file aside that asks for what cannot be done.
-    fn refuse_action(&self, store: &Store, name: &str, why: &str) {
-        let aside = store.action_refuse(name);
+    /// Sets a file aside that asks for what cannot be done.
+    fn refuse(&self, name: &str, why: &str) {
+        let aside = self.site.store.action_refuse(name);
         let aside = aside.map(|path| format!("moved to \"{}\"", path.display()));
         let aside = aside.unwrap_or_else(|error| error.to_string());
-        self.log(Level::Error, format_args!("\"actions/{name}\" cannot be done: {why}; {aside}"));
+        let line = format_args!("\"actions/{name}\" cannot be done: {why}; {aside}");
+        self.site.log(Level::Error, line);
     }
 
-    fn read_action(&mut self, store: &Store, name: &str, text: &[u8]) -> Result<Pending, String> {
+    fn read_request(
+        &self,
+        parts: &mut Parts<'_>,
+        name: &str,
+        text: &[u8],
+    ) -> Result<Request, String> {
         let unknown = "its name is none of \"renew-NAME\", \"revoke-NAME\", \"rollover-ISSUER\" and \
                        \"forget-NAME\"";
         let (verb, of) = name.split_once('-').ok_or(unknown)?;
         let (kind, state) = match verb {
-            "renew" => (Kind::Renew, State::WaitsFor(self.renew(&self.entries_of(of)?))),
-            "revoke" => self.read_revocation(store, name, of, text)?,
+            "renew" => (Kind::Renew, renew(parts.schedule, self.variants_of(of)?)),
+            "revoke" => self.read_revocation(parts, name, of, text)?,
             "rollover" => {
-                let issuer = self.config.issuers.iter().position(|issuer| issuer.name == of);
+                let issuer = self.site.config.issuers.iter().position(|issuer| issuer.name == of);
                 let issuer =
                     issuer.ok_or_else(|| format!("no \"acme_dns_issuer\" \"{of}\" is defined"))?;
-                (Kind::RollOver { issuer }, State::Ready(Instant::now()))
+                (Kind::RollOver { issuer }, State::ready())
             }
             "forget" => {
-                let forgotten = self.read_forgotten(store, of, &String::from_utf8_lossy(text))?;
-                (Kind::Forget(forgotten), State::Ready(Instant::now()))
+                let Parts { served, read_by_nginx, .. } = *parts;
+                let inventory = Inventory { site: &self.site, served, read_by_nginx };
+                let removal = inventory.read_removal(of, &String::from_utf8_lossy(text))?;
+                (Kind::Forget(removal), State::ready())
             }
             _ => return Err(unknown.to_owned()),
         };
-        Ok(Pending { name: name.to_owned(), kind, state })
+        Ok(Request { name: name.to_owned(), kind, state })
     }
 
-    /// The variants of the certificate of that name.
-    fn entries_of(&self, name: &str) -> Result<Vec<usize>, String> {
-        let certificate = self.config.certificates.iter().find(|c| c.name == name);
-        let variant = || self.config.variants.iter().position(|variant| variant.name == name);
+    /// Finds the variants of the certificate of that name.
+    fn variants_of(&self, name: &str) -> Result<Vec<usize>, String> {
+        let config = &self.site.config;
+        let certificate = config.certificates.iter().find(|c| c.name == name);
+        let variant = || config.variants.iter().position(|variant| variant.name == name);
         match certificate {
             Some(certificate) => Ok(certificate.variants.clone().collect()),
             None => variant()
-                .map(|entry| vec![entry])
+                .map(|variant| vec![variant])
                 .ok_or_else(|| format!("no certificate \"{name}\" is configured")),
         }
     }
 
-    fn renew(&mut self, entries: &[usize]) -> Vec<usize> {
-        if let Some(schedule) = self.schedule() {
-            entries.iter().for_each(|entry| schedule.renew_now(*entry));
-        }
-        entries.to_vec()
-    }
-
     fn read_revocation(
-        &mut self,
-        store: &Store,
+        &self,
+        parts: &mut Parts<'_>,
         name: &str,
         of: &str,
         content: &[u8],
     ) -> Result<(Kind, State), String> {
-        let entries = self.entries_of(of)?;
+        let variants = self.variants_of(of)?;
         let text = String::from_utf8_lossy(content);
         let reason = read_reason(&text)?;
+        let served = parts.served;
         // What stands in is another certificate, which was not asked for.
-        let is_own = |entry: &&usize| self.served(**entry).is_some_and(|s| !s.stands_in);
-        let own = entries.iter().filter(is_own).filter_map(|entry| self.leaf(*entry));
+        let is_own = |variant: &&usize| served.get(**variant).is_some_and(|s| !s.stands_in);
+        let own = variants.iter().filter(is_own).filter_map(|variant| served.leaf(*variant));
         let own: Vec<Vec<u8>> = own.collect();
         let mut certificates = read_certificates(&text)?;
         if certificates.is_empty() {
@@ -178,114 +187,82 @@ impl Work {
                 return Err("there is no certificate to revoke".to_owned());
             }
             let text = write_revocation(&text, &certificates)?;
-            store.action_write(name, text.as_bytes()).map_err(|error| error.to_string())?;
+            let written = self.site.store.action_write(name, text.as_bytes());
+            written.map_err(|error| error.to_string())?;
         }
         // A certificate that was split is served under several names: all of them need another.
-        let is_in_use = |entry: &usize| {
-            let leaf = self.served(*entry).and_then(|_| self.leaf(*entry));
-            leaf.is_some_and(|leaf| certificates.contains(&leaf))
+        let is_in_use = |variant: &usize| {
+            served.leaf(*variant).is_some_and(|leaf| certificates.contains(&leaf))
         };
-        let in_use: Vec<usize> = (0..self.config.variants.len()).filter(is_in_use).collect();
-        let issuers = entries.first().and_then(|entry| self.config.variant(*entry));
-        let issuers = issuers.map(|(_, certificate)| certificate.issuers.clone());
-        let kind = Kind::Revoke { certificates, issuers: issuers.unwrap_or_default(), reason };
-        let state = match in_use.as_slice() {
-            [] => State::Ready(Instant::now()),
-            entries => State::WaitsFor(self.renew(entries)),
+        let in_use: Vec<usize> = self.site.variants().filter(is_in_use).collect();
+        let issuers = variants.first().map(|variant| self.site.variant(*variant).1.issuers.clone());
+        let issuers = issuers.unwrap_or_default();
+        let state = match in_use.is_empty() {
+            true => State::ready(),
+            false => renew(parts.schedule, in_use),
         };
-        Ok((kind, state))
+        Ok((Kind::Revoke { certificates, issuers, reason }, state))
     }
 
-    /// A variant was renewed, and a restart would serve the new certificate: what waited for it goes
-    /// on.
-    pub(super) fn note_renewal(&mut self, entry: usize) {
+    /// Notes that a variant was renewed, and that a restart would serve the new certificate: what waited for it
+    /// continues.
+    pub(super) fn note_renewal(&mut self, variant: usize) {
         let mut done = Vec::new();
-        self.actions().0.retain_mut(|pending| {
-            let State::WaitsFor(entries) = &mut pending.state else { return true };
-            entries.retain(|other| *other != entry);
-            if !entries.is_empty() {
+        self.requests.retain_mut(|request| {
+            let State::WaitsFor(variants) = &mut request.state else { return true };
+            variants.retain(|other| *other != variant);
+            if !variants.is_empty() {
                 return true;
             }
-            pending.state = State::Ready(Instant::now());
-            let is_done = matches!(pending.kind, Kind::Renew);
+            request.state = State::ready();
+            let is_done = matches!(request.kind, Kind::Renew);
             if is_done {
-                done.push(pending.name.clone());
+                done.push(request.name.clone());
             }
             !is_done
         });
-        let Some(store) = self.store() else { return };
         for name in done {
-            self.finish_action(&store, &name);
+            self.finish(&name);
         }
     }
 
     /// Begins what is ready.
-    pub(super) fn act(&mut self, obtainer: &Rc<Obtainer>, report: &Report) {
+    pub(super) fn begin_ready(&mut self, obtainer: &Rc<Obtainer>) {
         let now = Instant::now();
-        let Some(store) = self.store() else { return };
-        for pending in &mut self.actions().0 {
-            if !matches!(pending.state, State::Ready(time) if time <= now) {
+        for request in &mut self.requests {
+            if !matches!(request.state, State::Ready(time) if time <= now) {
                 continue;
             }
-            pending.state = State::Running;
-            let (name, obtainer, report) =
-                (pending.name.clone(), Rc::clone(obtainer), report.clone());
-            match &pending.kind {
-                Kind::Renew => {}
-                Kind::RollOver { issuer } => {
-                    let issuer = *issuer;
-                    tokio::task::spawn_local(async move {
-                        let result = obtainer.roll_over_key(issuer).await;
-                        let result = result.map_err(Undone::from);
-                        let _ended = report.send(Outcome::Action { name, result });
-                    });
-                }
-                Kind::Revoke { certificates, issuers, reason } => {
-                    let (certificates, issuers, reason) =
-                        (certificates.clone(), issuers.clone(), *reason);
-                    let store = store.clone();
-                    tokio::task::spawn_local(async move {
-                        let mut result =
-                            revoke_all(&obtainer, &certificates, &issuers, reason).await;
-                        if result.is_ok() {
-                            result = mark_revoked(&store, certificates).await;
-                        }
-                        let _ended = report.send(Outcome::Action { name, result });
-                    });
-                }
-                Kind::Forget(forgotten) => {
-                    let (forgotten, store) = (forgotten.clone(), store.clone());
-                    tokio::task::spawn_local(async move {
-                        let result = forgetting::forget(&obtainer, &store, forgotten).await;
-                        let _ended = report.send(Outcome::Action { name, result });
-                    });
-                }
-            }
+            request.state = State::Running;
+            let (name, kind) = (request.name.clone(), request.kind.clone());
+            let (obtainer, store) = (Rc::clone(obtainer), self.site.store.clone());
+            let report = self.report.clone();
+            tokio::task::spawn_local(async move {
+                let result = carry_out(kind, &obtainer, &store).await;
+                let _ended = report.send(Outcome::Action { name, result });
+            });
         }
     }
 
-    pub(super) fn handle_action(&mut self, name: &str, result: Result<(), Undone>) {
+    /// Handles the end of a request that was begun.
+    pub(super) fn handle(&mut self, name: &str, result: Result<(), Undone>) {
         match result {
             Ok(()) => {
-                self.actions().0.retain(|pending| pending.name != name);
-                if let Some(store) = self.store() {
-                    self.finish_action(&store, name);
-                }
+                self.requests.retain(|request| request.name != name);
+                self.finish(name);
             }
             // What the CA does not have now it will not have in ten minutes either.
             Err(Undone { why, is_final: true }) => {
-                self.actions().0.retain(|pending| pending.name != name);
-                if let Some(store) = self.store() {
-                    self.refuse_action(&store, name, &why);
-                }
+                self.requests.retain(|request| request.name != name);
+                self.refuse(name, &why);
             }
             Err(Undone { why, is_final: false }) => {
                 let again = Instant::now() + RETRY;
-                for pending in self.actions().0.iter_mut().filter(|p| p.name == name) {
-                    pending.state = State::Ready(again);
+                for request in self.requests.iter_mut().filter(|request| request.name == name) {
+                    request.state = State::Ready(again);
                 }
                 let pause = RETRY.as_secs();
-                self.log(
+                self.site.log(
                     Level::Error,
                     format_args!(
                         "\"actions/{name}\" is not done: {why}; next attempt in {pause} s, remove the \
@@ -296,90 +273,30 @@ impl Work {
         }
     }
 
-    fn finish_action(&self, store: &Store, name: &str) {
-        match store.action_done(name) {
-            Ok(()) => self.log(Level::Notice, format_args!("\"actions/{name}\" is done")),
+    fn finish(&self, name: &str) {
+        match self.site.store.action_done(name) {
+            Ok(()) => self.site.log(Level::Notice, format_args!("\"actions/{name}\" is done")),
             Err(error) => {
-                self.log(Level::Error, format_args!("\"actions/{name}\" is done, but {error}"));
+                self.site.log(Level::Error, format_args!("\"actions/{name}\" is done, but {error}"))
             }
         }
     }
 }
 
-/// Revokes certificates, each at the first of its possible issuers that knows it.
-async fn revoke_all(
-    obtainer: &Obtainer,
-    certificates: &[Vec<u8>],
-    issuers: &[usize],
-    reason: Option<u8>,
-) -> Result<(), Undone> {
-    let mut failed = None::<Undone>;
-    for certificate in certificates {
-        if let Err(undone) = revoke(obtainer, certificate, issuers, reason).await {
-            match &mut failed {
-                Some(failed) => failed.add(undone),
-                None => failed = Some(undone),
-            }
+fn renew(schedule: &mut Schedule, variants: Vec<usize>) -> State {
+    variants.iter().for_each(|variant| schedule.renew_now(*variant));
+    State::WaitsFor(variants)
+}
+
+async fn carry_out(kind: Kind, obtainer: &Obtainer, store: &Store) -> Result<(), Undone> {
+    match kind {
+        // The renewal was all.
+        Kind::Renew => Ok(()),
+        Kind::RollOver { issuer } => Ok(obtainer.roll_over_key(issuer).await?),
+        Kind::Revoke { certificates, issuers, reason } => {
+            revoke_all(obtainer, &certificates, &issuers, reason).await?;
+            mark_revoked(store, certificates).await
         }
+        Kind::Forget(removal) => forgetting::forget(obtainer, store, removal).await,
     }
-    failed.map_or(Ok(()), Err)
-}
-
-/// Revokes a certificate at the first of its possible issuers that knows it.
-pub(super) async fn revoke(
-    obtainer: &Obtainer,
-    certificate: &[u8],
-    issuers: &[usize],
-    reason: Option<u8>,
-) -> Result<(), Undone> {
-    let mut undone = Undone { why: String::new(), is_final: true };
-    for issuer in issuers {
-        match obtainer.revoke(*issuer, certificate, reason).await {
-            Ok(()) => return Ok(()),
-            Err(error) => undone.add(error.into()),
-        }
-    }
-    Err(undone)
-}
-
-/// Has revoked certificates never taken over: copies may lie under names that no configuration has any more.
-async fn mark_revoked(store: &Store, certificates: Vec<Vec<u8>>) -> Result<(), Undone> {
-    let mark = move |store: &Store| store.mark_revoked(&certificates);
-    let marked = store.on_thread(mark).await;
-    marked.map_err(|error| Undone { why: error.to_string(), is_final: false })
-}
-
-/// The reason in the first line, if there is one.
-pub(super) fn read_reason(text: &str) -> Result<Option<u8>, String> {
-    let first = text.lines().next().unwrap_or_default().trim();
-    if first.is_empty() || first.starts_with("-----BEGIN") {
-        return Ok(None);
-    }
-    let found = REASONS.iter().find(|(name, _)| *name == first).map(|(_, code)| *code);
-    found.map(Some).ok_or_else(|| {
-        let known = REASONS.map(|(name, _)| name).join(", ");
-        format!("its first line is none of the reasons {known}")
-    })
-}
-
-/// The certificates of a text, in DER.
-fn read_certificates(text: &str) -> Result<Vec<Vec<u8>>, String> {
-    if !text.contains("-----BEGIN") {
-        return Ok(Vec::new());
-    }
-    let invalid = |_| "it holds something that is no certificate in PEM".to_owned();
-    let certificates = X509::stack_from_pem(text.as_bytes()).map_err(invalid)?;
-    certificates.iter().map(|certificate| certificate.to_der().map_err(invalid)).collect()
-}
-
-/// The reason that was given, and the certificates.
-fn write_revocation(text: &str, certificates: &[Vec<u8>]) -> Result<String, String> {
-    let mut out = text.lines().next().unwrap_or_default().trim().to_owned();
-    out.push('\n');
-    for der in certificates {
-        let pem = X509::from_der(der).and_then(|certificate| certificate.to_pem());
-        let pem = pem.map_err(|error| error.to_string())?;
-        let _infallible = write!(out, "{}", String::from_utf8_lossy(&pem));
-    }
-    Ok(out)
 }

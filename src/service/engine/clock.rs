@@ -1,9 +1,13 @@
-//! Sleeping by the clock that certificates expire by.
+//! Time, chance and pauses: the one clock that the engine reads, and sleeping by it.
 //!
 //! Timers count the time that the machine is awake. When it wakes, or when its clock is set, what is due
 //! by the calendar is due now: a sleep ends when the clock has moved otherwise than the timer.
 
-use std::time::{Duration, SystemTime};
+use crate::host::Host;
+use acme_dns_core::level::Level;
+use acme_dns_core::time::UnixTime;
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::sleep;
 
 /// The pause before something of this machine, such as the disk, is tried again.
@@ -18,6 +22,38 @@ const GLANCE: Duration = Duration::from_secs(5);
 
 /// A clock that has moved by so much more than it should was set.
 const JUMP: Duration = Duration::from_secs(2);
+
+/// Returns the time by which certificates expire.
+pub(super) fn now() -> UnixTime {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixTime(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Returns a number from 0 to 1.
+pub(super) fn random() -> f64 {
+    let mut bytes = [0; 4];
+    match openssl::rand::rand_bytes(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
+}
+
+/// Lets other tasks run during a long round: thousands of certificates take time, and a stop must not wait for
+/// them.
+pub(super) async fn let_others_work(index: usize) {
+    /// So many take a millisecond or two. Each pause is a system call.
+    const BATCH: usize = 64;
+    if index.is_multiple_of(BATCH) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Pauses after an error of this machine, and says so.
+pub(super) async fn pause_after(host: &dyn Host, error: &dyn fmt::Display) {
+    let pause = LOCAL_PAUSE.as_secs();
+    host.log(Level::Error, format_args!("acme_dns: {error}; next attempt in {pause} s"));
+    sleep(LOCAL_PAUSE).await;
+}
 
 /// Sleeps for so long, or until the clock jumps.
 pub(super) async fn sleep_by_the_clock(pause: Duration) {

@@ -1,16 +1,17 @@
-//! Files with secrets and domains that change while nginx runs.
+//! The watch over files with secrets and domains, which change while nginx runs.
 //!
 //! They are data rather than configuration: a token that was exchanged, a domain that was added. So nginx is
 //! reloaded for them, where it may be and the configuration itself is as it was loaded; otherwise it is said
 //! that a reload is needed. A file that the new configuration cannot use is refused by nginx, with file and
 //! line, and the one in force stays.
 
-use super::work::Work;
+use super::site::Site;
 use crate::reload::{Obstacle, Watch};
 use acme_dns_core::level::Level;
 use acme_dns_core::text::list;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
@@ -22,8 +23,9 @@ const SHORTEST_CALM: Duration = Duration::from_secs(600);
 /// How long nginx may take to replace this process.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What was seen of the files.
+/// Watch over the files, with what was seen and told of them.
 pub(super) struct DataWatch {
+    site: Rc<Site>,
     watch: Option<Watch>,
     /// What had changed at the last look: a file that is still being written is not loaded.
     changed: BTreeSet<PathBuf>,
@@ -34,28 +36,27 @@ pub(super) struct DataWatch {
 }
 
 impl DataWatch {
-    pub(super) fn new(watch: Option<Watch>) -> Self {
-        Self { watch, changed: BTreeSet::new(), told: BTreeSet::new(), asked: None }
+    pub(super) fn new(site: Rc<Site>, watch: Option<Watch>) -> Self {
+        Self { site, watch, changed: BTreeSet::new(), told: BTreeSet::new(), asked: None }
     }
-}
 
-impl Work {
-    /// Looks whether files with secrets or domains have changed since nginx has loaded them.
-    pub(super) fn look_at_data(&mut self) {
-        let Some(watch) = &self.data.watch else { return };
+    /// Looks whether files with secrets or domains have changed since nginx has loaded them. `is_needed`: a
+    /// certificate waits for them, as it may.
+    pub(super) fn look(&mut self, is_needed: bool) {
+        let Some(watch) = &self.watch else { return };
         let changed: BTreeSet<PathBuf> =
             watch.changed_data().into_iter().map(Path::to_owned).collect();
-        let is_stable = changed == self.data.changed;
-        self.data.changed = changed;
-        if self.data.changed.is_empty() || !is_stable {
+        let is_stable = changed == self.changed;
+        self.changed = changed;
+        if self.changed.is_empty() || !is_stable {
             return;
         }
         let names: Vec<String> =
-            self.data.changed.iter().map(|path| format!("\"{}\"", path.display())).collect();
+            self.changed.iter().map(|path| format!("\"{}\"", path.display())).collect();
         let names = list(&names);
-        if let Some((asked, is_told)) = &mut self.data.asked {
+        if let Some((asked, is_told)) = &mut self.asked {
             if asked.elapsed() >= PATIENCE && !std::mem::replace(is_told, true) {
-                self.log(
+                self.site.log(
                     Level::Error,
                     format_args!(
                         "NGINX still has the old {names}, the reload did not take effect: see what it \
@@ -65,22 +66,22 @@ impl Work {
             }
             return;
         }
-        let is_news = self.data.changed != self.data.told;
-        self.data.told.clone_from(&self.data.changed);
+        let is_news = self.changed != self.told;
+        self.told.clone_from(&self.changed);
         let obstacle = self.obstacle();
         if let Some(why) = obstacle {
             if is_news {
-                self.log(
+                self.site.log(
                     Level::Warn,
                     format_args!("{names} has changed since NGINX loaded it: reload NGINX{why}"),
                 );
             }
             return;
         }
-        let wait = self.wait_before_reload();
+        let wait = self.wait_before_reload(is_needed);
         if !wait.is_zero() {
             if is_news {
-                self.log(
+                self.site.log(
                     Level::Notice,
                     format_args!(
                         "{names} has changed since NGINX loaded it: NGINX is reloaded in {} s, or reload it",
@@ -90,22 +91,22 @@ impl Work {
             }
             return;
         }
-        self.log(
+        self.site.log(
             Level::Notice,
             format_args!("reloading NGINX: {names} has changed since it was loaded"),
         );
-        if let Err(error) = self.host.reload() {
-            self.log(
+        if let Err(error) = self.site.host.reload() {
+            self.site.log(
                 Level::Error,
                 format_args!("{error}: reload NGINX yourself, it has the old {names}"),
             );
         }
-        self.data.asked = Some((Instant::now(), false));
+        self.asked = Some((Instant::now(), false));
     }
 
-    /// Why NGINX is not reloaded for these files, for the end of a line.
+    /// Returns the reason why NGINX is not reloaded for these files, for the end of a line.
     fn obstacle(&self) -> Option<String> {
-        let watch = self.data.watch.as_ref().filter(|watch| watch.may_reload);
+        let watch = self.watch.as_ref().filter(|watch| watch.may_reload);
         let Some(watch) = watch else { return Some(String::new()) };
         watch.obstacle_beside_data().map(|obstacle| match obstacle {
             Obstacle::Changed(part) => {
@@ -120,10 +121,9 @@ impl Work {
         })
     }
 
-    fn wait_before_reload(&self) -> Duration {
-        let is_needed = self.planned().is_some_and(|schedule| schedule.has_failures());
+    fn wait_before_reload(&self, is_needed: bool) -> Duration {
         let shortest = if is_needed { SHORTEST } else { SHORTEST_CALM };
-        let since = self.data.watch.as_ref().map(|watch| watch.since);
+        let since = self.watch.as_ref().map(|watch| watch.since);
         let age = since.and_then(|since| SystemTime::now().duration_since(since).ok());
         age.map_or(Duration::ZERO, |age| shortest.saturating_sub(age))
     }
@@ -132,31 +132,25 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::DataWatch;
-    use crate::engine::testing::{Recorder, work};
-    use crate::engine::work::{Work, now};
+    use crate::engine::testing::{Recorder, site_of};
     use crate::reload::{Paths, Watch};
-    use crate::store::Store;
     use acme_dns_core::config::Reload;
     use acme_dns_core::level::Level;
-    use acme_dns_core::schedule::{Loading, Schedule};
     use std::fs;
     use std::path::Path;
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
-    /// A service whose configuration was loaded so long ago.
-    fn running(path: &Path, reload: Reload, age: u64) -> (Work, Arc<Recorder>) {
+    /// A watch in a service whose configuration was loaded so long ago.
+    fn running(path: &Path, reload: Reload, age: u64) -> (DataWatch, Arc<Recorder>) {
         let host = Arc::new(Recorder::default());
-        let mut work = work(path, Arc::clone(&host), &[]);
-        let config = acme_dns_core::config::Config { reload, ..(*work.config).clone() };
+        let site = site_of(&path.join("state"), Arc::clone(&host), &[]);
+        let config = acme_dns_core::config::Config { reload, ..(*site.config).clone() };
         let paths = Paths { main: &path.join("nginx.conf"), prefix: path };
         let since = SystemTime::now() - Duration::from_secs(age);
         let mut watch = Watch::scan(&config, paths, since);
         watch.add_secrets([path.join("token")]);
-        work.data = DataWatch::new(Some(watch));
-        let store = Store::open(&path.join("state")).unwrap();
-        work.schedule = Some((store, Schedule::new([], now(), Loading::default(), || 0.5)));
-        (work, host)
+        (DataWatch::new(site, Some(watch)), host)
     }
 
     #[test]
@@ -192,14 +186,14 @@ mod tests {
             fs::write(path.join("nginx.conf"), "acme_dns_domains domains.txt;").unwrap();
             fs::write(path.join("domains.txt"), "a").unwrap();
             fs::write(path.join("token"), "a token").unwrap();
-            let (mut work, host) = running(path, reload, age);
-            work.look_at_data();
+            let (mut data, host) = running(path, reload, age);
+            data.look(false);
             assert_eq!(host.lines(), [], "{row}");
             change(path);
             // It may still be being written.
-            work.look_at_data();
+            data.look(false);
             assert_eq!(host.lines(), [], "{row}");
-            (0..3).for_each(|_| work.look_at_data());
+            (0..3).for_each(|_| data.look(false));
             let lines = host.lines();
             let Some(((level, text), is_reloaded)) = expected else {
                 assert_eq!(lines, [], "{row}");
@@ -215,11 +209,11 @@ mod tests {
     fn a_reload_that_does_not_take_effect_is_told_once() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("token"), "a token").unwrap();
-        let (mut work, host) = running(dir.path(), Reload::Auto, 700);
+        let (mut data, host) = running(dir.path(), Reload::Auto, 700);
         fs::write(dir.path().join("token"), "another").unwrap();
-        (0..2).for_each(|_| work.look_at_data());
-        work.data.asked = work.data.asked.map(|(at, told)| (at - super::PATIENCE, told));
-        (0..3).for_each(|_| work.look_at_data());
+        (0..2).for_each(|_| data.look(false));
+        data.asked = data.asked.map(|(at, told)| (at - super::PATIENCE, told));
+        (0..3).for_each(|_| data.look(false));
         let errors = host.at(Level::Error);
         assert!(errors.len() == 1 && errors[0].contains("did not take effect"), "{errors:?}");
         assert_eq!(host.reloads(), 1);

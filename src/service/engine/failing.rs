@@ -1,11 +1,12 @@
-//! Failed attempts: what is kept and said of them.
+//! Failed attempts: what is saved and told of them, and when it becomes too much to tell.
 
-use super::work::{Work, now, random};
+use super::clock::{now, random};
+use super::site::Site;
 use crate::acme::ObtainError;
 use acme_dns_core::level::Level;
-use acme_dns_core::schedule::{Environment, Extent, Failure, Remedy, Scope, Setback};
+use acme_dns_core::schedule::{Environment, Extent, Failure, Remedy, Schedule, Scope, Setback};
 use std::fmt;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ const SPAN: Duration = Duration::from_secs(60);
 
 /// What was said of failures of single certificates lately.
 #[derive(Debug, Default)]
-pub(super) struct Volume {
+struct Volume {
     since: Option<Instant>,
     told: usize,
     /// How many were told at level info only, and how loud the loudest of them was.
@@ -37,7 +38,7 @@ impl Volume {
     }
 
     /// How long the number of untold failures is waited for.
-    pub(super) fn pause(&self) -> Duration {
+    fn pause(&self) -> Duration {
         self.since.map_or(Duration::MAX, |since| SPAN.saturating_sub(since.elapsed()))
     }
 
@@ -48,38 +49,61 @@ impl Volume {
     }
 }
 
-/// What has failed with whom.
+/// Attempt that has failed.
+#[derive(Clone, Copy)]
+pub(super) struct Failed {
+    pub(super) variant: usize,
+    pub(super) issuer: usize,
+    pub(super) environment: Environment,
+}
+
+/// Certificate and issuer of an attempt, as lines name them.
 struct Party<'a> {
-    entry: usize,
+    variant: usize,
     /// The issuer's name.
     issuer: &'a str,
     environment: Environment,
 }
 
-impl Work {
-    /// Keeps what a failed attempt for a variant was, with which issuer and where, and says what happens
-    /// next: that stands before the reason, as nginx cuts long lines.
-    pub(super) fn handle_failure(
+/// Failures, and what was told of them lately.
+pub(super) struct Failures {
+    site: Rc<Site>,
+    volume: Volume,
+}
+
+impl Failures {
+    pub(super) fn new(site: Rc<Site>) -> Self {
+        Self { site, volume: Volume::default() }
+    }
+
+    /// Returns the time for which there is nothing to tell.
+    pub(super) fn pause(&self) -> Duration {
+        self.volume.pause()
+    }
+
+    /// Saves the progress after a failed attempt, and tells what happens next: that stands before the reason,
+    /// as nginx cuts long lines.
+    pub(super) fn handle(
         &mut self,
-        (entry, issuer, environment): (usize, usize, Environment),
+        schedule: &mut Schedule,
+        Failed { variant, issuer, environment }: Failed,
         failure: &Failure,
         error: &ObtainError,
     ) {
-        let config = Arc::clone(&self.config);
-        let Some((variant, _)) = config.variant(entry) else { return };
-        let name = &variant.name;
-        let Some(store) = self.store() else { return };
-        let Some(schedule) = self.schedule() else { return };
-        let setback = schedule.handle_failed(entry, now(), failure, random());
-        let next = schedule.next_attempt(entry);
-        let remedy = schedule.remedy(entry);
+        let site = Rc::clone(&self.site);
+        let name = site.name(variant);
+        let setback = schedule.handle_failed(variant, now(), failure, random());
+        let next = schedule.next_attempt(variant);
+        let remedy = schedule.remedy(variant);
         let Setback { progress, extent, level } = setback;
-        if let Err(error) = store.save_progress(name, &progress) {
-            self.log(Level::Error, format_args!("{error}"));
+        if let Err(error) = site.store.save_progress(name, &progress) {
+            site.log(Level::Error, format_args!("{error}"));
         }
-        let issuer = config.issuers.get(issuer).map_or("", |issuer| issuer.name.as_str());
-        let (at, next, then) = next.unwrap_or((progress.next, 0, environment));
-        let next = config.issuers.get(next).map_or("", |issuer| issuer.name.as_str());
+        let issuer = site.issuer(issuer).name.as_str();
+        let (at, next, then) = next
+            .map_or((progress.next, issuer, environment), |(at, next, then)| {
+                (at, site.issuer(next).name.as_str(), then)
+            });
         let with = match then {
             Environment::Staging => format!(" with the staging environment of \"{next}\""),
             Environment::Production if next == issuer => String::new(),
@@ -90,7 +114,7 @@ impl Work {
             Remedy::Request => format!(", sooner only by \"actions/renew-{name}\""),
             Remedy::None => ", not sooner, as was asked for".to_owned(),
         };
-        let party = Party { entry, issuer, environment };
+        let party = Party { variant, issuer, environment };
         let (what, wait, attempts) = match extent {
             Extent::Shared { waiting, attempts } if waiting > 1 => {
                 let wait = format!(": {waiting} certificates wait");
@@ -99,7 +123,7 @@ impl Work {
             _ => (self.own_subject(&party), String::new(), progress.failures),
         };
         if extent == Extent::Known {
-            return self.log(level, format_args!("certificate \"{name}\" waits, too: {error}"));
+            return site.log(level, format_args!("certificate \"{name}\" waits, too: {error}"));
         }
         let reason = error.to_string();
         // What has failed is not named twice.
@@ -109,7 +133,7 @@ impl Work {
         );
         match extent {
             Extent::Own => self.log_own(level, line),
-            Extent::Shared { .. } | Extent::Known => self.log(level, line),
+            Extent::Shared { .. } | Extent::Known => site.log(level, line),
         }
     }
 
@@ -117,14 +141,14 @@ impl Work {
     fn log_own(&mut self, level: Level, line: fmt::Arguments<'_>) {
         self.tell_untold();
         let level = self.volume.admit(level, Instant::now());
-        self.log(level, line);
+        self.site.log(level, line);
     }
 
     /// Says how many failures were not told one by one, when it is time to.
     pub(super) fn tell_untold(&mut self) {
         let Some(Volume { untold, is_error, .. }) = self.volume.take() else { return };
         let level = if is_error { Level::Error } else { Level::Warn };
-        self.log(
+        self.site.log(
             level,
             format_args!(
                 "{untold} more certificates were not obtained within {} s and will be tried again: level \
@@ -136,10 +160,9 @@ impl Work {
 
     /// What all certificates wait for.
     fn shared_subject(&self, party: &Party<'_>, scope: &Scope) -> String {
-        let Party { entry, issuer, environment } = party;
-        let provider = self.config.variant(*entry).map(|(_, certificate)| certificate.provider);
-        let provider = provider.and_then(|provider| self.config.providers.get(provider));
-        let provider = provider.map_or("", |provider| provider.name.as_str());
+        let Party { variant, issuer, environment } = party;
+        let (_, certificate) = self.site.variant(*variant);
+        let provider = &self.site.config.providers[certificate.provider].name;
         match (scope, environment) {
             (Scope::Issuer, Environment::Production) => format!("issuer \"{issuer}\""),
             (Scope::Issuer, Environment::Staging) => format!("staging of issuer \"{issuer}\""),
@@ -152,10 +175,8 @@ impl Work {
 
     /// Which certificate was not obtained, and from whom.
     fn own_subject(&self, party: &Party<'_>) -> String {
-        let Party { entry, issuer, environment } = party;
-        let Some((variant, certificate)) = self.config.variant(*entry) else {
-            return String::new();
-        };
+        let Party { variant, issuer, environment } = party;
+        let (_, certificate) = self.site.variant(*variant);
         let from = match (environment, certificate.issuers.len()) {
             (Environment::Staging, _) => {
                 format!(" in a test with the staging environment of \"{issuer}\"")
@@ -163,27 +184,28 @@ impl Work {
             (Environment::Production, 1) => String::new(),
             (Environment::Production, _) => format!(" from \"{issuer}\""),
         };
-        format!("certificate \"{}\" was not obtained{from}", variant.name)
+        format!("certificate \"{}\" was not obtained{from}", self.site.name(*variant))
     }
+}
 
-    /// Says which certificates still wait although a person has loaded the configuration anew.
-    pub(super) fn tell_standing(&mut self) {
-        let variants = 0..self.config.variants.len();
-        let Some(schedule) = self.schedule() else { return };
-        let waiting = variants.filter_map(|entry| Some((schedule.stands_until(entry)?, entry)));
-        let waiting: Vec<_> = waiting.collect();
-        let Some((until, first)) = waiting.iter().min() else { return };
-        let name = self.config.variants.get(*first).map_or("", |variant| variant.name.as_str());
-        let what = match waiting.len() {
-            1 => format!("certificate \"{name}\" waits until {until}"),
-            more => format!("{more} certificates wait, \"{name}\" until {until}"),
-        };
-        self.log(
-            Level::Warn,
-            format_args!(
-                "{what}: attempts have failed too often, and the configuration is the same; \
-                 \"actions/renew-NAME\" tries at once"
-            ),
-        );
-    }
+/// Tells which certificates still wait although a person has loaded the configuration anew.
+pub(super) fn tell_standing(site: &Site, schedule: &Schedule) {
+    let waiting = site.variants().filter_map(|variant| {
+        let until = schedule.stands_until(variant)?;
+        Some((until, variant))
+    });
+    let waiting: Vec<_> = waiting.collect();
+    let Some((until, first)) = waiting.iter().min() else { return };
+    let name = site.name(*first);
+    let what = match waiting.len() {
+        1 => format!("certificate \"{name}\" waits until {until}"),
+        more => format!("{more} certificates wait, \"{name}\" until {until}"),
+    };
+    site.log(
+        Level::Warn,
+        format_args!(
+            "{what}: attempts have failed too often, and the configuration is the same; \
+             \"actions/renew-NAME\" tries at once"
+        ),
+    );
 }

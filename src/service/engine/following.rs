@@ -1,22 +1,24 @@
-//! What a service does that waits for the lock: it serves what the holder writes.
+//! Serving what another process writes, while a service waits for the lock.
 //!
 //! Two nginx may use one state path, in two containers or for a change from blue to green. One of them
 //! renews; the other looks every second whether the directory of the certificates has changed, and hands to
 //! its workers what is new there. So it serves the same certificates, whoever has the lock.
 
-use super::load::let_others_work;
-use super::locking::{LockWait, silence_line};
-use super::work::{Work, now};
+use super::clock::{let_others_work, now};
+use super::lock_wait::{LockWait, silence_line};
+use super::reloading::Reloading;
+use super::site::Site;
 use crate::event::{Event, FilesEvent};
 use crate::host::NoRoom;
 use crate::stamp::FileStamp;
 use crate::store::{Facts, Store, certificate_stamp, certificates_stamp};
 use crate::x509::glance::{Glance, glance};
-use acme_dns_core::config::{Certificate, Config};
+use acme_dns_core::config::Certificate;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::schedule::{Renewal, Validity};
 use acme_dns_core::time::UnixTime;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// The first look: in a reload the lock is free before that.
@@ -36,8 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// So many names are told.
 const MAX_NAMES: usize = 3;
 
-/// The certificates of a holder's, as they were seen last.
+/// Certificates that a holder of the lock writes, as they were seen last.
 pub(super) struct Follower {
+    site: Rc<Site>,
     variants: Vec<Seen>,
     stamp: Option<FileStamp>,
     /// How long the lock is waited for at the next look, and at the next look at each of them.
@@ -48,7 +51,7 @@ pub(super) struct Follower {
     overdue_told: usize,
 }
 
-/// A variant on disk.
+/// Variant on disk.
 #[derive(Clone, Default)]
 struct Seen {
     stamp: Option<FileStamp>,
@@ -56,16 +59,15 @@ struct Seen {
 }
 
 impl Follower {
-    /// What the master has published from the disk.
-    pub(super) fn new(config: &Config, facts: &[(usize, Facts)]) -> Self {
-        let mut variants = vec![Seen::default(); config.variants.len()];
-        for (index, facts) in facts {
-            if let Some(seen) = variants.get_mut(*index) {
-                seen.stamp = Some(facts.stamp);
-                seen.validity = Some(facts.validity);
-            }
+    /// Begins with what the master has published from the disk.
+    pub(super) fn new(site: Rc<Site>, facts: &[(usize, Facts)]) -> Self {
+        let mut variants = vec![Seen::default(); site.variants().len()];
+        for (variant, facts) in facts {
+            let (stamp, validity) = (Some(facts.stamp), Some(facts.validity));
+            variants[*variant] = Seen { stamp, validity };
         }
         Self {
+            site,
             variants,
             stamp: None,
             next: FIRST,
@@ -76,7 +78,7 @@ impl Follower {
     }
 }
 
-/// A pair of which is known what it is.
+/// Pair with its traits.
 struct Candidate {
     pair: Pair,
     glance: Glance,
@@ -88,7 +90,7 @@ impl Candidate {
         Some(Self { pair, glance })
     }
 
-    /// What it is worth to the clients of a server: more is better.
+    /// Returns its worth to the clients of a server: more is better.
     fn worth(&self, wanted: &Certificate, now: UnixTime) -> (bool, bool) {
         let holds = |name: &str| self.glance.names.iter().any(|held| held == name);
         let covers = |name: &str| {
@@ -101,112 +103,102 @@ impl Candidate {
     }
 }
 
-impl Work {
+impl Follower {
     /// Serves what has changed on disk, if it is time to look, and tells what is not renewed there.
-    pub(super) async fn follow(
+    pub(super) async fn look(
         &mut self,
-        follower: &mut Follower,
-        store: &Store,
         wait: &LockWait,
         waited: Duration,
+        reloading: &mut Reloading,
     ) {
-        if waited < follower.next {
+        if waited < self.next {
             return;
         }
-        follower.next = waited + INTERVAL;
-        self.start_reloader();
-        let stamp = certificates_stamp(store.path());
-        let is_full = waited >= follower.next_full;
-        if stamp != follower.stamp || is_full {
+        self.next = waited + INTERVAL;
+        reloading.begin();
+        let stamp = certificates_stamp(self.site.store.path());
+        let is_full = waited >= self.next_full;
+        if stamp != self.stamp || is_full {
             // Two changes may have one time: the second look finds what came during the first one.
-            follower.next_full = match stamp == follower.stamp {
+            self.next_full = match stamp == self.stamp {
                 true => waited + FULL_INTERVAL,
                 false => waited + INTERVAL,
             };
-            follower.stamp = stamp;
-            self.follow_all(follower, store, wait).await;
+            self.stamp = stamp;
+            self.follow_all(wait, reloading).await;
         }
-        if waited >= follower.next_overdue {
-            self.tell_overdue(follower, store, wait, waited).await;
+        if waited >= self.next_overdue {
+            self.tell_overdue(wait, waited).await;
         }
     }
 
-    async fn follow_all(&mut self, follower: &mut Follower, store: &Store, wait: &LockWait) {
-        for index in 0..self.config.certificates.len() {
-            let_others_work(index).await;
-            let Some(wanted) = self.config.certificates.get(index) else { continue };
+    async fn follow_all(&mut self, wait: &LockWait, reloading: &Reloading) {
+        for certificate in self.site.certificates() {
+            let_others_work(certificate).await;
             let mut is_changed = false;
-            for entry in wanted.variants.clone() {
-                let name = self.config.variants.get(entry).map_or("", |variant| &variant.name);
-                let stamp = certificate_stamp(store.path(), name);
-                if let Some(seen) = follower.variants.get_mut(entry)
-                    && stamp.is_some()
-                    && seen.stamp != stamp
-                {
+            for variant in self.site.certificate(certificate).variants.clone() {
+                let stamp = certificate_stamp(self.site.store.path(), self.site.name(variant));
+                let seen = &mut self.variants[variant];
+                if stamp.is_some() && seen.stamp != stamp {
                     seen.stamp = stamp;
                     is_changed = true;
                 }
             }
-            if is_changed {
-                self.follow_one(follower, store, index, wait);
+            if is_changed && let Some(until) = self.follow(certificate) {
+                reloading.note_written();
+                self.tell_followed(certificate, until, wait);
             }
         }
     }
 
-    /// Hands a certificate that has changed on disk to the workers.
-    fn follow_one(
-        &self,
-        follower: &mut Follower,
-        store: &Store,
-        index: usize,
-        wait: &LockWait,
-    ) -> Option<()> {
-        let wanted = self.config.certificates.get(index)?;
-        let published = self.host.published(index).map_or_else(Vec::new, |m| m.pairs);
+    /// Hands a certificate that has changed on disk to the workers. Returns the end of its validity, if it is
+    /// another one than they have.
+    fn follow(&mut self, certificate: usize) -> Option<UnixTime> {
+        let site = Rc::clone(&self.site);
+        let wanted = site.certificate(certificate);
+        let published = site.host.published(certificate).map_or_else(Vec::new, |m| m.pairs);
         let (mut pairs, mut new) = (Vec::new(), None);
-        for entry in wanted.variants.clone() {
-            let variant = self.config.variants.get(entry)?;
-            let algorithm = variant.key.algorithm();
+        for variant in wanted.variants.clone() {
+            let algorithm = site.variant(variant).0.key.algorithm();
             let served = published.iter().cloned().filter_map(Candidate::of);
             let served = served.into_iter().find(|it| it.glance.key.algorithm() == algorithm);
             let before = served.as_ref().map(|served| served.pair.chain.clone());
-            let Some(better) = self.better(store, wanted, &variant.name, served) else { continue };
+            let Some(better) = self.better(wanted, site.name(variant), served) else { continue };
             let validity = better.glance.validity;
-            if let Some(seen) = follower.variants.get_mut(entry) {
-                seen.validity = Some(validity);
-            }
+            self.variants[variant].validity = Some(validity);
             if before.as_ref() != Some(&better.pair.chain) {
                 new = Some(validity.not_after);
             }
             pairs.push(better.pair);
         }
         let until = new?;
-        if let Err(NoRoom) = self.host.publish(index, &Material { pairs }) {
-            self.host.tell(&Event::Files(wanted.name.clone(), FilesEvent::NoRoom));
+        if let Err(NoRoom) = site.host.publish(certificate, &Material { pairs }) {
+            site.host.tell(&Event::Files(wanted.name.clone(), FilesEvent::NoRoom));
             return None;
         }
-        self.written.notify_one();
-        let (name, holder) = (&wanted.name, wait.holder());
-        self.log(
+        Some(until)
+    }
+
+    fn tell_followed(&self, certificate: usize, until: UnixTime, wait: &LockWait) {
+        let (name, holder) = (&self.site.certificate(certificate).name, wait.holder());
+        self.site.log(
             Level::Notice,
             format_args!(
                 "certificate \"{name}\" taken over from the state path, where {holder} has put it, valid \
                  until {until}"
             ),
         );
-        Some(())
     }
 
-    /// What is on disk, or what is served if that is better.
+    /// Returns what is on disk, or what is served if that is better.
     fn better(
         &self,
-        store: &Store,
         wanted: &Certificate,
         name: &str,
         served: Option<Candidate>,
     ) -> Option<Candidate> {
-        let stored = store.load_certificate(name).unwrap_or_else(|error| {
-            self.log(
+        let stored = self.site.store.load_certificate(name).unwrap_or_else(|error| {
+            self.site.log(
                 Level::Warn,
                 format_args!(
                     "certificate \"{name}\" on disk cannot be used, what is served stays: {error}"
@@ -229,35 +221,30 @@ impl Work {
 
     /// Tells which certificates are missing or past their renewal without the holder doing anything about
     /// it.
-    async fn tell_overdue(
-        &self,
-        follower: &mut Follower,
-        store: &Store,
-        wait: &LockWait,
-        waited: Duration,
-    ) {
+    async fn tell_overdue(&mut self, wait: &LockWait, waited: Duration) {
         let (mut names, mut count) = (Vec::new(), 0);
-        for (entry, variant) in self.config.variants.iter().enumerate() {
-            let_others_work(entry).await;
-            let validity = follower.variants.get(entry).and_then(|seen| seen.validity);
-            if is_neglected(store, &variant.name, validity, now()) {
+        for (variant, seen) in self.variants.iter().enumerate() {
+            let_others_work(variant).await;
+            let name = self.site.name(variant);
+            if is_neglected(&self.site.store, name, seen.validity, now()) {
                 count += 1;
                 if names.len() < MAX_NAMES {
-                    names.push(format!("\"{}\"", variant.name));
+                    names.push(format!("\"{name}\""));
                 }
             }
         }
         if count == 0 {
-            follower.next_overdue = waited + FULL_INTERVAL;
-            follower.overdue_told = 0;
+            self.next_overdue = waited + FULL_INTERVAL;
+            self.overdue_told = 0;
             return;
         }
-        follower.next_overdue = waited + silence_line(follower.overdue_told + 1);
-        follower.overdue_told += 1;
+        self.next_overdue = waited + silence_line(self.overdue_told + 1);
+        self.overdue_told += 1;
         let more = count - names.len();
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        let (names, holder, path) = (names.join(", "), wait.holder(), store.path().display());
-        self.log(
+        let (names, holder, path) =
+            (names.join(", "), wait.holder(), self.site.store.path().display());
+        self.site.log(
             Level::Error,
             format_args!(
                 "{holder}, which holds state path \"{path}\", does not renew what is missing or due here: \
@@ -267,7 +254,7 @@ impl Work {
     }
 }
 
-/// Whether a certificate is missing or past its renewal, and the holder of the lock makes no attempts that
+/// Tells whether a certificate is missing or past its renewal, and the holder of the lock makes no attempts that
 /// could still be in time.
 fn is_neglected(store: &Store, name: &str, validity: Option<Validity>, now: UnixTime) -> bool {
     let is_tried = || store.load_progress(name).is_ok_and(|progress| progress.next > now);
@@ -287,8 +274,10 @@ fn is_neglected(store: &Store, name: &str, validity: Option<Validity>, now: Unix
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::testing::{Recorder, work};
-    use crate::engine::work::now;
+    use crate::engine::clock::now;
+    use crate::engine::locking::take_lock;
+    use crate::engine::reloading::Reloading;
+    use crate::engine::testing::{Recorder, site_of};
     use crate::store::testing::{give_sign, issued_with};
     use crate::store::{IssuedPem, Store};
     use crate::x509::testing::{NOW, key};
@@ -297,6 +286,7 @@ mod tests {
     use acme_dns_core::schedule::Progress;
     use openssl::pkey::{PKey, Private};
     use openssl::rsa::Rsa;
+    use std::rc::Rc;
     use std::sync::Arc;
     use std::time::Duration;
     use tokio::time::sleep;
@@ -323,10 +313,11 @@ mod tests {
     /// Waits for the lock, while another one holds it and does something every few seconds.
     async fn with_holder(keys: &[KeyType], holder: impl AsyncFnOnce(&Store, &Recorder)) {
         let dir = tempfile::tempdir().unwrap();
-        let (store, theirs) = (Store::open(dir.path()).unwrap(), Store::open(dir.path()).unwrap());
+        let theirs = Store::open(dir.path()).unwrap();
         let _held = theirs.lock().unwrap().unwrap();
         let host = Arc::new(Recorder::default());
-        let mut work = work(dir.path(), Arc::clone(&host), &[(NAMES, keys)]);
+        let site = site_of(dir.path(), Arc::clone(&host), &[(NAMES, keys)]);
+        let mut reloading = Reloading::new(Rc::clone(&site), None);
         let signs = async {
             for second in (0..).step_by(10) {
                 give_sign(dir.path(), second);
@@ -334,7 +325,7 @@ mod tests {
             }
         };
         tokio::select! {
-            _ = work.lock(&store) => panic!("the lock is held"),
+            _ = take_lock(&site, &[], &mut reloading) => panic!("the lock is held"),
             () = signs => {}
             () = holder(&theirs, &host) => {}
         }

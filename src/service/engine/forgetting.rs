@@ -1,22 +1,25 @@
-//! `forget-NAME`: what is kept of a certificate that the configuration no longer names is removed.
+//! `forget-NAME`: removal of all that is kept of a certificate that the configuration no longer names.
 //!
 //! Without this it stays for ever, with its key: a name that comes back is served at once, and nothing that is
 //! only out of the configuration by mistake is lost. The first line of the file may be `revoke`, a reason,
 //! or both: then the certificate is revoked first. Nothing that is configured, read by nginx, or served
 //! under another name is touched.
 
-use super::actions::{read_reason, revoke};
-use super::tasks::Undone;
-use super::work::{Work, now};
+use super::clock::now;
+use super::outcome::Undone;
+use super::revoking::{read_reason, revoke};
+use super::served::Served;
+use super::site::Site;
 use crate::acme::Obtainer;
 use crate::store::{Store, Stored};
 use acme_dns_core::config::is_file_name;
 use acme_dns_core::level::Level;
+use std::collections::BTreeSet;
 
-/// A certificate that is to be forgotten.
+/// Removal of a certificate, as a person has asked for it.
 #[derive(Clone)]
-pub(super) struct Forgotten {
-    /// Its name, which is none of the configuration's.
+pub(super) struct Removal {
+    /// The certificate's name, which is none of the configuration's.
     name: String,
     revocation: Option<Revocation>,
 }
@@ -30,38 +33,41 @@ struct Revocation {
     reason: Option<u8>,
 }
 
-impl Work {
-    /// Reads what is to be forgotten.
+/// The parts that a removal must not harm.
+pub(super) struct Inventory<'a> {
+    pub(super) site: &'a Site,
+    pub(super) served: &'a Served,
+    /// The names of the certificates whose files nginx reads.
+    pub(super) read_by_nginx: &'a BTreeSet<String>,
+}
+
+impl Inventory<'_> {
+    /// Reads which certificate is to be forgotten, and whether it is revoked first.
     ///
     /// # Errors
     /// It must not be forgotten, or not be revoked: the reason.
-    pub(super) fn read_forgotten(
-        &self,
-        store: &Store,
-        name: &str,
-        text: &str,
-    ) -> Result<Forgotten, String> {
+    pub(super) fn read_removal(&self, name: &str, text: &str) -> Result<Removal, String> {
         if !is_file_name(name) {
             return Err(format!("\"{name}\" is no name of a certificate"));
         }
-        if self.config.variants.iter().any(|variant| variant.name == name)
-            || self.config.certificates.iter().any(|certificate| certificate.name == name)
+        if self.site.config.variants.iter().any(|variant| variant.name == name)
+            || self.site.config.certificates.iter().any(|certificate| certificate.name == name)
         {
             return Err(format!(
                 "certificate \"{name}\" is configured, take it out of the configuration and reload first"
             ));
         }
-        if self.reads_files_of(name) {
+        if self.read_by_nginx.contains(name) {
             return Err(format!(
                 "the configuration reads files of \"certs/{name}\", take them out of it and reload first"
             ));
         }
-        if !store.keeps(name).map_err(|error| error.to_string())? {
+        if !self.site.store.keeps(name).map_err(|error| error.to_string())? {
             return Err(format!("nothing is kept of a certificate \"{name}\""));
         }
         let wanted = read_wish(text)?;
         // One that cannot be read is removed like any other, unless it is to be revoked.
-        let stored = match store.load_certificate(name) {
+        let stored = match self.site.store.load_certificate(name) {
             Err(error) if wanted.is_some() => return Err(error.to_string()),
             stored => stored.ok().flatten(),
         };
@@ -69,28 +75,28 @@ impl Work {
             if wanted.is_some() {
                 let line =
                     format_args!("certificate \"{name}\" has ended or is gone, it is not revoked");
-                self.log(Level::Notice, line);
+                self.site.log(Level::Notice, line);
             }
-            return Ok(Forgotten { name: name.to_owned(), revocation: None });
+            return Ok(Removal { name: name.to_owned(), revocation: None });
         };
-        self.check_use(store, &stored, wanted.is_some())?;
+        self.check_use(&stored, wanted.is_some())?;
         let revocation = wanted.map(|reason| self.revocation(name, &stored, reason)).transpose()?;
-        Ok(Forgotten { name: name.to_owned(), revocation })
+        Ok(Removal { name: name.to_owned(), revocation })
     }
 
-    /// Checks whether a certificate of the configuration is served from what is kept under another name.
-    fn check_use(&self, store: &Store, stored: &Stored, revokes: bool) -> Result<(), String> {
-        for (entry, variant) in self.config.variants.iter().enumerate() {
-            let Some((_, certificate)) = self.config.variant(entry) else { continue };
-            let other = &variant.name;
+    /// Checks that no certificate of the configuration is served from what is to be forgotten.
+    fn check_use(&self, stored: &Stored, revokes: bool) -> Result<(), String> {
+        for variant in self.site.variants() {
+            let (_, certificate) = self.site.variant(variant);
+            let other = self.site.name(variant);
             if !certificate.names.iter().all(|wanted| covers(&stored.facts.names, wanted.as_str()))
             {
                 continue;
             }
-            let own = store.load_certificate(other).ok().flatten();
+            let own = self.site.store.load_certificate(other).ok().flatten();
             let own = own.filter(|own| now() < own.facts.validity.not_after);
             let is_same = own.as_ref().is_some_and(|own| leaf(own) == leaf(stored));
-            if revokes && (is_same || self.leaf(entry).as_ref() == leaf(stored)) {
+            if revokes && (is_same || self.served.leaf(variant).as_ref() == leaf(stored)) {
                 return Err(format!(
                     "certificate \"{other}\" is the same and is served, ask for \"revoke-{other}\""
                 ));
@@ -105,14 +111,14 @@ impl Work {
         Ok(())
     }
 
-    /// Finds out who can revoke the certificate.
+    /// Finds the issuers that can revoke the certificate.
     fn revocation(
         &self,
         name: &str,
         stored: &Stored,
         reason: Option<u8>,
     ) -> Result<Revocation, String> {
-        let all = self.config.issuers.iter().enumerate();
+        let all = self.site.config.issuers.iter().enumerate();
         let directory = stored.facts.directory.as_ref();
         let is_from = |url: &String| directory.is_none_or(|directory| directory == url);
         let issuers: Vec<usize> =
@@ -135,9 +141,9 @@ impl Work {
 pub(super) async fn forget(
     obtainer: &Obtainer,
     store: &Store,
-    forgotten: Forgotten,
+    removal: Removal,
 ) -> Result<(), Undone> {
-    let Forgotten { name, revocation } = forgotten;
+    let Removal { name, revocation } = removal;
     if let Some(Revocation { certificate, issuers, reason }) = revocation {
         revoke(obtainer, &certificate, &issuers, reason).await?;
     }
@@ -145,7 +151,7 @@ pub(super) async fn forget(
     forgotten.map_err(|error| Undone { why: error.to_string(), is_final: false })
 }
 
-/// What the first line asks for: `None`, no revocation; else one with a reason or without.
+/// Reads what the first line asks for: `None`, no revocation; else one with a reason or without.
 fn read_wish(text: &str) -> Result<Option<Option<u8>>, String> {
     let first = text.lines().next().unwrap_or_default().trim();
     if first.is_empty() {

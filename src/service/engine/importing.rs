@@ -1,149 +1,153 @@
-//! Keeping what the master has found in the trees of other clients.
+//! Taking over what the master has found in the trees of other clients.
 //!
 //! The certificates are in shared memory already, where the master has put them: there they are taken
 //! from, so that no key goes any other way. The keys of accounts come as secrets do. From then on the
 //! state path has them, and nothing is looked for any more.
 
-use super::clock::LOCAL_PAUSE;
-use super::commit::save_later;
-use super::tasks::Report;
-use super::work::{Served, Work, random};
+use super::clock::{LOCAL_PAUSE, random};
+use super::secrets::Secrets;
+use super::served::{Served, ServedVariant};
+use super::site::Site;
+use super::unsaved::Unsaved;
 use crate::acme::account_key;
 use crate::import::{Imported, ImportedAccount, Imports, fingerprint};
 use crate::store::{IssuedPem, Store, StoreError, has_account, is_kept};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Pair, Source};
-use acme_dns_core::schedule::{Known, Renewal};
+use acme_dns_core::schedule::{Known, Renewal, Schedule};
 use secrecy::ExposeSecret;
 
-/// A certificate that was taken over.
-pub(super) struct Taken {
+/// Certificate that was taken over from another client.
+pub(super) struct TakenOver {
     imported: Imported,
     /// The disk has refused it; it is served all the same.
-    unkept: Option<Pair>,
+    unsaved: Option<Pair>,
 }
 
-impl Work {
-    /// Keeps what was found and is not in the state path, where a helper before may have put it.
-    pub(super) async fn import(&mut self, store: &Store, report: &Report) -> Vec<Taken> {
-        let Imports { certificates, accounts } = std::mem::take(&mut self.imports);
-        for account in accounts {
-            self.import_account(store, &account);
-        }
-        let mut taken = Vec::new();
-        for imported in certificates {
-            taken.extend(self.import_certificate(store, imported, report).await);
-        }
-        taken
+/// Saves what was found and is not in the state path, where a helper before may have put it.
+pub(super) async fn import(
+    site: &Site,
+    secrets: &Secrets,
+    imports: Imports,
+    unsaved: &mut Unsaved,
+) -> Vec<TakenOver> {
+    for account in imports.accounts {
+        import_account(site, secrets, &account);
     }
-
-    /// From then on the account is found by its key, as after a crash.
-    fn import_account(&self, store: &Store, account: &ImportedAccount) {
-        let Some(issuer) = self.config.issuers.get(account.issuer) else { return };
-        let name = &issuer.name;
-        if has_account(store.path(), name) {
-            return;
-        }
-        let source = account.source.display();
-        let key = account_key(self.secret(account.key).expose_secret());
-        let kept = key.and_then(|key| {
-            store.save_account_key(name, &key).map_err(|error: StoreError| error.to_string())
-        });
-        match kept {
-            Ok(()) => self.log(
-                Level::Notice,
-                format_args!("account of issuer \"{name}\" imported from \"{source}\""),
-            ),
-            Err(error) => self.log(
-                Level::Warn,
-                format_args!(
-                    "account of issuer \"{name}\" is not imported from \"{source}\", a new one will \
-                     be created: {error}"
-                ),
-            ),
-        }
+    let mut taken_over = Vec::new();
+    for imported in imports.certificates {
+        taken_over.extend(import_certificate(site, imported, unsaved).await);
     }
+    taken_over
+}
 
-    async fn import_certificate(
-        &mut self,
-        store: &Store,
-        imported: Imported,
-        report: &Report,
-    ) -> Option<Taken> {
-        let name = self.config.variants.get(imported.variant)?.name.clone();
-        if is_kept(store.path(), &name) {
-            return None;
-        }
-        let certificate = self.config.variants.get(imported.variant)?.certificate;
-        // Without it shared memory is full, and the master has said so.
-        let pairs = self.host.published(certificate)?.pairs.into_iter();
-        let is_it = |pair: &Pair| {
-            pair.chain.first().is_some_and(|leaf| fingerprint(leaf) == imported.fingerprint)
-        };
-        let mut pair = pairs.into_iter().find(is_it)?;
-        pair.staple = None;
-        let directory = imported.directory.clone();
-        pair.source = Some(Source {
-            directory,
-            profile: None,
-            ordered: None,
-            is_imported: true,
-            is_kept: false,
-        });
-        let pem = IssuedPem::of(&pair).ok()?;
-        let renewal = Renewal { jitter: Some(random()), ..Renewal::default() };
-        let (of, issued) = (name.clone(), pem.clone());
-        let keep = move |store: &Store| {
-            store.save_certificate(&of, &issued)?;
-            // The time that is told now is that after a restart.
-            store.save_renewal(&of, &renewal)
-        };
-        let Err(error) = store.on_thread(keep).await else {
-            return Some(Taken { imported, unkept: None });
-        };
-        self.log(
-            Level::Error,
+/// Saves the key of an account, by which the account is found from then on, as after a crash.
+fn import_account(site: &Site, secrets: &Secrets, account: &ImportedAccount) {
+    let name = &site.issuer(account.issuer).name;
+    if has_account(site.store.path(), name) {
+        return;
+    }
+    let source = account.source.display();
+    let key = account_key(secrets.get(account.key).expose_secret());
+    let saved = key.and_then(|key| {
+        site.store.save_account_key(name, &key).map_err(|error: StoreError| error.to_string())
+    });
+    match saved {
+        Ok(()) => site.log(
+            Level::Notice,
+            format_args!("account of issuer \"{name}\" imported from \"{source}\""),
+        ),
+        Err(error) => site.log(
+            Level::Warn,
             format_args!(
-                "certificate \"{name}\" from \"{}\" is served, but cannot be kept on disk: {error}; \
-                 tried again every {} s",
-                imported.source.display(),
-                LOCAL_PAUSE.as_secs()
+                "account of issuer \"{name}\" is not imported from \"{source}\", a new one will \
+                 be created: {error}"
+            ),
+        ),
+    }
+}
+
+async fn import_certificate(
+    site: &Site,
+    imported: Imported,
+    unsaved: &mut Unsaved,
+) -> Option<TakenOver> {
+    let variant = imported.variant;
+    let name = site.name(variant).to_owned();
+    if is_kept(site.store.path(), &name) {
+        return None;
+    }
+    let pair = published(site, &imported)?;
+    let pem = IssuedPem::of(&pair).ok()?;
+    let renewal = Renewal { jitter: Some(random()), ..Renewal::default() };
+    let (of, issued) = (name.clone(), pem.clone());
+    let save = move |store: &Store| {
+        store.save_certificate(&of, &issued)?;
+        // The time that is told now is that after a restart.
+        store.save_renewal(&of, &renewal)
+    };
+    let Err(error) = site.store.on_thread(save).await else {
+        return Some(TakenOver { imported, unsaved: None });
+    };
+    site.log(
+        Level::Error,
+        format_args!(
+            "certificate \"{name}\" from \"{}\" is served, but cannot be kept on disk: {error}; \
+             tried again every {} s",
+            imported.source.display(),
+            LOCAL_PAUSE.as_secs()
+        ),
+    );
+    unsaved.save_later(variant, Some(pem));
+    Some(TakenOver { imported, unsaved: Some(pair) })
+}
+
+/// Finds a certificate in shared memory. Without it shared memory is full, and the master has said so.
+fn published(site: &Site, imported: &Imported) -> Option<Pair> {
+    let certificate = site.variant(imported.variant).0.certificate;
+    let pairs = site.host.published(certificate)?.pairs.into_iter();
+    let is_it = |pair: &Pair| {
+        pair.chain.first().is_some_and(|leaf| fingerprint(leaf) == imported.fingerprint)
+    };
+    let pair = pairs.into_iter().find(is_it)?;
+    let source = Source {
+        directory: imported.directory.clone(),
+        profile: None,
+        ordered: None,
+        is_imported: true,
+        is_kept: false,
+    };
+    Some(Pair { staple: None, source: Some(source), ..pair })
+}
+
+/// Has those served and renewed that the disk does not have.
+pub(super) fn serve_unsaved(
+    site: &Site,
+    served: &mut Served,
+    taken_over: &mut [TakenOver],
+    known: &mut [Known],
+) {
+    for TakenOver { imported, unsaved } in taken_over {
+        let Some(pair) = unsaved.take() else { continue };
+        let (variant, issuer) = (imported.variant, site.issuer_with(Some(&imported.directory)));
+        served.set(variant, ServedVariant { pair: Some(pair), issuer, stands_in: false });
+        known[variant].validity = Some(imported.validity);
+    }
+}
+
+/// Tells of each certificate where it is from, and when it is renewed.
+pub(super) fn tell(site: &Site, schedule: &Schedule, taken_over: &[TakenOver]) {
+    for TakenOver { imported, .. } in taken_over {
+        let until = imported.validity.not_after;
+        let next = schedule.renewal(imported.variant).map_or(until, |(time, _)| time);
+        let name = site.name(imported.variant);
+        site.log(
+            Level::Notice,
+            format_args!(
+                "certificate \"{name}\" imported from \"{}\", valid until {until}, renewal at \
+                 {next}",
+                imported.source.display()
             ),
         );
-        let report = (imported.variant, report.clone());
-        let task = save_later(store.clone(), name, Some(pem), report);
-        self.unkept.insert(imported.variant, task);
-        Some(Taken { imported, unkept: Some(pair) })
-    }
-
-    /// Has those served and renewed that the disk does not have.
-    pub(super) fn stand_by(&mut self, taken: &mut [Taken], known: &mut [Known]) {
-        for Taken { imported, unkept } in taken {
-            let Some(pair) = unkept.take() else { continue };
-            let directory = &imported.directory;
-            let issuer = self.config.issuers.iter().position(|i| i.directory == *directory);
-            self.serve(imported.variant, Served { pair: Some(pair), issuer, stands_in: false });
-            if let Some(known) = known.get_mut(imported.variant) {
-                known.validity = Some(imported.validity);
-            }
-        }
-    }
-
-    /// Tells of each certificate what was done, and what happens next.
-    pub(super) fn tell_imported(&mut self, taken: &[Taken]) {
-        for Taken { imported, .. } in taken {
-            let next = self.schedule().and_then(|schedule| schedule.renewal(imported.variant));
-            let until = imported.validity.not_after;
-            let next = next.map_or(until, |(time, _)| time);
-            let name = self.config.variants.get(imported.variant).map_or("", |v| v.name.as_str());
-            self.log(
-                Level::Notice,
-                format_args!(
-                    "certificate \"{name}\" imported from \"{}\", valid until {until}, renewal at \
-                     {next}",
-                    imported.source.display()
-                ),
-            );
-        }
     }
 }

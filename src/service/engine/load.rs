@@ -1,133 +1,122 @@
-//! What is on disk when the service begins.
+//! The certificates on disk when the service begins, and the plan that it begins with.
+//!
+//! Certificates that lie under other names are found in [`succession`](super::succession).
 
-use super::tasks::Report;
-use super::unreadable::may_be_good;
-use super::work::{Served, Work, now};
-use crate::store::{Facts, PendingOrder, Store, Stored, certificate_stamp};
+use super::clock::{LOCAL_PAUSE, let_others_work, now};
+use super::keeper::{tell_written_back, write_back};
+use super::parties::known;
+use super::served::{Served, ServedVariant};
+use super::site::Site;
+use super::succession::Succession;
+use super::unreadable::{Unreadable, may_be_good};
+use super::unsaved::Unsaved;
+use crate::store::{Facts, IssuedPem, PendingOrder, Stored, certificate_stamp};
 use crate::x509::keys;
-use acme_dns_core::config::Variant;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
-use acme_dns_core::schedule::{Known, Progress, Validity};
+use acme_dns_core::schedule::{Fingerprint, Known, Progress, Validity};
 use acme_dns_core::stock::Traits;
 use openssl::pkey::PKey;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 
-/// Thousands take time, and a stop must not wait for them.
-pub(super) async fn let_others_work(index: usize) {
-    /// So many take a millisecond or two. Each pause is a system call.
-    const BATCH: usize = 64;
-    if index.is_multiple_of(BATCH) {
-        tokio::task::yield_now().await;
-    }
+/// The parts that are filled from the disk.
+pub(super) struct Loader<'a> {
+    pub(super) site: &'a Site,
+    pub(super) served: &'a mut Served,
+    pub(super) unsaved: &'a mut Unsaved,
+    pub(super) unreadable: &'a mut Unreadable,
+    /// Hash of what all orders are made with.
+    pub(super) fingerprint: Fingerprint,
 }
 
-impl Work {
-    /// Publishes what is on disk, as the helper before may have published into an older zone, and
-    /// gathers what the schedule begins with. What the master has published and is on disk still is not
-    /// read again.
-    pub(super) async fn load(&mut self, store: &Store, report: &Report) -> Vec<Known> {
-        let config = Arc::clone(&self.config);
-        let facts = std::mem::take(&mut self.facts);
+impl Loader<'_> {
+    /// Serves what is on disk, and gathers what the schedule begins with. What the master has published and is
+    /// on disk still is not read again.
+    pub(super) async fn load(mut self, facts: Vec<(usize, Facts)>) -> Vec<Known> {
+        let site = self.site;
         let mut facts: HashMap<_, _> = facts.into_iter().collect();
-        let under_way = store.under_way().unwrap_or_else(|error| {
-            self.log(Level::Warn, format_args!("{error}"));
-            config.variants.iter().map(|variant| variant.name.clone()).collect()
+        let under_way = site.store.under_way().unwrap_or_else(|error| {
+            site.log(Level::Warn, format_args!("{error}"));
+            site.variants().map(|variant| site.name(variant).to_owned()).collect::<BTreeSet<_>>()
         });
-        let mut held = Vec::with_capacity(config.variants.len());
-        for (index, variant) in config.variants.iter().enumerate() {
-            let_others_work(index).await;
-            let facts = facts.remove(&index).filter(|facts| {
-                certificate_stamp(store.path(), &variant.name) == Some(facts.stamp)
+        let is_under_way = |variant: usize| under_way.contains(site.name(variant));
+        let mut held = Vec::with_capacity(site.variants().len());
+        for variant in site.variants() {
+            let_others_work(variant).await;
+            let facts = facts.remove(&variant).filter(|facts| {
+                let stamp = certificate_stamp(site.store.path(), site.name(variant));
+                stamp == Some(facts.stamp)
             });
-            let is_under_way = under_way.contains(&variant.name);
-            held.push(self.load_variant(store, index, facts, is_under_way));
+            held.push(self.load_variant(variant, facts, is_under_way(variant)));
         }
-        let validities = self.succeed(store, held, report).await;
-        let mut known = Vec::with_capacity(config.variants.len());
-        for (index, validity) in validities.into_iter().enumerate() {
-            let_others_work(index).await;
-            let name = config.variants.get(index).map_or("", |variant| variant.name.as_str());
-            known.extend(self.gather(store, index, validity, under_way.contains(name)));
-        }
-        for certificate in 0..config.certificates.len() {
-            let_others_work(certificate).await;
-            self.begin_staples(certificate);
-            self.publish_anew(certificate);
+        let succession = Succession { site, served: self.served, unsaved: self.unsaved };
+        let validities = succession.succeed(held).await;
+        let mut known = Vec::with_capacity(validities.len());
+        for (variant, validity) in validities.into_iter().enumerate() {
+            let_others_work(variant).await;
+            known.push(self.gather(variant, validity, is_under_way(variant)));
         }
         known
     }
 
-    /// Serves the certificate that lies under a variant's own name; gives what it is.
+    /// Serves the certificate that lies under a variant's own name; returns its traits.
     fn load_variant(
         &mut self,
-        store: &Store,
-        index: usize,
+        variant: usize,
         facts: Option<Facts>,
         is_under_way: bool,
     ) -> Option<Traits> {
-        let staples = self.config.variant(index).is_some_and(|(_, c)| c.staples);
-        let (facts, pair) = match (self.unkept_pair(index), facts) {
-            (Some(pair), _) => self.take_back(store, index, pair)?,
+        let staples = self.site.variant(variant).1.staples;
+        let (facts, pair) = match (self.unsaved_pair(variant), facts) {
+            (Some(pair), _) => self.take_back(variant, pair)?,
             // A staple belongs to the chain, which is not among the facts.
             (None, Some(facts)) if !is_under_way && !staples => (facts, None),
-            _ => self.load_files(store, index)?,
+            _ => self.load_files(variant)?,
         };
-        let issuer = self.issuer_of(facts.directory.as_deref());
-        self.serve(index, Served { pair, issuer, stands_in: false });
+        let issuer = self.site.issuer_with(facts.directory.as_deref());
+        self.served.set(variant, ServedVariant { pair, issuer, stands_in: false });
         Some(facts.traits())
     }
 
-    /// The issuer with this directory, as an index into the configuration's.
-    pub(super) fn issuer_of(&self, directory: Option<&str>) -> Option<usize> {
-        self.config.issuers.iter().position(|i| Some(i.directory.as_str()) == directory)
-    }
-
-    /// What the schedule begins with; `validity` is that of the certificate that is wanted, if it is there.
-    fn gather(
-        &self,
-        store: &Store,
-        index: usize,
-        validity: Option<Validity>,
-        is_under_way: bool,
-    ) -> Option<Known> {
-        let config = Arc::clone(&self.config);
-        let (Variant { name, .. }, _) = config.variant(index)?;
+    /// Gathers what the schedule begins with; `validity` is that of the certificate that is wanted, if it is
+    /// there.
+    fn gather(&self, variant: usize, validity: Option<Validity>, is_under_way: bool) -> Known {
+        let (site, store, name) = (self.site, &self.site.store, self.site.name(variant));
+        let log = |error| site.log(Level::Warn, format_args!("{error}; it is ignored"));
         let progress = match is_under_way {
             true => store.load_progress(name).unwrap_or_else(|error| {
-                self.log(Level::Warn, format_args!("{error}; it is ignored"));
+                log(error);
                 Progress::default()
             }),
             false => Progress::default(),
         };
         let renewal = validity.and_then(|_| {
             store.load_renewal(name).unwrap_or_else(|error| {
-                self.log(Level::Warn, format_args!("{error}; it is ignored"));
+                log(error);
                 None
             })
         });
-        let mut known = self.known(index, validity, renewal.unwrap_or_default(), progress)?;
+        let renewal = renewal.unwrap_or_default();
+        let mut known = known(site, self.fingerprint, variant, validity, renewal, progress);
         known.is_under_way = is_under_way && store.has_order(name);
         if known.has_ended(now()) {
             known.progress = Progress::default();
             if let Err(error) = store.remove_progress(name) {
-                self.log(Level::Warn, format_args!("{error}"));
+                site.log(Level::Warn, format_args!("{error}"));
             }
         }
-        Some(known)
+        known
     }
 
     /// Reads a certificate.
-    fn load_files(&mut self, store: &Store, index: usize) -> Option<(Facts, Option<Pair>)> {
-        let config = Arc::clone(&self.config);
-        let (Variant { name, .. }, certificate) = config.variant(index)?;
-        let stored = store.load_certificate(name).unwrap_or_else(|error| {
+    fn load_files(&mut self, variant: usize) -> Option<(Facts, Option<Pair>)> {
+        let (site, name) = (self.site, self.site.name(variant));
+        let stored = site.store.load_certificate(name).unwrap_or_else(|error| {
             if may_be_good(&error) {
-                self.unreadable.note(index, error);
+                self.unreadable.note(variant, error);
                 return None;
             }
-            self.log(
+            site.log(
                 Level::Error,
                 format_args!(
                     "certificate \"{name}\" on disk cannot be used, a new one will be obtained: \
@@ -137,22 +126,23 @@ impl Work {
             None
         })?;
         if let Some(error) = &stored.issuer_error {
-            self.log(
+            site.log(
                 Level::Warn,
                 format_args!("{error}; it is not known where certificate \"{name}\" is from"),
             );
         }
-        if !certificate.reuses_key {
-            self.forget_ended_order(store, name, &stored);
+        if !site.variant(variant).1.reuses_key {
+            self.forget_ended_order(name, &stored);
         }
         let Stored { material, facts, .. } = stored;
         Some((facts, material.pairs.into_iter().next()))
     }
 
     /// Forgets the order that the certificate is from: the process may have died before it could.
-    pub(super) fn forget_ended_order(&self, store: &Store, name: &str, stored: &Stored) {
+    fn forget_ended_order(&self, name: &str, stored: &Stored) {
+        let (site, store) = (self.site, &self.site.store);
         let order = store.load_order(name).unwrap_or_else(|error| {
-            self.log(Level::Warn, format_args!("{error}"));
+            site.log(Level::Warn, format_args!("{error}"));
             None
         });
         let Some(PendingOrder { key: Some(pem), .. }) = order else { return };
@@ -163,7 +153,53 @@ impl Work {
         if of_order.public_eq(&of_certificate)
             && let Err(error) = store.remove_order(name)
         {
-            self.log(Level::Warn, format_args!("{error}"));
+            site.log(Level::Warn, format_args!("{error}"));
         }
+    }
+
+    /// Finds what shared memory has of a variant that the disk had refused, if it is what is wanted.
+    fn unsaved_pair(&self, variant: usize) -> Option<Pair> {
+        let (wanted, certificate) = self.site.variant(variant);
+        let mut pair = self.site.published_pair(variant)?;
+        let is_unsaved = pair.source.as_ref().is_some_and(|source| !source.is_kept);
+        let facts = Facts::of(&pair).filter(|_| is_unsaved)?;
+        let config = &self.site.config;
+        let is_wanted = facts.traits().difference(config, wanted, certificate).is_none();
+        if !certificate.staples {
+            pair.staple = None;
+        }
+        (is_wanted && now() < facts.validity.not_after).then_some(pair)
+    }
+
+    /// Writes to the disk what it had refused before.
+    fn take_back(&mut self, variant: usize, mut pair: Pair) -> Option<(Facts, Option<Pair>)> {
+        let (site, name) = (self.site, self.site.name(variant));
+        let facts = Facts::of(&pair)?;
+        let written = write_back(&site.store, name, &pair);
+        if let Some(source) = &mut pair.source {
+            source.is_kept = written.is_ok();
+        }
+        match written {
+            Ok(()) => {
+                tell_written_back(site, name);
+                if let Ok(Some(stored)) = site.store.load_certificate(name) {
+                    self.forget_ended_order(name, &stored);
+                }
+            }
+            Err(error) => {
+                site.log(
+                    Level::Error,
+                    format_args!(
+                        "certificate \"{name}\" is served, but cannot be kept on disk, and would be lost \
+                         by a restart: {error}; tried again every {} s",
+                        LOCAL_PAUSE.as_secs()
+                    ),
+                );
+                if let Ok(issued) = IssuedPem::of(&pair) {
+                    self.unsaved.save_later(variant, Some(issued));
+                }
+            }
+        }
+        Some((facts, Some(pair)))
     }
 }

@@ -13,31 +13,43 @@ mod failing;
 mod following;
 mod forgetting;
 mod importing;
-mod keeping;
+mod keeper;
 mod load;
+mod lock_wait;
 mod locking;
+mod main_loop;
+mod outcome;
 mod parties;
 mod plan;
 mod reloading;
-mod staples;
+mod revoking;
+mod saving;
+mod secrets;
+mod served;
+mod site;
+mod stapling;
+mod startup;
 mod succession;
 mod tasks;
 #[cfg(test)]
 mod testing;
 mod unreadable;
-mod work;
+mod unsaved;
 
-pub use commit::{Saved, save_issued};
-pub use locking::LockWait;
+pub use lock_wait::LockWait;
+pub use saving::{Saved, save_issued};
 
 use crate::host::Host;
 use crate::import::Imports;
 use crate::reload::Watch;
-use crate::store::Facts;
+use crate::store::{Facts, Lock};
 use acme_dns_core::config::Config;
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Loading;
+use main_loop::Running;
 use secrecy::SecretString;
+use secrets::UnknownSecret;
+use startup::Waiting;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -46,7 +58,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
-use work::Work;
 
 /// How long a stop waits for what other threads write to the disk. A look-up of a name may hang in
 /// the system's resolver for much longer; it must not delay the stop.
@@ -55,7 +66,7 @@ const STOP_GRACE: Duration = Duration::from_millis(300);
 /// The pause before a process that has lost its thread ends and is started anew.
 const DEATH_PAUSE: Duration = Duration::from_secs(2);
 
-/// The running service.
+/// Service that was started.
 #[derive(Debug)]
 pub struct Service {
     stop: oneshot::Sender<()>,
@@ -63,25 +74,25 @@ pub struct Service {
     ended: mpsc::Receiver<bool>,
 }
 
-/// What the service works with.
+/// Settings that a service is started with.
 pub struct Settings {
     /// The configuration.
     pub config: Arc<Config>,
-    /// What the configuration's [`SecretId`](acme_dns_core::config::SecretId)s refer to.
+    /// The secrets that the configuration's [`SecretId`](acme_dns_core::config::SecretId)s refer to.
     pub secrets: Vec<SecretString>,
-    /// Which loading of the configuration it is: with another one a person may have changed something.
+    /// The loading of the configuration: with another one a person may have changed something.
     pub loading: Loading,
-    /// What the master knows of variants of certificates that it has published from the disk, as
-    /// indices into the configuration's.
+    /// Facts of the variants that the master has published from the disk, as indices into the
+    /// configuration's.
     pub facts: Vec<(usize, Facts)>,
-    /// What the master has found in the trees of other clients.
+    /// Certificates and accounts that the master has found in the trees of other clients.
     pub imports: Imports,
     /// The group that may read `certs/`; this process is a member of it.
     pub certs_group: Option<u32>,
-    /// What nginx reads of the state path; without it nginx is never reloaded.
+    /// Files of the state path that nginx reads; without it nginx is never reloaded.
     pub watch: Option<Watch>,
-    /// Whether the certificates are told of at the start: the configuration is another one than that before,
-    /// and no service has begun with it yet.
+    /// Whether the certificates are listed at the start: the configuration is a new one, and no service has
+    /// begun with it yet.
     pub is_news: bool,
 }
 
@@ -131,7 +142,7 @@ impl Service {
         let _complete = self.stop_within(Duration::MAX);
     }
 
-    /// Gives up what is under way and waits for the end of the thread, but not longer than `limit`. Gives
+    /// Gives up what is under way and waits for the end of the thread, but not longer than `limit`. Tells
     /// whether nothing is left at work, in this thread or in those that it has started.
     #[must_use]
     pub fn stop_within(self, limit: Duration) -> bool {
@@ -141,6 +152,16 @@ impl Service {
     }
 }
 
+/// Phases that a service comes to its end in.
+enum End {
+    /// Another process has the lock.
+    Waiting,
+    /// What lies in the state path was being loaded.
+    Loading(Lock),
+    /// The loop ran.
+    Running(Box<Running>),
+}
+
 fn run(
     settings: Settings,
     host: &Arc<dyn Host>,
@@ -148,25 +169,55 @@ fn run(
 ) -> io::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = LocalSet::new();
-    let mut work = Work::new(settings, Arc::clone(host));
-    tasks.block_on(&runtime, async {
-        tokio::select! {
-            () = work.run() => {}
-            _ = stopped => {}
-        }
-    });
+    let end = tasks.block_on(&runtime, work(settings, Arc::clone(host), stopped));
     drop(tasks);
     let begun = Instant::now();
     runtime.shutdown_timeout(STOP_GRACE);
     let is_complete = begun.elapsed() < STOP_GRACE;
-    work.interrupt();
-    work.rescue_at_end();
-    if work.has_lost_hold() {
-        return Err(io::Error::other(
-            "the state path was made anew, and another process works there now",
-        ));
-    }
+    let lock = match end.map_err(io::Error::other)? {
+        End::Waiting => return Ok(is_complete),
+        End::Loading(lock) => lock,
+        End::Running(running) => match running.end() {
+            Some(lock) => lock,
+            None => {
+                return Err(io::Error::other(
+                    "the state path was made anew, and another process works there now",
+                ));
+            }
+        },
+    };
     // Last, with the lock: the next helper begins when nothing is written any more.
-    work.release(is_complete);
+    if is_complete {
+        lock.release();
+    }
     Ok(is_complete)
+}
+
+/// Works until the service is stopped; says how far it has come.
+async fn work(
+    settings: Settings,
+    host: Arc<dyn Host>,
+    mut stopped: oneshot::Receiver<()>,
+) -> Result<End, UnknownSecret> {
+    let opening = Waiting::open(settings, host);
+    let Some(waiting) = unless(&mut stopped, opening).await else { return Ok(End::Waiting) };
+    let mut waiting = waiting?;
+    let locking = waiting.take_lock();
+    let Some(lock) = unless(&mut stopped, locking).await else { return Ok(End::Waiting) };
+    let loading = waiting.load();
+    let Some(loaded) = unless(&mut stopped, loading).await else { return Ok(End::Loading(lock)) };
+    let mut running = Running::new(loaded, lock);
+    let _stopped = unless(&mut stopped, running.run()).await;
+    Ok(End::Running(Box::new(running)))
+}
+
+/// Does something unless the service is stopped before its end.
+async fn unless<T>(
+    stopped: &mut oneshot::Receiver<()>,
+    doing: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        done = doing => Some(done),
+        _ = stopped => None,
+    }
 }

@@ -1,6 +1,6 @@
-//! With whom a certificate is obtained, as the schedule knows them.
+//! The CAs and the DNS provider of a certificate, as the schedule knows them.
 
-use super::work::Work;
+use super::site::Site;
 use acme_dns_core::config::Config;
 use acme_dns_core::config::issuer::known_order_limit;
 use acme_dns_core::schedule::{
@@ -10,48 +10,45 @@ use openssl::sha::Sha256;
 use secrecy::{ExposeSecret, SecretString};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-impl Work {
-    /// What the schedule begins with.
-    pub(super) fn known(
-        &self,
-        entry: usize,
-        validity: Option<Validity>,
-        renewal: Renewal,
-        progress: Progress,
-    ) -> Option<Known> {
-        let (variant, certificate) = self.config.variant(entry)?;
-        let issuers =
-            certificate.issuers.iter().map(|index| (*index, self.config.issuers.get(*index)));
-        let authorities = issuers.map(|(issuer, config)| Authority {
-            issuer,
-            name: config.map(|config| config.name.clone()).unwrap_or_default(),
-            has_staging: config.is_some_and(|config| config.staging.is_some()),
-            limit: config.and_then(|config| known_order_limit(&config.directory)),
-        });
-        let authorities: Vec<Authority> = authorities.collect();
-        let provider = self.config.providers.get(certificate.provider);
-        let provider = Provider {
-            index: certificate.provider,
-            name: provider.map(|provider| provider.name.clone()).unwrap_or_default(),
-        };
-        let mut hasher = DefaultHasher::new();
-        self.settings.0.hash(&mut hasher);
-        (&certificate.names, variant.key.to_string(), &provider.name).hash(&mut hasher);
-        authorities.iter().for_each(|authority| authority.name.hash(&mut hasher));
-        Some(Known {
-            validity,
-            renewal,
-            progress,
-            authorities,
-            provider,
-            names: certificate.names.iter().map(|name| name.base().to_owned()).collect(),
-            fingerprint: Fingerprint(hasher.finish()),
-            is_under_way: false,
-        })
+/// Gathers what the schedule begins with for a variant; `settings` is the [`fingerprint`].
+pub(super) fn known(
+    site: &Site,
+    settings: Fingerprint,
+    variant: usize,
+    validity: Option<Validity>,
+    renewal: Renewal,
+    progress: Progress,
+) -> Known {
+    let (wanted, certificate) = site.variant(variant);
+    let authorities = certificate.issuers.iter().map(|issuer| {
+        let config = site.issuer(*issuer);
+        Authority {
+            issuer: *issuer,
+            name: config.name.clone(),
+            has_staging: config.staging.is_some(),
+            limit: known_order_limit(&config.directory),
+        }
+    });
+    let authorities: Vec<Authority> = authorities.collect();
+    let index = certificate.provider;
+    let provider = Provider { index, name: site.config.providers[index].name.clone() };
+    let mut hasher = DefaultHasher::new();
+    settings.0.hash(&mut hasher);
+    (&certificate.names, wanted.key.to_string(), &provider.name).hash(&mut hasher);
+    authorities.iter().for_each(|authority| authority.name.hash(&mut hasher));
+    Known {
+        validity,
+        renewal,
+        progress,
+        authorities,
+        provider,
+        names: certificate.names.iter().map(|name| name.base().to_owned()).collect(),
+        fingerprint: Fingerprint(hasher.finish()),
+        is_under_way: false,
     }
 }
 
-/// Tells the settings that all orders are made with, and the secrets, from others. It is kept on the disk,
+/// Hashes the settings that all orders are made with, and the secrets. It is kept on the disk,
 /// and too short to tell anything of a secret.
 pub(super) fn fingerprint(config: &Config, secrets: &[SecretString]) -> Fingerprint {
     let mut hash = Sha256::new();

@@ -1,10 +1,12 @@
-//! Reloads nginx after certificate files have changed that its configuration reads.
+//! Reloads of nginx after certificate files have changed that its configuration reads.
 
 use super::clock::LONGEST_SLEEP;
+use super::site::Site;
 use crate::host::Host;
 use crate::reload::{Obstacle, Watch};
 use acme_dns_core::level::Level;
 use acme_dns_core::text;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -28,18 +30,58 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(600), Duration::from_s
 /// How often it is looked whether a configuration that had changed is as before.
 const OBSTACLE_PAUSE: Duration = Duration::from_secs(60);
 
-/// What reloads.
-pub(super) struct Reloader {
-    pub(super) watch: Watch,
-    pub(super) state_path: PathBuf,
-    pub(super) host: Arc<dyn Host>,
-    /// Told when a certificate was written to the disk.
-    pub(super) written: Rc<Notify>,
+/// The reloads of this process, which begin at most once.
+pub(super) struct Reloading {
+    site: Rc<Site>,
+    /// Until they begin.
+    watch: Option<Watch>,
+    /// The names of all certificates whose files nginx reads, configured or not.
+    read_by_nginx: BTreeSet<String>,
+    written: Rc<Notify>,
+}
+
+impl Reloading {
+    pub(super) fn new(site: Rc<Site>, watch: Option<Watch>) -> Self {
+        let read_by_nginx = watch.as_ref().map_or_else(BTreeSet::new, |watch| watch.read.clone());
+        let watch = watch.filter(|watch| !watch.names.is_empty());
+        Self { site, watch, read_by_nginx, written: Rc::default() }
+    }
+
+    /// Lets nginx be reloaded from now on when files change that it reads, if there are any.
+    pub(super) fn begin(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            let reloader = Reloader {
+                watch,
+                state_path: self.site.config.state_path.clone(),
+                host: Arc::clone(&self.site.host),
+                written: Rc::clone(&self.written),
+            };
+            tokio::task::spawn_local(reloader.run());
+        }
+    }
+
+    pub(super) fn read_by_nginx(&self) -> &BTreeSet<String> {
+        &self.read_by_nginx
+    }
+
+    /// Notes that a certificate was written to the disk.
+    pub(super) fn note_written(&self) {
+        self.written.notify_one();
+    }
+}
+
+/// Task that reloads nginx.
+struct Reloader {
+    watch: Watch,
+    state_path: PathBuf,
+    host: Arc<dyn Host>,
+    /// Notified when a certificate was written to the disk.
+    written: Rc<Notify>,
 }
 
 impl Reloader {
-    /// Goes on until nginx has replaced this process.
-    pub(super) async fn run(self) {
+    /// Continues until nginx has replaced this process.
+    async fn run(self) {
         if let Some(names) = list(&self.watch.names) {
             self.log(
                 Level::Info,

@@ -5,19 +5,17 @@
 //! ([`acme_dns_core::stock`]). What is wanted as it is gets a copy under the new name, with the time of
 //! its renewal: the old directory may be another certificate's too, or be read by other software.
 
-use super::clock::LOCAL_PAUSE;
-use super::commit::save_later;
-use super::load::let_others_work;
-use super::tasks::Report;
-use super::work::{Served, Work, now};
+use super::clock::{LOCAL_PAUSE, let_others_work, now};
+use super::keeper::tell_written_back;
+use super::served::{Served, ServedVariant, StandIn};
+use super::site::Site;
+use super::unsaved::Unsaved;
 use crate::store::{Certificates, IssuedPem, Store, StoreError, Trust, is_aside, traits_of};
-use acme_dns_core::config::Variant;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use acme_dns_core::schedule::{Renewal, Validity};
 use acme_dns_core::stock::{Choice, Stock, Traits};
 use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
 
 /// So many are told one by one.
 const TOLD: usize = 20;
@@ -64,26 +62,26 @@ struct Inheritance {
     renewal: Option<Renewal>,
 }
 
-impl Work {
+/// The parts that certificates under other names are served by.
+pub(super) struct Succession<'a> {
+    pub(super) site: &'a Site,
+    pub(super) served: &'a mut Served,
+    pub(super) unsaved: &'a mut Unsaved,
+}
+
+impl Succession<'_> {
     /// Finds successors for what does not do. `held` says for each variant what lies under its own name, which
     /// is served already; the result for each variant the validity of what is wanted.
-    pub(super) async fn succeed(
-        &mut self,
-        store: &Store,
-        held: Vec<Option<Traits>>,
-        report: &Report,
-    ) -> Vec<Option<Validity>> {
+    pub(super) async fn succeed(mut self, held: Vec<Option<Traits>>) -> Vec<Option<Validity>> {
         let now = now();
-        let config = Arc::clone(&self.config);
+        let config = &self.site.config;
         let mut validities = vec![None; held.len()];
         let mut lacking = BTreeSet::new();
         for (index, held) in held.iter().enumerate() {
-            let Some((variant, certificate)) = config.variant(index) else { continue };
+            let (variant, certificate) = self.site.variant(index);
             let wanted =
-                held.as_ref().filter(|t| t.difference(&config, variant, certificate).is_none());
-            if let Some(place) = validities.get_mut(index) {
-                *place = wanted.map(|traits| traits.validity);
-            }
+                held.as_ref().filter(|t| t.difference(config, variant, certificate).is_none());
+            validities[index] = wanted.map(|traits| traits.validity);
             if wanted.is_none_or(|traits| traits.is_due(now)) {
                 lacking.insert(variant.certificate);
             }
@@ -91,18 +89,16 @@ impl Work {
         if lacking.is_empty() {
             return validities;
         }
-        let mut stock = self.stock(store, &held, &lacking).await;
+        let mut stock = self.stock(&held, &lacking).await;
         let mut heirs = Vec::new();
         for (round, certificate) in lacking.iter().enumerate() {
             let_others_work(round).await;
-            let choice = self.choose(&mut stock, store, *certificate);
-            heirs.extend(self.heirs(&stock, store, *certificate, &choice));
-            self.stand_in(&stock, store, *certificate, &choice);
+            let choice = self.choose(&mut stock, *certificate);
+            heirs.extend(self.heirs(&stock, *certificate, &choice));
+            self.stand_in(&stock, *certificate, &choice);
         }
-        for (variant, validity) in self.take_over(store, heirs, report).await {
-            if let Some(place) = validities.get_mut(variant) {
-                *place = Some(validity);
-            }
+        for (variant, validity) in self.take_over(heirs).await {
+            validities[variant] = Some(validity);
         }
         for certificate in lacking {
             self.tell_what_is_wrong(certificate, &held, &validities);
@@ -110,13 +106,8 @@ impl Work {
         validities
     }
 
-    /// All that is there. What shared memory has is looked at for those that are lacking alone.
-    async fn stock(
-        &self,
-        store: &Store,
-        held: &[Option<Traits>],
-        lacking: &BTreeSet<usize>,
-    ) -> Stock<Source> {
+    /// Gathers all that is there. What shared memory has is looked at for those that are lacking alone.
+    async fn stock(&self, held: &[Option<Traits>], lacking: &BTreeSet<usize>) -> Stock<Source> {
         let mut stock = Stock::default();
         for (index, traits) in held.iter().enumerate() {
             if let Some(traits) = traits {
@@ -124,8 +115,8 @@ impl Work {
             }
         }
         let mut own: HashSet<&str> = HashSet::new();
-        own.extend(self.config.variants.iter().map(|variant| variant.name.as_str()));
-        let certificates = Certificates::open(store.path(), &Trust::here());
+        own.extend(self.site.variants().map(|variant| self.site.name(variant)));
+        let certificates = Certificates::open(self.site.store.path(), &Trust::here());
         let listed = certificates.and_then(|certificates| {
             let names = certificates.as_ref().map(Certificates::names).transpose()?;
             Ok(certificates.zip(names))
@@ -134,7 +125,7 @@ impl Work {
             Ok(Some((certificates, names))) => (Some(certificates), names),
             Ok(None) => (None, Vec::new()),
             Err(error) => {
-                self.log(Level::Warn, format_args!("{error}; only own names are looked for"));
+                self.site.log(Level::Warn, format_args!("{error}; only own names are looked for"));
                 (None, Vec::new())
             }
         };
@@ -144,15 +135,15 @@ impl Work {
             let traits = certificates.as_ref().and_then(|all| all.traits(&name));
             let Some(traits) = traits else { continue };
             if is_aside(&name) && traits.has_expired(now()) {
-                if let Err(error) = store.remove_aside(&name) {
-                    self.log(Level::Warn, format_args!("{error}"));
+                if let Err(error) = self.site.store.remove_aside(&name) {
+                    self.site.log(Level::Warn, format_args!("{error}"));
                 }
                 continue;
             }
             stock.add(Source::Directory(name), traits);
         }
         for certificate in lacking {
-            let published = self.host.published(*certificate).map(|material| material.pairs);
+            let published = self.site.host.published(*certificate).map(|material| material.pairs);
             for (index, pair) in published.into_iter().flatten().enumerate() {
                 let is_revoked = || {
                     let leaf = pair.chain.first();
@@ -168,28 +159,24 @@ impl Work {
         stock
     }
 
-    /// The names of a certificate's own directories.
+    /// Returns the names of a certificate's own directories.
     fn own_names(&self, certificate: usize) -> impl Iterator<Item = &str> {
-        let variants = self.config.certificates.get(certificate).map(|c| c.variants.clone());
-        let variants = variants.into_iter().flatten();
-        variants.filter_map(|index| Some(self.config.variants.get(index)?.name.as_str()))
+        self.site.certificate(certificate).variants.clone().map(|variant| self.site.name(variant))
     }
 
     /// Chooses for a certificate among what can be read.
-    fn choose(&self, stock: &mut Stock<Source>, store: &Store, certificate: usize) -> Choice {
-        let Some(wanted) = self.config.certificates.get(certificate) else {
-            return Choice::default();
-        };
+    fn choose(&self, stock: &mut Stock<Source>, certificate: usize) -> Choice {
+        let wanted = self.site.certificate(certificate);
         let owner = |source: &Source| match source {
             Source::Variant(index) => Some(*index),
             Source::Directory(_) | Source::Published(..) => None,
         };
         loop {
-            let choice = stock.choose(&self.config, wanted, now(), owner);
+            let choice = stock.choose(&self.site.config, wanted, now(), owner);
             let all = choice.taken_over.iter().flatten().chain(&choice.stand_ins);
             let unreadable = all.copied().find(|item| {
                 let source = stock.item(*item).map(|(source, _)| source.clone());
-                source.is_some_and(|source| self.pair_at(store, &source).is_none())
+                source.is_some_and(|source| self.pair_at(&source).is_none())
             });
             match unreadable {
                 Some(item) => stock.discard(item),
@@ -199,16 +186,16 @@ impl Work {
     }
 
     /// Reads a certificate. What lies under a variant's own name was read before.
-    fn pair_at(&self, store: &Store, source: &Source) -> Option<Pair> {
+    fn pair_at(&self, source: &Source) -> Option<Pair> {
         match source {
-            Source::Variant(index) => self.pair(*index),
+            Source::Variant(index) => self.served.pair(*index),
             Source::Published(certificate, index) => {
-                self.host.published(*certificate)?.pairs.into_iter().nth(*index)
+                self.site.host.published(*certificate)?.pairs.into_iter().nth(*index)
             }
             Source::Directory(name) => {
-                let stored = store.load_certificate(name).unwrap_or_else(|error| {
+                let stored = self.site.store.load_certificate(name).unwrap_or_else(|error| {
                     let line = format_args!("certificate \"{name}\" is not used: {error}");
-                    self.log(Level::Info, line);
+                    self.site.log(Level::Info, line);
                     None
                 });
                 stored?.material.pairs.into_iter().next()
@@ -218,22 +205,16 @@ impl Work {
 
     fn directory_of<'a>(&'a self, source: &'a Source) -> Option<&'a str> {
         match source {
-            Source::Variant(index) => self.config.variants.get(*index).map(|v| v.name.as_str()),
+            Source::Variant(index) => Some(self.site.name(*index)),
             Source::Directory(name) => Some(name),
             Source::Published(..) => None,
         }
     }
 
     /// What is to be taken over from other names, or from shared memory alone.
-    fn heirs(
-        &self,
-        stock: &Stock<Source>,
-        store: &Store,
-        certificate: usize,
-        choice: &Choice,
-    ) -> Vec<Heir> {
-        let variants = self.config.certificates.get(certificate).map(|c| c.variants.clone());
-        let pairs = variants.into_iter().flatten().zip(&choice.taken_over);
+    fn heirs(&self, stock: &Stock<Source>, certificate: usize, choice: &Choice) -> Vec<Heir> {
+        let variants = self.site.certificate(certificate).variants.clone();
+        let pairs = variants.zip(&choice.taken_over);
         let heir = |(variant, item): (usize, &Option<usize>)| {
             let (source, traits) = stock.item((*item)?)?;
             if *source == Source::Variant(variant) {
@@ -241,7 +222,7 @@ impl Work {
             }
             let from = match self.directory_of(source) {
                 Some(name) => Origin::Directory(name.to_owned()),
-                None => Origin::Memory(Box::new(self.pair_at(store, source)?)),
+                None => Origin::Memory(Box::new(self.pair_at(source)?)),
             };
             Some(Heir { variant, from, traits: traits.clone() })
         };
@@ -249,15 +230,8 @@ impl Work {
     }
 
     /// Has what stands in served, in the place of what lies under the own names.
-    fn stand_in(
-        &mut self,
-        stock: &Stock<Source>,
-        store: &Store,
-        certificate: usize,
-        choice: &Choice,
-    ) {
-        let config = Arc::clone(&self.config);
-        let Some(wanted) = config.certificates.get(certificate) else { return };
+    fn stand_in(&mut self, stock: &Stock<Source>, certificate: usize, choice: &Choice) {
+        let wanted = self.site.certificate(certificate);
         if choice.stand_ins.is_empty() {
             return;
         }
@@ -272,48 +246,42 @@ impl Work {
             .collect();
         let mut is_served = false;
         for variant in &lacking {
-            let algorithm = config.variants.get(*variant).map(|variant| variant.key.algorithm());
-            let found = sources.iter().position(|(_, t)| Some(t.key.algorithm()) == algorithm);
+            let algorithm = self.site.variant(*variant).0.key.algorithm();
+            let found = sources.iter().position(|(_, t)| t.key.algorithm() == algorithm);
             let source = found.map(|found| sources.remove(found).0);
             is_served |= source.is_some();
-            self.serve_at(store, *variant, source);
+            self.serve_at(*variant, source);
         }
         if let (false, Some(variant), false) = (is_served, lacking.first(), sources.is_empty()) {
-            self.serve_at(store, *variant, Some(sources.remove(0).0));
+            self.serve_at(*variant, Some(sources.remove(0).0));
         }
-        let further = sources.into_iter().filter_map(|(source, traits)| {
-            Some((traits.key.algorithm(), self.pair_at(store, source)?))
+        let stand_ins = sources.into_iter().filter_map(|(source, traits)| {
+            Some(StandIn { algorithm: traits.key.algorithm(), pair: self.pair_at(source)? })
         });
-        let further: Vec<_> = further.collect();
-        if !further.is_empty() {
-            self.further.insert(certificate, further);
-        }
+        let stand_ins = stand_ins.collect();
+        self.served.add_stand_ins(certificate, stand_ins);
     }
 
     /// Serves for a variant what lies there, or nothing.
-    fn serve_at(&mut self, store: &Store, variant: usize, source: Option<&Source>) {
+    fn serve_at(&mut self, variant: usize, source: Option<&Source>) {
         match source {
             // As it is served already.
             Some(Source::Variant(index)) if *index == variant => {}
             Some(source) => {
-                if let Some(pair) = self.pair_at(store, source) {
+                if let Some(pair) = self.pair_at(source) {
                     let pair = Pair { staple: None, ..pair };
-                    self.serve(variant, Served { pair: Some(pair), issuer: None, stands_in: true });
+                    let served = ServedVariant { pair: Some(pair), issuer: None, stands_in: true };
+                    self.served.set(variant, served);
                 }
             }
-            None => self.unserve(variant),
+            None => self.served.unset(variant),
         }
     }
 
-    /// Takes certificates over; gives the validity of each. All that is to be written over is read before.
-    async fn take_over(
-        &mut self,
-        store: &Store,
-        mut heirs: Vec<Heir>,
-        report: &Report,
-    ) -> Vec<(usize, Validity)> {
-        let config = Arc::clone(&self.config);
-        let name = |variant: usize| config.variants.get(variant).map_or("", |v| v.name.as_str());
+    /// Takes certificates over; returns the validity of each. All that is to be written over is read before.
+    async fn take_over(&mut self, mut heirs: Vec<Heir>) -> Vec<(usize, Validity)> {
+        let site = self.site;
+        let name = |variant: usize| site.name(variant);
         let sources: HashSet<String> =
             heirs.iter().filter_map(|heir| heir.from.directory().map(str::to_owned)).collect();
         // Two that change places: what nobody needs is written over first.
@@ -321,30 +289,30 @@ impl Work {
         let targets: HashSet<&str> = heirs.iter().map(|heir| name(heir.variant)).collect();
         let read_early = |heir: &Heir| {
             let is_target = heir.from.directory().is_some_and(|from| targets.contains(from));
-            is_target.then(|| self.read_inheritance(store, heir))
+            is_target.then(|| self.read_inheritance(heir))
         };
         let early: Vec<_> = heirs.iter().map(read_early).collect();
         let is_many = heirs.len() > TOLD;
         let mut taken = Vec::new();
         for (heir, early) in heirs.iter().zip(early) {
-            let read = early.unwrap_or_else(|| self.read_inheritance(store, heir));
+            let read = early.unwrap_or_else(|| self.read_inheritance(heir));
             let read = match read {
                 Ok(read) => read,
                 Err(error) => {
                     let name = name(heir.variant);
                     let line = format!("certificate \"{name}\" is not taken over: {error}");
-                    self.log(Level::Warn, format_args!("{line}"));
+                    self.site.log(Level::Warn, format_args!("{line}"));
                     continue;
                 }
             };
-            self.inherit(store, heir, read, report).await;
+            self.inherit(heir, read).await;
             taken.push((heir.variant, heir.traits.validity));
             let Some(from) = heir.from.directory() else {
-                self.log_written_back(name(heir.variant));
+                tell_written_back(site, name(heir.variant));
                 continue;
             };
             let level = if is_many { Level::Info } else { Level::Notice };
-            self.log(
+            self.site.log(
                 level,
                 format_args!(
                     "certificate \"{}\" continues \"{from}\", valid until {}",
@@ -356,20 +324,20 @@ impl Work {
         if is_many {
             let many = taken.len();
             let line = format_args!("{many} certificates continue others, under new names");
-            self.log(Level::Notice, line);
+            self.site.log(Level::Notice, line);
         }
         taken
     }
 
-    fn read_inheritance(&self, store: &Store, heir: &Heir) -> Result<Inheritance, String> {
+    fn read_inheritance(&self, heir: &Heir) -> Result<Inheritance, String> {
         let text = |error: StoreError| error.to_string();
         let (pair, renewal) = match &heir.from {
             Origin::Memory(pair) => (Pair { staple: None, ..(**pair).clone() }, None),
             Origin::Directory(from) => {
-                let stored = store.load_certificate(from).map_err(text)?;
+                let stored = self.site.store.load_certificate(from).map_err(text)?;
                 let pair = stored.and_then(|stored| stored.material.pairs.into_iter().next());
-                let renewal = store.load_renewal(from).unwrap_or_else(|error| {
-                    self.log(Level::Warn, format_args!("{error}; it is ignored"));
+                let renewal = self.site.store.load_renewal(from).unwrap_or_else(|error| {
+                    self.site.log(Level::Warn, format_args!("{error}; it is ignored"));
                     None
                 });
                 (pair.ok_or_else(|| format!("\"{from}\" is gone"))?, renewal)
@@ -380,23 +348,23 @@ impl Work {
     }
 
     /// Serves and keeps a certificate under its new name.
-    async fn inherit(&mut self, store: &Store, heir: &Heir, read: Inheritance, report: &Report) {
-        let config = Arc::clone(&self.config);
-        let Some(Variant { name, .. }) = config.variants.get(heir.variant) else { return };
+    async fn inherit(&mut self, heir: &Heir, read: Inheritance) {
+        let name = self.site.name(heir.variant);
         let Inheritance { mut pair, pem, renewal } = read;
-        let issuer = self.issuer_of(heir.traits.directory.as_deref());
-        let (of, issued) = (name.clone(), pem.clone());
+        let issuer = self.site.issuer_with(heir.traits.directory.as_deref());
+        let (of, issued) = (name.to_owned(), pem.clone());
         let keep = move |store: &Store| {
             store.save_certificate(&of, &issued)?;
             renewal.map_or(Ok(()), |renewal| store.save_renewal(&of, &renewal))
         };
-        let kept = store.on_thread(keep).await;
+        let kept = self.site.store.on_thread(keep).await;
         if let Some(source) = &mut pair.source {
             source.is_kept = kept.is_ok();
         }
-        self.serve(heir.variant, Served { pair: Some(pair), issuer, stands_in: false });
+        let served = ServedVariant { pair: Some(pair), issuer, stands_in: false };
+        self.served.set(heir.variant, served);
         let Err(error) = kept else { return };
-        self.log(
+        self.site.log(
             Level::Error,
             format_args!(
                 "certificate \"{name}\" is served, but cannot be kept on disk under its new name: \
@@ -404,9 +372,7 @@ impl Work {
                 LOCAL_PAUSE.as_secs()
             ),
         );
-        let to = (heir.variant, report.clone());
-        let task = save_later(store.clone(), name.clone(), Some(pem), to);
-        self.unkept.insert(heir.variant, task);
+        self.unsaved.save_later(heir.variant, Some(pem));
     }
 
     fn tell_stand_ins(&self, name: &str, sources: &[(&Source, &Traits)]) {
@@ -417,7 +383,7 @@ impl Work {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            self.log(
+            self.site.log(
                 Level::Notice,
                 format_args!(
                     "certificate \"{name}\": that of \"{first}\"{more} is served until it is issued"
@@ -433,15 +399,13 @@ impl Work {
         held: &[Option<Traits>],
         validities: &[Option<Validity>],
     ) {
-        let variants = self.config.certificates.get(certificate).map(|c| c.variants.clone());
-        for index in variants.into_iter().flatten() {
-            let Some((variant, wanted)) = self.config.variant(index) else { continue };
-            let is_wanted = validities.get(index).is_some_and(Option::is_some);
-            let held = held.get(index).and_then(Option::as_ref).filter(|_| !is_wanted);
-            let difference = held.and_then(|t| t.difference(&self.config, variant, wanted));
+        for index in self.site.certificate(certificate).variants.clone() {
+            let (variant, wanted) = self.site.variant(index);
+            let held = held[index].as_ref().filter(|_| validities[index].is_none());
+            let difference = held.and_then(|t| t.difference(&self.site.config, variant, wanted));
             if let Some(difference) = difference {
                 let name = &variant.name;
-                self.log(
+                self.site.log(
                     Level::Notice,
                     format_args!("certificate \"{name}\" {difference}, a new one will be obtained"),
                 );

@@ -1,18 +1,20 @@
-//! What runs beside the loop: attempts, questions to the CA and its responder, removal of TXT records.
+//! The tasks beside the loop: attempts, questions to the CA and its responder, removal of TXT records.
+//!
+//! Each reports to the loop, also when it panics. What becomes of a report is not here.
 
-use super::clock::LONGEST_SLEEP;
-use super::commit::{Saved, save_issued};
-use super::work::now;
-use crate::acme::{AcmeError, Issued, KeyChoice, Left, ObtainError, Obtainer, certificate_id};
+use super::clock::{LONGEST_SLEEP, now};
+use super::outcome::{Issuance, Outcome, RenewalAnswer, Report};
+use super::saving::{Saved, save_issued};
+use crate::acme::{KeyChoice, Left, ObtainError, Obtainer, certificate_id};
 use crate::http::HttpError;
-use crate::ocsp::{Good, OcspError, Question};
+use crate::ocsp::{OcspError, Question};
 use crate::store::Store;
-use acme_dns_core::schedule::{self, Environment, Failure, RenewalInfo};
+use acme_dns_core::schedule::{self, Environment, RenewalInfo};
 use openssl::x509::X509;
 use reqwest::Client;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 /// The pauses between two attempts to remove TXT records that were left behind: doubling.
@@ -21,65 +23,9 @@ const CLEANING_PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration:
 /// The pause before records are looked for again that may still appear.
 const LOOKING_PAUSE: Duration = Duration::from_secs(5);
 
-/// Where tasks report.
-pub(super) type Report = mpsc::UnboundedSender<Outcome>;
-
-/// What a task reports.
-pub(super) enum Outcome {
-    /// A certificate was obtained, and saved as far as the disk took it.
-    Issued { entry: usize, issuer: usize, issued: Box<Issued>, took: Duration, saved: Saved },
-    /// The staging environment would issue it.
-    Probed { entry: usize },
-    /// It was not obtained.
-    Failed {
-        entry: usize,
-        issuer: usize,
-        environment: Environment,
-        failure: Failure,
-        error: ObtainError,
-    },
-    /// The disk has taken a certificate that it had refused.
-    Kept { entry: usize },
-    /// The CA was asked when to renew the certificate with this leaf (DER).
-    RenewalInfo { entry: usize, leaf: Option<Vec<u8>>, answer: RenewalAnswer },
-    /// The responder was asked about the certificate with this leaf (DER).
-    Stapling { entry: usize, leaf: Vec<u8>, host: String, answer: Result<Good, OcspError> },
-    /// What a person has asked for was done, or not.
-    Action { name: String, result: Result<(), Undone> },
-}
-
-/// Why something that a person has asked for is not done.
-pub(super) struct Undone {
-    pub(super) why: String,
-    /// Whether it never will be: the CA does not do this.
-    pub(super) is_final: bool,
-}
-
-impl Undone {
-    /// Adds another reason. As long as one of them may pass, it is tried again.
-    pub(super) fn add(&mut self, other: Self) {
-        let separator = if self.why.is_empty() { "" } else { "; " };
-        self.why.push_str(&format!("{separator}{}", other.why));
-        self.is_final &= other.is_final;
-    }
-}
-
-impl From<AcmeError> for Undone {
-    fn from(error: AcmeError) -> Self {
-        Self { is_final: error.is_final(), why: error.to_string() }
-    }
-}
-
-/// What a CA says of a certificate's renewal (RFC 9773).
-pub(super) struct RenewalAnswer {
-    pub(super) info: schedule::RenewalInfoOutcome,
-    pub(super) explanation: Option<String>,
-    pub(super) error: Option<String>,
-}
-
-/// One attempt to obtain a certificate. Disks may be slow: files are written on other threads, so
+/// Task that makes one attempt to obtain a certificate. Disks may be slow: files are written on other threads, so
 /// that the orders do not wait for each other.
-pub(super) struct Attempt {
+pub(super) struct Obtaining {
     pub(super) due: schedule::Attempt,
     pub(super) key: KeyChoice,
     pub(super) name: String,
@@ -89,14 +35,14 @@ pub(super) struct Attempt {
     pub(super) is_settled: bool,
 }
 
-impl Attempt {
+impl Obtaining {
     pub(super) fn spawn(self, report: Report) {
-        let schedule::Attempt { entry, issuer, environment, .. } = self.due;
+        let schedule::Attempt { entry: variant, issuer, environment, .. } = self.due;
         tokio::task::spawn_local(async move {
             // In a task of its own, so that a panic is an outcome like any other.
             let outcome = tokio::task::spawn_local(self.run()).await;
             let outcome = outcome.unwrap_or_else(|_| Outcome::Failed {
-                entry,
+                variant,
                 issuer,
                 environment,
                 failure: ObtainError::Bug.failure(),
@@ -110,7 +56,7 @@ impl Attempt {
     async fn run(self) -> Outcome {
         let started = Instant::now();
         let Self { due, key, name, obtainer, store, is_settled } = self;
-        let schedule::Attempt { entry, issuer, environment, progress } = due;
+        let schedule::Attempt { entry: variant, issuer, environment, progress } = due;
         // Kept before the work begins: if the process dies, the next one pauses. Without that, a container that
         // is started again and again would order each time. In a process that lasts, a full disk must not
         // keep a certificate from being renewed.
@@ -121,25 +67,25 @@ impl Attempt {
             && !is_settled
         {
             let error = ObtainError::Unrecorded(error);
-            let failure = obtainer.failure(entry, &error);
-            return Outcome::Failed { entry, issuer, environment, failure, error };
+            let failure = obtainer.failure(variant, &error);
+            return Outcome::Failed { variant, issuer, environment, failure, error };
         }
         let result = match environment {
-            Environment::Production => obtainer.obtain(entry, issuer, key).await.map(Some),
-            Environment::Staging => obtainer.probe(entry, issuer).await.map(|()| None),
+            Environment::Production => obtainer.obtain(variant, issuer, key).await.map(Some),
+            Environment::Staging => obtainer.probe(variant, issuer).await.map(|()| None),
         };
         match result {
             Ok(Some(issued)) => {
                 let pem = issued.pem.clone();
                 let save = move |store: &Store| Ok(save_issued(store, &name, &pem));
                 let saved = store.on_thread(save).await.unwrap_or_else(Saved::Refused);
-                let (issued, took) = (Box::new(issued), started.elapsed());
-                Outcome::Issued { entry, issuer, issued, took, saved }
+                let took = started.elapsed();
+                Outcome::Issued(Box::new(Issuance { variant, issuer, issued, took, saved }))
             }
-            Ok(None) => Outcome::Probed { entry },
+            Ok(None) => Outcome::Probed { variant },
             Err(error) => {
-                let failure = obtainer.failure(entry, &error);
-                Outcome::Failed { entry, issuer, environment, failure, error }
+                let failure = obtainer.failure(variant, &error);
+                Outcome::Failed { variant, issuer, environment, failure, error }
             }
         }
     }
@@ -147,7 +93,7 @@ impl Attempt {
 
 /// Asks the CA when to renew; `of` is the certificate in DER and its issuer, where both are known.
 pub(super) fn ask_renewal_info(
-    entry: usize,
+    variant: usize,
     of: Option<(Vec<u8>, usize)>,
     obtainer: Rc<Obtainer>,
     report: &Report,
@@ -161,7 +107,7 @@ pub(super) fn ask_renewal_info(
             explanation: None,
             error: Some(ObtainError::Bug.to_string()),
         });
-        let _ended = report.send(Outcome::RenewalInfo { entry, leaf, answer });
+        let _ended = report.send(Outcome::RenewalInfo { variant, leaf, answer });
     });
 }
 
@@ -195,7 +141,7 @@ async fn ask(of: Option<(Vec<u8>, usize)>, obtainer: &Obtainer) -> RenewalAnswer
 
 /// Asks the responder of the certificate with this leaf (DER).
 pub(super) fn ask_responder(
-    entry: usize,
+    variant: usize,
     leaf: Vec<u8>,
     question: Question,
     client: Result<Client, HttpError>,
@@ -205,7 +151,7 @@ pub(super) fn ask_responder(
     tokio::task::spawn_local(async move {
         let ask = async move { question.ask(&client?, now).await };
         let answer = tokio::task::spawn_local(ask).await.unwrap_or(Err(OcspError::Bug));
-        let _ended = report.send(Outcome::Stapling { entry, leaf, host, answer });
+        let _ended = report.send(Outcome::Stapling { variant, leaf, host, answer });
     });
 }
 

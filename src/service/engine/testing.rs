@@ -1,19 +1,27 @@
 //! A service without nginx, for tests.
 
 use super::Settings;
-use super::work::Work;
+use super::main_loop::Running;
+use super::site::Site;
+use super::startup::Waiting;
 use crate::host::{Host, NoRoom};
 use crate::import::Imports;
+use crate::store::Store;
 use crate::store::testing::DIRECTORY;
-use acme_dns_core::config::{Certificate, Config, Issuer, Propagation, Reload, Variant};
+use acme_dns_core::config::{
+    Certificate, Cloudflare, CloudflareCredentials, Config, Issuer, Propagation, Provider,
+    ProviderKind, Reload, SecretId, Variant,
+};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::name::Name;
 use acme_dns_core::schedule::Loading;
+use secrecy::SecretString;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -65,12 +73,8 @@ impl Host for Recorder {
     }
 }
 
-/// A service for certificates with these names and types of keys; each is called as its first name.
-pub(super) fn work(
-    path: &Path,
-    host: Arc<Recorder>,
-    certificates: &[(&[&str], &[KeyType])],
-) -> Work {
+/// Settings for certificates with these names and types of keys; each is called as its first name.
+pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> Settings {
     let (mut all, mut variants) = (Vec::new(), Vec::new());
     for (index, (names, keys)) in certificates.iter().enumerate() {
         let begin = variants.len();
@@ -104,22 +108,54 @@ pub(super) fn work(
             external_account: None,
             preferred_chain: None,
         }],
-        providers: Vec::new(),
+        providers: vec![Provider {
+            name: "dns".to_owned(),
+            kind: ProviderKind::Cloudflare(Cloudflare {
+                credentials: CloudflareCredentials::Token(SecretId(0)),
+                zone_id: None,
+                ttl: 60,
+                api: "https://dns.example/".to_owned(),
+                requests: None,
+                trusted_certificate: None,
+            }),
+        }],
         certificates: all,
         variants,
         propagation: Propagation::default(),
         reload: Reload::Off,
         imports: Vec::new(),
     };
-    let settings = Settings {
+    Settings {
         config: Arc::new(config),
-        secrets: Vec::new(),
+        secrets: vec![SecretString::from("a token")],
         loading: Loading::default(),
         facts: Vec::new(),
         imports: Imports::default(),
         certs_group: None,
         watch: None,
         is_news: true,
-    };
-    Work::new(settings, host)
+    }
+}
+
+/// Opens the state path of such a service.
+pub(super) fn site_of(
+    path: &Path,
+    host: Arc<Recorder>,
+    certificates: &[(&[&str], &[KeyType])],
+) -> Rc<Site> {
+    let Settings { config, .. } = settings(path, certificates);
+    Rc::new(Site { config, store: Store::open(path).unwrap(), host })
+}
+
+/// Starts such a service, up to its loop.
+pub(super) async fn start(
+    path: &Path,
+    host: &Arc<Recorder>,
+    certificates: &[(&[&str], &[KeyType])],
+) -> Running {
+    let host: Arc<dyn Host> = host.clone();
+    let waiting = Waiting::open(settings(path, certificates), host).await;
+    let mut waiting = waiting.unwrap_or_else(|error| panic!("{error}"));
+    let lock = waiting.take_lock().await;
+    Running::new(waiting.load().await, lock)
 }

@@ -1,40 +1,58 @@
-//! What is stapled to the certificates that are served.
+//! Stapling of OCSP responses to the certificates that are served.
 //!
 //! A staple belongs to one leaf: it is kept with the pair that is served, and goes when that is
 //! replaced. After a reload the staples of the process before are taken over from the workers.
 
+use super::clock::{now, random};
+use super::outcome::Report;
+use super::served::Served;
+use super::site::Site;
 use super::tasks;
-use super::work::{Tools, Work, now, random};
+use crate::http::Clients;
 use crate::ocsp::{Good, OcspError, Question, Unasked};
 use crate::store::full_chain_path;
 use acme_dns_core::level::Level;
-use acme_dns_core::material::{Pair, Staple};
-use acme_dns_core::staple::{Action, Answer, Change, Standing};
+use acme_dns_core::material::Pair;
+use acme_dns_core::staple::{Action, Answer, Change, Standing, Staples};
 use acme_dns_core::time::UnixTime;
+use std::rc::Rc;
 
-impl Work {
-    /// The service begins, and serves what is on disk of a certificate.
-    pub(super) fn begin_staples(&mut self, certificate: usize) {
-        let Some(certificate_config) = self.config.certificates.get(certificate) else { return };
-        if !certificate_config.staples {
+/// Staples of the variants, and when their responders are asked.
+pub(super) struct Stapling {
+    site: Rc<Site>,
+    staples: Staples,
+}
+
+impl Stapling {
+    pub(super) fn new(site: Rc<Site>) -> Self {
+        Self { site, staples: Staples::default() }
+    }
+
+    /// Returns the time at which there is something to do.
+    pub(super) fn poll_timeout(&self) -> Option<UnixTime> {
+        self.staples.poll_timeout()
+    }
+
+    /// Begins with a certificate that is served from the disk.
+    pub(super) fn begin_with(&mut self, served: &mut Served, certificate: usize) {
+        let wanted = self.site.certificate(certificate);
+        if !wanted.staples {
             return;
         }
-        let variants = certificate_config.variants.clone();
-        let published = self.host.published(certificate);
+        let variants = wanted.variants.clone();
+        let published = self.site.host.published(certificate);
         let published = published.map_or_else(Vec::new, |material| material.pairs);
-        for entry in variants {
-            if !self.take_over_staple(entry, &published) {
-                self.begin_staple(entry);
+        for variant in variants {
+            if !self.take_over(served, variant, &published) {
+                self.begin(served, variant);
             }
         }
     }
 
-    /// Goes on with what the process before has stapled to the same certificate, if that is good.
-    fn take_over_staple(&mut self, entry: usize, published: &[Pair]) -> bool {
+    /// Continues with what the process before has stapled to the same certificate, if that is good.
+    fn take_over(&mut self, served: &mut Served, variant: usize, published: &[Pair]) -> bool {
         let now = now();
-        let Some(pair) = self.served_mut(entry).and_then(|served| served.pair.as_mut()) else {
-            return false;
-        };
+        let Some(pair) = served.pair_mut(variant) else { return false };
         let leaf = pair.chain.first();
         let found = published.iter().find(|pair| pair.chain.first() == leaf);
         let good = found.and_then(|pair| pair.staple.as_ref()).and_then(|staple| {
@@ -43,46 +61,46 @@ impl Work {
         });
         let Some(Good { staple, window }) = good else { return false };
         pair.staple = Some(staple);
-        self.staples.begin_with(entry, window, now, random());
+        self.staples.begin_with(variant, window, now, random());
         true
     }
 
-    /// A variant is served: its responder is asked, if it wants a staple and has a responder.
-    pub(super) fn begin_staple(&mut self, entry: usize) {
-        let is_wanted = self.config.variant(entry).is_some_and(|(_, c)| c.staples);
-        let Some(chain) = self.chain(entry).filter(|_| is_wanted) else { return };
+    /// Begins with a variant that is served: its responder is asked, if it wants a staple and has a responder.
+    pub(super) fn begin(&mut self, served: &Served, variant: usize) {
+        let is_wanted = self.site.variant(variant).1.staples;
+        let Some(chain) = served.chain(variant).filter(|_| is_wanted) else { return };
         let why = match Question::new(chain) {
-            Ok(_) => return self.staples.begin(entry, now()),
+            Ok(_) => return self.staples.begin(variant, now()),
             Err(why) => why,
         };
-        self.staples.end(entry);
-        let name = self.variant_name(entry);
+        self.staples.end(variant);
+        let name = self.site.name(variant);
         match why {
-            Unasked::NoResponder => self.log(
+            Unasked::NoResponder => self.site.log(
                 Level::Debug,
                 format_args!("certificate \"{name}\" names no OCSP responder: nothing is stapled"),
             ),
-            Unasked::NoIssuer => self.log(
+            Unasked::NoIssuer => self.site.log(
                 Level::Warn,
                 format_args!(
                     "certificate \"{name}\": nothing is stapled: {why}; append the issuer's certificate to \
                      \"{}\" and reload",
-                    full_chain_path(&self.config.state_path, name).display()
+                    full_chain_path(&self.site.config.state_path, name).display()
                 ),
             ),
         }
     }
 
     /// Asks the responders that are due, and takes away what has ended.
-    pub(super) fn tend_staples(&mut self, tools: &Tools) {
+    pub(super) fn tend(&mut self, served: &mut Served, clients: &Clients, report: &Report) {
         let now = now();
         while let Some(action) = self.staples.poll(now) {
             match action {
-                Action::Ask(entry) => self.ask_responder(entry, tools),
-                Action::Withdraw(entry) => {
-                    self.staple(entry, None);
-                    let name = self.variant_name(entry);
-                    self.log(
+                Action::Ask(variant) => self.ask(served, variant, clients, report),
+                Action::Withdraw(variant) => {
+                    served.staple(variant, None);
+                    let name = self.site.name(variant);
+                    self.site.log(
                         Level::Warn,
                         format_args!(
                             "certificate \"{name}\": the OCSP response has ended, nothing is \
@@ -94,25 +112,26 @@ impl Work {
         }
     }
 
-    fn ask_responder(&mut self, entry: usize, tools: &Tools) {
-        let chain = self.chain(entry);
+    fn ask(&mut self, served: &Served, variant: usize, clients: &Clients, report: &Report) {
+        let chain = served.chain(variant);
         let question =
             chain.and_then(|chain| Some((chain.first()?.clone(), Question::new(chain).ok()?)));
         let Some((leaf, question)) = question else {
             self.staples.handle_stale();
-            return self.staples.end(entry);
+            return self.staples.end(variant);
         };
-        tasks::ask_responder(entry, leaf, question, tools.clients.get(None), &tools.report);
+        tasks::ask_responder(variant, leaf, question, clients.get(None), report);
     }
 
-    pub(super) fn handle_stapling(
+    /// Handles the answer of a responder, or that there was none.
+    pub(super) fn handle(
         &mut self,
-        entry: usize,
-        leaf: &[u8],
-        host: &str,
+        served: &mut Served,
+        variant: usize,
+        (leaf, host): (&[u8], &str),
         answer: Result<Good, OcspError>,
     ) {
-        let current = self.chain(entry).and_then(|chain| chain.first());
+        let current = served.chain(variant).and_then(|chain| chain.first());
         // It may have been replaced while the responder was asked.
         if current.is_none_or(|current| current != leaf) {
             return self.staples.handle_stale();
@@ -122,40 +141,28 @@ impl Work {
             Err(OcspError::Revoked(_)) => Answer::Revoked,
             Err(_) => Answer::Failed,
         };
-        let Some(change) = self.staples.handle_answer(entry, now(), kind, random()) else { return };
+        let Some(change) = self.staples.handle_answer(variant, now(), kind, random()) else {
+            return;
+        };
         match answer {
             Ok(good) => {
                 let end = good.window.next_update;
-                self.staple(entry, Some(good.staple));
-                self.log_stapled(entry, host, end, change);
+                served.staple(variant, Some(good.staple));
+                self.log_stapled(variant, host, end, change);
             }
             Err(error @ OcspError::Revoked(_)) => {
-                self.staple(entry, None);
-                self.log_revoked(entry, host, &error, change);
+                served.staple(variant, None);
+                self.log_revoked(variant, host, &error, change);
             }
-            Err(error) => self.log_failure(entry, host, &error, change),
+            Err(error) => self.log_failure(variant, host, &error, change),
         }
     }
 
-    /// Has the workers staple this, or nothing.
-    fn staple(&mut self, entry: usize, staple: Option<Staple>) {
-        let Some(pair) = self.served_mut(entry).and_then(|served| served.pair.as_mut()) else {
-            return;
-        };
-        if pair.staple == staple {
-            return;
-        }
-        pair.staple = staple;
-        if let Some(variant) = self.config.variants.get(entry) {
-            self.publish(variant.certificate);
-        }
-    }
-
-    fn log_stapled(&self, entry: usize, host: &str, end: UnixTime, change: Change) {
+    fn log_stapled(&self, variant: usize, host: &str, end: UnixTime, change: Change) {
         let is_usual = change.before == Standing::Good && change.failures == 0;
         let level = if is_usual { Level::Debug } else { Level::Info };
-        let (name, next) = (self.variant_name(entry), change.next);
-        self.log(
+        let (name, next) = (self.site.name(variant), change.next);
+        self.site.log(
             level,
             format_args!(
                 "certificate \"{name}\": OCSP response of \"{host}\" stapled, valid until {end}, \
@@ -164,15 +171,15 @@ impl Work {
         );
     }
 
-    fn log_failure(&self, entry: usize, host: &str, error: &OcspError, change: Change) {
+    fn log_failure(&self, variant: usize, host: &str, error: &OcspError, change: Change) {
         // Responders need a while for a new certificate.
         let level = if change.failures == 1 { Level::Info } else { Level::Warn };
-        let (name, failures, next) = (self.variant_name(entry), change.failures, change.next);
+        let (name, failures, next) = (self.site.name(variant), change.failures, change.next);
         let meanwhile = match change.served_until {
             Some(end) => format!("the one before is stapled until {end}"),
             None => "nothing is stapled".to_owned(),
         };
-        self.log(
+        self.site.log(
             level,
             format_args!(
                 "certificate \"{name}\": no OCSP response from \"{host}\", attempt {failures}: \
@@ -181,11 +188,11 @@ impl Work {
         );
     }
 
-    fn log_revoked(&self, entry: usize, host: &str, error: &OcspError, change: Change) {
+    fn log_revoked(&self, variant: usize, host: &str, error: &OcspError, change: Change) {
         let is_known = change.before == Standing::Revoked;
         let level = if is_known { Level::Debug } else { Level::Error };
-        let (name, next) = (self.variant_name(entry), change.next);
-        self.log(
+        let (name, next) = (self.site.name(variant), change.next);
+        self.site.log(
             level,
             format_args!(
                 "certificate \"{name}\" is refused by clients, nothing is stapled: \"{host}\" says \
@@ -193,14 +200,5 @@ impl Work {
                  reload; the responder is asked again at {next}"
             ),
         );
-    }
-
-    /// The chain of a variant that is served. It is there for those that want a staple.
-    fn chain(&self, entry: usize) -> Option<&Vec<Vec<u8>>> {
-        Some(&self.served(entry)?.pair.as_ref()?.chain)
-    }
-
-    pub(super) fn variant_name(&self, entry: usize) -> &str {
-        self.config.variants.get(entry).map_or("", |variant| variant.name.as_str())
     }
 }

@@ -1,0 +1,309 @@
+//! The one loop that sleeps.
+//!
+//! It begins what is due, waits for a report or for the next time at which something is due, and hands reports
+//! to the part that they are for. What each part does is not here.
+
+use super::actions::Actions;
+use super::clock::{LONGEST_SLEEP, now, random, sleep_by_the_clock};
+use super::commit::Commit;
+use super::data::DataWatch;
+use super::failing::{Failed, Failures};
+use super::keeper::{Keeper, Look, Memory, WATCH_INTERVAL};
+use super::outcome::{Outcome, RenewalAnswer, Report};
+use super::reloading::Reloading;
+use super::secrets::Secrets;
+use super::served::Served;
+use super::site::Site;
+use super::stapling::Stapling;
+use super::startup::Loaded;
+use super::tasks::{self, Obtaining};
+use super::unreadable::{Parts, Unreadable};
+use super::unsaved::Unsaved;
+use crate::acme::Obtainer;
+use crate::dns::{self, Notice, Wait};
+use crate::event::{Event, ProviderEvent};
+use crate::http::{Clients, HttpError};
+use crate::propagation::Checker;
+use crate::store::Lock;
+use acme_dns_core::config::{Config, SecretId};
+use acme_dns_core::level::Level;
+use acme_dns_core::schedule::{Action, Attempt, Schedule};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc};
+
+/// A process that has worked for so long is not one of those that are started again and again.
+const SETTLED: Duration = Duration::from_secs(3600);
+
+/// Service that works: it holds the lock, and has loaded what is in the state path.
+pub(super) struct Running {
+    begun: Instant,
+    site: Rc<Site>,
+    secrets: Secrets,
+    pub(super) schedule: Schedule,
+    served: Served,
+    stapling: Stapling,
+    actions: Actions,
+    failures: Failures,
+    pub(super) keeper: Keeper,
+    pub(super) unsaved: Unsaved,
+    unreadable: Unreadable,
+    reloading: Reloading,
+    data: DataWatch,
+    report: Report,
+    outcomes: mpsc::UnboundedReceiver<Outcome>,
+}
+
+/// Clients that are set up once there is something to do.
+struct Tools {
+    obtainer: Rc<Obtainer>,
+    clients: Clients,
+}
+
+impl Running {
+    pub(super) fn new(loaded: Loaded, lock: Lock) -> Self {
+        let site = loaded.site;
+        Self {
+            begun: loaded.begun,
+            secrets: loaded.secrets,
+            schedule: loaded.schedule,
+            served: loaded.served,
+            stapling: loaded.stapling,
+            actions: loaded.actions,
+            failures: Failures::new(Rc::clone(&site)),
+            keeper: Keeper::new(Rc::clone(&site), lock),
+            unsaved: loaded.unsaved,
+            unreadable: loaded.unreadable,
+            reloading: loaded.reloading,
+            data: loaded.data,
+            report: loaded.report,
+            outcomes: loaded.outcomes,
+            site,
+        }
+    }
+
+    /// Works until another process has the lock.
+    pub(super) async fn run(&mut self) {
+        self.idle().await;
+        let tools = match self.tools() {
+            Ok(tools) => tools,
+            Err(error) => {
+                let line = format_args!("cannot work until the next reload: {error}");
+                self.site.log(Level::Error, line);
+                return std::future::pending().await;
+            }
+        };
+        let cleaning = Rc::new(Notify::new());
+        let clean = tasks::clean(Rc::clone(&tools.obtainer), Rc::clone(&cleaning));
+        tokio::task::spawn_local(clean);
+        while self.has_lock() {
+            self.begin_due(&tools);
+            self.failures.tell_untold();
+            self.stapling.tend(&mut self.served, &tools.clients, &self.report);
+            self.actions.begin_ready(&tools.obtainer);
+            let pause = self.pause();
+            tokio::select! {
+                Some(outcome) = self.outcomes.recv() => {
+                    self.handle(outcome);
+                    cleaning.notify_one();
+                }
+                () = sleep_by_the_clock(pause) => {}
+            }
+        }
+    }
+
+    /// Waits until there is something to do. Before that no HTTP client is set up, which costs as much
+    /// as a hundred handshakes: after a start with good certificates the machine is the workers'.
+    async fn idle(&mut self) {
+        let store = self.site.store.clone();
+        let is_clean = || {
+            let journal = store.journal_all().is_ok_and(|entries| entries.is_empty());
+            journal && store.orders_all().is_ok_and(|orders| orders.is_empty())
+        };
+        while self.actions.is_empty() && is_clean() {
+            let pause = self.pause();
+            if pause.is_zero() {
+                return;
+            }
+            sleep_by_the_clock(pause).await;
+            if !self.has_lock() {
+                return;
+            }
+        }
+    }
+
+    /// Looks after the state path and what lies in it, if it is time to; tells whether it is still ours.
+    pub(super) fn has_lock(&mut self) -> bool {
+        let Self { served, unsaved, stapling, schedule, .. } = self;
+        match self.keeper.look(Memory { served, unsaved }) {
+            Look::Lost => return false,
+            Look::Early | Look::Amiss => {}
+            Look::InPlace => {
+                self.unreadable.look(Parts { schedule, served, stapling });
+                self.data.look(schedule.has_failures());
+            }
+        }
+        true
+    }
+
+    fn tools(&self) -> Result<Tools, HttpError> {
+        let clients = Clients::default();
+        let config = &self.site.config;
+        let secret = |id: SecretId| self.secrets.get(id);
+        let tell = self.listener();
+        let providers = dns::providers(&config.providers, secret, &clients, tell)?;
+        let checker = Checker::new(&config.propagation);
+        let (store, host) = (self.site.store.clone(), Arc::clone(&self.site.host));
+        let config = Rc::new(Config::clone(config));
+        let obtainer = Obtainer::new(config, providers, store, checker, &clients, secret, host)?;
+        Ok(Tools { obtainer: Rc::new(obtainer), clients })
+    }
+
+    /// Returns what tells of the DNS providers' notices.
+    fn listener(&self) -> impl Fn(Notice) + 'static {
+        let site = Rc::clone(&self.site);
+        move |notice| {
+            let event = match notice {
+                Notice::Waiting(Wait { pause, payer: None }) => ProviderEvent::Limited { pause },
+                Notice::Waiting(Wait { pause, payer: Some(payer) }) => {
+                    ProviderEvent::ShareUsed { certificate: payer.to_string(), pause }
+                }
+                Notice::Repeated(error) => ProviderEvent::Retrying { why: error },
+            };
+            site.host.tell(&Event::Provider(event));
+        }
+    }
+
+    /// Begins what is due, as far as there is room.
+    fn begin_due(&mut self, tools: &Tools) {
+        let now = now();
+        while let Some(action) = self.schedule.poll(now) {
+            match action {
+                Action::Obtain(due) => self.obtain(*due, tools),
+                Action::AskRenewalInfo { entry } => {
+                    let issuer = self.served.get(entry).and_then(|served| served.issuer);
+                    let of = self.served.leaf(entry).zip(issuer);
+                    let obtainer = Rc::clone(&tools.obtainer);
+                    tasks::ask_renewal_info(entry, of, obtainer, &self.report);
+                }
+            }
+        }
+    }
+
+    fn obtain(&mut self, due: Attempt, tools: &Tools) {
+        self.unsaved.give_up(due.entry);
+        let obtaining = Obtaining {
+            key: self.actions.key_for(due.entry),
+            name: self.site.name(due.entry).to_owned(),
+            due,
+            obtainer: Rc::clone(&tools.obtainer),
+            store: self.site.store.clone(),
+            is_settled: self.begun.elapsed() >= SETTLED,
+        };
+        obtaining.spawn(self.report.clone());
+    }
+
+    fn pause(&self) -> Duration {
+        let next = self.schedule.poll_timeout();
+        let next = next.into_iter().chain(self.stapling.poll_timeout()).min();
+        let next = next.map_or(LONGEST_SLEEP, |next| next.since(now()).min(LONGEST_SLEEP));
+        next.min(self.actions.pause()).min(self.failures.pause()).min(WATCH_INTERVAL)
+    }
+
+    fn handle(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Issued(issuance) => self.commit().issued(*issuance),
+            Outcome::Saved { variant } => self.commit().saved(variant),
+            Outcome::Probed { variant } => self.handle_probed(variant),
+            Outcome::Failed { variant, issuer, environment, failure, error } => {
+                let failed = Failed { variant, issuer, environment };
+                self.failures.handle(&mut self.schedule, failed, &failure, &error);
+            }
+            Outcome::RenewalInfo { variant, leaf, answer } => {
+                // It may have been replaced while the CA was asked.
+                if leaf.is_none() || leaf == self.served.leaf(variant) {
+                    self.handle_renewal_info(variant, answer);
+                }
+            }
+            Outcome::Stapling { variant, leaf, host, answer } => {
+                self.stapling.handle(&mut self.served, variant, (&leaf, &host), answer);
+            }
+            Outcome::Action { name, result } => self.actions.handle(&name, result),
+        }
+        self.keeper.note_accounts();
+    }
+
+    fn commit(&mut self) -> Commit<'_> {
+        Commit {
+            site: &self.site,
+            schedule: &mut self.schedule,
+            served: &mut self.served,
+            stapling: &mut self.stapling,
+            unsaved: &mut self.unsaved,
+            actions: &mut self.actions,
+            reloading: &self.reloading,
+        }
+    }
+
+    fn handle_probed(&mut self, variant: usize) {
+        let (site, name) = (&self.site, self.site.name(variant));
+        let progress = self.schedule.handle_probed(variant, now());
+        if let Err(error) = site.store.save_progress(name, &progress) {
+            site.log(Level::Error, format_args!("{error}"));
+        }
+        site.log(
+            Level::Notice,
+            format_args!("certificate \"{name}\": the CA's staging environment is satisfied now"),
+        );
+    }
+
+    fn handle_renewal_info(&mut self, variant: usize, answer: RenewalAnswer) {
+        let (site, name, schedule) = (&self.site, self.site.name(variant), &mut self.schedule);
+        let before = schedule.renewal(variant);
+        let renewal = schedule.handle_renewal_info(variant, now(), &answer.info, random());
+        let after = schedule.renewal(variant);
+        if let Err(error) = site.store.save_renewal(name, &renewal) {
+            site.log(Level::Warn, format_args!("{error}"));
+        }
+        if let Some(error) = answer.error {
+            site.log(Level::Info, format_args!("certificate \"{name}\": {error}"));
+        }
+        if let Some((time, reason)) = after.filter(|_| after != before) {
+            let why = answer.explanation.map(|url| format!(", see {url}")).unwrap_or_default();
+            // The CA changed something: that is worth a line that is shown by default.
+            let level = if why.is_empty() { Level::Info } else { Level::Notice };
+            site.log(
+                level,
+                format_args!("certificate \"{name}\": renewal at {time}, {reason}{why}"),
+            );
+        }
+    }
+
+    /// Ends the service, when nothing is written any more; returns the lock, unless another process has it.
+    pub(super) fn end(self) -> Option<Lock> {
+        self.save_interrupted();
+        self.rescue();
+        (!self.keeper.has_lost()).then(|| self.keeper.into_lock())
+    }
+
+    /// Writes back what the state path has lost since the last look.
+    pub(super) fn rescue(&self) {
+        self.keeper.rescue_at_end(Memory { served: &self.served, unsaved: &self.unsaved });
+    }
+
+    /// Saves that what is under way was given up in good order, so that it begins again at once. An
+    /// order whose file is gone has ended with a certificate on disk: only its report is missing.
+    fn save_interrupted(&self) {
+        let store = &self.site.store;
+        for (variant, progress) in self.schedule.interrupted() {
+            let name = self.site.name(variant);
+            if !store.has_progress(name) {
+                continue;
+            }
+            if let Err(error) = store.save_progress(name, &progress) {
+                self.site.log(Level::Error, format_args!("{error}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The reports of tasks to the loop.
+
+use super::saving::Saved;
+use crate::acme::{AcmeError, Issued, ObtainError};
+use crate::ocsp::{Good, OcspError};
+use acme_dns_core::schedule::{Environment, Failure, RenewalInfoOutcome};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Sender of the tasks' reports.
+pub(super) type Report = mpsc::UnboundedSender<Outcome>;
+
+/// Report of a task that has ended.
+pub(super) enum Outcome {
+    /// A certificate was issued, and saved as far as the disk took it.
+    Issued(Box<Issuance>),
+    /// The staging environment would issue it.
+    Probed { variant: usize },
+    /// It was not obtained.
+    Failed {
+        variant: usize,
+        issuer: usize,
+        environment: Environment,
+        failure: Failure,
+        error: ObtainError,
+    },
+    /// The disk has taken a certificate that it had refused.
+    Saved { variant: usize },
+    /// The CA was asked when to renew the certificate with this leaf (DER).
+    RenewalInfo { variant: usize, leaf: Option<Vec<u8>>, answer: RenewalAnswer },
+    /// The responder was asked about the certificate with this leaf (DER).
+    Stapling { variant: usize, leaf: Vec<u8>, host: String, answer: Result<Good, OcspError> },
+    /// A person's request was carried out, or not.
+    Action { name: String, result: Result<(), Undone> },
+}
+
+/// Certificate that was issued to a variant.
+pub(super) struct Issuance {
+    pub(super) variant: usize,
+    pub(super) issuer: usize,
+    pub(super) issued: Issued,
+    pub(super) took: Duration,
+    pub(super) saved: Saved,
+}
+
+/// Reason why a person's request was not carried out.
+pub(super) struct Undone {
+    pub(super) why: String,
+    /// Whether it never will be: the CA does not do this.
+    pub(super) is_final: bool,
+}
+
+impl Undone {
+    /// Adds another reason. As long as one of them may pass, it is tried again.
+    pub(super) fn add(&mut self, other: Self) {
+        let separator = if self.why.is_empty() { "" } else { "; " };
+        self.why.push_str(&format!("{separator}{}", other.why));
+        self.is_final &= other.is_final;
+    }
+}
+
+impl From<AcmeError> for Undone {
+    fn from(error: AcmeError) -> Self {
+        Self { is_final: error.is_final(), why: error.to_string() }
+    }
+}
+
+/// Answer of a CA about a certificate's renewal (RFC 9773).
+pub(super) struct RenewalAnswer {
+    pub(super) info: RenewalInfoOutcome,
+    pub(super) explanation: Option<String>,
+    pub(super) error: Option<String>,
+}

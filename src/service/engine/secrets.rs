@@ -1,0 +1,73 @@
+//! The secrets that the configuration refers to.
+
+use crate::import::Imports;
+use acme_dns_core::config::{CloudflareCredentials, Config, ProviderKind, SecretId};
+use secrecy::SecretString;
+
+/// All secrets of a configuration.
+pub(super) struct Secrets(Vec<SecretString>);
+
+/// Reference to a secret that the master has not handed over: an empty one in its place would be a credential
+/// that every provider refuses.
+#[derive(Debug, thiserror::Error)]
+#[error("secret number {} of the configuration was not handed over", .0.0)]
+pub(super) struct UnknownSecret(SecretId);
+
+impl Secrets {
+    /// Checks that all secrets are there that the configuration and the imports refer to.
+    ///
+    /// # Errors
+    /// One is missing.
+    pub(super) fn new(
+        secrets: Vec<SecretString>,
+        config: &Config,
+        imports: &Imports,
+    ) -> Result<Self, UnknownSecret> {
+        let imported = imports.accounts.iter().map(|account| account.key);
+        let missing = referred(config).chain(imported).find(|id| id.0 >= secrets.len());
+        missing.map_or(Ok(Self(secrets)), |id| Err(UnknownSecret(id)))
+    }
+
+    pub(super) fn get(&self, id: SecretId) -> SecretString {
+        self.0[id.0].clone()
+    }
+
+    pub(super) fn all(&self) -> &[SecretString] {
+        &self.0
+    }
+}
+
+fn referred(config: &Config) -> impl Iterator<Item = SecretId> {
+    let of_issuers = config.issuers.iter().flat_map(|issuer| {
+        let mac_key = issuer.external_account.as_ref().map(|account| account.mac_key);
+        issuer.account_key.into_iter().chain(mac_key)
+    });
+    let of_providers = config.providers.iter().map(|provider| match &provider.kind {
+        ProviderKind::Cloudflare(cloudflare) => match &cloudflare.credentials {
+            CloudflareCredentials::Token(token) => *token,
+            CloudflareCredentials::Key { key, .. } => *key,
+        },
+    });
+    of_issuers.chain(of_providers)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::testing::{Recorder, settings};
+    use crate::engine::{Service, Settings};
+    use acme_dns_core::level::Level;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn a_service_without_one_of_its_secrets_does_not_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path(), &[(&["a.example"], &[])]);
+        let host = Arc::new(Recorder::default());
+        let settings = Settings { secrets: Vec::new(), ..settings };
+        let service = Service::start(settings, host.clone()).unwrap();
+        assert!(!service.stop_within(Duration::from_secs(10)), "it has failed");
+        let errors = host.at(Level::Error);
+        assert!(errors.len() == 1 && errors[0].contains("secret number 0"), "{errors:?}");
+    }
+}

@@ -1,0 +1,168 @@
+//! The start: from the settings to what the loop works with, once the lock is held.
+//!
+//! ```text
+//! open the state path -> wait for the lock, serving what its holder writes (Waiting)
+//!   -> wait for a rescue -> import -> load -> plan (Loaded) -> the loop (main_loop.rs)
+//! ```
+
+use super::actions::{Actions, Parts};
+use super::clock::{now, pause_after, random};
+use super::data::DataWatch;
+use super::failing;
+use super::importing;
+use super::keeper::wait_for_rescue;
+use super::load::Loader;
+use super::locking;
+use super::outcome::{Outcome, Report};
+use super::parties;
+use super::plan;
+use super::reloading::Reloading;
+use super::secrets::{Secrets, UnknownSecret};
+use super::served::Served;
+use super::site::Site;
+use super::stapling::Stapling;
+use super::unreadable::Unreadable;
+use super::unsaved::Unsaved;
+use super::{Settings, clock};
+use crate::host::Host;
+use crate::import::Imports;
+use crate::store::{Facts, Lock, Store};
+use acme_dns_core::config::Config;
+use acme_dns_core::schedule::{Known, Loading, Schedule, Validity};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// Service whose state path is open, and whose lock another process may hold.
+pub(super) struct Waiting {
+    begun: Instant,
+    site: Rc<Site>,
+    secrets: Secrets,
+    loading: Loading,
+    facts: Vec<(usize, Facts)>,
+    imports: Imports,
+    reloading: Reloading,
+    data: DataWatch,
+    is_news: bool,
+}
+
+/// Parts that the loop works with.
+pub(super) struct Loaded {
+    pub(super) begun: Instant,
+    pub(super) site: Rc<Site>,
+    pub(super) secrets: Secrets,
+    pub(super) schedule: Schedule,
+    pub(super) served: Served,
+    pub(super) stapling: Stapling,
+    pub(super) actions: Actions,
+    pub(super) unsaved: Unsaved,
+    pub(super) unreadable: Unreadable,
+    pub(super) reloading: Reloading,
+    pub(super) data: DataWatch,
+    pub(super) report: Report,
+    pub(super) outcomes: mpsc::UnboundedReceiver<Outcome>,
+}
+
+impl Waiting {
+    /// Opens the state path, however long that takes.
+    ///
+    /// # Errors
+    /// The configuration refers to a secret that is not there.
+    pub(super) async fn open(
+        settings: Settings,
+        host: Arc<dyn Host>,
+    ) -> Result<Self, UnknownSecret> {
+        let begun = Instant::now();
+        let Settings { config, secrets, loading, watch, facts, imports, certs_group, is_news } =
+            settings;
+        let secrets = Secrets::new(secrets, &config, &imports)?;
+        let store = open_store(&config, certs_group, &*host).await;
+        let site = Rc::new(Site { config, store, host });
+        let reloading = Reloading::new(Rc::clone(&site), watch.clone());
+        let data = DataWatch::new(Rc::clone(&site), watch);
+        Ok(Self { begun, site, secrets, loading, facts, imports, reloading, data, is_news })
+    }
+
+    /// Takes the lock, however long that takes.
+    pub(super) async fn take_lock(&mut self) -> Lock {
+        locking::take_lock(&self.site, &self.facts, &mut self.reloading).await
+    }
+
+    /// Loads what is in the state path, as the holder of its lock, and tells what there is and what is planned.
+    pub(super) async fn load(self) -> Loaded {
+        let Self { begun, site, secrets, loading, facts, imports, mut reloading, data, is_news } =
+            self;
+        wait_for_rescue(&site, !imports.certificates.is_empty()).await;
+        let (report, outcomes) = mpsc::unbounded_channel();
+        let mut unsaved = Unsaved::new(Rc::clone(&site), report.clone());
+        let mut unreadable = Unreadable::new(Rc::clone(&site));
+        let mut served = Served::new(Rc::clone(&site));
+        let mut taken_over = importing::import(&site, &secrets, imports, &mut unsaved).await;
+        let loader = Loader {
+            site: &site,
+            served: &mut served,
+            unsaved: &mut unsaved,
+            unreadable: &mut unreadable,
+            fingerprint: parties::fingerprint(&site.config, secrets.all()),
+        };
+        let mut known = loader.load(facts).await;
+        let stapling = publish(&site, &mut served).await;
+        importing::serve_unsaved(&site, &mut served, &mut taken_over, &mut known);
+        let validities = validities(&known);
+        let mut schedule = Schedule::new(known, now(), loading, random);
+        unreadable.bar(&mut schedule);
+        importing::tell(&site, &schedule, &taken_over);
+        failing::tell_standing(&site, &schedule);
+        plan::tell_certificates(&site, &schedule, &validities, is_news);
+        plan::tell_orders(&site, &schedule);
+        reloading.begin();
+        let mut actions = Actions::new(Rc::clone(&site), report.clone());
+        actions.read(Parts {
+            schedule: &mut schedule,
+            served: &served,
+            read_by_nginx: reloading.read_by_nginx(),
+        });
+        Loaded {
+            begun,
+            site,
+            secrets,
+            schedule,
+            served,
+            stapling,
+            actions,
+            unsaved,
+            unreadable,
+            reloading,
+            data,
+            report,
+            outcomes,
+        }
+    }
+}
+
+async fn open_store(config: &Config, certs_group: Option<u32>, host: &dyn Host) -> Store {
+    loop {
+        match Store::open_shared(&config.state_path, certs_group) {
+            Ok(store) => return store,
+            Err(error) => pause_after(host, &error).await,
+        }
+    }
+}
+
+/// Publishes what was loaded, with its staples, as the helper before may have published into an older zone.
+async fn publish(site: &Rc<Site>, served: &mut Served) -> Stapling {
+    let mut stapling = Stapling::new(Rc::clone(site));
+    for certificate in site.certificates() {
+        clock::let_others_work(certificate).await;
+        stapling.begin_with(served, certificate);
+        served.publish_anew(certificate);
+    }
+    stapling
+}
+
+fn validities(known: &[Known]) -> HashMap<usize, Validity> {
+    let validities = known.iter().enumerate();
+    validities.filter_map(|(variant, known)| Some((variant, known.validity?))).collect()
+}
