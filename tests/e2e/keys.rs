@@ -98,7 +98,8 @@ fn a_type_of_key_comes_and_goes_by_a_reload() {
     let new = site.wait_for_other(NAME, &before).leaf;
     assert_eq!(new.key, "RSA");
     site.reload();
-    assert_eq!(served(&site, ECDSA, SslVersion::TLS1_3), None, "nothing is left of it");
+    let gone = || served(&site, ECDSA, SslVersion::TLS1_3).is_none().then_some(());
+    assert!(wait_until(LIMIT, gone).is_some(), "something is left of it:\n{}", site.nginx.log());
     assert_eq!(served(&site, RSA, SslVersion::TLS1_2), Some(new));
 }
 

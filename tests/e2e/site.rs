@@ -285,15 +285,15 @@ impl Site {
     }
 }
 
-/// A directory and everything below it.
+/// Returns a directory and everything below it, but for what is removed meanwhile: the service may be at work.
 pub(crate) fn below(dir: &Path) -> Vec<PathBuf> {
     let mut found = vec![dir.to_owned()];
     let mut next = 0;
     while let Some(path) = found.get(next).cloned() {
         next += 1;
         if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            let entries = fs::read_dir(&path).expect("a directory");
-            found.extend(entries.map(|entry| entry.expect("an entry").path()));
+            let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+            found.extend(entries.map(|entry| entry.path()));
         }
     }
     found

