@@ -265,7 +265,8 @@ fn a_zone_too_small_leaves_the_others_at_work() {
     let refused = || site_lines(&site, "cannot be published", 0);
     let is_settled = |name: &String| {
         let quoted = format!("\"{name}\"");
-        refused().iter().any(|line| line.contains(&quoted)) || site.trusting(name).handshake().is_ok()
+        refused().iter().any(|line| line.contains(&quoted))
+            || site.trusting(name).handshake().is_ok()
     };
     let done = wait_until(LIMIT, || names.iter().all(is_settled).then_some(()));
     assert!(done.is_some(), "{}", site.nginx.log());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
+use servers::process::wait_until;
 use testbed::measurements::proc::count_in_memory;
 use testbed::nginx::build::NginxBuild;
 

@@ -18,6 +18,8 @@ pub mod server;
 pub mod sharing;
 pub mod state_path;
 pub mod syntax;
+#[cfg(any(test, feature = "testing"))]
+mod testing;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -1,5 +1,5 @@
 use super::{Choice, Difference, Stock, Traits, covers};
-use crate::config::{Certificate, Config, Issuer, Profile, Propagation, Reload, Variant};
+use crate::config::{Config, Issuer, Profile, Variant};
 use crate::key::KeyType::{self, EcdsaP256, EcdsaP384, Rsa2048};
 use crate::name::Name;
 use crate::schedule::Validity;
@@ -11,43 +11,16 @@ const PRODUCTION: &str = "https://ca.test/directory";
 const STAGING: &str = "https://staging.ca.test/directory";
 
 fn issuer(directory: &str, profile: Option<&str>) -> Issuer {
-    Issuer {
-        name: directory.to_owned(),
-        directory: directory.to_owned(),
-        staging: None,
-        contacts: Vec::new(),
-        trusted_certificate: None,
-        profile: profile.map(|name| Profile { name: name.to_owned(), required: false }),
-        account_key: None,
-        external_account: None,
-        preferred_chain: None,
-    }
+    let profile = profile.map(|name| Profile { name: name.to_owned(), required: false });
+    Issuer { profile, ..Issuer::with_directory(directory, directory) }
 }
 
 /// One certificate, from the first issuer.
 fn config(names: &str, keys: &[KeyType]) -> Config {
-    let variant = |(index, key): (usize, &KeyType)| {
-        let name = if index == 0 { "own".to_owned() } else { format!("own-{key}") };
-        Variant { name, key: *key, certificate: 0 }
-    };
-    Config {
-        state_path: "state".into(),
-        issuers: vec![issuer(PRODUCTION, None), issuer(STAGING, None)],
-        providers: Vec::new(),
-        certificates: vec![Certificate {
-            name: "own".to_owned(),
-            names: names.split(' ').map(|name| Name::parse(name).expect(name)).collect(),
-            variants: 0..keys.len(),
-            issuers: vec![0],
-            provider: 0,
-            reuses_key: false,
-            staples: false,
-        }],
-        variants: keys.iter().enumerate().map(variant).collect(),
-        propagation: Propagation::default(),
-        reload: Reload::default(),
-        imports: Vec::new(),
-    }
+    let mut config = Config::with_state_path("state");
+    config.issuers = vec![issuer(PRODUCTION, None), issuer(STAGING, None)];
+    config.add_certificate("own", &names.split(' ').collect::<Vec<_>>(), keys);
+    config
 }
 
 /// A certificate of 90 days with so many of them left.

@@ -1,12 +1,9 @@
 use super::{Imported, account_files, certificates, fingerprint, open_account_key};
 use crate::x509::testing::{Ca, NOW, key, pem};
-use acme_dns_core::config::{
-    Certificate, Config, Import, ImportFormat, Issuer, Propagation, Reload, Variant,
-};
+use acme_dns_core::config::{Config, Import, ImportFormat, Issuer};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
-use acme_dns_core::name::Name;
 use acme_dns_core::time::UnixTime;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
@@ -30,39 +27,14 @@ type Files<'a> = &'a [(&'a str, &'a str)];
 
 /// Two issuers, and one certificate of the first.
 fn config(imports: &[(ImportFormat, &Path)], names: &[&str], keys: &[KeyType]) -> Config {
-    let issuer = |(name, directory): (&str, &str)| Issuer {
-        name: name.to_owned(),
-        directory: directory.to_owned(),
-        staging: None,
-        contacts: Vec::new(),
-        trusted_certificate: None,
-        profile: None,
-        account_key: None,
-        external_account: None,
-        preferred_chain: None,
-    };
-    let variant =
-        |key: &KeyType| Variant { name: format!("wanted-{key}"), key: *key, certificate: 0 };
     let import =
         |(format, path): &(ImportFormat, &Path)| Import { format: *format, path: path.into() };
-    Config {
-        state_path: PathBuf::from("nowhere"),
-        issuers: [("real", REAL), ("other", OTHER)].map(issuer).into(),
-        providers: Vec::new(),
-        certificates: vec![Certificate {
-            name: "wanted".to_owned(),
-            names: names.iter().map(|name| Name::parse(name).unwrap()).collect(),
-            variants: 0..keys.len(),
-            issuers: vec![0],
-            provider: 0,
-            reuses_key: false,
-            staples: false,
-        }],
-        variants: keys.iter().map(variant).collect(),
-        propagation: Propagation::default(),
-        reload: Reload::default(),
-        imports: imports.iter().map(import).collect(),
-    }
+    let mut config = Config::with_state_path("nowhere");
+    config.issuers =
+        vec![Issuer::with_directory("real", REAL), Issuer::with_directory("other", OTHER)];
+    config.add_certificate("wanted", names, keys);
+    config.imports = imports.iter().map(import).collect();
+    config
 }
 
 /// What was found, and what was said.

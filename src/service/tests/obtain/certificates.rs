@@ -1,7 +1,6 @@
 //! Certificates that are not quite what was ordered: used if a client could be served with them, and never
 //! ordered again for what another order would not cure.
 
-use super::service::settings;
 use super::support::{Bed, Log};
 use acme_dns_core::level::Level;
 use acme_dns_service::acme::ObtainError;
@@ -156,7 +155,7 @@ impl Bed {
         }
         let asked = || self.proxy.traffic.count(&AcmeStep::RenewalInfo.requests());
         let before = asked();
-        let service = Service::start(settings(self), log.clone()).unwrap();
+        let service = Service::start(self.settings(), log.clone()).unwrap();
         let quiet = wait_until(PATIENCE, || (asked() > before).then_some(()));
         assert!(quiet.is_some(), "{:#?}", log.all());
         service.stop();

@@ -1,6 +1,7 @@
 //! Accounts that other clients have made, with keys of other types: taken over by one key change.
 
-use super::accounts::{Death, die_at, pkcs8, problem};
+use super::accounts::{pkcs8, problem};
+use super::key_changes::{Death, die_at};
 use super::support::Bed;
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Environment;

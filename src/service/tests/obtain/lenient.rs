@@ -16,7 +16,6 @@ use servers::pebble::PebbleOptions;
 use servers::traffic::{Action, Fault, Match, Reply};
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::{Duration, Instant};
 
 /// A URL of the CA without its scheme and host.
 fn relative(url: &Value) -> Value {

@@ -6,6 +6,7 @@ mod faults;
 mod foreign;
 mod handed_over;
 mod hostile;
+mod key_changes;
 mod lenient;
 mod reading;
 mod service;

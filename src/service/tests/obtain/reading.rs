@@ -3,7 +3,6 @@
 //! of lines stands around it.
 
 use super::certificates::Change;
-use super::service::settings;
 use super::support::{Bed, Log, names};
 use acme_dns_core::config::Propagation;
 use acme_dns_core::level::Level;
@@ -105,7 +104,7 @@ const ACCOUNT: Expected =
 #[test]
 fn a_start_tells_its_plan_and_what_came_of_it() {
     let bed = bed();
-    let lines = read(&bed, settings(&bed));
+    let lines = read(&bed, bed.settings());
     let issued: Expected = (
         Level::Notice,
         "acme_dns: certificate \"",
@@ -116,7 +115,7 @@ fn a_start_tells_its_plan_and_what_came_of_it() {
     );
     assert_reads("healthy", &lines, &[&[ORDERED; 5][..], &[ACCOUNT], &[issued; 5]].concat());
     // The last of them.
-    let lines = start(&bed, settings(&bed), 1, "certificate \"d.example.test\" from \"");
+    let lines = start(&bed, bed.settings(), 1, "certificate \"d.example.test\" from \"");
     assert_eq!(lines.len(), 5, "{lines:#?}");
     for line in lines {
         assert!(line.contains("example.test\" from \""), "{line}");
@@ -134,7 +133,7 @@ fn usual_mistakes_are_told_once_with_what_to_do() {
          once after a reload: ",
         &["cannot find the zone of", "; check that the token is valid"],
     );
-    let lines = read(&bed, Settings { secrets, ..settings(&bed) });
+    let lines = read(&bed, Settings { secrets, ..bed.settings() });
     assert_reads("token", &lines, &[&[ORDERED; 5][..], &[token]].concat());
 
     let _ = fs::remove_dir_all(bed.state());
@@ -151,7 +150,7 @@ fn usual_mistakes_are_told_once_with_what_to_do() {
          once after a reload: creating the account was refused by \"https://CA/",
         &["invalidContact: contact email has forbidden domain"],
     );
-    assert_reads("contact", &read(&bed, settings(&bed)), &[&[ORDERED; 5][..], &[contact]].concat());
+    assert_reads("contact", &read(&bed, bed.settings()), &[&[ORDERED; 5][..], &[contact]].concat());
     assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 0);
 }
 
@@ -165,7 +164,7 @@ fn a_closed_port_53_is_told_once() {
         resolvers: vec![closed.addr()],
         port: closed.number(),
     };
-    let mut lines = read(&bed, settings(&bed));
+    let mut lines = read(&bed, bed.settings());
     // What is waited for, of each certificate.
     lines.retain(|(_, line)| {
         !line.contains("cannot find the servers of zone \"example.test\" yet: ")
@@ -186,7 +185,7 @@ fn a_zone_that_is_missing_is_named_and_many_are_no_wall() {
         bed.add(&format!("h{number}"), &[&format!("www.zone{number}.invalid")]);
     }
     bed.config.certificates[0].names = names(&["www.zone0.invalid"]);
-    let lines = read(&bed, settings(&bed));
+    let lines = read(&bed, bed.settings());
     let count = |level| lines.iter().filter(|(of, _)| *of == level).count();
     // Ten, and the number of the others; at level info the others too.
     assert_eq!((count(Level::Error), count(Level::Warn)), (10, 0), "{lines:#?}");
@@ -212,7 +211,7 @@ fn a_wrong_clock_is_told_beside_the_certificate() {
     );
     let issued: Expected =
         (Level::Notice, "acme_dns: certificate \"example.test\" issued by ", &[]);
-    assert_reads("clock", &read(&bed, settings(&bed)), &[ORDERED, ACCOUNT, clock, issued]);
+    assert_reads("clock", &read(&bed, bed.settings()), &[ORDERED, ACCOUNT, clock, issued]);
 }
 
 /// A start of the service with a configuration that was loaded for the so manieth time; gives the lines
@@ -234,7 +233,7 @@ fn a_reload_tries_again_until_it_says_that_it_does_not() {
     let bed = bed();
     let wrong = || {
         let secrets = vec![SecretString::from("wrong")];
-        Settings { secrets, ..settings(&bed) }
+        Settings { secrets, ..bed.settings() }
     };
     for loading in 0..4 {
         let lines = start(&bed, wrong(), loading, "certificates wait, attempt");
@@ -247,5 +246,5 @@ fn a_reload_tries_again_until_it_says_that_it_does_not() {
     assert!(lines.iter().any(|line| line.contains(stands)), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("next attempt at")), "{lines:#?}");
     // The right token is something else.
-    start(&bed, settings(&bed), 5, "issued by");
+    start(&bed, bed.settings(), 5, "issued by");
 }

@@ -3,11 +3,8 @@
 use super::support::{Bed, Log};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
-use acme_dns_core::schedule::Loading;
-use acme_dns_service::engine::{Service, Settings};
+use acme_dns_service::engine::Service;
 use acme_dns_service::host::{Host, NoRoom};
-use acme_dns_service::import::Imports;
-use secrecy::SecretString;
 use servers::process::wait_until;
 use std::fmt;
 use std::fs;
@@ -40,19 +37,6 @@ impl Host for Faulty {
     }
 }
 
-pub(crate) fn settings(bed: &Bed) -> Settings {
-    Settings {
-        config: Arc::new(bed.config.clone()),
-        secrets: vec![SecretString::from(bed.testbed.token().to_owned())],
-        loading: Loading::default(),
-        facts: Vec::new(),
-        imports: Imports::default(),
-        certs_group: None,
-        watch: None,
-        is_news: true,
-    }
-}
-
 #[test]
 fn a_panic_is_a_failure_that_is_told_and_tried_again() {
     let bed = Bed::start();
@@ -62,7 +46,7 @@ fn a_panic_is_a_failure_that_is_told_and_tried_again() {
         warnings: Mutex::default(),
         published,
     });
-    let service = Service::start(settings(&bed), host.clone()).unwrap();
+    let service = Service::start(bed.settings(), host.clone()).unwrap();
     assert_eq!(certificates.recv_timeout(PATIENCE), Ok(0));
     service.stop();
     let warnings = host.warnings.lock().unwrap();
@@ -81,7 +65,7 @@ fn a_stop_right_after_a_certificate_was_kept_leaves_no_progress() {
     let bed = Bed::start();
     for round in 0..10 {
         let log = Arc::<Log>::default();
-        let service = Service::start(settings(&bed), log).unwrap();
+        let service = Service::start(bed.settings(), log).unwrap();
         let certificate = bed.state().join("certs/example.test");
         let progress = bed.state().join("orders/example.test.json");
         let begun = wait_until(PATIENCE, || progress.exists().then_some(()));

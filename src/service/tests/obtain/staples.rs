@@ -3,13 +3,10 @@
 use super::support::Bed;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair, Staple};
-use acme_dns_core::schedule::Loading;
 use acme_dns_core::time::UnixTime;
-use acme_dns_service::engine::{Service, Settings};
+use acme_dns_service::engine::Service;
 use acme_dns_service::host::{Host, NoRoom};
-use acme_dns_service::import::Imports;
 use openssl::x509::X509;
-use secrecy::SecretString;
 use servers::ocsp::{Responder, Signer, Statement, Status, verify};
 use servers::process::wait_until;
 use servers::traffic::{Action, Fault, Match, Reply};
@@ -87,17 +84,7 @@ impl Workers {
 }
 
 fn serve(bed: &Bed, workers: &Arc<Workers>) -> Service {
-    let settings = Settings {
-        config: Arc::new(bed.config.clone()),
-        secrets: vec![SecretString::from(bed.testbed.token().to_owned())],
-        loading: Loading::default(),
-        facts: Vec::new(),
-        imports: Imports::default(),
-        certs_group: None,
-        watch: None,
-        is_news: true,
-    };
-    Service::start(settings, workers.clone()).unwrap()
+    Service::start(bed.settings(), workers.clone()).unwrap()
 }
 
 /// The testbed with a responder that its certificates name.

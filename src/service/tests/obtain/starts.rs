@@ -6,7 +6,6 @@ use acme_dns_core::config::{ExternalAccount, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::engine::{Service, Settings};
-use acme_dns_service::import::Imports;
 use secrecy::SecretString;
 use servers::acme_proxy::AcmeStep;
 use servers::process::wait_until;
@@ -25,16 +24,7 @@ const STARTS: u64 = 9;
 fn start(bed: &Bed, token: &str, number: u64) -> (Service, Arc<Log>) {
     let mut secrets = vec![SecretString::from(token.to_owned())];
     secrets.extend(bed.secrets.iter().cloned());
-    let settings = Settings {
-        config: Arc::new(bed.config.clone()),
-        secrets,
-        loading: Loading(number + 1),
-        facts: Vec::new(),
-        imports: Imports::default(),
-        certs_group: None,
-        watch: None,
-        is_news: true,
-    };
+    let settings = Settings { secrets, loading: Loading(number + 1), ..bed.settings() };
     let log = Arc::<Log>::default();
     (Service::start(settings, log.clone()).unwrap(), log)
 }

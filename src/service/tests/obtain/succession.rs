@@ -7,9 +7,7 @@ use acme_dns_core::material::Material;
 use acme_dns_core::schedule::{Loading, Renewal};
 use acme_dns_service::engine::{Service, Settings};
 use acme_dns_service::host::{Host, NoRoom};
-use acme_dns_service::import::Imports;
 use openssl::x509::X509;
-use secrecy::SecretString;
 use servers::acme_proxy::AcmeStep;
 use servers::process::wait_until;
 use servers::traffic::Fault;
@@ -67,16 +65,8 @@ fn names(leaf: &X509) -> String {
 /// The configuration, loaded once more.
 fn settings(bed: &Bed) -> Settings {
     static LOADINGS: AtomicU64 = AtomicU64::new(1);
-    Settings {
-        config: Arc::new(bed.config.clone()),
-        secrets: vec![SecretString::from(bed.testbed.token().to_owned())],
-        loading: Loading(LOADINGS.fetch_add(1, Ordering::Relaxed)),
-        facts: Vec::new(),
-        imports: Imports::default(),
-        certs_group: None,
-        watch: None,
-        is_news: true,
-    }
+    let loading = Loading(LOADINGS.fetch_add(1, Ordering::Relaxed));
+    Settings { loading, ..bed.settings() }
 }
 
 /// Certificates by these names are on disk, and the CA refuses all further orders.

@@ -1,18 +1,20 @@
 //! A configuration for the testbed, and what the service logs.
 
 use acme_dns_core::config::{
-    Certificate, Cloudflare, CloudflareCredentials, Config, Issuer, Profile, Propagation, Provider,
-    ProviderKind, Reload, SecretId, Variant,
+    Cloudflare, CloudflareCredentials, Config, Issuer, Profile, Propagation, Provider,
+    ProviderKind, SecretId,
 };
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::name::Name;
+use acme_dns_core::schedule::Loading;
 use acme_dns_service::acme::{Issued, KeyChoice, ObtainError, Obtainer};
 use acme_dns_service::dns::{self, DnsProvider};
-use acme_dns_service::engine::{Saved, save_issued};
+use acme_dns_service::engine::{Saved, Settings, save_issued};
 use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::http::Clients;
+use acme_dns_service::import::Imports;
 use acme_dns_service::propagation::Checker;
 use acme_dns_service::store::Store;
 use secrecy::SecretString;
@@ -112,17 +114,10 @@ impl Bed {
         let proxy = testbed.acme_proxy();
         let dns = testbed.dns.addr();
         let config = Config {
-            state_path: testbed.dir().join("state"),
             issuers: vec![Issuer {
-                name: "pebble".into(),
-                directory: proxy.directory_url(),
                 contacts: vec!["mailto:admin@example.test".into()],
                 trusted_certificate: Some(fs::read(proxy.ca_file()).unwrap()),
-                profile: None,
-                staging: None,
-                account_key: None,
-                external_account: None,
-                preferred_chain: None,
+                ..Issuer::with_directory("pebble", proxy.directory_url())
             }],
             providers: vec![Provider {
                 name: "cloudflare".into(),
@@ -135,16 +130,13 @@ impl Bed {
                     trusted_certificate: None,
                 }),
             }],
-            certificates: Vec::new(),
-            variants: Vec::new(),
             propagation: Propagation::Check {
                 timeout: Duration::from_secs(20),
                 interval: Duration::from_millis(100),
                 resolvers: vec![dns],
                 port: dns.port(),
             },
-            reload: Reload::default(),
-            imports: Vec::new(),
+            ..Config::with_state_path(testbed.dir().join("state"))
         };
         let mut bed = Self { proxy, testbed, config, secrets: Vec::new(), log: Arc::default() };
         bed.add("example.test", &["example.test", "*.example.test"]);
@@ -152,25 +144,26 @@ impl Bed {
     }
 
     pub(crate) fn add(&mut self, name: &str, held: &[&str]) {
-        let index = self.config.variants.len();
-        self.config.variants.push(Variant {
-            name: name.into(),
-            key: KeyType::EcdsaP256,
-            certificate: self.config.certificates.len(),
-        });
-        self.config.certificates.push(Certificate {
-            name: name.into(),
-            names: names(held),
-            variants: index..index + 1,
-            issuers: vec![0],
-            provider: 0,
-            reuses_key: false,
-            staples: false,
-        });
+        self.config.add_certificate(name, held, &[KeyType::EcdsaP256]);
     }
 
     pub(crate) fn set_profile(&mut self, name: &str, required: bool) {
         self.config.issuers[0].profile = Some(Profile { name: name.into(), required });
+    }
+
+    /// Returns what a service starts with.
+    pub(crate) fn settings(&self) -> Settings {
+        let token = SecretString::from(self.testbed.token().to_owned());
+        Settings {
+            config: Arc::new(self.config.clone()),
+            secrets: [&[token], self.secrets.as_slice()].concat(),
+            loading: Loading::default(),
+            facts: Vec::new(),
+            imports: Imports::default(),
+            certs_group: None,
+            watch: None,
+            is_news: true,
+        }
     }
 
     pub(crate) fn store(&self) -> Store {
