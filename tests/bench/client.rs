@@ -11,7 +11,7 @@ use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-/// How long a server may take for an answer.
+/// Limit for the answer of a server.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes full handshakes; it never resumes a session.
@@ -20,7 +20,7 @@ pub(crate) struct Client {
     verifies: bool,
 }
 
-/// What a server has.
+/// The state of a server's certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Served {
     /// A certificate for the name from an authority that the client trusts.
@@ -52,7 +52,7 @@ impl Client {
         Ok(Self { context: context.build(), verifies: false })
     }
 
-    /// What is served for a name.
+    /// Looks at what is served for a name.
     pub(crate) fn look(&self, address: SocketAddr, name: &str) -> Result<Served, ErrorStack> {
         let Ok(stream) = connect(address) else { return Ok(Served::Nothing) };
         let mut stream = self.stream(stream, name)?;

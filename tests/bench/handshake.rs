@@ -1,4 +1,4 @@
-//! What a full handshake costs a worker, with one certificate from different places.
+//! Cost of a full handshake for a worker, with one certificate from different places.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::server::{Certificate, Server, Source};
 use crate::setup::Setup;
 use crate::turns::{Competitor, Turns};
 
-/// How long one type of key is measured with one version.
+/// Time that one type of key is measured with one version.
 const TIME: Duration = Duration::from_secs(50);
 
 /// The handshakes of one turn.
@@ -22,7 +22,7 @@ const KEYS: [(&str, &str); 2] = [("ecdsa", "ecdsa:256"), ("rsa", "rsa:2048")];
 const VERSIONS: [(&str, SslVersion); 2] =
     [("tls12", SslVersion::TLS1_2), ("tls13", SslVersion::TLS1_3)];
 
-/// Who takes turns; all others are compared to the first.
+/// Competitors that take turns; all others are compared to the first.
 const COMPETITORS: [(&str, Source); 5] = [
     ("static", Source::File),
     ("control", Source::File),

@@ -1,4 +1,4 @@
-//! What nginx does when nobody wants anything: with the module and one certificate, and without it.
+//! Work of nginx when nobody wants anything: with the module and one certificate, and without it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use crate::report::Report;
 use crate::server::{Certificate, Source};
 use crate::setup::Setup;
 
-/// How long it is watched.
+/// Time that it is watched.
 const TIME: Duration = Duration::from_secs(60);
 
-/// What a start has begun is over when the helper has slept that long.
+/// Sleep of the helper after which all that a start has begun is over.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Longer than it takes until then.

@@ -22,16 +22,16 @@ use crate::setup::Setup;
 /// Longer than all certificates together take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How often a run is repeated that ended with Pebble in a deadlock of its own.
+/// Repetitions of a run that ended with Pebble in a deadlock of its own.
 const REPETITIONS: usize = 5;
 
 /// The pause after a look that was in vain: long enough not to slow down what is measured.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// How many certificates, and how often.
+/// Numbers of certificates, and of runs with them.
 const SIZES: [(usize, usize); 3] = [(1, 5), (20, 3), (100, 2)];
 
-/// How often nginx is started with its certificates on disk.
+/// Starts of nginx with its certificates on disk.
 const RESTARTS: usize = 5;
 
 /// One nginx with its servers.
@@ -43,13 +43,13 @@ pub(crate) struct Site {
     names: Vec<String>,
 }
 
-/// What a start was like, in seconds after it.
+/// Figures of a start, in seconds after it.
 pub(crate) struct Start {
     first: f64,
     pub(crate) last: f64,
     /// Handshakes that met the certificate that stands in for a missing one.
     fallbacks: usize,
-    /// What as many handshakes as there are certificates take when nothing is new.
+    /// Time of as many handshakes as there are certificates, when nothing is new.
     handshakes: f64,
 }
 

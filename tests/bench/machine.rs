@@ -1,4 +1,4 @@
-//! Where the figures come from.
+//! The machine that the figures come from.
 
 use std::fs;
 use std::thread;
@@ -79,8 +79,7 @@ pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
     Some(times.sum())
 }
 
-/// How often the threads of a process have gone to sleep by themselves, and so how often they were
-/// woken.
+/// Counts how often the threads of a process have gone to sleep by themselves, and so were woken.
 pub(crate) fn wake_ups(pid: u32) -> Option<u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let numbers = threads.filter_map(|thread| {

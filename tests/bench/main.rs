@@ -31,7 +31,7 @@ use report::Report;
 use setup::Setup;
 use testbed::nginx::build::NginxBuild;
 
-/// What can be measured by itself.
+/// A part that can be measured by itself.
 struct Part {
     name: &'static str,
     measure: fn(&Setup, &mut Report) -> Result<(), String>,

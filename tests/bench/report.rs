@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// What was measured so far.
+/// Figures that were measured so far.
 #[derive(Default)]
 pub(crate) struct Report {
     machine: Map<String, Value>,
@@ -17,7 +17,7 @@ impl Report {
         self.machine.extend(facts.iter().map(|(name, fact)| ((*name).to_owned(), json!(fact))));
     }
 
-    /// What the next figures are.
+    /// Explains the next figures.
     pub(crate) fn explain(&self, text: &str) {
         println!("# {text}");
     }

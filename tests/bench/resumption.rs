@@ -1,4 +1,4 @@
-//! What a resumed handshake costs a worker, and what a request on a connection that is kept.
+//! Cost of a resumed handshake for a worker, and of a request on a connection that is kept.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::server::{Certificate, Server, Source};
 use crate::setup::Setup;
 use crate::turns::{Competitor, Turns};
 
-/// How long one version is measured, and requests are.
+/// Time that one version is measured, and that requests are.
 const TIME: Duration = Duration::from_secs(30);
 
 /// The handshakes of one turn, and the requests.
@@ -34,7 +34,7 @@ const REQUESTS: usize = 200;
 const VERSIONS: [(&str, &SupportedProtocolVersion); 2] =
     [("tls12_id", &TLS12), ("tls13_ticket", &TLS13)];
 
-/// Who takes turns; all others are compared to the first.
+/// Competitors that take turns; all others are compared to the first.
 const COMPETITORS: [(&str, Source); 3] =
     [("static", Source::File), ("control", Source::File), ("ours", Source::Module)];
 

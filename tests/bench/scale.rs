@@ -1,4 +1,4 @@
-//! What it takes to start, to reload and to serve with many servers, each with a certificate of its
+//! Costs of a start, a reload and handshakes with many servers, each with a certificate of its
 //! own: ours, and a stock nginx that reads the same certificates from files.
 
 use std::fs;
@@ -19,16 +19,16 @@ use crate::machine::cpu_time;
 use crate::report::Report;
 use crate::setup::Setup;
 
-/// How many servers there are.
+/// Numbers of servers.
 const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
 
-/// How often each is started, in turns.
+/// Starts of each, in turns.
 const ROUNDS: usize = 3;
 
 /// The user of the service, `daemon`.
 const SERVICE: u32 = 1;
 
-/// How long the processes may be busy.
+/// Limit for the time that the processes are busy.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// An authority that is never asked: nothing is due.
@@ -65,14 +65,14 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> 
     Ok(())
 }
 
-/// What reads the certificates.
+/// The reader of the certificates.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     Stock,
     Ours,
 }
 
-/// What is measured of one run.
+/// Figures of one run.
 #[derive(Default)]
 pub(crate) struct Run {
     start: Duration,

@@ -16,7 +16,7 @@ use testbed::nginx::build::NginxBuild;
 use crate::client::{Client, Served};
 use crate::machine::{Beside, cpu_time};
 
-/// How long a certificate may take.
+/// Limit for a certificate.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The directory of our state in the prefix.
@@ -29,7 +29,7 @@ const HAS_CACHE: [u32; 3] = [1, 27, 4];
 const VARIABLES: &str = "ssl_certificate data:$acme_dns_certificate; \
     ssl_certificate_key data:$acme_dns_certificate_key;";
 
-/// Where a server has its certificate from.
+/// Source of a server's certificate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Source {
     /// A file that `ssl_certificate` names, in an nginx without the module.
@@ -54,7 +54,7 @@ pub(crate) struct Certificate {
     key: Vec<u8>,
     /// Whom a client has to trust.
     pub(crate) root: String,
-    /// What a nginx that serves it asks when to renew.
+    /// The servers that an nginx which serves it asks when to renew.
     _bed: Testbed,
 }
 
@@ -136,7 +136,7 @@ impl Certificate {
         self.serve(source, &(0..number).map(server).collect::<String>())
     }
 
-    /// Whether nginx has a cache of certificates.
+    /// Returns whether nginx has a cache of certificates.
     pub(crate) fn can_be_cached(&self) -> bool {
         let version = self.build.version.split('.').map(str::parse);
         version.collect::<Result<Vec<u32>, _>>().is_ok_and(|version| version[..] >= HAS_CACHE[..])
@@ -167,7 +167,7 @@ impl Server {
         Ok(Self { nginx, worker, port })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens at.
     pub(crate) fn address(&self) -> SocketAddr {
         self.port.addr()
     }

@@ -1,13 +1,13 @@
-//! What a part is given.
+//! Settings of a part.
 
 use std::time::Duration;
 
 use testbed::nginx::build::NginxBuild;
 
-/// How much shorter a quick run is.
+/// Factor that a quick run is shorter by.
 const QUICKER: u32 = 20;
 
-/// What is measured, and how long.
+/// Parts that are measured, and for how long.
 #[derive(Clone, Copy)]
 pub(crate) struct Setup {
     /// nginx with the module.
@@ -17,12 +17,12 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// How long something is measured.
+    /// Returns the time that something is measured.
     pub(crate) fn time(&self, usual: Duration) -> Duration {
         if self.quick { usual / QUICKER } else { usual }
     }
 
-    /// How often something is done that takes long.
+    /// Returns how often something is done that takes long.
     pub(crate) fn times(&self, usual: usize) -> usize {
         if self.quick { 1 } else { usual }
     }

@@ -24,13 +24,13 @@ use crate::client::Client;
 use crate::report::Report;
 use crate::setup::Setup;
 
-/// How many workers there are.
+/// Numbers of workers.
 const WORKERS: [usize; 3] = [1, 2, 8];
 
 /// The swaps of each number of workers, idle and under load.
 const SWAPS: usize = 5;
 
-/// How long a certificate lives: it is renewed at half of that.
+/// Validity of a certificate: it is renewed at half of that.
 const VALIDITY: Duration = Duration::from_secs(10);
 
 /// Longer than any renewal takes, and until workers serve it.
@@ -156,7 +156,7 @@ impl Site {
         self.nginx.dir().join("acme_dns/certs").join(ZONE)
     }
 
-    /// Where the link points to.
+    /// Returns the target of the link.
     fn version(&self) -> Option<PathBuf> {
         fs::read_link(self.link()).ok()
     }

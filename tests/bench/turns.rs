@@ -11,7 +11,7 @@ use crate::report::Report;
 /// The turns of each before anything is measured.
 const WARM_UP: usize = 10;
 
-/// How often all are started.
+/// Starts of all of them.
 const STARTS: u32 = 10;
 
 /// The rounds after each start, at least. With fewer than six in all there is no interval that has
@@ -20,13 +20,13 @@ const LEAST_ROUNDS: usize = 2;
 
 /// One of those that take turns.
 pub(crate) struct Competitor<T> {
-    /// What its figures are called.
+    /// Name of its figures.
     pub(crate) name: &'static str,
-    /// What has its turn.
+    /// The competitor itself.
     pub(crate) server: T,
 }
 
-/// What the turns have cost.
+/// Costs of the turns.
 pub(crate) struct Turns {
     names: Vec<&'static str>,
     /// For each round the nanoseconds of each competitor.
@@ -81,7 +81,7 @@ impl Turns {
     }
 }
 
-/// Who has turns in a round: shuffled, because one that costs much leaves cold caches to the next
+/// Returns the order of the turns in a round: shuffled, because one that costs much leaves cold caches to the next
 /// one, and the same in each run.
 fn order(round: usize, number: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..number).collect();

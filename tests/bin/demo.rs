@@ -26,10 +26,10 @@ use testbed::nginx::example::Example;
 /// As long as anybody watches.
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 
-/// How long a certificate is valid: renewed at half of it.
+/// Validity of a certificate: renewed at half of it.
 const VALIDITY: Duration = Duration::from_secs(90);
 
-/// How often the served certificate is looked at.
+/// Pause between two looks at the served certificate.
 const LOOK: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {

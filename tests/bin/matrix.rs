@@ -15,7 +15,7 @@ use testbed::clients::compression;
 use testbed::nginx::build::{ALL, NginxBuild};
 use testbed::nginx::example::Example;
 
-/// What one nginx has done.
+/// Results of one nginx.
 struct Row {
     version: String,
     module_bytes: Option<u64>,

@@ -30,7 +30,7 @@ const MANY: usize = 25;
 /// ends.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// How many more servers there are: the last of them share what nginx keeps for TLS.
+/// Number of further servers: the last of them share what nginx keeps for TLS.
 const OTHERS: usize = 70;
 
 /// Lines of a report that are shown.
@@ -146,7 +146,7 @@ impl Run {
         })
     }
 
-    /// Where a copy of the certificate's files is.
+    /// Returns the directory with a copy of the certificate's files.
     fn certificate(&self) -> PathBuf {
         self.dir.join("acme_dns/certs").join(ZONE)
     }
@@ -256,19 +256,19 @@ impl Drop for Run {
     }
 }
 
-/// What valgrind says of all processes of a run.
+/// Findings of valgrind about all processes of a run.
 struct Report {
     processes: usize,
     /// Accesses to memory that must not be touched, or has no value.
     errors: usize,
-    /// What code of ours, of any process, has allocated and then lost.
+    /// Memory that code of ours, in any process, has allocated and then lost.
     leaks: usize,
     master: Memory,
     /// The errors and leaks.
     text: String,
 }
 
-/// What the leak check says of a process that ended, in bytes.
+/// Result of the leak check of a process that ended, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Memory {
     lost: i64,

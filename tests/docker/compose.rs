@@ -56,7 +56,7 @@ impl Drop for Project {
     }
 }
 
-/// What the test has instead of the internet.
+/// Returns the changes that put the testbed in the place of the internet.
 fn changes(stage: &Stage) -> Value {
     let mut environment =
         json!({ "ACME_DNS_STAGING": "", "ACME_DNS_DOMAINS": format!("{ZONE} *.{ZONE}\n") });

@@ -1,4 +1,4 @@
-//! Who brings an nginx.conf gets the module, and nothing that is generated.
+//! A container with an nginx.conf of one's own: it has the module, and nothing is generated.
 
 use std::fs;
 

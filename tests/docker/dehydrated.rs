@@ -31,7 +31,7 @@ fn setup(stage: &Stage, tree: &Path) -> Setup {
     }
 }
 
-/// What dehydrated has left, as it was mounted at /etc/dehydrated: an ECDSA certificate for the zone and
+/// Makes what dehydrated leaves, as it was mounted at /etc/dehydrated: an ECDSA certificate for the zone and
 /// all names in it, an RSA certificate for [`READ`], and a configuration that is silent about keys.
 fn obtain(stage: &Stage, tree: &Path) -> [Leaf; 2] {
     let setup = setup(stage, tree);
@@ -64,7 +64,7 @@ fn write_servers(directory: &Path) {
         .expect("they are written");
 }
 
-/// What the test has instead of the internet, as variables and mounts.
+/// Returns the variables and mounts that put the testbed in the place of the internet.
 fn internet(stage: &Stage) -> ([(&'static str, String); 3], [String; 2]) {
     let [_, _, directory, trusted, _, api, propagation] = stage.variables();
     drop(directory);
@@ -179,7 +179,7 @@ fn the_old_docker_run_goes_on_renews_and_can_be_gone_back_to() {
     assert_ne!(cron(100_000), renewed);
 }
 
-/// What the test has instead of the internet, as changes of the example for compose.
+/// Returns the same as changes of the example for compose.
 fn changes(stage: &Stage, tree: &Path, servers: &Path) -> Value {
     let mut environment = json!({
         "LEXICON_CLOUDFLARE_USERNAME": EMAIL,

@@ -11,7 +11,7 @@ use testbed::nginx::docker::{Container, docker};
 
 use crate::stage::{LIMIT, Stage};
 
-/// What a quick start makes. Nothing of somebody else is touched: it is an error if one is there.
+/// Objects that a quick start makes. Nothing of somebody else is touched: it is an error if one is there.
 const MADE: [[&str; 3]; 4] = [
     ["container", "rm", "web"],
     ["container", "rm", "app"],
@@ -19,7 +19,7 @@ const MADE: [[&str; 3]; 4] = [
     ["volume", "rm", "acme_dns"],
 ];
 
-/// What was made, which is removed when this is dropped.
+/// Guard that removes what was made when it is dropped.
 struct Made;
 
 impl Made {
@@ -52,7 +52,8 @@ fn commands(document: &str, section: &str) -> String {
         .fold(String::new(), |all, line| all + line + "\n")
 }
 
-/// What cannot be had here, and what is there instead: the internet, a zone and a token at Cloudflare, and ports that
+/// Returns what cannot be had here, and what is there instead: the internet, a zone and a token at Cloudflare,
+/// and ports that
 /// somebody else may have.
 fn replacements(stage: &Stage) -> [(&'static str, String); 6] {
     let typed = ["ACME_DNS_EMAIL", "ACME_DNS_ACCEPT_TERMS", "CLOUDFLARE_API_TOKEN_FILE"];

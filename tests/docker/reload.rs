@@ -13,7 +13,7 @@ use crate::stage::{LIMIT, STATE, Stage};
 /// Longer than the shortest time between two reloads, and an order.
 pub(crate) const RELOAD: Duration = Duration::from_secs(120);
 
-/// How often NGINX has read its configuration again.
+/// Counts the reloads of NGINX.
 fn reloads(container: &Container) -> usize {
     container.logs().matches(": reconfiguring").count()
 }

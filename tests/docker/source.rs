@@ -93,7 +93,7 @@ impl Site {
     }
 }
 
-/// What is done to a site with a signed archive.
+/// A change of a site with a signed archive.
 type Change = fn(&Site);
 
 #[test]

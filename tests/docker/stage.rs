@@ -1,4 +1,4 @@
-//! What most of these tests need: the testbed, and a container that is to use it.
+//! Stage of most of these tests: the testbed, and a container that is to use it.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl Stage {
         arguments
     }
 
-    /// What the environment of a container has to say about the testbed.
+    /// Returns the environment that leads a container to the testbed.
     pub(crate) fn variables(&self) -> [(&'static str, String); 7] {
         let dns = self.bed.dns.addr();
         [
@@ -103,7 +103,7 @@ impl Stage {
         served.unwrap_or_else(|| panic!("{}", container.logs()))
     }
 
-    /// How many orders have been placed.
+    /// Counts the orders that have been placed.
     pub(crate) fn orders(&self) -> usize {
         self.proxy.traffic.count(&AcmeStep::NewOrder.requests())
     }

@@ -59,7 +59,8 @@ fn root_needs_no_writable_file_system() {
     check(Image::Root, 443, &more, 0);
 }
 
-/// What a container of root needs: to give files to the users of NGINX, to read theirs, to become them, and
+/// Capabilities that a container of root needs: to give files to the users of NGINX, to read theirs, to become
+/// them, and
 /// ports below 1024.
 const CAPABILITIES: [&str; 5] = ["CHOWN", "DAC_OVERRIDE", "NET_BIND_SERVICE", "SETGID", "SETUID"];
 

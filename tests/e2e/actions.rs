@@ -1,4 +1,4 @@
-//! What a person asks for by a file in the state path and a reload.
+//! Actions that a person asks for by a file in the state path and a reload.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};

@@ -35,7 +35,7 @@ const NAME: &str = "example.test";
 /// Debian's, whatever else is installed for root alone.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// How long an attack goes on that has to win a race.
+/// Returns the time that an attack goes on which has to win a race.
 fn time_of_a_race() -> Duration {
     let given = std::env::var("ATTACK_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(given.unwrap_or(3))
@@ -154,7 +154,8 @@ fn processes_json(nginx: &Nginx) -> Value {
     Value::Object(processes(nginx).into_iter().map(|(name, pid)| (name, json!(pid))).collect())
 }
 
-/// What no process that faces the internet may have, as the programs take it: token and account key.
+/// Returns the secrets that no process facing the internet may have, as the programs take them: token and account
+/// key.
 fn needles(site: &Site) -> Value {
     let mut needles = vec![site.bed.token().as_bytes().to_vec()];
     let pem = fs::read_to_string(site.state().join("accounts/pebble/account_key.pem"));
@@ -172,7 +173,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether everything works as before an attack: what is there is served, a certificate is renewed,
+/// Checks that everything works as before an attack: what is there is served, a certificate is renewed,
 /// and another one obtained.
 fn check_all_works(site: &mut Site, master: u32) {
     let before = site.wait_for_certificate(NAME).leaf;

@@ -1,4 +1,4 @@
-//! What authorities ask for and offer: external accounts, account keys, chains, and a second one for
+//! Demands and offers of authorities: external accounts, account keys, chains, and a second one for
 //! when the first one fails.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What `nginx -t` says: every mistake at its file and line, and nothing about what is right.
+//! Messages of `nginx -t`: every mistake at its file and line, and nothing about what is right.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -23,14 +23,14 @@ const PROVIDER: &str = "acme_dns_provider cloudflare { token_file token; }";
 const SERVER: &str =
     "server { listen 127.0.0.1:LISTEN ssl; server_name a.example.com; acme_dns on; }";
 
-/// What is wrong in `http { }`, and what nginx says, where `HERE` stands for file and line, and
+/// A mistake in `http { }`, and the message about it, where `HERE` stands for file and line, and
 /// `DIR` for the prefix.
 type Row = (String, String);
 
 struct Bench {
     nginx: Nginx,
     port: Port,
-    /// What `acme_dns_user` names.
+    /// User and group of `acme_dns_user`.
     user: &'static str,
 }
 
@@ -49,7 +49,7 @@ impl Bench {
         Self { nginx, port: Port::reserve(), user: "daemon daemon" }
     }
 
-    /// Whether the configuration is good, and the lines that nginx has written, with the name of
+    /// Returns whether the configuration is good, and the lines that nginx has written, with the name of
     /// the program and its verdict on the whole left out.
     fn test(&mut self, http: &str) -> (bool, Vec<String>) {
         let port = self.port.number().to_string();
@@ -92,7 +92,7 @@ impl Bench {
         assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), rows.len(), wrong.join("\n\n"));
     }
 
-    /// Whether the configuration is good, with exactly these warnings.
+    /// Checks that the configuration is good, with exactly these warnings.
     fn warns(&mut self, http: &str, messages: &[&str]) {
         let expected: Vec<_> =
             messages.iter().map(|message| Self::expected(http, "warn", message)).collect();

@@ -14,7 +14,7 @@ use crate::site::{LIMIT, Site};
 
 const NAME: &str = "example.test";
 
-/// What a mail server presents after STARTTLS.
+/// Returns the certificate of a mail server after STARTTLS.
 fn starttls(addr: SocketAddr, protocol: &str) -> Option<Leaf> {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-starttls", protocol, "-connect", &addr.to_string()]);
@@ -25,7 +25,7 @@ fn starttls(addr: SocketAddr, protocol: &str) -> Option<Leaf> {
     Leaf::from_pem(&text.as_bytes()[start..]).ok()
 }
 
-/// What is presented to a client that speaks TLS from the first byte.
+/// Returns the certificate for a client that speaks TLS from the first byte.
 fn tls(addr: SocketAddr) -> Option<Leaf> {
     TlsClient::new(addr).handshake().ok().map(|peer| peer.leaf)
 }

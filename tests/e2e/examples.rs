@@ -26,7 +26,7 @@ fn examples() -> Vec<(String, String)> {
     found
 }
 
-/// What `nginx -t` says of an example in which only the address and the directories of secrets and
+/// Runs `nginx -t` on an example in which only the address and the directories of secrets and
 /// certificates are others.
 fn test(prefix: &Path, example: &str) -> String {
     let build = NginxBuild::get();

@@ -1,4 +1,4 @@
-//! What goes wrong at the DNS provider and at the authority: the log says what and what to do, the
+//! Failures of the DNS provider and of the authority: the log says what and what to do, the
 //! other certificates are not held up, and when it is over the certificate is obtained.
 
 mod authority;
@@ -8,7 +8,7 @@ use servers::process::wait_until;
 
 use crate::site::{LIMIT, Site};
 
-/// What becomes of a certificate.
+/// Outcome of a certificate's first attempt.
 enum Outcome {
     /// It is obtained without anybody noticing.
     Survives,
@@ -39,8 +39,8 @@ fn check_survival(site: &Site, name: &str) {
     assert!(!site.nginx.log().contains(&failed), "{name}: {}", site.nginx.log());
 }
 
-/// When everything works again and a person has reloaded, as what needs a person waits for, all
-/// certificates are obtained, and nothing is left of any order.
+/// Reloads once everything works again, as what needs a person waits for one, and checks that all certificates
+/// are obtained and nothing is left of any order.
 fn check_recovery<'a>(site: &mut Site, rows: impl IntoIterator<Item = (String, &'a Outcome)>) {
     site.reload();
     for (name, outcome) in rows {
@@ -53,7 +53,7 @@ fn check_recovery<'a>(site: &mut Site, rows: impl IntoIterator<Item = (String, &
     site.wait_until_clean();
 }
 
-/// Whether a certificate of the authority is served, seen once.
+/// Returns whether a certificate of the authority is served, seen once.
 fn is_obtained(site: &Site, name: &str) -> bool {
     !site.serves_fallback(name)
 }

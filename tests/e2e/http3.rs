@@ -69,7 +69,7 @@ fn wait_for_session(client: &Http3Client) {
     assert!(there.is_some(), "no session was sent");
 }
 
-/// Whether one of the workers has answered a request.
+/// Returns whether one of the workers has answered a request.
 fn is_of_a_worker(site: &Site, answer: &Answer) -> bool {
     answer.status == 200
         && answer.body.parse().is_ok_and(|pid| site.nginx.worker_pids().contains(&pid))

@@ -189,7 +189,7 @@ fn json(tree: &Path, file: &str, pointer: &str) -> String {
     json.pointer(pointer).and_then(Value::as_str).expect("it is there").to_owned()
 }
 
-/// What the log says of an account with an RSA key.
+/// The log's words for an account with an RSA key.
 const TAKEN_OVER: &str = " taken over: an ECDSA key has taken the place of its old one";
 
 #[test]

@@ -16,7 +16,7 @@ const RSA_NAME: &str = "example.test-rsa";
 const ECDSA: &str = "ECDSA+SHA256";
 const RSA: &str = "RSA-PSS+SHA256:RSA+SHA256";
 
-/// What a client gets that can verify only these signatures.
+/// Returns the certificate for a client that can verify only these signatures.
 fn served(site: &Site, signatures: &str, version: SslVersion) -> Option<Leaf> {
     let client = site.trusting(NAME).signatures(signatures).version(version);
     client.handshake().ok().map(|peer| peer.leaf)

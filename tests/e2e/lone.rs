@@ -10,7 +10,7 @@ use testbed::clients::tls::{PeerChain, TlsClient, TlsError};
 use testbed::nginx::Nginx;
 use testbed::nginx::build::NginxBuild;
 
-/// What a handshake has met.
+/// Outcome of a handshake.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Served {
     /// The certificate that stands in for one of ours, with its names.
@@ -127,7 +127,7 @@ impl Lone {
     }
 }
 
-/// Whether the certificate says of itself what it is.
+/// Returns whether the certificate says of itself what it is.
 pub(crate) fn stands_in(peer: &PeerChain) -> bool {
     let certificate = X509::from_der(&peer.leaf.der).expect("it is readable");
     let organization = openssl::nid::Nid::ORGANIZATIONNAME;

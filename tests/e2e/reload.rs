@@ -65,12 +65,12 @@ impl Reader {
         self.site.wait_for_other(NAME, &self.first.serial).leaf
     }
 
-    /// What the server presents that reads the files.
+    /// Returns the certificate of the server that reads the files.
     fn read(&self) -> Option<Leaf> {
         TlsClient::new(self.port.addr()).sni(NAME).handshake().ok().map(|peer| peer.leaf)
     }
 
-    /// How often the master has loaded its configuration again.
+    /// Counts how often the master has loaded its configuration again.
     pub(crate) fn reloads(&self) -> usize {
         self.site.nginx.log().matches(": reconfiguring").count()
     }

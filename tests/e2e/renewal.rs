@@ -70,9 +70,9 @@ fn renewals_under_load_lose_no_handshake() {
 /// A renewal that has reached every worker.
 struct Renewed {
     serial: String,
-    /// When the log said so.
+    /// The moment at which the log said so.
     logged: Instant,
-    /// When the last worker answered with it for the first time.
+    /// The moment at which the last worker answered with it for the first time.
     last: Instant,
 }
 

@@ -13,7 +13,7 @@ const NAME: &str = "example.test";
 /// Some moments of RFC 3339, long gone and far away.
 pub(crate) const PAST: [&str; 2] = ["2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z"];
 
-/// What an authority says about a certificate: when it suggests a renewal, and where the reason is.
+/// Makes an authority's answer about a certificate: when it suggests a renewal, and where the reason is.
 pub(crate) fn window(start: &str, end: &str) -> Value {
     json!({
         "suggestedWindow": {"start": start, "end": end},

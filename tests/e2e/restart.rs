@@ -1,4 +1,5 @@
-//! What is on disk is served from the first handshake on; what cannot be used is replaced.
+//! Restarts: certificates on disk are served from the first handshake on, and those that cannot be used are
+//! replaced.
 
 use std::fs;
 use std::time::Duration;

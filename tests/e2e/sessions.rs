@@ -1,4 +1,4 @@
-//! What nginx's SSL module does with a context goes on beside our certificates: session
+//! Work of nginx's SSL module on a context, which goes on beside our certificates: session
 //! resumption, stapling.
 
 use std::net::SocketAddr;

@@ -17,12 +17,12 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// What OpenSSL's client shows of a handshake with a server.
+/// Returns what OpenSSL's client shows of a handshake with a server.
 fn visit(lone: &Lone, name: &str, more: &[&str]) -> String {
     s_client(lone.addr(), name, &[&["-servername", name], more].concat())
 }
 
-/// What nginx has by default only from 1.23.4 on.
+/// Protocols that nginx has by default only from 1.23.4 on.
 const PROTOCOLS: &str = "ssl_protocols TLSv1.2 TLSv1.3;\n";
 
 /// A server of a name at `LISTEN`.
@@ -176,7 +176,7 @@ fn certificates_of_both_types_are_swapped_over_tcp_and_quic() {
     assert_eq!(errors, [""; 0]);
 }
 
-/// What a server more takes of the master's memory, in bytes.
+/// Measures the memory of the master that one more server takes, in bytes.
 fn memory_of_a_server(more: impl Fn(usize) -> String) -> u64 {
     const SERVERS: [usize; 2] = [1, 1_000];
     let memory = SERVERS.map(|number| {

@@ -39,7 +39,7 @@ pub(crate) struct Site {
     pub(crate) bed: Testbed,
     /// Further directives of the issuer.
     pub(crate) issuer: String,
-    /// What is trusted besides the system's authorities; that of the proxy if not given.
+    /// Certificates that are trusted besides the system's authorities; that of the proxy if not given.
     pub(crate) trusted_certificate: Option<PathBuf>,
     /// The directive `acme_dns_propagation`.
     pub(crate) propagation: String,
@@ -49,9 +49,9 @@ pub(crate) struct Site {
     pub(crate) http: String,
     /// Further parameters of `listen`.
     pub(crate) listen: String,
-    /// Whether the servers are reached over QUIC too, at the same port.
+    /// True if the servers are reached over QUIC too, at the same port.
     pub(crate) quic: bool,
-    /// How many others stand before the servers, all with one certificate: [`CROWD`] is so many that the
+    /// Number of others before the servers, all with one certificate: [`CROWD`] is so many that the
     /// servers have no TLS context of their own.
     pub(crate) crowd: usize,
     port: Port,
@@ -171,7 +171,7 @@ impl Site {
         self.nginx.http(text);
     }
 
-    /// Where nginx listens.
+    /// Returns the address that nginx listens at.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
@@ -186,7 +186,7 @@ impl Site {
         self.client(name).roots(&self.bed.pebble.root_pem(0))
     }
 
-    /// What is served for a name, trusted or not.
+    /// Returns the certificate that is served for a name, trusted or not.
     pub(crate) fn served(&self, name: &str) -> Leaf {
         self.client(name).handshake().unwrap_or_else(|e| panic!("{name}: {e}")).leaf
     }
@@ -214,7 +214,7 @@ impl Site {
         })
     }
 
-    /// Whether the certificate that stands in for a missing one is served.
+    /// Returns whether the certificate that stands in for a missing one is served.
     pub(crate) fn serves_fallback(&self, name: &str) -> bool {
         let leaf = self.served(name);
         leaf.issuer == leaf.subject && leaf.sans.iter().any(|san| san == name)

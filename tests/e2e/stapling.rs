@@ -14,7 +14,7 @@ use crate::site::{CROWD, LIMIT, Site};
 
 const NAME: &str = "example.test";
 
-/// What OpenSSL's client says of the status that it has asked for, and of the handshake.
+/// Returns what OpenSSL's client says of the status that it has asked for, and of the handshake.
 fn status(addr: SocketAddr, version: &str) -> String {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-status", version, "-servername", NAME]);

@@ -1,4 +1,4 @@
-//! What several modules need.
+//! Helpers of several modules.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ pub(crate) fn s_client(addr: SocketAddr, host: &str, args: &[&str]) -> String {
     format!("{}\n{errors}", String::from_utf8_lossy(&output.stdout))
 }
 
-/// Whether a handshake that [`s_client`] shows has resumed a session.
+/// Returns whether a handshake that [`s_client`] shows has resumed a session.
 pub(crate) fn is_resumed(shown: &str) -> bool {
     let (resumed, full) = (shown.contains("\nReused, TLSv1"), shown.contains("\nNew, TLSv1"));
     assert!(resumed != full, "{shown}");

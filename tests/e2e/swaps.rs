@@ -36,15 +36,15 @@ const SERVERS: [Server; 10] = [
     ("j.example.com", &["ecdsa:256", "rsa:2048"]),
 ];
 
-/// How often every certificate is replaced.
+/// Replacements of every certificate.
 const ROUNDS: u64 = 100;
 
 const WORKERS: usize = 2;
 
-/// How many rounds the figures of the memory are the highest of.
+/// Rounds that the figures of the memory are the highest of.
 const SAMPLES: usize = 5;
 
-/// How much higher the private memory of a worker may be at the end than after a tenth of the swaps.
+/// Growth of a worker's private memory that is allowed from a tenth of the swaps to the end.
 /// The allocator goes on settling for some hundred KiB, up to about the half, and then nothing is
 /// added any more. It is exceeded if each of the 900 swaps to come loses 1.2 KB, of which a leaf alone
 /// that is not freed takes five times as much, or each of the handshakes to come some hundred bytes.
@@ -54,7 +54,7 @@ const GROWTH: u64 = 1 << 20;
 /// helper, which takes a descriptor each.
 const TOLD: usize = 2;
 
-/// What is shared has its bound in this zone, and a record that is not freed soon shows in the log:
+/// A zone with little room, so that a record which is not freed soon shows in the log:
 /// it holds some of each certificate, but far from a hundred.
 const ZONE: &str = "acme_dns_shared_zone zone=acme_dns:512k;";
 

@@ -1,4 +1,4 @@
-//! What nginx can do with TLS goes on beside our certificates: client certificates, early data, sockets
+//! TLS features of nginx that go on beside our certificates: client certificates, early data, sockets
 //! of their own for workers, servers that are chosen by default.
 
 use std::fs;

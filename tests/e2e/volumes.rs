@@ -10,14 +10,14 @@ use crate::site::{LIMIT, Site, below};
 
 const NAME: &str = "example.test";
 
-/// Who has made a volume, and as whom nginx works in it.
+/// A volume: who has made it, and as whom nginx works in it.
 struct Volume {
     row: &'static str,
     /// Owner, group and mode of the directory.
     directory: (u32, u32, u32),
     /// User, group and further group of nginx, its master too.
     user: (u32, u32, u32),
-    /// What the platform does to the files before each start.
+    /// The platform's work on the files before each start.
     before_start: fn(&Path),
 }
 
@@ -65,7 +65,7 @@ fn give(path: &Path, user: Option<u32>, group: Option<u32>) {
     std::os::unix::fs::lchown(path, user, group).expect("root may do that");
 }
 
-/// What Kubernetes does to a volume with `fsGroup` when it mounts it.
+/// Does what Kubernetes does to a volume with `fsGroup` when it mounts it.
 fn share(path: &Path, group: u32) {
     for path in below(path) {
         let metadata = path.symlink_metadata().expect("it is there");

@@ -1,4 +1,4 @@
-//! What the fuzz targets hold to be true of everything that a reader accepts.
+//! Properties that the fuzz targets expect of everything that a reader accepts.
 //!
 //! A target fails where a reader panics, needs too much time or memory, or accepts what breaks one
 //! of these rules.

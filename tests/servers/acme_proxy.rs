@@ -125,7 +125,7 @@ impl AcmeProxy {
         Self { server, authority, traffic }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens at.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()

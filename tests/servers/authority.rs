@@ -60,7 +60,7 @@ impl Authority {
         &self.certificate
     }
 
-    /// What serves TLS with the server's certificate.
+    /// Makes an acceptor with the server's certificate.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         native_tls::Identity::from_pkcs8(&read(&self.certificate), &read(&self.key))
             .and_then(native_tls::TlsAcceptor::new)

@@ -18,7 +18,7 @@ const HEADER: usize = 12;
 /// The largest message over UDP.
 const MAX_UDP: usize = 4096;
 
-/// How a question comes.
+/// Transport of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// In a datagram.
@@ -72,7 +72,7 @@ impl Questions {
     }
 }
 
-/// What happens to a question.
+/// Fate of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DnsAction {
     /// It is never answered.
@@ -141,7 +141,7 @@ impl DnsProxy {
         lock(&self.state).is_router = true;
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens at.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
@@ -158,7 +158,7 @@ impl DnsProxy {
         lock(&self.state).faults.retain(|(questions, _)| questions.name != name);
     }
 
-    /// How many such questions there were.
+    /// Counts such questions.
     #[must_use]
     pub fn count(&self, questions: &Questions) -> usize {
         lock(&self.state).log.iter().filter(|question| questions.fit(question)).count()

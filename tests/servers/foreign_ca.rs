@@ -96,7 +96,7 @@ impl ForeignCa {
         Self { directory_url, ca_file: authority.ca_file().to_owned(), process, _port: port }
     }
 
-    /// What it has logged.
+    /// Returns its log.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()

@@ -27,13 +27,13 @@ use crate::process::wait_until;
 use crate::rt;
 use crate::traffic::{Action, Phase, Reply, Request, Traffic};
 
-/// How long the port may still be in use.
+/// Limit for the time that the port may still be in use.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The answer to a request.
 pub type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
 
-/// What errors look like that no handler has made.
+/// Form of the errors that no handler has made.
 #[derive(Clone, Copy, Debug)]
 pub enum Flavor {
     /// The envelope of Cloudflare's API.

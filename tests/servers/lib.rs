@@ -1,4 +1,5 @@
-//! Real servers for the tests: certification authorities, DNS servers, stand-ins of DNS providers, proxies that misbehave.
+//! Real servers for the tests: certification authorities, DNS servers, stand-ins of DNS providers, proxies that
+//! misbehave.
 //!
 //! Everything runs unprivileged from a temporary directory on 127.0.0.1, each server on a port of
 //! its own, and ends with the value that stands for it, or with the test process. [`Testbed`] puts

@@ -30,7 +30,7 @@ const START: Duration = Duration::from_secs(20);
 
 const SIGNED: &str = "the testbed cannot sign an OCSP response";
 
-/// Who signs responses.
+/// A signer of responses.
 #[derive(Clone, Debug)]
 pub struct Signer {
     /// The certificate.
@@ -153,7 +153,7 @@ fn now() -> i64 {
 pub struct Responder {
     dir: PathBuf,
     upstream: Port,
-    /// How it was started last.
+    /// The command that has started it last.
     command: Option<Command>,
     process: Option<Process>,
     server: HttpServer,
@@ -190,7 +190,7 @@ impl Responder {
         Self { dir: dir.to_owned(), upstream, command: None, process: None, server, traffic }
     }
 
-    /// What certificates name.
+    /// Returns the URL that certificates name.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/ocsp", self.server.addr())
@@ -269,7 +269,7 @@ fn write(dir: &Path, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
-/// What OpenSSL's program says of a response: whose certificate is what, and whether a root has
+/// Returns what OpenSSL's program says of a response: whose certificate is what, and whether a root has
 /// signed for it.
 ///
 /// # Panics
@@ -288,7 +288,7 @@ pub fn verify(dir: &Path, response: &[u8], chain: &[X509], root_pem: &str) -> St
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-/// What a response says of a certificate.
+/// Status of a certificate in a response.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Status {
     /// Good.
@@ -304,7 +304,7 @@ pub enum Status {
 pub struct Statement<'a> {
     /// The certificate that it is about, and its issuer.
     pub about: (&'a X509, &'a X509),
-    /// What it says.
+    /// The status that it gives.
     pub status: Status,
     /// `thisUpdate` and `nextUpdate`, in seconds since the Unix epoch.
     pub times: (i64, Option<i64>),

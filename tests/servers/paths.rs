@@ -1,4 +1,4 @@
-//! Where the testbed keeps what it downloads and locks.
+//! Directories of what the testbed downloads and locks.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

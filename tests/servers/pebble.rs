@@ -18,7 +18,7 @@ use crate::{package, rt};
 /// Longer than any start of Pebble on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
-/// How a [`Pebble`] is started.
+/// Options of a [`Pebble`].
 #[derive(Clone, Debug)]
 pub struct PebbleOptions {
     /// The DNS server that its validator asks, over TCP.
@@ -51,7 +51,8 @@ pub struct PebbleOptions {
 }
 
 impl PebbleOptions {
-    /// What most tests want: quick, with good nonces, profiles `default` (90 days) and `shortlived`
+    /// Makes the options that most tests want: quick, with good nonces, profiles `default` (90 days) and
+    /// `shortlived`
     /// (6 days).
     #[must_use]
     pub fn new(dns: SocketAddr) -> Self {
@@ -157,7 +158,7 @@ impl Pebble {
         self.ordering.clone()
     }
 
-    /// Where the ACME endpoint listens.
+    /// Returns the address that the ACME endpoint listens at.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.acme.addr()
@@ -229,7 +230,7 @@ impl Pebble {
         }
     }
 
-    /// Whether requests hang for good. Pebble 2.10 takes the lock of its store and that of an
+    /// Returns whether requests hang for good. Pebble 2.10 takes the lock of its store and that of an
     /// authorization in both orders, so that two new orders at the same time may stop it; seldom.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
@@ -267,7 +268,7 @@ impl Pebble {
         self.process.resume();
     }
 
-    /// What it has logged, over all restarts.
+    /// Returns its log, over all restarts.
     #[must_use]
     pub fn log(&self) -> String {
         read_log(&self.dir.join("pebble.log"))

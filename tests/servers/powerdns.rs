@@ -112,7 +112,7 @@ impl PowerDns {
         Self { process, dir: dir.to_owned(), port, web, api }
     }
 
-    /// Where it answers queries, over UDP and TCP.
+    /// Returns the address that it answers queries at, over UDP and TCP.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
@@ -228,7 +228,7 @@ impl PowerDns {
         self.process.resume();
     }
 
-    /// What it has logged; every query is a line.
+    /// Returns its log; every query is a line.
     #[must_use]
     pub fn log(&self) -> String {
         read_log(&self.dir.join("pdns.log"))

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a wait pauses between two looks at its condition.
+/// Pause of a wait between two looks at its condition.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
 /// Waits until `condition` gives a value; `None` after `timeout`.
@@ -66,7 +66,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether the program still runs; a stopped one does.
+    /// Returns whether the program still runs; a stopped one does.
     pub fn is_running(&mut self) -> bool {
         self.try_wait().is_none()
     }
@@ -114,7 +114,7 @@ impl Process {
         status
     }
 
-    /// What it has written so far.
+    /// Returns its output so far.
     #[must_use]
     pub fn log(&self) -> String {
         read_log(&self.log)

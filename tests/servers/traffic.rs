@@ -1,4 +1,4 @@
-//! What passes through one of the testbed's own HTTP servers: a log of it, and faults in it.
+//! Traffic of the testbed's own HTTP servers: a log of it, and faults in it.
 //!
 //! The stand-in of Cloudflare's API and the proxy in front of the authority share this. A test
 //! holds a [`Traffic`], says what is to go wrong ([`Traffic::inject`]), stops requests at a gate
@@ -20,7 +20,7 @@ pub struct Request {
     pub method: Method,
     /// The path, without the query.
     pub path: String,
-    /// What follows the question mark.
+    /// The query, after the question mark.
     pub query: String,
     /// The headers.
     pub headers: HeaderMap,
@@ -69,9 +69,9 @@ impl Reply {
 pub struct Logged {
     /// The request.
     pub request: Request,
-    /// When it had arrived.
+    /// The moment of its arrival.
     pub arrived: Instant,
-    /// When the answer was handed out; `None` while there is none.
+    /// The moment at which the answer was handed out; `None` while there is none.
     pub finished: Option<Instant>,
     /// The status of the answer; `None` while, or because, there is none.
     pub status: Option<u16>,
@@ -171,7 +171,7 @@ impl Match {
         self
     }
 
-    /// Whether a request is meant.
+    /// Returns whether a request is meant.
     #[must_use]
     pub fn fits(&self, request: &Request) -> bool {
         let body = String::from_utf8_lossy(&request.body);
@@ -185,7 +185,7 @@ impl Match {
 
 type Rewrite = Arc<dyn Fn(&mut Reply) + Send + Sync>;
 
-/// What happens to a request.
+/// Fate of a request.
 #[derive(Clone)]
 pub enum Action {
     /// Answered with a status and what such an answer of this kind of server looks like, without
@@ -537,7 +537,7 @@ impl Hold {
         })
     }
 
-    /// How many requests have come to the gate so far.
+    /// Counts the requests that have come to the gate so far.
     #[must_use]
     pub fn arrived(&self) -> usize {
         self.places().len()

@@ -49,13 +49,13 @@ impl Unbound {
         Self { process, port }
     }
 
-    /// Where it answers queries, over UDP and TCP.
+    /// Returns the address that it answers queries at, over UDP and TCP.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
 
-    /// What it has logged; every query is a line.
+    /// Returns its log; every query is a line.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()

@@ -1,4 +1,4 @@
-//! What a package must do, from its installation to its end.
+//! Checks of what a package must do, from its installation to its end.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -264,7 +264,7 @@ fn reinstall(chroot: &Chroot, package: &Package) -> Result<(), String> {
     chroot.apt("install", &["--reinstall", &path]).map(|_| ())
 }
 
-/// Who has removed the link keeps the module disabled over upgrades.
+/// Checks that the module stays disabled over upgrades once its link is removed.
 fn stays_disabled(chroot: &Chroot, package: &Package) -> Result<(), String> {
     let link = chroot.inside(LINK);
     fs::remove_file(&link).map_err(|e| format!("{LINK}: {e}"))?;

@@ -13,7 +13,7 @@ use testbed::nginx::build::{self, NginxBuild};
 
 use crate::Package;
 
-/// What is no package's, or changes with every command.
+/// Paths that are no package's, or change with every command.
 const IGNORED: [&str; 6] = ["dev", "proc", "run", "tmp", "var/cache", "var/lib/dpkg"];
 
 /// The same in directories where other things matter. The last five are made with a user, which stays.
@@ -84,7 +84,7 @@ impl Chroot {
         Ok(inside)
     }
 
-    /// How a path of it is called outside.
+    /// Returns the name that a path of it has outside.
     pub(crate) fn inside(&self, path: &str) -> PathBuf {
         self.path().join(path.trim_start_matches('/'))
     }

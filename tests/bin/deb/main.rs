@@ -24,9 +24,9 @@ struct Package {
     /// As `dpkg` knows it.
     name: String,
     path: PathBuf,
-    /// What its nginx runs on.
+    /// The suite that its nginx runs on.
     suite: String,
-    /// Whether it is for Debian's own nginx, not for that of nginx.org.
+    /// True if it is for Debian's own nginx, not for that of nginx.org.
     is_debian: bool,
     build: NginxBuild,
 }

@@ -30,7 +30,7 @@ use crate::settings::Settings;
 use crate::stage::Stage;
 use crate::zone::Zone;
 
-/// How long a person can change his mind.
+/// Time to change one's mind.
 const SECOND_THOUGHTS: Duration = Duration::from_secs(10);
 
 /// Longer than the module takes to ask the CA about a renewal, or the API with a bad token.

@@ -1,4 +1,4 @@
-//! What happened, in a form that can be shown to anybody.
+//! A report of what happened that can be shown to anybody.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,9 +1,9 @@
-//! What the environment says: `make live` puts its variables there.
+//! Settings from the environment, where `make live` puts its variables.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Where nothing is issued that anybody trusts, and limits are wide.
+/// Directory of a CA that nobody trusts, with wide limits.
 const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 
 const CLOUDFLARE: &str = "https://api.cloudflare.com/client/v4";
@@ -57,7 +57,7 @@ impl Settings {
         })
     }
 
-    /// What is done, for who has to agree.
+    /// Describes what is done, for the person who has to agree.
     pub(crate) fn plan(&self) -> String {
         let zone = &self.zone;
         let warning = match self.directory.contains("://acme-v02.api.letsencrypt.org") {

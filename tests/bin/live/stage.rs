@@ -15,7 +15,7 @@ use crate::settings::Settings;
 /// Longer than a zone takes to show records everywhere, and a CA to look at them.
 const ISSUANCE: Duration = Duration::from_secs(600);
 
-/// What a client offers that knows only one type of key.
+/// Signature algorithms of clients that know only one type of key.
 const KINDS: [(&str, &str); 2] =
     [("ECDSA", "ECDSA+SHA256:ECDSA+SHA384"), ("RSA", "RSA-PSS+SHA256:RSA+SHA256")];
 

@@ -1,4 +1,4 @@
-//! What of ours is in the zone, asked of the API by a client that is not the module's.
+//! Our records in the zone, as the API shows them to a client that is not the module's.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use crate::settings::Settings;
 
-/// How the comment of our records begins.
+/// Beginning of the comment of our records.
 const COMMENT: &str = "ngx_http_acme_dns_module";
 
 pub(crate) struct Zone<'a> {

@@ -14,7 +14,7 @@ use super::site;
 use super::state::{of_the_version_before, separate};
 use crate::site::{LIMIT, NOBODY, Site};
 
-/// How long a start may take on a busy machine. Two to the power of 31 rounds take many minutes.
+/// Limit for a start on a busy machine. Two to the power of 31 rounds take many minutes.
 const START: Duration = Duration::from_secs(10);
 
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -80,7 +80,7 @@ impl Treasure {
         ["file", "key.pem", "device", "fifo", "directory", "directory/file"].map(of).to_vec()
     }
 
-    /// What has happened to the files by their names here.
+    /// Returns what has happened to the files by their names here.
     fn events(&self) -> Vec<String> {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.watch, &mut buffer);

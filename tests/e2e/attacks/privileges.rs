@@ -1,4 +1,4 @@
-//! What rights the processes have.
+//! Privileges of the processes.
 
 use std::collections::BTreeMap;
 use std::fs;

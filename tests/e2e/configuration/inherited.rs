@@ -7,7 +7,7 @@ use crate::lone::{Lone, ours};
 const LABEL: &str = "it has a label that is empty, longer than 63 characters or not made of letters, \
                      digits and inner hyphens";
 
-/// What follows the consequence for a server without a certificate; the directive is in the first line.
+/// Advice after the consequence for a server without a certificate; the directive is in the first line.
 const ADVICE: &str = "write names to certify into an \"acme_dns\" of its own, or \"acme_dns off\" if that \
                       is meant: \"acme_dns\" in DIR/nginx.conf:8 is inherited in HERE";
 
@@ -181,7 +181,8 @@ fn it_is_the_same_in_stream_and_mail() {
     says(&mut lone, 1, &[(nas, ""), ("is inherited in ", "server_name nas")]);
 }
 
-/// Tests a configuration that is good, with so many warnings, among them some of these texts and the places of lines with these.
+/// Tests a configuration that is good, with so many warnings, among them some of these texts and the places of
+/// lines with these.
 fn says(lone: &mut Lone, count: usize, expected: &[(&str, &str)]) {
     let (good, said) = lone.nginx.test();
     let path = lone.nginx.path("nginx.conf");

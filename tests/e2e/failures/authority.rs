@@ -17,7 +17,7 @@ struct Row {
     outcome: Outcome,
 }
 
-/// How often a request is made before the attempt fails: what fails so often works at the next.
+/// Requests that are made before the attempt fails: what fails so often works at the next.
 const TRIES: usize = 4;
 
 fn inject(proxy: &AcmeProxy, times: usize, step: AcmeStep, action: Action) {

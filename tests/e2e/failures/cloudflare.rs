@@ -13,7 +13,7 @@ use super::Outcome::{Fails, Survives};
 use super::{Outcome, check_failure, check_recovery, check_survival, is_obtained, wait_for_count};
 use crate::site::{LIMIT, Site};
 
-/// How often a request is made before the attempt fails: what fails so often works at the next.
+/// Requests that are made before the attempt fails: what fails so often works at the next.
 const TRIES: usize = 5;
 
 /// A certificate for `NAME.test`, which is a zone of its own.

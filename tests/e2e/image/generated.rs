@@ -1,4 +1,4 @@
-//! What is generated, nginx accepts.
+//! Generated configurations, which nginx accepts.
 
 use super::{ENOUGH, Image, SECRET, application, with};
 
@@ -92,7 +92,7 @@ fn configurations_are_accepted_by_nginx_and_hold_no_secret() {
     }
 }
 
-/// What others call an API token.
+/// Names that others have for an API token.
 const TOKENS: [&str; 7] = [
     "CLOUDFLARE_API_TOKEN",
     "CLOUDFLARE_DNS_API_TOKEN",
@@ -103,7 +103,7 @@ const TOKENS: [&str; 7] = [
     "LEXICON_CLOUDFLARE_AUTH_TOKEN",
 ];
 
-/// What others call a global API key, and the address of its account.
+/// Names that others have for a global API key, and for the address of its account.
 const KEYS: [(&str, &str); 5] = [
     ("CLOUDFLARE_API_KEY", "CLOUDFLARE_EMAIL"),
     ("CF_API_KEY", "CF_API_EMAIL"),

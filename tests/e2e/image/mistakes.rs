@@ -1,4 +1,4 @@
-//! What is wrong stops the container with one line.
+//! Mistakes, each of which stops the container with one line.
 
 use super::{Image, SECRET, with};
 
@@ -204,7 +204,7 @@ fn only_domain_names_are_taken_for_domain_names() {
     assert_eq!(result, Err(expected.to_owned()));
 }
 
-/// What people type, and the sentence that helps.
+/// Things that people type, and the sentences that help.
 const TYPED: [(&str, &str, &str); 31] = [
     ("ACME_DNS_DOMAINS", "example.com http://app:80", "an application follows after \"->\""),
     ("ACME_DNS_DOMAINS", "example.com->http://app", "an application follows after \" -> \""),

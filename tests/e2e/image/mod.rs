@@ -25,7 +25,7 @@ use testbed::nginx::build::NginxBuild;
 /// In every variable that holds a secret.
 const SECRET: &str = "c0ffee5ec2e7c0ffee5ec2e7";
 
-/// What is enough.
+/// Variables that are enough.
 const ENOUGH: [(&str, &str); 3] = [
     ("ACME_DNS_DOMAINS", "example.com *.example.com"),
     ("ACME_DNS_ACCEPT_TERMS", "yes"),
@@ -132,7 +132,7 @@ impl Image {
         self.nginx.dir().join("acme_dns").display().to_string()
     }
 
-    /// What curl gets, with the header of the answer.
+    /// Runs curl; returns the answer with its header.
     fn curl(&self, roots: &str, url: &str, arguments: &[&str]) -> String {
         self.file("roots.pem", roots);
         let url = url
@@ -148,7 +148,7 @@ impl Image {
     }
 }
 
-/// What is enough with other values; an empty one is as good as none.
+/// Returns the variables that are enough, with other values; an empty one is as good as none.
 fn with<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     ENOUGH.iter().chain(changes).copied().collect()
 }

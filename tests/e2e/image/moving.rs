@@ -1,4 +1,4 @@
-//! What dehydrated's configuration says is followed, or stops the container by its name.
+//! Settings of dehydrated, which are followed, or stop the container by their names.
 
 use std::fs;
 use std::path::Path;
@@ -55,7 +55,7 @@ impl Old {
         fs::write(path, text.replace("HERE", &dir)).expect("it can be written");
     }
 
-    /// What is generated with this configuration, and the warnings; or why nothing is.
+    /// Returns what is generated with this configuration, and the warnings; or why nothing is.
     fn generate(&self, config: &str) -> Result<(String, String), String> {
         self.file("config", config);
         let variables: Vec<_> = self.variables.iter().map(|(n, v)| (*n, v.as_str())).collect();

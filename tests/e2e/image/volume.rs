@@ -5,7 +5,7 @@ use super::{Image, with};
 /// The name that an engine gives to a volume without one.
 const ANONYMOUS: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// What is said with a mount at the state path.
+/// Returns what is said with a mount at the state path.
 fn said(volume: &str) -> String {
     let image = Image::new();
     let dir = image.nginx.dir().display().to_string();

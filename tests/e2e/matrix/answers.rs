@@ -16,7 +16,7 @@ use super::requests::{Server, cloudflare_requests};
 use super::{BYSTANDER, Matrix};
 use crate::site::{LIMIT, Site};
 
-/// What happens to the first requests of a step.
+/// Fate of the first requests of a step.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
     Error,
@@ -33,7 +33,7 @@ impl Answer {
         }
     }
 
-    /// How often it comes.
+    /// Returns how often it comes.
     fn times(self) -> usize {
         match self {
             // So often that the attempt fails.
@@ -61,7 +61,7 @@ impl Cell {
         }
     }
 
-    /// Whether a request has met the fault: it has no answer, or a bad one.
+    /// Returns whether a request has met the fault: it has no answer, or a bad one.
     fn has_struck(&self) -> bool {
         let requests = self.traffic().requests(&self.requests);
         requests.first().is_some_and(|first| first.status != Some(200) && first.status != Some(201))

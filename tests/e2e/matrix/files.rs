@@ -26,7 +26,7 @@ use crate::site::{LIMIT, Site};
 const CALLS: [&str; 8] =
     ["mkdir", "openat", "write", "fsync", "rename", "symlink", "unlink", "rmdir"];
 
-/// What stands in recorded paths for the state path, the name of the certificate and that of the
+/// Words that stand in recorded paths for the state path, the name of the certificate and that of the
 /// issuer, and for the number in the names of unfinished files.
 const PLACES: [&str; 3] = ["STATE", "NAME", "ISSUER"];
 const NUMBER: &str = ".tmp-N-";
@@ -38,7 +38,7 @@ const NUMBERS: usize = 200;
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Operation {
     call: &'static str,
-    /// What it is about, with [`PLACES`] and [`NUMBER`] in it. strace knows some calls by the first of
+    /// Paths that it is about, with [`PLACES`] and [`NUMBER`] in it. strace knows some calls by the first of
     /// two paths only.
     paths: Vec<String>,
 }
@@ -88,7 +88,7 @@ impl Operation {
         self.paths.iter().flat_map(numbered).collect()
     }
 
-    /// Whether it is the last one, which removes the progress of the order.
+    /// Returns whether it is the last one, which removes the progress of the order.
     fn is_end(&self) -> bool {
         self.call == "unlink" && self.paths.iter().any(|path| path.starts_with("STATE/orders/"))
     }
@@ -210,7 +210,7 @@ fn record(site: &mut Site) -> Vec<Operation> {
     operations
 }
 
-/// What strace is told for cells that share a call.
+/// Returns the arguments of strace for cells that share a call.
 fn arguments(site: &Site, call: &str, cells: &[&Cell], fault: &str) -> Vec<String> {
     let paths = cells.iter().flat_map(|cell| cell.operation.paths(&cell.places(site)));
     let paths = paths.flat_map(|path| ["-P".to_owned(), path]);
@@ -305,7 +305,7 @@ fn all_at_once(title: &'static str, fault: &str, text: &str) {
     matrix.end();
 }
 
-/// Whether strace has seen the call: what it sees has the fault.
+/// Returns whether strace has seen the call: what it sees has the fault.
 fn has_struck(lines: &str, cell: &Cell, site: &Site) -> bool {
     let places = cell.places(site);
     let struck = |line: &str| Operation::read(line, &places).as_ref() == Some(&cell.operation);

@@ -50,7 +50,7 @@ impl Matrix {
         Self { load, site, title, rows: Vec::new() }
     }
 
-    /// What the configuration has: the bystander and these.
+    /// Sets the servers of the configuration: the bystander and these.
     fn set_servers(&mut self, servers: &[&str]) {
         self.site.set_servers(&[&[BYSTANDER], servers].concat());
     }

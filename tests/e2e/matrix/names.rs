@@ -13,7 +13,7 @@ use testbed::measurements::proc;
 use super::Matrix;
 use crate::site::{LIMIT, Site};
 
-/// What is asked for.
+/// The subject of a question.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Step {
     NameServers,
@@ -102,7 +102,7 @@ fn killed_at_each_question() {
     matrix.end();
 }
 
-/// What happens to a question until the attempt has failed, or until the certificate is there.
+/// Fate of a question until the attempt has failed, or until the certificate is there.
 struct Cell {
     step: Step,
     over: Option<Transport>,

@@ -13,14 +13,14 @@ use testbed::measurements::proc;
 use super::Matrix;
 use crate::site::{LIMIT, Site};
 
-/// How the helper ends.
+/// End of the helper.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Kill,
     Reload,
 }
 
-/// Where in a request it ends.
+/// The moment in a request at which it ends.
 #[derive(Clone, Copy, Debug)]
 enum When {
     /// The request has been sent and is never done.

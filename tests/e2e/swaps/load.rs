@@ -15,7 +15,7 @@ use testbed::clients::tls::{SslVersion, TlsClient, TlsError};
 use testbed::clients::visit::Visit;
 use testbed::nginx::generations;
 
-/// How a client connects.
+/// The way in which a client connects.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Kind {
     Tls12,
@@ -66,7 +66,7 @@ pub(super) struct Made {
     pub(super) across: u64,
 }
 
-/// What all clients have met so far.
+/// Results of all clients so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Report {
     pub(super) made: BTreeMap<Kind, Made>,
@@ -178,7 +178,8 @@ impl Shared {
         }
     }
 
-    /// What was sent is of one generation, and that is not older than what any client has been given
+    /// Checks that what was sent is of one generation, and that this is not older than what any client has
+    /// been given
     /// of this server before this one has begun to connect: a worker looks at shared memory in every
     /// full handshake, so that none lags.
     fn judge(
@@ -228,7 +229,7 @@ impl Shared {
 }
 
 impl Report {
-    /// How many certificates were seen to replace one before, in all workers.
+    /// Counts the certificates that were seen to replace one before, in all workers.
     pub(super) fn swaps(&self) -> usize {
         let swapped = |((_, generation), workers): &(&(usize, u64), &BTreeSet<u32>)| {
             *generation > 1 && workers.len() == self.workers.len()

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// Inside of the validity of the seeds.
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
-/// How DER begins: a SEQUENCE with a length of two octets.
+/// First octets of DER: a SEQUENCE with a length of two octets.
 const DER: &[u8] = &[0x30, 0x82];
 
 const KEY: &[u8] = include_bytes!("../seeds/certificates-key.pem");

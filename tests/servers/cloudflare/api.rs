@@ -51,7 +51,7 @@ impl ApiError {
     }
 }
 
-/// What a successful answer carries besides `success`.
+/// Content of a successful answer besides `success`.
 #[derive(Debug, Default)]
 pub(super) struct Success {
     pub(super) result: Value,
@@ -120,7 +120,7 @@ impl Query {
         Some(self.0.iter().find(|(key, _)| key == name)?.1.as_str())
     }
 
-    /// Whether one filter that fits is enough (`match=any`). Each is `None` where it is not there.
+    /// Returns whether one filter that fits is enough (`match=any`). Each is `None` where it is not there.
     pub(super) fn matches(&self, filters: &[Option<bool>]) -> bool {
         let mut filters = filters.iter().flatten();
         match self.get("match") {
@@ -272,7 +272,7 @@ fn list_zones(state: &State, access: &Access, query: &Query) -> Result<Success, 
     Ok(query.page(found, 20, MAX_ZONES))
 }
 
-/// Whether a zone's name fits a filter, which may begin with an operator.
+/// Returns whether a zone's name fits a filter, which may begin with an operator.
 fn has_name(name: &str, filter: &str) -> bool {
     let (operator, text) = filter.split_once(':').unwrap_or(("equal", filter));
     let text = ascii(text);

@@ -1,4 +1,4 @@
-//! Who asks, and what they may do.
+//! Credentials of a request, and what they allow.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -76,7 +76,7 @@ pub(super) struct Accounts {
     pub(super) legacy: Option<(String, String)>,
 }
 
-/// What the credentials of a request allow.
+/// Rights that the credentials of a request give.
 #[derive(Debug)]
 pub(super) struct Access {
     zones: Option<Vec<String>>,

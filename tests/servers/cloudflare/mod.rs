@@ -68,7 +68,7 @@ impl Cloudflare {
         Self { state, server, scheme, traffic }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens at.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::powerdns::{Api, Rrset};
 use crate::rt;
 
-/// How long an answer of the API waits for PowerDNS, which may be stopped by a test.
+/// Time that an answer of the API waits for PowerDNS, which may be stopped by a test.
 const PATIENCE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(50);
 

@@ -1,4 +1,4 @@
-//! What the stand-in remembers: zones, records and settings.
+//! Memory of the stand-in: zones, records and settings.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use super::auth::Accounts;
 use super::publish::Publisher;
 use crate::powerdns::{Api, Rrset, fqdn, unquote};
 
-/// What "automatic" (1) means.
+/// Seconds that "automatic" (1) means.
 const AUTOMATIC_TTL: u32 = 300;
 /// A string of a TXT record has at most so many octets.
 const TXT_STRING: usize = 255;

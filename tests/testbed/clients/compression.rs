@@ -1,4 +1,4 @@
-//! Whether a server compresses its certificate (RFC 8879). The client offers to take it compressed, and
+//! Check for compressed certificates (RFC 8879). The client offers to take one compressed, and
 //! does not read it: a handshake that fails for that reason is the answer.
 
 use std::cell::Cell;

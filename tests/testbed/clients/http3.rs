@@ -35,13 +35,13 @@ use tokio::time::timeout;
 use crate::clients::tls::{LoadClient, PeerChain, TIMEOUT, TlsError};
 use crate::clients::visit::{Answer, Visit};
 
-/// How often an idle connection shows that it is alive: both ends would forget it otherwise.
+/// Pause after which an idle connection shows that it is alive: both ends would forget it otherwise.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// More sessions than a test has at once.
 const MAX_SESSIONS: usize = 8;
 
-/// What a client closes with when nothing is wrong, `H3_NO_ERROR` (RFC 9114 section 8.1).
+/// Code that a client closes with when nothing is wrong, `H3_NO_ERROR` (RFC 9114 section 8.1).
 const NO_ERROR: u32 = 0x100;
 
 /// A client of one server. It keeps the sessions of its connections, and resumes one if it can.
@@ -109,7 +109,7 @@ impl Http3Client {
         Ok(Visit { peer: connection.peer.clone(), resumed: connection.resumed, answer })
     }
 
-    /// How many sessions could be resumed. A server sends them behind the handshake.
+    /// Counts the sessions that could be resumed. A server sends them behind the handshake.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.sessions.lock().len()
@@ -159,13 +159,13 @@ pub struct Http3Connection {
 }
 
 impl Http3Connection {
-    /// What the server has sent in the handshake; in the first one if the session was resumed.
+    /// Returns the chain that the server has sent in the handshake; in the first one if the session was resumed.
     #[must_use]
     pub fn peer(&self) -> &PeerChain {
         &self.peer
     }
 
-    /// Whether a session was resumed.
+    /// Returns whether a session was resumed.
     #[must_use]
     pub fn resumed(&self) -> bool {
         self.resumed

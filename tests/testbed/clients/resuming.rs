@@ -24,7 +24,7 @@ use crate::clients::visit::{Visit, ask};
 /// More sessions than a server sends at once.
 const MAX_SESSIONS: usize = 8;
 
-/// What a session is found by.
+/// The way in which a session is found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Session {
     /// TLS 1.2, in the server's cache.
@@ -95,7 +95,7 @@ impl ResumingClient {
         Ok(Visit { peer, resumed, answer })
     }
 
-    /// Whether there is a session to resume.
+    /// Returns whether there is a session to resume.
     #[must_use]
     pub fn has_session(&self) -> bool {
         let kept = self.sessions.lock();

@@ -20,10 +20,10 @@ pub use openssl::ssl::SslVersion;
 
 use crate::clients::visit::{Visit, ask};
 
-/// How long a connection or a handshake may take.
+/// Limit for a connection or a handshake.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How OpenSSL calls a stream that ends without notice.
+/// OpenSSL's words for a stream that ends without notice.
 const UNEXPECTED_EOF: &str = "unexpected eof while reading";
 
 /// Why there is no certificate to look at, or no answer.
@@ -88,7 +88,7 @@ impl PeerChain {
     }
 }
 
-/// What a server's certificate says.
+/// Content of a server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
     /// The DNS names among the subject alternative names, sorted.
@@ -247,7 +247,7 @@ impl TlsClient {
         peer_chain(&self.connect(connector)?)
     }
 
-    /// What connects once and asks for `/`, as often as wanted.
+    /// Returns a function that connects once and asks for `/`, as often as wanted.
     ///
     /// # Errors
     /// If OpenSSL refuses the settings.
@@ -330,15 +330,15 @@ pub fn handshake(
 pub struct Seen {
     /// Its serial number, as in [`Leaf::serial`].
     pub serial: String,
-    /// When a handshake with it was first complete.
+    /// The moment at which a handshake with it was first complete.
     pub first: Instant,
-    /// When one was last complete.
+    /// The moment at which one was last complete.
     pub last: Instant,
-    /// How many there were.
+    /// The number of handshakes with it.
     pub count: u64,
 }
 
-/// What a load has met so far.
+/// Results of a load so far.
 #[derive(Clone, Debug, Default)]
 pub struct LoadReport {
     /// Complete handshakes.
@@ -350,7 +350,7 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
-    /// What was seen of one certificate.
+    /// Returns what was seen of one certificate.
     #[must_use]
     pub fn seen(&self, serial: &str) -> Option<&Seen> {
         self.serials.iter().find(|seen| seen.serial == serial)
@@ -419,7 +419,7 @@ impl LoadClient {
         Self { stop, report, threads }
     }
 
-    /// What was met so far.
+    /// Returns the results so far.
     #[must_use]
     pub fn report(&self) -> LoadReport {
         lock(&self.report).clone()

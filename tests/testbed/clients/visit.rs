@@ -4,14 +4,14 @@ use std::io::{Read, Write};
 
 use crate::clients::tls::{PeerChain, TlsError};
 
-/// What one connection with one request has met.
+/// Result of one connection with one request.
 #[derive(Clone, Debug)]
 pub struct Visit {
     /// The certificates; those of the first connection if the session was resumed.
     pub peer: PeerChain,
-    /// Whether a session was resumed.
+    /// True if a session was resumed.
     pub resumed: bool,
-    /// What was answered.
+    /// The answer.
     pub answer: Answer,
 }
 

@@ -1,4 +1,4 @@
-//! What /proc says about running processes.
+//! Running processes, as /proc shows them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -17,7 +17,7 @@ pub fn kill(pid: u32, signal: Signal) {
     }
 }
 
-/// Whether the process exists and is more than an exit status that nobody has fetched.
+/// Returns whether the process exists and is more than an exit status that nobody has fetched.
 #[must_use]
 pub fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|(state, _)| state != "Z")
@@ -35,7 +35,7 @@ pub fn children(parent: u32) -> Vec<u32> {
     found
 }
 
-/// What the cache manager of an nginx is called.
+/// Title of the cache manager of an nginx.
 const MANAGER: &str = "nginx: cache manager process";
 
 /// The processes of an nginx: its master, the master's children, and their children.
@@ -82,7 +82,7 @@ pub fn title(pid: u32) -> String {
     text.trim_end().to_owned()
 }
 
-/// How many descriptors the process has open.
+/// Counts the open descriptors of a process.
 #[must_use]
 pub fn open_descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
@@ -117,7 +117,7 @@ fn status_bytes(pid: u32, field: &str) -> u64 {
         .map_or(0, |kib| kib * 1024)
 }
 
-/// How often `needle` occurs in the memory of a process: heap, stacks, shared memory, files.
+/// Counts how often `needle` occurs in the memory of a process: heap, stacks, shared memory, files.
 ///
 /// # Panics
 /// If the process is gone or its memory may not be read.

@@ -20,7 +20,7 @@ const BASE: &str = "/client/v4";
 /// Longer than the module waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What was asked and answered so far, in the form of the file.
+/// Exchanges so far, in the form of the file.
 #[derive(Default)]
 struct Tape {
     scrub: Scrub,

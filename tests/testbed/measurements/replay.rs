@@ -1,4 +1,5 @@
-//! Puts the requests that a [`crate::measurements::recorder::Recorder`] has written down to an API, and compares the answers.
+//! Puts the requests that a [`crate::measurements::recorder::Recorder`] has written down to an API, and compares
+//! the answers.
 //!
 //! Status, codes, members and types have to be the same. Identifiers differ: what the recorded answers call a
 //! thing is learned from the answers that stand for them.
@@ -12,7 +13,7 @@ use servers::rt;
 /// Longer than an answer takes.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What identifiers of the recording are here.
+/// Identifiers of the recording, and what they are here.
 type Names = HashMap<String, String>;
 
 /// Puts all requests, one after the other; `tokens` are those that the recording names. Gives what differs.

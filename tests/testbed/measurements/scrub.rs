@@ -21,7 +21,7 @@ const ID: usize = 32;
 const WORDS: [&str; 8] =
     ["type", "status", "method", "currency", "frequency", "legacy_id", "code", "success"];
 
-/// What is private, and what stands for what.
+/// Private texts, and what stands for them.
 #[derive(Debug, Default)]
 pub struct Scrub {
     zone: String,
@@ -42,7 +42,7 @@ impl Scrub {
         Self { zone: zone.to_ascii_lowercase(), texts, known: HashMap::new() }
     }
 
-    /// What stands for a text that was given.
+    /// Returns what stands for a text that was given.
     #[must_use]
     pub fn label(&self, text: &str) -> Option<String> {
         self.texts.iter().find(|(other, _)| other == text).map(|(_, label)| label.clone())

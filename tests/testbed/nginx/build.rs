@@ -14,7 +14,7 @@ use servers::package;
 use servers::paths::{cache_dir, cached, workspace_dir};
 use servers::process::run;
 
-/// What cargo makes of the root package.
+/// Name of what cargo makes of the root package.
 const MODULE: &str = "ngx_http_acme_dns_module";
 
 /// An nginx and the module for it.
@@ -35,7 +35,7 @@ pub struct NginxBuild {
     pub root: Option<PathBuf>,
 }
 
-/// Where each nginx that we support comes from, oldest first: 1.22, 1.26, 1.28 and 1.30.
+/// Sources of each nginx that we support, oldest first: 1.22, 1.26, 1.28 and 1.30.
 pub const ALL: [&str; 4] = ["bookworm", "trixie", VENDORED, "sid"];
 
 /// The one of [`ALL`] that is no suite of Debian.
@@ -115,7 +115,7 @@ impl NginxBuild {
         Self::of_suite(suite, module)?.keep()
     }
 
-    /// What [`of`](Self::of) has built last, as it is: cargo would compile it anew after every other
+    /// Returns what [`of`](Self::of) has built last, as it is: cargo would compile it anew after every other
     /// one.
     ///
     /// # Errors
@@ -146,7 +146,7 @@ impl NginxBuild {
         Ok(build)
     }
 
-    /// Whether this nginx is of that version or a later one.
+    /// Returns whether this nginx is of that version or a later one.
     #[must_use]
     pub fn is_at_least(&self, major: u32, minor: u32) -> bool {
         let mut parts = self.version.split('.').map_while(|part| part.parse().ok());
@@ -222,7 +222,7 @@ impl NginxBuild {
 /// nginx, with its modules for streams and mail.
 const PACKAGES: [&str; 3] = ["nginx", "libnginx-mod-stream", "libnginx-mod-mail"];
 
-/// Where the package `nginx-dev` has the sources, below the directory it is unpacked in.
+/// Directory of the sources in the package `nginx-dev`, below the directory it is unpacked in.
 const SOURCE: &str = "dev/usr/share/nginx/src";
 
 /// Gets the sources of a suite's nginx, configures them as the suite does, and gets its program.
@@ -260,7 +260,7 @@ fn bootstrap(root: &Path, suite: &str) -> Result<(), String> {
     .map(|_| ())
 }
 
-/// What [`prepare`] has made.
+/// Returns the directory that [`prepare`] has made.
 fn debian_files(suite: &str) -> PathBuf {
     cached(&format!("nginx-complete-{suite}"), |dir| prepare(dir, suite))
 }
@@ -284,7 +284,7 @@ pub fn chroot(suite: &str) -> PathBuf {
     .join("root")
 }
 
-/// Whether it is the suite of this machine.
+/// Returns whether it is the suite of this machine.
 #[must_use]
 pub fn is_own(suite: &str) -> bool {
     package::codename().is_some_and(|own| own == suite)

@@ -14,7 +14,7 @@ use servers::process::{run, wait_until};
 /// The images that docker/Dockerfile makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Image {
-    /// What is built without `--target`.
+    /// The image that is built without `--target`.
     Root,
     /// `--target unprivileged`.
     Unprivileged,
@@ -166,7 +166,7 @@ impl Container {
         &self.name
     }
 
-    /// What `docker inspect` says in this format.
+    /// Returns what `docker inspect` says in this format.
     ///
     /// # Panics
     /// If the container is gone.
@@ -194,7 +194,7 @@ impl Container {
         self.inspect("{{.State.Pid}}").parse().unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 
-    /// What it has written to standard output and to standard error.
+    /// Returns what it has written to standard output and to standard error.
     #[must_use]
     pub fn logs(&self) -> String {
         let output = self.output();

@@ -115,7 +115,7 @@ impl Example {
         [ZONE.to_owned(), format!("www.{ZONE}")]
     }
 
-    /// Where nginx listens.
+    /// Returns the address that nginx listens at.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()

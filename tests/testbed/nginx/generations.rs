@@ -37,7 +37,7 @@ pub struct Variant {
     pub key: &'static str,
 }
 
-/// What makes and writes the certificates.
+/// The maker and writer of the certificates.
 #[derive(Debug)]
 pub struct Generations {
     state: PathBuf,
@@ -76,7 +76,7 @@ impl Generations {
         Self { state, issuer, variants, root, root_key, keys }
     }
 
-    /// What clients have to trust, in PEM.
+    /// Returns the root that clients have to trust, in PEM.
     ///
     /// # Panics
     /// If OpenSSL refuses.

@@ -39,7 +39,7 @@ pub struct Nginx {
     workers: usize,
     log_level: String,
     load_module: bool,
-    /// What loads the module instead of our own line.
+    /// The text that loads the module instead of our own line.
     load_text: Option<String>,
     daemon: bool,
     master_process: bool,
@@ -108,7 +108,7 @@ impl Nginx {
         nginx
     }
 
-    /// What goes into `http { }`. Replaces [`config`](Self::config).
+    /// Sets what goes into `http { }`. Replaces [`config`](Self::config).
     pub fn http(&mut self, text: impl Into<String>) -> &mut Self {
         (self.http, self.whole) = (Some(text.into()), None);
         self
@@ -120,7 +120,7 @@ impl Nginx {
         self
     }
 
-    /// What stands beside `http { }`: directives, `stream { }`, `mail { }`.
+    /// Sets what stands beside `http { }`: directives, `stream { }`, `mail { }`.
     pub fn main(&mut self, text: impl Into<String>) -> &mut Self {
         self.main = text.into();
         self
@@ -145,7 +145,7 @@ impl Nginx {
         self
     }
 
-    /// Whether the module is loaded, which it is if not set.
+    /// Sets whether the module is loaded, which it is if not set.
     pub fn load_module(&mut self, load: bool) -> &mut Self {
         self.load_module = load;
         self
@@ -276,7 +276,7 @@ impl Nginx {
         Err(format!("nginx {} does not start:\n{output}{}", self.build.version, self.log()))
     }
 
-    /// Whether the master is alive.
+    /// Returns whether the master is alive.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.pid().is_some_and(proc::is_alive)
@@ -399,14 +399,14 @@ impl Nginx {
         self.log_from(0)
     }
 
-    /// Where the log ends now: for [`log_from`](Self::log_from) and
+    /// Returns the end of the log as it is now: for [`log_from`](Self::log_from) and
     /// [`wait_for_log_from`](Self::wait_for_log_from).
     #[must_use]
     pub fn log_mark(&self) -> u64 {
         fs::metadata(self.dir.join("error.log")).map_or(0, |meta| meta.len())
     }
 
-    /// What nginx has logged since `mark`.
+    /// Returns what nginx has logged since `mark`.
     #[must_use]
     pub fn log_from(&self, mark: u64) -> String {
         let mut bytes = Vec::new();
@@ -447,7 +447,7 @@ impl Nginx {
         self.daemon_pid.or_else(|| self.child.as_ref().map(Child::id))
     }
 
-    /// Whether all workers are there. A process has its title once it serves.
+    /// Returns whether all workers are there. A process has its title once it serves.
     fn complete(&self) -> bool {
         let expected = if !self.master_process {
             0

@@ -71,7 +71,7 @@ impl Bed {
         self.log.lines(Level::Notice)
     }
 
-    /// How many accounts the CA was asked for, apart from searches.
+    /// Counts the accounts that the CA was asked for, apart from searches.
     pub(crate) fn creations(&self) -> usize {
         let requests = self.proxy.traffic.requests(&AcmeStep::NewAccount.requests());
         requests.iter().filter(|request| request.jws_payload()["contact"].is_array()).count()

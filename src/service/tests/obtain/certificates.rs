@@ -32,12 +32,12 @@ const DAY: i64 = 24 * HOUR;
 /// Longer than anything takes that does not wait for a fault.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a certificate of the CA behind the proxy is changed to. Times are in seconds from now.
+/// A change of a certificate of the CA behind the proxy. Times are in seconds from now.
 #[derive(Clone)]
 pub(crate) struct Change {
     names: Vec<&'static str>,
     dates: (i64, i64),
-    /// What the CA's own clock says.
+    /// The time of the CA's own clock.
     date: i64,
     has_other_key: bool,
 }

@@ -1,4 +1,4 @@
-//! What goes wrong on the way.
+//! Faults on the way to a certificate.
 
 use super::support::{self, Bed};
 use acme_dns_core::level::Level;

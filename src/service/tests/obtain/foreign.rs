@@ -39,7 +39,7 @@ fn caddys_acme_server_issues_renews_and_revokes() {
     });
 }
 
-/// What it does not offer is refused for good, and the account goes on.
+/// Serles refuses what it does not offer for good, and the account goes on.
 #[test]
 fn serles_issues_and_renews_and_refuses_the_rest_for_good() {
     let (bed, ca) = bed_of(ForeignCa::serles);

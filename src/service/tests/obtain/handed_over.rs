@@ -136,7 +136,7 @@ fn a_lost_answer_does_not_lose_an_account_that_is_handed_over() {
     bed.assert_has_ecdsa_key();
 }
 
-/// Where the CA cannot change keys, what is done depends on who has given the key.
+/// A CA that cannot change keys: what is done depends on who has given the key.
 #[test]
 fn where_a_key_cannot_be_changed_an_imported_account_is_left_and_a_given_key_is_an_error() {
     let without = Action::rewrite(|reply: &mut Reply| {

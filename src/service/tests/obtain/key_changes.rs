@@ -16,7 +16,7 @@ impl Bed {
     }
 }
 
-/// When a process dies.
+/// The moment at which a process dies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Death {
     /// Its request was not done and never will be.

@@ -110,7 +110,7 @@ fn a_ca_that_says_little_issues() {
     bed.assert_clean();
 }
 
-/// What the order says after the CSR was sent, while its certificate is made.
+/// Status of the order after the CSR was sent, while its certificate is made.
 #[test]
 fn an_order_that_is_slow_to_become_what_it_is_is_waited_for() {
     let bed = Bed::start();

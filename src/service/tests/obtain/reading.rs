@@ -25,7 +25,7 @@ const MORE: [&str; 4] = ["a.example.test", "b.example.test", "c.example.test", "
 
 const HOUR: i64 = 3600;
 
-/// What the log says until every attempt has ended, without what differs from run to run.
+/// Reads the log until every attempt has ended, without what differs from run to run.
 fn read(bed: &Bed, settings: Settings) -> Vec<(Level, String)> {
     let log = Arc::<Log>::default();
     let variants = bed.config.variants.iter().map(|variant| variant.name.as_str());
@@ -59,7 +59,7 @@ fn mask(line: &str) -> String {
     masked.join(" ")
 }
 
-/// Whether an attempt has ended: it is told that it has a certificate, or the disk has its progress.
+/// Returns whether an attempt has ended: it is told that it has a certificate, or the disk has its progress.
 fn has_ended(bed: &Bed, log: &Log, name: &str) -> bool {
     let issued = format!("certificate \"{name}\" issued by");
     let progress = fs::read_to_string(bed.state().join(format!("orders/{name}.json")));

@@ -1,4 +1,4 @@
-//! What is stapled to certificates: Pebble issues them, OpenSSL's responder answers about them.
+//! OCSP responses that are stapled to certificates: Pebble issues them, OpenSSL's responder answers about them.
 
 use super::support::Bed;
 use acme_dns_core::level::Level;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 
 const NAME: &str = "example.test";
 
-/// What the workers have, and the log.
+/// The certificates of the workers, and the log.
 #[derive(Default)]
 struct Workers {
     published: Mutex<Vec<Material>>,

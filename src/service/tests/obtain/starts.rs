@@ -41,7 +41,7 @@ fn start_until(bed: &Bed, token: &str, number: u64, texts: &[&str]) -> Arc<Log> 
     log
 }
 
-/// What ends a start: an attempt has failed, or none is made.
+/// Lines that end a start: an attempt has failed, or none is made.
 const ENDS: &[&str] = &["was not obtained, attempt", "attempts have failed too often"];
 
 fn count(bed: &Bed, step: AcmeStep) -> usize {

@@ -93,7 +93,8 @@ fn configure(bed: &mut Bed, certificates: &[(&str, &[&str])]) {
     certificates.iter().for_each(|(name, names)| bed.add(name, names));
 }
 
-/// Lets a service look at what is there, until it has tried these orders: each is its names. A certificate that is missing makes sure
+/// Lets a service look at what is there, until it has tried these orders: each is its names. A certificate that
+/// is missing makes sure
 /// that there is one to wait for.
 fn look(bed: &mut Bed, certificates: &[(&str, &[&str])], expected_orders: &[&str]) -> Arc<Slots> {
     const MISSING: &str = "missing.example.test";

@@ -95,7 +95,7 @@ pub(crate) struct Bed {
     pub(crate) proxy: AcmeProxy,
     pub(crate) testbed: Testbed,
     pub(crate) config: Config,
-    /// What the configuration refers to from 1 on; 0 is the token of the provider.
+    /// Secrets that the configuration refers to from 1 on; 0 is the token of the provider.
     pub(crate) secrets: Vec<SecretString>,
     pub(crate) log: Arc<Log>,
 }

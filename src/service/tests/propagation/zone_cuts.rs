@@ -1,4 +1,4 @@
-//! Where the zone of a name begins, as resolvers see it: PowerDNS, and Unbound in front of it.
+//! Zone cuts of names, as resolvers see it: PowerDNS, and Unbound in front of it.
 
 use super::bed::{Bed, ZONE, block_on};
 use acme_dns_service::dns::{

@@ -19,9 +19,9 @@ type Replace = fn(&Store, &Fixtures) -> Result<(), StoreError>;
 struct Kind {
     file: &'static str,
     load: Load,
-    /// What the service does after that, beginning with what it puts out of the way.
+    /// The work of the service after that, beginning with what it puts out of the way.
     replace: Replace,
-    /// What is damaged is still there then.
+    /// True if what is damaged is still there then.
     stays: bool,
 }
 
@@ -132,7 +132,7 @@ fn fill(path: &Path, fixtures: &Fixtures) -> Store {
     store
 }
 
-/// What can be wrong with a file.
+/// A kind of damage to a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Damage {
     Truncated,
@@ -219,7 +219,7 @@ impl Damage {
         matches!(self, Self::OtherOwner | Self::HardLink)
     }
 
-    /// Whether a file with it is read all the same.
+    /// Returns whether a file with it is read all the same.
     fn is_harmless(self, kind: &Kind) -> bool {
         match self {
             Self::OpenMode => true,

@@ -1,4 +1,4 @@
-//! What is renamed or removed is on disk before and after, whenever the power fails.
+//! Power failures: what is renamed or removed is on disk before and after, whenever the power fails.
 
 use crate::faults::{copy, scratch};
 use crate::fixtures::Fixtures;
@@ -89,7 +89,7 @@ fn paths(text: &str) -> Vec<String> {
     paths
 }
 
-/// Whether it does not matter if it is there after a power failure.
+/// Returns whether it does not matter if it is there after a power failure.
 fn is_passing(path: &str, or: &str) -> bool {
     path.contains("/.tmp-") || path.contains(or)
 }

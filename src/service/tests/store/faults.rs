@@ -24,7 +24,7 @@ const ERRORS: [(&str, &str); 4] = [
 /// Of what changes nothing.
 const ERRORS_OF_READING: usize = 2;
 
-/// What can be done to a call.
+/// A fault of a call.
 #[derive(Clone, Copy)]
 enum Fault {
     Kill,
@@ -42,7 +42,7 @@ struct Subject {
     states: Vec<Vec<String>>,
 }
 
-/// What became of the faults of one operation.
+/// Outcomes of the faults of one operation.
 #[derive(Clone, Default)]
 struct Row {
     kills: usize,
@@ -178,7 +178,7 @@ impl Subject {
     }
 }
 
-/// What there is when a process has taken the lock. Paths differ.
+/// Returns what there is when a process has taken the lock. Paths differ.
 fn view_of(dir: &Path, group: Option<u32>) -> Vec<String> {
     let store = Store::open_shared(dir, group).unwrap();
     // A process that is about to be started has a copy of every open file for a moment.

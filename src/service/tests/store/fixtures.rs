@@ -1,4 +1,4 @@
-//! What is kept in these tests: made once, and read by the processes that keep it.
+//! Things that are kept in these tests: made once, and read by the processes that keep it.
 
 use acme_dns_service::store::{Account, IssuedPem, PendingOrder};
 use servers::authority::Authority;

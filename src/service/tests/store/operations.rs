@@ -1,4 +1,4 @@
-//! What changes files, each in the situations that matter.
+//! Operations that change files, each in the situations that matter.
 
 use crate::fixtures::{Fixtures, NAME};
 use acme_dns_core::schedule::Progress;
@@ -17,7 +17,7 @@ type Act = fn(&Store, &Fixtures) -> Result<(), StoreError>;
 /// Something that changes files.
 pub(crate) struct Operation {
     pub(crate) name: &'static str,
-    /// What is there before.
+    /// Makes what is there before.
     pub(crate) prepare: Prepare,
     /// States between the old and the new one that are as good as either.
     pub(crate) between: &'static [Act],
@@ -253,7 +253,7 @@ fn private(store: &Store, file: &str, text: &str) {
     crate::view::chmod(&path, 0o600);
 }
 
-/// What a process that was killed leaves in every directory.
+/// Leaves what a killed process leaves in every directory.
 fn leave_unfinished(store: &Store, fixtures: &Fixtures) {
     certificates(store, fixtures, 1);
     account(store, fixtures, "mailto:a@example.com").unwrap();

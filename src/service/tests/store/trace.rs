@@ -21,7 +21,7 @@ const RESULT: &str = "STORE_RESULT";
 const BEGIN: &str = "/store-operation-begins";
 const END: &str = "/store-operation-ends";
 
-/// What the process says when it is about to begin.
+/// The word of a process that is about to begin.
 const READY: &str = "thread";
 
 /// Calls that files have no part in, or whose failure nobody sees.
@@ -38,7 +38,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Whether it changes what is on disk.
+    /// Returns whether it changes what is on disk.
     pub(crate) fn is_change(&self) -> bool {
         let changes = [
             "chmod",
@@ -65,10 +65,10 @@ impl Call {
     }
 }
 
-/// What is done to a process: the arguments of strace's `inject`.
+/// An injection into a process: the arguments of strace's `inject`.
 pub(crate) type Injection = String;
 
-/// How an operation ended; `None`: it was killed.
+/// End of an operation; `None`: it was killed.
 pub(crate) type Ended = Option<Result<(), String>>;
 
 /// Carries out an operation in a process of its own.

@@ -1,4 +1,4 @@
-//! What a state path holds, as its readers see it, and whether it is in order.
+//! Content of a state path, as its readers see it, and whether it is in order.
 
 use crate::fixtures::{Fixtures, NAME};
 use acme_dns_service::store::{Store, load_certificate, load_material};
@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// What is read, one line for each kind of file. A damaged file is a line with its error.
+/// Reads all, one line for each kind of file. A damaged file is a line with its error.
 pub(crate) fn view(store: &Store) -> Vec<String> {
     let path = store.path();
     let mut lines = vec![
@@ -70,7 +70,7 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// What is not as it should be: modes, unfinished files, and a good certificate that is gone.
+/// Returns what is not as it should be: modes, unfinished files, and a good certificate that is gone.
 pub(crate) fn faults(
     path: &Path,
     fixtures: &Fixtures,

@@ -62,7 +62,7 @@ pub struct Setup {
 }
 
 impl Client {
-    /// What a certificate is imported from, in a tree.
+    /// Returns the file that a certificate is imported from, in a tree.
     ///
     /// # Panics
     /// If there is none.

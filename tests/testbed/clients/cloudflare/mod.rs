@@ -66,7 +66,7 @@ impl ApiClient {
     }
 }
 
-/// Where a client works.
+/// The account in which a client works.
 #[derive(Debug)]
 pub struct Account<'a> {
     /// The stand-in.

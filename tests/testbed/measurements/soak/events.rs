@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! Events that go wrong, and their times.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -26,20 +26,20 @@ const RETRY: Duration = Duration::from_millis(12_500);
 /// The shortest one. An outage that is shorter meets no attempt twice.
 const SHORTEST_RETRY: Duration = Duration::from_secs(10);
 
-/// How long the module may wait for the answer to a request.
+/// Longest time that the module waits for the answer to a request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long certificates that are due together may take. So much of a renewal's time no outage takes.
+/// Limit for certificates that are due together. So much of a renewal's time no outage takes.
 const ISSUE: Duration = Duration::from_secs(10);
 
-/// How late certificates may be when something new happens: others may be obtained before them.
+/// Delay that certificates may have when something new happens: others may be obtained before them.
 const LATE: Duration = Duration::from_secs(8);
 
-/// How old a helper may get where none is killed. It makes no more requests of Cloudflare in five
+/// Age that a helper may reach where none is killed. It makes no more requests of Cloudflare in five
 /// minutes than that allows a user, which 50 certificates of two minutes come near.
 const FRESH: Duration = Duration::from_secs(210);
 
-/// How often nginx's processes are struck between an outage and the next event.
+/// Blows to nginx's processes between an outage and the next event.
 const DISTURBANCES: u32 = 3;
 
 /// The longest that a server is silent.
@@ -86,14 +86,14 @@ pub(super) enum How {
     Swallows,
 }
 
-/// How long a clock is wrong, in seconds. Each is short against the life of a certificate, which is not
+/// Times that a clock is wrong, in seconds. Each is short against the life of a certificate, which is not
 /// renewed in time by a clock that stays behind.
 const WRONG: (u64, u64) = (2, 6);
 
-/// By how many seconds a clock is ahead: some certificates are due then, or all have expired.
+/// Seconds that a clock is ahead: some certificates are due then, or all have expired.
 const AHEAD: (u64, u64) = (20, 200);
 
-/// By how many seconds it is behind: the newest certificates are not valid yet.
+/// Seconds that it is behind: the newest certificates are not valid yet.
 const BEHIND: (u64, u64) = (5, 60);
 
 const PROCESSES: [Event; 6] = [
@@ -147,7 +147,7 @@ impl fmt::Display for Event {
 }
 
 impl How {
-    /// How long such an outage may last if a certificate that is about to be renewed can bear to be
+    /// Returns the longest time of such an outage if a certificate that is about to be renewed can bear to be
     /// late by `bearable`, and by how much it can make it late. `None`: not at all.
     fn longest(self, bearable: Duration) -> Option<(Duration, Duration)> {
         let (longest, delay) = match self {
@@ -169,12 +169,12 @@ pub(super) struct Killed {
     pub(super) gone: Instant,
 }
 
-/// What has happened so far.
+/// Record of what has happened so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Events {
     pub(super) happened: Vec<(Instant, Event)>,
     pub(super) killed: Vec<Killed>,
-    /// How many orders were placed.
+    /// The number of orders that were placed.
     pub(super) orders: usize,
 }
 
@@ -197,9 +197,9 @@ struct Run<'a> {
     events: &'a Mutex<Events>,
     start: Instant,
     random: Random,
-    /// When nginx was reloaded last.
+    /// The moment of nginx's last reload.
     fresh: Instant,
-    /// What has not yet had its turn in the current round of [`PROCESSES`].
+    /// Events that have not yet had their turn in the current round of [`PROCESSES`].
     processes: Vec<Event>,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Failed {
     pub(super) error: String,
 }
 
-/// What was seen of one certificate.
+/// Sightings of one certificate.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     pub(super) made: u64,
@@ -35,7 +35,7 @@ pub(super) struct Seen {
     pub(super) least: Option<i64>,
 }
 
-/// What all clients have seen.
+/// Sightings of all clients.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Report {
     pub(super) certificates: Vec<Seen>,
@@ -124,7 +124,7 @@ impl Load {
         lock(&self.report).clone()
     }
 
-    /// How long every certificate is still valid, as far as was seen.
+    /// Returns the time that every certificate is still valid, as far as was seen.
     pub(super) fn time_left(&self) -> Duration {
         let report = lock(&self.report);
         let ends = report.certificates.iter().map(|seen| seen.not_after);

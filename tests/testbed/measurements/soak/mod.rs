@@ -27,20 +27,20 @@ use self::processes::Samples;
 use self::report::Watch;
 use self::stage::Stage;
 
-/// What a soak is made of.
+/// Plan of a soak.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How long it takes, without the first certificates and the wait for a clean end.
+    /// Its duration, without the first certificates and the wait for a clean end.
     pub duration: Duration,
-    /// How many certificates there are.
+    /// The number of certificates.
     pub certificates: usize,
-    /// How long each is valid.
+    /// The validity of each.
     pub validity: Duration,
     /// The workers of nginx.
     pub workers: usize,
     /// The threads that shake hands.
     pub clients: usize,
-    /// What the random events follow from.
+    /// The seed of the random events.
     pub seed: u64,
     /// The time between two rows of figures.
     pub row: Duration,
@@ -80,12 +80,12 @@ impl Plan {
     }
 }
 
-/// How a soak ended.
+/// Verdict on a soak.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// The figures.
     pub table: String,
-    /// What was not as it must be.
+    /// Complaints about what was not as it must be.
     pub complaints: Vec<String>,
 }
 

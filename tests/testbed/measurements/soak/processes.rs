@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::measurements::proc;
 
-/// What a process is.
+/// Role of a process.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Role {
     Master,
@@ -92,7 +92,7 @@ impl Samples {
         Some(Figures { bytes, descriptors })
     }
 
-    /// How many processes of a role there were in a time.
+    /// Counts the processes of a role in a time.
     pub(super) fn processes(&self, role: Role, from: Duration, to: Duration) -> usize {
         let within = |sample: &&Sample| sample.role == role && from <= sample.at && sample.at < to;
         let pids = self.all.iter().filter(within).map(|sample| sample.pid);

@@ -15,10 +15,10 @@ use super::{Plan, Verdict};
 /// Between two looks at the processes.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How much of a quarter processes have to warm up before it counts.
+/// Part of a quarter in which processes warm up before it counts.
 const WARM_UP: f64 = 1.0 / 4.0;
 
-/// What the memory of a process may differ by between the second and the last quarter: so much of
+/// Returns the tolerance for the memory of a process between the second and the last quarter: so much of
 /// it, and so many bytes besides. A helper that had nothing to do yet has no HTTP client, which takes
 /// 5 MiB.
 const fn memory(role: Role) -> (f64, u64) {
@@ -28,7 +28,7 @@ const fn memory(role: Role) -> (f64, u64) {
     }
 }
 
-/// What its descriptors may differ by. A helper keeps connections for the next order.
+/// Returns the tolerance for its descriptors. A helper keeps connections for the next order.
 const fn descriptors(role: Role) -> u64 {
     match role {
         Role::Master => 2,
@@ -40,7 +40,7 @@ const fn descriptors(role: Role) -> u64 {
 /// Two ages, in seconds, between which a process must not grow. It is warm at the first.
 const AGES: [(u64, u64); 2] = [(70, 130), (140, 200)];
 
-/// How long after the end of a killed worker a connection that it had accepted may fail.
+/// Time after the end of a killed worker in which a connection that it had accepted may fail.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
 /// Looks at everything while it runs.

@@ -26,7 +26,7 @@ const WILDCARD_EVERY: usize = 5;
 /// Debian's libfaketime, for programs with threads.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
-/// How many servers an edit changes.
+/// Number of servers that an edit changes.
 const EDITED: usize = 4;
 
 /// A way to write a server with the same certificate, or with one more name.
@@ -51,13 +51,13 @@ pub(super) struct Stage {
     pub(super) bed: Testbed,
     pub(super) workers: usize,
     port: Port,
-    /// How each server is written, in the order of the configuration.
+    /// The style of each server, in the order of the configuration.
     servers: Vec<(usize, Style)>,
-    /// What libfaketime reads: the seconds that the clock of nginx is ahead.
+    /// The file that libfaketime reads: the seconds that the clock of nginx is ahead.
     clock: PathBuf,
 }
 
-/// What orders have left behind.
+/// Remains of orders.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Left {
     pub(super) journal: Vec<String>,
