@@ -1,21 +1,21 @@
-//! Tells the code what the nginx that it is built for has, and makes bindings to its stream and mail
-//! modules.
+//! Build script: says by cfgs what the nginx that the module is built for has, and makes bindings to its stream and
+//! mail modules. nginx itself is built, or found, by `nginx-sys`.
 
 use std::env;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-/// The features of nginx that change what its headers declare, and the cfg that stands for each.
+/// Features of nginx that change what its headers declare, and the cfg that stands for each.
 const FEATURES: [(&str, &str); 2] = [("http_v3", "ngx_http_v3"), ("pcre", "ngx_pcre")];
 
-/// The versions from which on structures have what the code uses, and the cfg that stands for it.
+/// Versions from which on structures have what the code uses, and the cfg that stands for it.
 const VERSIONS: [(u64, &str); 3] = [
     (1_025_005, "ngx_stream_server_name"),
     (1_027_002, "ngx_stream_stapling"),
     (1_029_001, "ngx_certificate_compression"),
 ];
 
-/// The versions from which on they no longer have it.
+/// Versions from which on they no longer have it.
 const REMOVED: [(u64, &str); 1] = [(1_025_001, "ngx_ssl_directive")];
 
 /// Modules that an nginx may have in shared objects or not at all. The object is built for all cases:
@@ -38,12 +38,12 @@ const OPTIONAL: [Optional; 2] = [
 ];
 
 struct Optional {
-    /// Of its directory among the sources, of the bindings' file, and of the cfg.
+    /// Name of its directory among the sources, of the bindings' file, and of the cfg.
     name: &'static str,
     headers: &'static str,
     types: &'static str,
     constants: &'static str,
-    /// What nginx is configured with where the module is built: not always what we are built for.
+    /// Flag that nginx is configured with where it has the module: not always the nginx we are built for.
     flag: &'static str,
 }
 
@@ -80,7 +80,7 @@ fn set(cfg: &str, is_set: bool) {
 }
 
 impl Optional {
-    /// Where the headers are; `None` if the sources lack them.
+    /// Finds the headers; `None` if the sources lack them.
     fn include(&self) -> Option<Vec<PathBuf>> {
         let all = env::var_os("DEP_NGINX_INCLUDE")?;
         let mut include: Vec<PathBuf> = env::split_paths(&all).collect();

@@ -1,5 +1,5 @@
-//! nginx's stream and mail modules, as far as they are used here: `ngx` has no bindings to mail, and
-//! those to streams only where nginx has them built in.
+//! Bindings to nginx's stream and mail modules, made by build.rs: `ngx` has none to mail, and those to streams
+//! only where nginx has them built in. All others are those of `ngx`.
 
 #![allow(
     dead_code,

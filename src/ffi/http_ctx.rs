@@ -15,9 +15,17 @@ use std::ptr;
 
 /// Context of `http`, or of a server in it.
 #[derive(Clone, Copy)]
-pub(super) struct HttpCtx<'a>(pub(super) &'a ngx_http_conf_ctx_t);
+pub(super) struct HttpCtx<'a>(&'a ngx_http_conf_ctx_t);
 
 impl<'a> HttpCtx<'a> {
+    /// # Safety
+    /// nginx has made the context, for a cycle that is live.
+    pub(super) unsafe fn new(ctx: &'a ngx_http_conf_ctx_t) -> Self {
+        Self(ctx)
+    }
+
+    /// Gives the context that a parser is in.
+    ///
     /// # Safety
     /// The parser is inside `http`.
     pub(super) unsafe fn of(cf: &'a Parser) -> Self {
@@ -25,14 +33,32 @@ impl<'a> HttpCtx<'a> {
         Self(unsafe { &*cf.ctx().cast::<ngx_http_conf_ctx_t>() })
     }
 
+    /// Gives what a module keeps for the `http` block.
+    ///
+    /// # Safety
+    /// `index` is that of a module of `http`, which keeps a `T` there.
+    pub(super) unsafe fn main_conf_of<T>(self, index: usize) -> &'a T {
+        // SAFETY: the context is nginx's; the rest is this function's contract.
+        unsafe { conf_at(self.0.main_conf, index) }
+    }
+
+    /// Gives what a module keeps for the server.
+    ///
+    /// # Safety
+    /// As for [`Self::main_conf_of`].
+    pub(super) unsafe fn srv_conf_of<T>(self, index: usize) -> &'a T {
+        // SAFETY: the context is nginx's; the rest is this function's contract.
+        unsafe { conf_at(self.0.srv_conf, index) }
+    }
+
     pub(super) fn http_cmcf(self) -> &'a ngx_http_core_main_conf_t {
         // SAFETY: nginx's core module made it.
-        unsafe { conf_at(self.0.main_conf, core_index()) }
+        unsafe { self.main_conf_of(core_index()) }
     }
 
     pub(super) fn http_cscf(self) -> &'a ngx_http_core_srv_conf_t {
         // SAFETY: nginx's core module made it.
-        unsafe { conf_at(self.0.srv_conf, core_index()) }
+        unsafe { self.srv_conf_of(core_index()) }
     }
 
     pub(super) fn http_sscf(self) -> *mut ngx_http_ssl_srv_conf_t {
@@ -131,7 +157,9 @@ pub(super) fn default_server(
         // SAFETY: nginx gives every address a server, which lives as long as the cycle.
         let default = unsafe { &*address.default_server };
         // SAFETY: a server has a context, which lives as long as it.
-        let ctx = HttpCtx(unsafe { &*default.ctx });
+        let ctx = unsafe { &*default.ctx };
+        // SAFETY: as above.
+        let ctx = unsafe { HttpCtx::new(ctx) };
         if ptr::eq(default, server) || ctx.rejects_handshakes(http_sscf) {
             return None;
         }

@@ -88,12 +88,12 @@ fn own_index() -> usize {
 impl<'a> HttpCtx<'a> {
     fn main_conf(self) -> &'a HttpMainConf {
         // SAFETY: `create_main_conf` made it.
-        unsafe { conf_at(self.0.main_conf, own_index()) }
+        unsafe { self.main_conf_of(own_index()) }
     }
 
     fn srv_conf(self) -> &'a SrvConf {
         // SAFETY: `create_srv_conf` made it.
-        unsafe { conf_at(self.0.srv_conf, own_index()) }
+        unsafe { self.srv_conf_of(own_index()) }
     }
 }
 
@@ -262,7 +262,9 @@ fn with_named_server<T>(
     // SAFETY: until the end of the handshake the data is this structure.
     let http = unsafe { connection.data.cast::<ngx_http_connection_t>().as_ref() }?;
     // SAFETY: the context of a server lives as long as its cycle.
-    let ctx = HttpCtx(unsafe { http.conf_ctx.as_ref() }?);
+    let ctx = unsafe { http.conf_ctx.as_ref() }?;
+    // SAFETY: as above.
+    let ctx = unsafe { HttpCtx::new(ctx) };
     let mut certificate = ctx.srv_conf().certificate.get()?;
     // SAFETY: it belongs to the cycle's pool, and a process has one thread that handshakes.
     Some(action(unsafe { certificate.as_mut() }))

@@ -1,4 +1,5 @@
-//! The server that a context of OpenSSL's belongs to.
+//! The server that a context of OpenSSL's belongs to, for the variables. The handshake finds it by the data of its
+//! callbacks.
 //!
 //! A server without a certificate, beside a default server that has one, has no context: a client that names
 //! it gets the default server's, while nginx answers for the other. The variables of such a connection are those of

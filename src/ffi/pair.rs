@@ -1,4 +1,5 @@
-//! A pair of certificate and key in a process that serves it: a record's pair, parsed.
+//! A pair of certificate and key in a process that serves it: a record's pair, parsed. Which pairs a connection is
+//! given is decided in `certificate`.
 
 use super::openssl::CertAndKey;
 use super::self_signed;

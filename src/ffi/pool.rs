@@ -1,4 +1,4 @@
-//! nginx's pools: memory that lives as long as its owner, such as a cycle or a request.
+//! nginx's pools: memory that lives as long as its owner, such as a cycle or a request. Shared memory is in `memory`.
 
 use super::callback::guard;
 use ngx::ffi::{

@@ -1,4 +1,4 @@
-//! The configurations that this module has made, by their cycles.
+//! The configurations that this module has made, by their cycles. What is in them is in `conf`.
 //!
 //! nginx keeps them by the module's index. But this object is never unloaded (build.rs), and keeps its
 //! indices when a configuration without it is loaded, while nginx may give the same to another module:

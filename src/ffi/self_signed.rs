@@ -1,4 +1,5 @@
-//! The self-signed certificate, which is served until the first one is issued (`acme_dns_fallback`).
+//! The self-signed certificate, which is served until the first one is issued (`acme_dns_fallback`). When it is
+//! served is decided in `certificate`.
 
 use super::openssl::CertAndKey;
 use openssl::asn1::Asn1Time;

@@ -1,4 +1,4 @@
-//! The TLS sessions that a server may resume.
+//! The TLS sessions that a server may resume. Which servers share a context at all is decided in `sharing`.
 
 use super::openssl::SslCtx;
 use openssl::sha::Sha256;

@@ -1,4 +1,5 @@
-//! Many servers of `http` whose TLS settings are the same use one `SSL_CTX`.
+//! Contexts that several servers of `http` share, because their TLS settings are the same. The callbacks of such a
+//! context are in `http_module`.
 //!
 //! A context takes OpenSSL a tenth of a millisecond and some 16 KB, which thousands of servers can feel.
 //! nginx turns to the context of a server once a client has named it (`ngx_http_ssl_servername`), and

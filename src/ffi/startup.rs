@@ -1,4 +1,5 @@
-//! The certificates that a configuration begins with, so that the first handshake has one.
+//! The certificates that a configuration begins with, so that the first handshake has one. When that is, and who
+//! may read the files, is decided in `init_module`.
 //!
 //! What has not changed since the configuration before is copied from its memory. All else is read from the
 //! disk, under its own name. Only where that does not do, what lies under other names is looked through, in

@@ -1,4 +1,5 @@
-//! The variables, by which nginx's logs, headers and maps know a server's certificate.
+//! The variables, by which nginx's logs, headers and maps know a server's certificate. They are
+//! registered by the http and the stream module.
 //!
 //! A value is that of the process that answers, so it can lag behind the file by the moment that a
 //! swap takes. The two that hold the certificate itself are for `ssl_certificate` and
