@@ -88,8 +88,8 @@ fn forget_indices() {
 callback! {
     /// Completes the configuration, when all of nginx.conf has been read.
     fn init_conf(cycle: Cycle<'_>, _conf: *mut c_void) -> *mut c_char {
-        let Some(mut core) = core_conf(cycle) else { return CONF_OK };
-        match complete(cycle, &mut core) {
+        let Some(mut conf) = core_conf(cycle) else { return CONF_OK };
+        match complete(cycle, &mut conf) {
             Ok(()) => CONF_OK,
             Err(message) => {
                 cycle.emerg(&message);
@@ -106,10 +106,10 @@ callback! {
         if is_test() || process() == NGX_PROCESS_SIGNALLER {
             return OK;
         }
-        let Some(mut core) = core_conf(cycle) else { return OK };
-        put_into_force(cycle, &mut core);
+        let Some(mut conf) = core_conf(cycle) else { return OK };
+        put_into_force(cycle, &mut conf);
         // In single process mode a reload is seen here only.
-        helper::restart_thread(&mut core);
+        helper::restart_thread(&mut conf);
         OK
     } ?= OK
 }
@@ -117,8 +117,8 @@ callback! {
 callback! {
     /// Prepares a process that nginx has started, whichever it is.
     fn init_process(cycle: Cycle<'_>) -> ngx_int_t {
-        let Some(mut core) = core_conf(cycle) else { return OK };
-        match prepare_process(&mut core) {
+        let Some(mut conf) = core_conf(cycle) else { return OK };
+        match prepare_process(&mut conf) {
             Ok(()) => OK,
             Err(error) => {
                 // It must not continue with the rights of root.
@@ -129,25 +129,25 @@ callback! {
     } ?= ERROR
 }
 
-fn prepare_process(core: &mut CoreConf) -> io::Result<()> {
+fn prepare_process(conf: &mut CoreConf) -> io::Result<()> {
     match process() {
         NGX_PROCESS_WORKER => {
-            core.vault.forget();
+            conf.vault.forget();
             Memory::give_up_all();
-            if core.ready.is_some() && is_first_worker() {
+            if conf.ready.is_some() && is_first_worker() {
                 helper::expect_service();
             }
             privileges::drop_in_worker()
         }
         // SAFETY: nginx calls `init_process` before the process has another thread.
-        NGX_PROCESS_HELPER => unsafe { helper::divide(core) },
+        NGX_PROCESS_HELPER => unsafe { helper::divide(conf) },
         NGX_PROCESS_SINGLE => {
-            helper::start_thread(core);
+            helper::start_thread(conf);
             Ok(())
         }
         // Those of other modules: they have no need of ours.
         _ => {
-            core.vault.forget();
+            conf.vault.forget();
             Memory::give_up_all();
             if is_root() { Ok(()) } else { privileges::drop_all() }
         }

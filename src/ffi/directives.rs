@@ -86,7 +86,7 @@ fn read(
     set: impl FnOnce(&Parser, &[&str], &mut CoreConf) -> Result<(), DirectiveError>,
 ) -> *mut c_char {
     cf.read(|_, args| match core_conf(cf.cycle()) {
-        Some(mut core) => set(cf, args, &mut core),
+        Some(mut conf) => set(cf, args, &mut conf),
         None => Err("module \"ngx_acme_dns_module\" is not loaded".into()),
     })
 }
@@ -102,31 +102,31 @@ fn full_path(cf: &Parser, path: &str, base: PathBase) -> Result<String, Directiv
     full.ok_or_else(|| format!("invalid path \"{path}\"").into())
 }
 
-fn set_issuer(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+fn set_issuer(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
     let mut reader = IssuerReader::new(first(args))?;
-    read_block(cf, core, |name, args, resources| reader.set(name, args, resources))?;
-    Ok(core.draft.add_issuer(reader.finish()?)?)
+    read_block(cf, conf, |name, args, resources| reader.set(name, args, resources))?;
+    Ok(conf.draft.add_issuer(reader.finish()?)?)
 }
 
-fn set_provider(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+fn set_provider(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
     let mut reader = ProviderReader::parse(args)?;
-    read_block(cf, core, |name, args, resources| reader.set(name, args, resources))?;
-    Ok(core.draft.add_provider(reader.finish()?)?)
+    read_block(cf, conf, |name, args, resources| reader.set(name, args, resources))?;
+    Ok(conf.draft.add_provider(reader.finish()?)?)
 }
 
 /// Gives each directive of a block to `set`.
 fn read_block(
     cf: &Parser,
-    core: &mut CoreConf,
+    conf: &mut CoreConf,
     mut set: impl FnMut(&str, &[&str], &mut dyn Resources) -> Result<(), String>,
 ) -> Result<(), DirectiveError> {
     cf.parse_block(|cf| {
-        let mut resources = ConfResources { cf, vault: &mut core.vault };
+        let mut resources = ConfResources { cf, vault: &mut conf.vault };
         cf.read(|name, args| Ok(set(name, args, &mut resources)?))
     })
 }
 
-fn set_state_path(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+fn set_state_path(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
     let path = first(args);
     if path.is_empty() {
         return Err("invalid path \"\"".into());
@@ -134,49 +134,49 @@ fn set_state_path(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(),
     if let Some(group) = args.get(1) {
         let name = group.strip_prefix("group=").filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| format!("invalid parameter \"{group}\""))?;
-        core.certs_group = Some(find_group(name)?);
+        conf.certs_group = Some(find_group(name)?);
     }
     let full = full_path(cf, path, PathBase::Prefix)?;
-    Ok(core.draft.set_state_path(PathBuf::from(full))?)
+    Ok(conf.draft.set_state_path(PathBuf::from(full))?)
 }
 
-fn set_user(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+fn set_user(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
     let user = NamedUser::find(first(args), args.get(1).copied(), cf.location())?;
-    match core.user.replace(user) {
+    match conf.user.replace(user) {
         Some(_) => Err(duplicate("acme_dns_user")),
         None => Ok(()),
     }
 }
 
-fn set_shared_zone(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+fn set_shared_zone(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
     // SAFETY: nginx writes it once, at start.
     let page = unsafe { ngx::ffi::ngx_pagesize };
     let zone = Zone::parse(first(args), page)?;
-    match core.zone.replace((zone, cf.location())) {
+    match conf.zone.replace((zone, cf.location())) {
         Some(_) => Err(duplicate("acme_dns_shared_zone")),
         None => Ok(()),
     }
 }
 
-fn set_propagation(_: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
-    Ok(core.draft.set_propagation(Propagation::parse(args)?)?)
+fn set_propagation(_: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
+    Ok(conf.draft.set_propagation(Propagation::parse(args)?)?)
 }
 
-fn set_reload(_: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
-    Ok(core.draft.set_reload(Reload::parse(first(args))?)?)
+fn set_reload(_: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
+    Ok(conf.draft.set_reload(Reload::parse(first(args))?)?)
 }
 
-fn set_domains(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+fn set_domains(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
     let (path, parameters) = args.split_first().ok_or("invalid path \"\"")?;
     let wanted = domains::parameters(parameters)?;
     let full = full_path(cf, path, PathBase::Configuration)?;
     let content =
         std::fs::read(&full).map_err(|e| format!("open() \"{full}\" failed ({})", errno(&e)))?;
-    let added = core.draft.add_domains(&full, &content, wanted, cf.location());
+    let added = conf.draft.add_domains(&full, &content, wanted, cf.location());
     added.map_err(|mistake| DirectiveError::Placed(mistake.to_string()))
 }
 
-fn set_import(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), DirectiveError> {
+fn set_import(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
     let [format, path] = args else { return Ok(()) };
     let format = ImportFormat::parse(format)?;
     let path = PathBuf::from(full_path(cf, path, PathBase::Prefix)?);
@@ -189,6 +189,6 @@ fn set_import(cf: &Parser, args: &[&str], core: &mut CoreConf) -> Result<(), Dir
             "\"{path}\" is not a {kind}, \"acme_dns_import\" can be removed if all was imported"
         ));
     }
-    core.draft.add_import(import);
+    conf.draft.add_import(import);
     Ok(())
 }

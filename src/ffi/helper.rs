@@ -75,9 +75,9 @@ static TIMER: Timer = Timer::new();
 ///
 /// # Safety
 /// Called in `init_process`: this process has one thread.
-pub(super) unsafe fn divide(core: &mut CoreConf) -> io::Result<()> {
-    if core.ready().is_none() {
-        core.vault.forget();
+pub(super) unsafe fn divide(conf: &mut CoreConf) -> io::Result<()> {
+    if conf.ready().is_none() {
+        conf.vault.forget();
         return Ok(());
     }
     privileges::close();
@@ -89,12 +89,12 @@ pub(super) unsafe fn divide(core: &mut CoreConf) -> io::Result<()> {
             -1 => Err(io::Error::last_os_error()),
             0 => {
                 drop(managers);
-                service_process::run(core, services, parent)
+                service_process::run(conf, services, parent)
             }
             pid => Ok(Child { pid, relay: managers, state: ChildState::Waiting }),
         }
     });
-    core.vault.forget();
+    conf.vault.forget();
     Memory::give_up_all();
     reload::forget();
     privileges::drop_all()?;
@@ -247,8 +247,8 @@ pub(super) fn expect_service() {
 callback! {
     fn is_missing(_event: *mut ngx_event_t) {
         // SAFETY: a worker has one cycle as long as it lives.
-        let core = core_conf(unsafe { Cycle::current() });
-        let ready = core.as_ref().and_then(|core| core.ready());
+        let conf = core_conf(unsafe { Cycle::current() });
+        let ready = conf.as_ref().and_then(|conf| conf.ready());
         if ready.is_some_and(|ready| ready.memory.starts() == 0) {
             let after = Duration::from_millis(MISSING_AFTER as u64);
             tell(NginxEvent::NoService { after });
@@ -257,21 +257,21 @@ callback! {
 }
 
 /// Starts the thread of a single process, once.
-pub(super) fn start_thread(core: &mut CoreConf) {
+pub(super) fn start_thread(conf: &mut CoreConf) {
     let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
     if thread.is_some() {
         return;
     }
     at_exit(stop_thread);
-    *thread = service_process::start_thread(core);
+    *thread = service_process::start_thread(conf);
 }
 
 /// Starts the thread anew with the configuration in force, if it runs in this process.
-pub(super) fn restart_thread(core: &mut CoreConf) {
+pub(super) fn restart_thread(conf: &mut CoreConf) {
     let running = THREAD.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(running) = running {
         running.stop();
-        start_thread(core);
+        start_thread(conf);
     }
 }
 

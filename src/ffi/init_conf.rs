@@ -26,41 +26,41 @@ const NO_MEMORY: &str = "acme_dns: out of memory";
 ///
 /// # Errors
 /// The configuration is refused, for this reason.
-pub(super) fn complete(cycle: Cycle<'_>, core: &mut CoreConf) -> Result<(), String> {
+pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), String> {
     let default_path = default_state_path(cycle).ok_or(NO_MEMORY)?;
-    let old_default = default_path.is_old && !core.draft.has_state_path();
+    let old_default = default_path.is_old && !conf.draft.has_state_path();
     let warn = |message: &str| cycle.warn(message);
-    let requests = core.servers.iter().map(|server| server.request(&mut core.draft, warn));
+    let requests = conf.servers.iter().map(|server| server.request(&mut conf.draft, warn));
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
-    if core.draft.is_unused() {
+    if conf.draft.is_unused() {
         // Servers that have inherited the directive, and nothing to certify.
-        install_all(&core.servers);
+        install_all(&conf.servers);
         return Ok(());
     }
-    let finished = std::mem::take(&mut core.draft).finish(default_path.path);
+    let finished = std::mem::take(&mut conf.draft).finish(default_path.path);
     let mut finished = finished.map_err(|error| error.to_string())?;
-    let shared = share(cycle, &mut finished, core.since);
+    let shared = share(cycle, &mut finished, conf.since);
     if is_test() {
         shared.iter().for_each(|shared| tell_test(&format!("acme_dns: {shared}")));
     }
-    for (server, request) in core.servers.iter().zip(requests) {
+    for (server, request) in conf.servers.iter().zip(requests) {
         name_certificate(server, request.and_then(|id| finished.certificate(id)), &finished.config);
     }
-    install_all(&core.servers);
+    install_all(&conf.servers);
     let config = finished.config;
-    let room = room(core.zone.as_ref(), config.variants.len(), warn);
+    let room = room(conf.zone.as_ref(), config.variants.len(), warn);
     check_state_path(&config.state_path).map_err(|error| {
         format!("state path \"{}\" cannot be used: {error}", config.state_path.display())
     })?;
     let settings = cycle.core_settings().ok_or(NO_MEMORY)?;
-    let user = core.user.as_ref();
-    let identity = identity::decide(user, &settings, core.certs_group, &config.state_path, warn)?;
-    core.vault.finish(identity.workers, warn);
+    let user = conf.user.as_ref();
+    let identity = identity::decide(user, &settings, conf.certs_group, &config.state_path, warn)?;
+    conf.vault.finish(identity.workers, warn);
     warn_of_lost_proxy(&settings, warn);
     let memory = Memory::new(config.certificates.len(), room);
     let memory =
         memory.map_err(|error| format!("acme_dns: cannot create shared memory: {error}"))?;
-    core.ready = Some(Ready {
+    conf.ready = Some(Ready {
         config: Arc::new(config),
         loading: loading(),
         facts: Vec::new(),
@@ -68,7 +68,7 @@ pub(super) fn complete(cycle: Cycle<'_>, core: &mut CoreConf) -> Result<(), Stri
         watch: None,
         memory,
         identity,
-        certs_group: core.certs_group,
+        certs_group: conf.certs_group,
         is_news: true,
         old_default,
         kept: None,

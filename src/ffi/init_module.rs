@@ -19,8 +19,8 @@ use acme_dns_service::store::{User, certificates_path, create_state_path};
 use std::path::PathBuf;
 
 /// Prepares all that the processes of a configuration need. The cycle is not the current one yet.
-pub(super) fn put_into_force(cycle: Cycle<'_>, core: &mut CoreConf) {
-    let CoreConf { ready: Some(ready), vault, servers, since, .. } = core else { return };
+pub(super) fn put_into_force(cycle: Cycle<'_>, conf: &mut CoreConf) {
+    let CoreConf { ready: Some(ready), vault, servers, since, .. } = conf else { return };
     for shared in &ready.shared {
         tell(NginxEvent::Shared(shared.clone()));
     }
@@ -38,7 +38,7 @@ pub(super) fn put_into_force(cycle: Cycle<'_>, core: &mut CoreConf) {
     // SAFETY: nginx is in this callback; the current cycle is still the one before, if there is one.
     let current = unsafe { Cycle::current() };
     let before = core_conf(current);
-    let before = before.as_ref().and_then(|core| core.ready());
+    let before = before.as_ref().and_then(|conf| conf.ready());
     ready.is_news = before.is_none_or(|before| before.config != ready.config);
     let imported = import::read(ready, vault);
     let owner = ready.identity.owner_of_files();

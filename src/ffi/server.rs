@@ -253,11 +253,11 @@ impl<S: MergedServer> Binder<'_, S> {
         fallback: Fallback,
     ) -> Result<NonNull<ServerCertificate>, String> {
         let certificate = self.cf.pool().boxed(ServerCertificate::new(fallback));
-        let core = core_conf(self.cf.cycle());
-        let (Some(certificate), Some(mut core)) = (certificate, core) else {
+        let conf = core_conf(self.cf.cycle());
+        let (Some(certificate), Some(mut conf)) = (certificate, conf) else {
             return Err(self.at_fault(NO_MEMORY));
         };
-        core.servers.push(BoundServer {
+        conf.servers.push(BoundServer {
             wanted: self.wanted.clone(),
             names,
             directive: self.directive.clone(),

@@ -50,14 +50,14 @@ const BUSY_INTERVAL: Duration = Duration::from_millis(50);
 const STOP_LIMIT: Duration = Duration::from_millis(700);
 
 /// Runs the service in a process that was just forked from a helper.
-pub(super) fn run(core: &mut CoreConf, relay: Relay, parent: u32) -> ! {
+pub(super) fn run(conf: &mut CoreConf, relay: Relay, parent: u32) -> ! {
     let relay = Arc::new(relay);
     let code = guard(1, || {
         follow(parent);
         privileges::close();
         // Until now it is that of the master.
         set_title(c"acme dns process, waiting");
-        let Some(ready) = core.ready() else { return 1 };
+        let Some(ready) = conf.ready() else { return 1 };
         keep_only(&[relay.descriptor(), reload::masters_end(), channel()]);
         let signals = take_signals();
         report_panics(&relay);
@@ -79,8 +79,8 @@ pub(super) fn run(core: &mut CoreConf, relay: Relay, parent: u32) -> ! {
         }
         privileges::close();
         follow(parent);
-        let settings = settings(core, ready);
-        core.vault.forget();
+        let settings = settings(conf, ready);
+        conf.vault.forget();
         match Service::start(settings, host.clone()) {
             Ok(service) => {
                 relay.wait(Some(signals), None);
@@ -110,12 +110,12 @@ impl ServiceThread {
 }
 
 /// Starts the service as a thread of this process.
-pub(super) fn start_thread(core: &mut CoreConf) -> Option<ServiceThread> {
-    let ready = core.ready()?;
+pub(super) fn start_thread(conf: &mut CoreConf) -> Option<ServiceThread> {
+    let ready = conf.ready()?;
     let host = host(ready, None);
     let (identity, its_host) = (ready.identity.clone(), host.clone());
     ready.memory.note_start(now().0, QUICK);
-    let settings = settings(core, ready);
+    let settings = settings(conf, ready);
     let blocked = BlockedSignals::new();
     let prepare = move || {
         // A stop does not wait for this thread for long.
@@ -145,10 +145,10 @@ fn host(ready: &Ready, relay: Option<Arc<Relay>>) -> Arc<NginxHost> {
     })
 }
 
-fn settings(core: &CoreConf, ready: &Ready) -> Settings {
+fn settings(conf: &CoreConf, ready: &Ready) -> Settings {
     Settings {
         config: Arc::clone(&ready.config),
-        secrets: (0..).map_while(|id| core.vault.secret(SecretId(id))).collect(),
+        secrets: (0..).map_while(|id| conf.vault.secret(SecretId(id))).collect(),
         loading: ready.loading,
         facts: ready.facts.clone(),
         imports: ready.imports.clone(),
