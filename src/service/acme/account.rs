@@ -20,7 +20,7 @@ use secrecy::ExposeSecret;
 use std::rc::Rc;
 
 impl Server {
-    /// Loads the account from disk, finds it at the CA, or makes a new one.
+    /// The account that is on disk, or at the CA, or a new one.
     pub(super) async fn make_account(
         &self,
         directory: &Rc<Directory>,
@@ -37,7 +37,7 @@ impl Server {
         Ok(Rc::new(ours))
     }
 
-    /// Loads the account on disk, if it can be used here; sets it aside if it cannot.
+    /// The account on disk, if it can be used here; one that cannot is put aside.
     fn load_account(&self) -> Result<Option<OurAccount>, AcmeError> {
         let kept = match self.store.load_account(&self.files) {
             Ok(Some(account)) => account,
@@ -84,7 +84,7 @@ impl Server {
         key.transpose().map_err(|reason| self.bad_key(reason))
     }
 
-    /// Gives the key whose account was asked for, without the answer having been kept.
+    /// The key whose account was asked for, without the answer having been kept.
     fn kept_key(&self) -> Result<Option<GivenKey>, AcmeError> {
         let why = match self.store.load_account_key(&self.files) {
             Ok(None) => return Ok(None),
@@ -203,7 +203,7 @@ impl Server {
         requests.update_contacts(account, &self.contacts).await
     }
 
-    /// Does the work of [`Issuer::replace_account`](super::issuer::Issuer::replace_account).
+    /// See [`Issuer::replace_account`](super::issuer::Issuer::replace_account).
     pub(super) async fn replace_account(
         &self,
         url: &str,

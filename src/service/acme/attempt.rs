@@ -1,8 +1,8 @@
 //! Obtaining one certificate once.
 //!
 //! An order is on disk from the moment the CA has accepted it, with its key before the CSR is sent:
-//! an attempt that ends without a certificate, or with the process, is resumed by the next one.
-//! Only an order from which nothing can come any more is cancelled.
+//! an attempt that ends without a certificate, or with the process, is gone on with by the next one.
+//! Only an order from which nothing can come any more is given up.
 
 use super::error::{AcmeError, ObtainError, printable};
 use super::issuer::Issuer;
@@ -90,7 +90,7 @@ impl Attempt<'_> {
         self.finish(order, request).await
     }
 
-    /// Brings an order to its end; one from which nothing can come any more is cancelled.
+    /// Brings an order to its end; one from which nothing can come any more is given up.
     async fn finish(&self, mut order: Order, request: Request) -> Result<Issued, ObtainError> {
         match self.issue(&mut order, request).await {
             Ok(issued) => Ok(issued),
@@ -124,13 +124,13 @@ impl Attempt<'_> {
         };
     }
 
-    /// Gives the certificate on disk; what cannot be read counts as none.
+    /// The certificate on disk; what cannot be read counts as none.
     async fn previous(&self) -> Option<Stored> {
         let name = self.variant.name.clone();
         self.on_disk(move |store| store.load_certificate(&name)).await.ok().flatten()
     }
 
-    /// Gives the certificate that this one replaces, for the CA that it is from.
+    /// The certificate that this one replaces, for the CA that it is from.
     fn replaces(&self, stored: &Stored) -> Option<Replaces> {
         let leaf = leaf_of(&stored.material).filter(|_| self.is_from_issuer(stored))?;
         certificate_id(&*X509::from_der(leaf).ok()?)
@@ -153,7 +153,7 @@ impl Attempt<'_> {
         spawn_blocking(move || csr::make(wanted, key, &names))
     }
 
-    /// Gives the order that an earlier attempt has left, with its key, if something can still come of it.
+    /// The order that an earlier attempt has left, with its key, if something can still come of it.
     async fn resume(
         &self,
         previous: Option<&Stored>,
@@ -257,7 +257,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Gives the profile to order, with a warning where the configured one is not offered.
+    /// The profile to order, with a warning where the configured one is not offered.
     fn profile(&self, offered: &[String]) -> Result<Option<&str>, ObtainError> {
         let wanted = self.wanted_profile(offered)?;
         if let (None, Some(profile)) = (wanted, &self.issuer.config().profile) {
@@ -356,7 +356,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Gives the chain to the preferred root, if the CA has it; else the one that it sent first.
+    /// The chain to the preferred root, if the CA has it; else the one that it sent first.
     async fn preferred_chain(&self, order: &Order, first: String) -> String {
         let Some(preferred) = &self.issuer.config().preferred_chain else { return first };
         let leads_there = |chain: &str| root_of(chain).as_ref() == Some(preferred);
@@ -457,7 +457,7 @@ fn list(profiles: &[String]) -> String {
     }
 }
 
-/// Gives the common name of the root that a chain leads to: the last certificate's issuer.
+/// The common name of the root that a chain leads to: the last certificate's issuer.
 fn root_of(chain: &str) -> Option<String> {
     let chain = chain_from_pem(chain.as_bytes()).ok()?;
     Some(display_name(chain.last()?.issuer_name()))

@@ -6,7 +6,7 @@
 //!
 //! It is the same account from then on, with its limits, its authorizations, and what CAA records say of it
 //! (`accounturi`, RFC 8657). Whenever the process dies, both keys are on disk, and the CA is asked whose
-//! the account is. Where the CA has no key change, a key that was imported is set aside.
+//! the account is. Where the CA has no key change, a key that was imported is put aside.
 
 use super::account::kept;
 use super::directory::Directory;
@@ -20,7 +20,7 @@ use std::rc::Rc;
 
 impl Server {
     /// Takes over the account of a key of another type. `None`: that cannot be, and the key, which was
-    /// imported, is set aside.
+    /// imported, is put aside.
     pub(super) async fn take_over(
         &self,
         directory: &Rc<Directory>,
@@ -39,7 +39,7 @@ impl Server {
         self.set_aside(&format!("the account that was imported {why}")).map(|()| None)
     }
 
-    /// Gives the account with a key of ours, or why it cannot be had.
+    /// The account with a key of ours, or why it cannot be had.
     async fn hand_over(
         &self,
         directory: &Rc<Directory>,

@@ -39,7 +39,7 @@ impl Server {
         self.adopt_key()
     }
 
-    /// Gives the key of a change whose outcome was never known, else a new one.
+    /// The key of a change whose outcome was never known, else a new one.
     fn prepare_key(&self, ours: &OurAccount) -> Result<AccountKey, AcmeError> {
         if let Some(Ok(new)) = self.load_new_key()?
             && new != ours.key
@@ -68,7 +68,7 @@ impl Server {
         }
     }
 
-    /// Gives the key of a change that was begun; what is no key was never sent to the CA.
+    /// The key of a change that was begun; what is no key was never sent to the CA.
     pub(super) fn load_new_key(&self) -> Result<Option<Result<AccountKey, String>>, AcmeError> {
         match self.store.load_new_account_key(&self.files) {
             Ok(der) => Ok(der.map(|der| AccountKey::from_pkcs8(&der))),

@@ -187,7 +187,7 @@ impl Shared {
 }
 
 impl Obtainer {
-    /// Makes an obtainer. `providers` are those of the configuration, in its order, and `secret` gives what it refers
+    /// `providers` are those of the configuration, in its order, and `secret` gives what it refers
     /// to. Nothing is contacted yet.
     ///
     /// # Errors
@@ -276,7 +276,7 @@ impl Obtainer {
         Ok(Attempt { shared, variant, certificate, issuer, key, log })
     }
 
-    /// Cancels the orders of certificates that are no longer configured.
+    /// Gives up the orders of certificates that are no longer configured.
     pub async fn give_up_orders(&self) {
         let Shared { config, store, log, issuers, .. } = &*self.shared;
         let names = match store.orders_all() {
@@ -406,7 +406,7 @@ impl Obtainer {
     }
 }
 
-/// Cancels what is pending of an order.
+/// Gives up what is pending of an order.
 async fn give_up(issuer: &Issuer, pending: &PendingOrder, log: &Log) -> Result<(), AcmeError> {
     let session = issuer.session(Environment::Production).await?;
     let names = pending.names.iter().filter_map(|name| Name::parse(name).ok());
@@ -417,7 +417,7 @@ async fn give_up(issuer: &Issuer, pending: &PendingOrder, log: &Log) -> Result<(
     Ok(())
 }
 
-/// Lists the names of records, each once.
+/// The names of records, each once.
 fn names_of<'a>(records: impl IntoIterator<Item = &'a TxtRecord>) -> String {
     let names: BTreeSet<&str> = records.into_iter().map(|record| record.name.as_str()).collect();
     list(&names.into_iter().collect::<Vec<_>>())

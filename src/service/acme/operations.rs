@@ -9,7 +9,7 @@ use instant_acme::CertificateIdentifier;
 
 /// `issuer` is an index into the configuration's.
 impl Obtainer {
-    /// Gives the URL of our account, which is created if there is none.
+    /// The URL of our account, which is created if there is none.
     ///
     /// # Errors
     /// There is none, and none can be created.

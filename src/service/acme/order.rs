@@ -174,12 +174,12 @@ impl Order {
         self.inner.url()
     }
 
-    /// Gives the URL of the account that the order belongs to.
+    /// The URL of the account that the order belongs to.
     pub(super) fn account(&self) -> &str {
         self.session.account.id()
     }
 
-    /// Gives the profiles that the CA offers.
+    /// The profiles that the CA offers.
     pub(super) fn profiles(&self) -> &[String] {
         self.session.directory.profiles()
     }
@@ -194,7 +194,7 @@ impl Order {
         self.alternates.clone()
     }
 
-    /// Gives the CA's own time when it sent the certificate, if it told.
+    /// The CA's own time when it sent the certificate, if it told.
     pub(super) fn date(&self) -> Option<UnixTime> {
         self.date
     }
@@ -384,7 +384,7 @@ impl Order {
         }
     }
 
-    /// Fails if the order has ended without a certificate, with the reasons.
+    /// An order that came to an end without a certificate is an error, with the reasons.
     async fn check_alive(&mut self) -> Result<(), ObtainError> {
         if self.inner.state().status != OrderStatus::Invalid {
             return Ok(());
@@ -405,7 +405,7 @@ impl Order {
         failed.collect()
     }
 
-    /// Deactivates the authorizations that are still pending, as far as that works: a CA limits their
+    /// Gives up the authorizations that are still pending, as far as that works: a CA limits their
     /// number.
     pub(super) async fn abandon(&mut self) {
         let left = timeout(AFTERMATH, self.deactivate()).await;
@@ -465,7 +465,7 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// Gives the next one, of a CA that asks for this.
+    /// The next one, of a CA that asks for this.
     fn next(&mut self, asked: Option<Duration>) -> Duration {
         let is_first = std::mem::take(&mut self.is_first);
         match asked.filter(|asked| !asked.is_zero()) {

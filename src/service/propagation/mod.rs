@@ -137,7 +137,7 @@ struct Asked {
 }
 
 impl Checker {
-    /// Makes a checker with the settings of `acme_dns_propagation`. Nothing is contacted yet.
+    /// A checker with the settings of `acme_dns_propagation`. Nothing is contacted yet.
     #[must_use]
     pub fn new(settings: &Propagation) -> Self {
         let mode = match settings {
@@ -175,7 +175,7 @@ impl Checker {
         self.wait_for(ZoneServers { zone, servers: Some(&[]) }, records, log).await
     }
 
-    /// Waits as [`Checker::wait`] where the provider names the zone's servers: these are asked, and those of
+    /// The same where the provider says something of the zone's servers: these are asked, and those of
     /// the delegation. Waits for the delegation, too, if that names none of them.
     ///
     /// # Errors
@@ -393,7 +393,7 @@ impl Wait<'_> {
         );
     }
 
-    /// Tells which servers were ignored, and remembers that they are down.
+    /// Says which servers were left out, and remembers that they are down.
     fn note_ignored(&self, set: &ServerSet, progress: &Progress) {
         for (server, failure) in progress.ignored() {
             // Without a route it fails at once again; and the next configuration may have one.
@@ -441,7 +441,7 @@ async fn ask_server(
     asked
 }
 
-/// Groups the values by name.
+/// The values by name.
 fn group(records: &[(String, String)]) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = Vec::new();
     for (name, value) in records {

@@ -81,7 +81,7 @@ impl fmt::Display for ServerSet {
 }
 
 impl ServerSet {
-    /// Gives all addresses of all servers.
+    /// All addresses of all servers.
     pub(super) fn servers(&self) -> &[Server] {
         &self.servers
     }
@@ -126,7 +126,7 @@ impl Directory {
         Self { resolver, port, zones: Mutex::default() }
     }
 
-    /// Gives the servers of a zone.
+    /// The servers of a zone.
     pub(super) async fn servers(&self, question: &Question) -> Lookup {
         let slot = self.slot(question);
         let mut entry = slot.lock().await;
@@ -272,7 +272,7 @@ impl Directory {
     }
 }
 
-/// Takes the names of servers from records, each once; of too many the first.
+/// The names of servers, each once. Of too many the first are taken.
 fn servers_among(records: Vec<RData>) -> Vec<Name> {
     let mut names: Vec<Name> = Vec::new();
     for data in records {

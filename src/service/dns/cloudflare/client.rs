@@ -396,7 +396,7 @@ fn sensitive(text: String) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Lengthens a pause by half at most, so that what failed together is not retried together.
+/// Half as much again at most, so that what failed together is not tried again together.
 fn jitter(pause: Duration) -> Duration {
     let mut byte = [0];
     // Without randomness there is no jitter, which is no reason to fail.
