@@ -26,7 +26,9 @@ mod text;
 pub mod zone;
 
 pub use import::{Import, ImportFormat};
-pub use provider::{Cloudflare, CloudflareCredentials, Provider, ProviderKind, RequestLimit};
+pub use provider::{
+    CloudflareCredentials, CloudflareSettings, Provider, ProviderKind, RequestLimit,
+};
 pub use secret::SecretCheck;
 pub use text::is_file_name;
 

@@ -4,8 +4,8 @@ use super::binding::{Request, Wanted};
 use super::issuer::IssuerReader;
 use super::provider::ProviderReader;
 use super::{
-    Cloudflare, CloudflareCredentials, ExternalAccount, Issuer, Profile, Propagation, Provider,
-    ProviderKind, RequestLimit, Resources, SecretCheck, SecretId, SecretSource,
+    CloudflareCredentials, CloudflareSettings, ExternalAccount, Issuer, Profile, Propagation,
+    Provider, ProviderKind, RequestLimit, Resources, SecretCheck, SecretId, SecretSource,
 };
 use crate::key::KeyType;
 use crate::name::Name;
@@ -107,7 +107,7 @@ fn a_provider_takes_a_limit_of_requests() {
     }
 }
 
-fn cloudflare(provider: Provider) -> Cloudflare {
+fn cloudflare(provider: Provider) -> CloudflareSettings {
     let ProviderKind::Cloudflare(cloudflare) = provider.kind;
     cloudflare
 }

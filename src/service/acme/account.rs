@@ -8,9 +8,10 @@
 use super::directory::Directory;
 use super::error::AcmeError;
 use super::foreign_key::GivenKey;
-use super::issuer::{OurAccount, Server};
-use super::jws::{AccountKey, Lookup, Requests};
+use super::issuer::{AcmeServer, OurAccount};
+use super::jws::{AccountKey, AccountLookup, Requests};
 use super::transport::Transport;
+use crate::event::AccountEvent;
 use crate::store::{self, StoreError};
 use crate::x509::reason;
 use acme_dns_core::level::Level;
@@ -19,7 +20,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use secrecy::ExposeSecret;
 use std::rc::Rc;
 
-impl Server {
+impl AcmeServer {
     /// The account that is on disk, or at the CA, or a new one.
     pub(super) async fn make_account(
         &self,
@@ -115,18 +116,21 @@ impl Server {
             },
         };
         if let Some(key) = ours {
-            let requests = Requests { transport: &transport, directory, key: &key, log: &self.log };
+            let requests =
+                Requests { transport: &transport, directory, key: &key, teller: &self.teller };
             match requests.find_account().await {
-                Ok(Lookup::Valid(url)) => {
-                    self.log.write(Level::Notice, format_args!("account found at {url}"));
+                Ok(AccountLookup::Valid(url)) => {
+                    self.teller.account(AccountEvent::Found { url: url.clone() });
                     // Its contacts are not known, so those of the configuration are sent.
                     return self.keep(&key, url, Vec::new(), None);
                 }
-                Ok(Lookup::Deactivated) => self.set_aside_deactivated("of \"account_key\"")?,
+                Ok(AccountLookup::Deactivated) => {
+                    self.set_aside_deactivated("of \"account_key\"")?
+                }
                 Err(error) if !error.is_permanent() => return Err(error),
                 // A CA that does not like the question may still answer the demand: it gives the
                 // account that is there, or says what is wrong.
-                Ok(Lookup::Unknown) | Err(_) => {
+                Ok(AccountLookup::Unknown) | Err(_) => {
                     return self.create_account(&transport, directory, key).await;
                 }
             }
@@ -151,9 +155,9 @@ impl Server {
         }
         let der = key.pkcs8().map_err(|reason| self.bad_key(reason))?;
         self.store.save_account_key(&self.files, &der).map_err(kept)?;
-        let requests = Requests { transport, directory, key: &key, log: &self.log };
+        let requests = Requests { transport, directory, key: &key, teller: &self.teller };
         let url = requests.create_account(&self.contacts, binding.as_ref()).await?;
-        self.log.write(Level::Notice, format_args!("account created at {url}"));
+        self.teller.account(AccountEvent::Created { url: url.clone() });
         self.keep(&key, url, self.contacts.clone(), None)
     }
 
@@ -183,12 +187,14 @@ impl Server {
         match self.send_contacts(directory, key, &account.url).await {
             Ok(()) => {
                 account.contacts.clone_from(&self.contacts);
-                self.log.write(Level::Notice, format_args!("contacts of the account updated"));
+                self.teller.account(AccountEvent::ContactsUpdated);
                 if let Err(error) = self.store.save_account(&self.files, account) {
-                    self.log.warn(format_args!("{error}"));
+                    self.teller.account(AccountEvent::Unsaved { why: error.to_string() });
                 }
             }
-            Err(error) => self.log.warn(format_args!("{error}; contacts stay as they were")),
+            Err(error) => {
+                self.teller.account(AccountEvent::ContactsRefused { why: error.to_string() });
+            }
         }
     }
 
@@ -199,7 +205,7 @@ impl Server {
         account: &str,
     ) -> Result<(), AcmeError> {
         let transport = self.transport(directory);
-        let requests = Requests { transport: &transport, directory, key, log: &self.log };
+        let requests = Requests { transport: &transport, directory, key, teller: &self.teller };
         requests.update_contacts(account, &self.contacts).await
     }
 
@@ -222,20 +228,23 @@ impl Server {
             return Ok(true);
         };
         let transport = self.transport(&directory);
-        let (directory, key, log) = (&*directory, &ours.key, &self.log);
-        let requests = Requests { transport: &transport, directory, key, log };
-        let found = if is_unknown { Ok(Lookup::Unknown) } else { requests.find_account().await };
+        let (directory, key, teller) = (&*directory, &ours.key, &self.teller);
+        let requests = Requests { transport: &transport, directory, key, teller };
+        let found =
+            if is_unknown { Ok(AccountLookup::Unknown) } else { requests.find_account().await };
         match found {
-            Ok(Lookup::Valid(_)) => return Ok(false),
-            Ok(Lookup::Unknown) => self.set_aside("the CA does not know the account any more")?,
-            Ok(Lookup::Deactivated) => self.set_aside_deactivated(url)?,
+            Ok(AccountLookup::Valid(_)) => return Ok(false),
+            Ok(AccountLookup::Unknown) => {
+                self.set_aside("the CA does not know the account any more")?
+            }
+            Ok(AccountLookup::Deactivated) => self.set_aside_deactivated(url)?,
             Err(error) if error.is("unauthorized") => {
                 let path = self.store.account_path(&self.files);
                 let what = format!("move \"{}\" away to get another", path.display());
                 return Err(self.refused(url, &what));
             }
             Err(error) => {
-                self.log.debug(format_args!("{error}"));
+                self.teller.step_failed(Level::Debug, &error);
                 return Ok(false);
             }
         }
@@ -259,11 +268,8 @@ impl Server {
     }
 
     pub(super) fn set_aside(&self, why: &str) -> Result<(), AcmeError> {
-        let aside = self.store.set_account_aside(&self.files).map_err(kept)?;
-        self.log.warn(format_args!(
-            "account moved to \"{}\", a new one will be created: {why}",
-            aside.display()
-        ));
+        let path = self.store.set_account_aside(&self.files).map_err(kept)?;
+        self.teller.account(AccountEvent::SetAside { path, why: why.to_owned() });
         Ok(())
     }
 

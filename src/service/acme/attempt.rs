@@ -6,12 +6,12 @@
 
 use super::error::{AcmeError, ObtainError, printable};
 use super::issuer::Issuer;
-use super::log::Log;
 use super::order::{Authorization, Order, Replaces};
-use super::records::Records;
 use super::renewal_info::certificate_id;
-use super::{Issued, Ordered, Shared, now};
-use crate::dns::TxtRecord;
+use super::solver::{Challenge, SolverTask, Solvers};
+use super::teller::Teller;
+use super::{Issued, ObtainerState, OrderOrigin, now};
+use crate::event::OrderEvent;
 use crate::store::{IssuedPem, PendingOrder, Store, StoreError, Stored};
 use crate::x509::csr;
 use crate::x509::verify::{self, Unfit, Verified};
@@ -24,6 +24,7 @@ use instant_acme::AuthorizationStatus;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
+use std::fmt;
 use std::rc::Rc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use zeroize::Zeroizing;
@@ -35,13 +36,13 @@ const READINGS: u32 = 3;
 const LISTED: usize = 16;
 
 /// Obtaining one certificate once.
-pub(super) struct Attempt<'a> {
-    pub(super) shared: &'a Rc<Shared>,
+pub(super) struct OrderAttempt<'a> {
+    pub(super) state: &'a Rc<ObtainerState>,
     pub(super) variant: &'a Variant,
     pub(super) certificate: &'a Certificate,
     pub(super) issuer: &'a Issuer,
     pub(super) key: KeyChoice,
-    pub(super) log: Log,
+    pub(super) teller: Teller,
 }
 
 /// Which key a certificate gets.
@@ -54,16 +55,16 @@ pub enum KeyChoice {
 }
 
 /// A key that is being made, with its request.
-type Request = JoinHandle<Result<csr::Request, String>>;
+type PendingRequest = JoinHandle<Result<csr::Request, String>>;
 
-impl Attempt<'_> {
+impl OrderAttempt<'_> {
     /// Obtains the certificate. Its order stays on disk until the caller has saved it.
     pub(super) async fn obtain(self) -> Result<Issued, ObtainError> {
         self.note_order(None);
         let previous = self.previous().await;
         let leaf = previous.as_ref().and_then(|stored| leaf_of(&stored.material));
         if let Some((order, key)) = self.resume(previous.as_ref()).await? {
-            self.note_order(Some(Ordered::Before));
+            self.note_order(Some(OrderOrigin::Before));
             match self.finish(order, self.request(key)).await {
                 Ok(issued) if leaf_of(&issued.material) != leaf => {
                     return Ok(issued);
@@ -72,11 +73,7 @@ impl Attempt<'_> {
                 // forgotten the order.
                 Ok(_) => self.forget_order().await,
                 Err(error) if error.may_be_about_age() && !error.leaves_order_alive() => {
-                    let line = format_args!("{error}; a new order is placed");
-                    match error.is_about_others() {
-                        true => self.log.warn(line),
-                        false => self.log.debug(line),
-                    }
+                    self.tell_not_resumed(&error, error.is_about_others());
                     self.note_order(None);
                 }
                 Err(error) => return Err(error),
@@ -91,7 +88,11 @@ impl Attempt<'_> {
     }
 
     /// Brings an order to its end; one from which nothing can come any more is given up.
-    async fn finish(&self, mut order: Order, request: Request) -> Result<Issued, ObtainError> {
+    async fn finish(
+        &self,
+        mut order: Order,
+        request: PendingRequest,
+    ) -> Result<Issued, ObtainError> {
         match self.issue(&mut order, request).await {
             Ok(issued) => Ok(issued),
             Err(error) => {
@@ -116,8 +117,8 @@ impl Attempt<'_> {
     }
 
     /// Notes where the order is from, for what becomes of it.
-    fn note_order(&self, ordered: Option<Ordered>) {
-        let mut orders = self.shared.orders.borrow_mut();
+    fn note_order(&self, ordered: Option<OrderOrigin>) {
+        let mut orders = self.state.orders.borrow_mut();
         match ordered {
             Some(ordered) => orders.insert(self.variant.name.clone(), ordered),
             None => orders.remove(&self.variant.name),
@@ -147,7 +148,7 @@ impl Attempt<'_> {
     }
 
     /// Begins to make the request, with a given key if it is of the right type.
-    fn request(&self, key: Option<PKey<Private>>) -> Request {
+    fn request(&self, key: Option<PKey<Private>>) -> PendingRequest {
         let (wanted, names) = (self.variant.key, self.names());
         let key = key.filter(|key| key_type(key) == Some(wanted));
         spawn_blocking(move || csr::make(wanted, key, &names))
@@ -165,7 +166,7 @@ impl Attempt<'_> {
             // It is there, and will do once it can be read.
             Err(error) if error.is_denied() => return Err(error.into()),
             Err(error) => {
-                self.log.warn(format_args!("{error}; a new order is placed"));
+                self.tell_not_resumed(&error, true);
                 return Ok(None);
             }
         };
@@ -175,15 +176,15 @@ impl Attempt<'_> {
         }
         let session = self.issuer.session(Environment::Production).await?;
         let names = &self.certificate.names;
-        let found = match Order::find(session, &pending, names, self.log.clone()).await {
+        let found = match Order::find(session, &pending, names, self.teller.clone()).await {
             Ok(found) => found,
             Err(error) if self.gives_up_reading(&pending.url, &error) => {
-                self.log.warn(format_args!("{error}; a new order is placed"));
+                self.tell_not_resumed(&error, true);
                 None
             }
             Err(error) => return Err(error.into()),
         };
-        self.shared.unread.borrow_mut().remove(&pending.url);
+        self.state.unread.borrow_mut().remove(&pending.url);
         let Some(mut order) = found else {
             self.forget_order().await;
             return Ok(None);
@@ -198,8 +199,13 @@ impl Attempt<'_> {
             self.forget_order().await;
             return Ok(None);
         }
-        self.log.debug(format_args!("going on with order {}", order.url()));
+        self.teller.order(OrderEvent::Resumed { url: order.url().to_owned() });
         Ok(Some((order, key)))
+    }
+
+    fn tell_not_resumed(&self, error: &dyn fmt::Display, is_about_others: bool) {
+        let why = error.to_string();
+        self.teller.order(OrderEvent::NotResumed { why, is_about_others });
     }
 
     /// Tells whether an order that cannot be read is forgotten. Its URL comes from a file: if nothing ever
@@ -208,7 +214,7 @@ impl Attempt<'_> {
         match error {
             AcmeError::Url { .. } => true,
             AcmeError::Failed { .. } | AcmeError::Refused { .. } => {
-                let mut unread = self.shared.unread.borrow_mut();
+                let mut unread = self.state.unread.borrow_mut();
                 let failures = unread.entry(url.to_owned()).or_default();
                 *failures += 1;
                 *failures == READINGS
@@ -229,11 +235,11 @@ impl Attempt<'_> {
             let account = session.account.id().to_owned();
             let profile = self.profile(session.directory.profiles())?;
             let names = &self.certificate.names;
-            let log = self.log.clone();
-            match Order::place(session, names, profile, replaces.as_ref(), log).await {
+            let teller = self.teller.clone();
+            match Order::place(session, names, profile, replaces.as_ref(), teller).await {
                 Ok(order) if environment == Environment::Staging => return Ok(order),
                 Ok(order) => {
-                    self.note_order(Some(Ordered::Now));
+                    self.note_order(Some(OrderOrigin::Now));
                     self.keep_order(&order, profile, None).await;
                     return Ok(order);
                 }
@@ -244,7 +250,7 @@ impl Attempt<'_> {
                     account_replaced = true;
                 }
                 Err(error) if replaces.is_some() && error.may_be_about_replaces() => {
-                    self.log.debug(format_args!("{error}; ordering as if nothing was replaced"));
+                    self.teller.order(OrderEvent::PlacedAsNew { why: error.to_string() });
                     replaces = None;
                 }
                 Err(error) => {
@@ -261,11 +267,10 @@ impl Attempt<'_> {
     fn profile(&self, offered: &[String]) -> Result<Option<&str>, ObtainError> {
         let wanted = self.wanted_profile(offered)?;
         if let (None, Some(profile)) = (wanted, &self.issuer.config().profile) {
-            self.log.warn(format_args!(
-                "ordering without the profile \"{}\": the CA offers {}",
-                profile.name,
-                list(offered)
-            ));
+            self.teller.order(OrderEvent::ProfileMissing {
+                profile: profile.name.clone(),
+                offered: offered.to_vec(),
+            });
         }
         Ok(wanted)
     }
@@ -283,15 +288,13 @@ impl Attempt<'_> {
 
     /// Proves to the CA that the names are ours, as far as the order still asks for it.
     async fn authorize(&self, order: &mut Order) -> Result<(), ObtainError> {
-        let (name, provider) = (&self.variant.name, self.certificate.provider);
-        let mut records = Records::new(self.shared, name, provider, &self.log);
-        let authorized = self.prove(order, &mut records).await;
-        // Goes on by itself: nobody waits for it with a certificate in hand.
-        records.clean_up();
+        let mut solvers = Solvers::default();
+        let authorized = self.prove(order, &mut solvers).await;
+        solvers.clean_up();
         authorized
     }
 
-    async fn prove(&self, order: &mut Order, records: &mut Records) -> Result<(), ObtainError> {
+    async fn prove(&self, order: &mut Order, solvers: &mut Solvers) -> Result<(), ObtainError> {
         let authorizations = order.authorizations().await?;
         let pending: Vec<&Authorization> =
             authorizations.iter().filter(|a| a.status == AuthorizationStatus::Pending).collect();
@@ -305,32 +308,33 @@ impl Attempt<'_> {
         }
         if !pending.is_empty() {
             self.issuer.note_challenge();
-            let wanted = pending.iter().map(|a| self.record(a)).collect::<Result<_, _>>()?;
-            records.put_up(wanted).await?;
-            self.log.debug(format_args!("waiting for the servers of the zone"));
-            records.wait().await?;
+            let challenges: Vec<&Challenge> =
+                pending.iter().map(|a| a.challenge()).collect::<Result<_, _>>()?;
+            let Self { state, variant, certificate, teller, .. } = self;
+            solvers
+                .present(&SolverTask { state, variant, certificate, teller }, &challenges)
+                .await?;
+            self.teller.order(OrderEvent::WaitingForServers);
+            solvers.wait().await?;
             for authorization in &pending {
                 order.answer(authorization).await?;
             }
-            self.log.debug(format_args!("{} challenges answered", pending.len()));
+            self.teller.order(OrderEvent::Answered { number: pending.len() });
         }
         order.wait_ready().await
     }
 
-    fn record(&self, authorization: &Authorization) -> Result<TxtRecord, ObtainError> {
-        authorization.record.clone().ok_or_else(|| ObtainError::NoChallenge {
-            name: authorization.name.clone(),
-            offered: authorization.offered.clone(),
-        })
-    }
-
-    async fn issue(&self, order: &mut Order, request: Request) -> Result<Issued, ObtainError> {
+    async fn issue(
+        &self,
+        order: &mut Order,
+        request: PendingRequest,
+    ) -> Result<Issued, ObtainError> {
         if !order.has_csr() {
             self.authorize(order).await?;
         }
         let request = request.await.unwrap_or_else(|error| Err(error.to_string()));
         let request = request.map_err(ObtainError::Key)?;
-        self.log.debug(format_args!("order is ready"));
+        self.teller.order(OrderEvent::Ready);
         let profile = self.wanted_profile(order.profiles())?;
         if !order.has_csr() {
             // A certificate whose key is lost is worth nothing.
@@ -352,7 +356,7 @@ impl Attempt<'_> {
     fn tell(&self, verified: &Verified) {
         self.issuer.note_clock(verified.skew.seen);
         for note in &verified.notes {
-            self.log.write(Level::Notice, format_args!("{note}"));
+            self.teller.order(OrderEvent::Remarkable { note: note.to_string() });
         }
     }
 
@@ -367,13 +371,13 @@ impl Attempt<'_> {
             match order.alternate(&url).await {
                 Ok(chain) if leads_there(&chain) => return chain,
                 Ok(_) => {}
-                Err(error) => self.log.warn(format_args!("{error}")),
+                Err(error) => self.teller.step_failed(Level::Warn, &error),
             }
         }
-        self.log.warn(format_args!(
-            "the CA offers no chain to \"{preferred}\", its default is used, which leads to \"{}\"",
-            root_of(&first).unwrap_or_default()
-        ));
+        self.teller.order(OrderEvent::ChainMissing {
+            preferred: preferred.clone(),
+            used: root_of(&first).unwrap_or_default(),
+        });
         first
     }
 
@@ -414,17 +418,17 @@ impl Attempt<'_> {
         let name = self.variant.name.clone();
         let kept = match pending {
             Ok(pending) => self.on_disk(move |store| store.save_order(&name, &pending)).await,
-            Err(error) => Err(StoreError::invalid(self.shared.store.path(), reason(&error))),
+            Err(error) => Err(StoreError::invalid(self.state.store.path(), reason(&error))),
         };
         if let Err(error) = kept {
-            self.log.warn(format_args!("the order cannot be kept: {error}"));
+            self.teller.order(OrderEvent::Unsaved { why: error.to_string() });
         }
     }
 
     async fn forget_order(&self) {
         let name = self.variant.name.clone();
         if let Err(error) = self.on_disk(move |store| store.remove_order(&name)).await {
-            self.log.warn(format_args!("{error}"));
+            self.teller.step_failed(Level::Warn, &error);
         }
     }
 
@@ -433,7 +437,7 @@ impl Attempt<'_> {
         &self,
         action: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.shared.store.on_thread(action).await
+        self.state.store.on_thread(action).await
     }
 
     fn sorted_names(&self) -> Vec<String> {

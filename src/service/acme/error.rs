@@ -55,7 +55,7 @@ fn is_client_error(status: u16) -> bool {
 }
 
 /// The status of a refusal that says nothing itself.
-fn shown(status: Option<u16>, problem: &Refusal) -> String {
+fn shown(status: Option<u16>, problem: &Problem) -> String {
     let is_silent = problem.kind.is_empty() && problem.detail.is_empty();
     status.filter(|_| is_silent).map(|status| format!(", status {status}")).unwrap_or_default()
 }
@@ -153,16 +153,16 @@ impl fmt::Display for Step {
 
 /// A problem that the CA names (RFC 7807), as one printable line.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Refusal {
+pub struct Problem {
     /// The problem's type; ACME's own without their namespace, such as `rateLimited`.
     pub kind: String,
     /// The CA's text.
     pub detail: String,
     /// Problems of single identifiers: the identifier, if it is named, and its problem.
-    pub subproblems: Vec<(Option<String>, Refusal)>,
+    pub subproblems: Vec<(Option<String>, Problem)>,
 }
 
-impl Refusal {
+impl Problem {
     pub(super) fn new(problem: &instant_acme::Problem) -> Self {
         let subproblems = problem.subproblems.iter().take(MAX_SUBPROBLEMS).map(|sub| {
             let identifier = sub.identifier.as_ref();
@@ -199,7 +199,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.kind.is_empty(), self.detail.is_empty()) {
             (false, false) => write!(f, "{}: {}", self.kind, self.detail)?,
@@ -243,7 +243,7 @@ pub enum AcmeError {
         /// The status of the answer.
         status: Option<u16>,
         /// The CA's reason.
-        problem: Refusal,
+        problem: Problem,
         /// How long the CA wants to be left alone.
         retry_after: Option<Duration>,
     },
@@ -452,9 +452,11 @@ pub enum ObtainError {
         /// What the CA lists.
         offered: String,
     },
-    /// An authorization has no dns-01 challenge.
-    #[error("the CA offers no dns-01 challenge for \"{name}\", only {offered}")]
+    /// An authorization has no challenge that we solve.
+    #[error("the CA offers no {wanted} challenge for \"{name}\", only {offered}")]
     NoChallenge {
+        /// The types that would do.
+        wanted: String,
         /// The name.
         name: String,
         /// The types that are offered.
@@ -478,7 +480,7 @@ pub enum ObtainError {
     },
     /// The CA looked for the TXT records and was not satisfied, or the order came to an end.
     #[error("the order was refused: {}", list(.0))]
-    Invalid(Vec<(String, Refusal)>),
+    Invalid(Vec<(String, Problem)>),
     /// The CA did not come to an end.
     #[error("the order is still \"{status}\" after {} s", .waited.as_secs())]
     Timeout {
@@ -652,8 +654,8 @@ impl ObtainError {
 }
 
 /// The first problems in a line, and how many there are besides.
-fn list(problems: &[(String, Refusal)]) -> String {
-    let one = |(name, problem): &(String, Refusal)| match name.is_empty() {
+fn list(problems: &[(String, Problem)]) -> String {
+    let one = |(name, problem): &(String, Problem)| match name.is_empty() {
         true => problem.to_string(),
         false => format!("\"{name}\": {problem}"),
     };
@@ -669,11 +671,11 @@ fn more(problems: usize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AcmeError, ObtainError, Refusal, Step};
+    use super::{AcmeError, ObtainError, Problem, Step};
     use std::time::Duration;
 
-    fn refusal(json: &str) -> Refusal {
-        Refusal::new(&serde_json::from_str(json).unwrap())
+    fn refusal(json: &str) -> Problem {
+        Problem::new(&serde_json::from_str(json).unwrap())
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The readers of a CA's answers, for the fuzzer of `tests/fuzz`.
 
 use super::directory::Directory;
-use super::error::Refusal;
+use super::error::Problem;
 use crate::x509::verify::{self, Unfit};
 use acme_dns_core::material::Material;
 use acme_dns_core::time::UnixTime;
@@ -15,8 +15,8 @@ pub fn read_directory(body: &[u8]) -> Option<Vec<String>> {
 
 /// Reads a problem document.
 #[must_use]
-pub fn read_problem(body: &[u8]) -> Option<Refusal> {
-    Some(Refusal::new(&serde_json::from_slice(body).ok()?))
+pub fn read_problem(body: &[u8]) -> Option<Problem> {
+    Some(Problem::new(&serde_json::from_slice(body).ok()?))
 }
 
 /// Checks the chain of a CA as an order does.

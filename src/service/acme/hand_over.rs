@@ -6,19 +6,19 @@
 //!
 //! It is the same account from then on, with its limits, its authorizations, and what CAA records say of it
 //! (`accounturi`, RFC 8657). Whenever the process dies, both keys are on disk, and the CA is asked whose
-//! the account is. Where the CA has no key change, a key that was imported is put aside.
+//! the account is. Where the CA has no key change, a key that was imported is set aside.
 
 use super::account::kept;
 use super::directory::Directory;
 use super::error::AcmeError;
 use super::foreign_key::ForeignKey;
-use super::issuer::{OurAccount, Server};
-use super::jws::{AccountKey, Lookup, Requests, SigningKey};
+use super::issuer::{AcmeServer, OurAccount};
+use super::jws::{AccountKey, AccountLookup, Requests, SigningKey};
+use crate::event::AccountEvent;
 use crate::x509::reason;
-use acme_dns_core::level::Level;
 use std::rc::Rc;
 
-impl Server {
+impl AcmeServer {
     /// Takes over the account of a key of another type. `None`: that cannot be, and the key, which was
     /// imported, is put aside.
     pub(super) async fn take_over(
@@ -39,7 +39,7 @@ impl Server {
         self.set_aside(&format!("the account that was imported {why}")).map(|()| None)
     }
 
-    /// The account with a key of ours, or why it cannot be had.
+    /// Gives the account with a key of ours, or the reason why it cannot be had.
     async fn hand_over(
         &self,
         directory: &Rc<Directory>,
@@ -48,14 +48,14 @@ impl Server {
         let of = old.thumbprint().map_err(|error| self.bad_key(reason(&error)))?;
         let begun = self.load_new_key()?.and_then(Result::ok);
         if let Some(new) = &begun
-            && let Lookup::Valid(url) = self.look_up(directory, new).await?
+            && let AccountLookup::Valid(url) = self.look_up(directory, new).await?
         {
             return self.have(new, url, of).map(Ok);
         }
         let url = match self.look_up(directory, old).await? {
-            Lookup::Valid(url) => url,
-            Lookup::Unknown => return Ok(Err("is not known to the CA".to_owned())),
-            Lookup::Deactivated => return Ok(Err("has been deactivated".to_owned())),
+            AccountLookup::Valid(url) => url,
+            AccountLookup::Unknown => return Ok(Err("is not known to the CA".to_owned())),
+            AccountLookup::Deactivated => return Ok(Err("has been deactivated".to_owned())),
         };
         let Some(key_change) = directory.key_change() else {
             return Ok(Err(
@@ -67,10 +67,11 @@ impl Server {
             None => self.make_new_key()?,
         };
         let transport = self.transport(directory);
-        let requests = Requests { transport: &transport, directory, key: old, log: &self.log };
+        let requests =
+            Requests { transport: &transport, directory, key: old, teller: &self.teller };
         let changed = requests.change_key(key_change, &url, &new).await;
         // The account depends on it: neither a success nor a lost answer is taken on trust.
-        if let Lookup::Valid(url) = self.look_up(directory, &new).await? {
+        if let AccountLookup::Valid(url) = self.look_up(directory, &new).await? {
             return self.have(&new, url, of).map(Ok);
         }
         match changed {
@@ -89,12 +90,7 @@ impl Server {
         url: String,
         taken_from: String,
     ) -> Result<OurAccount, AcmeError> {
-        self.log.write(
-            Level::Notice,
-            format_args!(
-                "account {url} taken over: an ECDSA key has taken the place of its old one"
-            ),
-        );
+        self.teller.account(AccountEvent::TakenOver { url: url.clone() });
         // Its contacts are not known, so those of the configuration are sent.
         let account = self.keep(key, url, Vec::new(), Some(taken_from))?;
         self.store.drop_new_account_key(&self.files).map_err(kept)?;
@@ -105,9 +101,9 @@ impl Server {
         &self,
         directory: &Directory,
         key: &dyn SigningKey,
-    ) -> Result<Lookup, AcmeError> {
+    ) -> Result<AccountLookup, AcmeError> {
         let transport = self.transport(directory);
-        let requests = Requests { transport: &transport, directory, key, log: &self.log };
+        let requests = Requests { transport: &transport, directory, key, teller: &self.teller };
         requests.find_account().await
     }
 }

@@ -1,19 +1,19 @@
 //! A CA of the configuration: its directory, and what is done with our account there.
 //!
-//! A CA may have a staging environment, with a directory and an account of its own: a [`Server`]
+//! A CA may have a staging environment, with a directory and an account of its own: a [`AcmeServer`]
 //! each. How an account is made is in `account`, how its key is changed in `key_change`.
 
 use super::directory::Directory;
 use super::error::{AcmeError, Step};
-use super::jws::{AccountKey, Binding, Requests};
-use super::log::Log;
+use super::jws::{AccountKey, ExternalAccountBinding, Requests};
 use super::renewal_info::RenewalAnswer;
-use super::shared::Shared;
+use super::single_flight::SingleFlight;
+use super::teller::Teller;
 use super::transport::Transport;
+use crate::event::{OrderEvent, Subject};
 use crate::http::{Clients, HttpError};
 use crate::store::{self, PendingOrder, Store};
 use acme_dns_core::config::{self, SecretId};
-use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Environment;
 use acme_dns_core::url::CaUrls;
 use bytes::Bytes;
@@ -33,8 +33,8 @@ const CLOCK_DRIFT: u64 = 300;
 /// A CA of the configuration.
 pub(super) struct Issuer {
     config: config::Issuer,
-    production: Server,
-    staging: Option<Server>,
+    production: AcmeServer,
+    staging: Option<AcmeServer>,
     /// How far our clock was ahead, as was told last.
     clock: Cell<i64>,
     /// Whether it has asked for the proof of a name.
@@ -42,7 +42,7 @@ pub(super) struct Issuer {
 }
 
 /// An ACME server with our account there.
-pub(super) struct Server {
+pub(super) struct AcmeServer {
     pub(super) issuer: String,
     /// The URL of the directory.
     pub(super) directory_url: String,
@@ -53,13 +53,13 @@ pub(super) struct Server {
     /// Key identifier and MAC key.
     pub(super) external_account: Option<(String, SecretString)>,
     pub(super) store: Store,
-    pub(super) log: Log,
-    pub(super) account: Shared<Rc<OurAccount>, AcmeError>,
+    pub(super) teller: Teller,
+    pub(super) account: SingleFlight<Rc<OurAccount>, AcmeError>,
     /// The account's key is not changed while a session lasts.
     pub(super) sessions: Arc<RwLock<()>>,
     client: Client,
     urls: CaUrls,
-    directory: Shared<Rc<Directory>, AcmeError>,
+    directory: SingleFlight<Rc<Directory>, AcmeError>,
 }
 
 /// An account as it is on disk, and its key.
@@ -92,14 +92,14 @@ impl Session {
         &self,
         step: Step,
         url: &str,
-        log: &Log,
+        teller: &Teller,
     ) -> Result<(HeaderMap, Bytes), AcmeError> {
-        self.requests(log).post_as_get(step, &self.ours.kept.url, url).await
+        self.requests(teller).post_as_get(step, &self.ours.kept.url, url).await
     }
 
-    fn requests<'a>(&'a self, log: &'a Log) -> Requests<'a> {
+    fn requests<'a>(&'a self, teller: &'a Teller) -> Requests<'a> {
         let Self { transport, directory, ours, .. } = self;
-        Requests { transport, directory, key: &ours.key, log }
+        Requests { transport, directory, key: &ours.key, teller }
     }
 }
 
@@ -109,12 +109,12 @@ impl Issuer {
         store: &Store,
         clients: &Clients,
         secret: impl Fn(SecretId) -> SecretString,
-        log: &Log,
+        teller: &Teller,
     ) -> Result<Self, HttpError> {
         let name = &config.name;
         let client = clients.get(config.trusted_certificate.as_deref())?;
         let external_account = config.external_account.as_ref();
-        let server = |directory_url: &str, files: String, log: Log| Server {
+        let server = |directory_url: &str, files: String, teller: Teller| AcmeServer {
             issuer: name.clone(),
             directory_url: directory_url.to_owned(),
             files,
@@ -122,19 +122,20 @@ impl Issuer {
             account_key: config.account_key.map(&secret),
             external_account: None,
             store: store.clone(),
-            log,
-            account: Shared::new(),
+            teller,
+            account: SingleFlight::new(),
             sessions: Arc::default(),
             client: client.clone(),
             urls: CaUrls::of(directory_url),
-            directory: Shared::new(),
+            directory: SingleFlight::new(),
         };
-        let mut production = server(&config.directory, name.clone(), log.about("issuer", name));
+        let mut production =
+            server(&config.directory, name.clone(), teller.about(Subject::Issuer(name.clone())));
         // A CA that binds accounts does so in its staging environment in another way, if at all.
         production.external_account =
             external_account.map(|bound| (bound.key_id.clone(), secret(bound.mac_key)));
         let staging = config.staging.as_deref().map(|url| {
-            server(url, format!("{name}/staging"), log.about("staging of issuer", name))
+            server(url, format!("{name}/staging"), teller.about(Subject::Staging(name.clone())))
         });
         Ok(Self {
             config: config.clone(),
@@ -147,7 +148,7 @@ impl Issuer {
 
     /// Tells whether there is an account, or the key of one.
     pub(super) fn has_account(&self) -> bool {
-        let Server { store, files, .. } = &self.production;
+        let AcmeServer { store, files, .. } = &self.production;
         store::has_account(store.path(), files)
     }
 
@@ -169,22 +170,15 @@ impl Issuer {
         if ahead == 0 || told.abs_diff(ahead) <= CLOCK_DRIFT {
             return;
         }
-        let (seconds, direction) =
-            (ahead.unsigned_abs(), if ahead > 0 { "ahead of" } else { "behind" });
-        self.production.log.write(
-            Level::Error,
-            format_args!(
-                "the clock of this host is {seconds} s {direction} that of the CA, as its certificates \
-                 show: set the clock; certificates are obtained and kept meanwhile"
-            ),
-        );
+        let (seconds, is_ahead) = (ahead.unsigned_abs(), ahead > 0);
+        self.production.teller.order(OrderEvent::ClockSkew { seconds, is_ahead });
     }
 
     pub(super) fn config(&self) -> &config::Issuer {
         &self.config
     }
 
-    fn server(&self, environment: Environment) -> Result<&Server, AcmeError> {
+    fn server(&self, environment: Environment) -> Result<&AcmeServer, AcmeError> {
         match environment {
             Environment::Production => Ok(&self.production),
             Environment::Staging => self
@@ -218,8 +212,8 @@ impl Issuer {
     }
 
     /// Replaces the key of the account; see `key_change`.
-    pub(super) async fn roll_over_key(&self, environment: Environment) -> Result<(), AcmeError> {
-        self.server(environment)?.roll_over_key().await
+    pub(super) async fn change_key(&self, environment: Environment) -> Result<(), AcmeError> {
+        self.server(environment)?.change_key().await
     }
 
     /// Revokes a certificate (DER) of the account, for one of the reasons of RFC 5280 section 5.3.1.
@@ -232,7 +226,7 @@ impl Issuer {
         let session = self.session(Environment::Production).await?;
         let url = session.directory.revoke_cert();
         let url = url.ok_or_else(|| self.production.unsupported(Step::Revoke))?;
-        let requests = session.requests(&self.production.log);
+        let requests = session.requests(&self.production.teller);
         requests.revoke(url, &session.ours.kept.url, certificate, reason).await
     }
 
@@ -248,12 +242,12 @@ impl Issuer {
         let url = format!("{}/{certificate}", base.trim_end_matches('/'));
         let transport = server.transport(&directory);
         let read = async || transport.get(&url).await;
-        let body = transport.call(Step::RenewalInfo, &server.log, read).await?;
+        let body = transport.call(Step::RenewalInfo, &server.teller, read).await?;
         Ok(Some(RenewalAnswer { body, retry_after: transport.last().retry_after }))
     }
 }
 
-impl Server {
+impl AcmeServer {
     async fn session(&self) -> Result<Session, AcmeError> {
         let key_stays = Arc::clone(&self.sessions).read_owned().await;
         let directory = self.directory().await?;
@@ -293,7 +287,7 @@ impl Server {
                     let body = transport.get(&self.directory_url).await?;
                     Ok(Directory::parse(&body, &self.directory_url)?)
                 };
-                let directory = transport.call(Step::Directory, &self.log, read).await;
+                let directory = transport.call(Step::Directory, &self.teller, read).await;
                 directory
                     .map(Rc::new)
                     .map_err(|error| error.with_setting("directory", &self.issuer))
@@ -307,9 +301,9 @@ impl Server {
 
     /// The MAC key is read only where it is needed: a mistake in it must not stop an account that
     /// is there.
-    pub(super) fn binding(&self) -> Result<Option<Binding>, AcmeError> {
+    pub(super) fn binding(&self) -> Result<Option<ExternalAccountBinding>, AcmeError> {
         let Some((key_id, mac_key)) = &self.external_account else { return Ok(None) };
-        let binding = Binding::new(key_id, mac_key.expose_secret());
+        let binding = ExternalAccountBinding::new(key_id, mac_key.expose_secret());
         binding.map(Some).ok_or_else(|| AcmeError::MacKey { issuer: self.issuer.clone() })
     }
 
@@ -321,8 +315,8 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::{Environment, Issuer};
-    use crate::acme::error::{AcmeError, Refusal, Step};
-    use crate::acme::log::Log;
+    use crate::acme::error::{AcmeError, Problem, Step};
+    use crate::acme::teller::Teller;
     use crate::host::{Host, NoRoom};
     use crate::http::Clients;
     use crate::store::Store;
@@ -349,7 +343,7 @@ mod tests {
         }
     }
 
-    fn issuer(directory: String, ca: &Path, state: &Path) -> (Issuer, Log) {
+    fn issuer(directory: String, ca: &Path, state: &Path) -> (Issuer, Teller) {
         let config = config::Issuer {
             name: "pebble".into(),
             directory,
@@ -361,10 +355,10 @@ mod tests {
             external_account: None,
             preferred_chain: None,
         };
-        let (store, log) = (Store::open(state).unwrap(), Log::new(Arc::new(Silent)));
+        let (store, teller) = (Store::open(state).unwrap(), Teller::new(Arc::new(Silent)));
         let secret = |_| SecretString::from("");
-        let issuer = Issuer::new(&config, &store, &Clients::default(), secret, &log).unwrap();
-        (issuer, log)
+        let issuer = Issuer::new(&config, &store, &Clients::default(), secret, &teller).unwrap();
+        (issuer, teller)
     }
 
     fn run<T>(work: impl Future<Output = T>) -> T {
@@ -379,19 +373,20 @@ mod tests {
         });
         let pebble = &bed.pebble;
         let state = bed.dir().join("state");
-        let (issuer, log) = issuer(pebble.directory_url(), pebble.ca_file(), &state);
+        let (issuer, teller) = issuer(pebble.directory_url(), pebble.ca_file(), &state);
         run(async {
             let session = issuer.session(ENVIRONMENT).await.unwrap();
             let names = [Identifier::Dns("www.example.test".into())];
             let place = async || session.account.new_order(&NewOrder::new(&names)).await;
-            let order = session.transport.call(Step::NewOrder, &log, place).await.unwrap();
-            let read = session.post_as_get(Step::Order, order.url(), &log).await;
+            let order = session.transport.call(Step::NewOrder, &teller, place).await.unwrap();
+            let read = session.post_as_get(Step::Order, order.url(), &teller).await;
             let (headers, body) = read.unwrap();
             assert_eq!(headers["content-type"], "application/json; charset=utf-8");
             let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(json["identifiers"][0]["value"], "www.example.test");
             let other = format!("{}x", order.url());
-            let error = session.post_as_get(Step::AlternateChain, &other, &log).await.unwrap_err();
+            let error =
+                session.post_as_get(Step::AlternateChain, &other, &teller).await.unwrap_err();
             let text = error.to_string();
             assert!(text.starts_with("downloading an alternate chain "), "{text}");
         });
@@ -409,7 +404,7 @@ mod tests {
                 step: Step::NewOrder,
                 url: "https://ca.example/order".into(),
                 status: Some(403),
-                problem: Refusal { kind: "unauthorized".into(), ..Refusal::default() },
+                problem: Problem { kind: "unauthorized".into(), ..Problem::default() },
                 retry_after: None,
             };
             let replaced = issuer.replace_account(ENVIRONMENT, &url, &refusal).await;

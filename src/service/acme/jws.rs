@@ -5,7 +5,7 @@
 
 use super::directory::Directory;
 use super::error::{AcmeError, Step};
-use super::log::Log;
+use super::teller::Teller;
 use super::transport::Transport;
 use crate::encoding::{base64url, from_base64};
 use crate::x509::keys::p256;
@@ -156,12 +156,12 @@ impl fmt::Debug for AccountKey {
 }
 
 /// What binds a new account to a customer of the CA (RFC 8555 section 7.3.4).
-pub(super) struct Binding {
+pub(super) struct ExternalAccountBinding {
     key_id: String,
     mac_key: Zeroizing<Vec<u8>>,
 }
 
-impl Binding {
+impl ExternalAccountBinding {
     /// `mac_key` is in base64url, as CAs hand it out. `None`: it is not.
     pub(super) fn new(key_id: &str, mac_key: &str) -> Option<Self> {
         Some(Self { key_id: key_id.to_owned(), mac_key: from_base64(mac_key)? })
@@ -179,9 +179,11 @@ impl Binding {
     }
 }
 
-impl fmt::Debug for Binding {
+impl fmt::Debug for ExternalAccountBinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Binding").field("key_id", &self.key_id).finish_non_exhaustive()
+        f.debug_struct("ExternalAccountBinding")
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -197,7 +199,7 @@ fn jws(
 
 /// What the CA says of a key.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Lookup {
+pub(super) enum AccountLookup {
     /// It has an account, with this URL.
     Valid(String),
     /// It has an account that is of no use any more.
@@ -217,7 +219,7 @@ pub(super) struct Requests<'a> {
     pub(super) transport: &'a Transport,
     pub(super) directory: &'a Directory,
     pub(super) key: &'a dyn SigningKey,
-    pub(super) log: &'a Log,
+    pub(super) teller: &'a Teller,
 }
 
 impl Requests<'_> {
@@ -232,16 +234,16 @@ impl Requests<'_> {
     }
 
     /// Asks for the account of the key (RFC 8555 section 7.3.1).
-    pub(super) async fn find_account(&self) -> Result<Lookup, AcmeError> {
+    pub(super) async fn find_account(&self) -> Result<AccountLookup, AcmeError> {
         let payload = json!({"onlyReturnExisting": true, "termsOfServiceAgreed": true});
         match self.new_account(Step::FindAccount, &payload).await {
             Ok((url, account)) => match account.status.as_str() {
-                "deactivated" | "revoked" => Ok(Lookup::Deactivated),
+                "deactivated" | "revoked" => Ok(AccountLookup::Deactivated),
                 // Not every CA shows the account.
-                _ => Ok(Lookup::Valid(url)),
+                _ => Ok(AccountLookup::Valid(url)),
             },
-            Err(error) if error.is("accountDoesNotExist") => Ok(Lookup::Unknown),
-            Err(error) if is_deactivated(&error) => Ok(Lookup::Deactivated),
+            Err(error) if error.is("accountDoesNotExist") => Ok(AccountLookup::Unknown),
+            Err(error) if is_deactivated(&error) => Ok(AccountLookup::Deactivated),
             Err(error) => Err(error),
         }
     }
@@ -251,7 +253,7 @@ impl Requests<'_> {
     pub(super) async fn create_account(
         &self,
         contacts: &[String],
-        binding: Option<&Binding>,
+        binding: Option<&ExternalAccountBinding>,
     ) -> Result<String, AcmeError> {
         let mut payload = json!({"contact": contacts, "termsOfServiceAgreed": true});
         if let Some(binding) = binding {
@@ -349,7 +351,7 @@ impl Requests<'_> {
             }
             Err(Error::Api(serde_json::from_slice(&body)?))
         };
-        self.transport.call(step, self.log, attempt).await
+        self.transport.call(step, self.teller, attempt).await
     }
 }
 
@@ -362,7 +364,7 @@ fn is_deactivated(error: &AcmeError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{AccountKey, Binding, sign};
+    use super::{AccountKey, ExternalAccountBinding, sign};
     use crate::acme::foreign_key::{GivenKey, account_key};
     use crate::encoding::{base64url, from_base64};
     use openssl::bn::BigNum;
@@ -421,8 +423,8 @@ mod tests {
         }
         let key = AccountKey::generate().unwrap();
         assert_eq!(format!("{key:?}"), "AccountKey { .. }");
-        let binding = Binding::new("kid", "c2VjcmV0").unwrap();
-        assert_eq!(format!("{binding:?}"), "Binding { key_id: \"kid\", .. }");
+        let binding = ExternalAccountBinding::new("kid", "c2VjcmV0").unwrap();
+        assert_eq!(format!("{binding:?}"), "ExternalAccountBinding { key_id: \"kid\", .. }");
     }
 
     #[test]

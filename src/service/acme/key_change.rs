@@ -10,18 +10,18 @@
 use super::account::kept;
 use super::directory::Directory;
 use super::error::{AcmeError, Step};
-use super::issuer::{OurAccount, Server};
-use super::jws::{AccountKey, Lookup, Requests};
+use super::issuer::{AcmeServer, OurAccount};
+use super::jws::{AccountKey, AccountLookup, Requests};
+use crate::event::AccountEvent;
 use crate::store::StoreError;
-use acme_dns_core::level::Level;
 use std::rc::Rc;
 
 /// How often a change is tried whose answer was lost and which did not happen.
 const ATTEMPTS: usize = 3;
 
-impl Server {
+impl AcmeServer {
     /// Replaces the key of the account, when no order is under way and before the next one begins.
-    pub(super) async fn roll_over_key(&self) -> Result<(), AcmeError> {
+    pub(super) async fn change_key(&self) -> Result<(), AcmeError> {
         if self.account_key.is_some() {
             return Err(AcmeError::KeyIsConfigured { issuer: self.issuer.clone() });
         }
@@ -32,14 +32,14 @@ impl Server {
             return Err(self.unsupported(Step::KeyChange));
         };
         let new = self.prepare_key(&ours)?;
-        let done = self.change_key(&directory, url, &ours, &new).await;
+        let done = self.request_key_change(&directory, url, &ours, &new).await;
         // The next session reads from the disk which key it is, and asks the CA if that is not clear.
         self.account.lock().await.take();
         done?;
         self.adopt_key()
     }
 
-    /// The key of a change whose outcome was never known, else a new one.
+    /// Gives the key of a change whose outcome was never known, else a new one.
     fn prepare_key(&self, ours: &OurAccount) -> Result<AccountKey, AcmeError> {
         if let Some(Ok(new)) = self.load_new_key()?
             && new != ours.key
@@ -49,7 +49,7 @@ impl Server {
         self.make_new_key()
     }
 
-    /// A key that is to replace another one, on disk.
+    /// Makes a key that is to replace another one, on disk.
     pub(super) fn make_new_key(&self) -> Result<AccountKey, AcmeError> {
         let new = AccountKey::generate().map_err(|reason| self.bad_key(reason))?;
         let der = new.pkcs8().map_err(|reason| self.bad_key(reason))?;
@@ -57,7 +57,7 @@ impl Server {
         Ok(new)
     }
 
-    /// What a success is that has changed nothing.
+    /// Makes an error of a success that has changed nothing.
     pub(super) fn unchanged(&self, url: &str) -> AcmeError {
         AcmeError::Failed {
             step: Step::KeyChange,
@@ -68,7 +68,7 @@ impl Server {
         }
     }
 
-    /// The key of a change that was begun; what is no key was never sent to the CA.
+    /// Loads the key of a change that was begun; what is no key was never sent to the CA.
     pub(super) fn load_new_key(&self) -> Result<Option<Result<AccountKey, String>>, AcmeError> {
         match self.store.load_new_account_key(&self.files) {
             Ok(der) => Ok(der.map(|der| AccountKey::from_pkcs8(&der))),
@@ -77,7 +77,7 @@ impl Server {
         }
     }
 
-    async fn change_key(
+    async fn request_key_change(
         &self,
         directory: &Directory,
         url: &str,
@@ -86,7 +86,7 @@ impl Server {
     ) -> Result<(), AcmeError> {
         let transport = self.transport(directory);
         let requests =
-            Requests { transport: &transport, directory, key: &ours.key, log: &self.log };
+            Requests { transport: &transport, directory, key: &ours.key, teller: &self.teller };
         let mut attempt = 1;
         loop {
             let result = requests.change_key(url, &ours.kept.url, new).await;
@@ -105,7 +105,7 @@ impl Server {
             if attempt == ATTEMPTS {
                 return Err(error);
             }
-            self.log.debug(format_args!("{error}; trying again"));
+            self.teller.account(AccountEvent::Retrying { why: error.to_string() });
             attempt += 1;
         }
     }
@@ -131,19 +131,19 @@ impl Server {
             return Ok(None);
         }
         self.drop_key()?;
-        self.log.write(Level::Notice, format_args!("account key stays: its change was not done"));
+        self.teller.account(AccountEvent::KeyUnchanged);
         Ok(Some(ours))
     }
 
     async fn is_known(&self, directory: &Directory, key: &AccountKey) -> Result<bool, AcmeError> {
         let transport = self.transport(directory);
-        let requests = Requests { transport: &transport, directory, key, log: &self.log };
-        requests.find_account().await.map(|found| found != Lookup::Unknown)
+        let requests = Requests { transport: &transport, directory, key, teller: &self.teller };
+        requests.find_account().await.map(|found| found != AccountLookup::Unknown)
     }
 
     fn adopt_key(&self) -> Result<(), AcmeError> {
         self.store.adopt_new_account_key(&self.files).map_err(kept)?;
-        self.log.write(Level::Notice, format_args!("account key changed"));
+        self.teller.account(AccountEvent::KeyChanged);
         Ok(())
     }
 

@@ -12,6 +12,8 @@
 
 mod account;
 mod attempt;
+mod claims;
+mod cleanup;
 mod directory;
 mod error;
 mod foreign_key;
@@ -21,41 +23,41 @@ mod hand_over;
 mod issuer;
 mod jws;
 mod key_change;
-mod log;
 mod operations;
 mod order;
 mod preflight;
 mod records;
 mod regular;
 mod renewal_info;
-mod shared;
+mod single_flight;
+mod solver;
+mod teller;
 mod transport;
 
 pub use attempt::KeyChoice;
-pub use error::{AcmeError, ObtainError, Refusal, Step};
+pub use cleanup::Leftovers;
+pub use error::{AcmeError, ObtainError, Problem, Step};
 pub(crate) use foreign_key::account_key;
 pub use renewal_info::{RenewalAnswer, certificate_id};
 
-use crate::dns::{DnsProvider, Placed, Spared, TxtRecord};
+use crate::dns::{DnsProvider, TxtRecord, Zone};
+use crate::event::{OrderEvent, Subject};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::resolver::Resolver;
-use crate::store::{Entry, IssuedPem, PendingOrder, Store, StoreError};
-use acme_dns_core::challenge::{Candidate, Kept, Mark, may_remove, record_name};
-use acme_dns_core::config::{Config, SecretId};
+use crate::store::{IssuedPem, PendingOrder, Store};
+use acme_dns_core::challenge::{Candidate, Kept, may_remove, record_name};
+use acme_dns_core::config::{Certificate, Config, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::name::Name;
 use acme_dns_core::schedule::{Environment, Failure, Validity};
 use acme_dns_core::text::list;
 use acme_dns_core::time::UnixTime;
-use attempt::Attempt;
-use futures_util::future::join_all;
+use attempt::OrderAttempt;
 use issuer::Issuer;
-use log::Log;
 use order::Order;
-use records::{Active, Claim, Removal, Source};
 use secrecy::SecretString;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -63,6 +65,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use teller::Teller;
 use tokio::sync::Notify;
 
 /// The most names of an order that nobody wants any more: no CA takes more, its file may hold them.
@@ -95,45 +98,29 @@ impl fmt::Debug for Issued {
     }
 }
 
-/// The journal entries that are left and worth another look.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Left {
-    /// Their records could not be removed.
-    pub failed: usize,
-    /// Their order is under way, or a record of theirs may still appear.
-    pub waiting: usize,
-}
-
 /// Where the order of an attempt is from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Ordered {
+enum OrderOrigin {
     /// The attempt has placed it.
     Now,
     /// An earlier one has.
     Before,
 }
 
-/// What became of a journal entry.
-enum Cleaned {
-    Done,
-    Failed,
-    Waiting,
-}
-
 /// Obtains the certificates of a configuration; its methods can run at the same time, on one
 /// thread.
 pub struct Obtainer {
-    shared: Rc<Shared>,
+    state: Rc<ObtainerState>,
 }
 
-struct Shared {
+struct ObtainerState {
     config: Rc<Config>,
     issuers: Vec<Issuer>,
     providers: Vec<Box<dyn DnsProvider>>,
     store: Store,
     checker: Checker,
     resolver: Resolver,
-    log: Log,
+    teller: Teller,
     /// The names of the challenge records of all certificates.
     challenges: HashSet<String>,
     /// Journal entries that are worked on.
@@ -146,38 +133,31 @@ struct Shared {
     /// Number of failed readings of earlier attempts' orders, by their URLs, and of journal entries.
     unread: RefCell<HashMap<String, u32>>,
     /// What became of orders in the last attempts, by the names of variants.
-    orders: RefCell<HashMap<String, Ordered>>,
+    orders: RefCell<HashMap<String, OrderOrigin>>,
     /// The records that an order or the removal of what an earlier one left is at work on.
     claimed: RefCell<HashSet<TxtRecord>>,
     /// Some of them are free again.
     unclaimed: Notify,
 }
 
-impl Shared {
-    fn provider(&self, index: usize) -> Result<&dyn DnsProvider, ObtainError> {
-        self.providers.get(index).map(AsRef::as_ref).ok_or(ObtainError::NoSuchCertificate)
+impl ObtainerState {
+    fn provider(&self, name: &str) -> Result<&dyn DnsProvider, ObtainError> {
+        self.provider_named(name).ok_or(ObtainError::NoSuchCertificate)
+    }
+
+    /// Names the provider that is to have the records of a name.
+    fn provider_for(&self, certificate: &Certificate) -> Result<&str, ObtainError> {
+        let provider = self.config.providers.get(certificate.provider);
+        provider.map(|provider| &*provider.name).ok_or(ObtainError::NoSuchCertificate)
+    }
+
+    async fn zone_of(&self, provider: &str, name: &str) -> Result<Zone, ObtainError> {
+        Ok(self.provider(provider)?.zone_of(name, &self.resolver).await?)
     }
 
     /// Tells whether a record may be removed from its zone.
     fn may_remove(&self, candidate: &Candidate<'_>) -> Result<(), Kept> {
         may_remove(candidate, |name| self.challenges.contains(name))
-    }
-
-    /// Takes out of a journal entry what is never removed, wherever it is.
-    fn removable(&self, mut entry: Entry) -> (Entry, Vec<Spared>) {
-        let mut spared = Vec::new();
-        entry.records.retain(|Placed { record, .. }| {
-            let (name, value) = (record.name.as_str(), record.value.as_str());
-            let candidate = Candidate { kind: "TXT", name, value, mark: Mark::Unread };
-            match self.may_remove(&candidate) {
-                Ok(()) => true,
-                Err(why) => {
-                    spared.push(Spared { record: record.clone(), why });
-                    false
-                }
-            }
-        });
-        (entry, spared)
     }
 
     fn provider_named(&self, name: &str) -> Option<&dyn DnsProvider> {
@@ -201,14 +181,14 @@ impl Obtainer {
         secret: impl Fn(SecretId) -> SecretString,
         host: Arc<dyn Host>,
     ) -> Result<Self, HttpError> {
-        let log = Log::new(host);
+        let teller = Teller::new(host);
         let issuers = config.issuers.iter();
-        let issuers = issuers.map(|issuer| Issuer::new(issuer, &store, clients, &secret, &log));
+        let issuers = issuers.map(|issuer| Issuer::new(issuer, &store, clients, &secret, &teller));
         let issuers = issuers.collect::<Result<_, _>>()?;
         let names = config.certificates.iter().flat_map(|certificate| &certificate.names);
         let challenges = names.map(|name| record_name(name.base())).collect();
         Ok(Self {
-            shared: Rc::new(Shared {
+            state: Rc::new(ObtainerState {
                 resolver: Resolver::of(&config.propagation),
                 config,
                 challenges,
@@ -216,7 +196,7 @@ impl Obtainer {
                 providers,
                 store,
                 checker,
-                log,
+                teller,
                 active: RefCell::default(),
                 hopeless: RefCell::default(),
                 looked: RefCell::default(),
@@ -254,10 +234,10 @@ impl Obtainer {
     /// What the schedule has to know of a failed attempt for a variant, the last one.
     #[must_use]
     pub fn failure(&self, variant: usize, error: &ObtainError) -> Failure {
-        let name = self.shared.config.variants.get(variant).map(|variant| &variant.name);
-        let ordered = name.and_then(|name| self.shared.orders.borrow_mut().remove(name));
+        let name = self.state.config.variants.get(variant).map(|variant| &variant.name);
+        let ordered = name.and_then(|name| self.state.orders.borrow_mut().remove(name));
         Failure {
-            ordered: ordered == Some(Ordered::Now),
+            ordered: ordered == Some(OrderOrigin::Now),
             is_lost: ordered.is_some() && !error.leaves_order_alive(),
             ..error.failure()
         }
@@ -268,150 +248,62 @@ impl Obtainer {
         variant: usize,
         issuer: usize,
         key: KeyChoice,
-    ) -> Result<Attempt<'_>, ObtainError> {
-        let shared = &self.shared;
-        let found = shared.config.variant(variant).zip(shared.issuers.get(issuer));
+    ) -> Result<OrderAttempt<'_>, ObtainError> {
+        let state = &self.state;
+        let found = state.config.variant(variant).zip(state.issuers.get(issuer));
         let ((variant, certificate), issuer) = found.ok_or(ObtainError::NoSuchCertificate)?;
-        let log = shared.log.about("certificate", &variant.name);
-        Ok(Attempt { shared, variant, certificate, issuer, key, log })
+        let teller = state.teller.about(Subject::Certificate(variant.name.clone()));
+        Ok(OrderAttempt { state, variant, certificate, issuer, key, teller })
     }
 
     /// Gives up the orders of certificates that are no longer configured.
     pub async fn give_up_orders(&self) {
-        let Shared { config, store, log, issuers, .. } = &*self.shared;
+        let ObtainerState { config, store, teller, issuers, .. } = &*self.state;
         let names = match store.orders_all() {
             Ok(names) => names,
-            Err(error) => return log.warn(format_args!("{error}")),
+            Err(error) => return teller.step_failed(Level::Warn, &error),
         };
         let is_wanted = |name: &String| config.variants.iter().any(|v| v.name == *name);
         for name in names.into_iter().filter(|name| !is_wanted(name)) {
-            let log = log.about("certificate", &name);
+            let teller = teller.about(Subject::Certificate(name.clone()));
             let pending = match store.load_order(&name) {
                 Ok(pending) => pending,
                 Err(error) => {
-                    log.warn(format_args!("{error}"));
+                    teller.step_failed(Level::Warn, &error);
                     continue;
                 }
             };
             if let Some(pending) = &pending {
                 let issuer = issuers.iter().find(|i| i.config().directory == pending.directory);
                 match issuer {
-                    Some(issuer) => match give_up(issuer, pending, &log).await {
-                        Ok(()) => log.debug(format_args!("order {} given up", pending.url)),
+                    Some(issuer) => match give_up(issuer, pending, &teller).await {
+                        Ok(()) => teller.order(OrderEvent::Cancelled { url: pending.url.clone() }),
                         // It is tried again at the next start.
                         Err(error) => {
-                            log.debug(format_args!("{error}"));
+                            teller.step_failed(Level::Debug, &error);
                             continue;
                         }
                     },
-                    None => log.debug(format_args!("order {} forgotten", pending.url)),
+                    None => teller.order(OrderEvent::Forgotten { url: pending.url.clone() }),
                 }
             }
             if let Err(error) = store.remove_order(&name) {
-                log.warn(format_args!("{error}"));
-            }
-        }
-    }
-
-    /// Removes the TXT records of orders that are not under way.
-    pub async fn clean_journal(&self) -> Left {
-        let entries = match self.shared.store.journal_all() {
-            Ok(entries) => entries,
-            Err(error) => {
-                self.shared.log.warn(format_args!("{error}"));
-                return Left { failed: 1, waiting: 0 };
-            }
-        };
-        let cleanings = entries.into_iter().map(|(id, entry)| async move {
-            match Active::take(&self.shared, &id) {
-                Some(active) => self.clean_entry(active, entry).await,
-                None => Cleaned::Waiting,
-            }
-        });
-        join_all(cleanings).await.into_iter().fold(Left::default(), |left, cleaned| match cleaned {
-            Cleaned::Done => left,
-            Cleaned::Failed => Left { failed: left.failed + 1, ..left },
-            Cleaned::Waiting => Left { waiting: left.waiting + 1, ..left },
-        })
-    }
-
-    async fn clean_entry(&self, active: Active, entry: Result<Entry, StoreError>) -> Cleaned {
-        let Shared { log, store, hopeless, .. } = &*self.shared;
-        let entry = match entry {
-            Ok(entry) => entry,
-            // It will be read when it can be.
-            Err(error) if error.is_denied() => {
-                let path = format!("journal/{}", active.id);
-                let mut unread = self.shared.unread.borrow_mut();
-                if unread.insert(path, 1).is_none() {
-                    log.warn(format_args!(
-                        "{error}; TXT records of an earlier order may be left until then"
-                    ));
-                }
-                return Cleaned::Failed;
-            }
-            Err(error) => {
-                match store.journal_set_aside(&active.id) {
-                    Ok(aside) => log.warn(format_args!(
-                        "{error}; moved to \"{}\", TXT records may be left",
-                        aside.display()
-                    )),
-                    Err(other) => log.warn(format_args!("{error}; {other}")),
-                }
-                return Cleaned::Done;
-            }
-        };
-        if hopeless.borrow().contains(&active.id) {
-            return Cleaned::Done;
-        }
-        let (entry, mut spared) = self.shared.removable(entry);
-        let names = names_of(entry.records.iter().map(|placed| &placed.record));
-        if !entry.records.is_empty() && self.shared.provider_named(&entry.provider).is_none() {
-            hopeless.borrow_mut().insert(active.id.clone());
-            log.warn(format_args!(
-                "TXT {names} cannot be removed: no \"acme_dns_provider\" named \"{}\" is defined \
-                 any more",
-                entry.provider
-            ));
-            return Cleaned::Done;
-        }
-        let records = entry.records.iter().map(|placed| &placed.record);
-        let Some(_claim) = Claim::take(&self.shared, records) else { return Cleaned::Waiting };
-        let removed = match &*entry.records {
-            [] => Ok(Removal::Done(Vec::new())),
-            _ => records::remove(&self.shared, &active, &entry, Source::Disk).await,
-        };
-        let closed = match removed {
-            Ok(Removal::LookAgain) => return Cleaned::Waiting,
-            Ok(Removal::Done(found)) => {
-                if entry.records.len() > found.len() {
-                    let message = format_args!("TXT {names} of an earlier order removed");
-                    log.write(Level::Notice, message);
-                }
-                spared.extend(found);
-                records::close(&self.shared, &active, &spared).await
-            }
-            Err(why) => Err(why),
-        };
-        match closed {
-            Ok(()) => Cleaned::Done,
-            Err(why) => {
-                log.warn(format_args!(
-                    "TXT {names} of an earlier order cannot be removed now, will be tried \
-                     again: {why}"
-                ));
-                Cleaned::Failed
+                teller.step_failed(Level::Warn, &error);
             }
         }
     }
 }
 
 /// Gives up what is pending of an order.
-async fn give_up(issuer: &Issuer, pending: &PendingOrder, log: &Log) -> Result<(), AcmeError> {
+async fn give_up(
+    issuer: &Issuer,
+    pending: &PendingOrder,
+    teller: &Teller,
+) -> Result<(), AcmeError> {
     let session = issuer.session(Environment::Production).await?;
     let names = pending.names.iter().filter_map(|name| Name::parse(name).ok());
     let names: Vec<Name> = names.take(MAX_NAMES).collect();
-    if let Some(mut order) = Order::find(session, pending, &names, log.clone()).await? {
+    if let Some(mut order) = Order::find(session, pending, &names, teller.clone()).await? {
         order.abandon().await;
     }
     Ok(())

@@ -27,8 +27,8 @@ impl Obtainer {
     /// # Errors
     /// The key comes from the configuration, the CA refuses, or its answer does not come; then the
     /// next order finds out which key is the account's.
-    pub async fn roll_over_key(&self, issuer: usize) -> Result<(), AcmeError> {
-        self.issuer(issuer)?.roll_over_key(Environment::Production).await
+    pub async fn change_key(&self, issuer: usize) -> Result<(), AcmeError> {
+        self.issuer(issuer)?.change_key(Environment::Production).await
     }
 
     /// Revokes a certificate (DER) that our account obtained (RFC 8555 section 7.6), for one of the
@@ -59,6 +59,6 @@ impl Obtainer {
     }
 
     fn issuer(&self, index: usize) -> Result<&Issuer, AcmeError> {
-        self.shared.issuers.get(index).ok_or(AcmeError::NoSuchIssuer)
+        self.state.issuers.get(index).ok_or(AcmeError::NoSuchIssuer)
     }
 }

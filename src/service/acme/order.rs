@@ -1,12 +1,13 @@
 //! One order at a CA (RFC 8555 section 7.4).
 
-use super::error::{AcmeError, ObtainError, Refusal, Step, printable};
+use super::error::{AcmeError, ObtainError, Problem, Step, printable};
 use super::issuer::Session;
-use super::log::Log;
-use crate::dns::TxtRecord;
+use super::solver::{self, Challenge};
+use super::teller::Teller;
+use crate::event::OrderEvent;
 use crate::store::PendingOrder;
 use crate::x509::chain_from_pem;
-use acme_dns_core::challenge::record_name;
+use acme_dns_core::level::Level;
 use acme_dns_core::name::Name;
 use acme_dns_core::time::UnixTime;
 use instant_acme::{
@@ -56,7 +57,7 @@ pub(super) struct Order {
     alternates: Vec<String>,
     /// The CA's own time when it sent the certificate.
     date: Option<UnixTime>,
-    log: Log,
+    teller: Teller,
 }
 
 /// The certificate that an order replaces (RFC 9773 section 5).
@@ -71,17 +72,25 @@ pub(super) struct Authorization {
     pub(super) status: AuthorizationStatus,
     /// Set if it is of a name that was ordered.
     pub(super) is_ordered: bool,
-    /// The record of its dns-01 challenge (RFC 8555 section 8.4), if there is one. Its name is made
-    /// of the name that was ordered, not of the CA's text.
-    pub(super) record: Option<TxtRecord>,
+    /// The challenge that we solve, if there is one.
+    challenge: Option<Challenge>,
     /// The types of its challenges.
-    pub(super) offered: String,
-    problem: Option<Refusal>,
+    offered: String,
+    problem: Option<Problem>,
 }
 
 impl Authorization {
-    /// What an authorization from which nothing can come any more says.
-    pub(super) fn failure(&self) -> Option<(String, Refusal)> {
+    /// Gives the challenge that we solve.
+    pub(super) fn challenge(&self) -> Result<&Challenge, ObtainError> {
+        self.challenge.as_ref().ok_or_else(|| ObtainError::NoChallenge {
+            wanted: solver::names(),
+            name: self.name.clone(),
+            offered: self.offered.clone(),
+        })
+    }
+
+    /// Gives the reason why nothing can come of it any more.
+    pub(super) fn failure(&self) -> Option<(String, Problem)> {
         dead(self.status)?;
         Some((self.name.clone(), self.problem.clone()?))
     }
@@ -100,14 +109,10 @@ impl Authorization {
         let offered: Vec<String> =
             challenges.map(|challenge| challenge_type(&challenge.r#type)).collect();
         let problem = handle.challenges.iter().find_map(|challenge| challenge.error.as_ref());
-        let problem = problem.map(Refusal::new).or_else(|| dead(status));
-        let challenge = handle.challenge(ChallengeType::Dns01);
-        let record = ordered.zip(challenge).map(|(name, challenge)| TxtRecord {
-            name: record_name(name.base()),
-            value: challenge.key_authorization().dns_value(),
-        });
+        let problem = problem.map(Problem::new).or_else(|| dead(status));
+        let challenge = ordered.and_then(|name| Challenge::choose(name, handle));
         let (is_ordered, offered) = (ordered.is_some(), offered.join(", "));
-        Self { index, name, status, is_ordered, record, offered, problem }
+        Self { index, name, status, is_ordered, challenge, offered, problem }
     }
 }
 
@@ -118,7 +123,7 @@ impl Order {
         names: &[Name],
         profile: Option<&str>,
         replaces: Option<&Replaces>,
-        log: Log,
+        teller: Teller,
     ) -> Result<Self, AcmeError> {
         let identifiers: Vec<Identifier> =
             names.iter().map(|name| Identifier::Dns(name.as_str().to_owned())).collect();
@@ -139,9 +144,16 @@ impl Order {
             }
             placed => placed,
         };
-        let inner = session.transport.call(Step::NewOrder, &log, place).await?;
-        log.debug(format_args!("order {} placed", inner.url()));
-        Ok(Self { session, inner, names: names.to_vec(), alternates: Vec::new(), date: None, log })
+        let inner = session.transport.call(Step::NewOrder, &teller, place).await?;
+        teller.order(OrderEvent::Placed { url: inner.url().to_owned() });
+        Ok(Self {
+            session,
+            inner,
+            names: names.to_vec(),
+            alternates: Vec::new(),
+            date: None,
+            teller,
+        })
     }
 
     /// Finds an order of an earlier attempt, for these names; `None` if nothing can come of it any
@@ -150,23 +162,23 @@ impl Order {
         session: Session,
         pending: &PendingOrder,
         names: &[Name],
-        log: Log,
+        teller: Teller,
     ) -> Result<Option<Self>, AcmeError> {
         if !session.may_have_placed(pending) {
             return Ok(None);
         }
         let read = async || session.account.order(pending.url.clone()).await;
-        let mut inner = match session.transport.call(Step::Order, &log, read).await {
+        let mut inner = match session.transport.call(Step::Order, &teller, read).await {
             Ok(inner) => inner,
             Err(error @ AcmeError::Refused { .. }) if !error.is("rateLimited") => {
-                log.debug(format_args!("{error}"));
+                teller.step_failed(Level::Debug, &error);
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
         let is_dead = inner.state().status == OrderStatus::Invalid;
         let names = names.to_vec();
-        let order = Self { session, inner, names, alternates: Vec::new(), date: None, log };
+        let order = Self { session, inner, names, alternates: Vec::new(), date: None, teller };
         Ok((!is_dead).then_some(order))
     }
 
@@ -201,7 +213,7 @@ impl Order {
 
     /// Downloads another chain of the certificate.
     pub(super) async fn alternate(&self, url: &str) -> Result<String, AcmeError> {
-        let answer = self.session.post_as_get(Step::AlternateChain, url, &self.log).await;
+        let answer = self.session.post_as_get(Step::AlternateChain, url, &self.teller).await;
         let (_, body) = answer?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
@@ -222,7 +234,7 @@ impl Order {
     /// Reads an authorization unless it was read since the order was. Those in front of it were, so
     /// that passing over them costs nothing.
     async fn authorization(&mut self, index: usize) -> Result<Option<Authorization>, AcmeError> {
-        let Self { session, inner, names, log, .. } = self;
+        let Self { session, inner, names, teller, .. } = self;
         let read = async || {
             let mut authorizations = inner.authorizations();
             for _ in 0..index {
@@ -232,13 +244,14 @@ impl Order {
             let mut handle = handle?;
             Ok(Some(Authorization::read(index, &mut handle, names)))
         };
-        session.transport.call(Step::Authorization, log, read).await
+        session.transport.call(Step::Authorization, teller, read).await
     }
 
-    /// Tells the CA that the record of an authorization is there.
+    /// Tells the CA that what it looks for is there.
     pub(super) async fn answer(&mut self, authorization: &Authorization) -> Result<(), AcmeError> {
-        let Self { session, inner, names, log, .. } = self;
+        let Self { session, inner, names, teller, .. } = self;
         let index = authorization.index;
+        let Some(chosen) = &authorization.challenge else { return Ok(()) };
         let answer = async || {
             let mut authorizations = inner.authorizations();
             for _ in 0..index {
@@ -250,12 +263,12 @@ impl Order {
             let identifier = handle.identifier();
             let is_ordered = matches!(identifier.identifier, Identifier::Dns(text)
                 if names.iter().any(|name| name.is_authorized_by(text, identifier.wildcard)));
-            match handle.challenge(ChallengeType::Dns01) {
+            match handle.challenge(chosen.kind()) {
                 Some(mut challenge) if is_ordered => challenge.set_ready().await,
                 _ => Ok(()),
             }
         };
-        let answered = session.transport.call(Step::Challenge, log, answer).await;
+        let answered = session.transport.call(Step::Challenge, teller, answer).await;
         match answered {
             // Perhaps an answer was lost and the CA is already at work, or done.
             Err(error @ AcmeError::Refused { .. }) => match self.reread(index).await {
@@ -268,7 +281,7 @@ impl Order {
     }
 
     async fn reread(&mut self, index: usize) -> Result<AuthorizationStatus, AcmeError> {
-        let Self { session, inner, log, .. } = self;
+        let Self { session, inner, teller, .. } = self;
         let read = async || {
             let mut authorizations = inner.authorizations();
             for _ in 0..index {
@@ -279,7 +292,7 @@ impl Order {
                 None => Ok(AuthorizationStatus::Valid),
             }
         };
-        session.transport.call(Step::Authorization, log, read).await
+        session.transport.call(Step::Authorization, teller, read).await
     }
 
     /// Waits until the order can be finalized.
@@ -299,14 +312,14 @@ impl Order {
             self.wait_while(is_unfinished, asked).await?;
         }
         self.check_alive().await?;
-        let Self { session, inner, log, .. } = self;
+        let Self { session, inner, teller, .. } = self;
         let download = async || match inner.certificate().await? {
             Some(chain) if chain_from_pem(chain.as_bytes()).is_err() => {
                 Err(Error::Str("no certificate in PEM"))
             }
             chain => Ok(chain),
         };
-        let chain = session.transport.call(Step::Certificate, log, download).await?;
+        let chain = session.transport.call(Step::Certificate, teller, download).await?;
         let answer = session.transport.last();
         (self.alternates, self.date) = (answer.alternates, answer.date);
         // Without a certificate, the order is "processing" again.
@@ -316,9 +329,9 @@ impl Order {
     async fn send_csr(&mut self, csr: &[u8]) -> Result<(), ObtainError> {
         let mut attempt = 1;
         while self.inner.state().status == OrderStatus::Ready {
-            let Self { session, inner, log, .. } = self;
+            let Self { session, inner, teller, .. } = self;
             let send = async || inner.finalize_csr(csr).await;
-            match session.transport.call(Step::Finalize, log, send).await {
+            match session.transport.call(Step::Finalize, teller, send).await {
                 Ok(()) => break,
                 Err(error) => {
                     // The CA may have taken the CSR although the answer says something else.
@@ -327,7 +340,7 @@ impl Order {
                     if attempt == FINALIZE_ATTEMPTS || !unclear {
                         return Err(error.into());
                     }
-                    log.debug(format_args!("{error}; reading the order"));
+                    teller.step_failed(Level::Debug, &error);
                     sleep(FIRST_POLL * 4).await;
                     self.refresh().await?;
                 }
@@ -338,9 +351,9 @@ impl Order {
     }
 
     async fn refresh(&mut self) -> Result<OrderStatus, AcmeError> {
-        let Self { session, inner, log, .. } = self;
+        let Self { session, inner, teller, .. } = self;
         let refresh = async || inner.refresh().await.map(|state| state.status);
-        session.transport.call(Step::Order, log, refresh).await
+        session.transport.call(Step::Order, teller, refresh).await
     }
 
     /// Reads the order while there is something to wait for. `asked` is the pause that the CA has asked
@@ -391,14 +404,14 @@ impl Order {
         }
         let mut problems = self.problems().await;
         if problems.is_empty() {
-            let error = self.inner.state().error.as_ref().map(Refusal::new);
+            let error = self.inner.state().error.as_ref().map(Problem::new);
             problems.push((String::new(), error.unwrap_or_default()));
         }
         Err(ObtainError::Invalid(problems))
     }
 
     /// What the CA says of the authorizations that failed.
-    async fn problems(&mut self) -> Vec<(String, Refusal)> {
+    async fn problems(&mut self) -> Vec<(String, Problem)> {
         let read = timeout(AFTERMATH, self.authorizations()).await;
         let authorizations = read.ok().and_then(Result::ok).unwrap_or_default();
         let failed = authorizations.into_iter().filter_map(|a| Some((a.name, a.problem?)));
@@ -411,9 +424,9 @@ impl Order {
         let left = timeout(AFTERMATH, self.deactivate()).await;
         match left {
             Ok(Ok(0)) => {}
-            Ok(Ok(number)) => self.log.debug(format_args!("{number} authorizations deactivated")),
-            Ok(Err(error)) => self.log.debug(format_args!("{error}")),
-            Err(_) => self.log.debug(format_args!("authorizations not deactivated in time")),
+            Ok(Ok(number)) => self.teller.order(OrderEvent::Deactivated { number }),
+            Ok(Err(error)) => self.teller.step_failed(Level::Debug, &error),
+            Err(_) => self.teller.order(OrderEvent::NotDeactivated),
         }
     }
 
@@ -423,7 +436,7 @@ impl Order {
             if authorization.status != AuthorizationStatus::Pending {
                 continue;
             }
-            let Self { session, inner, log, .. } = self;
+            let Self { session, inner, teller, .. } = self;
             let deactivate = async || {
                 let mut authorizations = inner.authorizations();
                 for _ in 0..authorization.index {
@@ -434,7 +447,7 @@ impl Order {
                     None => Ok(()),
                 }
             };
-            session.transport.call(Step::Deactivate, log, deactivate).await?;
+            session.transport.call(Step::Deactivate, teller, deactivate).await?;
             number += 1;
         }
         Ok(number)
@@ -504,7 +517,7 @@ fn challenge_type(kind: &ChallengeType) -> String {
 }
 
 /// What is wrong with an authorization that cannot become valid any more.
-fn dead(status: AuthorizationStatus) -> Option<Refusal> {
+fn dead(status: AuthorizationStatus) -> Option<Problem> {
     let status = match status {
         AuthorizationStatus::Pending | AuthorizationStatus::Valid => return None,
         AuthorizationStatus::Invalid => "invalid",
@@ -513,7 +526,7 @@ fn dead(status: AuthorizationStatus) -> Option<Refusal> {
         AuthorizationStatus::Deactivated => "deactivated",
     };
     let detail = format!("the authorization is {status}");
-    Some(Refusal { detail, ..Refusal::default() })
+    Some(Problem { detail, ..Problem::default() })
 }
 
 #[cfg(test)]

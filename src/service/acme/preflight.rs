@@ -1,13 +1,13 @@
-//! What is looked at before an account is made or an order is placed.
+//! The check before an account is made or an order is placed: the zones of all names.
 
-use super::attempt::Attempt;
+use super::attempt::OrderAttempt;
 use super::error::ObtainError;
 use crate::dns::on_account_of;
 use crate::store::Stored;
 use acme_dns_core::challenge::record_name;
 use std::collections::BTreeSet;
 
-impl Attempt<'_> {
+impl OrderAttempt<'_> {
     /// Looks for the zones of all names. Credentials that are refused, or a zone that is not there, cost
     /// no account and no order then; and what is found is what the records need next.
     ///
@@ -18,13 +18,13 @@ impl Attempt<'_> {
         if has_issued && self.issuer.may_trust_us() {
             return Ok(());
         }
-        let provider = self.shared.provider(self.certificate.provider)?;
+        let provider = self.state.provider_for(self.certificate)?;
         let names = self.certificate.names.iter().map(|name| record_name(name.base()));
         let names: BTreeSet<String> = names.collect();
         on_account_of(&self.certificate.name, async {
             // One after the other: the provider has found most zones after the first name.
             for name in &names {
-                provider.zone_of(name, &self.shared.resolver).await?;
+                self.state.zone_of(provider, name).await?;
             }
             Ok(())
         })

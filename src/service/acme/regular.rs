@@ -23,11 +23,11 @@ const AUTHORIZATION_STATES: [&str; 6] =
 /// What of a request decides how its answer is read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Sent {
+struct SentRequest {
     payload: String,
 }
 
-impl Sent {
+impl SentRequest {
     /// The certificate that an order is to replace (RFC 9773 section 5).
     fn replaces(&self) -> Option<Value> {
         let json = from_base64(&self.payload)?;
@@ -38,7 +38,7 @@ impl Sent {
 
 /// Brings the answer to a signed request into order. `base` is the URL of the request, `sent` its body.
 pub(super) fn success(body: Bytes, base: &Url, sent: &[u8]) -> Bytes {
-    let sent: Sent = serde_json::from_slice(sent).unwrap_or_default();
+    let sent: SentRequest = serde_json::from_slice(sent).unwrap_or_default();
     let answers_challenge = sent.payload == EMPTY_OBJECT;
     let mut json = match serde_json::from_slice::<Value>(&body) {
         Ok(Value::Object(json)) => json,
@@ -76,7 +76,7 @@ fn bytes(json: &Value) -> Bytes {
 }
 
 /// An order (RFC 8555 section 7.1.3).
-fn order(json: &mut Map<String, Value>, base: &Url, sent: &Sent) {
+fn order(json: &mut Map<String, Value>, base: &Url, sent: &SentRequest) {
     let authorizations = json.get("authorizations").and_then(Value::as_array);
     let authorizations = authorizations.into_iter().flatten().filter_map(|url| absolute(url, base));
     let authorizations = authorizations.map(Value::String).collect();

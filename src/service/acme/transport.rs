@@ -5,12 +5,12 @@
 //! what the last answer was, and every request goes through [`Transport::call`]. No request leaves
 //! but through [`Transport::send`], which looks at its URL: most of them are the CA's words.
 
-use super::error::{AcmeError, MAX_TEXT, Refusal, Step};
-use super::log::Log;
+use super::error::{AcmeError, MAX_TEXT, Problem, Step};
 use super::now;
 use super::regular;
+use super::teller::Teller;
+use crate::event::OrderEvent;
 use crate::http::{self as client, HttpError};
-use acme_dns_core::level::Level;
 use acme_dns_core::text::excerpt;
 use acme_dns_core::time::UnixTime;
 use acme_dns_core::url::CaUrls;
@@ -121,7 +121,7 @@ impl Transport {
     pub(super) async fn call<T>(
         &self,
         step: Step,
-        log: &Log,
+        teller: &Teller,
         mut attempt: impl AsyncFnMut() -> Result<T, Error>,
     ) -> Result<T, AcmeError> {
         let mut pauses = PAUSES.iter();
@@ -149,11 +149,8 @@ impl Transport {
             let Some(pause) = pause else { return Err(error) };
             // A CA that cannot be reached takes its time: silence would look like a hang.
             let is_first = pauses.len() + 1 == PAUSES.len();
-            let level = match is_first && step == Step::Directory && !is_answered {
-                true => Level::Notice,
-                false => Level::Debug,
-            };
-            log.write(level, format_args!("{error}; trying again in {} ms", pause.as_millis()));
+            let is_unreachable = is_first && step == Step::Directory && !is_answered;
+            teller.order(OrderEvent::Retrying { why: error.to_string(), pause, is_unreachable });
             tokio::time::sleep(pause).await;
         }
     }
@@ -404,7 +401,7 @@ fn classify(step: Step, exchange: Exchange, error: Error) -> AcmeError {
     let status = status.map(|status| status.as_u16());
     let reason = match error {
         Error::Api(problem) => {
-            let mut problem = Refusal::new(&problem);
+            let mut problem = Problem::new(&problem);
             if problem.is("userActionRequired")
                 && let Some(url) = terms_of_service
             {

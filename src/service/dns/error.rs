@@ -212,12 +212,12 @@ pub struct Refusal {
     /// The status of HTTP.
     pub status: u16,
     /// The provider's own codes and texts.
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<RefusalReason>,
 }
 
 /// One reason of a refusal.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Reason {
+pub struct RefusalReason {
     /// The provider's code.
     pub code: i64,
     /// The provider's text.

@@ -9,9 +9,10 @@ mod error;
 mod payer;
 mod zone;
 
-pub use error::{About, ProviderError, Reason, Refusal};
+pub use error::{About, ProviderError, Refusal, RefusalReason};
 pub use payer::on_account_of;
 
+use crate::event::ProviderEvent;
 use crate::http::{Clients, HttpError};
 use crate::resolver::Resolver;
 use acme_dns_core::challenge::{Candidate, Kept};
@@ -19,8 +20,6 @@ use acme_dns_core::config::{Provider, ProviderKind, SecretId};
 use async_trait::async_trait;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use std::rc::Rc;
-use std::time::Duration;
 
 /// A TXT record that an order needs.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -43,7 +42,7 @@ pub struct Zone {
 
 /// A record that was put up, or may have been: what the journal keeps.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Placed {
+pub struct PlacedRecord {
     /// The record.
     pub record: TxtRecord,
     /// The zone that holds it.
@@ -58,7 +57,7 @@ pub type Rule<'a> = dyn Fn(&Candidate<'_>) -> Result<(), Kept> + 'a;
 
 /// A record that was found and left alone.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Spared {
+pub struct SparedRecord {
     /// The record.
     pub record: TxtRecord,
     /// Why.
@@ -106,27 +105,9 @@ pub trait DnsProvider {
     /// Not all of the records are known to be gone. All of `placed` may be given again.
     async fn remove(
         &self,
-        placed: &[Placed],
+        placed: &[PlacedRecord],
         rule: &Rule<'_>,
-    ) -> Result<Vec<Spared>, ProviderError>;
-}
-
-/// Something that happened to requests, for the log.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Notice {
-    /// A request has to wait.
-    Waiting(Wait),
-    /// A request got no answer, for this reason, and is repeated.
-    Repeated(String),
-}
-
-/// A wait of a request.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Wait {
-    /// Its length.
-    pub pause: Duration,
-    /// The payer whose share is used up; `None` if the provider's limit is reached.
-    pub payer: Option<Rc<str>>,
+    ) -> Result<Vec<SparedRecord>, ProviderError>;
 }
 
 /// Makes the clients of the providers of a configuration, in its order. `tell` hears of requests that
@@ -138,7 +119,7 @@ pub fn providers(
     configs: &[Provider],
     secret: impl Fn(SecretId) -> SecretString,
     clients: &Clients,
-    tell: impl Fn(Notice) + 'static,
+    tell: impl Fn(ProviderEvent) + 'static,
 ) -> Result<Vec<Box<dyn DnsProvider>>, HttpError> {
     let cloudflare = cloudflare::Maker::new(clients, tell);
     let make = |config: &Provider| -> Result<Box<dyn DnsProvider>, HttpError> {

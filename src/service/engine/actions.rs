@@ -39,7 +39,7 @@ struct Request {
 enum Kind {
     Renew,
     Revoke { certificates: Vec<Vec<u8>>, issuers: Vec<usize>, reason: Option<u8> },
-    RollOver { issuer: usize },
+    ChangeKey { issuer: usize },
     Forget(Removal),
 }
 
@@ -139,7 +139,7 @@ impl Actions {
                 let issuer = self.site.config.issuers.iter().position(|issuer| issuer.name == of);
                 let issuer =
                     issuer.ok_or_else(|| format!("no \"acme_dns_issuer\" \"{of}\" is defined"))?;
-                (Kind::RollOver { issuer }, State::ready())
+                (Kind::ChangeKey { issuer }, State::ready())
             }
             "forget" => {
                 let Parts { served, read_by_nginx, .. } = *parts;
@@ -292,7 +292,7 @@ async fn carry_out(kind: Kind, obtainer: &Obtainer, store: &Store) -> Result<(),
     match kind {
         // The renewal was all.
         Kind::Renew => Ok(()),
-        Kind::RollOver { issuer } => Ok(obtainer.roll_over_key(issuer).await?),
+        Kind::ChangeKey { issuer } => Ok(obtainer.change_key(issuer).await?),
         Kind::Revoke { certificates, issuers, reason } => {
             revoke_all(obtainer, &certificates, &issuers, reason).await?;
             mark_revoked(store, certificates).await

@@ -20,7 +20,7 @@ use super::tasks::{self, Obtaining};
 use super::unreadable::{Parts, Unreadable};
 use super::unsaved::Unsaved;
 use crate::acme::Obtainer;
-use crate::dns::{self, Notice, Wait};
+use crate::dns;
 use crate::event::{Event, ProviderEvent};
 use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
@@ -151,28 +151,14 @@ impl Running {
         let clients = Clients::default();
         let config = &self.site.config;
         let secret = |id: SecretId| self.secrets.get(id);
-        let tell = self.listener();
+        let site = Rc::clone(&self.site);
+        let tell = move |event| site.host.tell(&Event::Provider(event));
         let providers = dns::providers(&config.providers, secret, &clients, tell)?;
         let checker = Checker::new(&config.propagation);
         let (store, host) = (self.site.store.clone(), Arc::clone(&self.site.host));
         let config = Rc::new(Config::clone(config));
         let obtainer = Obtainer::new(config, providers, store, checker, &clients, secret, host)?;
         Ok(Tools { obtainer: Rc::new(obtainer), clients })
-    }
-
-    /// Returns what tells of the DNS providers' notices.
-    fn listener(&self) -> impl Fn(Notice) + 'static {
-        let site = Rc::clone(&self.site);
-        move |notice| {
-            let event = match notice {
-                Notice::Waiting(Wait { pause, payer: None }) => ProviderEvent::Limited { pause },
-                Notice::Waiting(Wait { pause, payer: Some(payer) }) => {
-                    ProviderEvent::ShareUsed { certificate: payer.to_string(), pause }
-                }
-                Notice::Repeated(error) => ProviderEvent::Retrying { why: error },
-            };
-            site.host.tell(&Event::Provider(event));
-        }
     }
 
     /// Begins what is due, as far as there is room.

@@ -5,7 +5,7 @@
 use super::clock::{LONGEST_SLEEP, now};
 use super::outcome::{Issuance, Outcome, RenewalAnswer, Report};
 use super::saving::{Saved, save_issued};
-use crate::acme::{KeyChoice, Left, ObtainError, Obtainer, certificate_id};
+use crate::acme::{KeyChoice, Leftovers, ObtainError, Obtainer, certificate_id};
 use crate::http::HttpError;
 use crate::ocsp::{OcspError, Question};
 use crate::store::Store;
@@ -166,9 +166,9 @@ pub(super) async fn clean(obtainer: Rc<Obtainer>, order_ended: Rc<Notify>) {
     let mut pause = shortest;
     loop {
         let (wait, next) = match obtainer.clean_journal().await {
-            Left { failed: 0, waiting: 0 } => (LONGEST_SLEEP, shortest),
-            Left { failed: 0, .. } => (LOOKING_PAUSE, shortest),
-            Left { .. } => (pause, (pause * 2).min(longest)),
+            Leftovers { failed: 0, waiting: 0 } => (LONGEST_SLEEP, shortest),
+            Leftovers { failed: 0, .. } => (LOOKING_PAUSE, shortest),
+            Leftovers { .. } => (pause, (pause * 2).min(longest)),
         };
         pause = next;
         tokio::select! {

@@ -9,7 +9,7 @@ use crate::import::Imports;
 use crate::store::Store;
 use crate::store::testing::DIRECTORY;
 use acme_dns_core::config::{
-    Certificate, Cloudflare, CloudflareCredentials, Config, Issuer, Propagation, Provider,
+    Certificate, CloudflareCredentials, CloudflareSettings, Config, Issuer, Propagation, Provider,
     ProviderKind, Reload, SecretId, Variant,
 };
 use acme_dns_core::key::KeyType;
@@ -110,7 +110,7 @@ pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> S
         }],
         providers: vec![Provider {
             name: "dns".to_owned(),
-            kind: ProviderKind::Cloudflare(Cloudflare {
+            kind: ProviderKind::Cloudflare(CloudflareSettings {
                 credentials: CloudflareCredentials::Token(SecretId(0)),
                 zone_id: None,
                 ttl: 60,

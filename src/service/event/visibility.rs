@@ -92,7 +92,9 @@ pub enum VisibilityEvent {
 }
 
 impl VisibilityEvent {
-    pub(super) fn level(&self) -> Level {
+    /// Severity of the line.
+    #[must_use]
+    pub fn level(&self) -> Level {
         match self {
             Self::Intercepted { .. } => Level::Warn,
             Self::Remarkable { .. } | Self::Elsewhere { is_first: true, .. } => Level::Notice,

@@ -11,14 +11,14 @@ mod progress;
 mod servers;
 mod view;
 
+use crate::event::VisibilityEvent;
 use crate::resolver::Resolver;
 use crate::resolver::query::{QueryError, TxtAnswer, ask_txt};
 use acme_dns_core::config::Propagation;
-use acme_dns_core::level::Level;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use hickory_proto::rr::Name;
-use progress::{Progress, Wanted};
-use servers::{Directory, LookupError, Question, ServerSet};
+use progress::{Standings, WantedValues};
+use servers::{NameServerCache, NameServerError, ServerSet, ZoneQuestion};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub struct Checker {
 
 #[derive(Debug)]
 enum Mode {
-    Check { timeout: Duration, interval: Duration, blind_delay: Duration, directory: Directory },
+    Check { timeout: Duration, interval: Duration, blind_delay: Duration, cache: NameServerCache },
     Off { delay: Duration },
 }
 
@@ -130,7 +130,7 @@ pub enum PropagationError {
 }
 
 /// What one server said when it was asked for several names.
-struct Asked {
+struct ServerReply {
     server: usize,
     answers: Vec<(usize, TxtAnswer)>,
     failure: Option<QueryError>,
@@ -146,7 +146,7 @@ impl Checker {
                 timeout: *timeout,
                 interval: *interval,
                 blind_delay: BLIND_DELAY,
-                directory: Directory::new(Resolver::of(settings), *port),
+                cache: NameServerCache::new(Resolver::of(settings), *port),
             },
         };
         Self { mode }
@@ -170,9 +170,9 @@ impl Checker {
         &self,
         zone: &str,
         records: &[(String, String)],
-        log: &dyn Fn(Level, String),
+        tell: &dyn Fn(VisibilityEvent),
     ) -> Result<(), PropagationError> {
-        self.wait_for(ZoneServers { zone, servers: Some(&[]) }, records, log).await
+        self.wait_for(ZoneServers { zone, servers: Some(&[]) }, records, tell).await
     }
 
     /// The same where the provider says something of the zone's servers: these are asked, and those of
@@ -184,18 +184,18 @@ impl Checker {
         &self,
         asked: ZoneServers<'_>,
         records: &[(String, String)],
-        log: &dyn Fn(Level, String),
+        tell: &dyn Fn(VisibilityEvent),
     ) -> Result<(), PropagationError> {
         let zone = asked.zone;
         match &self.mode {
             Mode::Off { delay } => {
-                log(Level::Debug, format!("waiting {delay:?} for the records of zone \"{zone}\""));
+                tell(VisibilityEvent::Unchecked { zone: zone.to_owned(), delay: *delay });
                 sleep(*delay).await;
                 Ok(())
             }
-            Mode::Check { timeout, interval, blind_delay, directory } => {
+            Mode::Check { timeout, interval, blind_delay, cache } => {
                 let (timeout, interval, blind_delay) = (*timeout, *interval, *blind_delay);
-                let wait = Wait { zone, timeout, interval, blind_delay, directory, log };
+                let wait = ZoneWait { zone, timeout, interval, blind_delay, cache, tell };
                 wait.run(asked.servers, records).await
             }
         }
@@ -203,24 +203,24 @@ impl Checker {
 }
 
 /// How asking all servers ended.
-enum Seen {
+enum CheckOutcome {
     /// All have the records.
     Everywhere,
     /// Somebody else answers in their place.
-    Nothing,
+    Intercepted,
 }
 
 /// One wait for the records of one zone.
-struct Wait<'a> {
+struct ZoneWait<'a> {
     zone: &'a str,
     timeout: Duration,
     interval: Duration,
     blind_delay: Duration,
-    directory: &'a Directory,
-    log: &'a dyn Fn(Level, String),
+    cache: &'a NameServerCache,
+    tell: &'a dyn Fn(VisibilityEvent),
 }
 
-impl Wait<'_> {
+impl ZoneWait<'_> {
     async fn run(
         &self,
         provider: Option<&[String]>,
@@ -231,65 +231,60 @@ impl Wait<'_> {
         let named = |names: &[String]| {
             names.iter().filter_map(|name| parse_name(&name.to_lowercase()).ok()).collect()
         };
-        let question = Question { zone: parse_name(self.zone)?, provider: provider.map(named) };
+        let question = ZoneQuestion { zone: parse_name(self.zone)?, provider: provider.map(named) };
         let wanted = group(records);
         let names: Vec<Name> =
             wanted.iter().map(|wanted| parse_name(&wanted.name)).collect::<Result<_, _>>()?;
         let Some(record) = wanted.first().map(|wanted| wanted.name.clone()) else { return Ok(()) };
         let set = self.find_servers(&question, deadline).await?;
         let servers = set.servers().iter().cloned();
-        let mut progress = Progress::new(wanted, servers, |server| set.is_silent(server));
+        let mut progress = Standings::new(wanted, servers, |server| set.is_silent(server));
         let visible = timeout_at(deadline, self.ask_all(&names, &set, &mut progress)).await;
         match visible {
-            Ok(Seen::Everywhere) => {
+            Ok(CheckOutcome::Everywhere) => {
                 self.note_ignored(&set, &progress);
                 return Ok(());
             }
-            Ok(Seen::Nothing) => {
+            Ok(CheckOutcome::Intercepted) => {
                 self.wait_blindly(&progress).await;
                 return Ok(());
             }
             Err(_) => {}
         }
         // The set may be wrong by now.
-        self.directory.forget(&question);
+        self.cache.forget(&question);
         let (zone, timeout, servers) = (self.zone.to_owned(), self.timeout, progress.describe());
         Err(if progress.is_silent() {
             PropagationError::Unreachable { zone, record, timeout, servers }
         } else {
-            let difference = sleepless(self.directory.difference(&question)).await;
+            let difference = sleepless(self.cache.difference(&question)).await;
             PropagationError::Missing { zone, timeout, servers, difference }
         })
     }
 
     /// Waits as if the check was off: what answers in the servers' place has nothing to say.
-    async fn wait_blindly(&self, progress: &Progress) {
-        let (zone, delay, servers) = (self.zone, self.blind_delay, progress.describe());
-        let line = format!(
-            "port 53 is intercepted: something else answers in the place of all servers of zone \
-             \"{zone}\" ({servers}); waiting {delay:?} instead of looking for the TXT records, as with \
-             \"acme_dns_propagation off\""
-        );
-        (self.log)(Level::Warn, line);
+    async fn wait_blindly(&self, progress: &Standings) {
+        let (zone, delay) = (self.zone.to_owned(), self.blind_delay);
+        let servers = progress.describe();
+        (self.tell)(VisibilityEvent::Intercepted { zone, servers, delay });
         sleep(delay).await;
     }
 
     /// Looks the servers up, again and again if need be.
     async fn find_servers(
         &self,
-        question: &Question,
+        question: &ZoneQuestion,
         deadline: Instant,
     ) -> Result<Arc<ServerSet>, PropagationError> {
-        let mut last: Option<LookupError> = None;
+        let mut last: Option<NameServerError> = None;
         let found = timeout_at(deadline, async {
             let mut pause = FIRST_PAUSE.min(self.interval);
             loop {
-                let error = match self.directory.servers(question).await {
+                let error = match self.cache.servers(question).await {
                     Ok(set) => return set,
                     Err(error) => error,
                 };
-                let (level, line) = self.no_servers_yet(&error, last.is_none());
-                (self.log)(level, line);
+                (self.tell)(self.no_servers_yet(&error, last.is_none()));
                 last = Some(error);
                 sleep(pause).await;
                 pause = pause.saturating_mul(2).min(self.interval);
@@ -297,15 +292,15 @@ impl Wait<'_> {
         })
         .await;
         if let Ok(set) = &found {
-            let list = set.to_string();
-            (self.log)(Level::Debug, format!("zone \"{}\" has the servers {list}", self.zone));
+            let (zone, servers) = (self.zone.to_owned(), set.to_string());
+            (self.tell)(VisibilityEvent::Servers { zone, servers });
             if let Some(note) = set.take_note() {
-                (self.log)(Level::Notice, note);
+                (self.tell)(VisibilityEvent::Remarkable { note });
             }
         }
         let (zone, timeout) = (self.zone.to_owned(), self.timeout);
         found.map_err(|_| match last {
-            Some(LookupError::Moved { delegated, provider }) => {
+            Some(NameServerError::Moved { delegated, provider }) => {
                 PropagationError::Moved { zone, delegated, provider }
             }
             last => {
@@ -315,25 +310,26 @@ impl Wait<'_> {
         })
     }
 
-    /// Says that the servers are not known yet: aloud the first time.
-    fn no_servers_yet(&self, error: &LookupError, is_first: bool) -> (Level, String) {
-        let zone = self.zone;
+    fn no_servers_yet(&self, error: &NameServerError, is_first: bool) -> VisibilityEvent {
+        let (zone, why) = (self.zone.to_owned(), error.to_string());
         match error {
-            LookupError::Moved { .. } => {
-                let level = if is_first { Level::Notice } else { Level::Debug };
-                let timeout = self.timeout.as_secs();
-                (level, format!("waiting for zone \"{zone}\", at most {timeout} s: {error}"))
+            NameServerError::Moved { .. } => {
+                VisibilityEvent::Elsewhere { zone, why, timeout: self.timeout, is_first }
             }
-            LookupError::NotFound(_) | LookupError::NoAddress(_) => {
-                let level = if is_first { Level::Info } else { Level::Debug };
-                (level, format!("cannot find the servers of zone \"{zone}\" yet: {error}"))
+            NameServerError::NotFound(_) | NameServerError::NoAddress(_) => {
+                VisibilityEvent::NoServers { zone, why, is_first }
             }
         }
     }
 
     /// Asks every server until the records are visible, or nobody turns out to be asked at all.
-    async fn ask_all(&self, names: &[Name], set: &ServerSet, progress: &mut Progress) -> Seen {
-        let question = |progress: &Progress, server, pause| {
+    async fn ask_all(
+        &self,
+        names: &[Name],
+        set: &ServerSet,
+        progress: &mut Standings,
+    ) -> CheckOutcome {
+        let question = |progress: &Standings, server, pause| {
             let (place, open) = progress.open(server);
             ask_server(names, server, place.address, open, pause)
         };
@@ -345,10 +341,10 @@ impl Wait<'_> {
             let server = asked.server;
             self.handle(asked, set, progress);
             if progress.is_done() {
-                return Seen::Everywhere;
+                return CheckOutcome::Everywhere;
             }
             if progress.is_intercepted() {
-                return Seen::Nothing;
+                return CheckOutcome::Intercepted;
             }
             if !progress.has_all(server) {
                 let pause = pauses[server].min(self.interval);
@@ -356,21 +352,18 @@ impl Wait<'_> {
                 // It takes longer than most: time to say what the order waits for.
                 if pause == self.interval && !told {
                     told = true;
-                    let (zone, timeout) = (self.zone, self.timeout.as_secs());
+                    let (zone, timeout) = (self.zone.to_owned(), self.timeout);
                     let lacks = progress.describe_server(server).unwrap_or_default();
-                    let line = format!(
-                        "still waiting for TXT records of zone \"{zone}\", at most {timeout} s: {lacks}"
-                    );
-                    (self.log)(Level::Info, line);
+                    (self.tell)(VisibilityEvent::StillWaiting { zone, timeout, lacks });
                 }
                 questions.push(question(progress, server, pause));
             }
         }
-        Seen::Everywhere
+        CheckOutcome::Everywhere
     }
 
     /// Notes what a server said.
-    fn handle(&self, asked: Asked, set: &ServerSet, progress: &mut Progress) {
+    fn handle(&self, asked: ServerReply, set: &ServerSet, progress: &mut Standings) {
         let server = asked.server;
         let answered = !asked.answers.is_empty();
         for (name, answer) in asked.answers {
@@ -383,30 +376,27 @@ impl Wait<'_> {
         if answered {
             set.set_silent(place, false);
         }
-        let zone = self.zone;
-        (self.log)(
-            Level::Debug,
-            match progress.describe_server(server) {
-                None => format!("{place} has the TXT records of zone \"{zone}\""),
-                Some(lacks) => format!("waiting for TXT records of zone \"{zone}\": {lacks}"),
-            },
-        );
+        let zone = self.zone.to_owned();
+        (self.tell)(match progress.describe_server(server) {
+            None => VisibilityEvent::Shown { server: place.to_string(), zone },
+            Some(lacks) => VisibilityEvent::Lacking { zone, lacks },
+        });
     }
 
     /// Says which servers were left out, and remembers that they are down.
-    fn note_ignored(&self, set: &ServerSet, progress: &Progress) {
+    fn note_ignored(&self, set: &ServerSet, progress: &Standings) {
         for (server, failure) in progress.ignored() {
             // Without a route it fails at once again; and the next configuration may have one.
-            let (level, reason) = match failure {
-                Some(failure @ QueryError::NoRoute(_)) => (Level::Debug, failure.to_string()),
-                Some(failure) => (Level::Info, failure.to_string()),
-                None => (Level::Debug, "it did not answer the last time".to_owned()),
+            let (is_new, why) = match failure {
+                Some(error @ QueryError::NoRoute(_)) => (false, error.to_string()),
+                Some(error) => (true, error.to_string()),
+                None => (false, "it did not answer the last time".to_owned()),
             };
-            if level == Level::Info {
+            if is_new {
                 set.set_silent(server, true);
             }
-            let zone = self.zone;
-            (self.log)(level, format!("ignoring {server} of zone \"{zone}\": {reason}"));
+            let (server, zone) = (server.to_string(), self.zone.to_owned());
+            (self.tell)(VisibilityEvent::Ignored { server, zone, why, is_new });
         }
     }
 }
@@ -423,9 +413,9 @@ async fn ask_server(
     address: SocketAddr,
     open: Vec<usize>,
     pause: Duration,
-) -> Asked {
+) -> ServerReply {
     sleep(pause).await;
-    let mut asked = Asked { server, answers: Vec::new(), failure: None };
+    let mut asked = ServerReply { server, answers: Vec::new(), failure: None };
     let mut answers = stream::iter(open)
         .map(|index| async move { (index, ask_txt(address, &names[index]).await) })
         .buffered(NAMES_AT_ONCE);
@@ -442,12 +432,12 @@ async fn ask_server(
 }
 
 /// The values by name.
-fn group(records: &[(String, String)]) -> Vec<Wanted> {
-    let mut wanted: Vec<Wanted> = Vec::new();
+fn group(records: &[(String, String)]) -> Vec<WantedValues> {
+    let mut wanted: Vec<WantedValues> = Vec::new();
     for (name, value) in records {
         match wanted.iter_mut().find(|wanted| wanted.name.eq_ignore_ascii_case(name)) {
             Some(wanted) => wanted.values.push(value.clone()),
-            None => wanted.push(Wanted { name: name.clone(), values: vec![value.clone()] }),
+            None => wanted.push(WantedValues { name: name.clone(), values: vec![value.clone()] }),
         }
     }
     wanted

@@ -21,14 +21,14 @@ const DNS_PORT: u16 = 53;
 
 /// One address of an authoritative server.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Server {
+pub(super) struct NameServer {
     /// The name in the NS record, without the final dot.
     pub name: String,
     /// Where it is asked.
     pub address: SocketAddr,
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for NameServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address.port() {
             DNS_PORT => write!(f, "{} ({})", self.name, self.address.ip()),
@@ -39,14 +39,14 @@ impl fmt::Display for Server {
 
 /// The values that a name has to have.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Wanted {
+pub(super) struct WantedValues {
     /// The name without the final dot.
     pub name: String,
     /// All of its values that are waited for.
     pub values: Vec<String>,
 }
 
-impl Wanted {
+impl WantedValues {
     fn is_in(&self, answer: &TxtAnswer) -> bool {
         match answer {
             TxtAnswer::Values(found) => self.values.iter().all(|value| found.contains(value)),
@@ -77,8 +77,8 @@ impl Wanted {
 
 /// Where one server stands.
 #[derive(Debug)]
-struct Standing {
-    server: Server,
+struct ServerStanding {
+    server: NameServer,
     /// The names whose values it did not have, with the last answer.
     missing: Vec<(usize, Option<TxtAnswer>)>,
     answered: bool,
@@ -86,7 +86,7 @@ struct Standing {
     failure: Option<QueryError>,
 }
 
-impl Standing {
+impl ServerStanding {
     fn has_all(&self) -> bool {
         self.missing.is_empty()
     }
@@ -98,21 +98,21 @@ impl Standing {
 
 /// The standing of all servers of a zone.
 #[derive(Debug)]
-pub(super) struct Progress {
-    wanted: Vec<Wanted>,
-    servers: Vec<Standing>,
+pub(super) struct Standings {
+    wanted: Vec<WantedValues>,
+    servers: Vec<ServerStanding>,
 }
 
-impl Progress {
+impl Standings {
     /// Nothing has been asked yet. A server that is `silent` has lately been found to be down, and
     /// is ignored unless it answers.
     pub(super) fn new(
-        wanted: Vec<Wanted>,
-        servers: impl IntoIterator<Item = Server>,
-        silent: impl Fn(&Server) -> bool,
+        wanted: Vec<WantedValues>,
+        servers: impl IntoIterator<Item = NameServer>,
+        silent: impl Fn(&NameServer) -> bool,
     ) -> Self {
         let missing: Vec<_> = (0..wanted.len()).map(|name| (name, None)).collect();
-        let standing = |server| Standing {
+        let standing = |server| ServerStanding {
             failures: if silent(&server) { FAILURES } else { 0 },
             missing: missing.clone(),
             answered: false,
@@ -129,7 +129,7 @@ impl Progress {
     }
 
     /// One of the servers, and the names that it has still to be asked for.
-    pub(super) fn open(&self, server: usize) -> (&Server, Vec<usize>) {
+    pub(super) fn open(&self, server: usize) -> (&NameServer, Vec<usize>) {
         let standing = &self.servers[server];
         (&standing.server, standing.missing.iter().map(|(name, _)| *name).collect())
     }
@@ -162,12 +162,12 @@ impl Progress {
 
     /// Whether the records are visible.
     pub(super) fn is_done(&self) -> bool {
-        self.servers.iter().any(Standing::has_all)
+        self.servers.iter().any(ServerStanding::has_all)
             && self.servers.iter().all(|s| s.has_all() || s.may_be_ignored())
     }
 
     /// The servers that are down.
-    pub(super) fn ignored(&self) -> impl Iterator<Item = (&Server, Option<&QueryError>)> {
+    pub(super) fn ignored(&self) -> impl Iterator<Item = (&NameServer, Option<&QueryError>)> {
         self.servers
             .iter()
             .filter(|standing| !standing.has_all() && standing.may_be_ignored())
@@ -183,9 +183,10 @@ impl Progress {
     /// questions answered by its resolver: each has failed [`FAILURES`] times, and whatever answers
     /// does not speak for the zone.
     pub(super) fn is_intercepted(&self) -> bool {
-        let answers =
-            |standing: &Standing| matches!(standing.failure, Some(QueryError::NotAuthoritative));
-        let is_other = |standing: &Standing| {
+        let answers = |standing: &ServerStanding| {
+            matches!(standing.failure, Some(QueryError::NotAuthoritative))
+        };
+        let is_other = |standing: &ServerStanding| {
             matches!(
                 standing.failure,
                 None | Some(
@@ -215,7 +216,7 @@ impl Progress {
         listed.join(", ")
     }
 
-    fn describe_one(&self, standing: &Standing) -> String {
+    fn describe_one(&self, standing: &ServerStanding) -> String {
         let server = &standing.server;
         if let Some(failure) = &standing.failure {
             return format!("{server}: {failure}");
@@ -241,7 +242,7 @@ mod tests {
 
     /// What happens to one of the servers.
     #[derive(Clone, Copy)]
-    enum Event {
+    enum ServerAct {
         /// It has these values of the name 0.
         Has(&'static [&'static str]),
         /// It has no name 0.
@@ -251,23 +252,26 @@ mod tests {
         /// It cannot be reached from here.
         NoRoute,
     }
-    use Event::{Has, NoName, NoRoute, Silent};
+    use ServerAct::{Has, NoName, NoRoute, Silent};
 
-    fn server(number: usize) -> Server {
+    fn server(number: usize) -> NameServer {
         let address = SocketAddr::from(([192, 0, 2, number as u8], DNS_PORT));
-        Server { name: format!("ns{number}.test"), address }
+        NameServer { name: format!("ns{number}.test"), address }
     }
 
-    fn wanted(names: &[(&str, &[&str])]) -> Vec<Wanted> {
+    fn wanted(names: &[(&str, &[&str])]) -> Vec<WantedValues> {
         let strings = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
-        names.iter().map(|(n, v)| Wanted { name: (*n).to_owned(), values: strings(v) }).collect()
+        names
+            .iter()
+            .map(|(n, v)| WantedValues { name: (*n).to_owned(), values: strings(v) })
+            .collect()
     }
 
     fn values(list: &[&str]) -> TxtAnswer {
         TxtAnswer::Values(list.iter().map(|&text| text.to_owned()).collect())
     }
 
-    fn handle(progress: &mut Progress, server: usize, event: Event) {
+    fn handle(progress: &mut Standings, server: usize, event: ServerAct) {
         let no_route = || QueryError::NoRoute(io::ErrorKind::NetworkUnreachable.into());
         match event {
             Has(list) => progress.handle_answer(server, 0, values(list)),
@@ -279,10 +283,10 @@ mod tests {
 
     #[test]
     fn decides_when_the_records_are_visible() {
-        const ALL: Event = Has(&["a", "b"]);
-        const REST: Event = Has(&["a", "old"]);
+        const ALL: ServerAct = Has(&["a", "b"]);
+        const REST: ServerAct = Has(&["a", "old"]);
         // Two servers, "a" and "b" are waited for at one name.
-        type Row = (&'static str, &'static [(usize, Event)], bool);
+        type Row = (&'static str, &'static [(usize, ServerAct)], bool);
         let rows: &[Row] = &[
             ("nothing known", &[], false),
             ("both have all", &[(0, ALL), (1, ALL)], true),
@@ -310,7 +314,7 @@ mod tests {
         ];
         for (row, events, expected) in rows {
             let names = wanted(&[("x.test", &["a", "b"])]);
-            let mut progress = Progress::new(names, [server(1), server(2)], |_| false);
+            let mut progress = Standings::new(names, [server(1), server(2)], |_| false);
             for (server, event) in *events {
                 handle(&mut progress, *server, *event);
             }
@@ -333,7 +337,7 @@ mod tests {
         ];
         for (row, first, second, rounds, expected) in rows {
             let names = wanted(&[("x.test", &["a"])]);
-            let mut progress = Progress::new(names, [server(1), server(2)], |_| false);
+            let mut progress = Standings::new(names, [server(1), server(2)], |_| false);
             for _ in 0..rounds {
                 progress.handle_failure(0, first());
                 progress.handle_failure(1, second());
@@ -341,7 +345,7 @@ mod tests {
             assert_eq!(progress.is_intercepted(), expected, "{row}");
         }
         let names = wanted(&[("x.test", &["a"])]);
-        let mut progress = Progress::new(names, [server(1), server(2)], |_| false);
+        let mut progress = Standings::new(names, [server(1), server(2)], |_| false);
         handle(&mut progress, 0, NoName);
         (0..9).for_each(|_| progress.handle_failure(1, NotAuthoritative));
         assert!(!progress.is_intercepted(), "one has answered");
@@ -350,7 +354,7 @@ mod tests {
     #[test]
     fn leaves_out_a_server_that_was_down_before_unless_it_answers() {
         let names = wanted(&[("x.test", &["a"])]);
-        let mut progress = Progress::new(names, [server(1), server(2)], |s| *s == server(2));
+        let mut progress = Standings::new(names, [server(1), server(2)], |s| *s == server(2));
         assert!(!progress.is_done(), "no server has the record");
         handle(&mut progress, 0, Has(&["a"]));
         assert!(progress.is_done());
@@ -364,7 +368,7 @@ mod tests {
     #[test]
     fn asks_only_for_what_a_server_has_not_shown_yet() {
         let names = wanted(&[("x.test", &["a"]), ("y.test", &["b"])]);
-        let mut progress = Progress::new(names, [server(1)], |_| false);
+        let mut progress = Standings::new(names, [server(1)], |_| false);
         assert_eq!(progress.open(0), (&server(1), vec![0, 1]));
         progress.handle_answer(0, 0, values(&["a"]));
         assert_eq!(progress.open(0), (&server(1), vec![1]));
@@ -396,7 +400,7 @@ mod tests {
         ];
         for (answer, expected) in rows {
             let names = wanted(&[("x.test", &["a", "b", "c"])]);
-            let mut progress = Progress::new(names, [server(1)], |_| false);
+            let mut progress = Standings::new(names, [server(1)], |_| false);
             if let Some(answer) = answer {
                 progress.handle_answer(0, 0, answer);
             }
@@ -407,7 +411,7 @@ mod tests {
     #[test]
     fn describes_failures_and_cuts_long_lists() {
         let names = wanted(&[("x.test", &["a"]), ("y.test", &["a"])]);
-        let mut progress = Progress::new(names, (1..=7).map(server), |_| false);
+        let mut progress = Standings::new(names, (1..=7).map(server), |_| false);
         for name in [0, 1] {
             progress.handle_answer(0, name, values(&["a"]));
         }
@@ -427,7 +431,7 @@ mod tests {
     #[test]
     fn names_a_port_other_than_that_of_dns() {
         let name = "ns.test".to_owned();
-        let other = Server { name, address: SocketAddr::from(([127, 0, 0, 1], 5353)) };
+        let other = NameServer { name, address: SocketAddr::from(([127, 0, 0, 1], 5353)) };
         assert_eq!(other.to_string(), "ns.test (127.0.0.1:5353)");
         assert_eq!(server(1).to_string(), "ns1.test (192.0.2.1)");
     }

@@ -1,8 +1,8 @@
 //! The authoritative servers of a zone: found through the resolvers, compared with those that the
 //! provider names, and remembered for some minutes.
 
-use super::progress::Server;
-use super::view::{Choice, Group, compare, list};
+use super::progress::NameServer;
+use super::view::{ComparedViews, ServerGroup, compare, list};
 use crate::resolver::query::{ask_referral, ask_soa, without_dot};
 use crate::resolver::{ResolveError, Resolver};
 use futures_util::future::join_all;
@@ -31,7 +31,7 @@ const MAX_ADDRESSES: usize = 64;
 
 /// A zone whose servers are not known.
 #[derive(Clone, Debug, Error)]
-pub(super) enum LookupError {
+pub(super) enum NameServerError {
     /// The resolvers have no answer.
     #[error(transparent)]
     NotFound(#[from] ResolveError),
@@ -53,7 +53,7 @@ pub(super) enum LookupError {
 
 /// What is known of a zone before its servers are looked for.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Question {
+pub(super) struct ZoneQuestion {
     /// The zone.
     pub zone: Name,
     /// The servers that the provider names; `None` if it does not say where the zone begins: its name
@@ -64,7 +64,7 @@ pub(super) struct Question {
 /// The servers of one zone.
 #[derive(Debug)]
 pub(super) struct ServerSet {
-    servers: Vec<Server>,
+    servers: Vec<NameServer>,
     /// Why some more are not in here.
     unresolved: Vec<ResolveError>,
     silent: Mutex<HashSet<SocketAddr>>,
@@ -82,7 +82,7 @@ impl fmt::Display for ServerSet {
 
 impl ServerSet {
     /// All addresses of all servers.
-    pub(super) fn servers(&self) -> &[Server] {
+    pub(super) fn servers(&self) -> &[NameServer] {
         &self.servers
     }
 
@@ -92,12 +92,12 @@ impl ServerSet {
     }
 
     /// Whether a server was last found to be down.
-    pub(super) fn is_silent(&self, server: &Server) -> bool {
+    pub(super) fn is_silent(&self, server: &NameServer) -> bool {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&server.address)
     }
 
     /// Remembers whether a server is down, as long as the set is remembered.
-    pub(super) fn set_silent(&self, server: &Server, silent: bool) {
+    pub(super) fn set_silent(&self, server: &NameServer, silent: bool) {
         let mut set = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
         if silent {
             set.insert(server.address);
@@ -107,27 +107,27 @@ impl ServerSet {
     }
 }
 
-type Lookup = Result<Arc<ServerSet>, LookupError>;
+type ServerLookup = Result<Arc<ServerSet>, NameServerError>;
 
 /// The last lookup of a zone and until when it holds; locked while one is under way.
-type Slot = Arc<tokio::sync::Mutex<Option<(Lookup, Instant)>>>;
+type LookupSlot = Arc<tokio::sync::Mutex<Option<(ServerLookup, Instant)>>>;
 
 /// Finds the servers of zones and remembers them for some minutes.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(super) struct NameServerCache {
     resolver: Resolver,
     port: u16,
-    zones: Mutex<HashMap<Question, Slot>>,
+    zones: Mutex<HashMap<ZoneQuestion, LookupSlot>>,
 }
 
-impl Directory {
-    /// Makes a directory of servers that are asked at `port`.
+impl NameServerCache {
+    /// Makes a cache of servers that are asked at `port`.
     pub(super) fn new(resolver: Resolver, port: u16) -> Self {
         Self { resolver, port, zones: Mutex::default() }
     }
 
     /// The servers of a zone.
-    pub(super) async fn servers(&self, question: &Question) -> Lookup {
+    pub(super) async fn servers(&self, question: &ZoneQuestion) -> ServerLookup {
         let slot = self.slot(question);
         let mut entry = slot.lock().await;
         if let Some((lookup, until)) = entry.as_ref()
@@ -146,16 +146,16 @@ impl Directory {
     }
 
     /// Forgets the servers of a zone.
-    pub(super) fn forget(&self, question: &Question) {
+    pub(super) fn forget(&self, question: &ZoneQuestion) {
         self.zones.lock().unwrap_or_else(PoisonError::into_inner).remove(question);
     }
 
-    fn slot(&self, question: &Question) -> Slot {
+    fn slot(&self, question: &ZoneQuestion) -> LookupSlot {
         let mut zones = self.zones.lock().unwrap_or_else(PoisonError::into_inner);
         zones.entry(question.clone()).or_default().clone()
     }
 
-    async fn look_up(&self, question: &Question) -> Result<ServerSet, LookupError> {
+    async fn look_up(&self, question: &ZoneQuestion) -> Result<ServerSet, NameServerError> {
         let named = question.provider.as_deref().unwrap_or_default();
         let provider = self.locate(named.to_vec()).await;
         let host = self.delegated(question).await;
@@ -164,12 +164,12 @@ impl Directory {
         }
         let zone = without_dot(&question.zone);
         match host.as_ref().map(|host| compare(&provider, host)) {
-            Ok(Choice::Both(group)) => self.set(group, None),
-            Ok(Choice::Apart(others)) if self.speaks(&question.zone, &others).await => {
+            Ok(ComparedViews::Both(group)) => self.set(group, None),
+            Ok(ComparedViews::Apart(others)) if self.speaks(&question.zone, &others).await => {
                 let (delegated, provider) = (others.list(), provider.list());
-                Err(LookupError::Moved { delegated, provider })
+                Err(NameServerError::Moved { delegated, provider })
             }
-            Ok(Choice::Apart(others)) => {
+            Ok(ComparedViews::Apart(others)) => {
                 let (seen, asked) = (others.list(), provider.list());
                 let note = format!(
                     "this machine's resolvers name other servers of zone \"{zone}\" than the provider: \
@@ -190,7 +190,7 @@ impl Directory {
     }
 
     /// Whether one of the servers is one of the zone's.
-    async fn speaks(&self, zone: &Name, servers: &Group) -> bool {
+    async fn speaks(&self, zone: &Name, servers: &ServerGroup) -> bool {
         let ask = |address: &IpAddr| ask_soa(SocketAddr::new(*address, self.port), zone, false);
         let answers = join_all(servers.addresses.keys().take(MAX_NAMES).map(ask)).await;
         answers.into_iter().any(|answer| {
@@ -198,14 +198,14 @@ impl Directory {
         })
     }
 
-    fn set(&self, group: Group, note: Option<String>) -> Result<ServerSet, LookupError> {
-        let Group { addresses, unresolved, .. } = group;
+    fn set(&self, group: ServerGroup, note: Option<String>) -> Result<ServerSet, NameServerError> {
+        let ServerGroup { addresses, unresolved, .. } = group;
         if addresses.is_empty() {
             let errors: Vec<String> =
                 unresolved.iter().take(LISTED).map(ToString::to_string).collect();
-            return Err(LookupError::NoAddress(errors.join(", ")));
+            return Err(NameServerError::NoAddress(errors.join(", ")));
         }
-        let server = |(address, name)| Server {
+        let server = |(address, name)| NameServer {
             name: without_dot(&name),
             address: SocketAddr::new(address, self.port),
         };
@@ -215,7 +215,7 @@ impl Directory {
 
     /// What the resolvers and the zone above say of a zone's servers, where that differs: then this
     /// machine does not see the zone as the CA does. Nothing if it does, or that cannot be found out.
-    pub(super) async fn difference(&self, question: &Question) -> Option<String> {
+    pub(super) async fn difference(&self, question: &ZoneQuestion) -> Option<String> {
         let resolver = &self.resolver;
         let host = servers_among(resolver.records(&question.zone, RecordType::NS).await.ok()?);
         let parent = resolver.zone_of(&question.zone.base_name()).await.ok()??;
@@ -238,7 +238,7 @@ impl Directory {
 
     /// Finds the servers of a zone as resolvers know them. Of a domain in a zone it is looked for where
     /// that begins.
-    async fn delegated(&self, question: &Question) -> Result<Group, LookupError> {
+    async fn delegated(&self, question: &ZoneQuestion) -> Result<ServerGroup, NameServerError> {
         let found = self.resolver.records(&question.zone, RecordType::NS).await;
         let records = match found {
             Err(error) if question.provider.is_none() => {
@@ -256,9 +256,9 @@ impl Directory {
     }
 
     /// Looks up the addresses of servers.
-    async fn locate(&self, names: Vec<Name>) -> Group {
+    async fn locate(&self, names: Vec<Name>) -> ServerGroup {
         let found = join_all(names.iter().map(|name| self.resolver.addresses(name))).await;
-        let mut group = Group::default();
+        let mut group = ServerGroup::default();
         for (name, (addresses, failures)) in names.iter().zip(found) {
             for address in addresses {
                 if group.addresses.len() < MAX_ADDRESSES {

@@ -16,7 +16,7 @@ const SHOWN: usize = 6;
 
 /// Servers of a zone with their addresses.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Group {
+pub(super) struct ServerGroup {
     /// Their names, with those that have no address.
     pub names: Vec<Name>,
     /// The addresses, each with a name: two names with one address are one server.
@@ -25,7 +25,7 @@ pub(super) struct Group {
     pub unresolved: Vec<ResolveError>,
 }
 
-impl Group {
+impl ServerGroup {
     /// Whether one of the servers is in both, by name or by address.
     fn meets(&self, other: &Self) -> bool {
         self.names.iter().any(|name| other.names.contains(name))
@@ -50,28 +50,28 @@ pub(super) fn list(names: &[Name]) -> String {
 
 /// What follows from the two views.
 #[derive(Debug)]
-pub(super) enum Choice {
+pub(super) enum ComparedViews {
     /// Both are the same zone: these are asked.
-    Both(Group),
+    Both(ServerGroup),
     /// This host sees something else: whether that can be believed depends on whether one of these
     /// servers speaks for the zone. There may be none.
-    Apart(Group),
+    Apart(ServerGroup),
 }
 
 /// Compares the views; servers at private addresses are left out unless the provider's have some, too.
-pub(super) fn compare(provider: &Group, host: &Group) -> Choice {
+pub(super) fn compare(provider: &ServerGroup, host: &ServerGroup) -> ComparedViews {
     let is_public_zone = provider.addresses.keys().any(is_public);
     let usable = |address: &IpAddr| !is_public_zone || is_public(address);
     if !provider.meets(host) {
         let mut apart = host.clone();
         apart.addresses.retain(|address, _| usable(address));
-        return Choice::Apart(apart);
+        return ComparedViews::Apart(apart);
     }
     let mut both = provider.clone();
     for (address, name) in host.addresses.iter().filter(|(address, _)| usable(address)) {
         both.addresses.entry(*address).or_insert_with(|| name.clone());
     }
-    Choice::Both(both)
+    ComparedViews::Both(both)
 }
 
 /// Whether an address can be one of the internet's.
@@ -93,12 +93,12 @@ fn is_public(address: &IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, Group, compare, is_public};
+    use super::{ComparedViews, ServerGroup, compare, is_public};
     use hickory_proto::rr::Name;
     use std::net::IpAddr;
 
-    fn group(servers: &[(&str, &str)]) -> Group {
-        let mut group = Group::default();
+    fn group(servers: &[(&str, &str)]) -> ServerGroup {
+        let mut group = ServerGroup::default();
         for (name, address) in servers {
             let name = Name::from_ascii(name).expect("a name");
             group.names.push(name.clone());
@@ -152,8 +152,8 @@ mod tests {
         ];
         for (row, provider, host, meet, expected) in rows {
             let (group, met) = match compare(&group(provider), &group(host)) {
-                Choice::Both(group) => (group, true),
-                Choice::Apart(group) => (group, false),
+                ComparedViews::Both(group) => (group, true),
+                ComparedViews::Apart(group) => (group, false),
             };
             let addresses: Vec<String> = group.addresses.keys().map(IpAddr::to_string).collect();
             assert_eq!(

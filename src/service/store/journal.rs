@@ -1,34 +1,103 @@
-//! The TXT records that are up, or may be.
+//! The journal: the TXT records that exist, or may exist.
 //!
 //! A record is written here before it is created and leaves after it is removed, so that a process
 //! that dies in between cleans up at its next start. Each order has a file of its own, named after
 //! its certificate; while the file of an earlier order is still there, `~2`, `~3`, ... is appended,
-//! which no certificate's name can contain.
+//! which no certificate's name can contain. What is done about an entry is decided in
+//! [`crate::acme`], not in here.
 
 use super::door::Place;
 use super::{Store, StoreError, files};
-use crate::dns::Placed;
+use crate::dns::PlacedRecord;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// The records of one order.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Entry {
-    /// The name of the provider in the configuration.
+#[serde(try_from = "EntryFile", into = "EntryFile")]
+pub struct JournalEntry {
+    /// The records, each with its provider.
+    pub records: Vec<JournalRecord>,
+}
+
+/// A record of an order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct JournalRecord {
+    /// The name of its provider in the configuration.
     pub provider: String,
-    /// The records.
-    pub records: Vec<Placed>,
+    /// The record.
+    pub placed: PlacedRecord,
 }
 
 /// A file of the journal: which order's, and what it holds.
-pub type Journaled = (String, Result<Entry, StoreError>);
+pub type JournalFile = (String, Result<JournalEntry, StoreError>);
+
+/// An entry as it is written. Where one provider has all records it is named once, as in version 0.1,
+/// which reads such a file. Otherwise each record names its own: version 0.1 cannot read that and sets
+/// the file aside with a warning, rather than look for a record at the wrong provider.
+#[derive(Deserialize, Serialize)]
+struct EntryFile {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
+    records: Vec<RecordLine>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct RecordLine {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
+    #[serde(flatten)]
+    placed: PlacedRecord,
+}
+
+impl JournalEntry {
+    /// Makes an entry whose records are all at one provider.
+    #[must_use]
+    pub fn of(provider: &str, records: Vec<PlacedRecord>) -> Self {
+        let record = |placed| JournalRecord { provider: provider.to_owned(), placed };
+        Self { records: records.into_iter().map(record).collect() }
+    }
+}
+
+impl From<JournalEntry> for EntryFile {
+    fn from(entry: JournalEntry) -> Self {
+        let first = entry.records.first().map(|record| record.provider.clone());
+        let is_only = |first: &String| entry.records.iter().all(|other| other.provider == *first);
+        let provider = match &first {
+            Some(first) => is_only(first).then(|| first.clone()),
+            // No version reads a file without records and provider.
+            None => Some(String::new()),
+        };
+        let own = |name: String| provider.is_none().then_some(name);
+        let line = |record: JournalRecord| RecordLine {
+            provider: own(record.provider),
+            placed: record.placed,
+        };
+        let records = entry.records.into_iter().map(line).collect();
+        Self { provider, records }
+    }
+}
+
+impl TryFrom<EntryFile> for JournalEntry {
+    type Error = &'static str;
+
+    fn try_from(file: EntryFile) -> Result<Self, Self::Error> {
+        let EntryFile { provider: of_all, records } = file;
+        let record = |line: RecordLine| -> Result<_, Self::Error> {
+            let provider = line.provider.or_else(|| of_all.clone());
+            let provider = provider.ok_or("a record has no provider")?;
+            Ok(JournalRecord { provider, placed: line.placed })
+        };
+        Ok(Self { records: records.into_iter().map(record).collect::<Result<_, _>>()? })
+    }
+}
 
 impl Store {
     /// Keeps the records of an order.
     ///
     /// # Errors
     /// The file cannot be written; what was there is still there.
-    pub fn journal_write(&self, id: &str, entry: &Entry) -> Result<(), StoreError> {
+    pub fn journal_write(&self, id: &str, entry: &JournalEntry) -> Result<(), StoreError> {
         let path = self.journal_path(id);
         let json = serde_json::to_vec(entry).map_err(|e| path.invalid(e.to_string()))?;
         files::replace(&path, &json)
@@ -42,17 +111,17 @@ impl Store {
         files::remove(&self.journal_path(id))
     }
 
-    /// All that is kept; a file that cannot be read stands with its error.
+    /// Lists all entries; a file that cannot be read stands with its error.
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub fn journal_all(&self) -> Result<Vec<Journaled>, StoreError> {
+    pub fn journal_all(&self) -> Result<Vec<JournalFile>, StoreError> {
         let names = files::list(&self.journal())?;
         let ids = names.iter().filter_map(|name| name.strip_suffix(".json"));
         Ok(ids.filter_map(|id| Some((id.to_owned(), self.journal_read(id).transpose()?))).collect())
     }
 
-    /// Puts a file that cannot be read out of the way, for a person to look at.
+    /// Sets a file aside, for a person to look at.
     ///
     /// # Errors
     /// It cannot be renamed.
@@ -60,13 +129,13 @@ impl Store {
         Ok(files::set_aside(&self.journal_path(id), id)?.path())
     }
 
-    /// Whether there may be a file of this order.
+    /// Tells whether there may be a file of this order.
     #[must_use]
     pub fn journal_has(&self, id: &str) -> bool {
         self.journal_path(id).stat().map_or(true, |stat| stat.is_some())
     }
 
-    fn journal_read(&self, id: &str) -> Result<Option<Entry>, StoreError> {
+    fn journal_read(&self, id: &str) -> Result<Option<JournalEntry>, StoreError> {
         self.journal_path(id).read_json()
     }
 
@@ -77,18 +146,59 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::Entry;
-    use crate::dns::{Placed, TxtRecord, Zone};
+    use super::{JournalEntry, JournalRecord};
+    use crate::dns::{PlacedRecord, TxtRecord, Zone};
     use crate::store::Store;
     use std::fs;
 
-    fn entry(id: Option<&str>) -> Entry {
-        let record = TxtRecord { name: "_acme-challenge.a.example".into(), value: "v".into() };
+    /// A file as version 0.1 wrote it.
+    const OF_ONE_PROVIDER: &str = concat!(
+        r#"{"provider":"p","records":["#,
+        r#"{"record":{"name":"_acme-challenge.a.example","value":"v"},"#,
+        r#""zone":{"id":"z","name":"a.example"},"id":"1"},"#,
+        r#"{"record":{"name":"_acme-challenge.a.example","value":"w"},"#,
+        r#""zone":{"id":"z","name":"a.example"},"id":null}]}"#
+    );
+
+    /// The reader of version 0.1.
+    #[derive(serde::Deserialize)]
+    struct OldEntry {
+        provider: String,
+        records: Vec<PlacedRecord>,
+    }
+
+    fn placed(value: &str, id: Option<&str>) -> PlacedRecord {
+        let record = TxtRecord { name: "_acme-challenge.a.example".into(), value: value.into() };
         let zone = Zone { id: "z".into(), name: "a.example".into() };
-        Entry {
-            provider: "p".into(),
-            records: vec![Placed { record, zone, id: id.map(Into::into) }],
-        }
+        PlacedRecord { record, zone, id: id.map(Into::into) }
+    }
+
+    fn entry(id: Option<&str>) -> JournalEntry {
+        JournalEntry::of("p", vec![placed("v", id)])
+    }
+
+    #[test]
+    fn the_file_of_the_version_before_is_read_and_written_where_there_is_one_provider() {
+        let expected = JournalEntry::of("p", vec![placed("v", Some("1")), placed("w", None)]);
+        assert_eq!(serde_json::from_str::<JournalEntry>(OF_ONE_PROVIDER).unwrap(), expected);
+        assert_eq!(serde_json::to_string(&expected).unwrap(), OF_ONE_PROVIDER);
+        let old: OldEntry = serde_json::from_str(OF_ONE_PROVIDER).unwrap();
+        assert_eq!((old.provider.as_str(), old.records.len()), ("p", 2));
+    }
+
+    #[test]
+    fn each_record_has_a_provider() {
+        let record = |provider: &str, value| JournalRecord {
+            provider: provider.into(),
+            placed: placed(value, None),
+        };
+        let entry = JournalEntry { records: vec![record("p", "v"), record("q", "w")] };
+        let json = serde_json::to_string(&entry).unwrap();
+        assert_eq!(serde_json::from_str::<JournalEntry>(&json).unwrap(), entry, "{json}");
+        // The version before must not look for the second at the first one's provider.
+        assert!(serde_json::from_str::<OldEntry>(&json).is_err(), "{json}");
+        let without = OF_ONE_PROVIDER.replace("\"provider\":\"p\",", "");
+        assert!(serde_json::from_str::<JournalEntry>(&without).is_err());
     }
 
     #[test]

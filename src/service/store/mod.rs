@@ -30,7 +30,7 @@ pub use certificates::{
 pub use door::Trust;
 pub use error::StoreError;
 pub(crate) use holder::{ask_for_sign, last_sign, lock_holder};
-pub use journal::{Entry, Journaled};
+pub use journal::{JournalEntry, JournalFile, JournalRecord};
 pub use layout::certificates_path;
 pub(crate) use layout::{certificate_of, certificate_path, full_chain_path};
 pub use orders::PendingOrder;

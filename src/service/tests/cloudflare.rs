@@ -2,11 +2,11 @@
 
 use acme_dns_core::challenge::{Candidate, Kept, Mark};
 use acme_dns_core::config::{
-    Cloudflare as Settings, CloudflareCredentials, Provider, ProviderKind, SecretId,
+    CloudflareCredentials, CloudflareSettings as Settings, Provider, ProviderKind, SecretId,
 };
 use acme_dns_service::dns::cloudflare::{Budget, Cloudflare, Timing};
 use acme_dns_service::dns::{
-    About, DnsProvider, Placed, ProviderError, Spared, TxtRecord, Zone, providers,
+    About, DnsProvider, PlacedRecord, ProviderError, SparedRecord, TxtRecord, Zone, providers,
 };
 use acme_dns_service::http::Clients;
 use acme_dns_service::resolver::Resolver;
@@ -109,7 +109,7 @@ fn make(settings: &Settings, secret: &str) -> Cloudflare {
 }
 
 /// Removes whatever it is told to.
-async fn remove(cf: &Cloudflare, placed: &[Placed]) -> Result<(), ProviderError> {
+async fn remove(cf: &Cloudflare, placed: &[PlacedRecord]) -> Result<(), ProviderError> {
     let spared = cf.remove(placed, &|_| Ok(())).await?;
     assert_eq!(spared, []);
     Ok(())
@@ -124,8 +124,8 @@ fn txt(value: &str) -> TxtRecord {
     TxtRecord { name: NAME.to_owned(), value: value.to_owned() }
 }
 
-fn placed(zone: &Zone, value: &str, id: Option<&str>) -> Placed {
-    Placed { record: txt(value), zone: zone.clone(), id: id.map(str::to_owned) }
+fn placed(zone: &Zone, value: &str, id: Option<&str>) -> PlacedRecord {
+    PlacedRecord { record: txt(value), zone: zone.clone(), id: id.map(str::to_owned) }
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn what_is_looked_for_is_removed_only_if_the_rule_says_so() {
         if value == "spared" { Err(Kept::Form) } else { Ok(()) }
     };
     let spared = run(cf.remove(&of, &rule)).unwrap();
-    assert_eq!(spared, [Spared { record: txt("spared"), why: Kept::Form }]);
+    assert_eq!(spared, [SparedRecord { record: txt("spared"), why: Kept::Form }]);
     assert_eq!(bed.values(), ["spared"]);
     let mut asked = asked.into_inner();
     asked.sort();
@@ -439,7 +439,8 @@ fn what_can_be_removed_is_even_if_another_zone_fails() {
     run(cf.create(&bed.zone(), &[txt("w")])).unwrap();
     let message = "Something is wrong".to_owned();
     bed.inject(Method::DELETE, &other.id, Action::Error { status: 400, code: 1234, message });
-    let both = [Placed { record, zone: other, id: ids.pop() }, placed(&bed.zone(), "w", None)];
+    let both =
+        [PlacedRecord { record, zone: other, id: ids.pop() }, placed(&bed.zone(), "w", None)];
     let text = run(remove(&cf, &both)).unwrap_err().to_string();
     for part in ["1234 \"Something is wrong\"", "\"aaa.test\"", "\"_acme-challenge.aaa.test\""] {
         assert!(text.contains(part), "{part}: {text}");

@@ -1,10 +1,11 @@
 //! Which zone holds a name, and how many requests to Cloudflare it takes to find out.
 
 use acme_dns_core::config::{
-    Cloudflare as Settings, CloudflareCredentials, RequestLimit, SecretId,
+    CloudflareCredentials, CloudflareSettings as Settings, RequestLimit, SecretId,
 };
 use acme_dns_service::dns::cloudflare::{Budget, Cloudflare, Timing};
-use acme_dns_service::dns::{About, DnsProvider, Notice, Placed, TxtRecord, Wait, on_account_of};
+use acme_dns_service::dns::{About, DnsProvider, PlacedRecord, TxtRecord, on_account_of};
+use acme_dns_service::event::ProviderEvent;
 use acme_dns_service::http::Clients;
 use futures_util::future::join_all;
 use http::Method;
@@ -119,7 +120,7 @@ fn one_listing_does_for_all_names_of_all_zones() {
     let placed: Vec<_> = records
         .into_iter()
         .zip(ids)
-        .map(|(record, id)| Placed { record, zone: zone.clone(), id: Some(id) })
+        .map(|(record, id)| PlacedRecord { record, zone: zone.clone(), id: Some(id) })
         .collect();
     assert_eq!(run(cf.remove(&placed, &|_| Ok(()))).unwrap(), []);
     assert_eq!(bed.requests(), 2);
@@ -234,7 +235,7 @@ fn internationalized_zones_are_found_by_either_form() {
             assert_eq!(ids.len(), values.len(), "{row}");
         }
         let placed: Vec<_> = ["a", "b", "c", "d"]
-            .map(|value| Placed { record: record(name, value), zone: zone.clone(), id: None })
+            .map(|value| PlacedRecord { record: record(name, value), zone: zone.clone(), id: None })
             .into();
         assert_eq!(bed.dns.txt_records(name).len(), 4, "{row}");
         assert_eq!(run(cf.remove(&placed, &|_| Ok(()))).unwrap(), [], "{row}");
@@ -272,13 +273,10 @@ fn what_cloudflare_refuses_takes_few_requests_and_leaves_nothing_to_look_for() {
 #[test]
 fn one_certificate_does_not_spend_the_requests_of_all() {
     let bed = Bed::new(&["example.test"], Token::new(TOKEN));
-    let waits: Rc<RefCell<Vec<Wait>>> = Rc::default();
+    let waits: Rc<RefCell<Vec<ProviderEvent>>> = Rc::default();
     let budget = Budget::new({
         let waits = Rc::clone(&waits);
-        move |notice| {
-            let Notice::Waiting(wait) = notice else { return };
-            waits.borrow_mut().push(wait);
-        }
+        move |event| waits.borrow_mut().push(event)
     });
     let limit = RequestLimit { number: 100, span: Duration::from_secs(300) };
     let cf = bed.provider_with(&Rc::new(budget.with_limit(limit)), None);
@@ -298,7 +296,8 @@ fn one_certificate_does_not_spend_the_requests_of_all() {
                 on_account_of(&name, async {
                     let ids = cf.create(&zone, &[record(&name, "v")]).await.unwrap();
                     let id = ids.into_iter().next();
-                    let placed = [Placed { record: record(&name, "v"), zone: zone.clone(), id }];
+                    let placed =
+                        [PlacedRecord { record: record(&name, "v"), zone: zone.clone(), id }];
                     cf.remove(&placed, &|_| Ok(())).await.unwrap();
                 })
                 .await;
@@ -311,5 +310,6 @@ fn one_certificate_does_not_spend_the_requests_of_all() {
     });
     assert!(begun.elapsed() < Duration::from_secs(60));
     let waits = waits.borrow();
-    assert!(waits.iter().all(|wait| wait.payer.as_deref() == Some("greedy")), "{waits:?}");
+    let is_greedy = |event: &ProviderEvent| matches!(event, ProviderEvent::ShareUsed { certificate, .. } if certificate == "greedy");
+    assert!(waits.iter().all(is_greedy), "{waits:?}");
 }

@@ -1,9 +1,9 @@
 //! The answers of Cloudflare's API. The first two bytes are the status, in 256ths of all there are.
 #![no_main]
 
-use acme_dns_core::config::{Cloudflare, CloudflareCredentials, SecretId};
+use acme_dns_core::config::{CloudflareSettings, CloudflareCredentials, SecretId};
 use acme_dns_service::dns::cloudflare::fuzzing::{
-    Reader, compare, quote_and_unquote, read_record, read_zone,
+    AnswerReader, compare, quote_and_unquote, read_record, read_zone,
 };
 use acme_dns_service::dns::{ProviderError, Refusal};
 use fuzzing::assert_line;
@@ -17,11 +17,11 @@ const SECRET: &str = "s3cr3t";
 const LONGEST: usize = 200;
 
 thread_local! {
-    static READER: Reader = reader();
+    static READER: AnswerReader = reader();
 }
 
-fn reader() -> Reader {
-    let settings = Cloudflare {
+fn reader() -> AnswerReader {
+    let settings = CloudflareSettings {
         credentials: CloudflareCredentials::Token(SecretId(0)),
         zone_id: None,
         ttl: 60,
@@ -29,7 +29,7 @@ fn reader() -> Reader {
         api: "https://api.example/client/v4".to_owned(),
         trusted_certificate: None,
     };
-    Reader::new(&settings, SECRET).expect("a client")
+    AnswerReader::new(&settings, SECRET).expect("a client")
 }
 
 fuzz_target!(|bytes: &[u8]| {

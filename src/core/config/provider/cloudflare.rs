@@ -30,7 +30,7 @@ pub(super) const TYPE: Type = Type {
 
 /// The settings of Cloudflare's API.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Cloudflare {
+pub struct CloudflareSettings {
     /// The credentials that authorize requests.
     pub credentials: CloudflareCredentials,
     /// The zone to use, where the token may not list zones.
@@ -66,7 +66,7 @@ fn build(mut values: Values) -> Option<ProviderKind> {
             CloudflareCredentials::Key { email: values.text("email")?, key: values.secret("key")? }
         }
     };
-    Some(ProviderKind::Cloudflare(Cloudflare {
+    Some(ProviderKind::Cloudflare(CloudflareSettings {
         credentials,
         zone_id: values.text("zone_id"),
         ttl: values.number("ttl").unwrap_or(DEFAULT_TTL),

@@ -7,7 +7,7 @@ mod cloudflare;
 mod fields;
 mod types;
 
-pub use cloudflare::{Cloudflare, CloudflareCredentials};
+pub use cloudflare::{CloudflareCredentials, CloudflareSettings};
 pub use fields::RequestLimit;
 pub use types::ProviderKind;
 

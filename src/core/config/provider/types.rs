@@ -1,14 +1,14 @@
 //! The table of the types of providers. A new type is a file beside this one, a variant of
 //! [`ProviderKind`] and a line in [`TYPES`].
 
-use super::cloudflare::{self, Cloudflare};
+use super::cloudflare::{self, CloudflareSettings};
 use super::fields::{Field, Values};
 
 /// The settings of a provider, by its type.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ProviderKind {
     /// Cloudflare's API v4.
-    Cloudflare(Cloudflare),
+    Cloudflare(CloudflareSettings),
 }
 
 /// All types.

@@ -1,14 +1,14 @@
 //! Cloudflare's limit of requests: 1200 in five minutes for each user, over all tokens. A user who
 //! exceeds it is locked out for the next five minutes.
 //!
-//! [`Window`] counts, without a clock; [`Budget`] waits. Two rules keep one certificate from spending
+//! [`RequestWindow`] counts, without a clock; [`Budget`] waits. Two rules keep one certificate from spending
 //! everybody's requests. Each payer has a share: what would be left of the limit if one more payer
 //! came. Beyond its share it gets more only while enough remains for the others. And a refusal within
 //! the limit means that somebody else, such as a second host, uses the same account: less is used from
 //! then on, and slowly more again.
 
 use crate::dns::payer::payer;
-use crate::dns::{Notice, Wait};
+use crate::event::ProviderEvent;
 use acme_dns_core::config::RequestLimit;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -37,9 +37,25 @@ const LOCKED_OUT: u32 = 5;
 /// By this part of the limit more is used after each span without a refusal.
 const RECOVERY: usize = 10;
 
+/// A wait of a request.
+struct RequestWait {
+    pause: Duration,
+    /// The payer whose share is used up; `None` if the limit is reached.
+    payer: Option<Rc<str>>,
+}
+
+impl From<RequestWait> for ProviderEvent {
+    fn from(RequestWait { pause, payer }: RequestWait) -> Self {
+        match payer {
+            Some(payer) => Self::ShareUsed { certificate: payer.to_string(), pause },
+            None => Self::Limited { pause },
+        }
+    }
+}
+
 /// The requests of the last span, and a pause that the provider asked for.
 #[derive(Debug)]
-struct Window {
+struct RequestWindow {
     limit: RequestLimit,
     /// What is used of the limit.
     usable: usize,
@@ -53,7 +69,7 @@ struct Window {
     said: HashMap<Option<Rc<str>>, Instant>,
 }
 
-impl Window {
+impl RequestWindow {
     fn new(limit: RequestLimit) -> Self {
         Self {
             limit,
@@ -67,9 +83,13 @@ impl Window {
     }
 
     /// Counts a request at `now`, or says when the next one may be tried.
-    fn admit(&mut self, now: Instant, payer: Option<&Rc<str>>) -> Result<(), (Instant, Wait)> {
+    fn admit(
+        &mut self,
+        now: Instant,
+        payer: Option<&Rc<str>>,
+    ) -> Result<(), (Instant, RequestWait)> {
         let wait = |until: Instant, payer: Option<&Rc<str>>| {
-            Err((until, Wait { pause: until - now, payer: payer.cloned() }))
+            Err((until, RequestWait { pause: until - now, payer: payer.cloned() }))
         };
         if let Some(until) = self.paused_until.filter(|until| *until > now) {
             return wait(until, None);
@@ -162,8 +182,8 @@ impl Window {
 /// The requests that the whole helper may make; shared by all of its Cloudflare providers but those
 /// with a limit of their own.
 pub struct Budget {
-    window: RefCell<Window>,
-    tell: Rc<dyn Fn(Notice)>,
+    window: RefCell<RequestWindow>,
+    tell: Rc<dyn Fn(ProviderEvent)>,
     /// When trouble was last told.
     troubled: Cell<Option<Instant>>,
 }
@@ -172,7 +192,7 @@ impl Budget {
     /// Makes a budget with nothing spent. `tell` hears of requests that have to wait or are repeated:
     /// once in five minutes.
     #[must_use]
-    pub fn new(tell: impl Fn(Notice) + 'static) -> Self {
+    pub fn new(tell: impl Fn(ProviderEvent) + 'static) -> Self {
         Self::of(LIMIT, Rc::new(tell))
     }
 
@@ -182,8 +202,8 @@ impl Budget {
         Self::of(limit, Rc::clone(&self.tell))
     }
 
-    fn of(limit: RequestLimit, tell: Rc<dyn Fn(Notice)>) -> Self {
-        Self { window: RefCell::new(Window::new(limit)), tell, troubled: Cell::default() }
+    fn of(limit: RequestLimit, tell: Rc<dyn Fn(ProviderEvent)>) -> Self {
+        Self { window: RefCell::new(RequestWindow::new(limit)), tell, troubled: Cell::default() }
     }
 
     /// Tells that a request got no answer and is repeated.
@@ -191,7 +211,7 @@ impl Budget {
         let now = Instant::now();
         if self.troubled.get().is_none_or(|told| now.duration_since(told) >= LIMIT.span) {
             self.troubled.set(Some(now));
-            (self.tell)(Notice::Repeated(error.to_string()));
+            (self.tell)(ProviderEvent::Retrying { why: error.to_string() });
         }
     }
 
@@ -211,7 +231,7 @@ impl Budget {
             let admitted = self.window.borrow_mut().admit(now, payer.as_ref());
             let Err((later, wait)) = admitted else { return Ok(()) };
             if self.window.borrow_mut().is_news(now, wait.payer.as_ref()) {
-                (self.tell)(Notice::Waiting(wait));
+                (self.tell)(wait.into());
             }
             sleep_until(later).await;
         }
@@ -242,8 +262,9 @@ impl fmt::Debug for Budget {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, LIMIT, Notice, RequestLimit};
+    use super::{Budget, LIMIT, RequestLimit};
     use crate::dns::on_account_of;
+    use crate::event::ProviderEvent::{self, Limited, ShareUsed};
     use std::cell::RefCell;
     use std::rc::Rc;
     use std::time::Duration;
@@ -256,9 +277,9 @@ mod tests {
         let told = Rc::new(RefCell::new(Vec::new()));
         let budget = Budget::new({
             let told = Rc::clone(&told);
-            move |notice| {
-                let Notice::Waiting(wait) = notice else { return };
-                told.borrow_mut().push(wait.pause);
+            move |event: ProviderEvent| {
+                let Limited { pause } = event else { panic!("{event:?}") };
+                told.borrow_mut().push(pause);
             }
         });
         let mut sent = Vec::new();
@@ -318,18 +339,18 @@ mod tests {
         let told = Rc::new(RefCell::new(Vec::new()));
         let budget = Budget::new({
             let told = Rc::clone(&told);
-            move |notice| {
-                let Notice::Waiting(wait) = notice else { return };
-                told.borrow_mut().push(wait.payer);
+            move |event: ProviderEvent| {
+                told.borrow_mut().push(match event {
+                    ShareUsed { certificate, .. } => Some(certificate),
+                    _ => None,
+                });
             }
         });
         let budget = budget.with_limit(RequestLimit { number: 120, ..LIMIT });
         for (payer, expected) in [("greedy", 60), ("second", 40), ("third", 20)] {
             assert_eq!(admitted(&budget, payer, 1000).await, expected, "{payer}");
         }
-        let who: Vec<_> =
-            told.borrow().iter().map(|who| who.as_deref().map(str::to_owned)).collect();
-        assert_eq!(who, [Some("greedy".to_owned()), Some("second".to_owned()), None]);
+        assert_eq!(*told.borrow(), [Some("greedy".to_owned()), Some("second".to_owned()), None]);
         // It is there for everybody again when it is over.
         tokio::time::advance(LIMIT.span).await;
         assert_eq!(admitted(&budget, "greedy", 30).await, 30);

@@ -1,9 +1,9 @@
 //! Requests to Cloudflare's API and what their answers mean.
 
-use super::super::{About, ProviderError, Reason, Refusal};
+use super::super::{About, ProviderError, Refusal, RefusalReason};
 use super::budget::Budget;
 use crate::http::{Clients, HttpError, describe, read_limited, retry_after};
-use acme_dns_core::config::{Cloudflare as Settings, CloudflareCredentials, SecretId};
+use acme_dns_core::config::{CloudflareCredentials, CloudflareSettings as Settings, SecretId};
 use acme_dns_core::text::one_line;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -94,7 +94,7 @@ pub(super) enum Permission {
 }
 
 /// A request.
-pub(super) struct Call<'a> {
+pub(super) struct ApiCall<'a> {
     pub(super) method: Method,
     pub(super) path: &'a [&'a str],
     pub(super) query: &'a [(&'a str, &'a str)],
@@ -107,7 +107,7 @@ pub(super) struct Call<'a> {
 }
 
 /// A positive answer.
-pub(super) struct Reply {
+pub(super) struct ApiReply {
     pub(super) result: Value,
     pages: u64,
     /// Of the whole answer, in bytes.
@@ -116,16 +116,16 @@ pub(super) struct Reply {
 
 /// The two ways to authorize, for messages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum CredentialKind {
     Token,
     Key,
 }
 
-pub(super) struct Client {
+pub(super) struct ApiClient {
     http: reqwest::Client,
     base: Url,
     headers: HeaderMap,
-    kind: Kind,
+    kind: CredentialKind,
     /// Kept to be cut out of texts that come from elsewhere.
     secret: SecretString,
     budget: Rc<Budget>,
@@ -135,7 +135,7 @@ pub(super) struct Client {
     pub(super) timing: Timing,
 }
 
-impl Client {
+impl ApiClient {
     pub(super) fn new(
         provider: &str,
         settings: &Settings,
@@ -152,7 +152,7 @@ impl Client {
                 let token = secret(*id);
                 let text = format!("Bearer {}", token.expose_secret());
                 headers.insert(header::AUTHORIZATION, sensitive(text).ok_or_else(invalid)?);
-                (Kind::Token, token)
+                (CredentialKind::Token, token)
             }
             CloudflareCredentials::Key { email, key } => {
                 let key = secret(*key);
@@ -161,7 +161,7 @@ impl Client {
                 headers.insert(HeaderName::from_static("x-auth-email"), email);
                 let text = sensitive(text).ok_or_else(invalid)?;
                 headers.insert(HeaderName::from_static("x-auth-key"), text);
-                (Kind::Key, key)
+                (CredentialKind::Key, key)
             }
         };
         let (slots, accepted) = (Semaphore::new(CONCURRENT), Cell::default());
@@ -182,14 +182,14 @@ impl Client {
         About::Zone(zone.into())
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> CredentialKind {
         self.kind
     }
 
     /// Makes a request, again if its answer is lost or asks for patience. All requests of this
     /// client may be repeated: what a lost one created is refused as a duplicate, what it deleted
     /// is not found.
-    pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, ProviderError> {
+    pub(super) async fn call(&self, call: &ApiCall<'_>) -> Result<ApiReply, ProviderError> {
         let begun = Instant::now();
         let mut pauses = self.timing.pauses.iter();
         let mut is_clear = true;
@@ -223,7 +223,7 @@ impl Client {
     /// `most_pages`.
     pub(super) async fn list(
         &self,
-        call: &Call<'_>,
+        call: &ApiCall<'_>,
         most_pages: u64,
     ) -> Result<Option<Vec<Value>>, ProviderError> {
         let mut all = Vec::new();
@@ -232,7 +232,7 @@ impl Client {
             let number = page.to_string();
             let mut query = call.query.to_vec();
             query.push(("page", &number));
-            let call = Call { method: call.method.clone(), query: &query, ..*call };
+            let call = ApiCall { method: call.method.clone(), query: &query, ..*call };
             let reply = self.call(&call).await?;
             if reply.pages > most_pages {
                 return Ok(None);
@@ -253,7 +253,7 @@ impl Client {
         Err(unexpected(call.action, "the list does not end"))
     }
 
-    async fn attempt(&self, call: &Call<'_>) -> Result<Reply, ProviderError> {
+    async fn attempt(&self, call: &ApiCall<'_>) -> Result<ApiReply, ProviderError> {
         let throttled = |left| ProviderError::Throttled {
             action: call.action.to_owned(),
             retry_after: Some(left),
@@ -290,7 +290,7 @@ impl Client {
         reply
     }
 
-    fn url(&self, call: &Call<'_>) -> Url {
+    fn url(&self, call: &ApiCall<'_>) -> Url {
         let mut url = self.base.clone();
         // Only a URL such as `mailto:` has no segments, and the configuration takes none.
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -304,11 +304,11 @@ impl Client {
 
     pub(super) fn interpret(
         &self,
-        call: &Call<'_>,
+        call: &ApiCall<'_>,
         status: StatusCode,
         retry_after: Option<Duration>,
         body: &[u8],
-    ) -> Result<Reply, ProviderError> {
+    ) -> Result<ApiReply, ProviderError> {
         let action = call.action.to_owned();
         let envelope = serde_json::from_slice::<Envelope>(body);
         let mut refusal = Refusal { status: status.as_u16(), reasons: Vec::new() };
@@ -331,7 +331,7 @@ impl Client {
         if status.is_success() && envelope.success {
             self.accepted.set(Some(Instant::now()));
             let pages = envelope.result_info.map_or(1, |info| info.total_pages);
-            return Ok(Reply { result: envelope.result, pages, size: body.len() });
+            return Ok(ApiReply { result: envelope.result, pages, size: body.len() });
         }
         if is_passing(&refusal) {
             return Err(ProviderError::Unavailable { action, refusal });
@@ -355,12 +355,12 @@ impl Client {
         })
     }
 
-    fn collect(&self, errors: &[ApiError], reasons: &mut Vec<Reason>) {
+    fn collect(&self, errors: &[ApiError], reasons: &mut Vec<RefusalReason>) {
         for error in errors {
             if reasons.len() == MAX_REASONS {
                 return;
             }
-            reasons.push(Reason { code: error.code, text: self.clean(&error.message) });
+            reasons.push(RefusalReason { code: error.code, text: self.clean(&error.message) });
             self.collect(&error.error_chain, reasons);
         }
     }
@@ -385,7 +385,7 @@ pub(super) fn blames_credentials(refusal: &Refusal) -> bool {
 
 /// Whether a refusal names no reason, or says itself that the next try may do: the other side's trouble.
 fn is_passing(refusal: &Refusal) -> bool {
-    let again = |reason: &Reason| reason.text.to_ascii_lowercase().contains("try again");
+    let again = |reason: &RefusalReason| reason.text.to_ascii_lowercase().contains("try again");
     let is_denied = matches!(refusal.status, 401 | 403);
     (refusal.reasons.is_empty() && !is_denied) || refusal.reasons.iter().any(again)
 }
@@ -440,23 +440,23 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-fn unauthorized_advice(kind: Kind, permission: Permission, refusal: &Refusal) -> String {
+fn unauthorized_advice(kind: CredentialKind, permission: Permission, refusal: &Refusal) -> String {
     match (kind, permission) {
-        (Kind::Token, _) if refusal.has_code(&[6003, 6111]) => {
+        (CredentialKind::Token, _) if refusal.has_code(&[6003, 6111]) => {
             "the secret does not have the form of a token: check that it is the API token alone, and \
              not the Global API Key"
         }
-        (Kind::Token, _) if refusal.status == StatusCode::UNAUTHORIZED.as_u16() => {
+        (CredentialKind::Token, _) if refusal.status == StatusCode::UNAUTHORIZED.as_u16() => {
             "check that the token is valid, and has Zone/DNS/Edit and Zone/Zone/Read"
         }
-        (Kind::Token, Permission::ReadZones) => {
+        (CredentialKind::Token, Permission::ReadZones) => {
             "check that the token is valid, allowed from this address, and has Zone/DNS/Edit and \
              Zone/Zone/Read (or set \"zone_id\")"
         }
-        (Kind::Token, Permission::EditRecords) => {
+        (CredentialKind::Token, Permission::EditRecords) => {
             "check that the token is valid, allowed from this address, and has Zone/DNS/Edit for this zone"
         }
-        (Kind::Key, _) => {
+        (CredentialKind::Key, _) => {
             "check that \"email\" is the address of the user, and the key this user's Global API Key"
         }
     }
@@ -479,11 +479,11 @@ fn refused_advice(refusal: &Refusal) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Call, Client, Permission};
+    use super::{ApiCall, ApiClient, Permission};
     use crate::dns::cloudflare::Budget;
     use crate::dns::{About, ProviderError};
     use crate::http::Clients;
-    use acme_dns_core::config::{Cloudflare, CloudflareCredentials, SecretId};
+    use acme_dns_core::config::{CloudflareCredentials, CloudflareSettings, SecretId};
     use http::{Method, StatusCode};
     use secrecy::SecretString;
     use std::rc::Rc;
@@ -491,8 +491,8 @@ mod tests {
 
     const SECRET: &str = "s3cr3t-token";
 
-    fn client(credentials: CloudflareCredentials) -> Client {
-        let settings = Cloudflare {
+    fn client(credentials: CloudflareCredentials) -> ApiClient {
+        let settings = CloudflareSettings {
             credentials,
             zone_id: None,
             ttl: 60,
@@ -500,7 +500,7 @@ mod tests {
             api: "https://api.example/client/v4".to_owned(),
             trusted_certificate: None,
         };
-        Client::new(
+        ApiClient::new(
             "cf",
             &settings,
             |_| SecretString::from(SECRET),
@@ -510,12 +510,12 @@ mod tests {
         .unwrap()
     }
 
-    fn token() -> Client {
+    fn token() -> ApiClient {
         client(CloudflareCredentials::Token(SecretId(0)))
     }
 
-    fn call(permission: Permission) -> Call<'static> {
-        Call {
+    fn call(permission: Permission) -> ApiCall<'static> {
+        ApiCall {
             method: Method::GET,
             path: &["zones", "a/b", "dns_records"],
             query: &[("name", "a&b=c")],
@@ -526,7 +526,7 @@ mod tests {
         }
     }
 
-    fn error(client: &Client, permission: Permission, status: u16, body: &str) -> ProviderError {
+    fn error(client: &ApiClient, permission: Permission, status: u16, body: &str) -> ProviderError {
         let status = StatusCode::from_u16(status).unwrap();
         let wait = Some(Duration::from_secs(7));
         client.interpret(&call(permission), status, wait, body.as_bytes()).err().unwrap()

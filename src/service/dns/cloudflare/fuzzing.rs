@@ -1,10 +1,10 @@
 //! The readers of Cloudflare's answers, for the fuzzer of `tests/fuzz`.
 
-use super::client::{Call, Client, Permission};
+use super::client::{ApiCall, ApiClient, Permission};
 use super::{Budget, id, starts_with, text, txt, zones};
 use crate::dns::{ProviderError, Zone};
 use crate::http::{Clients, HttpError};
-use acme_dns_core::config::Cloudflare as Settings;
+use acme_dns_core::config::CloudflareSettings as Settings;
 use http::{Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -12,15 +12,15 @@ use std::fmt;
 use std::rc::Rc;
 
 /// Reads answers without asking for them.
-pub struct Reader(Client);
+pub struct AnswerReader(ApiClient);
 
-impl fmt::Debug for Reader {
+impl fmt::Debug for AnswerReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").finish_non_exhaustive()
+        f.debug_struct("AnswerReader").finish_non_exhaustive()
     }
 }
 
-impl Reader {
+impl AnswerReader {
     /// Makes a reader whose credentials are `secret`.
     ///
     /// # Errors
@@ -28,7 +28,7 @@ impl Reader {
     pub fn new(settings: &Settings, secret: &str) -> Result<Self, HttpError> {
         let secret = |_| SecretString::from(secret);
         let (budget, clients) = (Rc::new(Budget::new(|_| {})), Clients::default());
-        Client::new("fuzzing", settings, secret, budget, &clients).map(Self)
+        ApiClient::new("fuzzing", settings, secret, budget, &clients).map(Self)
     }
 
     /// Reads an answer; gives its result.
@@ -36,7 +36,7 @@ impl Reader {
     /// # Errors
     /// What a request with this answer fails with.
     pub fn read(&self, status: StatusCode, body: &[u8]) -> Result<Value, ProviderError> {
-        let call = Call {
+        let call = ApiCall {
             method: Method::GET,
             path: &["zones"],
             query: &[],

@@ -16,16 +16,17 @@ pub use budget::Budget;
 pub use client::Timing;
 
 use super::{
-    About, DnsProvider, Notice, Placed, ProviderError, Refusal, Rule, Spared, TxtRecord, Zone,
+    About, DnsProvider, PlacedRecord, ProviderError, Refusal, Rule, SparedRecord, TxtRecord, Zone,
 };
+use crate::event::ProviderEvent;
 use crate::http::{Clients, HttpError};
 use crate::resolver::Resolver;
 use acme_dns_core::challenge::{Candidate, Mark};
-use acme_dns_core::config::{Cloudflare as Settings, SecretId};
+use acme_dns_core::config::{CloudflareSettings as Settings, SecretId};
 use acme_dns_core::name::a_labels;
 use acme_dns_core::text::excerpt;
 use async_trait::async_trait;
-use client::{Call, Client, Permission, unexpected};
+use client::{ApiCall, ApiClient, Permission, unexpected};
 use futures_util::future::join_all;
 use http::Method;
 use secrecy::SecretString;
@@ -34,7 +35,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
-use zones::{Cell, Key};
+use zones::{ZoneCell, ZoneQuery};
 
 /// Operations of one batch, on the free plan.
 const BATCH: usize = 200;
@@ -67,7 +68,7 @@ const GONE: [i64; 3] = [81044, 1001, 7003];
 const NO_ROUTE: i64 = 7000;
 
 /// A TXT record of a listing.
-struct Listed {
+struct ListedRecord {
     id: String,
     name: String,
     value: String,
@@ -81,7 +82,7 @@ pub(super) struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(clients: &'a Clients, tell: impl Fn(Notice) + 'static) -> Self {
+    pub(super) fn new(clients: &'a Clients, tell: impl Fn(ProviderEvent) + 'static) -> Self {
         Self { clients, budget: Rc::new(Budget::new(tell)) }
     }
 
@@ -100,11 +101,11 @@ impl<'a> Maker<'a> {
 /// The client of one `acme_dns_provider` block.
 pub struct Cloudflare {
     name: String,
-    api: Client,
+    api: ApiClient,
     zone_id: Option<String>,
     ttl: u32,
     /// What is known of zones. Orders that ask the same at the same time share one request.
-    zones: RefCell<HashMap<Key, Cell>>,
+    zones: RefCell<HashMap<ZoneQuery, ZoneCell>>,
     /// The name servers of zones by the zone's identifier.
     name_servers: RefCell<HashMap<String, Vec<String>>>,
     /// The records of orders that are under way: the identifiers of a zone and of its record.
@@ -132,7 +133,7 @@ impl Cloudflare {
     ) -> Result<Self, HttpError> {
         Ok(Self {
             name: name.to_owned(),
-            api: Client::new(name, settings, secret, budget, clients)?,
+            api: ApiClient::new(name, settings, secret, budget, clients)?,
             zone_id: settings.zone_id.clone(),
             ttl: settings.ttl,
             zones: RefCell::default(),
@@ -158,8 +159,8 @@ impl Cloudflare {
         zone: &Zone,
         name: &str,
         action: &str,
-    ) -> Result<Vec<Listed>, ProviderError> {
-        let call = Call {
+    ) -> Result<Vec<ListedRecord>, ProviderError> {
+        let call = ApiCall {
             method: Method::GET,
             path: &["zones", &zone.id, "dns_records"],
             query: &[("type", TYPE), ("name.exact", name), ("per_page", "100")],
@@ -173,7 +174,7 @@ impl Cloudflare {
             .iter()
             .filter(|item| text(item, "type") == TYPE && name_of(item).eq_ignore_ascii_case(name));
         let read = |item| {
-            Ok(Listed {
+            Ok(ListedRecord {
                 id: id(item, action)?,
                 name: name_of(item),
                 value: txt::unquote(text(item, "content")),
@@ -195,7 +196,7 @@ impl Cloudflare {
         let lists = join_all(names.iter().map(|name| self.list(zone, name, action))).await;
         let mut known = BTreeMap::new();
         for (name, list) in names.iter().zip(lists) {
-            for Listed { id, value, .. } in list? {
+            for ListedRecord { id, value, .. } in list? {
                 known.insert((*name, value), id);
             }
         }
@@ -210,19 +211,19 @@ impl Cloudflare {
         records: &[&TxtRecord],
         rule: &Rule<'_>,
         action: &str,
-    ) -> Result<(Vec<String>, Vec<Spared>), ProviderError> {
+    ) -> Result<(Vec<String>, Vec<SparedRecord>), ProviderError> {
         let names = names_of(records);
         let lists = join_all(names.iter().map(|name| self.list(zone, name, action))).await;
         let (mut ids, mut spared) = (Vec::new(), Vec::new());
         for listed in lists.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
-            let Listed { id, name, value, mark } = listed;
+            let ListedRecord { id, name, value, mark } = listed;
             let is_it = |record: &&&TxtRecord| {
                 record.value == value && record.name.eq_ignore_ascii_case(&name)
             };
             let Some(record) = records.iter().find(is_it) else { continue };
             match rule(&Candidate { kind: TYPE, name: &name, value: &value, mark }) {
                 Ok(()) => ids.push(id),
-                Err(why) => spared.push(Spared { record: (*record).clone(), why }),
+                Err(why) => spared.push(SparedRecord { record: (*record).clone(), why }),
             }
         }
         Ok((ids, spared))
@@ -241,7 +242,7 @@ impl Cloudflare {
     async fn create_one(&self, zone: &Zone, record: &TxtRecord) -> Result<String, ProviderError> {
         let action =
             self.action(format_args!("create {} in zone \"{}\"", all(&[record]), zone.name));
-        let call = Call {
+        let call = ApiCall {
             method: Method::POST,
             path: &["zones", &zone.id, "dns_records"],
             query: &[],
@@ -356,7 +357,7 @@ impl Cloudflare {
     }
 
     async fn batch(&self, zone: &Zone, body: &Value, action: &str) -> Result<Value, ProviderError> {
-        let call = Call {
+        let call = ApiCall {
             method: Method::POST,
             path: &["zones", &zone.id, "dns_records", "batch"],
             query: &[],
@@ -369,7 +370,7 @@ impl Cloudflare {
     }
 
     async fn delete_one(&self, zone: &Zone, id: &str, action: &str) -> Result<(), ProviderError> {
-        let call = Call {
+        let call = ApiCall {
             method: Method::DELETE,
             path: &["zones", &zone.id, "dns_records", id],
             query: &[],
@@ -436,9 +437,9 @@ impl Cloudflare {
     async fn remove_from(
         &self,
         zone: &Zone,
-        placed: &[&Placed],
+        placed: &[&PlacedRecord],
         rule: &Rule<'_>,
-    ) -> Result<Vec<Spared>, ProviderError> {
+    ) -> Result<Vec<SparedRecord>, ProviderError> {
         let records: Vec<_> = placed.iter().map(|placed| &placed.record).collect();
         let action =
             self.action(format_args!("remove {} from zone \"{}\"", all(&records), zone.name));
@@ -504,10 +505,10 @@ impl DnsProvider for Cloudflare {
 
     async fn remove(
         &self,
-        placed: &[Placed],
+        placed: &[PlacedRecord],
         rule: &Rule<'_>,
-    ) -> Result<Vec<Spared>, ProviderError> {
-        let mut by_zone: BTreeMap<&str, Vec<&Placed>> = BTreeMap::new();
+    ) -> Result<Vec<SparedRecord>, ProviderError> {
+        let mut by_zone: BTreeMap<&str, Vec<&PlacedRecord>> = BTreeMap::new();
         for one in placed {
             by_zone.entry(&one.zone.id).or_default().push(one);
         }

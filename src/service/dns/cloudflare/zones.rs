@@ -4,7 +4,7 @@
 //! for a time: one request then does for every certificate. Where they are too many, or the
 //! credentials may not list them, zones are asked for by name, the parents first.
 
-use super::client::{Call, Kind, Permission, blames_credentials, unexpected};
+use super::client::{ApiCall, CredentialKind, Permission, blames_credentials, unexpected};
 use super::{Cloudflare, id, name_of, text};
 use crate::dns::{About, ProviderError, Zone};
 use acme_dns_core::text::{excerpt, list};
@@ -31,14 +31,14 @@ const MAX_PAGES: u64 = 20;
 
 /// How a look-up ended, for all that wait for it: a provider that is down is not asked again by
 /// each order in turn.
-pub(super) type Found = Result<Lookup, ProviderError>;
+pub(super) type ZoneLookup = Result<ZoneAnswer, ProviderError>;
 
 /// A look-up under way, or its answer with the time of it.
-pub(super) type Cell = Rc<OnceCell<(Found, Instant)>>;
+pub(super) type ZoneCell = Rc<OnceCell<(ZoneLookup, Instant)>>;
 
 /// What is looked up.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Key {
+pub(super) enum ZoneQuery {
     /// All zones.
     All,
     /// The zone of this name.
@@ -51,9 +51,9 @@ pub(super) enum Key {
 
 /// What there is.
 #[derive(Clone, Debug)]
-pub(super) enum Lookup {
+pub(super) enum ZoneAnswer {
     /// Zones by their names.
-    Zones(Rc<BTreeMap<String, Seen>>),
+    Zones(Rc<BTreeMap<String, ZoneState>>),
     /// More zones than are worth reading.
     TooMany,
     /// The question itself was refused, which says nothing about others.
@@ -67,7 +67,7 @@ pub(super) enum Lookup {
 
 /// A zone of a listing.
 #[derive(Clone, Debug)]
-pub(super) enum Seen {
+pub(super) enum ZoneState {
     Active(Zone),
     /// One whose name servers the world does not ask, with its status.
     Inactive(String),
@@ -75,20 +75,20 @@ pub(super) enum Seen {
 
 /// What was found out in the search for a name's zone.
 #[derive(Debug, Default)]
-struct Search {
+struct ZoneSearch {
     zone: Option<Zone>,
     /// The longest zone that cannot be used, and its status.
     inactive: Option<(String, String)>,
     refused: Option<ProviderError>,
 }
 
-impl Search {
+impl ZoneSearch {
     /// Takes note of the zones that hold a name; longer ones are better.
-    fn note(&mut self, zones: &BTreeMap<String, Seen>, candidates: &[&str]) {
+    fn note(&mut self, zones: &BTreeMap<String, ZoneState>, candidates: &[&str]) {
         for candidate in candidates.iter().rev() {
             match zones.get(*candidate) {
-                Some(Seen::Active(zone)) => self.zone = Some(zone.clone()),
-                Some(Seen::Inactive(status)) => {
+                Some(ZoneState::Active(zone)) => self.zone = Some(zone.clone()),
+                Some(ZoneState::Inactive(status)) => {
                     self.inactive = Some(((*candidate).to_owned(), status.clone()));
                 }
                 None => {}
@@ -117,32 +117,36 @@ impl Cloudflare {
     }
 
     /// Looks for the zone of a name in answers that are not older than `age`, or in new ones.
-    async fn search(&self, candidates: &[&str], age: Duration) -> Result<Search, ProviderError> {
-        let mut search = Search::default();
-        let can_list = match self.lookup(Key::All, age, self.list_zones()).await? {
-            Lookup::Zones(zones) => {
+    async fn search(
+        &self,
+        candidates: &[&str],
+        age: Duration,
+    ) -> Result<ZoneSearch, ProviderError> {
+        let mut search = ZoneSearch::default();
+        let can_list = match self.lookup(ZoneQuery::All, age, self.list_zones()).await? {
+            ZoneAnswer::Zones(zones) => {
                 search.note(&zones, candidates);
                 return Ok(search);
             }
-            Lookup::Refused(error) => {
+            ZoneAnswer::Refused(error) => {
                 search.refused = Some(error);
                 false
             }
             _ => true,
         };
         for candidate in candidates.iter().rev() {
-            let key = Key::Name((*candidate).to_owned());
+            let key = ZoneQuery::Name((*candidate).to_owned());
             match self.lookup(key, age, self.named_zone(candidate)).await? {
-                Lookup::Zones(zones) => search.note(&zones, candidates),
-                Lookup::Refused(error) => search.refused = Some(error),
+                ZoneAnswer::Zones(zones) => search.note(&zones, candidates),
+                ZoneAnswer::Refused(error) => search.refused = Some(error),
                 _ => {}
             }
             let Some(parent) = search.zone.clone() else { continue };
             // Its children are asked for together; who may not list has none.
             if can_list {
-                let key = Key::Below(parent.name.clone());
+                let key = ZoneQuery::Below(parent.name.clone());
                 let below = self.lookup(key, age, self.zones_below(&parent.name)).await?;
-                if let Lookup::Zones(zones) = below {
+                if let ZoneAnswer::Zones(zones) = below {
                     search.note(&zones, candidates);
                 }
             }
@@ -152,7 +156,12 @@ impl Cloudflare {
     }
 
     /// What is known: asked for once by all who want to know it, and kept.
-    async fn lookup(&self, key: Key, age: Duration, find: impl Future<Output = Found>) -> Found {
+    async fn lookup(
+        &self,
+        key: ZoneQuery,
+        age: Duration,
+        find: impl Future<Output = ZoneLookup>,
+    ) -> ZoneLookup {
         let cell = {
             let mut zones = self.zones.borrow_mut();
             let cell = zones.entry(key).or_default();
@@ -170,38 +179,38 @@ impl Cloudflare {
 
     /// Forgets a zone that is not there any more, and what else was seen with it.
     pub(super) fn forget(&self, zone: &Zone) {
-        let has = |found: &Found| match found {
-            Ok(Lookup::Zones(zones)) => zones
+        let has = |found: &ZoneLookup| match found {
+            Ok(ZoneAnswer::Zones(zones)) => zones
                 .values()
-                .any(|seen| matches!(seen, Seen::Active(known) if known.id == zone.id)),
-            Ok(Lookup::Configured(known)) => known.id == zone.id,
+                .any(|seen| matches!(seen, ZoneState::Active(known) if known.id == zone.id)),
+            Ok(ZoneAnswer::Configured(known)) => known.id == zone.id,
             _ => false,
         };
-        let id = Key::Id(zone.id.clone());
+        let id = ZoneQuery::Id(zone.id.clone());
         let mut zones = self.zones.borrow_mut();
         zones.retain(|key, cell| *key != id && !cell.get().is_some_and(|(found, _)| has(found)));
     }
 
     /// Asks for all zones, unless they are too many.
-    async fn list_zones(&self) -> Found {
+    async fn list_zones(&self) -> ZoneLookup {
         let action = &self.action("list the zones");
         self.zones(&[("per_page", PER_PAGE)], "", action, MAX_PAGES).await
     }
 
     /// Asks for the zones of exactly this name; several accounts can have one.
-    async fn named_zone(&self, name: &str) -> Found {
+    async fn named_zone(&self, name: &str) -> ZoneLookup {
         let action = &self.action(format_args!("look for zone \"{name}\""));
         self.zones(&[("name", name), ("per_page", PER_PAGE)], name, action, u64::MAX).await
     }
 
     /// Asks for a zone and those below it. Only an answer that has the zone itself counts: where the
     /// filter is not understood, there is none.
-    async fn zones_below(&self, name: &str) -> Found {
+    async fn zones_below(&self, name: &str) -> ZoneLookup {
         let action = &self.action(format_args!("look for zones below \"{name}\""));
         let filter = format!("contains:{name}");
         let query = [("name", filter.as_str()), ("per_page", PER_PAGE)];
         match self.zones(&query, name, action, MAX_PAGES).await? {
-            Lookup::Zones(zones) if !zones.contains_key(name) => Ok(Lookup::TooMany),
+            ZoneAnswer::Zones(zones) if !zones.contains_key(name) => Ok(ZoneAnswer::TooMany),
             found => Ok(found),
         }
     }
@@ -212,8 +221,8 @@ impl Cloudflare {
         zone: &str,
         action: &str,
         most_pages: u64,
-    ) -> Found {
-        let call = Call {
+    ) -> ZoneLookup {
+        let call = ApiCall {
             method: Method::GET,
             path: &["zones"],
             query,
@@ -224,21 +233,21 @@ impl Cloudflare {
         };
         let items = match self.api.list(&call, most_pages).await {
             Ok(Some(items)) => items,
-            Ok(None) => return Ok(Lookup::TooMany),
-            Err(error) if is_refusal_of_question(&error) => return Ok(Lookup::Refused(error)),
+            Ok(None) => return Ok(ZoneAnswer::TooMany),
+            Err(error) if is_refusal_of_question(&error) => return Ok(ZoneAnswer::Refused(error)),
             Err(error) => return Err(error),
         };
         let mut zones = BTreeMap::new();
         for item in items {
             let seen = match text(&item, "status") {
                 "active" | "" => match self.zone(&item, action) {
-                    Ok(zone) => Seen::Active(zone),
+                    Ok(zone) => ZoneState::Active(zone),
                     Err(error) if name_of(&item) == zone => return Err(error),
                     Err(_) => continue,
                 },
-                status => Seen::Inactive(excerpt(status, MAX_STATUS)),
+                status => ZoneState::Inactive(excerpt(status, MAX_STATUS)),
             };
-            let is_better = matches!(seen, Seen::Active(_));
+            let is_better = matches!(seen, ZoneState::Active(_));
             let entry = zones.entry(name_of(&item));
             entry
                 .and_modify(|old| {
@@ -248,14 +257,14 @@ impl Cloudflare {
                 })
                 .or_insert(seen);
         }
-        Ok(Lookup::Zones(Rc::new(zones)))
+        Ok(ZoneAnswer::Zones(Rc::new(zones)))
     }
 
     /// Asks for the name of the zone of the configuration. A token that may edit its records but
     /// not read the zone itself is enough: the names of its records then tell the zone's, almost.
-    async fn read_zone(&self, id: &str) -> Found {
+    async fn read_zone(&self, id: &str) -> ZoneLookup {
         let action = &self.action(format_args!("read the zone of zone_id \"{id}\""));
-        let call = Call {
+        let call = ApiCall {
             method: Method::GET,
             path: &["zones", id],
             query: &[],
@@ -265,7 +274,7 @@ impl Cloudflare {
             action,
         };
         match self.api.call(&call).await {
-            Ok(reply) => Ok(Lookup::Configured(self.zone(&reply.result, action)?)),
+            Ok(reply) => Ok(ZoneAnswer::Configured(self.zone(&reply.result, action)?)),
             Err(ProviderError::Unauthorized { refusal, .. }) if refusal.status == 403 => {
                 self.read_records(id).await
             }
@@ -274,9 +283,9 @@ impl Cloudflare {
     }
 
     /// Asks for records of the zone of the configuration; one page tells enough.
-    async fn read_records(&self, id: &str) -> Found {
+    async fn read_records(&self, id: &str) -> ZoneLookup {
         let action = &self.action(format_args!("list the records of zone_id \"{id}\""));
-        let call = Call {
+        let call = ApiCall {
             method: Method::GET,
             path: &["zones", id, "dns_records"],
             query: &[("per_page", "500")],
@@ -287,18 +296,18 @@ impl Cloudflare {
         };
         let result = self.api.call(&call).await?.result;
         let names = result.as_array().into_iter().flatten().map(name_of);
-        Ok(Lookup::Unreadable(names.reduce(|domain, name| common(&domain, &name).to_owned())))
+        Ok(ZoneAnswer::Unreadable(names.reduce(|domain, name| common(&domain, &name).to_owned())))
     }
 
     async fn configured_zone(&self, id: &str, name: &str) -> Result<Zone, ProviderError> {
         let action = self.action(format_args!("use zone_id \"{id}\" for \"{name}\""));
-        let key = Key::Id(id.to_owned());
+        let key = ZoneQuery::Id(id.to_owned());
         let (zone, detail) = match self.lookup(key, Duration::MAX, self.read_zone(id)).await? {
-            Lookup::Configured(zone) => {
+            ZoneAnswer::Configured(zone) => {
                 let detail = format!("it is the zone \"{}\"", zone.name);
                 (holds(&zone.name, name).then_some(zone), detail)
             }
-            Lookup::Unreadable(domain) => {
+            ZoneAnswer::Unreadable(domain) => {
                 let base = base(name);
                 let shared = domain.as_deref().map_or(base, |domain| common(domain, base));
                 let zone = Zone { id: id.to_owned(), name: shared.to_owned() };
@@ -312,7 +321,7 @@ impl Cloudflare {
         zone.ok_or_else(|| ProviderError::NoZone { action, detail, advice: advice(), about })
     }
 
-    fn no_zone(&self, name: &str, candidates: &[&str], search: Search) -> ProviderError {
+    fn no_zone(&self, name: &str, candidates: &[&str], search: ZoneSearch) -> ProviderError {
         let action = self.action(format_args!("find the zone of \"{name}\""));
         let about = About::Name;
         if let Some((zone, status)) = search.inactive {
@@ -327,18 +336,18 @@ impl Cloudflare {
         }
         let names: Vec<_> = candidates.iter().map(|name| format!("\"{name}\"")).collect();
         let noun = match self.api.kind() {
-            Kind::Token => "token",
-            Kind::Key => "key",
+            CredentialKind::Token => "token",
+            CredentialKind::Key => "key",
         };
         ProviderError::NoZone {
             action,
             detail: format!("there is no zone {} that the {noun} may see", list(&names)),
             advice: match self.api.kind() {
-                Kind::Token => {
+                CredentialKind::Token => {
                     "add the domain to the account, or give the token the permissions \
                      Zone/DNS/Edit and Zone/Zone/Read for it, or set \"zone_id\""
                 }
-                Kind::Key => "add the domain to the account, or use one that has it",
+                CredentialKind::Key => "add the domain to the account, or use one that has it",
             }
             .to_owned(),
             about,

@@ -3,9 +3,9 @@
 use super::support::{self, Bed};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{FailureKind, Scope};
-use acme_dns_service::acme::{KeyChoice, Left};
-use acme_dns_service::dns::{Placed, TxtRecord, Zone};
-use acme_dns_service::store::{Entry, PendingOrder};
+use acme_dns_service::acme::{KeyChoice, Leftovers};
+use acme_dns_service::dns::{PlacedRecord, TxtRecord, Zone};
+use acme_dns_service::store::{JournalEntry, PendingOrder};
 use servers::acme_proxy::AcmeStep;
 use servers::traffic::{Action, Fault, Match};
 use std::fs;
@@ -271,7 +271,7 @@ fn a_record_that_cannot_be_removed_stays_in_the_journal_until_it_can() {
     assert_eq!(bed.journal(), ["example.test.json", "example.test~2.json"]);
     assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await.failed), 2);
     bed.testbed.cloudflare.traffic.clear_faults();
-    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await), Left::default());
+    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await), Leftovers::default());
     bed.assert_clean();
 }
 
@@ -295,7 +295,7 @@ fn a_process_that_dies_while_records_are_up_cleans_up_at_its_next_start() {
         }
     });
     assert_eq!(bed.journal(), ["example.test.json"]);
-    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await), Left::default());
+    assert_eq!(bed.run(async |obtainer| obtainer.clean_journal().await), Leftovers::default());
     bed.assert_clean();
 }
 
@@ -308,7 +308,7 @@ fn records_of_orders_under_way_are_left_alone() {
             while bed.testbed.cloudflare.txt_records().len() < 2 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            let left = Left { failed: 0, waiting: 1 };
+            let left = Leftovers { failed: 0, waiting: 1 };
             assert_eq!(obtainer.clean_journal().await, left, "it is to be looked at again");
             assert_eq!(bed.testbed.cloudflare.txt_records().len(), 2);
             bed.testbed.cloudflare.resume_propagation();
@@ -326,12 +326,12 @@ fn records_of_a_provider_that_is_gone_are_named_once_and_kept() {
     let bed = Bed::start();
     let record = TxtRecord { name: "_acme-challenge.old.example".into(), value: VALUE.into() };
     let zone = Zone { id: "z".into(), name: "old.example".into() };
-    let entry = Entry { provider: "gone".into(), records: vec![Placed { record, zone, id: None }] };
+    let entry = JournalEntry::of("gone", vec![PlacedRecord { record, zone, id: None }]);
     bed.store().journal_write("old.example", &entry).unwrap();
     fs::write(bed.state().join("journal/broken.json"), "{").unwrap();
     bed.run(async |obtainer| {
-        assert_eq!(obtainer.clean_journal().await, Left::default());
-        assert_eq!(obtainer.clean_journal().await, Left::default());
+        assert_eq!(obtainer.clean_journal().await, Leftovers::default());
+        assert_eq!(obtainer.clean_journal().await, Leftovers::default());
     });
     let warnings = bed.log.lines(Level::Warn);
     assert_eq!(warnings.len(), 2, "{warnings:#?}");

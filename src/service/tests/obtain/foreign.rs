@@ -50,7 +50,7 @@ fn serles_issues_and_renews_and_refuses_the_rest_for_good() {
     };
     bed.run(async |obtainer| {
         check("revocation", obtainer.revoke(0, &leaf, None).await);
-        check("key change", obtainer.roll_over_key(0).await);
+        check("key change", obtainer.change_key(0).await);
         obtainer.obtain(0, 0, KeyChoice::Configured).await.unwrap();
     });
 }

@@ -4,10 +4,12 @@ use super::support::Bed;
 use acme_dns_core::challenge::{Candidate, Mark};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::FailureKind;
-use acme_dns_service::acme::{KeyChoice, Left, ObtainError};
-use acme_dns_service::dns::{DnsProvider, Placed, ProviderError, Rule, Spared, TxtRecord, Zone};
+use acme_dns_service::acme::{KeyChoice, Leftovers, ObtainError};
+use acme_dns_service::dns::{
+    DnsProvider, PlacedRecord, ProviderError, Rule, SparedRecord, TxtRecord, Zone,
+};
 use acme_dns_service::resolver::Resolver;
-use acme_dns_service::store::{Entry, PendingOrder};
+use acme_dns_service::store::{JournalEntry, PendingOrder};
 use async_trait::async_trait;
 use http::Method;
 use serde_json::{Value, json};
@@ -107,15 +109,15 @@ impl Bed {
         answer["result"]["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
-    fn entry(&self, name: &str, value: &str, id: Option<&str>) -> Entry {
+    fn entry(&self, name: &str, value: &str, id: Option<&str>) -> JournalEntry {
         let record = TxtRecord { name: name.into(), value: value.into() };
         let id_of_zone = self.testbed.cloudflare.zone_id("example.test");
         let zone = Zone { id: id_of_zone, name: "example.test".into() };
-        let records = vec![Placed { record, zone, id: id.map(Into::into) }];
-        Entry { provider: "cloudflare".into(), records }
+        let records = vec![PlacedRecord { record, zone, id: id.map(Into::into) }];
+        JournalEntry::of("cloudflare", records)
     }
 
-    fn clean(&self) -> Left {
+    fn clean(&self) -> Leftovers {
         self.run(async |obtainer| obtainer.clean_journal().await)
     }
 }
@@ -404,8 +406,8 @@ fn a_forged_journal_removes_nothing_but_our_challenges() {
         let warned = bed.log.lines(Level::Warn).len();
         let entry = bed.entry(name, value, id.map(String::as_str));
         bed.store().journal_write(row, &entry).unwrap();
-        assert_eq!(bed.clean(), Left::default(), "{row}");
-        assert_eq!(bed.clean(), Left::default(), "{row}");
+        assert_eq!(bed.clean(), Leftovers::default(), "{row}");
+        assert_eq!(bed.clean(), Leftovers::default(), "{row}");
         assert_eq!(bed.testbed.cloudflare.records(), before, "{row}");
         let warnings = bed.log.lines(Level::Warn).split_off(warned);
         if why == quiet {
@@ -434,7 +436,7 @@ fn entries_of_earlier_orders_are_cleaned_as_ever() {
     // One forged record does not keep the others up.
     entry.records.extend(bed.entry(NAME, "v=spf1 -all", Some(&kept)).records);
     bed.store().journal_write("example.test", &entry).unwrap();
-    assert_eq!(bed.clean(), Left::default());
+    assert_eq!(bed.clean(), Leftovers::default());
     let left: Vec<String> = bed.testbed.cloudflare.records().into_iter().map(|r| r.id).collect();
     assert_eq!(left, [kept]);
     assert_eq!(bed.journal(), ["example.test.invalid"]);
@@ -460,17 +462,17 @@ impl DnsProvider for Plain {
 
     async fn remove(
         &self,
-        placed: &[Placed],
+        placed: &[PlacedRecord],
         rule: &Rule<'_>,
-    ) -> Result<Vec<Spared>, ProviderError> {
+    ) -> Result<Vec<SparedRecord>, ProviderError> {
         let mut spared = Vec::new();
-        for Placed { record, .. } in placed {
+        for PlacedRecord { record, .. } in placed {
             let mark = Mark::Unsupported;
             let candidate =
                 Candidate { kind: "TXT", name: &record.name, value: &record.value, mark };
             match rule(&candidate) {
                 Ok(()) => self.records.borrow_mut().retain(|other| other != record),
-                Err(why) => spared.push(Spared { record: record.clone(), why }),
+                Err(why) => spared.push(SparedRecord { record: record.clone(), why }),
             }
         }
         Ok(spared)
@@ -488,7 +490,7 @@ fn without_comments_only_names_of_the_configuration_are_removed() {
     let obtainer = bed.obtainer_with(vec![Box::new(Plain { records: Rc::clone(&records) })]);
     bed.run(async |_| {
         for _ in 0..2 {
-            assert_eq!(obtainer.clean_journal().await, Left::default());
+            assert_eq!(obtainer.clean_journal().await, Leftovers::default());
         }
     });
     assert_eq!(*records.borrow(), [record(old)]);

@@ -11,8 +11,8 @@ use std::fs;
 use std::time::Duration;
 
 impl Bed {
-    fn roll_over(&self) -> Result<(), AcmeError> {
-        self.run(async |obtainer| obtainer.roll_over_key(0).await)
+    fn change_key(&self) -> Result<(), AcmeError> {
+        self.run(async |obtainer| obtainer.change_key(0).await)
     }
 }
 
@@ -60,7 +60,7 @@ fn a_changed_key_is_the_accounts_from_then_on() {
     let url = bed.account().unwrap();
     let old = bed.kept_key();
     bed.run(async |obtainer| {
-        obtainer.roll_over_key(0).await.unwrap();
+        obtainer.change_key(0).await.unwrap();
         obtainer.obtain(0, 0, KeyChoice::Configured).await.unwrap();
     });
     assert_ne!(bed.kept_key(), old);
@@ -81,7 +81,7 @@ fn a_key_change_waits_for_the_orders_under_way() {
             while !placed() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            obtainer.roll_over_key(0).await
+            obtainer.change_key(0).await
         };
         let (obtained, changed) = join(obtainer.obtain(0, 0, KeyChoice::Configured), change).await;
         obtained.unwrap();
@@ -98,7 +98,7 @@ fn a_key_change_whose_answer_was_lost_is_found_out() {
     let url = bed.account().unwrap();
     let old = bed.kept_key();
     bed.proxy.traffic.inject(Fault::new(AcmeStep::KeyChange.requests(), Action::LostAnswer));
-    bed.roll_over().unwrap();
+    bed.change_key().unwrap();
     assert_eq!(bed.proxy.traffic.count(&AcmeStep::KeyChange.requests()), 1);
     assert_ne!(bed.kept_key(), old);
     bed.obtain().unwrap();
@@ -113,7 +113,7 @@ fn a_process_that_dies_in_a_key_change_finds_out_at_its_next_start() {
         let bed = Bed::start();
         let url = bed.account().unwrap();
         let old = bed.kept_key();
-        die_at(&bed, &AcmeStep::KeyChange, death, async |o: &Obtainer| o.roll_over_key(0).await);
+        die_at(&bed, &AcmeStep::KeyChange, death, async |o: &Obtainer| o.change_key(0).await);
         assert!(bed.has_new_key(), "{death:?}");
         assert_eq!(bed.kept_key(), old, "{death:?}");
         bed.obtain().unwrap();
@@ -135,7 +135,7 @@ fn a_key_change_that_is_refused_leaves_the_old_key() {
     let old = bed.kept_key();
     let refusal = problem(403, "unauthorized", "no");
     bed.proxy.traffic.inject(Fault::new(AcmeStep::KeyChange.requests(), refusal));
-    let error = bed.roll_over().unwrap_err();
+    let error = bed.change_key().unwrap_err();
     let text = error.to_string();
     assert!(
         text.starts_with("changing the account key was refused by \"https://127.0.0.1:"),
@@ -154,11 +154,11 @@ fn a_key_change_without_an_answer_is_tried_again_and_then_given_up() {
     let step = AcmeStep::KeyChange.requests();
     let fault = Fault::new(step.clone(), Action::Status { status: 503, retry_after: None });
     bed.proxy.traffic.inject(fault.clone().times(1));
-    bed.roll_over().unwrap();
+    bed.change_key().unwrap();
     assert_ne!(bed.kept_key(), old);
     let changed = bed.kept_key();
     bed.proxy.traffic.inject(fault.always());
-    let error = bed.roll_over().unwrap_err();
+    let error = bed.change_key().unwrap_err();
     assert!(!error.is_permanent(), "{error}");
     assert_eq!((bed.kept_key() == changed, bed.has_new_key()), (true, true));
     bed.proxy.traffic.clear_faults();
@@ -172,7 +172,7 @@ fn a_success_that_is_none_does_not_cost_the_account() {
     let url = bed.account().unwrap();
     let fault = Fault::new(AcmeStep::KeyChange.requests(), Action::Garbage);
     bed.proxy.traffic.inject(fault.always());
-    let error = bed.roll_over().unwrap_err().to_string();
+    let error = bed.change_key().unwrap_err().to_string();
     assert!(error.ends_with("failed: the account has its old key still"), "{error}");
     assert_eq!(bed.account().unwrap(), url);
 }
@@ -190,7 +190,7 @@ fn a_new_key_that_is_garbage_is_dropped() {
 fn a_key_from_a_file_is_not_changed() {
     let mut bed = Bed::start();
     bed.set_account_key(&pkcs8(&p256()));
-    let error = bed.roll_over().unwrap_err();
+    let error = bed.change_key().unwrap_err();
     let expected = "the account key of issuer \"pebble\" comes from \"account_key\"";
     assert!(error.to_string().starts_with(expected), "{error}");
     assert!(error.is_permanent());

@@ -1,7 +1,7 @@
 //! A configuration for the testbed, and what the service logs.
 
 use acme_dns_core::config::{
-    Cloudflare, CloudflareCredentials, Config, Issuer, Profile, Propagation, Provider,
+    CloudflareCredentials, CloudflareSettings, Config, Issuer, Profile, Propagation, Provider,
     ProviderKind, SecretId,
 };
 use acme_dns_core::key::KeyType;
@@ -121,7 +121,7 @@ impl Bed {
             }],
             providers: vec![Provider {
                 name: "cloudflare".into(),
-                kind: ProviderKind::Cloudflare(Cloudflare {
+                kind: ProviderKind::Cloudflare(CloudflareSettings {
                     credentials: CloudflareCredentials::Token(SecretId(0)),
                     zone_id: None,
                     ttl: 60,

@@ -9,6 +9,7 @@ mod zone_cuts;
 
 use acme_dns_core::config::Propagation;
 use acme_dns_core::level::Level;
+use acme_dns_service::event::VisibilityEvent;
 use acme_dns_service::propagation::{Checker, PropagationError};
 use bed::{Bed, LONG, NAME, ZONE, block_on};
 use futures_util::future::join_all;
@@ -43,13 +44,14 @@ fn wait_and(
     let (trigger, triggered) = channel();
     let result = thread::scope(|scope| {
         scope.spawn(move || triggered.recv().map(|()| action()));
-        let log = |level, line: String| {
+        let tell = |event: VisibilityEvent| {
+            let line = event.to_string();
             if line.contains(on) {
                 let _ = trigger.send(());
             }
-            lines.lock().expect("no panic").push((level, line));
+            lines.lock().expect("no panic").push((event.level(), line));
         };
-        let result = block_on(checker.wait(ZONE, records, &log));
+        let result = block_on(checker.wait(ZONE, records, &tell));
         drop(trigger);
         result
     });
@@ -228,11 +230,11 @@ fn looks_the_servers_up_once_for_many_waits_at_a_time() {
         bed.put(name, &["a"]);
     }
     let checker = bed.checker();
-    let log = |_, _| {};
+    let tell = |_| {};
     let results = block_on(join_all(names.iter().map(|name| {
         let records = vec![(name.clone(), "a".to_owned())];
-        let (checker, log) = (&checker, &log);
-        async move { checker.wait(ZONE, &records, log).await }
+        let (checker, tell) = (&checker, &tell);
+        async move { checker.wait(ZONE, &records, tell).await }
     })));
     for result in results {
         result.expect("visible");
@@ -263,7 +265,7 @@ fn tells_which_resolver_does_not_know_the_servers() {
     let resolvers = vec![bed.second(), bed.dns.addr()];
     let checker = Checker::new(&Propagation::Check { timeout, interval, resolvers, port });
     let records = [("a.sub.example.test".to_owned(), "a".to_owned())];
-    let error = block_on(checker.wait("sub.example.test", &records, &|_, _| {}));
+    let error = block_on(checker.wait("sub.example.test", &records, &|_| {}));
     assert_eq!(
         error.expect_err("no such zone").to_string(),
         bed.text(
@@ -313,6 +315,6 @@ fn contacts_nobody_when_the_check_is_off() {
 fn refuses_names_that_are_none() {
     let checker = Bed::start().checker();
     let records = [("a..b".to_owned(), "a".to_owned())];
-    let error = block_on(checker.wait(ZONE, &records, &|_, _| {})).expect_err("no name");
+    let error = block_on(checker.wait(ZONE, &records, &|_| {})).expect_err("no name");
     assert_eq!(error.to_string(), "invalid name \"a..b\" of a zone or a TXT record");
 }

@@ -5,6 +5,7 @@
 
 use super::bed::{Bed, LONG, NAME, ZONE, block_on};
 use acme_dns_core::level::Level;
+use acme_dns_service::event::VisibilityEvent;
 use acme_dns_service::propagation::{Checker, PropagationError, ZoneServers};
 use servers::dns_proxy::DnsProxy;
 use servers::unbound::Unbound;
@@ -20,13 +21,13 @@ fn wait(
     let lines = RefCell::new(Vec::new());
     let servers: Option<Vec<String>> =
         servers.map(|servers| servers.iter().map(|server| (*server).to_owned()).collect());
-    let log = |level, line: String| {
-        on_line(&line);
-        lines.borrow_mut().push((level, line));
+    let tell = |event: VisibilityEvent| {
+        on_line(&event.to_string());
+        lines.borrow_mut().push((event.level(), event.to_string()));
     };
     let asked = ZoneServers { zone, servers: servers.as_deref() };
     let records = [(name.to_owned(), "v".to_owned())];
-    let result = block_on(checker.wait_for(asked, &records, &log));
+    let result = block_on(checker.wait_for(asked, &records, &tell));
     (result, lines.into_inner())
 }
 

@@ -2,7 +2,7 @@
 
 use super::bed::{Bed, ZONE, block_on};
 use acme_dns_service::dns::{
-    About, DnsProvider, Placed, ProviderError, Rule, Spared, TxtRecord, Zone,
+    About, DnsProvider, PlacedRecord, ProviderError, Rule, SparedRecord, TxtRecord, Zone,
 };
 use acme_dns_service::resolver::{Resolver, ZoneCutError};
 use async_trait::async_trait;
@@ -17,7 +17,11 @@ impl DnsProvider for Listless {
         Ok(Vec::new())
     }
 
-    async fn remove(&self, _: &[Placed], _: &Rule<'_>) -> Result<Vec<Spared>, ProviderError> {
+    async fn remove(
+        &self,
+        _: &[PlacedRecord],
+        _: &Rule<'_>,
+    ) -> Result<Vec<SparedRecord>, ProviderError> {
         Ok(Vec::new())
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::fixtures::{Fixtures, NAME};
 use acme_dns_core::schedule::Progress;
-use acme_dns_service::dns::{Placed, TxtRecord, Zone};
-use acme_dns_service::store::{Entry, Store, StoreError};
+use acme_dns_service::dns::{PlacedRecord, TxtRecord, Zone};
+use acme_dns_service::store::{JournalEntry, Store, StoreError};
 use serde_json::json;
 use servers::process::wait_until;
 use std::fs;
@@ -271,10 +271,10 @@ fn leave_unfinished(store: &Store, fixtures: &Fixtures) {
     symlink("nowhere", store.path().join("certs/.tmp-1-2-a.example")).unwrap();
 }
 
-pub(crate) fn entry(id: Option<&str>) -> Entry {
+pub(crate) fn entry(id: Option<&str>) -> JournalEntry {
     let record = TxtRecord { name: "_acme-challenge.a.example".into(), value: "v".into() };
     let zone = Zone { id: "z".into(), name: "a.example".into() };
-    Entry { provider: "p".into(), records: vec![Placed { record, zone, id: id.map(Into::into) }] }
+    JournalEntry::of("p", vec![PlacedRecord { record, zone, id: id.map(Into::into) }])
 }
 
 /// Makes in `path` what is there before an operation.

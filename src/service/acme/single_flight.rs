@@ -6,13 +6,13 @@ use tokio::sync::{Mutex, MutexGuard};
 /// Holds a value once it was made. Who comes while another is making it waits, and shares the
 /// outcome, a failure too: twenty orders do not ask a dead CA one after the other.
 #[derive(Debug)]
-pub(super) struct Shared<T, E> {
+pub(super) struct SingleFlight<T, E> {
     value: Mutex<Option<T>>,
     rounds: Cell<u64>,
     failure: RefCell<Option<E>>,
 }
 
-impl<T: Clone, E: Clone> Shared<T, E> {
+impl<T: Clone, E: Clone> SingleFlight<T, E> {
     pub(super) fn new() -> Self {
         Self { value: Mutex::new(None), rounds: Cell::new(0), failure: RefCell::new(None) }
     }
@@ -47,13 +47,13 @@ impl<T: Clone, E: Clone> Shared<T, E> {
 
 #[cfg(test)]
 mod tests {
-    use super::Shared;
+    use super::SingleFlight;
     use std::cell::Cell;
     use tokio::task::yield_now;
 
     #[tokio::test(flavor = "current_thread")]
     async fn one_makes_it_and_all_have_it() {
-        let shared = Shared::<u32, ()>::new();
+        let shared = SingleFlight::<u32, ()>::new();
         let made = Cell::new(0);
         let get = || {
             shared.get(
@@ -71,7 +71,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn who_waited_shares_a_failure_and_who_comes_later_tries_again() {
-        let shared = Shared::<u32, u32>::new();
+        let shared = SingleFlight::<u32, u32>::new();
         let made = Cell::new(0);
         let get = || {
             shared.get(

@@ -1,0 +1,45 @@
+//! dns-01 (RFC 8555 section 8.4): a TXT record for each name, removed once the order is ready.
+
+use super::{Challenge, ChallengeMethod, Solver, SolverTask};
+use crate::acme::error::ObtainError;
+use crate::acme::records::{Records, WantedRecord};
+use crate::dns::TxtRecord;
+use acme_dns_core::challenge::record_name;
+use async_trait::async_trait;
+use instant_acme::ChallengeType;
+
+/// The line of dns-01 in the table of methods.
+pub(super) const METHOD: ChallengeMethod = ChallengeMethod {
+    name: "dns-01",
+    kind: || ChallengeType::Dns01,
+    solver: |task| Box::new(Dns01(Records::new(task.state, &task.variant.name, task.teller))),
+};
+
+/// The solver of an order's dns-01 challenges.
+struct Dns01(Records);
+
+#[async_trait(?Send)]
+impl Solver for Dns01 {
+    async fn present(
+        &mut self,
+        task: &SolverTask<'_>,
+        challenges: &[&Challenge],
+    ) -> Result<(), ObtainError> {
+        let wanted = |challenge: &&Challenge| {
+            let provider = task.state.provider_for(task.certificate)?.to_owned();
+            let name = record_name(challenge.name.base());
+            let record = TxtRecord { name, value: challenge.digest.clone() };
+            Ok(WantedRecord { provider, record })
+        };
+        let wanted = challenges.iter().map(wanted).collect::<Result<_, ObtainError>>()?;
+        self.0.create(wanted).await
+    }
+
+    async fn wait(&self) -> Result<(), ObtainError> {
+        self.0.wait().await
+    }
+
+    fn clean_up(self: Box<Self>) {
+        self.0.clean_up();
+    }
+}
