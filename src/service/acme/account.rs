@@ -63,7 +63,7 @@ impl AcmeServer {
         Ok(Some(OurAccount { kept, key }))
     }
 
-    /// Whether an account has the key of the configuration, or was taken over from it.
+    /// Tells whether an account has the key of the configuration, or was taken over from it.
     fn is_of_configured_key(
         &self,
         account: &store::Account,

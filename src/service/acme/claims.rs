@@ -1,4 +1,4 @@
-//! What is being worked on: records, and entries of the journal. Two never work on one at the same time.
+//! Claims to records and journal entries, so that no two orders work on one at the same time.
 
 use super::ObtainerState;
 use crate::dns::TxtRecord;

@@ -17,10 +17,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// How long removing records may take before it is left to a later time.
+/// Longest time that removing records may take before it is left to a later time.
 const CLEAN_UP: Duration = Duration::from_secs(120);
 
-/// How long a request may be under way at a provider after its client has gone or has given up:
+/// Longest time that a request may be under way at a provider after its client has gone or has given up:
 /// what it creates late is found only by looking again.
 const IN_FLIGHT: Duration = Duration::from_secs(15);
 
@@ -48,7 +48,7 @@ enum Cleaning {
 pub(super) enum Removal {
     /// They are gone, but for those that are not ours to remove.
     Done(Vec<SparedRecord>),
-    /// What is there is gone. A record may still appear, so the entry stays for a while.
+    /// All that is there is gone. A record may still appear, so the entry stays for a while.
     LookAgain,
 }
 

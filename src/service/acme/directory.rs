@@ -6,10 +6,10 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 use url::{ParseError, Url};
 
-/// How long a directory is taken for current.
+/// Age up to which a directory is current.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// What is used of a directory.
+/// Members of a directory that are used.
 pub(super) struct Directory {
     urls: Urls,
     /// The URLs in JSON, as instant-acme reads them.
@@ -58,7 +58,7 @@ struct DirectoryJson {
     meta: Value,
 }
 
-/// What is not a text counts as missing: certificates can be had without it.
+/// Reads a text; anything else counts as missing: certificates can be had without it.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Value::deserialize(deserializer)?.as_str().map(str::to_owned))
 }
@@ -92,7 +92,7 @@ impl Directory {
         &self.profiles
     }
 
-    /// Whether a new account needs to be bound to a customer (RFC 8555 section 7.3.4).
+    /// Tells whether a new account needs to be bound to a customer (RFC 8555 section 7.3.4).
     pub(super) fn external_account_required(&self) -> bool {
         self.external_account_required
     }
@@ -117,7 +117,7 @@ impl Directory {
         self.urls.key_change.as_deref()
     }
 
-    /// What the URLs of renewal information begin with (RFC 9773 section 4.1).
+    /// Gives the base of the URLs of renewal information (RFC 9773 section 4.1).
     pub(super) fn renewal_info(&self) -> Option<&str> {
         self.urls.renewal_info.as_deref()
     }

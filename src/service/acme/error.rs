@@ -1,4 +1,4 @@
-//! Why a certificate was not obtained.
+//! Errors of obtaining a certificate, and what the schedule concludes from them.
 
 use crate::dns::{About, ProviderError};
 use crate::propagation::PropagationError;
@@ -47,7 +47,7 @@ const PASSING: [&str; 6] = [
     "externalAccountRequired",
 ];
 
-/// Whether a status says that the request was wrong (RFC 9110 section 15.5), and will be again.
+/// Tells whether a status says that the request was wrong (RFC 9110 section 15.5), and will be again.
 fn is_client_error(status: u16) -> bool {
     const TIMEOUT: u16 = 408;
     const TOO_MANY: u16 = 429;
@@ -98,14 +98,14 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether the request may be sent again when it is not known whether it arrived. An order
+    /// Tells whether the request may be sent again when it is not known whether it arrived. An order
     /// more does no harm; a CSR that was accepted is not accepted again, and a key that was replaced
     /// signs nothing any more.
     pub(super) fn is_repeatable(self) -> bool {
         !matches!(self, Self::Finalize | Self::Deactivate | Self::KeyChange)
     }
 
-    /// Whether every order of the issuer needs this step to succeed, whatever it is for.
+    /// Tells whether every order of the issuer needs this step to succeed, whatever it is for.
     fn is_of_issuer(self) -> bool {
         match self {
             Self::Directory
@@ -187,7 +187,7 @@ impl Problem {
         self.detail.push_str(&format!("{separator}see \"{}\"", printable(url)));
     }
 
-    /// Whether this is the type `kind`, such as `badNonce`.
+    /// Tells whether this is the type `kind`, such as `badNonce`.
     #[must_use]
     pub fn is(&self, kind: &str) -> bool {
         self.kind == kind
@@ -230,13 +230,13 @@ pub(super) fn printable(text: &str) -> String {
     excerpt(text, MAX_TEXT)
 }
 
-/// What goes wrong between us and the CA.
+/// An error between us and the CA.
 #[derive(Clone, Debug, Error)]
 pub enum AcmeError {
     /// The CA refused a request.
     #[error("{step} was refused by \"{url}\": {problem}{}", shown(*.status, problem))]
     Refused {
-        /// What was done.
+        /// The step.
         step: Step,
         /// The URL of the request.
         url: String,
@@ -244,37 +244,37 @@ pub enum AcmeError {
         status: Option<u16>,
         /// The CA's reason.
         problem: Problem,
-        /// How long the CA wants to be left alone.
+        /// Pause that the CA asks for.
         retry_after: Option<Duration>,
     },
     /// There was no answer, or none that can be understood, although it was tried again.
     #[error("{step} at \"{url}\" failed: {reason}")]
     Failed {
-        /// What was done.
+        /// The step.
         step: Step,
         /// The URL of the request.
         url: String,
         /// The status of the answer, if one came.
         status: Option<u16>,
-        /// What happened.
+        /// The reason.
         reason: String,
-        /// How long the CA wants to be left alone.
+        /// Pause that the CA asks for.
         retry_after: Option<Duration>,
     },
     /// The URL is none that a CA may send anybody to.
     #[error("{step} failed: the CA's URL \"{url}\" is not used: {why}")]
     Url {
-        /// What was to be done.
+        /// The step.
         step: Step,
         /// The URL.
         url: String,
-        /// What is wrong with it.
+        /// The fault.
         why: String,
     },
     /// The CA does not offer this.
     #[error("{step} is not supported by the CA at \"{url}\"")]
     Unsupported {
-        /// What was to be done.
+        /// The step.
         step: Step,
         /// The URL of the directory.
         url: String,
@@ -290,7 +290,7 @@ pub enum AcmeError {
         /// The issuer's name.
         issuer: String,
     },
-    /// What is configured as the MAC key of an external account is none.
+    /// The configured MAC key of an external account is not one.
     #[error("the MAC key in \"external_account\" of issuer \"{issuer}\" is not in base64url")]
     MacKey {
         /// The issuer's name.
@@ -301,7 +301,7 @@ pub enum AcmeError {
     AccountKey {
         /// The issuer's name.
         issuer: String,
-        /// What is wrong with it; never a part of it.
+        /// The fault; never a part of the key.
         reason: String,
     },
     /// The CA does not take the account any more, and it is not for us to make another.
@@ -311,7 +311,7 @@ pub enum AcmeError {
         url: String,
         /// The account's URL, or whose account it is.
         account: String,
-        /// What a person can do.
+        /// Advice for a person.
         what_to_do: String,
     },
     /// The key of the configuration is not for us to change.
@@ -337,7 +337,7 @@ pub enum AcmeError {
 }
 
 impl AcmeError {
-    /// Whether trying again soon is of no use.
+    /// Tells whether trying again soon is of no use.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
@@ -358,7 +358,7 @@ impl AcmeError {
         }
     }
 
-    /// Whether it stands in the way of all orders of the issuer, so that they all wait for as long
+    /// Tells whether it stands in the way of all orders of the issuer, so that they all wait for as long
     /// as the CA asks; else it is about what was asked for and nothing else.
     #[must_use]
     pub fn is_issuer_wide(&self) -> bool {
@@ -379,7 +379,7 @@ impl AcmeError {
         }
     }
 
-    /// How long the CA wants to be left alone.
+    /// Pause that the CA asks for.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -398,7 +398,7 @@ impl AcmeError {
         self
     }
 
-    /// Whether an order may have been refused only because it was to replace a certificate.
+    /// Tells whether an order may have been refused only because it was to replace a certificate.
     pub(super) fn may_be_about_replaces(&self) -> bool {
         const OTHERWISE: [&str; 3] = ["accountDoesNotExist", "rateLimited", "userActionRequired"];
         match self {
@@ -408,7 +408,7 @@ impl AcmeError {
         }
     }
 
-    /// Whether the CA does not do this, however often it is asked: it does not have it, or refuses the
+    /// Tells whether the CA does not do this, however often it is asked: it does not have it, or refuses the
     /// request for what it is.
     #[must_use]
     pub fn is_final(&self) -> bool {
@@ -425,14 +425,14 @@ impl AcmeError {
         }
     }
 
-    /// Whether the CA refused with this problem type.
+    /// Tells whether the CA refused with this problem type.
     #[must_use]
     pub fn is(&self, kind: &str) -> bool {
         matches!(self, Self::Refused { problem, .. } if problem.is(kind))
     }
 }
 
-/// Why a certificate was not obtained.
+/// An error that ends an attempt to obtain a certificate.
 #[derive(Debug, Error)]
 pub enum ObtainError {
     /// The index is none of the configuration's.
@@ -449,7 +449,7 @@ pub enum ObtainError {
     NoProfile {
         /// The profile of the configuration.
         profile: String,
-        /// What the CA lists.
+        /// The profiles that the CA lists.
         offered: String,
     },
     /// An authorization has no challenge that we solve.
@@ -486,7 +486,7 @@ pub enum ObtainError {
     Timeout {
         /// The order's last status.
         status: &'static str,
-        /// How long it was waited for.
+        /// Length of the wait.
         waited: Duration,
     },
     /// The DNS provider failed.
@@ -510,15 +510,15 @@ pub enum ObtainError {
     /// The certificate is good, and becomes valid later, by the CA's own clock.
     #[error("the certificate becomes valid at {from} only, by the CA's own clock")]
     Early {
-        /// When.
+        /// Begin of its validity.
         from: UnixTime,
-        /// How long that is.
+        /// Time until then.
         wait: Duration,
     },
 }
 
 impl ObtainError {
-    /// Whether trying again soon is of no use: a person has to change something.
+    /// Tells whether trying again soon is of no use: a person has to change something.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
@@ -542,7 +542,7 @@ impl ObtainError {
         }
     }
 
-    /// What the schedule has to know of it, without what became of the order.
+    /// Gives what the schedule has to know of it, but for the fate of the order.
     #[must_use]
     pub fn failure(&self) -> Failure {
         let scope = self.scope();
@@ -563,7 +563,7 @@ impl ObtainError {
         }
     }
 
-    /// What it is about: whatever needs the same fails, too.
+    /// Gives its scope: whatever needs the same fails, too.
     fn scope(&self) -> Scope {
         match self {
             Self::Acme(error) if error.is_issuer_wide() => Scope::Issuer,
@@ -584,7 +584,7 @@ impl ObtainError {
         }
     }
 
-    /// Whether the DNS provider has done its part by then.
+    /// Tells whether the DNS provider has done its part by then.
     fn follows_publication(&self) -> bool {
         match self {
             Self::Invalid(_)
@@ -598,7 +598,7 @@ impl ObtainError {
         }
     }
 
-    /// Whether the next attempt can go on with the order.
+    /// Tells whether the next attempt can go on with the order.
     pub(super) fn leaves_order_alive(&self) -> bool {
         match self {
             Self::Acme(AcmeError::Failed { .. } | AcmeError::Store(_)) => true,
@@ -622,7 +622,7 @@ impl ObtainError {
         }
     }
 
-    /// Whether an order of an earlier attempt may be what is wrong: what it knows of its authorizations
+    /// Tells whether an order of an earlier attempt may be what is wrong: what it knows of its authorizations
     /// holds for a while only, an hour at some CAs, and its file may have been changed.
     pub(super) fn may_be_about_age(&self) -> bool {
         const OF_AGE: [&str; 4] = ["", "malformed", "orderNotReady", "unauthorized"];
@@ -641,7 +641,7 @@ impl ObtainError {
         matches!(self, Self::NotOrdered { .. } | Self::TooManyAuthorizations { .. })
     }
 
-    /// How long the CA or the DNS provider wants to be left alone.
+    /// Gives the pause that the CA or the DNS provider asks for.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// What is wrong with a key of any other type.
+/// Fault of a key of any other type.
 const UNKNOWN_TYPE: &str = "it is neither an ECDSA nor an RSA key that signs requests to a CA";
 
 /// The shortest RSA key that a CA takes, in bits.
@@ -32,7 +32,7 @@ pub(super) struct ForeignKey {
     kind: Kind,
 }
 
-/// How it signs (RFC 7518 section 3.1).
+/// Algorithm of its signatures (RFC 7518 section 3.1).
 #[derive(Clone, Copy)]
 enum Kind {
     Rs256,

@@ -35,9 +35,9 @@ pub(super) struct Issuer {
     config: config::Issuer,
     production: AcmeServer,
     staging: Option<AcmeServer>,
-    /// How far our clock was ahead, as was told last.
+    /// Seconds that our clock was ahead, as last told.
     clock: Cell<i64>,
-    /// Whether it has asked for the proof of a name.
+    /// Set if it has asked for the proof of a name.
     has_challenged: Cell<bool>,
 }
 
@@ -152,7 +152,7 @@ impl Issuer {
         store::has_account(store.path(), files)
     }
 
-    /// Whether orders may be ready without a proof: those of customers are at some CAs, and then no DNS
+    /// Tells whether orders may be ready without a proof: those of customers are at some CAs, and then no DNS
     /// provider has to work.
     pub(super) fn may_trust_us(&self) -> bool {
         self.config.external_account.is_some() && !self.has_challenged.get()

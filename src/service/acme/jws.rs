@@ -155,7 +155,7 @@ impl fmt::Debug for AccountKey {
     }
 }
 
-/// What binds a new account to a customer of the CA (RFC 8555 section 7.3.4).
+/// Binding of a new account to a customer of the CA (RFC 8555 section 7.3.4).
 pub(super) struct ExternalAccountBinding {
     key_id: String,
     mac_key: Zeroizing<Vec<u8>>,
@@ -197,7 +197,7 @@ fn jws(
     Ok(json!({"protected": header, "payload": payload, "signature": base64url(&signature)}))
 }
 
-/// What the CA says of a key.
+/// Answer of the CA about a key.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum AccountLookup {
     /// It has an account, with this URL.
@@ -355,7 +355,7 @@ impl Requests<'_> {
     }
 }
 
-/// Whether a search for the account says that it is there and deactivated. RFC 8555 names no answer
+/// Tells whether a search for the account says that it is there and deactivated. RFC 8555 names no answer
 /// for that; Let's Encrypt says `unauthorized`, and only its text tells this from a blocked account.
 fn is_deactivated(error: &AcmeError) -> bool {
     let AcmeError::Refused { problem, .. } = error else { return false };

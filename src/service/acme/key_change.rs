@@ -16,7 +16,7 @@ use crate::event::AccountEvent;
 use crate::store::StoreError;
 use std::rc::Rc;
 
-/// How often a change is tried whose answer was lost and which did not happen.
+/// Number of tries of a change whose answer was lost and which did not happen.
 const ATTEMPTS: usize = 3;
 
 impl AcmeServer {

@@ -80,7 +80,7 @@ pub struct Issued {
     pub material: Material,
     /// Its dates.
     pub validity: Validity,
-    /// How far our clock is ahead of the CA's, in seconds, as far as its renewal depends on it.
+    /// Seconds that our clock is ahead of the CA's, as far as its renewal depends on it.
     pub skew: i64,
     /// The CA as the certificate names it.
     pub issuer: String,
@@ -98,7 +98,7 @@ impl fmt::Debug for Issued {
     }
 }
 
-/// Where the order of an attempt is from.
+/// Origin of the order of an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum OrderOrigin {
     /// The attempt has placed it.
@@ -127,12 +127,12 @@ struct ObtainerState {
     active: RefCell<HashSet<String>>,
     /// Journal entries that were warned of and stay.
     hopeless: RefCell<HashSet<String>>,
-    /// When the records of journal entries were first looked for, of which it is not known whether
+    /// Times of the first look for the records of journal entries of which it is not known whether
     /// they were created.
     looked: RefCell<HashMap<String, Instant>>,
     /// Number of failed readings of earlier attempts' orders, by their URLs, and of journal entries.
     unread: RefCell<HashMap<String, u32>>,
-    /// What became of orders in the last attempts, by the names of variants.
+    /// Orders of the last attempts, by the names of variants.
     orders: RefCell<HashMap<String, OrderOrigin>>,
     /// The records that an order or the removal of what an earlier one left is at work on.
     claimed: RefCell<HashSet<TxtRecord>>,
@@ -231,7 +231,7 @@ impl Obtainer {
         self.attempt(variant, issuer, KeyChoice::Configured)?.probe().await
     }
 
-    /// What the schedule has to know of a failed attempt for a variant, the last one.
+    /// Gives what the schedule has to know of the last attempt for a variant, which failed.
     #[must_use]
     pub fn failure(&self, variant: usize, error: &ObtainError) -> Failure {
         let name = self.state.config.variants.get(variant).map(|variant| &variant.name);

@@ -1,4 +1,5 @@
-//! What is done at a CA besides obtaining certificates.
+//! Requests to a CA besides obtaining certificates: accounts, key changes, revocations, renewal
+//! information. The steps themselves are in `issuer` and `key_change`.
 
 use super::Obtainer;
 use super::error::AcmeError;

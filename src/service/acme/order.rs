@@ -27,18 +27,18 @@ const POLL: Duration = Duration::from_millis(250);
 const POLL_GROWTH: f64 = 1.6;
 const LONGEST_POLL: Duration = Duration::from_secs(5);
 
-/// What a CA asks for beyond that is advice: some want a day, and are done in a second. It is asked again
+/// A longer pause is only advice: some CAs ask for a day, and are done in a second. Such a CA is asked again
 /// after pauses that begin and end with these.
 const ADVISED_POLL: Duration = Duration::from_secs(1);
 const LONGEST_ADVISED_POLL: Duration = Duration::from_secs(15);
 
-/// How long a CA may take for each of the two waits of an order.
+/// Longest time that a CA may take for each of the two waits of an order.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// How long to look for the reasons of a failed order, and to give up what is left of it.
+/// Longest time for finding the reasons of a failed order, and for deactivating what is left of it.
 const AFTERMATH: Duration = Duration::from_secs(10);
 
-/// How often a CSR is sent if the order does not show that it arrived.
+/// Number of times that a CSR is sent if the order does not show that it arrived.
 const FINALIZE_ATTEMPTS: usize = 3;
 
 /// So many types of challenges of an authorization are shown.
@@ -51,9 +51,9 @@ const SPARE_AUTHORIZATIONS: usize = 8;
 pub(super) struct Order {
     session: Session,
     inner: instant_acme::Order,
-    /// What was ordered: nothing is proven but that.
+    /// The names that were ordered: nothing is proven but these.
     names: Vec<Name>,
-    /// Where other chains of the certificate are (RFC 8555 section 7.4.2).
+    /// URLs of other chains of the certificate (RFC 8555 section 7.4.2).
     alternates: Vec<String>,
     /// The CA's own time when it sent the certificate.
     date: Option<UnixTime>,
@@ -196,12 +196,12 @@ impl Order {
         self.session.directory.profiles()
     }
 
-    /// Whether the CA has the CSR already.
+    /// Tells whether the CA has the CSR already.
     pub(super) fn has_csr(&mut self) -> bool {
         matches!(self.inner.state().status, OrderStatus::Processing | OrderStatus::Valid)
     }
 
-    /// Where other chains of the certificate are; known once it was downloaded.
+    /// Gives the URLs of other chains of the certificate; known once it was downloaded.
     pub(super) fn alternates(&self) -> Vec<String> {
         self.alternates.clone()
     }
@@ -382,7 +382,7 @@ impl Order {
         }
     }
 
-    /// Whether nothing can come of an order that was placed some time ago: its authorizations hold for a
+    /// Tells whether nothing can come of an order that was placed some time ago: its authorizations hold for a
     /// while only.
     pub(super) async fn is_stale(&mut self) -> Result<bool, ObtainError> {
         if self.has_csr() {
@@ -410,7 +410,7 @@ impl Order {
         Err(ObtainError::Invalid(problems))
     }
 
-    /// What the CA says of the authorizations that failed.
+    /// Reads the CA's reasons for the authorizations that failed.
     async fn problems(&mut self) -> Vec<(String, Problem)> {
         let read = timeout(AFTERMATH, self.authorizations()).await;
         let authorizations = read.ok().and_then(Result::ok).unwrap_or_default();
@@ -454,7 +454,7 @@ impl Order {
     }
 }
 
-/// Whether the certificate of a finalized order is not there yet.
+/// Tells whether the certificate of a finalized order is not there yet.
 fn is_unfinished(order: &OrderState) -> bool {
     match order.status {
         // Some CAs say for a while that it is still ready.
@@ -516,7 +516,7 @@ fn challenge_type(kind: &ChallengeType) -> String {
     }
 }
 
-/// What is wrong with an authorization that cannot become valid any more.
+/// Gives the fault of an authorization that cannot become valid any more.
 fn dead(status: AuthorizationStatus) -> Option<Problem> {
     let status = match status {
         AuthorizationStatus::Pending | AuthorizationStatus::Valid => return None,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-/// What answers a challenge (RFC 8555 section 7.5.1), in base64url.
+/// Payload that answers a challenge (RFC 8555 section 7.5.1), in base64url.
 const EMPTY_OBJECT: &str = "e30";
 
 /// The states of a challenge (RFC 8555 section 7.1.6).
@@ -20,7 +20,7 @@ const CHALLENGE_STATES: [&str; 4] = ["pending", "processing", "valid", "invalid"
 const AUTHORIZATION_STATES: [&str; 6] =
     ["pending", "valid", "invalid", "deactivated", "expired", "revoked"];
 
-/// What of a request decides how its answer is read.
+/// Part of a request that decides how its answer is read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct SentRequest {

@@ -1,4 +1,5 @@
-//! When a CA wants a certificate to be renewed (RFC 9773).
+//! Renewal information of a CA (RFC 9773), as it comes. What follows from it is decided in
+//! [`acme_dns_core::schedule`].
 
 use crate::encoding::base64url;
 use bytes::Bytes;
@@ -6,16 +7,16 @@ use instant_acme::CertificateIdentifier;
 use openssl::x509::X509Ref;
 use std::time::Duration;
 
-/// What the CA says of the renewal of a certificate, as it came.
+/// Answer of the CA about the renewal of a certificate, as it came.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RenewalAnswer {
     /// The document (RFC 9773 section 4.2), which nobody has looked at yet.
     pub body: Bytes,
-    /// When to ask again, if the CA says so.
+    /// Pause before the next question, if the CA asks for one.
     pub retry_after: Option<Duration>,
 }
 
-/// What a CA calls a certificate (RFC 9773 section 4.1). `None`: the certificate names no key of its
+/// Makes the CA's identifier of a certificate (RFC 9773 section 4.1). `None`: it names no key of its
 /// issuer, or has no proper serial number.
 #[must_use]
 pub fn certificate_id(leaf: &X509Ref) -> Option<CertificateIdentifier<'static>> {

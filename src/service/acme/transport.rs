@@ -33,10 +33,10 @@ use url::Url;
 /// The largest answer: a chain of a few certificates has some ten thousand bytes.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// How often a refused nonce is taken for bad luck; instant-acme tries thrice in each round, we once.
+/// Number of refused nonces that count as bad luck; instant-acme tries thrice in each round, we once.
 const NONCE_ROUNDS: usize = 20;
 
-/// How many alternate chains are noted.
+/// Number of alternate chains that are noted.
 const MAX_ALTERNATES: usize = 8;
 
 /// The longest URL that is shown, in characters.
@@ -49,7 +49,7 @@ const MAX_TYPE: usize = 60;
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
-/// What instant-acme says of an order that was placed, and of which nobody knows where.
+/// Text of instant-acme's error for an order that was placed without a URL.
 const NO_ORDER_URL: &str = "no order URL found";
 
 /// A CA that asks for a longer pause than this is left alone: the schedule comes back to it.
@@ -60,12 +60,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Transport {
     client: Client,
     urls: CaUrls,
-    /// What instant-acme gets when it asks for the directory.
+    /// Answer to instant-acme's request for the directory.
     directory: Bytes,
     last: Arc<Mutex<Exchange>>,
 }
 
-/// What is known of the last request.
+/// The last request and its answer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Exchange {
     /// Its URL, as far as it is shown.
@@ -76,15 +76,15 @@ pub(super) struct Exchange {
     content_type: Option<String>,
     /// The CA's own time (RFC 9110 section 6.6.1).
     pub(super) date: Option<UnixTime>,
-    /// How long the CA wants to be left alone.
+    /// Pause that the CA asks for.
     pub(super) retry_after: Option<Duration>,
-    /// Whether it failed in a way that the next one may not.
+    /// Set if it failed in a way that the next one may not.
     pub(super) is_transient: bool,
     /// The URLs of other chains for the certificate that it brought (RFC 8555 section 7.4.2).
     pub(super) alternates: Vec<String>,
-    /// Where a person agrees to new terms of service (RFC 8555 section 7.3.3).
+    /// URL at which a person agrees to new terms of service (RFC 8555 section 7.3.3).
     pub(super) terms_of_service: Option<String>,
-    /// Whether it was for a nonce (RFC 8555 section 7.2).
+    /// Set if it was for a nonce (RFC 8555 section 7.2).
     is_nonce: bool,
 }
 
@@ -111,7 +111,7 @@ impl Transport {
         &self.urls
     }
 
-    /// What is known of the last request.
+    /// The last request and its answer.
     pub(super) fn last(&self) -> Exchange {
         self.exchange().clone()
     }
@@ -300,7 +300,7 @@ impl fmt::Debug for Transport {
 }
 
 impl Exchange {
-    /// How long to wait at least before the request may be repeated; `None`: it must not be.
+    /// Gives the shortest pause before the request may be repeated; `None`: it must not be.
     fn pause(&self, error: &Error) -> Option<Duration> {
         if is_final(error) {
             return None;
@@ -319,7 +319,7 @@ impl Exchange {
         (transient && asked <= LONGEST_PAUSE).then_some(asked)
     }
 
-    /// What kind of an answer it was.
+    /// Describes the kind of the answer.
     fn content(&self) -> String {
         self.content_type.clone().unwrap_or_else(|| "no type".to_owned())
     }

@@ -1,10 +1,10 @@
-//! What can go wrong with a DNS provider, and what a person can do about it.
+//! Errors of DNS providers, with what a person can do about them.
 
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
 
-/// What a failure is about: everything else that needs the same fails in the same way, and can wait
+/// Cause of a failure: everything else that needs the same fails in the same way, and can wait
 /// until one attempt has succeeded.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum About {
@@ -23,18 +23,18 @@ pub enum About {
         /// are some, the room comes back by itself.
         ours: u32,
     },
-    /// What was asked for, such as a name without a zone, and nothing else.
+    /// The request itself, such as a name without a zone, and nothing else.
     Name,
 }
 
-/// Why a provider did not do what it was asked for. `action` says what that was, with provider,
+/// An error of a provider. `action` is what it was asked for, with provider,
 /// zone and record.
 #[derive(Clone, Debug, Error)]
 pub enum ProviderError {
     /// No answer came, or not all of it, however often it was tried.
     #[error("{action}: {detail}")]
     Unreachable {
-        /// What was asked for.
+        /// The action.
         action: String,
         /// The last try's error.
         detail: String,
@@ -42,7 +42,7 @@ pub enum ProviderError {
     /// The provider has trouble of its own.
     #[error("{action}: {refusal}")]
     Unavailable {
-        /// What was asked for.
+        /// The action.
         action: String,
         /// The last try's answer.
         refusal: Refusal,
@@ -50,41 +50,41 @@ pub enum ProviderError {
     /// There were too many requests.
     #[error("{action}: too many requests{}", waiting(.retry_after))]
     Throttled {
-        /// What was asked for.
+        /// The action.
         action: String,
-        /// When the provider wants to hear of us again.
+        /// Pause that the provider asks for.
         retry_after: Option<Duration>,
     },
     /// The answer makes no sense: something between here and the provider, or a changed interface.
     #[error("{action}: unexpected answer: {detail}")]
     Unexpected {
-        /// What was asked for.
+        /// The action.
         action: String,
-        /// What is wrong with it.
+        /// The fault.
         detail: String,
     },
     /// The credentials are wrong, or not enough.
     #[error("{action}: {refusal}; {advice}")]
     Unauthorized {
-        /// What was asked for.
+        /// The action.
         action: String,
         /// The provider's answer.
         refusal: Refusal,
-        /// What a person must do.
+        /// Advice for a person.
         advice: String,
-        /// What is in the way.
+        /// The cause.
         about: About,
     },
     /// The provider understood, and does not want to.
     #[error("{action}: {refusal}{}{advice}", if .advice.is_empty() { "" } else { "; " })]
     Refused {
-        /// What was asked for.
+        /// The action.
         action: String,
         /// The provider's answer.
         refusal: Refusal,
-        /// What a person can do, or nothing.
+        /// Advice for a person, or nothing.
         advice: String,
-        /// What is in the way.
+        /// The cause.
         about: About,
     },
     /// A refusal after a try whose answer was lost: what was asked for may have been done.
@@ -93,27 +93,27 @@ pub enum ProviderError {
     /// The resolvers cannot say which zone holds the name.
     #[error("{action}: {detail}")]
     Unresolved {
-        /// What was asked for.
+        /// The action.
         action: String,
-        /// What each resolver answered.
+        /// Answer of each resolver.
         detail: String,
     },
     /// No zone holds the name, as far as the credentials can see.
     #[error("{action}: {detail}; {advice}")]
     NoZone {
-        /// What was asked for.
+        /// The action.
         action: String,
-        /// What was found instead.
+        /// Finding.
         detail: String,
-        /// What a person must do.
+        /// Advice for a person.
         advice: String,
-        /// What is in the way.
+        /// The cause.
         about: About,
     },
 }
 
 impl ProviderError {
-    /// Whether it is useless to try again before a person has changed something.
+    /// Tells whether it is useless to try again before a person has changed something.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
@@ -127,7 +127,7 @@ impl ProviderError {
         }
     }
 
-    /// What is in the way: who waits with whom.
+    /// Gives the cause: failures of one cause wait together.
     #[must_use]
     pub fn about(&self) -> &About {
         match self {
@@ -143,7 +143,7 @@ impl ProviderError {
         }
     }
 
-    /// Whether it is certain that nothing of what was asked for was done.
+    /// Tells whether it is certain that nothing of what was asked for was done.
     #[must_use]
     pub fn is_definite(&self) -> bool {
         matches!(self, Self::Unauthorized { .. } | Self::Refused { .. } | Self::NoZone { .. })
@@ -162,7 +162,7 @@ impl ProviderError {
         self
     }
 
-    /// Where a quota is in the way: adds how many records of ours fill it.
+    /// Adds to an exceeded quota the number of our records in it.
     pub(super) fn with_own_records(mut self, number: u32) -> Self {
         if let Self::Unclear(error) = self {
             return Self::Unclear(Box::new(error.with_own_records(number)));
@@ -176,7 +176,7 @@ impl ProviderError {
         self
     }
 
-    /// How long the provider asked us to stay away.
+    /// Gives the pause that the provider asks for.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -225,7 +225,7 @@ pub struct RefusalReason {
 }
 
 impl Refusal {
-    /// Whether one of the reasons has one of these codes.
+    /// Tells whether one of the reasons has one of these codes.
     #[must_use]
     pub fn has_code(&self, codes: &[i64]) -> bool {
         self.reasons.iter().any(|reason| codes.contains(&reason.code))

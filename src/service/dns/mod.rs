@@ -60,7 +60,7 @@ pub type Rule<'a> = dyn Fn(&Candidate<'_>) -> Result<(), Kept> + 'a;
 pub struct SparedRecord {
     /// The record.
     pub record: TxtRecord,
-    /// Why.
+    /// Reason for it.
     pub why: Kept,
 }
 

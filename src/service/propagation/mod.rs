@@ -31,10 +31,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// So many names are asked of a server at a time; some servers limit the rate of answers.
 const NAMES_AT_ONCE: usize = 8;
 
-/// How long the reason for missing records is looked for.
+/// Longest search for the reason of missing records.
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
-/// How long records are waited for where nobody can be asked: as with `acme_dns_propagation off`.
+/// Wait for records where nobody can be asked: as with `acme_dns_propagation off`.
 const BLIND_DELAY: Duration = Duration::from_secs(60);
 
 /// A zone, and what its provider says of its servers.
@@ -60,7 +60,7 @@ enum Mode {
     Off { delay: Duration },
 }
 
-/// Why the records cannot be taken for visible.
+/// An error that ends a wait for records.
 #[derive(Debug, Error)]
 pub enum PropagationError {
     /// A name cannot be asked for.
@@ -75,9 +75,9 @@ pub enum PropagationError {
     NoServers {
         /// The zone.
         zone: String,
-        /// How long it was tried.
+        /// Length of the wait.
         timeout: Duration,
-        /// What each resolver answered.
+        /// Answer of each resolver.
         reason: String,
     },
     /// The CA will ask others than the provider's servers.
@@ -105,7 +105,7 @@ pub enum PropagationError {
         zone: String,
         /// The first of the records.
         record: String,
-        /// How long it was tried.
+        /// Length of the wait.
         timeout: Duration,
         /// The servers, each with its failure.
         servers: String,
@@ -120,16 +120,16 @@ pub enum PropagationError {
     Missing {
         /// The zone.
         zone: String,
-        /// How long it was tried.
+        /// Length of the wait.
         timeout: Duration,
         /// The servers, each with what it lacks.
         servers: String,
-        /// What this machine's resolvers and the delegation say of the servers, if that differs.
+        /// Servers as this machine's resolvers and as the delegation name them, if these differ.
         difference: Option<String>,
     },
 }
 
-/// What one server said when it was asked for several names.
+/// Answers of one server that was asked for several names.
 struct ServerReply {
     server: usize,
     answers: Vec<(usize, TxtAnswer)>,
@@ -202,7 +202,7 @@ impl Checker {
     }
 }
 
-/// How asking all servers ended.
+/// Outcome of asking all servers.
 enum CheckOutcome {
     /// All have the records.
     Everywhere,
@@ -401,7 +401,7 @@ impl ZoneWait<'_> {
     }
 }
 
-/// What is worth some seconds and no more.
+/// Waits some seconds for what is worth no more.
 async fn sleepless<T>(work: impl Future<Output = Option<T>>) -> Option<T> {
     timeout(LAST_LOOK, work).await.ok().flatten()
 }

@@ -1,4 +1,4 @@
-//! What is known about the servers of a zone, and what follows from it. No I/O, no clock.
+//! The state of the servers of a zone, and what follows from it. No I/O, no clock.
 //!
 //! The rule: the records count as visible when at least one server has all of them and every
 //! server that answers has all of them. A server that has not answered at all is left out after
@@ -24,7 +24,7 @@ const DNS_PORT: u16 = 53;
 pub(super) struct NameServer {
     /// The name in the NS record, without the final dot.
     pub name: String,
-    /// Where it is asked.
+    /// Its address.
     pub address: SocketAddr,
 }
 
@@ -54,7 +54,7 @@ impl WantedValues {
         }
     }
 
-    /// What an answer without the values has instead.
+    /// Describes an answer without the values.
     fn describe(&self, answer: Option<&TxtAnswer>) -> String {
         let name = &self.name;
         match answer {
@@ -75,7 +75,7 @@ impl WantedValues {
     }
 }
 
-/// Where one server stands.
+/// State of one server.
 #[derive(Debug)]
 struct ServerStanding {
     server: NameServer,
@@ -134,7 +134,7 @@ impl Standings {
         (&standing.server, standing.missing.iter().map(|(name, _)| *name).collect())
     }
 
-    /// Whether a server has everything.
+    /// Tells whether a server has everything.
     pub(super) fn has_all(&self, server: usize) -> bool {
         self.servers[server].has_all()
     }
@@ -160,7 +160,7 @@ impl Standings {
         standing.failure = Some(failure);
     }
 
-    /// Whether the records are visible.
+    /// Tells whether the records are visible.
     pub(super) fn is_done(&self) -> bool {
         self.servers.iter().any(ServerStanding::has_all)
             && self.servers.iter().all(|s| s.has_all() || s.may_be_ignored())
@@ -174,12 +174,12 @@ impl Standings {
             .map(|standing| (&standing.server, standing.failure.as_ref()))
     }
 
-    /// Whether no server has answered at all.
+    /// Tells whether no server has answered at all.
     pub(super) fn is_silent(&self) -> bool {
         self.servers.iter().all(|standing| !standing.answered)
     }
 
-    /// Whether somebody else answers in the place of all servers, such as a router that has all
+    /// Tells whether somebody else answers in the place of all servers, such as a router that has all
     /// questions answered by its resolver: each has failed [`FAILURES`] times, and whatever answers
     /// does not speak for the zone.
     pub(super) fn is_intercepted(&self) -> bool {
@@ -198,13 +198,13 @@ impl Standings {
             && self.servers.iter().all(|s| s.may_be_ignored() && is_other(s))
     }
 
-    /// What one server lacks, as text; nothing if it has everything.
+    /// Describes what one server lacks; nothing if it has everything.
     pub(super) fn describe_server(&self, server: usize) -> Option<String> {
         let standing = &self.servers[server];
         (!standing.has_all()).then(|| self.describe_one(standing))
     }
 
-    /// What each server lacks, as text.
+    /// Describes what each server lacks.
     pub(super) fn describe(&self) -> String {
         let lacking = || self.servers.iter().filter(|standing| !standing.has_all());
         let mut listed: Vec<String> =
@@ -240,7 +240,7 @@ mod tests {
     use hickory_proto::op::ResponseCode;
     use std::io;
 
-    /// What happens to one of the servers.
+    /// Act of one of the servers.
     #[derive(Clone, Copy)]
     enum ServerAct {
         /// It has these values of the name 0.

@@ -15,10 +15,10 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
-/// How long the servers of a zone are remembered.
+/// Age up to which the servers of a zone are remembered.
 const MEMORY: Duration = Duration::from_secs(300);
 
-/// How long a failure is: orders that have waited for the same lookup share it.
+/// The same for a failure: orders that have waited for the same lookup share it.
 const FAILURE_MEMORY: Duration = Duration::from_millis(50);
 
 /// So many failed lookups of addresses are told: a line of nginx's log holds 2048 octets.
@@ -51,7 +51,7 @@ pub(super) enum NameServerError {
     },
 }
 
-/// What is known of a zone before its servers are looked for.
+/// A zone whose servers are looked for.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct ZoneQuestion {
     /// The zone.
@@ -65,10 +65,10 @@ pub(super) struct ZoneQuestion {
 #[derive(Debug)]
 pub(super) struct ServerSet {
     servers: Vec<NameServer>,
-    /// Why some more are not in here.
+    /// Errors of those that are not in here.
     unresolved: Vec<ResolveError>,
     silent: Mutex<HashSet<SocketAddr>>,
-    /// What is to be said of it, once.
+    /// A line about it, to be told once.
     note: Mutex<Option<String>>,
 }
 
@@ -86,12 +86,12 @@ impl ServerSet {
         &self.servers
     }
 
-    /// What is to be said of how it was found, for who asks first.
+    /// Takes the line about how it was found; the first caller gets it.
     pub(super) fn take_note(&self) -> Option<String> {
         self.note.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Whether a server was last found to be down.
+    /// Tells whether a server was last found to be down.
     pub(super) fn is_silent(&self, server: &NameServer) -> bool {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner).contains(&server.address)
     }
@@ -189,7 +189,7 @@ impl NameServerCache {
         }
     }
 
-    /// Whether one of the servers is one of the zone's.
+    /// Tells whether one of the servers is one of the zone's.
     async fn speaks(&self, zone: &Name, servers: &ServerGroup) -> bool {
         let ask = |address: &IpAddr| ask_soa(SocketAddr::new(*address, self.port), zone, false);
         let answers = join_all(servers.addresses.keys().take(MAX_NAMES).map(ask)).await;
@@ -213,7 +213,7 @@ impl NameServerCache {
         Ok(ServerSet { servers, unresolved, silent: Mutex::default(), note: Mutex::new(note) })
     }
 
-    /// What the resolvers and the zone above say of a zone's servers, where that differs: then this
+    /// Compares what the resolvers and the zone above say of a zone's servers. Where that differs, this
     /// machine does not see the zone as the CA does. Nothing if it does, or that cannot be found out.
     pub(super) async fn difference(&self, question: &ZoneQuestion) -> Option<String> {
         let resolver = &self.resolver;

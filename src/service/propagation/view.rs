@@ -21,12 +21,12 @@ pub(super) struct ServerGroup {
     pub names: Vec<Name>,
     /// The addresses, each with a name: two names with one address are one server.
     pub addresses: BTreeMap<IpAddr, Name>,
-    /// Why some more are not in here.
+    /// Errors of those that are not in here.
     pub unresolved: Vec<ResolveError>,
 }
 
 impl ServerGroup {
-    /// Whether one of the servers is in both, by name or by address.
+    /// Tells whether one of the servers is in both, by name or by address.
     fn meets(&self, other: &Self) -> bool {
         self.names.iter().any(|name| other.names.contains(name))
             || self.addresses.keys().any(|address| other.addresses.contains_key(address))
@@ -48,7 +48,7 @@ pub(super) fn list(names: &[Name]) -> String {
     shown.join(", ")
 }
 
-/// What follows from the two views.
+/// Result of comparing the two views.
 #[derive(Debug)]
 pub(super) enum ComparedViews {
     /// Both are the same zone: these are asked.
@@ -74,7 +74,7 @@ pub(super) fn compare(provider: &ServerGroup, host: &ServerGroup) -> ComparedVie
     ComparedViews::Both(both)
 }
 
-/// Whether an address can be one of the internet's.
+/// Tells whether an address can be one of the internet's.
 fn is_public(address: &IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {

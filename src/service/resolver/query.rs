@@ -16,13 +16,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-/// How often a question is sent over UDP.
+/// Number of times that a question is sent over UDP.
 const UDP_TRIES: u32 = 2;
 
-/// How long an answer to each of these is waited for.
+/// Longest wait for an answer to each of these.
 const UDP_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a question over TCP may take, with the connection.
+/// Longest time for a question over TCP, with the connection.
 const TCP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// More than any answer to a question without EDNS (RFC 1035 section 4.2.1).
@@ -46,7 +46,7 @@ pub(crate) enum QueryError {
     /// The server has no data of its own for the name: it does not know the zone.
     #[error("not authoritative")]
     NotAuthoritative,
-    /// What came back over TCP is no answer to the question.
+    /// An answer over TCP does not belong to the question.
     #[error("malformed answer")]
     Malformed,
     /// The answer does not fit into UDP, and TCP failed.

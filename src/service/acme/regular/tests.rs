@@ -10,7 +10,7 @@ use url::Url;
 
 const BASE: &str = "https://ca.example/acme/order/1";
 
-/// What instant-acme makes of an answer to a POST-as-GET, or to a request with this payload.
+/// Reads an answer to a POST-as-GET, or to a request with this payload, as instant-acme does.
 fn read<T: DeserializeOwned>(
     body: &Value,
     payload: Option<&Value>,

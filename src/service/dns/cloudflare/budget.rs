@@ -34,7 +34,7 @@ const LEAST_PART: usize = 4;
 /// is beyond that is locked out for long.
 const LOCKED_OUT: u32 = 5;
 
-/// By this part of the limit more is used after each span without a refusal.
+/// Part of the limit that is added to what is used after each span without a refusal.
 const RECOVERY: usize = 10;
 
 /// A wait of a request.
@@ -57,15 +57,15 @@ impl From<RequestWait> for ProviderEvent {
 #[derive(Debug)]
 struct RequestWindow {
     limit: RequestLimit,
-    /// What is used of the limit.
+    /// Part of the limit that is used.
     usable: usize,
-    /// When that last changed.
+    /// Time of its last change.
     changed: Option<Instant>,
     sent: VecDeque<(Instant, Option<Rc<str>>)>,
     /// The number of requests of each payer.
     spent: HashMap<Rc<str>, usize>,
     paused_until: Option<Instant>,
-    /// When it was last said that requests wait, of whom.
+    /// Times at which the waits of payers were last told.
     said: HashMap<Option<Rc<str>>, Instant>,
 }
 
@@ -110,7 +110,7 @@ impl RequestWindow {
         Ok(())
     }
 
-    /// When the next request of a payer may be tried who has used up his share, while what is left is for the
+    /// Gives the time of the next request of a payer whose share is used up, while what is left is for the
     /// others; `None`: now.
     fn shared_until(&self, payer: &Rc<str>) -> Option<Instant> {
         let spent = self.spent.get(payer).copied().unwrap_or(0);
@@ -162,7 +162,7 @@ impl RequestWindow {
         self.changed = Some(now);
     }
 
-    /// Whether to say that requests wait: once in a span, however many wait.
+    /// Tells whether to say that requests wait: once in a span, however many wait.
     fn is_news(&mut self, now: Instant, payer: Option<&Rc<str>>) -> bool {
         let span = self.limit.span;
         self.said.retain(|_, said| *said + span > now);
@@ -173,7 +173,7 @@ impl RequestWindow {
         is_news
     }
 
-    /// How long the pause still is.
+    /// Gives the rest of the pause.
     fn pause_left(&self, now: Instant) -> Duration {
         self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
@@ -184,7 +184,7 @@ impl RequestWindow {
 pub struct Budget {
     window: RefCell<RequestWindow>,
     tell: Rc<dyn Fn(ProviderEvent)>,
-    /// When trouble was last told.
+    /// Time at which trouble was last told.
     troubled: Cell<Option<Instant>>,
 }
 
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(budget.acquire(PATIENCE).await, Ok(()));
     }
 
-    /// How many requests of `payer` go out now, at most `wanted`.
+    /// Counts the requests of `payer` that go out now, at most `wanted`.
     async fn admitted(budget: &Budget, payer: &str, wanted: usize) -> usize {
         for number in 0..wanted {
             let request = on_account_of(payer, budget.acquire(PATIENCE));

@@ -55,7 +55,7 @@ const NO_ZONE: [i64; 2] = [1001, 7003];
 /// matter of the zone.
 const PROOF: Duration = Duration::from_secs(3600);
 
-/// How long to wait for what.
+/// Lengths of waits.
 #[derive(Clone, Debug)]
 pub struct Timing {
     /// One request, connection and answer included.
@@ -66,9 +66,9 @@ pub struct Timing {
     pub patience: Duration,
     /// No try begins later than this after the first one.
     pub total: Duration,
-    /// How long an answer about zones is good for.
+    /// Age up to which an answer about zones is good.
     pub keep: Duration,
-    /// How long it is where nothing was found: a person may be adding the zone. Less than the shortest
+    /// The same where nothing was found: a person may be adding the zone. Less than the shortest
     /// pause after a refusal.
     pub keep_nothing: Duration,
 }
@@ -86,7 +86,7 @@ impl Default for Timing {
     }
 }
 
-/// What a request needs the permission for.
+/// Permission that a request needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Permission {
     ReadZones,
@@ -130,7 +130,7 @@ pub(super) struct ApiClient {
     secret: SecretString,
     budget: Rc<Budget>,
     slots: Semaphore,
-    /// When Cloudflare last did what it was asked for.
+    /// Time at which Cloudflare last accepted a request.
     accepted: Cell<Option<Instant>>,
     pub(super) timing: Timing,
 }
@@ -169,12 +169,12 @@ impl ApiClient {
         Ok(Self { http, base, headers, kind, secret, budget, slots, accepted, timing })
     }
 
-    /// Whether the credentials are known to be good.
+    /// Tells whether the credentials are known to be good.
     fn is_proven(&self) -> bool {
         self.accepted.get().is_some_and(|accepted| accepted.elapsed() < PROOF)
     }
 
-    /// What a refusal of credentials is about: they themselves, or the zone that they do not reach.
+    /// Finds the cause of a refusal of credentials: they themselves, or the zone that they do not reach.
     fn about(&self, zone: &str, refusal: &Refusal) -> About {
         if blames_credentials(refusal) || zone.is_empty() || !self.is_proven() {
             return About::Credentials;
@@ -377,13 +377,13 @@ pub(super) fn unexpected(action: &str, detail: &str) -> ProviderError {
     ProviderError::Unexpected { action: action.to_owned(), detail: detail.to_owned() }
 }
 
-/// Whether a refusal is certain to be about the credentials, and not about what they may do.
+/// Tells whether a refusal is certain to be about the credentials, and not about what they may do.
 pub(super) fn blames_credentials(refusal: &Refusal) -> bool {
     refusal.status == StatusCode::UNAUTHORIZED.as_u16()
         || refusal.has_code(&CREDENTIALS) && !refusal.has_code(&EITHER)
 }
 
-/// Whether a refusal names no reason, or says itself that the next try may do: the other side's trouble.
+/// Tells whether a refusal names no reason, or says itself that the next try may do: the other side's trouble.
 fn is_passing(refusal: &Refusal) -> bool {
     let again = |reason: &RefusalReason| reason.text.to_ascii_lowercase().contains("try again");
     let is_denied = matches!(refusal.status, 401 | 403);
@@ -404,7 +404,7 @@ fn jitter(pause: Duration) -> Duration {
     pause + pause * u32::from(byte[0]) / 512
 }
 
-/// What every answer looks like.
+/// Form of every answer.
 #[derive(Deserialize)]
 struct Envelope {
     success: bool,

@@ -52,7 +52,7 @@ const COMMENT: &str = "ngx_http_acme_dns_module: ACME challenge, removed after v
 /// The only type of record that is listed, created and removed.
 const TYPE: &str = "TXT";
 
-/// What the comments of all our records begin with.
+/// Begin of the comments of all our records.
 const MARK: &str = "ngx_http_acme_dns_module:";
 
 /// The longest name of Cloudflare's that is shown, in characters.
@@ -104,7 +104,7 @@ pub struct Cloudflare {
     api: ApiClient,
     zone_id: Option<String>,
     ttl: u32,
-    /// What is known of zones. Orders that ask the same at the same time share one request.
+    /// Answers about zones. Orders that ask the same at the same time share one request.
     zones: RefCell<HashMap<ZoneQuery, ZoneCell>>,
     /// The name servers of zones by the zone's identifier.
     name_servers: RefCell<HashMap<String, Vec<String>>>,
@@ -524,13 +524,13 @@ fn has_code(error: &ProviderError, codes: &[i64]) -> bool {
     error.refusal().is_some_and(|refusal| refusal.has_code(codes))
 }
 
-/// Whether single requests may do where a batch was refused: one of its operations, or the route.
+/// Tells whether single requests may do where a batch was refused: one of its operations, or the route.
 fn is_refusal_of_batch(error: &ProviderError) -> bool {
     matches!(error.refusal(), Some(refusal) if refusal.status < 500)
         && matches!(error.about(), About::Name)
 }
 
-/// Whether Cloudflare says that the record or its zone is not there. A 404 of something in between
+/// Tells whether Cloudflare says that the record or its zone is not there. A 404 of something in between
 /// does not count, nor does an unknown route.
 fn is_gone(error: &ProviderError) -> bool {
     let not_found = |refusal: &Refusal| {

@@ -1,4 +1,4 @@
-//! Which zone holds a name.
+//! The zone that holds a name, among those that the credentials may see.
 //!
 //! All zones that the credentials may see are asked for at once, where they are not too many, and kept
 //! for a time: one request then does for every certificate. Where they are too many, or the
@@ -29,14 +29,14 @@ const MAX_SERVERS: usize = 16;
 const PER_PAGE: &str = "50";
 const MAX_PAGES: u64 = 20;
 
-/// How a look-up ended, for all that wait for it: a provider that is down is not asked again by
+/// Outcome of a look-up, for all that wait for it: a provider that is down is not asked again by
 /// each order in turn.
 pub(super) type ZoneLookup = Result<ZoneAnswer, ProviderError>;
 
 /// A look-up under way, or its answer with the time of it.
 pub(super) type ZoneCell = Rc<OnceCell<(ZoneLookup, Instant)>>;
 
-/// What is looked up.
+/// Question about zones.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) enum ZoneQuery {
     /// All zones.
@@ -49,7 +49,7 @@ pub(super) enum ZoneQuery {
     Id(String),
 }
 
-/// What there is.
+/// Answer about zones.
 #[derive(Clone, Debug)]
 pub(super) enum ZoneAnswer {
     /// Zones by their names.
@@ -73,7 +73,7 @@ pub(super) enum ZoneState {
     Inactive(String),
 }
 
-/// What was found out in the search for a name's zone.
+/// State of the search for a name's zone.
 #[derive(Debug, Default)]
 struct ZoneSearch {
     zone: Option<Zone>,
@@ -155,7 +155,7 @@ impl Cloudflare {
         Ok(search)
     }
 
-    /// What is known: asked for once by all who want to know it, and kept.
+    /// Gives an answer that is asked for once by all who need it, and kept.
     async fn lookup(
         &self,
         key: ZoneQuery,
@@ -380,7 +380,7 @@ fn name_servers(zone: &Value) -> Vec<String> {
     names.map(acme_dns_core::name::a_labels).take(MAX_SERVERS).collect()
 }
 
-/// Whether other questions with the same credentials may be answered. What says that the credentials
+/// Tells whether other questions with the same credentials may be answered. What says that the credentials
 /// are none is not about the question.
 fn is_refusal_of_question(error: &ProviderError) -> bool {
     match error {
