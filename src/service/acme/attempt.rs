@@ -4,9 +4,10 @@
 //! an attempt that ends without a certificate, or with the process, is gone on with by the next one.
 //! Only an order from which nothing can come any more is given up.
 
-use super::error::{AcmeError, ObtainError, printable};
+use super::error::{AcmeError, ObtainError};
 use super::issuer::Issuer;
 use super::order::{Authorization, Order, Replaces};
+use super::problem::printable;
 use super::renewal_info::certificate_id;
 use super::solver::{Challenge, SolverTask, Solvers};
 use super::teller::Teller;

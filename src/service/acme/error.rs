@@ -1,41 +1,15 @@
 //! Errors of obtaining a certificate, and what the schedule concludes from them.
 
+use super::problem::{Problem, SHOWN, more};
+use super::step::Step;
 use crate::dns::{About, ProviderError};
 use crate::propagation::PropagationError;
 use crate::store::StoreError;
 use acme_dns_core::schedule::{Failure, FailureKind, Scope};
-use acme_dns_core::text::excerpt;
 use acme_dns_core::time::UnixTime;
-use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 use thiserror::Error;
-
-/// The longest text of a CA that is shown, in characters.
-pub(super) const MAX_TEXT: usize = 250;
-
-/// The most problems of single identifiers that are kept: no certificate has more names.
-const MAX_SUBPROBLEMS: usize = 100;
-
-/// So many of them are shown in a line.
-const SHOWN: usize = 3;
-
-/// The namespace of ACME's problem types (RFC 8555 section 6.7).
-const NAMESPACE: &str = "urn:ietf:params:acme:error:";
-
-/// Problems that need a person: trying again soon changes nothing.
-const PERMANENT: [&str; 10] = [
-    "caa",
-    "externalAccountRequired",
-    "invalidContact",
-    "invalidProfile",
-    "malformed",
-    "rejectedIdentifier",
-    "unsupportedContact",
-    "unsupportedIdentifier",
-    "userActionRequired",
-    "badPublicKey",
-];
 
 /// Problems that pass by themselves, or once a person has done something at the CA.
 const PASSING: [&str; 6] = [
@@ -58,176 +32,6 @@ fn is_client_error(status: u16) -> bool {
 fn shown(status: Option<u16>, problem: &Problem) -> String {
     let is_silent = problem.kind.is_empty() && problem.detail.is_empty();
     status.filter(|_| is_silent).map(|status| format!(", status {status}")).unwrap_or_default()
-}
-
-/// A step of obtaining a certificate, as RFC 8555 calls it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Step {
-    /// Reading the directory.
-    Directory,
-    /// Getting a nonce, for any of the others.
-    NewNonce,
-    /// Looking for the account of a key.
-    FindAccount,
-    /// Creating the account.
-    NewAccount,
-    /// Changing the account's contacts.
-    UpdateAccount,
-    /// Replacing the account's key.
-    KeyChange,
-    /// Placing the order.
-    NewOrder,
-    /// Reading an authorization.
-    Authorization,
-    /// Answering a challenge.
-    Challenge,
-    /// Reading the order.
-    Order,
-    /// Sending the CSR.
-    Finalize,
-    /// Downloading the certificate.
-    Certificate,
-    /// Downloading another chain for it.
-    AlternateChain,
-    /// Reading when a certificate should be renewed.
-    RenewalInfo,
-    /// Revoking a certificate.
-    Revoke,
-    /// Giving up an authorization.
-    Deactivate,
-}
-
-impl Step {
-    /// Tells whether the request may be sent again when it is not known whether it arrived. An order
-    /// more does no harm; a CSR that was accepted is not accepted again, and a key that was replaced
-    /// signs nothing any more.
-    pub(super) fn is_repeatable(self) -> bool {
-        !matches!(self, Self::Finalize | Self::Deactivate | Self::KeyChange)
-    }
-
-    /// Tells whether every order of the issuer needs this step to succeed, whatever it is for.
-    fn is_of_issuer(self) -> bool {
-        match self {
-            Self::Directory
-            | Self::NewNonce
-            | Self::FindAccount
-            | Self::NewAccount
-            | Self::UpdateAccount => true,
-            Self::KeyChange
-            | Self::NewOrder
-            | Self::Authorization
-            | Self::Challenge
-            | Self::Order
-            | Self::Finalize
-            | Self::Certificate
-            | Self::AlternateChain
-            | Self::RenewalInfo
-            | Self::Revoke
-            | Self::Deactivate => false,
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Directory => "reading the directory",
-            Self::NewNonce => "getting a nonce",
-            Self::FindAccount => "looking for the account",
-            Self::NewAccount => "creating the account",
-            Self::UpdateAccount => "updating the account",
-            Self::KeyChange => "changing the account key",
-            Self::NewOrder => "placing the order",
-            Self::Authorization => "reading an authorization",
-            Self::Challenge => "answering a challenge",
-            Self::Order => "reading the order",
-            Self::Finalize => "finalizing the order",
-            Self::Certificate => "downloading the certificate",
-            Self::AlternateChain => "downloading an alternate chain",
-            Self::RenewalInfo => "reading the renewal information",
-            Self::Revoke => "revoking the certificate",
-            Self::Deactivate => "deactivating an authorization",
-        })
-    }
-}
-
-/// A problem that the CA names (RFC 7807), as one printable line.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Problem {
-    /// The problem's type; ACME's own without their namespace, such as `rateLimited`.
-    pub kind: String,
-    /// The CA's text.
-    pub detail: String,
-    /// Problems of single identifiers: the identifier, if it is named, and its problem.
-    pub subproblems: Vec<(Option<String>, Problem)>,
-}
-
-impl Problem {
-    pub(super) fn new(problem: &instant_acme::Problem) -> Self {
-        let subproblems = problem.subproblems.iter().take(MAX_SUBPROBLEMS).map(|sub| {
-            let identifier = sub.identifier.as_ref();
-            let identifier = identifier.map(|id| printable(&id.authorized(false).to_string()));
-            let refusal = Self {
-                kind: kind(sub.r#type.as_deref()),
-                detail: printable(sub.detail.as_deref().unwrap_or_default()),
-                ..Self::default()
-            };
-            (identifier, refusal)
-        });
-        Self {
-            kind: kind(problem.r#type.as_deref()),
-            detail: printable(problem.detail.as_deref().unwrap_or_default()),
-            subproblems: subproblems.collect(),
-        }
-    }
-
-    /// Adds where a person should look.
-    pub(super) fn refer_to(&mut self, url: &str) {
-        let separator = if self.detail.is_empty() { "" } else { ", " };
-        self.detail.push_str(&format!("{separator}see \"{}\"", printable(url)));
-    }
-
-    /// Tells whether this is the type `kind`, such as `badNonce`.
-    #[must_use]
-    pub fn is(&self, kind: &str) -> bool {
-        self.kind == kind
-    }
-
-    fn is_permanent(&self) -> bool {
-        let own = PERMANENT.contains(&self.kind.as_str());
-        own || self.subproblems.iter().any(|(_, problem)| problem.is_permanent())
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.kind.is_empty(), self.detail.is_empty()) {
-            (false, false) => write!(f, "{}: {}", self.kind, self.detail)?,
-            (false, true) => f.write_str(&self.kind)?,
-            (true, false) => f.write_str(&self.detail)?,
-            (true, true) => f.write_str("no reason was given")?,
-        }
-        for (identifier, problem) in self.subproblems.iter().take(SHOWN) {
-            match identifier {
-                Some(identifier) => write!(f, "; \"{identifier}\": {problem}")?,
-                None => write!(f, "; {problem}")?,
-            }
-        }
-        match more(self.subproblems.len()) {
-            Some(more) => write!(f, "; {more}"),
-            None => Ok(()),
-        }
-    }
-}
-
-fn kind(text: Option<&str>) -> String {
-    let text = text.unwrap_or_default();
-    printable(text.strip_prefix(NAMESPACE).unwrap_or(text))
-}
-
-/// Text of another party in one line of the log.
-pub(super) fn printable(text: &str) -> String {
-    excerpt(text, MAX_TEXT)
 }
 
 /// An error between us and the CA.
@@ -664,14 +468,11 @@ fn list(problems: &[(String, Problem)]) -> String {
     shown.join("; ")
 }
 
-fn more(problems: usize) -> Option<String> {
-    let more = problems.checked_sub(SHOWN).filter(|more| *more > 0)?;
-    Some(format!("and {more} more"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{AcmeError, ObtainError, Problem, Step};
+    use super::{AcmeError, ObtainError};
+    use crate::acme::problem::Problem;
+    use crate::acme::step::Step;
     use std::time::Duration;
 
     fn refusal(json: &str) -> Problem {

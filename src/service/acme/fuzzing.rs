@@ -1,7 +1,7 @@
 //! The readers of a CA's answers, for the fuzzer of `tests/fuzz`.
 
 use super::directory::Directory;
-use super::error::Problem;
+use super::problem::Problem;
 use crate::x509::verify::{self, Unfit};
 use acme_dns_core::material::Material;
 use acme_dns_core::time::UnixTime;

@@ -4,10 +4,11 @@
 //! each. How an account is made is in `account`, how its key is changed in `key_change`.
 
 use super::directory::Directory;
-use super::error::{AcmeError, Step};
+use super::error::AcmeError;
 use super::jws::{AccountKey, ExternalAccountBinding, Requests};
 use super::renewal_info::RenewalAnswer;
 use super::single_flight::SingleFlight;
+use super::step::Step;
 use super::teller::Teller;
 use super::transport::Transport;
 use crate::event::{OrderEvent, Subject};
@@ -315,7 +316,9 @@ impl AcmeServer {
 #[cfg(test)]
 mod tests {
     use super::{Environment, Issuer};
-    use crate::acme::error::{AcmeError, Problem, Step};
+    use crate::acme::error::AcmeError;
+    use crate::acme::problem::Problem;
+    use crate::acme::step::Step;
     use crate::acme::teller::Teller;
     use crate::host::{Host, NoRoom};
     use crate::http::Clients;

@@ -4,7 +4,8 @@
 //! has answered, so that a lost answer loses the account; and it reads no resource but its own.
 
 use super::directory::Directory;
-use super::error::{AcmeError, Step};
+use super::error::AcmeError;
+use super::step::Step;
 use super::teller::Teller;
 use super::transport::Transport;
 use crate::encoding::{base64url, from_base64};

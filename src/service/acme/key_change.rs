@@ -9,9 +9,10 @@
 
 use super::account::kept;
 use super::directory::Directory;
-use super::error::{AcmeError, Step};
+use super::error::AcmeError;
 use super::issuer::{AcmeServer, OurAccount};
 use super::jws::{AccountKey, AccountLookup, Requests};
+use super::step::Step;
 use crate::event::AccountEvent;
 use crate::store::StoreError;
 use std::rc::Rc;

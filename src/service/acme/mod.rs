@@ -1,14 +1,18 @@
-//! Obtaining certificates from CAs by ACME (RFC 8555) with dns-01.
+//! Certificates from CAs by ACME (RFC 8555).
 //!
 //! ```text
-//! place order, or go on with an earlier one -> read authorizations -> journal -> TXT records up
+//! place an order, or resume an earlier one -> read authorizations -> journal -> TXT records created
 //!   -> wait for the zone's servers -> answer challenges -> order is ready
-//!        -> CSR -> certificate -> preferred chain -> check -> keep
-//!        \-> TXT records down -> journal
+//!        -> CSR -> certificate -> preferred chain -> check
+//!        \-> TXT records removed -> journal
 //! ```
 //!
-//! All records of an order go up together and are waited for together. They come down as soon as
-//! the order is ready or has failed; what a process that died left up is in the journal.
+//! `attempt` takes this way once for one certificate. `issuer`, `account`, `order` and `transport` talk to
+//! the CA; `solver` proves names; `records` and `cleanup` create and remove what solvers need. All
+//! records of an order are created together and waited for together. They are removed as soon as the
+//! order is ready or has failed; those of a process that died are in the journal.
+//!
+//! When something is ordered, and what becomes of a certificate, is decided in [`crate::engine`].
 
 mod account;
 mod attempt;
@@ -26,19 +30,23 @@ mod key_change;
 mod operations;
 mod order;
 mod preflight;
+mod problem;
 mod records;
 mod regular;
 mod renewal_info;
 mod single_flight;
 mod solver;
+mod step;
 mod teller;
 mod transport;
 
 pub use attempt::KeyChoice;
 pub use cleanup::Leftovers;
-pub use error::{AcmeError, ObtainError, Problem, Step};
+pub use error::{AcmeError, ObtainError};
 pub(crate) use foreign_key::account_key;
+pub use problem::Problem;
 pub use renewal_info::{RenewalAnswer, certificate_id};
+pub use step::Step;
 
 use crate::dns::{DnsProvider, TxtRecord, Zone};
 use crate::event::{OrderEvent, Subject};

@@ -1,8 +1,10 @@
 //! One order at a CA (RFC 8555 section 7.4).
 
-use super::error::{AcmeError, ObtainError, Problem, Step, printable};
+use super::error::{AcmeError, ObtainError};
 use super::issuer::Session;
+use super::problem::{Problem, printable};
 use super::solver::{self, Challenge};
+use super::step::Step;
 use super::teller::Teller;
 use crate::event::OrderEvent;
 use crate::store::PendingOrder;

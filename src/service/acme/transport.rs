@@ -5,9 +5,11 @@
 //! what the last answer was, and every request goes through [`Transport::call`]. No request leaves
 //! but through [`Transport::send`], which looks at its URL: most of them are the CA's words.
 
-use super::error::{AcmeError, MAX_TEXT, Problem, Step};
+use super::error::AcmeError;
 use super::now;
+use super::problem::{MAX_TEXT, Problem};
 use super::regular;
+use super::step::Step;
 use super::teller::Teller;
 use crate::event::OrderEvent;
 use crate::http::{self as client, HttpError};

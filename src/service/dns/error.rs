@@ -113,6 +113,10 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
+    pub(super) fn unexpected(action: &str, detail: &str) -> Self {
+        Self::Unexpected { action: action.to_owned(), detail: detail.to_owned() }
+    }
+
     /// Tells whether it is useless to try again before a person has changed something.
     #[must_use]
     pub fn is_permanent(&self) -> bool {

@@ -5,6 +5,7 @@
 //! is found by name, type and content. Records are removed by identifier, which comes from an answer
 //! and never from a file.
 
+mod answer;
 mod budget;
 mod client;
 #[cfg(feature = "fuzzing")]
@@ -26,7 +27,7 @@ use acme_dns_core::config::{CloudflareSettings as Settings, SecretId};
 use acme_dns_core::name::a_labels;
 use acme_dns_core::text::excerpt;
 use async_trait::async_trait;
-use client::{ApiCall, ApiClient, Permission, unexpected};
+use client::{ApiCall, ApiClient, Permission};
 use futures_util::future::join_all;
 use http::Method;
 use secrecy::SecretString;
@@ -255,7 +256,8 @@ impl Cloudflare {
             Ok(reply) => self.accept(zone, record, &reply.result, &action).await,
             Err(error) if has_code(&error, &EXISTS) => {
                 let found = self.find(zone, &[record], &action).await?;
-                let missing = || unexpected(&action, "it exists already, but is not listed");
+                let missing =
+                    || ProviderError::unexpected(&action, "it exists already, but is not listed");
                 found.into_iter().flatten().next().ok_or_else(missing)
             }
             Err(error) => Err(error),
@@ -577,7 +579,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 fn id(value: &Value, action: &str) -> Result<String, ProviderError> {
     match text(value, "id") {
-        "" => Err(unexpected(action, "it has no \"id\"")),
+        "" => Err(ProviderError::unexpected(action, "it has no \"id\"")),
         id => Ok(id.to_owned()),
     }
 }

@@ -4,7 +4,8 @@
 //! for a time: one request then does for every certificate. Where they are too many, or the
 //! credentials may not list them, zones are asked for by name, the parents first.
 
-use super::client::{ApiCall, CredentialKind, Permission, blames_credentials, unexpected};
+use super::answer::blames_credentials;
+use super::client::{ApiCall, CredentialKind, Permission};
 use super::{Cloudflare, id, name_of, text};
 use crate::dns::{About, ProviderError, Zone};
 use acme_dns_core::text::{excerpt, list};
@@ -364,8 +365,12 @@ impl Cloudflare {
 
 pub(super) fn zone(value: &Value, action: &str) -> Result<Zone, ProviderError> {
     match name_of(value) {
-        name if name.is_empty() => Err(unexpected(action, "the zone has no \"name\"")),
-        name if name.len() > MAX_NAME => Err(unexpected(action, "the zone's \"name\" is too long")),
+        name if name.is_empty() => {
+            Err(ProviderError::unexpected(action, "the zone has no \"name\""))
+        }
+        name if name.len() > MAX_NAME => {
+            Err(ProviderError::unexpected(action, "the zone's \"name\" is too long"))
+        }
         name => Ok(Zone { id: id(value, action)?, name }),
     }
 }

@@ -1,0 +1,6 @@
+//! The Cloudflare provider against the testbed's stand-in of Cloudflare's API.
+
+mod bed;
+mod errors;
+mod records;
+mod zones;
