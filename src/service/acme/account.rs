@@ -21,7 +21,7 @@ use secrecy::ExposeSecret;
 use std::rc::Rc;
 
 impl AcmeServer {
-    /// The account that is on disk, or at the CA, or a new one.
+    /// Loads the account from disk, finds it at the CA, or makes a new one.
     pub(super) async fn make_account(
         &self,
         directory: &Rc<Directory>,
@@ -38,7 +38,7 @@ impl AcmeServer {
         Ok(Rc::new(ours))
     }
 
-    /// The account on disk, if it can be used here; one that cannot is put aside.
+    /// Loads the account on disk, if it can be used here; sets it aside if it cannot.
     fn load_account(&self) -> Result<Option<OurAccount>, AcmeError> {
         let kept = match self.store.load_account(&self.files) {
             Ok(Some(account)) => account,
@@ -85,7 +85,7 @@ impl AcmeServer {
         key.transpose().map_err(|reason| self.bad_key(reason))
     }
 
-    /// The key whose account was asked for, without the answer having been kept.
+    /// Gives the key whose account was asked for, without the answer having been kept.
     fn kept_key(&self) -> Result<Option<GivenKey>, AcmeError> {
         let why = match self.store.load_account_key(&self.files) {
             Ok(None) => return Ok(None),
@@ -209,7 +209,7 @@ impl AcmeServer {
         requests.update_contacts(account, &self.contacts).await
     }
 
-    /// See [`Issuer::replace_account`](super::issuer::Issuer::replace_account).
+    /// Does the work of [`Issuer::replace_account`](super::issuer::Issuer::replace_account).
     pub(super) async fn replace_account(
         &self,
         url: &str,

@@ -1,8 +1,8 @@
 //! Obtaining one certificate once.
 //!
 //! An order is on disk from the moment the CA has accepted it, with its key before the CSR is sent:
-//! an attempt that ends without a certificate, or with the process, is gone on with by the next one.
-//! Only an order from which nothing can come any more is given up.
+//! an attempt that ends without a certificate, or with the process, is resumed by the next one.
+//! Only an order from which nothing can come any more is cancelled.
 
 use super::error::{AcmeError, ObtainError};
 use super::issuer::Issuer;
@@ -88,7 +88,7 @@ impl OrderAttempt<'_> {
         self.finish(order, request).await
     }
 
-    /// Brings an order to its end; one from which nothing can come any more is given up.
+    /// Brings an order to its end; one from which nothing can come any more is cancelled.
     async fn finish(
         &self,
         mut order: Order,
@@ -126,13 +126,13 @@ impl OrderAttempt<'_> {
         };
     }
 
-    /// The certificate on disk; what cannot be read counts as none.
+    /// Gives the certificate on disk; what cannot be read counts as none.
     async fn previous(&self) -> Option<Stored> {
         let name = self.variant.name.clone();
         self.on_disk(move |store| store.load_certificate(&name)).await.ok().flatten()
     }
 
-    /// The certificate that this one replaces, for the CA that it is from.
+    /// Gives the certificate that this one replaces, for the CA that it is from.
     fn replaces(&self, stored: &Stored) -> Option<Replaces> {
         let leaf = leaf_of(&stored.material).filter(|_| self.is_from_issuer(stored))?;
         certificate_id(&*X509::from_der(leaf).ok()?)
@@ -155,7 +155,7 @@ impl OrderAttempt<'_> {
         spawn_blocking(move || csr::make(wanted, key, &names))
     }
 
-    /// The order that an earlier attempt has left, with its key, if something can still come of it.
+    /// Gives the order that an earlier attempt has left, with its key, if something can still come of it.
     async fn resume(
         &self,
         previous: Option<&Stored>,
@@ -264,7 +264,7 @@ impl OrderAttempt<'_> {
         }
     }
 
-    /// The profile to order, with a warning where the configured one is not offered.
+    /// Gives the profile to order, with a warning where the configured one is not offered.
     fn profile(&self, offered: &[String]) -> Result<Option<&str>, ObtainError> {
         let wanted = self.wanted_profile(offered)?;
         if let (None, Some(profile)) = (wanted, &self.issuer.config().profile) {
@@ -361,7 +361,7 @@ impl OrderAttempt<'_> {
         }
     }
 
-    /// The chain to the preferred root, if the CA has it; else the one that it sent first.
+    /// Gives the chain to the preferred root, if the CA has it; else the one that it sent first.
     async fn preferred_chain(&self, order: &Order, first: String) -> String {
         let Some(preferred) = &self.issuer.config().preferred_chain else { return first };
         let leads_there = |chain: &str| root_of(chain).as_ref() == Some(preferred);
@@ -462,7 +462,7 @@ fn list(profiles: &[String]) -> String {
     }
 }
 
-/// The common name of the root that a chain leads to: the last certificate's issuer.
+/// Gives the common name of the root that a chain leads to: the last certificate's issuer.
 fn root_of(chain: &str) -> Option<String> {
     let chain = chain_from_pem(chain.as_bytes()).ok()?;
     Some(display_name(chain.last()?.issuer_name()))

@@ -82,12 +82,12 @@ impl Directory {
         self.fetched.elapsed() < LIFETIME
     }
 
-    /// The URLs in JSON, as instant-acme reads them.
+    /// Gives the URLs in JSON, as instant-acme reads them.
     pub(super) fn json(&self) -> Bytes {
         self.json.clone()
     }
 
-    /// The names of the profiles that the CA lists (draft-ietf-acme-profiles).
+    /// Gives the names of the profiles that the CA lists (draft-ietf-acme-profiles).
     pub(super) fn profiles(&self) -> &[String] {
         &self.profiles
     }

@@ -80,7 +80,7 @@ impl ForeignKey {
         Self::from_key(make().map_err(|error| reason(&error))?)
     }
 
-    /// The hash of its public half (RFC 7638), by which it is known.
+    /// Gives the hash of its public half (RFC 7638), by which it is known.
     pub(super) fn thumbprint(&self) -> Result<String, ErrorStack> {
         let jwk = self.jwk()?;
         let member = |name: &str| jwk[name].as_str().unwrap_or_default().to_owned();
@@ -190,7 +190,7 @@ impl GivenKey {
         }
     }
 
-    /// The key as PKCS #8 in DER.
+    /// Gives the key as PKCS #8 in DER.
     pub(super) fn pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, String> {
         match self {
             Self::Ours(key) => key.pkcs8(),
@@ -259,7 +259,7 @@ mod tests {
         }
     }
 
-    /// The example of RFC 7638 section 3.1.
+    /// Checks the example of RFC 7638 section 3.1.
     #[test]
     fn a_key_is_known_by_the_thumbprint_of_the_rfc() {
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";

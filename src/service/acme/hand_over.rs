@@ -20,7 +20,7 @@ use std::rc::Rc;
 
 impl AcmeServer {
     /// Takes over the account of a key of another type. `None`: that cannot be, and the key, which was
-    /// imported, is put aside.
+    /// imported, is set aside.
     pub(super) async fn take_over(
         &self,
         directory: &Rc<Directory>,

@@ -189,7 +189,7 @@ impl Issuer {
         }
     }
 
-    /// The directory and the account, created if there is none, with a transport of its own.
+    /// Gives the directory and the account, created if there is none, with a transport of its own.
     pub(super) async fn session(&self, environment: Environment) -> Result<Session, AcmeError> {
         self.server(environment)?.session().await
     }
@@ -300,7 +300,7 @@ impl AcmeServer {
         Transport::new(self.client.clone(), self.urls.clone(), directory.json())
     }
 
-    /// The MAC key is read only where it is needed: a mistake in it must not stop an account that
+    /// Reads the MAC key, only where it is needed: a mistake in it must not stop an account that
     /// is there.
     pub(super) fn binding(&self) -> Result<Option<ExternalAccountBinding>, AcmeError> {
         let Some((key_id, mac_key)) = &self.external_account else { return Ok(None) };

@@ -71,7 +71,7 @@ impl AccountKey {
         key.ec_key().and_then(number).map_err(|error| reason(&error))
     }
 
-    /// The point is computed anew: a file may leave it out, and then OpenSSL does so too when it
+    /// Makes a key, with the point computed anew: a file may lack it, and then OpenSSL lacks it too when it
     /// writes the key, which instant-acme would not read.
     fn from_number(number: &BigNumRef) -> Result<Self, ErrorStack> {
         let (group, mut context) = (p256()?, BigNumContext::new()?);
@@ -82,7 +82,7 @@ impl AccountKey {
         Ok(Self(key))
     }
 
-    /// The key as PKCS #8 in DER.
+    /// Gives the key as PKCS #8 in DER.
     pub(super) fn pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, String> {
         let write = || PKey::from_ec_key(self.0.clone())?.private_key_to_pkcs8();
         write().map(Zeroizing::new).map_err(|error| reason(&error))
@@ -91,10 +91,10 @@ impl AccountKey {
 
 /// A key that signs requests (RFC 8555 section 6.2).
 pub(super) trait SigningKey {
-    /// The name of its algorithm (RFC 7518 section 3.1).
+    /// Gives the name of its algorithm (RFC 7518 section 3.1).
     fn algorithm(&self) -> &'static str;
 
-    /// The public half (RFC 7517).
+    /// Gives the public half (RFC 7517).
     fn jwk(&self) -> Result<Value, ErrorStack>;
 
     fn signature(&self, input: &[u8]) -> Result<Vec<u8>, ErrorStack>;
@@ -121,7 +121,7 @@ impl SigningKey for AccountKey {
     }
 }
 
-/// A JWS in the flattened form (RFC 7515 section 7.2.2). The account's URL says whose key it is; without
+/// Makes a JWS in the flattened form (RFC 7515 section 7.2.2). The account's URL says whose key it is; without
 /// it, the key itself is in the header.
 fn sign(
     key: &dyn SigningKey,
@@ -163,7 +163,7 @@ pub(super) struct ExternalAccountBinding {
 }
 
 impl ExternalAccountBinding {
-    /// `mac_key` is in base64url, as CAs hand it out. `None`: it is not.
+    /// Makes a binding. `mac_key` is in base64url, as CAs hand it out; `None`: it is not.
     pub(super) fn new(key_id: &str, mac_key: &str) -> Option<Self> {
         Some(Self { key_id: key_id.to_owned(), mac_key: from_base64(mac_key)? })
     }

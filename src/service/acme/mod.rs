@@ -175,8 +175,8 @@ impl ObtainerState {
 }
 
 impl Obtainer {
-    /// `providers` are those of the configuration, in its order, and `secret` gives what it refers
-    /// to. Nothing is contacted yet.
+    /// Makes an obtainer. `providers` are those of the configuration, in its order; `secret` gives what
+    /// the configuration refers to. Nothing is contacted yet.
     ///
     /// # Errors
     /// The TLS library refuses an issuer's trusted certificates.
@@ -264,7 +264,7 @@ impl Obtainer {
         Ok(OrderAttempt { state, variant, certificate, issuer, key, teller })
     }
 
-    /// Gives up the orders of certificates that are no longer configured.
+    /// Cancels the orders of certificates that are no longer configured.
     pub async fn give_up_orders(&self) {
         let ObtainerState { config, store, teller, issuers, .. } = &*self.state;
         let names = match store.orders_all() {
@@ -302,7 +302,7 @@ impl Obtainer {
     }
 }
 
-/// Gives up what is pending of an order.
+/// Cancels what is pending of an order.
 async fn give_up(
     issuer: &Issuer,
     pending: &PendingOrder,
@@ -317,7 +317,7 @@ async fn give_up(
     Ok(())
 }
 
-/// The names of records, each once.
+/// Lists the names of records, each once.
 fn names_of<'a>(records: impl IntoIterator<Item = &'a TxtRecord>) -> String {
     let names: BTreeSet<&str> = records.into_iter().map(|record| record.name.as_str()).collect();
     list(&names.into_iter().collect::<Vec<_>>())

@@ -10,7 +10,7 @@ use instant_acme::CertificateIdentifier;
 
 /// `issuer` is an index into the configuration's.
 impl Obtainer {
-    /// The URL of our account, which is created if there is none.
+    /// Gives the URL of our account, which is created if there is none.
     ///
     /// # Errors
     /// There is none, and none can be created.

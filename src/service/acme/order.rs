@@ -188,12 +188,12 @@ impl Order {
         self.inner.url()
     }
 
-    /// The URL of the account that the order belongs to.
+    /// Gives the URL of the account that the order belongs to.
     pub(super) fn account(&self) -> &str {
         self.session.account.id()
     }
 
-    /// The profiles that the CA offers.
+    /// Gives the profiles that the CA offers.
     pub(super) fn profiles(&self) -> &[String] {
         self.session.directory.profiles()
     }
@@ -208,7 +208,7 @@ impl Order {
         self.alternates.clone()
     }
 
-    /// The CA's own time when it sent the certificate, if it told.
+    /// Gives the CA's own time when it sent the certificate, if it told.
     pub(super) fn date(&self) -> Option<UnixTime> {
         self.date
     }
@@ -399,7 +399,7 @@ impl Order {
         }
     }
 
-    /// An order that came to an end without a certificate is an error, with the reasons.
+    /// Fails if the order has ended without a certificate, with the reasons.
     async fn check_alive(&mut self) -> Result<(), ObtainError> {
         if self.inner.state().status != OrderStatus::Invalid {
             return Ok(());
@@ -420,7 +420,7 @@ impl Order {
         failed.collect()
     }
 
-    /// Gives up the authorizations that are still pending, as far as that works: a CA limits their
+    /// Deactivates the authorizations that are still pending, as far as that works: a CA limits their
     /// number.
     pub(super) async fn abandon(&mut self) {
         let left = timeout(AFTERMATH, self.deactivate()).await;
@@ -480,7 +480,7 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// The next one, of a CA that asks for this.
+    /// Gives the next one, of a CA that asks for this.
     fn next(&mut self, asked: Option<Duration>) -> Duration {
         let is_first = std::mem::take(&mut self.is_first);
         match asked.filter(|asked| !asked.is_zero()) {

@@ -103,7 +103,7 @@ fn kind(text: Option<&str>) -> String {
     printable(text.strip_prefix(NAMESPACE).unwrap_or(text))
 }
 
-/// Text of another party in one line of the log.
+/// Makes text of another party fit for a line of the log.
 pub(super) fn printable(text: &str) -> String {
     excerpt(text, MAX_TEXT)
 }

@@ -28,7 +28,7 @@ struct SentRequest {
 }
 
 impl SentRequest {
-    /// The certificate that an order is to replace (RFC 9773 section 5).
+    /// Gives the certificate that an order is to replace (RFC 9773 section 5).
     fn replaces(&self) -> Option<Value> {
         let json = from_base64(&self.payload)?;
         let mut payload: Map<String, Value> = serde_json::from_slice(&json).ok()?;
@@ -75,7 +75,7 @@ fn bytes(json: &Value) -> Bytes {
     json.to_string().into()
 }
 
-/// An order (RFC 8555 section 7.1.3).
+/// Regularizes an order (RFC 8555 section 7.1.3).
 fn order(json: &mut Map<String, Value>, base: &Url, sent: &SentRequest) {
     let authorizations = json.get("authorizations").and_then(Value::as_array);
     let authorizations = authorizations.into_iter().flatten().filter_map(|url| absolute(url, base));
@@ -94,7 +94,7 @@ fn order(json: &mut Map<String, Value>, base: &Url, sent: &SentRequest) {
     }
 }
 
-/// An authorization (RFC 8555 section 7.1.4).
+/// Regularizes an authorization (RFC 8555 section 7.1.4).
 fn authorization(json: &mut Map<String, Value>, base: &Url) {
     // RFC 8555 has no other state in which there is something to wait for.
     replace(json, "status", |status| {
@@ -116,7 +116,7 @@ fn authorization(json: &mut Map<String, Value>, base: &Url) {
     json.insert("challenges".to_owned(), Value::Array(challenges));
 }
 
-/// A challenge (RFC 8555 section 8), reduced to what is read of it.
+/// Regularizes a challenge (RFC 8555 section 8), reduced to what is read of it.
 fn challenge(mut json: Map<String, Value>, base: &Url) -> Value {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let status = json.get("status").and_then(text);
@@ -163,7 +163,7 @@ fn replace(json: &mut Map<String, Value>, name: &str, make: impl FnOnce(&Value) 
     };
 }
 
-/// A URL that may be relative to that of the request (RFC 3986 section 5).
+/// Resolves a URL that may be relative to that of the request (RFC 3986 section 5).
 fn absolute(url: &Value, base: &Url) -> Option<String> {
     let url = url.as_str().filter(|url| !url.is_empty())?;
     match Url::parse(url) {

@@ -103,17 +103,17 @@ enum AnswerError {
 }
 
 impl Transport {
-    /// For requests to the CA whose URLs `urls` allows.
+    /// Makes a transport for requests to the CA whose URLs `urls` allows.
     pub(super) fn new(client: Client, urls: CaUrls, directory: Bytes) -> Self {
         Self { client, urls, directory, last: Arc::default() }
     }
 
-    /// The rule for URLs of the CA.
+    /// Gives the rule for URLs of the CA.
     pub(super) fn urls(&self) -> &CaUrls {
         &self.urls
     }
 
-    /// The last request and its answer.
+    /// Gives the last request and its answer.
     pub(super) fn last(&self) -> Exchange {
         self.exchange().clone()
     }
@@ -157,7 +157,7 @@ impl Transport {
         }
     }
 
-    /// The error of a step whose request cannot be made, or whose answer is not what it should be.
+    /// Gives the error of a step whose request cannot be made, or whose answer is not what it should be.
     pub(super) fn failed(&self, step: Step, error: Error) -> AcmeError {
         classify(step, self.last(), error)
     }
@@ -191,7 +191,7 @@ impl Transport {
         Self::nonce(&parts.headers).ok_or(Error::Str("no nonce"))
     }
 
-    /// The nonce that an answer brought.
+    /// Gives the nonce of an answer.
     pub(super) fn nonce(headers: &HeaderMap) -> Option<String> {
         Some(headers.get("Replay-Nonce")?.to_str().ok()?.to_owned())
     }
@@ -331,7 +331,7 @@ impl Exchange {
     }
 }
 
-/// The type of an answer (RFC 9110 section 8.3), without parameters; printable.
+/// Gives the type of an answer (RFC 9110 section 8.3), without parameters; printable.
 fn content_type(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let kind = text.split(';').next().unwrap_or_default().trim();
@@ -358,7 +358,7 @@ struct Instance {
     instance: Option<String>,
 }
 
-/// The targets of the links (RFC 8288) of one relation, as absolute URLs.
+/// Gives the targets of the links (RFC 8288) of one relation, as absolute URLs.
 fn links(headers: &HeaderMap, relation: &str, base: &Url) -> Vec<String> {
     let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     let links = values.flat_map(split_links).filter(|(_, relations)| {
@@ -369,7 +369,7 @@ fn links(headers: &HeaderMap, relation: &str, base: &Url) -> Vec<String> {
     urls.map(String::from).collect()
 }
 
-/// The links of one header, each with its relations.
+/// Gives the links of one header, each with its relations.
 fn split_links(mut text: &str) -> Vec<(&str, &str)> {
     let mut links = Vec::new();
     while let Some((target, rest)) =

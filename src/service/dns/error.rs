@@ -153,7 +153,7 @@ impl ProviderError {
         matches!(self, Self::Unauthorized { .. } | Self::Refused { .. } | Self::NoZone { .. })
     }
 
-    /// The same refusal as an answer to what it was asked for; which zone that is about is not known.
+    /// Makes the same refusal an answer to `what`; the zone that it is about is not known.
     pub(super) fn of(mut self, what: String) -> Self {
         if let Self::Unauthorized { action, about, .. } | Self::Refused { action, about, .. } =
             &mut self
@@ -190,7 +190,7 @@ impl ProviderError {
         }
     }
 
-    /// The provider's own words, where it had an answer.
+    /// Gives the provider's own words, where it had an answer.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {

@@ -40,7 +40,7 @@ pub struct Zone {
     pub name: String,
 }
 
-/// A record that was put up, or may have been: what the journal keeps.
+/// A record that was created, or may have been: what the journal keeps.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PlacedRecord {
     /// The record.

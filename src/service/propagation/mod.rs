@@ -137,7 +137,7 @@ struct ServerReply {
 }
 
 impl Checker {
-    /// A checker with the settings of `acme_dns_propagation`. Nothing is contacted yet.
+    /// Makes a checker with the settings of `acme_dns_propagation`. Nothing is contacted yet.
     #[must_use]
     pub fn new(settings: &Propagation) -> Self {
         let mode = match settings {
@@ -175,7 +175,7 @@ impl Checker {
         self.wait_for(ZoneServers { zone, servers: Some(&[]) }, records, tell).await
     }
 
-    /// The same where the provider says something of the zone's servers: these are asked, and those of
+    /// Waits as [`Checker::wait`] where the provider names the zone's servers: these are asked, and those of
     /// the delegation. Waits for the delegation, too, if that names none of them.
     ///
     /// # Errors
@@ -383,7 +383,7 @@ impl ZoneWait<'_> {
         });
     }
 
-    /// Says which servers were left out, and remembers that they are down.
+    /// Tells which servers were ignored, and remembers that they are down.
     fn note_ignored(&self, set: &ServerSet, progress: &Standings) {
         for (server, failure) in progress.ignored() {
             // Without a route it fails at once again; and the next configuration may have one.
@@ -431,7 +431,7 @@ async fn ask_server(
     asked
 }
 
-/// The values by name.
+/// Groups the values by name.
 fn group(records: &[(String, String)]) -> Vec<WantedValues> {
     let mut wanted: Vec<WantedValues> = Vec::new();
     for (name, value) in records {

@@ -1,7 +1,7 @@
 //! The state of the servers of a zone, and what follows from it. No I/O, no clock.
 //!
 //! The rule: the records count as visible when at least one server has all of them and every
-//! server that answers has all of them. A server that has not answered at all is left out after
+//! server that answers has all of them. A server that has not answered at all is ignored after
 //! [`FAILURES`] failures in a row (no answer, unreachable, an error code, not authoritative), or
 //! after one if this machine has no route to its address. A server that has once answered is
 //! always waited for: it will be asked by the CA, too.
@@ -104,7 +104,7 @@ pub(super) struct Standings {
 }
 
 impl Standings {
-    /// Nothing has been asked yet. A server that is `silent` has lately been found to be down, and
+    /// Begins with no answers. A server that is `silent` has lately been found to be down, and
     /// is ignored unless it answers.
     pub(super) fn new(
         wanted: Vec<WantedValues>,
@@ -123,12 +123,12 @@ impl Standings {
         Self { wanted, servers }
     }
 
-    /// The number of servers.
+    /// Counts the servers.
     pub(super) fn len(&self) -> usize {
         self.servers.len()
     }
 
-    /// One of the servers, and the names that it has still to be asked for.
+    /// Gives one of the servers, and the names that it has still to be asked for.
     pub(super) fn open(&self, server: usize) -> (&NameServer, Vec<usize>) {
         let standing = &self.servers[server];
         (&standing.server, standing.missing.iter().map(|(name, _)| *name).collect())
@@ -139,7 +139,7 @@ impl Standings {
         self.servers[server].has_all()
     }
 
-    /// A server has answered for one name.
+    /// Notes the answer of a server for one name.
     pub(super) fn handle_answer(&mut self, server: usize, name: usize, answer: TxtAnswer) {
         let standing = &mut self.servers[server];
         (standing.answered, standing.failures, standing.failure) = (true, 0, None);
@@ -150,7 +150,7 @@ impl Standings {
         }
     }
 
-    /// A server could not be asked.
+    /// Notes that a server could not be asked.
     pub(super) fn handle_failure(&mut self, server: usize, failure: QueryError) {
         let standing = &mut self.servers[server];
         standing.failures = match failure {
@@ -166,7 +166,7 @@ impl Standings {
             && self.servers.iter().all(|s| s.has_all() || s.may_be_ignored())
     }
 
-    /// The servers that are down.
+    /// Gives the servers that are down.
     pub(super) fn ignored(&self) -> impl Iterator<Item = (&NameServer, Option<&QueryError>)> {
         self.servers
             .iter()

@@ -81,7 +81,7 @@ impl fmt::Display for ServerSet {
 }
 
 impl ServerSet {
-    /// All addresses of all servers.
+    /// Gives all addresses of all servers.
     pub(super) fn servers(&self) -> &[NameServer] {
         &self.servers
     }
@@ -126,7 +126,7 @@ impl NameServerCache {
         Self { resolver, port, zones: Mutex::default() }
     }
 
-    /// The servers of a zone.
+    /// Gives the servers of a zone.
     pub(super) async fn servers(&self, question: &ZoneQuestion) -> ServerLookup {
         let slot = self.slot(question);
         let mut entry = slot.lock().await;
@@ -272,7 +272,7 @@ impl NameServerCache {
     }
 }
 
-/// The names of servers, each once. Of too many the first are taken.
+/// Takes the names of servers from records, each once; of too many the first.
 fn servers_among(records: Vec<RData>) -> Vec<Name> {
     let mut names: Vec<Name> = Vec::new();
     for data in records {

@@ -32,13 +32,13 @@ impl ServerGroup {
             || self.addresses.keys().any(|address| other.addresses.contains_key(address))
     }
 
-    /// The names as text.
+    /// Lists the names.
     pub(super) fn list(&self) -> String {
         list(&self.names)
     }
 }
 
-/// Names as text, the first of many.
+/// Lists names, the first of many.
 pub(super) fn list(names: &[Name]) -> String {
     let mut shown: Vec<String> =
         names.iter().take(SHOWN).map(|name| without_dot(&name.to_lowercase())).collect();
@@ -58,7 +58,7 @@ pub(super) enum ComparedViews {
     Apart(ServerGroup),
 }
 
-/// Compares the views; servers at private addresses are left out unless the provider's have some, too.
+/// Compares the views; servers at private addresses are ignored unless the provider's have some, too.
 pub(super) fn compare(provider: &ServerGroup, host: &ServerGroup) -> ComparedViews {
     let is_public_zone = provider.addresses.keys().any(is_public);
     let usable = |address: &IpAddr| !is_public_zone || is_public(address);

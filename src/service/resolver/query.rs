@@ -157,7 +157,7 @@ async fn over_udp(
     Err(QueryError::Silent)
 }
 
-/// A connected socket takes packets of its server only and hears of closed ports.
+/// Connects a socket, so that it takes packets of its server only and hears of closed ports.
 async fn connect_udp(server: SocketAddr) -> io::Result<UdpSocket> {
     let local: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -196,7 +196,7 @@ async fn over_tcp(
     timeout(TCP_PATIENCE, exchange).await.unwrap_or(Err(QueryError::Silent))
 }
 
-/// The errors of a socket that has not sent anything yet.
+/// Classifies an error of a socket that has not sent anything yet.
 fn without_route(error: io::Error) -> QueryError {
     match error.kind() {
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => {
@@ -206,7 +206,7 @@ fn without_route(error: io::Error) -> QueryError {
     }
 }
 
-/// The message, if it answers the request. A refusal may leave the question out.
+/// Gives the message, if it answers the request. A refusal may leave the question out.
 pub(crate) fn read_answer(bytes: &[u8], request: &Message) -> Option<Message> {
     let answer = Message::from_vec(bytes).ok()?;
     let refusal = answer.metadata.response_code != ResponseCode::NoError;
@@ -245,7 +245,7 @@ fn txt_value(data: &RData) -> Option<String> {
     }
 }
 
-/// A name as text, without the final dot.
+/// Writes a name without the final dot.
 pub(crate) fn without_dot(name: &Name) -> String {
     let mut text = name.to_ascii();
     if text.len() > 1 && text.ends_with('.') {
@@ -254,7 +254,7 @@ pub(crate) fn without_dot(name: &Name) -> String {
     text
 }
 
-/// The codes as every DNS tool shows them.
+/// Writes a code as every DNS tool does.
 fn mnemonic(code: ResponseCode) -> String {
     match code {
         ResponseCode::FormErr => "FORMERR".to_owned(),

@@ -31,7 +31,7 @@ fn order() -> Value {
     })
 }
 
-/// The same with other members.
+/// Makes the same with other members.
 fn with(mut json: Value, changes: &Value) -> Value {
     for (name, value) in changes.as_object().unwrap() {
         json[name] = value.clone();

@@ -293,7 +293,7 @@ mod tests {
         }
         // What is allowed is used: two spans are over just when the third begins.
         assert!(*sent.last().unwrap() - sent[0] < 3 * LIMIT.span);
-        // Each of the two spans that were too short is told of once.
+        // Each of the two spans that were too short is told once.
         let told = told.borrow();
         assert!(told.len() == 2 && told.iter().all(|wait| *wait <= LIMIT.span), "{told:?}");
     }

@@ -281,7 +281,7 @@ fn sensitive(text: String) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Half as much again at most, so that what failed together is not tried again together.
+/// Lengthens a pause by half at most, so that what failed together is not retried together.
 fn jitter(pause: Duration) -> Duration {
     let mut byte = [0];
     // Without randomness there is no jitter, which is no reason to fail.

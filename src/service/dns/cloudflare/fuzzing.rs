@@ -65,7 +65,7 @@ pub fn read_record(item: &Value) -> Result<(String, String), ProviderError> {
     Ok((id(item, "fuzz")?, txt::unquote(text(item, "content"))))
 }
 
-/// The two forms of a TXT value: as it is sent, and what that is read as.
+/// Gives the two forms of a TXT value: as it is sent, and what that is read as.
 #[must_use]
 pub fn quote_and_unquote(value: &str) -> (String, String) {
     let quoted = txt::quote(value);

@@ -409,7 +409,7 @@ impl Cloudflare {
         self.up.borrow_mut().remove(&(zone.id.clone(), id.to_owned()));
     }
 
-    /// The number of records that orders under way have in a zone.
+    /// Gives the number of records that orders under way have in a zone.
     fn number_up(&self, zone: &Zone) -> usize {
         self.up.borrow().iter().filter(|(of, _)| *of == zone.id).count()
     }
@@ -545,7 +545,7 @@ fn starts_with(text: &str, start: &str) -> bool {
     text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
 
-/// The names of records, each once.
+/// Lists the names of records, each once.
 fn names_of<'a>(records: &[&'a TxtRecord]) -> Vec<&'a str> {
     let mut names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
     names.sort_unstable();
@@ -558,7 +558,7 @@ fn mark(item: &Value) -> Mark {
     if text(item, "comment").starts_with(MARK) { Mark::Ours } else { Mark::Missing }
 }
 
-/// Records in a message, each name once: an apex and its wildcard share one.
+/// Lists records in a message, each name once: an apex and its wildcard share one.
 fn all(records: &[&TxtRecord]) -> String {
     let names = names_of(records);
     let more = names.len().saturating_sub(NAMED);
@@ -568,7 +568,7 @@ fn all(records: &[&TxtRecord]) -> String {
     format!("{noun} {}{rest}", named.join(", "))
 }
 
-/// The name of a zone or a record: Cloudflare shows internationalized ones in Unicode.
+/// Gives the name of a zone or a record: Cloudflare shows internationalized ones in Unicode.
 fn name_of(value: &Value) -> String {
     a_labels(text(value, "name"))
 }

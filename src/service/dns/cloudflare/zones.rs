@@ -375,7 +375,7 @@ pub(super) fn zone(value: &Value, action: &str) -> Result<Zone, ProviderError> {
     }
 }
 
-/// The servers of a zone that the provider serves itself.
+/// Gives the servers of a zone that the provider serves itself.
 fn name_servers(zone: &Value) -> Vec<String> {
     if !matches!(text(zone, "type"), "full" | "") {
         return Vec::new();
@@ -395,7 +395,7 @@ fn is_refusal_of_question(error: &ProviderError) -> bool {
     }
 }
 
-/// The names that a zone of `name` can have, the longest first; never a public suffix of one label.
+/// Gives the names that a zone of `name` can have, the longest first; never a public suffix of one label.
 fn candidates(name: &str) -> Vec<&str> {
     let starts = std::iter::once(0).chain(name.match_indices('.').map(|(dot, _)| dot + 1));
     starts.filter_map(|start| name.get(start..)).filter(|rest| rest.contains('.')).collect()
@@ -405,7 +405,7 @@ pub(super) fn holds(zone: &str, name: &str) -> bool {
     name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// The domain that a name with `_` labels in front speaks about.
+/// Gives the domain that a name with `_` labels in front speaks about.
 fn base(name: &str) -> &str {
     match name.split_once('.') {
         Some((label, rest)) if label.starts_with('_') => base(rest),
@@ -413,7 +413,7 @@ fn base(name: &str) -> &str {
     }
 }
 
-/// The longest domain that two names are in; empty if there is none.
+/// Gives the longest domain that two names are in; empty if there is none.
 pub(super) fn common<'a>(a: &'a str, b: &str) -> &'a str {
     let mut labels = a.rsplit('.').zip(b.rsplit('.')).take_while(|(a, b)| a == b).peekable();
     let length = match labels.peek() {
