@@ -209,7 +209,7 @@ impl AcmeServer {
         requests.update_contacts(account, &self.contacts).await
     }
 
-    /// Does the work of [`Issuer::replace_account`](super::issuer::Issuer::replace_account).
+    /// Does the work of [`IssuerClient::replace_account`](super::issuer::IssuerClient::replace_account).
     pub(super) async fn replace_account(
         &self,
         url: &str,

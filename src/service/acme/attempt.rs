@@ -5,7 +5,7 @@
 //! Only an order from which nothing can come any more is cancelled.
 
 use super::error::{AcmeError, ObtainError};
-use super::issuer::Issuer;
+use super::issuer::IssuerClient;
 use super::order::{Authorization, Order, Replaces};
 use super::problem::printable;
 use super::renewal_info::certificate_id;
@@ -41,7 +41,7 @@ pub(super) struct OrderAttempt<'a> {
     pub(super) state: &'a Rc<ObtainerState>,
     pub(super) variant: &'a Variant,
     pub(super) certificate: &'a Certificate,
-    pub(super) issuer: &'a Issuer,
+    pub(super) issuer: &'a IssuerClient,
     pub(super) key: KeyChoice,
     pub(super) teller: Teller,
 }

@@ -32,7 +32,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 const CLOCK_DRIFT: u64 = 300;
 
 /// A CA of the configuration.
-pub(super) struct Issuer {
+pub(super) struct IssuerClient {
     config: config::Issuer,
     production: AcmeServer,
     staging: Option<AcmeServer>,
@@ -104,7 +104,7 @@ impl Session {
     }
 }
 
-impl Issuer {
+impl IssuerClient {
     pub(super) fn new(
         config: &config::Issuer,
         store: &Store,
@@ -315,7 +315,7 @@ impl AcmeServer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Environment, Issuer};
+    use super::{Environment, IssuerClient};
     use crate::acme::error::AcmeError;
     use crate::acme::problem::Problem;
     use crate::acme::step::Step;
@@ -346,7 +346,7 @@ mod tests {
         }
     }
 
-    fn issuer(directory: String, ca: &Path, state: &Path) -> (Issuer, Teller) {
+    fn issuer(directory: String, ca: &Path, state: &Path) -> (IssuerClient, Teller) {
         let config = config::Issuer {
             name: "pebble".into(),
             directory,
@@ -360,7 +360,8 @@ mod tests {
         };
         let (store, teller) = (Store::open(state).unwrap(), Teller::new(Arc::new(Silent)));
         let secret = |_| SecretString::from("");
-        let issuer = Issuer::new(&config, &store, &Clients::default(), secret, &teller).unwrap();
+        let issuer =
+            IssuerClient::new(&config, &store, &Clients::default(), secret, &teller).unwrap();
         (issuer, teller)
     }
 

@@ -64,7 +64,7 @@ use acme_dns_core::schedule::{Environment, Failure, Validity};
 use acme_dns_core::text::list;
 use acme_dns_core::time::UnixTime;
 use attempt::OrderAttempt;
-use issuer::Issuer;
+use issuer::IssuerClient;
 use order::Order;
 use secrecy::SecretString;
 use std::cell::RefCell;
@@ -123,7 +123,7 @@ pub struct Obtainer {
 
 struct ObtainerState {
     config: Rc<Config>,
-    issuers: Vec<Issuer>,
+    issuers: Vec<IssuerClient>,
     providers: Vec<Box<dyn DnsProvider>>,
     store: Store,
     checker: Checker,
@@ -191,7 +191,8 @@ impl Obtainer {
     ) -> Result<Self, HttpError> {
         let teller = Teller::new(host);
         let issuers = config.issuers.iter();
-        let issuers = issuers.map(|issuer| Issuer::new(issuer, &store, clients, &secret, &teller));
+        let issuers =
+            issuers.map(|issuer| IssuerClient::new(issuer, &store, clients, &secret, &teller));
         let issuers = issuers.collect::<Result<_, _>>()?;
         let names = config.certificates.iter().flat_map(|certificate| &certificate.names);
         let challenges = names.map(|name| record_name(name.base())).collect();
@@ -304,7 +305,7 @@ impl Obtainer {
 
 /// Cancels what is pending of an order.
 async fn give_up(
-    issuer: &Issuer,
+    issuer: &IssuerClient,
     pending: &PendingOrder,
     teller: &Teller,
 ) -> Result<(), AcmeError> {

@@ -3,7 +3,7 @@
 
 use super::Obtainer;
 use super::error::AcmeError;
-use super::issuer::Issuer;
+use super::issuer::IssuerClient;
 use super::renewal_info::RenewalAnswer;
 use acme_dns_core::schedule::Environment;
 use instant_acme::CertificateIdentifier;
@@ -59,7 +59,7 @@ impl Obtainer {
         self.issuer(issuer)?.renewal_info(certificate).await
     }
 
-    fn issuer(&self, index: usize) -> Result<&Issuer, AcmeError> {
+    fn issuer(&self, index: usize) -> Result<&IssuerClient, AcmeError> {
         self.state.issuers.get(index).ok_or(AcmeError::NoSuchIssuer)
     }
 }

@@ -21,7 +21,7 @@ use super::unreadable::{Parts, Unreadable};
 use super::unsaved::Unsaved;
 use crate::acme::Obtainer;
 use crate::dns;
-use crate::event::{Event, ProviderEvent};
+use crate::event::Event;
 use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::store::Lock;

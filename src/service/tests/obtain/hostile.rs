@@ -2,6 +2,7 @@
 
 use super::support::Bed;
 use acme_dns_core::challenge::{Candidate, Mark};
+use acme_dns_core::config::Provider;
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::FailureKind;
 use acme_dns_service::acme::{KeyChoice, Leftovers, ObtainError};
@@ -501,5 +502,44 @@ fn without_comments_only_names_of_the_configuration_are_removed() {
         "acme_dns: journal entry \"old\": left in the zone: TXT \"_acme-challenge.old.example.test\" \
          (no certificate of the configuration has this name); remove it by hand, then \
          \"journal/old.json\""
+    );
+}
+
+#[test]
+fn each_record_is_removed_at_its_own_provider() {
+    let mut bed = Bed::start();
+    let second = bed.config.providers[0].clone();
+    bed.config.providers.push(Provider { name: "second".into(), ..second });
+    let entry = |provider: &str, value: &str| {
+        let mut entry = bed.entry(NAME, value, Some("1"));
+        entry.records.iter_mut().for_each(|record| record.provider = provider.into());
+        entry
+    };
+    let other = VALUE.replace('L', "M");
+    let mut both = entry("cloudflare", VALUE);
+    both.records.extend(entry("second", &other).records);
+    bed.store().journal_write("both", &both).unwrap();
+    both.records.extend(entry("gone", &VALUE.replace('L', "N")).records);
+    bed.store().journal_write("three", &both).unwrap();
+    // Both have both: what the journal does not have of a provider stays there.
+    let record = |value: &str| TxtRecord { name: NAME.into(), value: value.into() };
+    let records = [(), ()].map(|()| Rc::new(RefCell::new(vec![record(VALUE), record(&other)])));
+    let provider = |records: &Rc<_>| -> Box<dyn DnsProvider> {
+        Box::new(Plain { records: Rc::clone(records) })
+    };
+    let obtainer = bed.obtainer_with(records.iter().map(provider).collect());
+    bed.run(async |_| {
+        for _ in 0..3 {
+            obtainer.clean_journal().await;
+        }
+    });
+    assert_eq!(*records[0].borrow(), [record(&other)]);
+    assert_eq!(*records[1].borrow(), [record(VALUE)]);
+    assert_eq!(bed.journal(), ["three.json"]);
+    let [warning] = bed.log.lines(Level::Warn).try_into().unwrap();
+    assert_eq!(
+        warning,
+        "acme_dns: TXT _acme-challenge.example.test cannot be removed: no \"acme_dns_provider\" named \
+         \"gone\" is defined any more"
     );
 }
