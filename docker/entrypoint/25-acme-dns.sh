@@ -56,7 +56,7 @@ cannot_write() {
     case $(id -u):$(stat -c %u:%A "$OUTPUT_DIR" 2>/dev/null) in
         0:*) ;;
         *:0:d???????[!w]?)
-            fail "the user $(id -u) cannot write $1: this variant of the image runs as root, take the unprivileged one (docker build --target unprivileged) or leave --user out"
+            fail "the user $(id -u) cannot write $1: this variant of the image runs as root, use the unprivileged one (docker build --target unprivileged) or omit --user"
             ;;
     esac
     fail "$1 cannot be written (read-only file system?), mount a tmpfs or a volume at $OUTPUT_DIR, or an acme_dns.conf of your own"

@@ -87,7 +87,7 @@ imports() {
     while [ $# -gt 0 ]; do
         case ${2-} in
             /*) ;;
-            *) fail "ACME_DNS_IMPORT: behind \"$1\" the absolute path of its directory is missing" ;;
+            *) fail "ACME_DNS_IMPORT: the absolute path of its directory must follow \"$1\"" ;;
         esac
         echo "acme_dns_import $1 $2;"
         shift 2

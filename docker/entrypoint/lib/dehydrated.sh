@@ -50,7 +50,7 @@ setting() {
 followed() {
     value=$(setting "$1" "$settings")
     case $value in
-        *[\$\`\(\)]* | '~'*) fail "$1=$value in $DEHYDRATED/config is computed by a shell, which is not done here: write the value itself" ;;
+        *[\$\`\(\)]* | '~'*) fail "$1=$value in $DEHYDRATED/config is computed by a shell, which is not supported: write the value itself" ;;
     esac
     printf '%s' "$value"
 }
@@ -183,16 +183,16 @@ warn_of_settings() {
         case $name:$value in
             *: | OCSP_MUST_STAPLE:no) ;;
             PREFERRED_CHAIN:*) warn "PREFERRED_CHAIN of $DEHYDRATED/config is not followed: the chain that the CA offers first is served" ;;
-            RENEW_DAYS:*) warn "RENEW_DAYS of $DEHYDRATED/config is not followed: the CA says when to renew, else it is done at two thirds of the lifetime" ;;
+            RENEW_DAYS:*) warn "RENEW_DAYS of $DEHYDRATED/config is not followed: renewals are due when the CA says so, otherwise at two thirds of the lifetime" ;;
             *) warn "$name of $DEHYDRATED/config is not followed" ;;
         esac
     done
     for file in $(as_reader sh -c "cd \"\$1\" 2>/dev/null && ls -1 -- */config 2>/dev/null" sh "$certdir"); do
-        warn "$certdir/$file is not followed, but for KEY_ALGO and KEYSIZE"
+        warn "$certdir/$file is not followed, except for KEY_ALGO and KEYSIZE"
     done
     [ -n "$domains_d" ] || return 0
     for file in $(set +f && ls -1d -- "$domains_d"/* 2>/dev/null); do
-        warn "$file is not followed, but for KEY_ALGO and KEYSIZE"
+        warn "$file is not followed, except for KEY_ALGO and KEYSIZE"
     done
 }
 
@@ -209,12 +209,12 @@ find_directories() {
     base=$(followed_path BASEDIR "$DEHYDRATED")
     # All of it may have been mounted elsewhere.
     if [ ! -d "$base" ]; then
-        [ -d "$DEHYDRATED/certs" ] || fail "BASEDIR=$base in $DEHYDRATED/config is not there: mount the old directory at $base"
+        [ -d "$DEHYDRATED/certs" ] || fail "BASEDIR=$base in $DEHYDRATED/config does not exist: mount the old directory at $base"
         base=$DEHYDRATED
     fi
     certdir=$(followed_path CERTDIR "$base/certs")
-    [ "${certdir##*/}" = certs ] || fail "CERTDIR=$certdir in $DEHYDRATED/config: the directory has to be called certs, rename it there and in the ssl_certificate lines, or use ACME_DNS_IMPORT=\"dehydrated $DEHYDRATED\""
-    [ -d "${certdir%/certs}" ] || fail "CERTDIR=$certdir in $DEHYDRATED/config is not there: mount the old directory at ${certdir%/certs}"
+    [ "${certdir##*/}" = certs ] || fail "CERTDIR=$certdir in $DEHYDRATED/config: the directory must be called certs: rename it there and in the ssl_certificate lines, or use ACME_DNS_IMPORT=\"dehydrated $DEHYDRATED\""
+    [ -d "${certdir%/certs}" ] || fail "CERTDIR=$certdir in $DEHYDRATED/config does not exist: mount the old directory at ${certdir%/certs}"
     domains_d=$(followed_path DOMAINS_D '')
 }
 

@@ -60,7 +60,7 @@ certificates() {
             is_domain "$domain" ||
                 fail "ACME_DNS_DOMAINS: $(show "$domain") is not a domain name$(why_no_domain "$domain")"
             case $seen in
-                *" $domain "*) fail "ACME_DNS_DOMAINS: \"$domain\" is there twice" ;;
+                *" $domain "*) fail "ACME_DNS_DOMAINS: \"$domain\" is listed twice" ;;
             esac
             seen="$seen$domain "
         done

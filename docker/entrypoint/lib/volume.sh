@@ -32,7 +32,7 @@ check_volume() {
         container) what="is in the container's own file system" ;;
         *) return 0 ;;
     esac
-    warn "$1 $what: the next container has none of the account and certificates and orders them anew, until the CA's limits end that (Let's Encrypt: 5 a week); keep them in a volume with a name: -v acme_dns:$1"
+    warn "$1 $what: the next container will not find the account and certificates, and orders new ones until it reaches the CA's limits (Let's Encrypt: 5 a week); keep them in a volume with a name: -v acme_dns:$1"
 }
 
 # The state path of somebody's own configuration, where something is kept there.

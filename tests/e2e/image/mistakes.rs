@@ -88,7 +88,7 @@ fn mistakes_stop_the_container_with_one_line() {
         ),
         (
             &[("ACME_DNS_IMPORT", "certbot /etc/letsencrypt lego")],
-            "ACME_DNS_IMPORT: behind \"lego\" the absolute path of its directory is missing",
+            "ACME_DNS_IMPORT: the absolute path of its directory must follow \"lego\"",
         ),
         (&[("ACME_DNS_KEY", "ec;dsa")], "ACME_DNS_KEY: \"ec;dsa\" is not a type of key"),
         (
@@ -200,7 +200,7 @@ fn only_domain_names_are_taken_for_domain_names() {
         }
     }
     let result = image.generate(&with(&[("ACME_DNS_DOMAINS", "a.com b.com\nc.com a.com")]));
-    let expected = "25-acme-dns.sh: ACME_DNS_DOMAINS: \"a.com\" is there twice\n";
+    let expected = "25-acme-dns.sh: ACME_DNS_DOMAINS: \"a.com\" is listed twice\n";
     assert_eq!(result, Err(expected.to_owned()));
 }
 

@@ -156,9 +156,9 @@ fn what_cannot_be_followed_is_named() {
     for (config, expected) in [
         (
             "CERTDIR=/srv/tls",
-            "CERTDIR=/srv/tls in DIR/dehydrated/config: the directory has to be called certs",
+            "CERTDIR=/srv/tls in DIR/dehydrated/config: the directory must be called certs",
         ),
-        ("CERTDIR=/nowhere/certs", "CERTDIR=/nowhere/certs in DIR/dehydrated/config is not there"),
+        ("CERTDIR=/nowhere/certs", "CERTDIR=/nowhere/certs in DIR/dehydrated/config does not exist"),
         (
             "CERTDIR=\"$(pwd)/certs\"",
             "CERTDIR=$(pwd)/certs in DIR/dehydrated/config is computed by a shell",
