@@ -102,11 +102,12 @@ upgrade: build ## A state path under the module of an earlier commit, under this
 	ACME_DNS_EARLIER_MODULE=$(EARLIER_MODULE) \
 		cargo test -p testbed --test e2e -- upgrade:: --ignored
 
-# Clippy in release, because NGINX would be built once more in debug.
+# Clippy and rustdoc in release, because NGINX would be built once more in debug.
 lint: linters ## Formatting, clippy, documents, shellcheck, hadolint, and the licences, sources and advisories of the dependencies
 	cargo fmt --all --check
 	tests/documents
 	cargo clippy --release --workspace --all-targets --features vendored,testbed/docker -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --quiet --no-deps --workspace --document-private-items --features vendored
 	shellcheck docker/entrypoint/*.sh docker/entrypoint/lib/*.sh docker/healthcheck docker/licenses docker/nginx-source docker/sbom \
 		docker/deb/build docker/deb/*.postinst tests/install-packages tests/manifests tests/docker/run tests/docker/bases/make \
 		tests/docker/bases/nginx/*.sh
