@@ -142,7 +142,7 @@ fn the_old_docker_run_goes_on_renews_and_can_be_gone_back_to() {
         assert!(!container.logs().contains(word), "{}", container.logs());
     }
     assert_eq!(stage.orders(), 0);
-    let account = "account of issuer \"acme\" imported from \"/etc/dehydrated";
+    let account = "issuer \"acme\": account imported from \"/etc/dehydrated";
     assert!(container.logs().contains(account), "{}", container.logs());
 
     // A renewal reaches the server that reads the old path, and keeps the type of the key.

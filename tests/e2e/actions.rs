@@ -84,11 +84,11 @@ fn a_revocation_waits_until_a_restart_would_serve_the_new_certificate() {
     chown(&certificates, Some(0), None).expect("root may do that");
     placing.release();
     site.wait_for_other(NAME, &first.serial);
-    site.nginx.wait_for_log("cannot be kept on disk", LIMIT);
+    site.nginx.wait_for_log("cannot be saved to disk", LIMIT);
     assert_eq!(site.entries("actions"), [format!("revoke-{NAME}")]);
     assert_eq!(status(&site, &first).as_deref(), Some("Valid"), "a restart would serve it");
     chown(&certificates, Some(owner), None).expect("root may do that");
-    site.nginx.wait_for_log(&format!("certificate \"{NAME}\" is kept on disk now"), LIMIT);
+    site.nginx.wait_for_log(&format!("certificate \"{NAME}\" has been saved to disk"), LIMIT);
     assert_eq!(wait_until_done(&site), [""; 0]);
     assert_eq!(status(&site, &first).as_deref(), Some("Revoked"));
 }

@@ -155,7 +155,7 @@ fn after_a_failed_validation_the_staging_environment_comes_first() {
     assert_eq!(site.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 1, "one has failed");
     site.bed.cloudflare.resume_propagation();
     placing.release();
-    site.nginx.wait_for_log("staging environment is satisfied now", LIMIT);
+    site.nginx.wait_for_log("validation succeeded in the CA's staging environment", LIMIT);
     let served = site.wait_for_certificate(NAME).leaf;
     assert_eq!(site.check_files(NAME), served);
     assert_eq!(staging.traffic.count(&AcmeStep::Finalize.requests()), 0, "it was a test only");

@@ -128,8 +128,7 @@ fn a_state_path_of_somebody_else_costs_one_order() {
 
 /// The one line that says that a file cannot be read.
 fn wait_for_unreadable(site: &Site, mark: u64, owner: &str) {
-    let text =
-        "certificate \"example.test\" on disk cannot be read, nothing is ordered in its place";
+    let text = "certificate \"example.test\" on disk cannot be read, no replacement is ordered";
     let line = site.nginx.wait_for_log_from(mark, text, LIMIT);
     assert!(line.contains("[error]") && line.contains("chown -R 1000"), "{line}");
     assert!(line.contains(&format!("belongs to user {owner}, ")), "{line}");

@@ -10,6 +10,7 @@ use super::revoking::{mark_revoked, read_certificates, read_reason, revoke_all, 
 use super::served::Served;
 use super::site::Site;
 use crate::acme::{KeyChoice, Obtainer};
+use crate::event::{ActionEvent, Event};
 use crate::store::Store;
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Schedule;
@@ -98,7 +99,7 @@ impl Actions {
     pub(super) fn read(&mut self, mut parts: Parts<'_>) {
         let files = match self.site.store.actions_all() {
             Ok(files) => files,
-            Err(error) => return self.site.log(Level::Error, format_args!("{error}")),
+            Err(error) => return self.site.tell_failure(Level::Error, &error),
         };
         for (name, content) in files {
             let request = content.map_err(|error| error.to_string());
@@ -106,7 +107,7 @@ impl Actions {
                 request.and_then(|content| self.read_request(&mut parts, &name, &content));
             match request {
                 Ok(request) => {
-                    self.site.log(Level::Notice, format_args!("asked for by \"actions/{name}\""));
+                    self.tell(&name, ActionEvent::Requested);
                     self.requests.push(request);
                 }
                 Err(error) => self.refuse(&name, &error),
@@ -119,8 +120,7 @@ impl Actions {
         let aside = self.site.store.action_refuse(name);
         let aside = aside.map(|path| format!("moved to \"{}\"", path.display()));
         let aside = aside.unwrap_or_else(|error| error.to_string());
-        let line = format_args!("\"actions/{name}\" cannot be done: {why}; {aside}");
-        self.site.log(Level::Error, line);
+        self.tell(name, ActionEvent::Refused { why: why.to_owned(), aside });
     }
 
     fn read_request(
@@ -261,24 +261,19 @@ impl Actions {
                 for request in self.requests.iter_mut().filter(|request| request.name == name) {
                     request.state = State::Ready(again);
                 }
-                let pause = RETRY.as_secs();
-                self.site.log(
-                    Level::Error,
-                    format_args!(
-                        "\"actions/{name}\" is not done: {why}; next attempt in {pause} s, remove the \
-                         file and reload to give it up"
-                    ),
-                );
+                self.tell(name, ActionEvent::Retrying { why, pause: RETRY });
             }
         }
     }
 
+    fn tell(&self, name: &str, event: ActionEvent) {
+        self.site.tell(&Event::Action(name.to_owned(), event));
+    }
+
     fn finish(&self, name: &str) {
         match self.site.store.action_done(name) {
-            Ok(()) => self.site.log(Level::Notice, format_args!("\"actions/{name}\" is done")),
-            Err(error) => {
-                self.site.log(Level::Error, format_args!("\"actions/{name}\" is done, but {error}"))
-            }
+            Ok(()) => self.tell(name, ActionEvent::Done),
+            Err(error) => self.tell(name, ActionEvent::NotForgotten { why: error.to_string() }),
         }
     }
 }

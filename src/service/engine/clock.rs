@@ -3,8 +3,8 @@
 //! Timers count the time that the machine is awake. When it wakes, or when its clock is set, what is due
 //! by the calendar is due now: a sleep ends when the clock has moved otherwise than the timer.
 
+use crate::event::{Event, StateEvent};
 use crate::host::Host;
-use acme_dns_core::level::Level;
 use acme_dns_core::time::UnixTime;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,7 +16,7 @@ pub(super) const LOCAL_PAUSE: Duration = Duration::from_secs(30);
 /// The longest sleep.
 pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
-/// How often a sleeper looks at the clock. A descriptor that the kernel wakes (timerfd) would see a clock
+/// Pause between two looks of a sleeper at the clock. A descriptor that the kernel wakes (timerfd) would see a clock
 /// that is set at once, but not one that a library changes for tests.
 const GLANCE: Duration = Duration::from_secs(5);
 
@@ -41,17 +41,16 @@ pub(super) fn random() -> f64 {
 /// Lets other tasks run during a long round: thousands of certificates take time, and a stop must not wait for
 /// them.
 pub(super) async fn let_others_work(index: usize) {
-    /// So many take a millisecond or two. Each pause is a system call.
+    /// Number that takes a millisecond or two. Each pause is a system call.
     const BATCH: usize = 64;
     if index.is_multiple_of(BATCH) {
         tokio::task::yield_now().await;
     }
 }
 
-/// Pauses after an error of this machine, and says so.
+/// Pauses after an error of this machine, and tells so.
 pub(super) async fn pause_after(host: &dyn Host, error: &dyn fmt::Display) {
-    let pause = LOCAL_PAUSE.as_secs();
-    host.log(Level::Error, format_args!("acme_dns: {error}; next attempt in {pause} s"));
+    host.tell(&Event::State(StateEvent::Retrying { why: error.to_string(), pause: LOCAL_PAUSE }));
     sleep(LOCAL_PAUSE).await;
 }
 
@@ -84,7 +83,7 @@ mod tests {
     const DAY: u64 = 24 * 3600;
     const LONG: Duration = Duration::from_secs(600);
 
-    /// How long a sleep takes while the clock is changed after 7 s.
+    /// Measures a sleep while the clock is changed after 7 s.
     async fn slept(pause: Duration, change: impl Fn(SystemTime) -> SystemTime) -> Duration {
         let (begun, is_changed) = (Instant::now(), Cell::new(false));
         let now = || {

@@ -21,6 +21,7 @@ use super::site::Site;
 use super::stapling::Stapling;
 use super::unsaved::Unsaved;
 use crate::acme::Issued;
+use crate::event::{CertificateEvent, FilesEvent};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{Obtained, Schedule};
 use std::time::Duration;
@@ -47,24 +48,18 @@ impl Commit<'_> {
         let (site, name) = (self.site, self.site.name(variant));
         // After the publication: a write to the disk takes a while.
         if is_saved && let Err(error) = site.store.save_renewal(name, &renewal) {
-            site.log(Level::Warn, format_args!("{error}"));
+            site.tell_failure(Level::Warn, &error);
         }
         self.tell(variant, &issued, took);
         match saved {
             Saved::Completely => {}
             Saved::WithRemains(error) => {
-                site.log(Level::Warn, format_args!("{error}"));
+                site.tell_failure(Level::Warn, &error);
                 self.unsaved.save_later(variant, None);
             }
             Saved::Refused(error) => {
-                site.log(
-                    Level::Error,
-                    format_args!(
-                        "certificate \"{name}\" is served, but cannot be kept on disk, and would be lost \
-                         by a restart: {error}; tried again every {} s",
-                        LOCAL_PAUSE.as_secs()
-                    ),
-                );
+                let why = error.to_string();
+                site.tell_files(variant, FilesEvent::Unsaved { why, retry: LOCAL_PAUSE });
                 self.unsaved.save_later(variant, Some(issued.pem));
             }
         }
@@ -75,8 +70,7 @@ impl Commit<'_> {
 
     /// Commits a certificate that the disk has taken at last.
     pub(super) fn saved(self, variant: usize) {
-        let name = self.site.name(variant);
-        self.site.log(Level::Notice, format_args!("certificate \"{name}\" is kept on disk now"));
+        self.site.tell_files(variant, FilesEvent::Saved);
         self.served.note_saved(variant);
         self.note_files(variant);
     }
@@ -102,17 +96,14 @@ impl Commit<'_> {
     fn tell(&self, variant: usize, issued: &Issued, took: Duration) {
         let Issued { issuer, serial, validity, .. } = issued;
         let renewal = self.schedule.renewal(variant);
-        let next = renewal.map_or(validity.not_after, |(time, _)| time);
-        self.site.log(
-            Level::Notice,
-            format_args!(
-                "certificate \"{}\" issued by \"{issuer}\" in {:.1} s, valid until {}, renewal at \
-                 {next}, serial {serial}, for {}",
-                self.site.name(variant),
-                took.as_secs_f64(),
-                validity.not_after,
-                self.site.names_of(variant)
-            ),
-        );
+        let event = CertificateEvent::Issued {
+            issuer: issuer.clone(),
+            took,
+            until: validity.not_after,
+            renewal: renewal.map_or(validity.not_after, |(time, _)| time),
+            serial: serial.clone(),
+            names: self.site.names_of(variant),
+        };
+        self.site.tell_life(variant, event);
     }
 }

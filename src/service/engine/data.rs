@@ -6,8 +6,8 @@
 //! line, and the one in force stays.
 
 use super::site::Site;
+use crate::event::{Cause, Event, ReloadEvent};
 use crate::reload::{Obstacle, Watch};
-use acme_dns_core::level::Level;
 use acme_dns_core::text::list;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,18 +20,18 @@ use tokio::time::Instant;
 const SHORTEST: Duration = Duration::from_secs(30);
 const SHORTEST_CALM: Duration = Duration::from_secs(600);
 
-/// How long nginx may take to replace this process.
+/// Time that nginx may take to replace this process.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Watch over the files, with what was seen and told of them.
 pub(super) struct DataWatch {
     site: Rc<Site>,
     watch: Option<Watch>,
-    /// What had changed at the last look: a file that is still being written is not loaded.
+    /// Files that had changed at the last look: a file that is still being written is not loaded.
     changed: BTreeSet<PathBuf>,
-    /// What was said to have changed.
+    /// Files that were told to have changed.
     told: BTreeSet<PathBuf>,
-    /// When nginx was asked to reload, and whether it was said that it did not.
+    /// Time at which nginx was asked to reload, and whether it was told that it did not.
     asked: Option<(Instant, bool)>,
 }
 
@@ -56,13 +56,10 @@ impl DataWatch {
         let names = list(&names);
         if let Some((asked, is_told)) = &mut self.asked {
             if asked.elapsed() >= PATIENCE && !std::mem::replace(is_told, true) {
-                self.site.log(
-                    Level::Error,
-                    format_args!(
-                        "NGINX still has the old {names}, the reload did not take effect: see what it \
-                         says above, and reload it when that is mended"
-                    ),
-                );
+                self.site.tell(&Event::Reload(ReloadEvent::WithoutEffect {
+                    cause: Cause::Data(names),
+                    retry: None,
+                }));
             }
             return;
         }
@@ -71,35 +68,21 @@ impl DataWatch {
         let obstacle = self.obstacle();
         if let Some(why) = obstacle {
             if is_news {
-                self.site.log(
-                    Level::Warn,
-                    format_args!("{names} has changed since NGINX loaded it: reload NGINX{why}"),
-                );
+                self.site.tell(&Event::Reload(ReloadEvent::Wanted { names, why }));
             }
             return;
         }
         let wait = self.wait_before_reload(is_needed);
         if !wait.is_zero() {
             if is_news {
-                self.site.log(
-                    Level::Notice,
-                    format_args!(
-                        "{names} has changed since NGINX loaded it: NGINX is reloaded in {} s, or reload it",
-                        wait.as_secs()
-                    ),
-                );
+                self.site.tell(&Event::Reload(ReloadEvent::Planned { names, wait }));
             }
             return;
         }
-        self.site.log(
-            Level::Notice,
-            format_args!("reloading NGINX: {names} has changed since it was loaded"),
-        );
-        if let Err(error) = self.site.host.reload() {
-            self.site.log(
-                Level::Error,
-                format_args!("{error}: reload NGINX yourself, it has the old {names}"),
-            );
+        let cause = Cause::Data(names);
+        self.site.tell(&Event::Reload(ReloadEvent::Reloading(cause.clone())));
+        if let Err(why) = self.site.host.reload() {
+            self.site.tell(&Event::Reload(ReloadEvent::Refused { cause, why }));
         }
         self.asked = Some((Instant::now(), false));
     }
@@ -133,9 +116,9 @@ impl DataWatch {
 mod tests {
     use super::DataWatch;
     use crate::engine::testing::{Recorder, site_of};
+    use crate::event::{Cause, Event, ReloadEvent};
     use crate::reload::{Paths, Watch};
     use acme_dns_core::config::Reload;
-    use acme_dns_core::level::Level;
     use std::fs;
     use std::path::Path;
     use std::sync::Arc;
@@ -169,8 +152,10 @@ mod tests {
             fs::write(path.join("nginx.conf"), "half a ").unwrap();
         };
         let (auto, off) = (Reload::Auto, Reload::Off);
-        let reloading = (Level::Notice, "reloading NGINX: \"");
-        let advice = (Level::Warn, "has changed since NGINX loaded it: reload NGINX");
+        type Kind = fn(&ReloadEvent) -> bool;
+        let reloading: Kind = |event| matches!(event, ReloadEvent::Reloading(Cause::Data(_)));
+        let advice: Kind = |event| matches!(event, ReloadEvent::Wanted { .. });
+        let plan: Kind = |event| matches!(event, ReloadEvent::Planned { .. });
         for (row, reload, age, change, expected) in [
             ("token", auto, 700, token, Some((reloading, true))),
             ("replaced", auto, 700, replaced, Some((reloading, true))),
@@ -179,7 +164,7 @@ mod tests {
             ("gone", auto, 700, gone, None),
             ("off", off, 700, token, Some((advice, false))),
             ("configuration, too", auto, 700, with_more, Some((advice, false))),
-            ("soon", auto, 0, domains, Some(((Level::Notice, "NGINX is reloaded in "), false))),
+            ("soon", auto, 0, domains, Some((plan, false))),
         ] {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path();
@@ -188,19 +173,20 @@ mod tests {
             fs::write(path.join("token"), "a token").unwrap();
             let (mut data, host) = running(path, reload, age);
             data.look(false);
-            assert_eq!(host.lines(), [], "{row}");
+            assert_eq!(host.events(), [], "{row}");
             change(path);
             // It may still be being written.
             data.look(false);
-            assert_eq!(host.lines(), [], "{row}");
+            assert_eq!(host.events(), [], "{row}");
             (0..3).for_each(|_| data.look(false));
-            let lines = host.lines();
-            let Some(((level, text), is_reloaded)) = expected else {
-                assert_eq!(lines, [], "{row}");
+            let Some((is_expected, is_reloaded)) = expected else {
+                assert_eq!(host.events(), [], "{row}");
                 continue;
             };
-            assert!(lines.len() == 1, "{row}: once: {lines:?}");
-            assert!(lines[0].0 == level && lines[0].1.contains(text), "{row}: {lines:?}");
+            match host.events().as_slice() {
+                [Event::Reload(event)] if is_expected(event) => {}
+                events => panic!("{row}: {events:?}"),
+            }
             assert_eq!(host.reloads() > 0, is_reloaded, "{row}");
         }
     }
@@ -214,8 +200,11 @@ mod tests {
         (0..2).for_each(|_| data.look(false));
         data.asked = data.asked.map(|(at, told)| (at - super::PATIENCE, told));
         (0..3).for_each(|_| data.look(false));
-        let errors = host.at(Level::Error);
-        assert!(errors.len() == 1 && errors[0].contains("did not take effect"), "{errors:?}");
+        let names = format!("\"{}\"", dir.path().join("token").display());
+        let cause = Cause::Data(names);
+        let failed = ReloadEvent::WithoutEffect { cause: cause.clone(), retry: None };
+        let expected = [ReloadEvent::Reloading(cause), failed].map(Event::Reload);
+        assert_eq!(host.events(), expected);
         assert_eq!(host.reloads(), 1);
     }
 }

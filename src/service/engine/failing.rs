@@ -3,23 +3,24 @@
 use super::clock::{now, random};
 use super::site::Site;
 use crate::acme::ObtainError;
+use crate::event::{Ca, CertificateEvent, CertificatesEvent, Culprit, Event, NextAttempt, Sooner};
 use acme_dns_core::level::Level;
-use acme_dns_core::schedule::{Environment, Extent, Failure, Remedy, Schedule, Scope, Setback};
-use std::fmt;
+use acme_dns_core::schedule::{Environment, Extent, Failure, Remedy, Schedule, Scope};
+use acme_dns_core::time::UnixTime;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// So many failures of single certificates are told in a span of time; of the others, how many there are.
+/// Number of failures of single certificates that are told in a span of time; the others are counted.
 const TOLD: usize = 10;
 const SPAN: Duration = Duration::from_secs(60);
 
-/// What was said of failures of single certificates lately.
+/// Failures of single certificates that were told lately.
 #[derive(Debug, Default)]
 struct Volume {
     since: Option<Instant>,
     told: usize,
-    /// How many were told at level info only, and how loud the loudest of them was.
+    /// Number of those told at level info only, and whether one of them was an error.
     untold: usize,
     is_error: bool,
 }
@@ -37,7 +38,7 @@ impl Volume {
         Level::Info
     }
 
-    /// How long the number of untold failures is waited for.
+    /// Returns the time after which the number of untold failures is told.
     fn pause(&self) -> Duration {
         self.since.map_or(Duration::MAX, |since| SPAN.saturating_sub(since.elapsed()))
     }
@@ -57,14 +58,6 @@ pub(super) struct Failed {
     pub(super) environment: Environment,
 }
 
-/// Certificate and issuer of an attempt, as lines name them.
-struct Party<'a> {
-    variant: usize,
-    /// The issuer's name.
-    issuer: &'a str,
-    environment: Environment,
-}
-
 /// Failures, and what was told of them lately.
 pub(super) struct Failures {
     site: Rc<Site>,
@@ -81,110 +74,93 @@ impl Failures {
         self.volume.pause()
     }
 
-    /// Saves the progress after a failed attempt, and tells what happens next: that stands before the reason,
-    /// as nginx cuts long lines.
+    /// Saves the progress after a failed attempt, and tells what happens next.
     pub(super) fn handle(
         &mut self,
         schedule: &mut Schedule,
-        Failed { variant, issuer, environment }: Failed,
+        failed: Failed,
         failure: &Failure,
         error: &ObtainError,
     ) {
-        let site = Rc::clone(&self.site);
-        let name = site.name(variant);
-        let setback = schedule.handle_failed(variant, now(), failure, random());
-        let next = schedule.next_attempt(variant);
-        let remedy = schedule.remedy(variant);
-        let Setback { progress, extent, level } = setback;
-        if let Err(error) = site.store.save_progress(name, &progress) {
-            site.log(Level::Error, format_args!("{error}"));
+        let setback = schedule.handle_failed(failed.variant, now(), failure, random());
+        let saved =
+            self.site.store.save_progress(self.site.name(failed.variant), &setback.progress);
+        if let Err(error) = saved {
+            self.site.tell_failure(Level::Error, &error);
         }
-        let issuer = site.issuer(issuer).name.as_str();
-        let (at, next, then) = next
-            .map_or((progress.next, issuer, environment), |(at, next, then)| {
-                (at, site.issuer(next).name.as_str(), then)
-            });
-        let with = match then {
-            Environment::Staging => format!(" with the staging environment of \"{next}\""),
-            Environment::Production if next == issuer => String::new(),
-            Environment::Production => format!(" with \"{next}\""),
-        };
-        let sooner = match remedy {
-            Remedy::Reload => ", or at once after a reload".to_owned(),
-            Remedy::Request => format!(", sooner only by \"actions/renew-{name}\""),
-            Remedy::None => ", not sooner, as was asked for".to_owned(),
-        };
-        let party = Party { variant, issuer, environment };
-        let (what, wait, attempts) = match extent {
-            Extent::Shared { waiting, attempts } if waiting > 1 => {
-                let wait = format!(": {waiting} certificates wait");
-                (self.shared_subject(&party, &failure.scope), wait, attempts)
-            }
-            _ => (self.own_subject(&party), String::new(), progress.failures),
-        };
-        if extent == Extent::Known {
-            return site.log(level, format_args!("certificate \"{name}\" waits, too: {error}"));
+        let (level, why) = (setback.level, error.to_string());
+        if setback.extent == Extent::Known {
+            self.site.tell_life(failed.variant, CertificateEvent::WaitsAsWell { why, level });
+            return;
         }
-        let reason = error.to_string();
-        // What has failed is not named twice.
-        let reason = reason.strip_prefix(&format!("{what} ")).unwrap_or(&reason);
-        let line = format_args!(
-            "{what}{wait}, attempt {attempts}, next attempt at {at}{with}{sooner}: {reason}"
-        );
-        match extent {
-            Extent::Own => self.log_own(level, line),
-            Extent::Shared { .. } | Extent::Known => site.log(level, line),
+        let next = self.next_attempt(schedule, failed, setback.progress.next);
+        if let Extent::Shared { waiting, attempts } = setback.extent
+            && waiting > 1
+        {
+            let culprit = self.culprit(failed, &failure.scope);
+            let event = CertificatesEvent::Failed { culprit, waiting, attempts, next, why, level };
+            return self.site.tell(&Event::Certificates(event));
         }
+        let level = if setback.extent == Extent::Own { self.admit(level) } else { level };
+        let (from, attempts) = (self.from(failed), setback.progress.failures);
+        let event = CertificateEvent::Failed { from, attempts, next, why, level };
+        self.site.tell_life(failed.variant, event);
     }
 
-    /// Tells of one certificate among many.
-    fn log_own(&mut self, level: Level, line: fmt::Arguments<'_>) {
+    /// Returns the level at which one certificate among many is told.
+    fn admit(&mut self, level: Level) -> Level {
         self.tell_untold();
-        let level = self.volume.admit(level, Instant::now());
-        self.site.log(level, line);
+        self.volume.admit(level, Instant::now())
     }
 
-    /// Says how many failures were not told one by one, when it is time to.
+    /// Tells how many failures were not told one by one, when it is time to.
     pub(super) fn tell_untold(&mut self) {
-        let Some(Volume { untold, is_error, .. }) = self.volume.take() else { return };
-        let level = if is_error { Level::Error } else { Level::Warn };
-        self.site.log(
-            level,
-            format_args!(
-                "{untold} more certificates were not obtained within {} s and will be tried again: level \
-                 \"info\" of the error log has them one by one",
-                SPAN.as_secs()
-            ),
-        );
-    }
-
-    /// What all certificates wait for.
-    fn shared_subject(&self, party: &Party<'_>, scope: &Scope) -> String {
-        let Party { variant, issuer, environment } = party;
-        let (_, certificate) = self.site.variant(*variant);
-        let provider = &self.site.config.providers[certificate.provider].name;
-        match (scope, environment) {
-            (Scope::Issuer, Environment::Production) => format!("issuer \"{issuer}\""),
-            (Scope::Issuer, Environment::Staging) => format!("staging of issuer \"{issuer}\""),
-            (Scope::Zone(zone) | Scope::Room(zone), _) => {
-                format!("zone \"{zone}\" of provider \"{provider}\"")
-            }
-            _ => format!("provider \"{provider}\""),
+        if let Some(Volume { untold, is_error, .. }) = self.volume.take() {
+            let level = if is_error { Level::Error } else { Level::Warn };
+            let event = CertificatesEvent::Untold { number: untold, span: SPAN, level };
+            self.site.tell(&Event::Certificates(event));
         }
     }
 
-    /// Which certificate was not obtained, and from whom.
-    fn own_subject(&self, party: &Party<'_>) -> String {
-        let Party { variant, issuer, environment } = party;
-        let (_, certificate) = self.site.variant(*variant);
-        let from = match (environment, certificate.issuers.len()) {
-            (Environment::Staging, _) => {
-                format!(" in a test with the staging environment of \"{issuer}\"")
-            }
-            (Environment::Production, 1) => String::new(),
-            (Environment::Production, _) => format!(" from \"{issuer}\""),
+    /// Returns the attempt that follows; `at` is its time, unless the schedule has another.
+    fn next_attempt(&self, schedule: &Schedule, failed: Failed, at: UnixTime) -> NextAttempt {
+        let Failed { variant, issuer, environment } = failed;
+        let next = schedule.next_attempt(variant);
+        let (at, next, then) = next.unwrap_or((at, issuer, environment));
+        let is_same = then == Environment::Production && next == issuer;
+        let sooner = match schedule.remedy(variant) {
+            Remedy::Reload => Sooner::Reload,
+            Remedy::Request => Sooner::Request(self.site.name(variant).to_owned()),
+            Remedy::None => Sooner::Never,
         };
-        format!("certificate \"{}\" was not obtained{from}", self.site.name(*variant))
+        NextAttempt { at, with: (!is_same).then(|| self.ca(next, then)), sooner }
+    }
+
+    fn ca(&self, issuer: usize, environment: Environment) -> Ca {
+        let name = self.site.issuer(issuer).name.clone();
+        match environment {
+            Environment::Production => Ca::Production(name),
+            Environment::Staging => Ca::Staging(name),
+        }
+    }
+
+    /// Finds what all certificates wait for.
+    fn culprit(&self, failed: Failed, scope: &Scope) -> Culprit {
+        let (_, certificate) = self.site.variant(failed.variant);
+        let provider = self.site.config.providers[certificate.provider].name.clone();
+        match scope {
+            Scope::Issuer => Culprit::Ca(self.ca(failed.issuer, failed.environment)),
+            Scope::Zone(zone) | Scope::Room(zone) => Culprit::Zone(zone.clone(), provider),
+            _ => Culprit::Provider(provider),
+        }
+    }
+
+    /// Returns the CA that was asked, where it does not go without saying.
+    fn from(&self, failed: Failed) -> Option<Ca> {
+        let (_, certificate) = self.site.variant(failed.variant);
+        let is_usual = failed.environment == Environment::Production;
+        let is_only = certificate.issuers.len() == 1;
+        (!is_usual || !is_only).then(|| self.ca(failed.issuer, failed.environment))
     }
 }
 
@@ -195,17 +171,9 @@ pub(super) fn tell_standing(site: &Site, schedule: &Schedule) {
         Some((until, variant))
     });
     let waiting: Vec<_> = waiting.collect();
-    let Some((until, first)) = waiting.iter().min() else { return };
-    let name = site.name(*first);
-    let what = match waiting.len() {
-        1 => format!("certificate \"{name}\" waits until {until}"),
-        more => format!("{more} certificates wait, \"{name}\" until {until}"),
-    };
-    site.log(
-        Level::Warn,
-        format_args!(
-            "{what}: attempts have failed too often, and the configuration is the same; \
-             \"actions/renew-NAME\" tries at once"
-        ),
-    );
+    if let Some((until, first)) = waiting.iter().min() {
+        let (number, first) = (waiting.len(), site.name(*first).to_owned());
+        let event = CertificatesEvent::Standing { number, first, until: *until };
+        site.tell(&Event::Certificates(event));
+    }
 }

@@ -8,7 +8,7 @@ use super::clock::{let_others_work, now};
 use super::lock_wait::{LockWait, silence_line};
 use super::reloading::Reloading;
 use super::site::Site;
-use crate::event::{Event, FilesEvent};
+use crate::event::{CertificatesEvent, Event, FilesEvent, OriginEvent};
 use crate::host::NoRoom;
 use crate::stamp::FileStamp;
 use crate::store::{Facts, Store, certificate_stamp, certificates_stamp};
@@ -31,22 +31,19 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// system with coarse times.
 const FULL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long the lock was waited for, and a certificate is due, before it is told that the holder does
+/// Time for which the lock was waited for and a certificate is due, before it is told that the holder does
 /// nothing about it.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// So many names are told.
-const MAX_NAMES: usize = 3;
 
 /// Certificates that a holder of the lock writes, as they were seen last.
 pub(super) struct Follower {
     site: Rc<Site>,
     variants: Vec<Seen>,
     stamp: Option<FileStamp>,
-    /// How long the lock is waited for at the next look, and at the next look at each of them.
+    /// Time spent waiting for the lock at the next look, and at the next look at each of them.
     next: Duration,
     next_full: Duration,
-    /// When overdue certificates are told, and how often they were.
+    /// The same when overdue certificates are told, and how often they were.
     next_overdue: Duration,
     overdue_told: usize,
 }
@@ -180,14 +177,9 @@ impl Follower {
     }
 
     fn tell_followed(&self, certificate: usize, until: UnixTime, wait: &LockWait) {
-        let (name, holder) = (&self.site.certificate(certificate).name, wait.holder());
-        self.site.log(
-            Level::Notice,
-            format_args!(
-                "certificate \"{name}\" taken over from the state path, where {holder} has put it, valid \
-                 until {until}"
-            ),
-        );
+        let name = self.site.certificate(certificate).name.clone();
+        self.site
+            .tell(&Event::Origin(name, OriginEvent::Followed { holder: wait.holder(), until }));
     }
 
     /// Returns what is on disk, or what is served if that is better.
@@ -198,12 +190,9 @@ impl Follower {
         served: Option<Candidate>,
     ) -> Option<Candidate> {
         let stored = self.site.store.load_certificate(name).unwrap_or_else(|error| {
-            self.site.log(
-                Level::Warn,
-                format_args!(
-                    "certificate \"{name}\" on disk cannot be used, what is served stays: {error}"
-                ),
-            );
+            let event =
+                FilesEvent::UnusableButServed { why: error.to_string(), level: Level::Warn };
+            self.site.tell(&Event::Files(name.to_owned(), event));
             None
         });
         let pair = stored.and_then(|stored| stored.material.pairs.into_iter().next());
@@ -222,35 +211,26 @@ impl Follower {
     /// Tells which certificates are missing or past their renewal without the holder doing anything about
     /// it.
     async fn tell_overdue(&mut self, wait: &LockWait, waited: Duration) {
-        let (mut names, mut count) = (Vec::new(), 0);
+        let mut names = Vec::new();
         for (variant, seen) in self.variants.iter().enumerate() {
             let_others_work(variant).await;
             let name = self.site.name(variant);
             if is_neglected(&self.site.store, name, seen.validity, now()) {
-                count += 1;
-                if names.len() < MAX_NAMES {
-                    names.push(format!("\"{name}\""));
-                }
+                names.push(name.to_owned());
             }
         }
-        if count == 0 {
+        if names.is_empty() {
             self.next_overdue = waited + FULL_INTERVAL;
             self.overdue_told = 0;
             return;
         }
         self.next_overdue = waited + silence_line(self.overdue_told + 1);
         self.overdue_told += 1;
-        let more = count - names.len();
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        let (names, holder, path) =
-            (names.join(", "), wait.holder(), self.site.store.path().display());
-        self.site.log(
-            Level::Error,
-            format_args!(
-                "{holder}, which holds state path \"{path}\", does not renew what is missing or due here: \
-                 {names}{more}; end it if it hangs, or configure these certificates there too"
-            ),
-        );
+        self.site.tell(&Event::Certificates(CertificatesEvent::Neglected {
+            holder: wait.holder(),
+            path: self.site.store.path().to_owned(),
+            names,
+        }));
     }
 }
 
@@ -278,6 +258,7 @@ mod tests {
     use crate::engine::locking::take_lock;
     use crate::engine::reloading::Reloading;
     use crate::engine::testing::{Recorder, site_of};
+    use crate::event::{CertificatesEvent, Event, FilesEvent};
     use crate::store::testing::{give_sign, issued_with};
     use crate::store::{IssuedPem, Store};
     use crate::x509::testing::{NOW, key};
@@ -331,7 +312,7 @@ mod tests {
         }
     }
 
-    /// What is served after some seconds.
+    /// Returns what is served after some seconds.
     async fn served(host: &Recorder) -> Vec<Vec<u8>> {
         use crate::host::Host;
         sleep(Duration::from_secs(5)).await;
@@ -358,7 +339,7 @@ mod tests {
                 let expected: Vec<_> = now.iter().flatten().cloned().collect();
                 assert_eq!(served(host).await, expected, "{name}");
             }
-            assert_eq!(host.at(Level::Error), [""; 0]);
+            assert_eq!(host.at(Level::Error), []);
         })
         .await;
     }
@@ -402,7 +383,11 @@ mod tests {
             sleep(super::FULL_INTERVAL).await;
             assert_eq!(served(host).await, [leaf(&good)]);
             let warnings = host.at(Level::Warn);
-            assert!(warnings.len() == 1 && warnings[0].contains("what is served stays"));
+            let [Event::Files(name, FilesEvent::UnusableButServed { .. })] = warnings.as_slice()
+            else {
+                panic!("{warnings:?}");
+            };
+            assert_eq!(name, "a.example");
         })
         .await;
     }
@@ -433,10 +418,11 @@ mod tests {
                 sleep(Duration::from_secs(200)).await;
                 let errors = host.at(Level::Error);
                 assert_eq!(errors.len(), usize::from(is_error), "{row}: {errors:?}");
-                let is_told = |line: &String| {
-                    line.contains(
-                        "does not renew what is missing or due here: \"a.example\"; end it",
-                    )
+                let is_told = |event: &Event| match event {
+                    Event::Certificates(CertificatesEvent::Neglected { names, .. }) => {
+                        names == &["a.example"]
+                    }
+                    _ => false,
                 };
                 assert!(errors.iter().all(is_told), "{row}: {errors:?}");
             })

@@ -11,9 +11,9 @@ use super::revoking::{read_reason, revoke};
 use super::served::Served;
 use super::site::Site;
 use crate::acme::Obtainer;
+use crate::event::{CertificateEvent, Event};
 use crate::store::{Store, Stored};
 use acme_dns_core::config::is_file_name;
-use acme_dns_core::level::Level;
 use std::collections::BTreeSet;
 
 /// Removal of a certificate, as a person has asked for it.
@@ -73,9 +73,8 @@ impl Inventory<'_> {
         };
         let Some(stored) = stored.filter(|stored| now() < stored.facts.validity.not_after) else {
             if wanted.is_some() {
-                let line =
-                    format_args!("certificate \"{name}\" has ended or is gone, it is not revoked");
-                self.site.log(Level::Notice, line);
+                let event = CertificateEvent::NothingToRevoke;
+                self.site.tell(&Event::Certificate(name.to_owned(), event));
             }
             return Ok(Removal { name: name.to_owned(), revocation: None });
         };

@@ -10,9 +10,9 @@ use super::served::{Served, ServedVariant};
 use super::site::Site;
 use super::unsaved::Unsaved;
 use crate::acme::account_key;
+use crate::event::{AccountEvent, Event, OriginEvent, Subject};
 use crate::import::{Imported, ImportedAccount, Imports, fingerprint};
 use crate::store::{IssuedPem, Store, StoreError, has_account, is_kept};
-use acme_dns_core::level::Level;
 use acme_dns_core::material::{Pair, Source};
 use acme_dns_core::schedule::{Known, Renewal, Schedule};
 use secrecy::ExposeSecret;
@@ -47,24 +47,15 @@ fn import_account(site: &Site, secrets: &Secrets, account: &ImportedAccount) {
     if has_account(site.store.path(), name) {
         return;
     }
-    let source = account.source.display();
     let key = account_key(secrets.get(account.key).expose_secret());
     let saved = key.and_then(|key| {
         site.store.save_account_key(name, &key).map_err(|error: StoreError| error.to_string())
     });
-    match saved {
-        Ok(()) => site.log(
-            Level::Notice,
-            format_args!("account of issuer \"{name}\" imported from \"{source}\""),
-        ),
-        Err(error) => site.log(
-            Level::Warn,
-            format_args!(
-                "account of issuer \"{name}\" is not imported from \"{source}\", a new one will \
-                 be created: {error}"
-            ),
-        ),
-    }
+    let event = match saved {
+        Ok(()) => AccountEvent::Imported { source: account.source.clone() },
+        Err(why) => AccountEvent::NotImported { source: account.source.clone(), why },
+    };
+    site.tell(&Event::Account(Subject::Issuer(name.clone()), event));
 }
 
 async fn import_certificate(
@@ -89,15 +80,8 @@ async fn import_certificate(
     let Err(error) = site.store.on_thread(save).await else {
         return Some(TakenOver { imported, unsaved: None });
     };
-    site.log(
-        Level::Error,
-        format_args!(
-            "certificate \"{name}\" from \"{}\" is served, but cannot be kept on disk: {error}; \
-             tried again every {} s",
-            imported.source.display(),
-            LOCAL_PAUSE.as_secs()
-        ),
-    );
+    let (source, why) = (imported.source.clone(), error.to_string());
+    site.tell_origin(variant, OriginEvent::ImportedUnsaved { source, why, retry: LOCAL_PAUSE });
     unsaved.save_later(variant, Some(pem));
     Some(TakenOver { imported, unsaved: Some(pair) })
 }
@@ -139,15 +123,9 @@ pub(super) fn serve_unsaved(
 pub(super) fn tell(site: &Site, schedule: &Schedule, taken_over: &[TakenOver]) {
     for TakenOver { imported, .. } in taken_over {
         let until = imported.validity.not_after;
-        let next = schedule.renewal(imported.variant).map_or(until, |(time, _)| time);
-        let name = site.name(imported.variant);
-        site.log(
-            Level::Notice,
-            format_args!(
-                "certificate \"{name}\" imported from \"{}\", valid until {until}, renewal at \
-                 {next}",
-                imported.source.display()
-            ),
-        );
+        let renewal = schedule.renewal(imported.variant).map_or(until, |(time, _)| time);
+        let source = imported.source.clone();
+        let event = OriginEvent::Imported { source, until, renewal };
+        site.tell_origin(imported.variant, event);
     }
 }

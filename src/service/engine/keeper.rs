@@ -9,10 +9,10 @@
 use super::served::Served;
 use super::site::Site;
 use super::unsaved::Unsaved;
+use crate::event::{Event, FilesEvent, StateEvent};
 use crate::stamp::FileStamp;
 use crate::store::{AccountsCopy, IssuedPem, Lock, Store, StoreError, certificates_stamp, is_kept};
 use crate::x509::reason;
-use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use openssl::error::ErrorStack;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ use tokio::time::sleep;
 /// Pause between two looks at the state path, and between two signs of life.
 pub(super) const WATCH_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long the service before may take to write back the accounts, which only it has.
+/// Time that the service before may take to write back the accounts, which only it has.
 const RESCUE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Pause between two looks whether it has, and after that until it has written all.
@@ -121,20 +121,14 @@ impl Keeper {
     /// Continues in the directory that has the name of the state path now.
     fn reattach(&mut self, memory: Memory<'_>) {
         let store = &self.site.store;
-        let path = store.path().display();
+        let path = store.path().to_owned();
         match store.reopen().and_then(|()| store.lock()) {
             Ok(Some(lock)) => self.lock = lock,
             Ok(None) => self.is_lost = true,
             Err(error) => {
                 if !std::mem::replace(&mut self.is_told, true) {
-                    self.site.log(
-                        Level::Error,
-                        format_args!(
-                            "state path \"{path}\" is gone: its certificates are served from memory, and \
-                             are written back, with the accounts, when the directory is there again, \
-                             which a reload of NGINX makes: {error}"
-                        ),
-                    );
+                    let event = StateEvent::Gone { path, why: error.to_string() };
+                    self.site.tell(&Event::State(event));
                 }
                 return;
             }
@@ -143,19 +137,14 @@ impl Keeper {
         let accounts = self.write_back_accounts();
         let certificates = self.write_back_missing(memory);
         self.stamp = self.stamp_now();
-        self.site.log(
-            Level::Warn,
-            format_args!(
-                "state path \"{path}\" was removed or replaced while NGINX ran: {certificates} \
-                 certificates and {accounts} accounts were written back from memory"
-            ),
-        );
+        let event = StateEvent::WrittenBack { path, certificates, accounts };
+        self.site.tell(&Event::State(event));
     }
 
     fn write_back_accounts(&self) -> usize {
         self.site.store.restore_accounts(&self.accounts).unwrap_or_else(|error| {
-            let line = format_args!("an account cannot be written back: {error}");
-            self.site.log(Level::Error, line);
+            let event = StateEvent::AccountNotWrittenBack { why: error.to_string() };
+            self.site.tell(&Event::State(event));
             0
         })
     }
@@ -172,12 +161,12 @@ impl Keeper {
             match write_back(&self.site.store, name, &pair) {
                 Ok(()) => {
                     count += 1;
-                    tell_written_back(&self.site, name);
+                    self.site.tell_files(variant, FilesEvent::WrittenBack);
                 }
-                Err(error) => self.site.log(
-                    Level::Error,
-                    format_args!("certificate \"{name}\" cannot be written back to disk: {error}"),
-                ),
+                Err(error) => {
+                    let event = FilesEvent::NotWrittenBack { why: error.to_string() };
+                    self.site.tell_files(variant, event);
+                }
             }
         }
         count
@@ -201,14 +190,6 @@ impl Keeper {
     pub(super) fn into_lock(self) -> Lock {
         self.lock
     }
-}
-
-/// Tells that a certificate was written back to the disk.
-pub(super) fn tell_written_back(site: &Site, name: &str) {
-    site.log(
-        Level::Notice,
-        format_args!("certificate \"{name}\" was missing on disk, it was written back from memory"),
-    );
 }
 
 /// Waits for the service before, if the state path has lost all while the workers have certificates: it
@@ -240,6 +221,7 @@ mod tests {
     use crate::engine::main_loop::Running;
     use crate::engine::served::Served;
     use crate::engine::testing::{Recorder, site_of, start};
+    use crate::event::{Event, FilesEvent};
     use crate::host::Host;
     use crate::store::testing::{DIRECTORY, issued_with};
     use crate::store::{Account, IssuedPem, Store};
@@ -263,7 +245,7 @@ mod tests {
         issued_with(&key(), &[NAME], (now + from * DAY, now + to * DAY))
     }
 
-    /// What the workers have of a certificate.
+    /// Publishes what the workers have of a certificate.
     fn publish(host: &Recorder, issued: &IssuedPem, is_kept: bool) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
@@ -339,7 +321,10 @@ mod tests {
         assert!(running.schedule.renewal(0).is_some(), "it is not due");
         assert!(running.unsaved.contains(0), "it is tried again");
         let errors = host.at(Level::Error);
-        assert!(errors.len() == 1 && errors[0].contains("cannot be kept on disk"), "{errors:?}");
+        let [Event::Files(name, FilesEvent::Unsaved { .. })] = errors.as_slice() else {
+            panic!("{errors:?}");
+        };
+        assert_eq!(name, NAME);
         assert!(!host.published(0).unwrap().pairs[0].source.as_ref().unwrap().is_kept);
     }
 
@@ -464,17 +449,17 @@ mod tests {
         let mut running = begin(&path, &host).await;
         assert!(running.schedule.renewal(0).is_none());
         let errors = host.at(Level::Error);
-        assert!(errors.len() == 1 && errors[0].contains("nothing is ordered in its place: \"/"));
-        assert!(
-            errors[0].contains("belongs to user 65534, the state path to user 0"),
-            "{errors:?}"
-        );
+        let [Event::Files(name, FilesEvent::Unreadable { why })] = errors.as_slice() else {
+            panic!("{errors:?}");
+        };
+        assert_eq!(name, NAME);
+        assert!(why.contains("belongs to user 65534, the state path to user 0"), "{why}");
         assert!(!running.schedule.is_due(0));
         assert!(look(&mut running));
         assert!(!running.schedule.is_due(0), "it is looked at again");
         chown(&key, Some(0), None).unwrap();
         assert!(look(&mut running));
-        assert!(running.schedule.renewal(0).is_some(), "{:?}", host.lines());
+        assert!(running.schedule.renewal(0).is_some(), "{:?}", host.events());
         assert!(host.published(0).is_some() && full_chain(&path) == Some(issued.fullchain));
         // What is none after all is ordered.
         drop(running);
@@ -484,7 +469,7 @@ mod tests {
         let mut running = begin(&path, &host).await;
         fs::remove_file(path.join("certs").join(NAME)).unwrap();
         assert!(look(&mut running));
-        assert!(running.schedule.is_due(0), "{:?}", host.lines());
+        assert!(running.schedule.is_due(0), "{:?}", host.events());
     }
 
     #[tokio::test]

@@ -3,13 +3,14 @@
 //! Certificates that lie under other names are found in [`succession`](super::succession).
 
 use super::clock::{LOCAL_PAUSE, let_others_work, now};
-use super::keeper::{tell_written_back, write_back};
+use super::keeper::write_back;
 use super::parties::known;
 use super::served::{Served, ServedVariant};
 use super::site::Site;
 use super::succession::Succession;
 use super::unreadable::{Unreadable, may_be_good};
 use super::unsaved::Unsaved;
+use crate::event::FilesEvent;
 use crate::store::{Facts, IssuedPem, PendingOrder, Stored, certificate_stamp};
 use crate::x509::keys;
 use acme_dns_core::level::Level;
@@ -36,7 +37,7 @@ impl Loader<'_> {
         let site = self.site;
         let mut facts: HashMap<_, _> = facts.into_iter().collect();
         let under_way = site.store.under_way().unwrap_or_else(|error| {
-            site.log(Level::Warn, format_args!("{error}"));
+            site.tell_failure(Level::Warn, &error);
             site.variants().map(|variant| site.name(variant).to_owned()).collect::<BTreeSet<_>>()
         });
         let is_under_way = |variant: usize| under_way.contains(site.name(variant));
@@ -82,17 +83,17 @@ impl Loader<'_> {
     /// there.
     fn gather(&self, variant: usize, validity: Option<Validity>, is_under_way: bool) -> Known {
         let (site, store, name) = (self.site, &self.site.store, self.site.name(variant));
-        let log = |error| site.log(Level::Warn, format_args!("{error}; it is ignored"));
+        let ignore = |error| site.tell_ignored(&error);
         let progress = match is_under_way {
             true => store.load_progress(name).unwrap_or_else(|error| {
-                log(error);
+                ignore(error);
                 Progress::default()
             }),
             false => Progress::default(),
         };
         let renewal = validity.and_then(|_| {
             store.load_renewal(name).unwrap_or_else(|error| {
-                log(error);
+                ignore(error);
                 None
             })
         });
@@ -102,7 +103,7 @@ impl Loader<'_> {
         if known.has_ended(now()) {
             known.progress = Progress::default();
             if let Err(error) = store.remove_progress(name) {
-                site.log(Level::Warn, format_args!("{error}"));
+                site.tell_failure(Level::Warn, &error);
             }
         }
         known
@@ -116,20 +117,11 @@ impl Loader<'_> {
                 self.unreadable.note(variant, error);
                 return None;
             }
-            site.log(
-                Level::Error,
-                format_args!(
-                    "certificate \"{name}\" on disk cannot be used, a new one will be obtained: \
-                     {error}"
-                ),
-            );
+            site.tell_files(variant, FilesEvent::Unusable { why: error.to_string() });
             None
         })?;
         if let Some(error) = &stored.issuer_error {
-            site.log(
-                Level::Warn,
-                format_args!("{error}; it is not known where certificate \"{name}\" is from"),
-            );
+            site.tell_files(variant, FilesEvent::IssuerUnknown { why: error.to_string() });
         }
         if !site.variant(variant).1.reuses_key {
             self.forget_ended_order(name, &stored);
@@ -142,7 +134,7 @@ impl Loader<'_> {
     fn forget_ended_order(&self, name: &str, stored: &Stored) {
         let (site, store) = (self.site, &self.site.store);
         let order = store.load_order(name).unwrap_or_else(|error| {
-            site.log(Level::Warn, format_args!("{error}"));
+            site.tell_failure(Level::Warn, &error);
             None
         });
         let Some(PendingOrder { key: Some(pem), .. }) = order else { return };
@@ -153,7 +145,7 @@ impl Loader<'_> {
         if of_order.public_eq(&of_certificate)
             && let Err(error) = store.remove_order(name)
         {
-            site.log(Level::Warn, format_args!("{error}"));
+            site.tell_failure(Level::Warn, &error);
         }
     }
 
@@ -181,20 +173,14 @@ impl Loader<'_> {
         }
         match written {
             Ok(()) => {
-                tell_written_back(site, name);
+                site.tell_files(variant, FilesEvent::WrittenBack);
                 if let Ok(Some(stored)) = site.store.load_certificate(name) {
                     self.forget_ended_order(name, &stored);
                 }
             }
             Err(error) => {
-                site.log(
-                    Level::Error,
-                    format_args!(
-                        "certificate \"{name}\" is served, but cannot be kept on disk, and would be lost \
-                         by a restart: {error}; tried again every {} s",
-                        LOCAL_PAUSE.as_secs()
-                    ),
-                );
+                let why = error.to_string();
+                site.tell_files(variant, FilesEvent::Unsaved { why, retry: LOCAL_PAUSE });
                 if let Ok(issued) = IssuedPem::of(&pair) {
                     self.unsaved.save_later(variant, Some(issued));
                 }

@@ -4,13 +4,13 @@
 //! works. Taking the lock is not here ([`locking`](super::locking)): the process that waits before the service
 //! starts writes the same lines.
 
+use crate::event::{Event, StateEvent};
 use crate::host::Host;
 use crate::store::{ask_for_sign, last_sign, lock_holder};
-use acme_dns_core::level::Level;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often who waits asks for a sign of life, and looks for one.
+/// Pauses of who waits between two questions for a sign of life, and between two looks for one.
 const ASK_INTERVAL: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -33,7 +33,7 @@ pub struct LockWait {
     state_path: PathBuf,
     is_told: bool,
     is_shared_told: bool,
-    /// How often its silence was told.
+    /// Number of times that its silence was told.
     silence_told: usize,
     sign: Option<Sign>,
 }
@@ -43,10 +43,10 @@ pub struct LockWait {
 struct Sign {
     /// The time of the file, which another host's clock may have set: only a change counts.
     time: Option<(i64, u64)>,
-    /// How long the lock was waited for when it changed, and when it was looked at.
+    /// Time spent waiting for the lock when it changed, and when it was looked at.
     changed: Duration,
     looked: Duration,
-    /// How long the lock is waited for when the holder is asked again.
+    /// Time spent waiting for the lock when the holder is asked again.
     next_question: Duration,
 }
 
@@ -66,46 +66,25 @@ impl LockWait {
     /// Tells what there is to tell once the lock was waited for so long.
     pub fn tell(&mut self, waited: Duration, host: &dyn Host) {
         let silence = self.silence(waited);
-        let path = self.state_path.display();
+        let path = self.state_path.clone();
         if !self.is_told {
             self.is_told = true;
-            let line = format_args!(
-                "acme_dns: waiting for another process to release state path \"{path}\""
-            );
-            return host.log(Level::Info, line);
+            return host.tell(&Event::State(StateEvent::Locked { path }));
         }
         if silence >= silence_line(self.silence_told) {
             self.silence_told += 1;
-            let (holder, waited, silence) = (self.holder(), waited.as_secs(), silence.as_secs());
-            return host.log(
-                Level::Warn,
-                format_args!(
-                    "acme_dns: state path \"{path}\" has been locked by {holder} for {waited} s, which \
-                     has shown no sign of life for {silence} s: certificates are not renewed until it \
-                     goes on or ends"
-                ),
-            );
+            let holder = self.holder();
+            return host.tell(&Event::State(StateEvent::Silent { path, holder, waited, silence }));
         }
         if self.silence_told > 0 && silence < LOOK_INTERVAL {
             self.silence_told = 0;
             let holder = self.holder();
-            return host.log(
-                Level::Notice,
-                format_args!(
-                    "acme_dns: {holder}, which holds state path \"{path}\", is alive again"
-                ),
-            );
+            return host.tell(&Event::State(StateEvent::Responding { path, holder }));
         }
         if waited >= SHARED && !self.is_shared_told {
             self.is_shared_told = true;
             let holder = self.holder();
-            host.log(
-                Level::Notice,
-                format_args!(
-                    "acme_dns: state path \"{path}\" is locked by {holder}: certificates are renewed \
-                     there, and served here from its files, until it ends"
-                ),
-            );
+            host.tell(&Event::State(StateEvent::Shared { path, holder }));
         }
     }
 

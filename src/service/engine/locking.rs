@@ -8,14 +8,13 @@ use super::following::Follower;
 use super::lock_wait::{LockWait, SHARED};
 use super::reloading::Reloading;
 use super::site::Site;
+use crate::event::{Event, StateEvent};
 use crate::store::{Facts, Lock};
-use acme_dns_core::level::Level;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How often a service looks whether the one before it has left, and how often once that is not a matter
-/// of a reload.
+/// Pause between two looks whether the service before has left, and once that is not a matter of a reload.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 const LONG_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -31,7 +30,8 @@ pub(super) async fn take_lock(
         match site.store.lock() {
             Ok(Some(lock)) => {
                 if let Some(error) = lock.left() {
-                    site.log(Level::Warn, format_args!("{error}; it is left as it is"));
+                    let why = error.to_string();
+                    site.tell(&Event::State(StateEvent::LockLeft { why }));
                 }
                 return lock;
             }
@@ -55,19 +55,18 @@ mod tests {
     use super::take_lock;
     use crate::engine::reloading::Reloading;
     use crate::engine::testing::{Recorder, site_of};
+    use crate::event::{Event, StateEvent};
     use crate::store::Store;
     use crate::store::testing::give_sign;
     use acme_dns_core::level::Level;
+    use std::path::PathBuf;
     use std::rc::Rc;
     use std::sync::Arc;
     use std::time::Duration;
     use tokio::time::{sleep, timeout};
 
-    /// Gives the lines after so many seconds, as far as each is a line of waiting.
-    async fn lines_after(
-        seconds: u64,
-        sign: impl Fn(u64) -> bool,
-    ) -> (Vec<(Level, String)>, String) {
+    /// Returns the events of so many seconds of waiting, and the state path.
+    async fn events_after(seconds: u64, sign: impl Fn(u64) -> bool) -> (Vec<Event>, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let held = Store::open(dir.path()).unwrap().lock().unwrap().unwrap();
         let host = Arc::new(Recorder::default());
@@ -91,42 +90,40 @@ mod tests {
         drop(held);
         let locked = take_lock(&site, &[], &mut reloading);
         assert!(timeout(Duration::from_secs(1), locked).await.is_ok());
-        let lines = host.lines();
-        (lines, dir.path().display().to_string())
+        (host.events(), dir.path().to_owned())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_holder_that_hangs_is_warned_of_with_its_number() {
-        let (lines, path) = lines_after(700, |_| false).await;
-        let [waiting, shared, rest @ ..] = lines.as_slice() else { panic!("{lines:?}") };
-        let expected =
-            format!("acme_dns: waiting for another process to release state path \"{path}\"");
-        assert_eq!(*waiting, (Level::Info, expected));
-        assert_eq!(shared.0, Level::Notice);
+        let (events, path) = events_after(700, |_| false).await;
+        let [locked, shared, Event::State(first), Event::State(second)] = events.as_slice() else {
+            panic!("{events:?}");
+        };
+        assert_eq!(*locked, Event::State(StateEvent::Locked { path }));
+        assert!(matches!(shared, Event::State(StateEvent::Shared { .. })), "{shared:?}");
         let process = format!("process {} ", std::process::id());
-        assert!(shared.1.contains(&format!("\"{path}\" is locked by {process}")), "{shared:?}");
-        assert_eq!(rest.len(), 2, "{rest:?}");
-        for ((level, line), seconds) in rest.iter().zip([60, 600]) {
-            assert_eq!(*level, Level::Warn);
-            let begin = format!("acme_dns: state path \"{path}\" has been locked by {process}");
-            assert!(line.starts_with(&begin), "{line}");
-            let silent = format!("no sign of life for {seconds} s");
-            assert!(line.contains(&silent), "{line}");
+        for (event, expected) in [(first, 60), (second, 600)] {
+            let StateEvent::Silent { holder, silence, .. } = event else { panic!("{event:?}") };
+            assert!(holder.starts_with(&process), "{holder}");
+            assert_eq!(silence.as_secs(), expected);
         }
+    }
+
+    fn levels(events: &[Event]) -> Vec<Level> {
+        events.iter().map(Event::level).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_holder_that_works_is_no_reason_for_a_warning() {
-        let (lines, _) = lines_after(4000, |second| second % 20 == 0).await;
-        let levels: Vec<_> = lines.iter().map(|(level, _)| *level).collect();
-        assert_eq!(levels, [Level::Info, Level::Notice], "{lines:?}");
+        let (events, _) = events_after(4000, |second| second % 20 == 0).await;
+        assert_eq!(levels(&events), [Level::Info, Level::Notice], "{events:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_holder_that_goes_on_is_told() {
-        let (lines, _) = lines_after(200, |second| !(30..=120).contains(&second)).await;
-        let levels: Vec<_> = lines.iter().map(|(level, _)| *level).collect();
-        assert_eq!(levels, [Level::Info, Level::Notice, Level::Warn, Level::Notice], "{lines:?}");
-        assert!(lines[3].1.ends_with("is alive again"), "{lines:?}");
+        let (events, _) = events_after(200, |second| !(30..=120).contains(&second)).await;
+        let expected = [Level::Info, Level::Notice, Level::Warn, Level::Notice];
+        assert_eq!(levels(&events), expected, "{events:?}");
+        assert!(matches!(events[3], Event::State(StateEvent::Responding { .. })), "{events:?}");
     }
 }

@@ -21,7 +21,7 @@ use super::unreadable::{Parts, Unreadable};
 use super::unsaved::Unsaved;
 use crate::acme::Obtainer;
 use crate::dns;
-use crate::event::Event;
+use crate::event::{CertificateEvent, Event, ProcessEvent};
 use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::store::Lock;
@@ -89,8 +89,8 @@ impl Running {
         let tools = match self.tools() {
             Ok(tools) => tools,
             Err(error) => {
-                let line = format_args!("cannot work until the next reload: {error}");
-                self.site.log(Level::Error, line);
+                let why = error.to_string();
+                self.site.tell(&Event::Process(ProcessEvent::Unfit { why }));
                 return std::future::pending().await;
             }
         };
@@ -213,7 +213,7 @@ impl Running {
                 }
             }
             Outcome::Stapling { variant, leaf, host, answer } => {
-                self.stapling.handle(&mut self.served, variant, (&leaf, &host), answer);
+                self.stapling.handle(&mut self.served, variant, (&leaf, host), answer);
             }
             Outcome::Action { name, result } => self.actions.handle(&name, result),
         }
@@ -236,12 +236,9 @@ impl Running {
         let (site, name) = (&self.site, self.site.name(variant));
         let progress = self.schedule.handle_probed(variant, now());
         if let Err(error) = site.store.save_progress(name, &progress) {
-            site.log(Level::Error, format_args!("{error}"));
+            site.tell_failure(Level::Error, &error);
         }
-        site.log(
-            Level::Notice,
-            format_args!("certificate \"{name}\": the CA's staging environment is satisfied now"),
-        );
+        site.tell_life(variant, CertificateEvent::Probed);
     }
 
     fn handle_renewal_info(&mut self, variant: usize, answer: RenewalAnswer) {
@@ -250,19 +247,14 @@ impl Running {
         let renewal = schedule.handle_renewal_info(variant, now(), &answer.info, random());
         let after = schedule.renewal(variant);
         if let Err(error) = site.store.save_renewal(name, &renewal) {
-            site.log(Level::Warn, format_args!("{error}"));
+            site.tell_failure(Level::Warn, &error);
         }
-        if let Some(error) = answer.error {
-            site.log(Level::Info, format_args!("certificate \"{name}\": {error}"));
+        if let Some(why) = answer.error {
+            site.tell_life(variant, CertificateEvent::RenewalInfoFailed { why });
         }
-        if let Some((time, reason)) = after.filter(|_| after != before) {
-            let why = answer.explanation.map(|url| format!(", see {url}")).unwrap_or_default();
-            // The CA changed something: that is worth a line that is shown by default.
-            let level = if why.is_empty() { Level::Info } else { Level::Notice };
-            site.log(
-                level,
-                format_args!("certificate \"{name}\": renewal at {time}, {reason}{why}"),
-            );
+        if let Some((at, reason)) = after.filter(|_| after != before) {
+            let explanation = answer.explanation;
+            site.tell_life(variant, CertificateEvent::Planned { at, reason, explanation });
         }
     }
 
@@ -288,7 +280,7 @@ impl Running {
                 continue;
             }
             if let Err(error) = store.save_progress(name, &progress) {
-                self.site.log(Level::Error, format_args!("{error}"));
+                self.site.tell_failure(Level::Error, &error);
             }
         }
     }

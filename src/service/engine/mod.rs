@@ -39,12 +39,12 @@ mod unsaved;
 pub use lock_wait::LockWait;
 pub use saving::{Saved, save_issued};
 
+use crate::event::{Event, ProcessEvent};
 use crate::host::Host;
 use crate::import::Imports;
 use crate::reload::Watch;
 use crate::store::{Facts, Lock};
 use acme_dns_core::config::Config;
-use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Loading;
 use main_loop::Running;
 use secrecy::SecretString;
@@ -59,7 +59,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-/// How long a stop waits for what other threads write to the disk. A look-up of a name may hang in
+/// Time that a stop waits for what other threads write to the disk. A look-up of a name may hang in
 /// the system's resolver for much longer; it must not delay the stop.
 const STOP_GRACE: Duration = Duration::from_millis(300);
 
@@ -91,7 +91,7 @@ pub struct Settings {
     pub certs_group: Option<u32>,
     /// Files of the state path that nginx reads; without it nginx is never reloaded.
     pub watch: Option<Watch>,
-    /// Whether the certificates are listed at the start: the configuration is a new one, and no service has
+    /// Set if the certificates are listed at the start: the configuration is a new one, and no service has
     /// begun with it yet.
     pub is_news: bool,
 }
@@ -129,7 +129,7 @@ impl Service {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "a bug in the module, its message is on standard error".to_owned(),
             };
-            host.log(Level::Error, format_args!("acme_dns: the service ended: {error}"));
+            host.tell(&Event::Process(ProcessEvent::Ended { why: error }));
             thread::sleep(DEATH_PAUSE);
             host.died();
         };
@@ -156,7 +156,7 @@ impl Service {
 enum End {
     /// Another process has the lock.
     Waiting,
-    /// What lies in the state path was being loaded.
+    /// The files of the state path were being loaded.
     Loading(Lock),
     /// The loop ran.
     Running(Box<Running>),

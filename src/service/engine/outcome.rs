@@ -46,7 +46,7 @@ pub(super) struct Issuance {
 /// Reason why a person's request was not carried out.
 pub(super) struct Undone {
     pub(super) why: String,
-    /// Whether it never will be: the CA does not do this.
+    /// Set if it never will be: the CA does not do this.
     pub(super) is_final: bool,
 }
 

@@ -3,16 +3,15 @@
 //! A few get a line each, many share one: nobody reads thousands.
 
 use super::site::Site;
-use acme_dns_core::level::Level;
+use crate::event::{CertificateEvent, CertificatesEvent, Event, OrderParties};
 use acme_dns_core::schedule::{Reason, Schedule, Validity};
-use acme_dns_core::text::list;
 use acme_dns_core::time::UnixTime;
 use std::collections::{BTreeMap, HashMap};
 
-/// So many certificates get a line each, and so many pairs of an issuer and a provider.
+/// Number of certificates that get a line each, and of pairs of an issuer and a provider.
 const FEW: usize = 5;
 
-/// With whom a certificate is ordered: issuer and provider, as indices into the configuration's.
+/// Issuer and provider that a certificate is ordered with.
 type Parties = (usize, usize);
 
 /// Tells which certificates are there, until when they are valid, and when they are renewed.
@@ -24,35 +23,29 @@ pub(super) fn tell_certificates(
 ) {
     let renewal = |variant: usize| schedule.renewal(variant).filter(|_| !schedule.is_due(variant));
     let kept = site.variants().filter_map(|variant| {
-        let (renewal, why) = renewal(variant)?;
-        Some((site.name(variant), validities.get(&variant)?.not_after, renewal, why))
+        let (renewal, reason) = renewal(variant)?;
+        Some((variant, validities.get(&variant)?.not_after, renewal, reason))
     });
-    let kept: Vec<(&str, UnixTime, UnixTime, Reason)> = kept.collect();
-    let level = if is_news { Level::Notice } else { Level::Info };
-    let path = site.config.state_path.display();
+    let kept: Vec<(usize, UnixTime, UnixTime, Reason)> = kept.collect();
+    let path = &site.config.state_path;
     if kept.len() <= FEW {
-        for (name, until, renewal, why) in kept {
-            site.log(
-                    level,
-                    format_args!(
-                        "certificate \"{name}\" from \"{path}\": valid until {until}, renewal at {renewal}, \
-                         {why}"
-                    ),
-                );
+        for (variant, until, renewal, reason) in kept {
+            let path = path.clone();
+            let event = CertificateEvent::Loaded { path, until, renewal, reason, is_news };
+            site.tell_life(variant, event);
         }
         return;
     }
     let first = kept.iter().min_by_key(|(_, until, ..)| *until);
     let next = kept.iter().min_by_key(|(.., renewal, _)| *renewal);
     if let Some(((first, until, ..), (next, _, renewal, _))) = first.zip(next) {
-        site.log(
-                level,
-                format_args!(
-                    "{} certificates from \"{path}\": \"{first}\" is the first to expire, at {until}; next \
-                     renewal at {renewal}, of \"{next}\"",
-                    kept.len()
-                ),
-            );
+        site.tell(&Event::Certificates(CertificatesEvent::Loaded {
+            number: kept.len(),
+            path: path.clone(),
+            first_to_expire: (site.name(*first).to_owned(), *until),
+            next_renewal: (site.name(*next).to_owned(), *renewal),
+            is_news,
+        }));
     }
 }
 
@@ -67,44 +60,29 @@ pub(super) fn tell_orders(site: &Site, schedule: &Schedule) {
     }
     let (pairs, number) = (orders.len(), orders.values().map(Vec::len).sum::<usize>());
     for (parties, variants) in orders.into_iter().take(FEW) {
-        let with = name_parties(site, parties);
+        let parties = order_parties(site, parties);
         if number > FEW {
-            let names = variants.iter().map(|variant| site.name(*variant));
-            let names = list(&names.collect::<Vec<_>>());
-            let number = variants.len();
-            site.log(
-                Level::Notice,
-                format_args!("{number} certificates are ordered now {with}: {names}"),
-            );
+            let names = variants.iter().map(|variant| site.name(*variant).to_owned()).collect();
+            site.tell(&Event::Certificates(CertificatesEvent::Ordered { parties, names }));
             continue;
         }
         for variant in variants {
-            let name = site.name(variant);
-            let names = site.names_of(variant);
-            site.log(
-                Level::Notice,
-                format_args!("certificate \"{name}\" is ordered now {with}, for {names}"),
-            );
+            let (parties, names) = (parties.clone(), site.names_of(variant));
+            site.tell_life(variant, CertificateEvent::Ordered { parties, names });
         }
     }
     if pairs > FEW {
-        let more = pairs - FEW;
-        site.log(
-            Level::Notice,
-            format_args!(
-                "more certificates are ordered with {more} other pairs of CA and provider"
-            ),
-        );
+        let event = CertificatesEvent::OrderedElsewhere { pairs: pairs - FEW };
+        site.tell(&Event::Certificates(event));
     }
 }
 
-fn name_parties(site: &Site, (issuer, provider): Parties) -> String {
-    let provider = &site.config.providers[provider].name;
+fn order_parties(site: &Site, (issuer, provider): Parties) -> OrderParties {
     let issuer = site.issuer(issuer);
-    let (name, directory) = (&issuer.name, &issuer.directory);
-    let staging = match issuer.is_staging() {
-        true => ", a STAGING CA whose certificates browsers do not trust",
-        false => "",
-    };
-    format!("from \"{name}\" ({directory}{staging}) by provider \"{provider}\"")
+    OrderParties {
+        issuer: issuer.name.clone(),
+        directory: issuer.directory.clone(),
+        is_staging: issuer.is_staging(),
+        provider: site.config.providers[provider].name.clone(),
+    }
 }

@@ -2,12 +2,11 @@
 
 use super::clock::LONGEST_SLEEP;
 use super::site::Site;
+use crate::event::{Cause, Event, ReloadEvent};
 use crate::host::Host;
 use crate::reload::{Obstacle, Watch};
-use acme_dns_core::level::Level;
 use acme_dns_core::text;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,25 +14,25 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-/// How long nothing more may change before the reload: several certificates make one.
+/// Time in which nothing more may change before the reload: several certificates make one.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// The shortest time between two reloads.
 const SHORTEST: Duration = Duration::from_secs(30);
 
-/// How long nginx may take to replace this process.
+/// Time that nginx may take to replace this process.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pauses after a reload that did not take effect: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(6 * 3600));
 
-/// How often it is looked whether a configuration that had changed is as before.
+/// Pause between two looks whether a configuration that had changed is as before.
 const OBSTACLE_PAUSE: Duration = Duration::from_secs(60);
 
 /// The reloads of this process, which begin at most once.
 pub(super) struct Reloading {
     site: Rc<Site>,
-    /// Until they begin.
+    /// `None` once they have begun.
     watch: Option<Watch>,
     /// The names of all certificates whose files nginx reads, configured or not.
     read_by_nginx: BTreeSet<String>,
@@ -83,10 +82,7 @@ impl Reloader {
     /// Continues until nginx has replaced this process.
     async fn run(self) {
         if let Some(names) = list(&self.watch.names) {
-            self.log(
-                Level::Info,
-                format_args!("NGINX is reloaded when files of {names} change: it reads them"),
-            );
+            self.tell(ReloadEvent::Watching { names });
         }
         let mut pause = PAUSES.0;
         let mut told = None;
@@ -94,32 +90,19 @@ impl Reloader {
             let names = self.changed_names().await;
             if let Some(obstacle) = self.watch.obstacle() {
                 if told.as_ref() != Some(&obstacle) {
-                    self.report(&names, &obstacle);
+                    self.tell(prevented(names, &obstacle));
                 }
                 told = Some(obstacle);
                 sleep(OBSTACLE_PAUSE).await;
                 continue;
             }
-            self.log(
-                Level::Notice,
-                format_args!("reloading NGINX, which reads files of {names} that have changed"),
-            );
-            if let Err(error) = self.host.reload() {
-                self.log(
-                    Level::Error,
-                    format_args!("{error}: reload NGINX yourself, it still has the old {names}"),
-                );
+            let cause = Cause::Certificates(names);
+            self.tell(ReloadEvent::Reloading(cause.clone()));
+            if let Err(why) = self.host.reload() {
+                self.tell(ReloadEvent::Refused { cause, why });
             } else {
                 sleep(PATIENCE).await;
-                let seconds = pause.as_secs();
-                self.log(
-                    Level::Error,
-                    format_args!(
-                        "the reload did not take effect within {} s, NGINX still has the old {names}: \
-                         see what it says above, and try \"nginx -t\"; next attempt in {seconds} s",
-                        PATIENCE.as_secs()
-                    ),
-                );
+                self.tell(ReloadEvent::WithoutEffect { cause, retry: Some((PATIENCE, pause)) });
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
@@ -144,34 +127,23 @@ impl Reloader {
         }
     }
 
-    fn report(&self, names: &str, obstacle: &Obstacle) {
-        match obstacle {
-            Obstacle::Changed(part) => self.log(
-                Level::Warn,
-                format_args!(
-                    "files of {names} have changed that NGINX reads, but it is not reloaded: \"{}\" has \
-                     changed since it was loaded; reload NGINX when the change is complete",
-                    part.display()
-                ),
-            ),
-            Obstacle::Unknown(part, why) => self.log(
-                Level::Error,
-                format_args!(
-                    "files of {names} have changed that NGINX reads, but it is not reloaded: whether \
-                     \"{}\" has changed cannot be seen ({why}); let the user of the workers read it, or \
-                     reload NGINX yourself",
-                    part.display()
-                ),
-            ),
-        }
-    }
-
-    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-        self.host.log(level, format_args!("acme_dns: {message}"));
+    fn tell(&self, event: ReloadEvent) {
+        self.host.tell(&Event::Reload(event));
     }
 }
 
-/// The names of certificates as a message has them; `None` if there are none.
+/// Returns the event that files of these certificates have changed, and nginx is not reloaded.
+fn prevented(names: String, obstacle: &Obstacle) -> ReloadEvent {
+    match obstacle {
+        Obstacle::Changed(part) => ReloadEvent::ConfigurationChanged { names, file: part.clone() },
+        Obstacle::Unknown(part, why) => {
+            let (file, why) = (part.clone(), why.to_string());
+            ReloadEvent::ConfigurationUnknown { names, file, why }
+        }
+    }
+}
+
+/// Lists the names of certificates as a line has them; `None` if there are none.
 fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
     let names: Vec<String> = names.into_iter().map(|name| format!("\"{name}\"")).collect();
     (!names.is_empty()).then(|| text::list(&names))
@@ -180,67 +152,28 @@ fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{OBSTACLE_PAUSE, PATIENCE, PAUSES, QUIET, Reloader, SHORTEST};
-    use crate::host::{Host, NoRoom};
+    use crate::engine::testing::{REFUSED, Recorder};
+    use crate::event::{Cause, Event, ReloadEvent};
+    use crate::host::Host;
     use crate::reload::{Paths, Watch};
     use acme_dns_core::config::{Config, Propagation, Reload, Variant};
     use acme_dns_core::key::KeyType;
     use acme_dns_core::level::Level;
-    use acme_dns_core::material::Material;
-    use std::fmt;
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;
     use std::rc::Rc;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
     use std::time::{Duration, SystemTime};
     use tempfile::TempDir;
     use tokio::sync::Notify;
     use tokio::task::LocalSet;
     use tokio::time::advance;
 
-    /// Counts the reloads that it is asked for, and does not reload.
-    #[derive(Default)]
-    struct Counter {
-        reloads: AtomicUsize,
-        /// Where it cannot even be asked.
-        is_deaf: AtomicBool,
-        lines: Mutex<Vec<(Level, String)>>,
-    }
-
-    impl Host for Counter {
-        fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-            self.lines.lock().unwrap().push((level, message.to_string()));
-        }
-
-        fn publish(&self, _: usize, _: &Material) -> Result<(), NoRoom> {
-            Ok(())
-        }
-
-        fn reload(&self) -> Result<(), String> {
-            self.reloads.fetch_add(1, Ordering::Relaxed);
-            match self.is_deaf.load(Ordering::Relaxed) {
-                true => Err("NGINX cannot be reloaded from here (a reason)".to_owned()),
-                false => Ok(()),
-            }
-        }
-    }
-
-    impl Counter {
-        fn reloads(&self) -> usize {
-            self.reloads.load(Ordering::Relaxed)
-        }
-
-        fn lines(&self, at: Level) -> Vec<String> {
-            let lines = self.lines.lock().unwrap();
-            lines.iter().filter(|(level, _)| *level == at).map(|(_, line)| line.clone()).collect()
-        }
-    }
-
     /// A state path with two certificates of which a configuration reads one.
     struct Stage {
         directory: TempDir,
-        host: Arc<Counter>,
+        host: Arc<Recorder>,
         written: Rc<Notify>,
     }
 
@@ -348,8 +281,13 @@ mod tests {
                 stage.issue("a");
                 pass(OBSTACLE_PAUSE * 3).await;
                 assert_eq!(stage.host.reloads(), 0);
-                let warnings = stage.host.lines(Level::Warn);
-                assert!(warnings.len() == 1 && warnings[0].contains("nginx.conf"), "{warnings:?}");
+                let warnings = stage.host.at(Level::Warn);
+                let [Event::Reload(ReloadEvent::ConfigurationChanged { file, .. })] =
+                    warnings.as_slice()
+                else {
+                    panic!("{warnings:?}");
+                };
+                assert!(file.ends_with("nginx.conf"), "{file:?}");
                 stage.configure("ssl_certificate certs/a/fullchain.pem;");
                 pass(OBSTACLE_PAUSE).await;
                 assert_eq!(stage.host.reloads(), 1, "it is as before");
@@ -365,11 +303,10 @@ mod tests {
                 stage.start();
                 stage.issue("a");
                 pass(SHORTEST + QUIET + PATIENCE).await;
-                let errors = stage.host.lines(Level::Error);
-                assert!(
-                    errors.len() == 1 && errors[0].contains("did not take effect"),
-                    "{errors:?}"
-                );
+                let cause = Cause::Certificates("\"a\"".to_owned());
+                let retry = Some((PATIENCE, PAUSES.0));
+                let failed = Event::Reload(ReloadEvent::WithoutEffect { cause, retry });
+                assert_eq!(stage.host.at(Level::Error), [failed]);
                 assert_eq!(stage.host.reloads(), 1);
                 pass(PAUSES.0 + SHORTEST).await;
                 assert_eq!(stage.host.reloads(), 2);
@@ -380,17 +317,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn where_nginx_cannot_be_asked_a_person_is() {
         let stage = Stage::new();
-        stage.host.is_deaf.store(true, Ordering::Relaxed);
+        stage.host.refuse_reloads();
         LocalSet::new()
             .run_until(async {
                 stage.start();
                 stage.issue("a");
                 pass(SHORTEST + QUIET).await;
-                let errors = stage.host.lines(Level::Error);
-                assert!(
-                    errors.len() == 1 && errors[0].contains("(a reason): reload NGINX yourself")
-                );
-                assert!(errors[0].contains("\"a\""), "{errors:?}");
+                let cause = Cause::Certificates("\"a\"".to_owned());
+                let why = REFUSED.to_owned();
+                let refused = Event::Reload(ReloadEvent::Refused { cause, why });
+                assert_eq!(stage.host.at(Level::Error), [refused]);
             })
             .await;
     }

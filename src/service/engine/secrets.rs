@@ -55,7 +55,7 @@ fn referred(config: &Config) -> impl Iterator<Item = SecretId> {
 mod tests {
     use crate::engine::testing::{Recorder, settings};
     use crate::engine::{Service, Settings};
-    use acme_dns_core::level::Level;
+    use crate::event::{Event, ProcessEvent};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -67,7 +67,7 @@ mod tests {
         let settings = Settings { secrets: Vec::new(), ..settings };
         let service = Service::start(settings, host.clone()).unwrap();
         assert!(!service.stop_within(Duration::from_secs(10)), "it has failed");
-        let errors = host.at(Level::Error);
-        assert!(errors.len() == 1 && errors[0].contains("secret number 0"), "{errors:?}");
+        let why = "secret number 0 of the configuration was not handed over".to_owned();
+        assert_eq!(host.events(), [Event::Process(ProcessEvent::Ended { why })]);
     }
 }

@@ -17,7 +17,7 @@ use std::rc::Rc;
 /// All certificates that are served.
 pub(super) struct Served {
     site: Rc<Site>,
-    /// By variant; `None`: nothing is served of it.
+    /// Each variant, or `None` if nothing is served of it.
     variants: Vec<Option<ServedVariant>>,
     /// Pairs that stand in for names that no variant covers, by certificate.
     stand_ins: HashMap<usize, Vec<StandIn>>,
@@ -29,7 +29,7 @@ pub(super) struct ServedVariant {
     pub(super) pair: Option<Pair>,
     /// Its issuer, if it is one of the configuration's.
     pub(super) issuer: Option<usize>,
-    /// Whether it is a certificate of another name, served until there is one.
+    /// Set if it is a certificate of another name, served until there is one.
     pub(super) stands_in: bool,
 }
 
@@ -70,17 +70,13 @@ impl Served {
             return Some(pair.clone());
         }
         let name = self.site.name(variant);
-        let error = match load_material(self.site.store.path(), name) {
+        let why = match load_material(self.site.store.path(), name) {
             Ok(Some(material)) => return material.pairs.into_iter().next(),
             Ok(None) => "it is gone".to_owned(),
             Err(error) => error.to_string(),
         };
-        self.site.log(
-            Level::Error,
-            format_args!(
-                "certificate \"{name}\" on disk cannot be used, what is served stays: {error}"
-            ),
-        );
+        let event = FilesEvent::UnusableButServed { why, level: Level::Error };
+        self.site.tell_files(variant, event);
         self.site.published_pair(variant)
     }
 

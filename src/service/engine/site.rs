@@ -2,13 +2,12 @@
 //!
 //! What changes while the service runs is not here; each part has its own state.
 
+use crate::event::{CertificateEvent, Event, FilesEvent, OriginEvent, StateEvent};
 use crate::host::Host;
 use crate::store::{Facts, Store};
 use acme_dns_core::config::{Certificate, Config, Issuer, Variant};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
-use acme_dns_core::text::list;
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,9 +20,33 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Writes a line to the error log.
-    pub(super) fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-        self.host.log(level, format_args!("acme_dns: {message}"));
+    pub(super) fn tell(&self, event: &Event) {
+        self.host.tell(event);
+    }
+
+    /// Tells an event in the life of a variant.
+    pub(super) fn tell_life(&self, variant: usize, event: CertificateEvent) {
+        self.tell(&Event::Certificate(self.name(variant).to_owned(), event));
+    }
+
+    /// Tells an event of a variant's files.
+    pub(super) fn tell_files(&self, variant: usize, event: FilesEvent) {
+        self.tell(&Event::Files(self.name(variant).to_owned(), event));
+    }
+
+    /// Tells an event of a variant's origin.
+    pub(super) fn tell_origin(&self, variant: usize, event: OriginEvent) {
+        self.tell(&Event::Origin(self.name(variant).to_owned(), event));
+    }
+
+    /// Tells that a file could not be read, written or removed.
+    pub(super) fn tell_failure(&self, level: Level, error: &impl ToString) {
+        self.tell(&Event::State(StateEvent::Failed { why: error.to_string(), level }));
+    }
+
+    /// Tells that a file is of no use, and that the service continues without it.
+    pub(super) fn tell_ignored(&self, error: &impl ToString) {
+        self.tell(&Event::State(StateEvent::Ignored { why: error.to_string() }));
     }
 
     /// Returns a variant with its certificate.
@@ -53,11 +76,10 @@ impl Site {
         0..self.config.certificates.len()
     }
 
-    /// Returns the names that a variant is for, as a line has them.
-    pub(super) fn names_of(&self, variant: usize) -> String {
+    /// Returns the names that a variant is for.
+    pub(super) fn names_of(&self, variant: usize) -> Vec<String> {
         let (_, certificate) = self.variant(variant);
-        let names = certificate.names.iter().map(|name| name.as_str());
-        list(&names.collect::<Vec<_>>())
+        certificate.names.iter().map(|name| name.as_str().to_owned()).collect()
     }
 
     /// Finds the issuer with this directory.

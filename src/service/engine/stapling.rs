@@ -8,6 +8,7 @@ use super::outcome::Report;
 use super::served::Served;
 use super::site::Site;
 use super::tasks;
+use crate::event::{Event, StapleEvent};
 use crate::http::Clients;
 use crate::ocsp::{Good, OcspError, Question, Unasked};
 use crate::store::full_chain_path;
@@ -74,20 +75,14 @@ impl Stapling {
             Err(why) => why,
         };
         self.staples.end(variant);
-        let name = self.site.name(variant);
         match why {
-            Unasked::NoResponder => self.site.log(
-                Level::Debug,
-                format_args!("certificate \"{name}\" names no OCSP responder: nothing is stapled"),
-            ),
-            Unasked::NoIssuer => self.site.log(
-                Level::Warn,
-                format_args!(
-                    "certificate \"{name}\": nothing is stapled: {why}; append the issuer's certificate to \
-                     \"{}\" and reload",
-                    full_chain_path(&self.site.config.state_path, name).display()
-                ),
-            ),
+            Unasked::NoResponder => self.tell(variant, StapleEvent::NoResponder),
+            Unasked::NoIssuer => {
+                let name = self.site.name(variant);
+                let chain = full_chain_path(&self.site.config.state_path, name);
+                let why = why.to_string();
+                self.tell(variant, StapleEvent::NoIssuer { why, chain });
+            }
         }
     }
 
@@ -99,14 +94,7 @@ impl Stapling {
                 Action::Ask(variant) => self.ask(served, variant, clients, report),
                 Action::Withdraw(variant) => {
                     served.staple(variant, None);
-                    let name = self.site.name(variant);
-                    self.site.log(
-                        Level::Warn,
-                        format_args!(
-                            "certificate \"{name}\": the OCSP response has ended, nothing is \
-                             stapled until there is another"
-                        ),
-                    );
+                    self.tell(variant, StapleEvent::Expired);
                 }
             }
         }
@@ -128,7 +116,7 @@ impl Stapling {
         &mut self,
         served: &mut Served,
         variant: usize,
-        (leaf, host): (&[u8], &str),
+        (leaf, host): (&[u8], String),
         answer: Result<Good, OcspError>,
     ) {
         let current = served.chain(variant).and_then(|chain| chain.first());
@@ -148,57 +136,42 @@ impl Stapling {
             Ok(good) => {
                 let end = good.window.next_update;
                 served.staple(variant, Some(good.staple));
-                self.log_stapled(variant, host, end, change);
+                self.tell_stapled(variant, host, end, change);
             }
             Err(error @ OcspError::Revoked(_)) => {
                 served.staple(variant, None);
-                self.log_revoked(variant, host, &error, change);
+                self.tell_revoked(variant, host, &error, change);
             }
-            Err(error) => self.log_failure(variant, host, &error, change),
+            Err(error) => self.tell_failure(variant, host, &error, change),
         }
     }
 
-    fn log_stapled(&self, variant: usize, host: &str, end: UnixTime, change: Change) {
+    fn tell_stapled(&self, variant: usize, host: String, until: UnixTime, change: Change) {
         let is_usual = change.before == Standing::Good && change.failures == 0;
-        let level = if is_usual { Level::Debug } else { Level::Info };
-        let (name, next) = (self.site.name(variant), change.next);
-        self.site.log(
-            level,
-            format_args!(
-                "certificate \"{name}\": OCSP response of \"{host}\" stapled, valid until {end}, \
-                 the next is asked for at {next}"
-            ),
-        );
+        let event = StapleEvent::Stapled { host, until, next: change.next, is_usual };
+        self.tell(variant, event);
     }
 
-    fn log_failure(&self, variant: usize, host: &str, error: &OcspError, change: Change) {
-        // Responders need a while for a new certificate.
-        let level = if change.failures == 1 { Level::Info } else { Level::Warn };
-        let (name, failures, next) = (self.site.name(variant), change.failures, change.next);
-        let meanwhile = match change.served_until {
-            Some(end) => format!("the one before is stapled until {end}"),
-            None => "nothing is stapled".to_owned(),
+    fn tell_failure(&self, variant: usize, host: String, error: &OcspError, change: Change) {
+        let event = StapleEvent::Failed {
+            host,
+            attempts: change.failures,
+            why: error.to_string(),
+            stapled_until: change.served_until,
+            next: change.next,
+            // Responders need a while for a new certificate.
+            level: if change.failures == 1 { Level::Info } else { Level::Warn },
         };
-        self.site.log(
-            level,
-            format_args!(
-                "certificate \"{name}\": no OCSP response from \"{host}\", attempt {failures}: \
-                 {error}; {meanwhile}, next attempt at {next}"
-            ),
-        );
+        self.tell(variant, event);
     }
 
-    fn log_revoked(&self, variant: usize, host: &str, error: &OcspError, change: Change) {
+    fn tell_revoked(&self, variant: usize, host: String, error: &OcspError, change: Change) {
+        let (why, next) = (error.to_string(), change.next);
         let is_known = change.before == Standing::Revoked;
-        let level = if is_known { Level::Debug } else { Level::Error };
-        let (name, next) = (self.site.name(variant), change.next);
-        self.site.log(
-            level,
-            format_args!(
-                "certificate \"{name}\" is refused by clients, nothing is stapled: \"{host}\" says \
-                 that {error}; to replace it, create \"actions/renew-{name}\" in the state path and \
-                 reload; the responder is asked again at {next}"
-            ),
-        );
+        self.tell(variant, StapleEvent::Revoked { host, why, next, is_known });
+    }
+
+    fn tell(&self, variant: usize, event: StapleEvent) {
+        self.site.tell(&Event::Staple(self.site.name(variant).to_owned(), event));
     }
 }

@@ -6,10 +6,10 @@
 //! its renewal: the old directory may be another certificate's too, or be read by other software.
 
 use super::clock::{LOCAL_PAUSE, let_others_work, now};
-use super::keeper::tell_written_back;
 use super::served::{Served, ServedVariant, StandIn};
 use super::site::Site;
 use super::unsaved::Unsaved;
+use crate::event::{CertificateEvent, CertificatesEvent, Event, FilesEvent, OriginEvent};
 use crate::store::{Certificates, IssuedPem, Store, StoreError, Trust, is_aside, traits_of};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
@@ -17,7 +17,7 @@ use acme_dns_core::schedule::{Renewal, Validity};
 use acme_dns_core::stock::{Choice, Stock, Traits};
 use std::collections::{BTreeSet, HashSet};
 
-/// So many are told one by one.
+/// Number of successions that are told one by one.
 const TOLD: usize = 20;
 
 /// The place of a certificate.
@@ -38,7 +38,7 @@ struct Heir {
     traits: Traits,
 }
 
-/// What is taken over from where.
+/// Origin of what is taken over.
 enum Origin {
     /// The name of the directory that it lies in.
     Directory(String),
@@ -125,7 +125,8 @@ impl Succession<'_> {
             Ok(Some((certificates, names))) => (Some(certificates), names),
             Ok(None) => (None, Vec::new()),
             Err(error) => {
-                self.site.log(Level::Warn, format_args!("{error}; only own names are looked for"));
+                let why = error.to_string();
+                self.site.tell(&Event::Certificates(CertificatesEvent::OthersUnknown { why }));
                 (None, Vec::new())
             }
         };
@@ -136,7 +137,7 @@ impl Succession<'_> {
             let Some(traits) = traits else { continue };
             if is_aside(&name) && traits.has_expired(now()) {
                 if let Err(error) = self.site.store.remove_aside(&name) {
-                    self.site.log(Level::Warn, format_args!("{error}"));
+                    self.site.tell_failure(Level::Warn, &error);
                 }
                 continue;
             }
@@ -194,8 +195,8 @@ impl Succession<'_> {
             }
             Source::Directory(name) => {
                 let stored = self.site.store.load_certificate(name).unwrap_or_else(|error| {
-                    let line = format_args!("certificate \"{name}\" is not used: {error}");
-                    self.site.log(Level::Info, line);
+                    let event = OriginEvent::Unfit { why: error.to_string() };
+                    self.site.tell(&Event::Origin(name.clone(), event));
                     None
                 });
                 stored?.material.pairs.into_iter().next()
@@ -211,7 +212,7 @@ impl Succession<'_> {
         }
     }
 
-    /// What is to be taken over from other names, or from shared memory alone.
+    /// Lists what is to be taken over from other names, or from shared memory alone.
     fn heirs(&self, stock: &Stock<Source>, certificate: usize, choice: &Choice) -> Vec<Heir> {
         let variants = self.site.certificate(certificate).variants.clone();
         let pairs = variants.zip(&choice.taken_over);
@@ -298,33 +299,24 @@ impl Succession<'_> {
             let read = early.unwrap_or_else(|| self.read_inheritance(heir));
             let read = match read {
                 Ok(read) => read,
-                Err(error) => {
-                    let name = name(heir.variant);
-                    let line = format!("certificate \"{name}\" is not taken over: {error}");
-                    self.site.log(Level::Warn, format_args!("{line}"));
+                Err(why) => {
+                    self.site.tell_origin(heir.variant, OriginEvent::NotSucceeded { why });
                     continue;
                 }
             };
             self.inherit(heir, read).await;
             taken.push((heir.variant, heir.traits.validity));
             let Some(from) = heir.from.directory() else {
-                tell_written_back(site, name(heir.variant));
+                site.tell_files(heir.variant, FilesEvent::WrittenBack);
                 continue;
             };
-            let level = if is_many { Level::Info } else { Level::Notice };
-            self.site.log(
-                level,
-                format_args!(
-                    "certificate \"{}\" continues \"{from}\", valid until {}",
-                    name(heir.variant),
-                    heir.traits.validity.not_after
-                ),
-            );
+            let (until, is_one_of_many) = (heir.traits.validity.not_after, is_many);
+            let event = OriginEvent::Succeeds { from: from.to_owned(), until, is_one_of_many };
+            self.site.tell_origin(heir.variant, event);
         }
         if is_many {
-            let many = taken.len();
-            let line = format_args!("{many} certificates continue others, under new names");
-            self.site.log(Level::Notice, line);
+            let event = CertificatesEvent::Succeed { number: taken.len() };
+            self.site.tell(&Event::Certificates(event));
         }
         taken
     }
@@ -337,7 +329,7 @@ impl Succession<'_> {
                 let stored = self.site.store.load_certificate(from).map_err(text)?;
                 let pair = stored.and_then(|stored| stored.material.pairs.into_iter().next());
                 let renewal = self.site.store.load_renewal(from).unwrap_or_else(|error| {
-                    self.site.log(Level::Warn, format_args!("{error}; it is ignored"));
+                    self.site.tell_ignored(&error);
                     None
                 });
                 (pair.ok_or_else(|| format!("\"{from}\" is gone"))?, renewal)
@@ -364,35 +356,23 @@ impl Succession<'_> {
         let served = ServedVariant { pair: Some(pair), issuer, stands_in: false };
         self.served.set(heir.variant, served);
         let Err(error) = kept else { return };
-        self.site.log(
-            Level::Error,
-            format_args!(
-                "certificate \"{name}\" is served, but cannot be kept on disk under its new name: \
-                 {error}; tried again every {} s",
-                LOCAL_PAUSE.as_secs()
-            ),
-        );
+        let why = error.to_string();
+        let event = FilesEvent::UnsavedUnderNewName { why, retry: LOCAL_PAUSE };
+        self.site.tell_files(heir.variant, event);
         self.unsaved.save_later(heir.variant, Some(pem));
     }
 
     fn tell_stand_ins(&self, name: &str, sources: &[(&Source, &Traits)]) {
         let others = sources.iter().filter_map(|(source, _)| self.directory_of(source));
-        let others: Vec<&str> = others.filter(|other| *other != name).collect();
-        if let Some((first, rest)) = others.split_first() {
-            let more = match rest.len() {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            self.site.log(
-                Level::Notice,
-                format_args!(
-                    "certificate \"{name}\": that of \"{first}\"{more} is served until it is issued"
-                ),
-            );
+        let others = others.filter(|other| *other != name);
+        let names: Vec<String> = others.map(str::to_owned).collect();
+        if !names.is_empty() {
+            let event = OriginEvent::StandIns { names };
+            self.site.tell(&Event::Origin(name.to_owned(), event));
         }
     }
 
-    /// Says of what lies under the own names of a certificate why it is replaced.
+    /// Tells why the certificates under the own names are replaced.
     fn tell_what_is_wrong(
         &self,
         certificate: usize,
@@ -404,11 +384,8 @@ impl Succession<'_> {
             let held = held[index].as_ref().filter(|_| validities[index].is_none());
             let difference = held.and_then(|t| t.difference(&self.site.config, variant, wanted));
             if let Some(difference) = difference {
-                let name = &variant.name;
-                self.site.log(
-                    Level::Notice,
-                    format_args!("certificate \"{name}\" {difference}, a new one will be obtained"),
-                );
+                let difference = difference.to_string();
+                self.site.tell_life(index, CertificateEvent::Outdated { difference });
             }
         }
     }

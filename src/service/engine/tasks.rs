@@ -31,7 +31,7 @@ pub(super) struct Obtaining {
     pub(super) name: String,
     pub(super) obtainer: Rc<Obtainer>,
     pub(super) store: Store,
-    /// Whether the process has worked for so long that it is not one that is started again and again.
+    /// Set if the process has worked for so long that it is not one that is started again and again.
     pub(super) is_settled: bool,
 }
 

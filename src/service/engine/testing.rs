@@ -4,6 +4,7 @@ use super::Settings;
 use super::main_loop::Running;
 use super::site::Site;
 use super::startup::Waiting;
+use crate::event::Event;
 use crate::host::{Host, NoRoom};
 use crate::import::Imports;
 use crate::store::Store;
@@ -22,15 +23,19 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// A host that keeps what it is told.
+/// Error of a reload that was refused.
+pub(super) const REFUSED: &str = "NGINX cannot be reloaded from here (a reason)";
+
+/// Host that keeps what it is told.
 #[derive(Default)]
 pub(super) struct Recorder {
-    lines: Mutex<Vec<(Level, String)>>,
+    events: Mutex<Vec<Event>>,
     published: Mutex<HashMap<usize, Material>>,
     reloads: AtomicUsize,
+    refuses_reloads: AtomicBool,
 }
 
 impl Recorder {
@@ -43,19 +48,26 @@ impl Recorder {
         self.reloads.load(Ordering::Relaxed)
     }
 
-    pub(super) fn lines(&self) -> Vec<(Level, String)> {
-        self.lines.lock().unwrap().clone()
+    pub(super) fn refuse_reloads(&self) {
+        self.refuses_reloads.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn at(&self, level: Level) -> Vec<String> {
-        let lines = self.lines().into_iter().filter(|(at, _)| *at == level);
-        lines.map(|(_, line)| line).collect()
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().clone()
+    }
+
+    pub(super) fn at(&self, level: Level) -> Vec<Event> {
+        self.events().into_iter().filter(|event| event.level() == level).collect()
     }
 }
 
 impl Host for Recorder {
     fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-        self.lines.lock().unwrap().push((level, message.to_string()));
+        panic!("a line that is no event at level {level:?}: {message}");
+    }
+
+    fn tell(&self, event: &Event) {
+        self.events.lock().unwrap().push(event.clone());
     }
 
     fn publish(&self, certificate: usize, material: &Material) -> Result<(), NoRoom> {
@@ -69,7 +81,10 @@ impl Host for Recorder {
 
     fn reload(&self) -> Result<(), String> {
         self.reloads.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        match self.refuses_reloads.load(Ordering::Relaxed) {
+            true => Err(REFUSED.to_owned()),
+            false => Ok(()),
+        }
     }
 }
 

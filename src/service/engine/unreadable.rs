@@ -9,25 +9,24 @@ use super::clock::{now, random};
 use super::served::{Served, ServedVariant};
 use super::site::Site;
 use super::stapling::Stapling;
+use crate::event::{CertificatesEvent, Event, FilesEvent};
 use crate::store::{Facts, StoreError, Stored};
-use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{Schedule, Validity};
-use acme_dns_core::text::list;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long something else than permissions may keep a certificate from being read.
+/// Time for which something other than permissions may keep a certificate from being read.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// So many are looked at in a round: a look takes microseconds, unless a disk hangs.
+/// Number of looks in a round: a look takes microseconds, unless a disk hangs.
 const ROUND: usize = 64;
 
 /// Variants that cannot be read, the one that was looked at longest ago first.
 pub(super) struct Unreadable {
     site: Rc<Site>,
     variants: VecDeque<(usize, Instant)>,
-    /// Why the first of them cannot be read, until that is told.
+    /// Error of the first of them, until it is told.
     why: Option<StoreError>,
 }
 
@@ -57,25 +56,15 @@ impl Unreadable {
             schedule.bar(*variant);
         }
         let Some(why) = self.why.take() else { return };
-        let names: Vec<&str> = self.variants.iter().map(|(v, _)| self.site.name(*v)).collect();
-        match names.as_slice() {
+        let why = why.to_string();
+        let variants: Vec<usize> = self.variants.iter().map(|(variant, _)| *variant).collect();
+        match variants.as_slice() {
             [] => {}
-            [name] => self.site.log(
-                Level::Error,
-                format_args!(
-                    "certificate \"{name}\" on disk cannot be read, nothing is ordered in its place: {why}; \
-                     \"actions/renew-{name}\" orders a new one"
-                ),
-            ),
-            names => self.site.log(
-                Level::Error,
-                format_args!(
-                    "{} certificates on disk cannot be read, nothing is ordered in their place: {why}; \
-                     they are {}",
-                    names.len(),
-                    list(names)
-                ),
-            ),
+            [variant] => self.site.tell_files(*variant, FilesEvent::Unreadable { why }),
+            variants => {
+                let names = variants.iter().map(|v| self.site.name(*v).to_owned()).collect();
+                self.site.tell(&Event::Certificates(CertificatesEvent::Unreadable { names, why }));
+            }
         }
     }
 
@@ -97,13 +86,7 @@ impl Unreadable {
                 Ok(Some(stored)) => self.serve(&mut parts, variant, stored),
                 read => {
                     let why = read.err().map_or_else(|| "it is gone".to_owned(), |e| e.to_string());
-                    self.site.log(
-                        Level::Error,
-                        format_args!(
-                            "certificate \"{name}\" on disk cannot be used, a new one will be obtained: \
-                             {why}"
-                        ),
-                    );
+                    self.site.tell_files(variant, FilesEvent::Unusable { why });
                     parts.schedule.unbar(variant, None, now(), random());
                 }
             }
@@ -126,13 +109,7 @@ impl Unreadable {
         let renewal = site.store.load_renewal(name).ok().flatten().unwrap_or_default();
         let found: Option<(Validity, _)> = is_wanted.then_some((validity, renewal));
         parts.schedule.unbar(variant, found, now(), random());
-        let until = validity.not_after;
-        site.log(
-            Level::Notice,
-            format_args!(
-                "certificate \"{name}\" can be read again and is served, valid until {until}"
-            ),
-        );
+        site.tell_files(variant, FilesEvent::ReadableAgain { until: validity.not_after });
     }
 }
 

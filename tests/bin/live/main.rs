@@ -138,7 +138,7 @@ fn obtain(
             stage.ask(&format!("revoke-{zone}"), "superseded\n")?;
             served(&stage, &mut leaves)?;
             let file = format!("\"actions/revoke-{zone}\"");
-            let (done, failed) = (format!("{file} is done"), format!("{file} is not done"));
+            let (done, failed) = (format!("{file} is done"), format!("{file} could not be done"));
             let line = stage.wait_for_line(mark, &[&done, &failed], ANSWER)?;
             if line.contains(&done) { Ok(Some(String::new())) } else { Err(line) }
         });

@@ -242,7 +242,7 @@ fn a_reload_tries_again_until_it_says_that_it_does_not() {
         assert!(lines.iter().any(|line| line.contains(remedy)), "{loading}: {lines:#?}");
     }
     let lines = start(&bed, wrong(), 4, "5 certificates wait, \"");
-    let stands = "attempts have failed too often, and the configuration is the same";
+    let stands = "too many attempts have failed and the configuration is unchanged";
     assert!(lines.iter().any(|line| line.contains(stands)), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("next attempt at")), "{lines:#?}");
     // The right token is something else.

@@ -240,14 +240,17 @@ fn a_staple_stays_to_its_end_when_the_responder_fails_and_is_withdrawn_then() {
     stand.workers.publish(0, &material).unwrap();
     let service = stand.serve();
     let line = stand.workers.line(Level::Info, "attempt 1");
-    assert!(line.contains(&format!("the one before is stapled until {}", UnixTime(end))), "{line}");
+    assert!(
+        line.contains(&format!("the previous one is stapled until {}", UnixTime(end))),
+        "{line}"
+    );
     assert!(now() < end);
     assert_eq!(stand.workers.all().pop().unwrap(), material, "a reload does not take it away");
     stand.workers.wait("withdrawn", |pair| pair.staple.is_none());
     let at = now();
     service.stop();
     assert!((end..end + 20).contains(&at), "{} s after its end", at - end);
-    stand.workers.line(Level::Warn, "the OCSP response has ended, nothing is stapled");
+    stand.workers.line(Level::Warn, "the OCSP response has expired, nothing is stapled");
     assert_eq!(stand.workers.all().pop().unwrap(), stored.material);
 }
 
@@ -344,7 +347,7 @@ fn a_revoked_certificate_is_told_and_its_staple_withdrawn() {
     assert!(line.contains("the certificate was revoked at 2025-01-02T03:04:05Z"), "{line}");
     assert!(line.contains(&format!("create \"actions/renew-{NAME}\"")), "{line}");
     assert!(line.contains("nothing is stapled"), "{line}");
-    let (_, next) = line.split_once("the responder is asked again at ").unwrap();
+    let (_, next) = line.split_once("next request at ").unwrap();
     let pause = UnixTime::parse_rfc3339(next).unwrap().0 - now();
     assert!((3500..4600).contains(&pause), "{pause} s");
 }

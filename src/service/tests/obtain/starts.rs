@@ -42,7 +42,7 @@ fn start_until(bed: &Bed, token: &str, number: u64, texts: &[&str]) -> Arc<Log> 
 }
 
 /// Lines that end a start: an attempt has failed, or none is made.
-const ENDS: &[&str] = &["was not obtained, attempt", "attempts have failed too often"];
+const ENDS: &[&str] = &["was not obtained, attempt", "too many attempts have failed"];
 
 fn count(bed: &Bed, step: AcmeStep) -> usize {
     bed.proxy.traffic.count(&step.requests())
@@ -102,8 +102,7 @@ fn a_service_that_is_killed_while_it_orders_is_tried_by_three_restarts_in_an_hou
         let gate = bed.proxy.traffic.hold(AcmeStep::NewOrder.requests());
         let (service, log) = start(&bed, bed.testbed.token(), number);
         let ended = || {
-            let waits =
-                log.all().iter().any(|line| line.contains("attempts have failed too often"));
+            let waits = log.all().iter().any(|line| line.contains("too many attempts have failed"));
             (waits || gate.arrived() > 0).then_some(waits)
         };
         let waits = wait_until(LIMIT, ended).unwrap_or_else(|| panic!("{:#?}", log.all()));

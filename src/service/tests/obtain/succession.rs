@@ -147,11 +147,11 @@ fn a_certificate_goes_on_under_its_new_name_with_the_time_of_its_renewal() {
     assert_eq!(host.served(0), ["a.example.test example.test"]);
     let kept: Option<Renewal> = bed.store().load_renewal("web").unwrap();
     assert_eq!(kept.map(|kept| kept.hasty), Some(7));
-    let line = "acme_dns: certificate \"web\" continues \"example.test\", valid until ";
+    let line = "acme_dns: certificate \"web\" takes over from \"example.test\", valid until ";
     assert!(host.log.lines(Level::Notice).iter().any(|l| l.starts_with(line)));
     // Now it is its own.
     let again = look(&mut bed, &[("web", &["a.example.test", "example.test"])], &[]);
-    assert!(!again.log.all().iter().any(|line| line.contains("continues")));
+    assert!(!again.log.all().iter().any(|line| line.contains("takes over")));
 }
 
 #[test]
