@@ -1,20 +1,20 @@
-//! What the service asks of the process that it runs in.
+//! The process around the service, as the service sees it: one trait, which nginx's helper and tests implement.
 
 use crate::event::Event;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use std::fmt;
 
-/// Shared memory has no room for a certificate.
+/// Error: shared memory has no room for a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NoRoom;
 
-/// The process around the service: nginx's helper, or a test.
+/// Process around the service: nginx's helper, or a test.
 pub trait Host: Send + Sync + 'static {
     /// Writes one line to the error log.
     fn log(&self, level: Level, message: fmt::Arguments<'_>);
 
-    /// Tells what has happened: a line of the error log, for a start.
+    /// Tells an event: a line of the error log, for a start.
     fn tell(&self, event: &Event) {
         self.log(event.level(), format_args!("acme_dns: {event}"));
     }
@@ -26,7 +26,7 @@ pub trait Host: Send + Sync + 'static {
     /// The shared zone is full.
     fn publish(&self, certificate: usize, material: &Material) -> Result<(), NoRoom>;
 
-    /// Asks nginx to load its configuration again. That it does shows in the end of this service.
+    /// Asks nginx to load its configuration again. This service ends when it does.
     ///
     /// # Errors
     /// It cannot be asked, as a message for the log.
@@ -34,13 +34,12 @@ pub trait Host: Send + Sync + 'static {
         Err("there is nothing to reload here".to_owned())
     }
 
-    /// What the workers have of a certificate, from this process or the one before it, by
-    /// its index into the configuration's. `None` where that is nothing, or not known: then what
-    /// is stapled to it has to be asked for anew after a reload.
+    /// Returns what the workers have of a certificate, from this process or the one before it. `None` where
+    /// that is nothing, or not known: then its staple has to be asked for anew after a reload.
     fn published(&self, _certificate: usize) -> Option<Material> {
         None
     }
 
-    /// The service has ended by a fault, and its thread with it.
+    /// Notes that the service has ended by a fault, and its thread with it.
     fn died(&self) {}
 }

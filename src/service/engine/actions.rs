@@ -1,10 +1,10 @@
 //! Requests of a person: the files of `actions/`, read at each start.
 //!
 //! `renew-NAME`, `revoke-NAME`, `rollover-ISSUER` and `forget-NAME`. To add one: its name in
-//! [`Actions::read_request`], a [`Kind`], and its work in [`carry_out`].
+//! [`Actions::read_request`], a [`ActionKind`], and its work in [`carry_out`].
 
 use super::clock::LONGEST_SLEEP;
-use super::forgetting::{self, Inventory, Removal};
+use super::forgetting::{self, Forgetting, Inventory};
 use super::outcome::{Outcome, Report, Undone};
 use super::revoking::{mark_revoked, read_certificates, read_reason, revoke_all, write_revocation};
 use super::served::Served;
@@ -25,26 +25,26 @@ const RETRY: Duration = Duration::from_secs(600);
 pub(super) struct Actions {
     site: Rc<Site>,
     report: Report,
-    requests: Vec<Request>,
+    requests: Vec<ActionRequest>,
 }
 
-/// Request of a person.
-struct Request {
+/// ActionRequest of a person.
+struct ActionRequest {
     /// The name of its file.
     name: String,
-    kind: Kind,
-    state: State,
+    kind: ActionKind,
+    state: RequestState,
 }
 
 #[derive(Clone)]
-enum Kind {
+enum ActionKind {
     Renew,
     Revoke { certificates: Vec<Vec<u8>>, issuers: Vec<usize>, reason: Option<u8> },
     ChangeKey { issuer: usize },
-    Forget(Removal),
+    Forget(Forgetting),
 }
 
-enum State {
+enum RequestState {
     /// For the renewal of these variants.
     WaitsFor(Vec<usize>),
     /// Can be carried out at this time.
@@ -52,14 +52,14 @@ enum State {
     Running,
 }
 
-impl State {
+impl RequestState {
     fn ready() -> Self {
         Self::Ready(Instant::now())
     }
 }
 
 /// The parts that requests are read with.
-pub(super) struct Parts<'a> {
+pub(super) struct Readers<'a> {
     pub(super) schedule: &'a mut Schedule,
     pub(super) served: &'a Served,
     /// The names of the certificates whose files nginx reads.
@@ -79,8 +79,8 @@ impl Actions {
     pub(super) fn key_for(&self, variant: usize) -> KeyChoice {
         let revokes = self.requests.iter().any(|request| {
             let waits =
-                matches!(&request.state, State::WaitsFor(variants) if variants.contains(&variant));
-            waits && matches!(request.kind, Kind::Revoke { .. })
+                matches!(&request.state, RequestState::WaitsFor(variants) if variants.contains(&variant));
+            waits && matches!(request.kind, ActionKind::Revoke { .. })
         });
         if revokes { KeyChoice::New } else { KeyChoice::Configured }
     }
@@ -89,14 +89,14 @@ impl Actions {
     pub(super) fn pause(&self) -> Duration {
         let now = Instant::now();
         let pauses = self.requests.iter().filter_map(|request| match &request.state {
-            State::Ready(time) => Some(time.saturating_duration_since(now)),
-            State::WaitsFor(_) | State::Running => None,
+            RequestState::Ready(time) => Some(time.saturating_duration_since(now)),
+            RequestState::WaitsFor(_) | RequestState::Running => None,
         });
         pauses.min().unwrap_or(LONGEST_SLEEP)
     }
 
     /// Reads the requests; what cannot be done is refused, with the reason.
-    pub(super) fn read(&mut self, mut parts: Parts<'_>) {
+    pub(super) fn read(&mut self, mut parts: Readers<'_>) {
         let files = match self.site.store.actions_all() {
             Ok(files) => files,
             Err(error) => return self.site.tell_failure(Level::Error, &error),
@@ -125,31 +125,31 @@ impl Actions {
 
     fn read_request(
         &self,
-        parts: &mut Parts<'_>,
+        parts: &mut Readers<'_>,
         name: &str,
         text: &[u8],
-    ) -> Result<Request, String> {
+    ) -> Result<ActionRequest, String> {
         let unknown = "its name is none of \"renew-NAME\", \"revoke-NAME\", \"rollover-ISSUER\" and \
                        \"forget-NAME\"";
         let (verb, of) = name.split_once('-').ok_or(unknown)?;
         let (kind, state) = match verb {
-            "renew" => (Kind::Renew, renew(parts.schedule, self.variants_of(of)?)),
+            "renew" => (ActionKind::Renew, renew(parts.schedule, self.variants_of(of)?)),
             "revoke" => self.read_revocation(parts, name, of, text)?,
             "rollover" => {
                 let issuer = self.site.config.issuers.iter().position(|issuer| issuer.name == of);
                 let issuer =
                     issuer.ok_or_else(|| format!("no \"acme_dns_issuer\" \"{of}\" is defined"))?;
-                (Kind::ChangeKey { issuer }, State::ready())
+                (ActionKind::ChangeKey { issuer }, RequestState::ready())
             }
             "forget" => {
-                let Parts { served, read_by_nginx, .. } = *parts;
+                let Readers { served, read_by_nginx, .. } = *parts;
                 let inventory = Inventory { site: &self.site, served, read_by_nginx };
                 let removal = inventory.read_removal(of, &String::from_utf8_lossy(text))?;
-                (Kind::Forget(removal), State::ready())
+                (ActionKind::Forget(removal), RequestState::ready())
             }
             _ => return Err(unknown.to_owned()),
         };
-        Ok(Request { name: name.to_owned(), kind, state })
+        Ok(ActionRequest { name: name.to_owned(), kind, state })
     }
 
     /// Finds the variants of the certificate of that name.
@@ -167,11 +167,11 @@ impl Actions {
 
     fn read_revocation(
         &self,
-        parts: &mut Parts<'_>,
+        parts: &mut Readers<'_>,
         name: &str,
         of: &str,
         content: &[u8],
-    ) -> Result<(Kind, State), String> {
+    ) -> Result<(ActionKind, RequestState), String> {
         let variants = self.variants_of(of)?;
         let text = String::from_utf8_lossy(content);
         let reason = read_reason(&text)?;
@@ -198,10 +198,10 @@ impl Actions {
         let issuers = variants.first().map(|variant| self.site.variant(*variant).1.issuers.clone());
         let issuers = issuers.unwrap_or_default();
         let state = match in_use.is_empty() {
-            true => State::ready(),
+            true => RequestState::ready(),
             false => renew(parts.schedule, in_use),
         };
-        Ok((Kind::Revoke { certificates, issuers, reason }, state))
+        Ok((ActionKind::Revoke { certificates, issuers, reason }, state))
     }
 
     /// Notes that a variant was renewed, and that a restart would serve the new certificate: what waited for it
@@ -209,13 +209,13 @@ impl Actions {
     pub(super) fn note_renewal(&mut self, variant: usize) {
         let mut done = Vec::new();
         self.requests.retain_mut(|request| {
-            let State::WaitsFor(variants) = &mut request.state else { return true };
+            let RequestState::WaitsFor(variants) = &mut request.state else { return true };
             variants.retain(|other| *other != variant);
             if !variants.is_empty() {
                 return true;
             }
-            request.state = State::ready();
-            let is_done = matches!(request.kind, Kind::Renew);
+            request.state = RequestState::ready();
+            let is_done = matches!(request.kind, ActionKind::Renew);
             if is_done {
                 done.push(request.name.clone());
             }
@@ -230,10 +230,10 @@ impl Actions {
     pub(super) fn begin_ready(&mut self, obtainer: &Rc<Obtainer>) {
         let now = Instant::now();
         for request in &mut self.requests {
-            if !matches!(request.state, State::Ready(time) if time <= now) {
+            if !matches!(request.state, RequestState::Ready(time) if time <= now) {
                 continue;
             }
-            request.state = State::Running;
+            request.state = RequestState::Running;
             let (name, kind) = (request.name.clone(), request.kind.clone());
             let (obtainer, store) = (Rc::clone(obtainer), self.site.store.clone());
             let report = self.report.clone();
@@ -259,7 +259,7 @@ impl Actions {
             Err(Undone { why, is_final: false }) => {
                 let again = Instant::now() + RETRY;
                 for request in self.requests.iter_mut().filter(|request| request.name == name) {
-                    request.state = State::Ready(again);
+                    request.state = RequestState::Ready(again);
                 }
                 self.tell(name, ActionEvent::Retrying { why, pause: RETRY });
             }
@@ -278,20 +278,20 @@ impl Actions {
     }
 }
 
-fn renew(schedule: &mut Schedule, variants: Vec<usize>) -> State {
+fn renew(schedule: &mut Schedule, variants: Vec<usize>) -> RequestState {
     variants.iter().for_each(|variant| schedule.renew_now(*variant));
-    State::WaitsFor(variants)
+    RequestState::WaitsFor(variants)
 }
 
-async fn carry_out(kind: Kind, obtainer: &Obtainer, store: &Store) -> Result<(), Undone> {
+async fn carry_out(kind: ActionKind, obtainer: &Obtainer, store: &Store) -> Result<(), Undone> {
     match kind {
         // The renewal was all.
-        Kind::Renew => Ok(()),
-        Kind::ChangeKey { issuer } => Ok(obtainer.change_key(issuer).await?),
-        Kind::Revoke { certificates, issuers, reason } => {
+        ActionKind::Renew => Ok(()),
+        ActionKind::ChangeKey { issuer } => Ok(obtainer.change_key(issuer).await?),
+        ActionKind::Revoke { certificates, issuers, reason } => {
             revoke_all(obtainer, &certificates, &issuers, reason).await?;
             mark_revoked(store, certificates).await
         }
-        Kind::Forget(removal) => forgetting::forget(obtainer, store, removal).await,
+        ActionKind::Forget(removal) => forgetting::forget(obtainer, store, removal).await,
     }
 }

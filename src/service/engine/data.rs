@@ -152,10 +152,10 @@ mod tests {
             fs::write(path.join("nginx.conf"), "half a ").unwrap();
         };
         let (auto, off) = (Reload::Auto, Reload::Off);
-        type Kind = fn(&ReloadEvent) -> bool;
-        let reloading: Kind = |event| matches!(event, ReloadEvent::Reloading(Cause::Data(_)));
-        let advice: Kind = |event| matches!(event, ReloadEvent::Wanted { .. });
-        let plan: Kind = |event| matches!(event, ReloadEvent::Planned { .. });
+        type EventKind = fn(&ReloadEvent) -> bool;
+        let reloading: EventKind = |event| matches!(event, ReloadEvent::Reloading(Cause::Data(_)));
+        let advice: EventKind = |event| matches!(event, ReloadEvent::Wanted { .. });
+        let plan: EventKind = |event| matches!(event, ReloadEvent::Planned { .. });
         for (row, reload, age, change, expected) in [
             ("token", auto, 700, token, Some((reloading, true))),
             ("replaced", auto, 700, replaced, Some((reloading, true))),

@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Certificates that a holder of the lock writes, as they were seen last.
 pub(super) struct Follower {
     site: Rc<Site>,
-    variants: Vec<Seen>,
+    variants: Vec<SeenVariant>,
     stamp: Option<FileStamp>,
     /// Time spent waiting for the lock at the next look, and at the next look at each of them.
     next: Duration,
@@ -50,7 +50,7 @@ pub(super) struct Follower {
 
 /// Variant on disk.
 #[derive(Clone, Default)]
-struct Seen {
+struct SeenVariant {
     stamp: Option<FileStamp>,
     validity: Option<Validity>,
 }
@@ -58,10 +58,10 @@ struct Seen {
 impl Follower {
     /// Begins with what the master has published from the disk.
     pub(super) fn new(site: Rc<Site>, facts: &[(usize, Facts)]) -> Self {
-        let mut variants = vec![Seen::default(); site.variants().len()];
+        let mut variants = vec![SeenVariant::default(); site.variants().len()];
         for (variant, facts) in facts {
             let (stamp, validity) = (Some(facts.stamp), Some(facts.validity));
-            variants[*variant] = Seen { stamp, validity };
+            variants[*variant] = SeenVariant { stamp, validity };
         }
         Self {
             site,
@@ -76,12 +76,12 @@ impl Follower {
 }
 
 /// Pair with its traits.
-struct Candidate {
+struct GlancedPair {
     pair: Pair,
     glance: Glance,
 }
 
-impl Candidate {
+impl GlancedPair {
     fn of(pair: Pair) -> Option<Self> {
         let glance = glance(pair.chain.iter().map(Vec::as_slice), &pair.key)?;
         Some(Self { pair, glance })
@@ -157,7 +157,7 @@ impl Follower {
         let (mut pairs, mut new) = (Vec::new(), None);
         for variant in wanted.variants.clone() {
             let algorithm = site.variant(variant).0.key.algorithm();
-            let served = published.iter().cloned().filter_map(Candidate::of);
+            let served = published.iter().cloned().filter_map(GlancedPair::of);
             let served = served.into_iter().find(|it| it.glance.key.algorithm() == algorithm);
             let before = served.as_ref().map(|served| served.pair.chain.clone());
             let Some(better) = self.better(wanted, site.name(variant), served) else { continue };
@@ -187,8 +187,8 @@ impl Follower {
         &self,
         wanted: &Certificate,
         name: &str,
-        served: Option<Candidate>,
-    ) -> Option<Candidate> {
+        served: Option<GlancedPair>,
+    ) -> Option<GlancedPair> {
         let stored = self.site.store.load_certificate(name).unwrap_or_else(|error| {
             let event =
                 FilesEvent::UnusableButServed { why: error.to_string(), level: Level::Warn };
@@ -196,7 +196,7 @@ impl Follower {
             None
         });
         let pair = stored.and_then(|stored| stored.material.pairs.into_iter().next());
-        let Some(mut stored) = pair.and_then(Candidate::of) else { return served };
+        let Some(mut stored) = pair.and_then(GlancedPair::of) else { return served };
         let Some(served) = served else { return Some(stored) };
         let now = now();
         if served.worth(wanted, now) > stored.worth(wanted, now) {

@@ -16,9 +16,9 @@ use crate::store::{Store, Stored};
 use acme_dns_core::config::is_file_name;
 use std::collections::BTreeSet;
 
-/// Removal of a certificate, as a person has asked for it.
+/// Forgetting of a certificate, as a person has asked for it.
 #[derive(Clone)]
-pub(super) struct Removal {
+pub(super) struct Forgetting {
     /// The certificate's name, which is none of the configuration's.
     name: String,
     revocation: Option<Revocation>,
@@ -46,7 +46,7 @@ impl Inventory<'_> {
     ///
     /// # Errors
     /// It must not be forgotten, or not be revoked: the reason.
-    pub(super) fn read_removal(&self, name: &str, text: &str) -> Result<Removal, String> {
+    pub(super) fn read_removal(&self, name: &str, text: &str) -> Result<Forgetting, String> {
         if !is_file_name(name) {
             return Err(format!("\"{name}\" is no name of a certificate"));
         }
@@ -76,11 +76,11 @@ impl Inventory<'_> {
                 let event = CertificateEvent::NothingToRevoke;
                 self.site.tell(&Event::Certificate(name.to_owned(), event));
             }
-            return Ok(Removal { name: name.to_owned(), revocation: None });
+            return Ok(Forgetting { name: name.to_owned(), revocation: None });
         };
         self.check_use(&stored, wanted.is_some())?;
         let revocation = wanted.map(|reason| self.revocation(name, &stored, reason)).transpose()?;
-        Ok(Removal { name: name.to_owned(), revocation })
+        Ok(Forgetting { name: name.to_owned(), revocation })
     }
 
     /// Checks that no certificate of the configuration is served from what is to be forgotten.
@@ -140,9 +140,9 @@ impl Inventory<'_> {
 pub(super) async fn forget(
     obtainer: &Obtainer,
     store: &Store,
-    removal: Removal,
+    removal: Forgetting,
 ) -> Result<(), Undone> {
-    let Removal { name, revocation } = removal;
+    let Forgetting { name, revocation } = removal;
     if let Some(Revocation { certificate, issuers, reason }) = revocation {
         revoke(obtainer, &certificate, &issuers, reason).await?;
     }

@@ -56,7 +56,7 @@ pub(super) struct Keeper {
 
 /// Source of what is written back, and what is being written anyway.
 #[derive(Clone, Copy)]
-pub(super) struct Memory<'a> {
+pub(super) struct InMemory<'a> {
     pub(super) served: &'a Served,
     pub(super) unsaved: &'a Unsaved,
 }
@@ -68,7 +68,7 @@ impl Keeper {
     }
 
     /// Looks after the state path, if it is time to.
-    pub(super) fn look(&mut self, memory: Memory<'_>) -> Look {
+    pub(super) fn look(&mut self, memory: InMemory<'_>) -> Look {
         let now = Instant::now();
         let is_early = |last: Instant| now.duration_since(last) < WATCH_INTERVAL;
         if self.is_lost {
@@ -119,7 +119,7 @@ impl Keeper {
     }
 
     /// Continues in the directory that has the name of the state path now.
-    fn reattach(&mut self, memory: Memory<'_>) {
+    fn reattach(&mut self, memory: InMemory<'_>) {
         let store = &self.site.store;
         let path = store.path().to_owned();
         match store.reopen().and_then(|()| store.lock()) {
@@ -150,7 +150,7 @@ impl Keeper {
     }
 
     /// Writes back the certificates that are served and not on disk; returns their number.
-    fn write_back_missing(&self, Memory { served, unsaved }: Memory<'_>) -> usize {
+    fn write_back_missing(&self, InMemory { served, unsaved }: InMemory<'_>) -> usize {
         let mut count = 0;
         for variant in self.site.variants() {
             let name = self.site.name(variant);
@@ -174,7 +174,7 @@ impl Keeper {
 
     /// Writes back what was lost since the last look, when the service ends: by then a reload has made the
     /// directory.
-    pub(super) fn rescue_at_end(&self, memory: Memory<'_>) {
+    pub(super) fn rescue_at_end(&self, memory: InMemory<'_>) {
         let store = &self.site.store;
         if self.is_in_place() || !store.path().is_dir() {
             return;

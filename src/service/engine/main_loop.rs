@@ -8,8 +8,8 @@ use super::clock::{LONGEST_SLEEP, now, random, sleep_by_the_clock};
 use super::commit::Commit;
 use super::data::DataWatch;
 use super::failing::{Failed, Failures};
-use super::keeper::{Keeper, Look, Memory, WATCH_INTERVAL};
-use super::outcome::{Outcome, RenewalAnswer, Report};
+use super::keeper::{InMemory, Keeper, Look, WATCH_INTERVAL};
+use super::outcome::{Outcome, RenewalTiming, Report};
 use super::reloading::Reloading;
 use super::secrets::Secrets;
 use super::served::Served;
@@ -17,7 +17,7 @@ use super::site::Site;
 use super::stapling::Stapling;
 use super::startup::Loaded;
 use super::tasks::{self, Obtaining};
-use super::unreadable::{Parts, Unreadable};
+use super::unreadable::{Recovery, Unreadable};
 use super::unsaved::Unsaved;
 use crate::acme::Obtainer;
 use crate::dns;
@@ -136,11 +136,11 @@ impl Running {
     /// Looks after the state path and what lies in it, if it is time to; tells whether it is still ours.
     pub(super) fn has_lock(&mut self) -> bool {
         let Self { served, unsaved, stapling, schedule, .. } = self;
-        match self.keeper.look(Memory { served, unsaved }) {
+        match self.keeper.look(InMemory { served, unsaved }) {
             Look::Lost => return false,
             Look::Early | Look::Amiss => {}
             Look::InPlace => {
-                self.unreadable.look(Parts { schedule, served, stapling });
+                self.unreadable.look(Recovery { schedule, served, stapling });
                 self.data.look(schedule.has_failures());
             }
         }
@@ -241,7 +241,7 @@ impl Running {
         site.tell_life(variant, CertificateEvent::Probed);
     }
 
-    fn handle_renewal_info(&mut self, variant: usize, answer: RenewalAnswer) {
+    fn handle_renewal_info(&mut self, variant: usize, answer: RenewalTiming) {
         let (site, name, schedule) = (&self.site, self.site.name(variant), &mut self.schedule);
         let before = schedule.renewal(variant);
         let renewal = schedule.handle_renewal_info(variant, now(), &answer.info, random());
@@ -267,7 +267,7 @@ impl Running {
 
     /// Writes back what the state path has lost since the last look.
     pub(super) fn rescue(&self) {
-        self.keeper.rescue_at_end(Memory { served: &self.served, unsaved: &self.unsaved });
+        self.keeper.rescue_at_end(InMemory { served: &self.served, unsaved: &self.unsaved });
     }
 
     /// Saves that what is under way was given up in good order, so that it begins again at once. An

@@ -153,7 +153,7 @@ impl Service {
 }
 
 /// Phases that a service comes to its end in.
-enum End {
+enum Phase {
     /// Another process has the lock.
     Waiting,
     /// The files of the state path were being loaded.
@@ -175,9 +175,9 @@ fn run(
     runtime.shutdown_timeout(STOP_GRACE);
     let is_complete = begun.elapsed() < STOP_GRACE;
     let lock = match end.map_err(io::Error::other)? {
-        End::Waiting => return Ok(is_complete),
-        End::Loading(lock) => lock,
-        End::Running(running) => match running.end() {
+        Phase::Waiting => return Ok(is_complete),
+        Phase::Loading(lock) => lock,
+        Phase::Running(running) => match running.end() {
             Some(lock) => lock,
             None => {
                 return Err(io::Error::other(
@@ -198,17 +198,17 @@ async fn work(
     settings: Settings,
     host: Arc<dyn Host>,
     mut stopped: oneshot::Receiver<()>,
-) -> Result<End, UnknownSecret> {
+) -> Result<Phase, UnknownSecret> {
     let opening = Waiting::open(settings, host);
-    let Some(waiting) = unless(&mut stopped, opening).await else { return Ok(End::Waiting) };
+    let Some(waiting) = unless(&mut stopped, opening).await else { return Ok(Phase::Waiting) };
     let mut waiting = waiting?;
     let locking = waiting.take_lock();
-    let Some(lock) = unless(&mut stopped, locking).await else { return Ok(End::Waiting) };
+    let Some(lock) = unless(&mut stopped, locking).await else { return Ok(Phase::Waiting) };
     let loading = waiting.load();
-    let Some(loaded) = unless(&mut stopped, loading).await else { return Ok(End::Loading(lock)) };
+    let Some(loaded) = unless(&mut stopped, loading).await else { return Ok(Phase::Loading(lock)) };
     let mut running = Running::new(loaded, lock);
     let _stopped = unless(&mut stopped, running.run()).await;
-    Ok(End::Running(Box::new(running)))
+    Ok(Phase::Running(Box::new(running)))
 }
 
 /// Does something unless the service is stopped before its end.

@@ -27,7 +27,7 @@ pub(super) enum Outcome {
     /// The disk has taken a certificate that it had refused.
     Saved { variant: usize },
     /// The CA was asked when to renew the certificate with this leaf (DER).
-    RenewalInfo { variant: usize, leaf: Option<Vec<u8>>, answer: RenewalAnswer },
+    RenewalInfo { variant: usize, leaf: Option<Vec<u8>>, answer: RenewalTiming },
     /// The responder was asked about the certificate with this leaf (DER).
     Stapling { variant: usize, leaf: Vec<u8>, host: String, answer: Result<Good, OcspError> },
     /// A person's request was carried out, or not.
@@ -66,7 +66,7 @@ impl From<AcmeError> for Undone {
 }
 
 /// Answer of a CA about a certificate's renewal (RFC 9773).
-pub(super) struct RenewalAnswer {
+pub(super) struct RenewalTiming {
     pub(super) info: RenewalInfoOutcome,
     pub(super) explanation: Option<String>,
     pub(super) error: Option<String>,

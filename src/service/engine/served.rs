@@ -20,7 +20,7 @@ pub(super) struct Served {
     /// Each variant, or `None` if nothing is served of it.
     variants: Vec<Option<ServedVariant>>,
     /// Pairs that stand in for names that no variant covers, by certificate.
-    stand_ins: HashMap<usize, Vec<StandIn>>,
+    stand_ins: HashMap<usize, Vec<FurtherPair>>,
 }
 
 /// Variant that is served.
@@ -34,7 +34,7 @@ pub(super) struct ServedVariant {
 }
 
 /// Pair that is served besides the variants', with the algorithm of its key.
-pub(super) struct StandIn {
+pub(super) struct FurtherPair {
     pub(super) algorithm: &'static str,
     pub(super) pair: Pair,
 }
@@ -154,7 +154,7 @@ impl Served {
     }
 
     /// Serves these besides the variants of a certificate.
-    pub(super) fn add_stand_ins(&mut self, certificate: usize, stand_ins: Vec<StandIn>) {
+    pub(super) fn add_stand_ins(&mut self, certificate: usize, stand_ins: Vec<FurtherPair>) {
         if !stand_ins.is_empty() {
             self.stand_ins.insert(certificate, stand_ins);
         }

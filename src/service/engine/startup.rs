@@ -5,7 +5,7 @@
 //!   -> wait for a rescue -> import -> load -> plan (Loaded) -> the loop (main_loop.rs)
 //! ```
 
-use super::actions::{Actions, Parts};
+use super::actions::{Actions, Readers};
 use super::clock::{now, pause_after, random};
 use super::data::DataWatch;
 use super::failing;
@@ -48,7 +48,7 @@ pub(super) struct Waiting {
     is_news: bool,
 }
 
-/// Parts that the loop works with.
+/// Readers that the loop works with.
 pub(super) struct Loaded {
     pub(super) begun: Instant,
     pub(super) site: Rc<Site>,
@@ -119,7 +119,7 @@ impl Waiting {
         plan::tell_orders(&site, &schedule);
         reloading.begin();
         let mut actions = Actions::new(Rc::clone(&site), report.clone());
-        actions.read(Parts {
+        actions.read(Readers {
             schedule: &mut schedule,
             served: &served,
             read_by_nginx: reloading.read_by_nginx(),

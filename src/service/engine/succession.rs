@@ -6,7 +6,7 @@
 //! its renewal: the old directory may be another certificate's too, or be read by other software.
 
 use super::clock::{LOCAL_PAUSE, let_others_work, now};
-use super::served::{Served, ServedVariant, StandIn};
+use super::served::{FurtherPair, Served, ServedVariant};
 use super::site::Site;
 use super::unsaved::Unsaved;
 use crate::event::{CertificateEvent, CertificatesEvent, Event, FilesEvent, OriginEvent};
@@ -22,7 +22,7 @@ const TOLD: usize = 20;
 
 /// The place of a certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Source {
+enum StockSource {
     /// The directory of a variant.
     Variant(usize),
     /// A directory of no variant.
@@ -34,19 +34,19 @@ enum Source {
 /// A certificate that is to be taken over.
 struct Heir {
     variant: usize,
-    from: Origin,
+    from: HeirOrigin,
     traits: Traits,
 }
 
 /// Origin of what is taken over.
-enum Origin {
+enum HeirOrigin {
     /// The name of the directory that it lies in.
     Directory(String),
     /// Shared memory alone: the disk has lost it.
     Memory(Box<Pair>),
 }
 
-impl Origin {
+impl HeirOrigin {
     fn directory(&self) -> Option<&str> {
         match self {
             Self::Directory(name) => Some(name),
@@ -107,11 +107,15 @@ impl Succession<'_> {
     }
 
     /// Gathers all that is there. What shared memory has is looked at for those that are lacking alone.
-    async fn stock(&self, held: &[Option<Traits>], lacking: &BTreeSet<usize>) -> Stock<Source> {
+    async fn stock(
+        &self,
+        held: &[Option<Traits>],
+        lacking: &BTreeSet<usize>,
+    ) -> Stock<StockSource> {
         let mut stock = Stock::default();
         for (index, traits) in held.iter().enumerate() {
             if let Some(traits) = traits {
-                stock.add(Source::Variant(index), traits.clone());
+                stock.add(StockSource::Variant(index), traits.clone());
             }
         }
         let mut own: HashSet<&str> = HashSet::new();
@@ -141,7 +145,7 @@ impl Succession<'_> {
                 }
                 continue;
             }
-            stock.add(Source::Directory(name), traits);
+            stock.add(StockSource::Directory(name), traits);
         }
         for certificate in lacking {
             let published = self.site.host.published(*certificate).map(|material| material.pairs);
@@ -153,7 +157,7 @@ impl Succession<'_> {
                     })
                 };
                 if let Some(traits) = traits_of(&pair).filter(|_| !is_revoked()) {
-                    stock.add(Source::Published(*certificate, index), traits);
+                    stock.add(StockSource::Published(*certificate, index), traits);
                 }
             }
         }
@@ -166,11 +170,11 @@ impl Succession<'_> {
     }
 
     /// Chooses for a certificate among what can be read.
-    fn choose(&self, stock: &mut Stock<Source>, certificate: usize) -> Choice {
+    fn choose(&self, stock: &mut Stock<StockSource>, certificate: usize) -> Choice {
         let wanted = self.site.certificate(certificate);
-        let owner = |source: &Source| match source {
-            Source::Variant(index) => Some(*index),
-            Source::Directory(_) | Source::Published(..) => None,
+        let owner = |source: &StockSource| match source {
+            StockSource::Variant(index) => Some(*index),
+            StockSource::Directory(_) | StockSource::Published(..) => None,
         };
         loop {
             let choice = stock.choose(&self.site.config, wanted, now(), owner);
@@ -187,13 +191,13 @@ impl Succession<'_> {
     }
 
     /// Reads a certificate. What lies under a variant's own name was read before.
-    fn pair_at(&self, source: &Source) -> Option<Pair> {
+    fn pair_at(&self, source: &StockSource) -> Option<Pair> {
         match source {
-            Source::Variant(index) => self.served.pair(*index),
-            Source::Published(certificate, index) => {
+            StockSource::Variant(index) => self.served.pair(*index),
+            StockSource::Published(certificate, index) => {
                 self.site.host.published(*certificate)?.pairs.into_iter().nth(*index)
             }
-            Source::Directory(name) => {
+            StockSource::Directory(name) => {
                 let stored = self.site.store.load_certificate(name).unwrap_or_else(|error| {
                     let event = OriginEvent::Unfit { why: error.to_string() };
                     self.site.tell(&Event::Origin(name.clone(), event));
@@ -204,26 +208,26 @@ impl Succession<'_> {
         }
     }
 
-    fn directory_of<'a>(&'a self, source: &'a Source) -> Option<&'a str> {
+    fn directory_of<'a>(&'a self, source: &'a StockSource) -> Option<&'a str> {
         match source {
-            Source::Variant(index) => Some(self.site.name(*index)),
-            Source::Directory(name) => Some(name),
-            Source::Published(..) => None,
+            StockSource::Variant(index) => Some(self.site.name(*index)),
+            StockSource::Directory(name) => Some(name),
+            StockSource::Published(..) => None,
         }
     }
 
     /// Lists what is to be taken over from other names, or from shared memory alone.
-    fn heirs(&self, stock: &Stock<Source>, certificate: usize, choice: &Choice) -> Vec<Heir> {
+    fn heirs(&self, stock: &Stock<StockSource>, certificate: usize, choice: &Choice) -> Vec<Heir> {
         let variants = self.site.certificate(certificate).variants.clone();
         let pairs = variants.zip(&choice.taken_over);
         let heir = |(variant, item): (usize, &Option<usize>)| {
             let (source, traits) = stock.item((*item)?)?;
-            if *source == Source::Variant(variant) {
+            if *source == StockSource::Variant(variant) {
                 return None;
             }
             let from = match self.directory_of(source) {
-                Some(name) => Origin::Directory(name.to_owned()),
-                None => Origin::Memory(Box::new(self.pair_at(source)?)),
+                Some(name) => HeirOrigin::Directory(name.to_owned()),
+                None => HeirOrigin::Memory(Box::new(self.pair_at(source)?)),
             };
             Some(Heir { variant, from, traits: traits.clone() })
         };
@@ -231,12 +235,12 @@ impl Succession<'_> {
     }
 
     /// Has what stands in served, in the place of what lies under the own names.
-    fn stand_in(&mut self, stock: &Stock<Source>, certificate: usize, choice: &Choice) {
+    fn stand_in(&mut self, stock: &Stock<StockSource>, certificate: usize, choice: &Choice) {
         let wanted = self.site.certificate(certificate);
         if choice.stand_ins.is_empty() {
             return;
         }
-        let mut sources: Vec<(&Source, &Traits)> =
+        let mut sources: Vec<(&StockSource, &Traits)> =
             choice.stand_ins.iter().filter_map(|item| stock.item(*item)).collect();
         self.tell_stand_ins(&wanted.name, &sources);
         let lacking: Vec<usize> = wanted
@@ -257,17 +261,17 @@ impl Succession<'_> {
             self.serve_at(*variant, Some(sources.remove(0).0));
         }
         let stand_ins = sources.into_iter().filter_map(|(source, traits)| {
-            Some(StandIn { algorithm: traits.key.algorithm(), pair: self.pair_at(source)? })
+            Some(FurtherPair { algorithm: traits.key.algorithm(), pair: self.pair_at(source)? })
         });
         let stand_ins = stand_ins.collect();
         self.served.add_stand_ins(certificate, stand_ins);
     }
 
     /// Serves for a variant what lies there, or nothing.
-    fn serve_at(&mut self, variant: usize, source: Option<&Source>) {
+    fn serve_at(&mut self, variant: usize, source: Option<&StockSource>) {
         match source {
             // As it is served already.
-            Some(Source::Variant(index)) if *index == variant => {}
+            Some(StockSource::Variant(index)) if *index == variant => {}
             Some(source) => {
                 if let Some(pair) = self.pair_at(source) {
                     let pair = Pair { staple: None, ..pair };
@@ -324,8 +328,8 @@ impl Succession<'_> {
     fn read_inheritance(&self, heir: &Heir) -> Result<Inheritance, String> {
         let text = |error: StoreError| error.to_string();
         let (pair, renewal) = match &heir.from {
-            Origin::Memory(pair) => (Pair { staple: None, ..(**pair).clone() }, None),
-            Origin::Directory(from) => {
+            HeirOrigin::Memory(pair) => (Pair { staple: None, ..(**pair).clone() }, None),
+            HeirOrigin::Directory(from) => {
                 let stored = self.site.store.load_certificate(from).map_err(text)?;
                 let pair = stored.and_then(|stored| stored.material.pairs.into_iter().next());
                 let renewal = self.site.store.load_renewal(from).unwrap_or_else(|error| {
@@ -362,7 +366,7 @@ impl Succession<'_> {
         self.unsaved.save_later(heir.variant, Some(pem));
     }
 
-    fn tell_stand_ins(&self, name: &str, sources: &[(&Source, &Traits)]) {
+    fn tell_stand_ins(&self, name: &str, sources: &[(&StockSource, &Traits)]) {
         let others = sources.iter().filter_map(|(source, _)| self.directory_of(source));
         let others = others.filter(|other| *other != name);
         let names: Vec<String> = others.map(str::to_owned).collect();

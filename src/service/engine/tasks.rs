@@ -3,7 +3,7 @@
 //! Each reports to the loop, also when it panics. What becomes of a report is not here.
 
 use super::clock::{LONGEST_SLEEP, now};
-use super::outcome::{Issuance, Outcome, RenewalAnswer, Report};
+use super::outcome::{Issuance, Outcome, RenewalTiming, Report};
 use super::saving::{Saved, save_issued};
 use crate::acme::{KeyChoice, Leftovers, ObtainError, Obtainer, certificate_id};
 use crate::http::HttpError;
@@ -102,7 +102,7 @@ pub(super) fn ask_renewal_info(
     let leaf = of.as_ref().map(|(leaf, _)| leaf.clone());
     tokio::task::spawn_local(async move {
         let answer = tokio::task::spawn_local(async move { ask(of, &obtainer).await }).await;
-        let answer = answer.unwrap_or_else(|_| RenewalAnswer {
+        let answer = answer.unwrap_or_else(|_| RenewalTiming {
             info: schedule::RenewalInfoOutcome::Failed { retry_after: None },
             explanation: None,
             error: Some(ObtainError::Bug.to_string()),
@@ -111,14 +111,14 @@ pub(super) fn ask_renewal_info(
     });
 }
 
-async fn ask(of: Option<(Vec<u8>, usize)>, obtainer: &Obtainer) -> RenewalAnswer {
-    let unsupported = RenewalAnswer {
+async fn ask(of: Option<(Vec<u8>, usize)>, obtainer: &Obtainer) -> RenewalTiming {
+    let unsupported = RenewalTiming {
         info: schedule::RenewalInfoOutcome::Unsupported,
         explanation: None,
         error: None,
     };
     let Some((leaf, issuer)) = of else { return unsupported };
-    let failed = |retry_after, error: String| RenewalAnswer {
+    let failed = |retry_after, error: String| RenewalTiming {
         info: schedule::RenewalInfoOutcome::Failed { retry_after },
         explanation: None,
         error: Some(error),
@@ -128,7 +128,7 @@ async fn ask(of: Option<(Vec<u8>, usize)>, obtainer: &Obtainer) -> RenewalAnswer
     match obtainer.renewal_info(issuer, &identifier).await {
         Ok(None) => unsupported,
         Ok(Some(answer)) => match RenewalInfo::parse(&answer.body, answer.retry_after) {
-            Ok(info) => RenewalAnswer {
+            Ok(info) => RenewalTiming {
                 explanation: info.explanation_url.clone(),
                 info: schedule::RenewalInfoOutcome::Answered(info),
                 error: None,

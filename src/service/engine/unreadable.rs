@@ -31,7 +31,7 @@ pub(super) struct Unreadable {
 }
 
 /// The parts that a certificate is served by which can be read at last.
-pub(super) struct Parts<'a> {
+pub(super) struct Recovery<'a> {
     pub(super) schedule: &'a mut Schedule,
     pub(super) served: &'a mut Served,
     pub(super) stapling: &'a mut Stapling,
@@ -69,7 +69,7 @@ impl Unreadable {
     }
 
     /// Looks whether what could not be read can be now.
-    pub(super) fn look(&mut self, mut parts: Parts<'_>) {
+    pub(super) fn look(&mut self, mut parts: Recovery<'_>) {
         for _ in 0..ROUND.min(self.variants.len()) {
             let Some((variant, since)) = self.variants.pop_front() else { return };
             // It was obtained meanwhile, as somebody has asked for it.
@@ -94,7 +94,7 @@ impl Unreadable {
     }
 
     /// Serves a certificate that can be read at last.
-    fn serve(&self, parts: &mut Parts<'_>, variant: usize, stored: Stored) {
+    fn serve(&self, parts: &mut Recovery<'_>, variant: usize, stored: Stored) {
         let site = &self.site;
         let (wanted, certificate) = site.variant(variant);
         let Stored { material, facts, .. } = stored;
