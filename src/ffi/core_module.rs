@@ -6,7 +6,7 @@
 use super::callback::callback;
 use super::conf::{CoreConf, core_conf};
 use super::cycle::Cycle;
-use super::directives::{definitions, user_command};
+use super::directives::{DEFINITIONS, table, user_command};
 use super::helper;
 use super::http_module::NGX_HTTP_ACME_DNS_MODULE;
 use super::init_conf::complete;
@@ -32,11 +32,8 @@ use std::ffi::{c_char, c_void};
 use std::io;
 use std::ptr;
 
-static mut COMMANDS: [ngx_command_t; 10] = {
-    let [a, b, c, d, e, f, g, h] = definitions(NGX_MAIN_CONF);
-    let user = user_command(NGX_MAIN_CONF | NGX_DIRECT_CONF | NGX_CONF_TAKE12);
-    [a, b, c, d, e, f, g, h, user, ngx_command_t::empty()]
-};
+static mut COMMANDS: [ngx_command_t; DEFINITIONS + 2] =
+    table(NGX_MAIN_CONF, &[user_command(NGX_MAIN_CONF | NGX_DIRECT_CONF | NGX_CONF_TAKE12)]);
 
 static mut MODULE_CTX: ngx_core_module_t = ngx_core_module_t {
     name: ngx_str_t { len: 8, data: c"acme_dns".as_ptr().cast_mut().cast() },

@@ -57,8 +57,29 @@ macro_rules! setter {
     }};
 }
 
-/// Makes the table of the directives that define things, for one block of the configuration.
-pub(super) const fn definitions(block: u32) -> [ngx_command_t; 8] {
+/// Number of the directives that define things.
+pub(super) const DEFINITIONS: usize = 8;
+
+/// Makes a module's table: the directives that define things, those of its own, and the end.
+#[allow(clippy::indexing_slicing, reason = "a table of the wrong length does not compile")]
+pub(super) const fn table<const LENGTH: usize>(
+    block: u32,
+    own: &[ngx_command_t],
+) -> [ngx_command_t; LENGTH] {
+    assert!(LENGTH == DEFINITIONS + own.len() + 1);
+    let definitions = definitions(block);
+    let mut table = [ngx_command_t::empty(); LENGTH];
+    let mut index = 0;
+    while index < DEFINITIONS + own.len() {
+        let is_own = index >= DEFINITIONS;
+        table[index] = if is_own { own[index - DEFINITIONS] } else { definitions[index] };
+        index += 1;
+    }
+    table
+}
+
+/// Lists the directives that define things, for one block of the configuration.
+const fn definitions(block: u32) -> [ngx_command_t; DEFINITIONS] {
     let (takes_1, takes_2) = (block | NGX_CONF_TAKE1, block | NGX_CONF_TAKE2);
     let (takes_1_or_2, takes_more) = (block | NGX_CONF_TAKE12, block | NGX_CONF_1MORE);
     let issuer_block = block | NGX_CONF_BLOCK | NGX_CONF_TAKE1;

@@ -6,7 +6,7 @@
 use super::bound::ServedBy;
 use super::callback::callback;
 use super::certificate::ServerCertificate;
-use super::directives::{command, definitions};
+use super::directives::{DEFINITIONS, command, table};
 use super::http_ctx::{HttpCtx, Listeners, default_server, location, names};
 use super::module_ctx::{ConfRef, conf_at};
 use super::nginx::{CONF_ERROR, ERROR, OK};
@@ -34,22 +34,13 @@ use std::ptr;
 
 const SRV_CONF: usize = offset_of!(ngx_http_conf_ctx_t, srv_conf);
 
-static mut COMMANDS: [ngx_command_t; 11] = {
-    let [a, b, c, d, e, f, g, h] = definitions(NGX_HTTP_MAIN_CONF);
+static mut COMMANDS: [ngx_command_t; DEFINITIONS + 3] = {
     let server = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF;
-    [
-        a,
-        b,
-        c,
-        d,
-        e,
-        f,
-        g,
-        h,
+    let own = [
         command(c"acme_dns", server | NGX_CONF_1MORE, set_acme_dns, SRV_CONF),
         command(c"acme_dns_fallback", server | NGX_CONF_TAKE1, set_fallback, SRV_CONF),
-        ngx_command_t::empty(),
-    ]
+    ];
+    table(NGX_HTTP_MAIN_CONF, &own)
 };
 
 static mut MODULE_CTX: ngx_http_module_t = ngx_http_module_t {
