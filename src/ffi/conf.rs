@@ -6,7 +6,7 @@
 use super::bound::BoundServer;
 use super::cycle::Cycle;
 use super::identity::{Identity, NamedUser};
-use super::memory::Memory;
+use super::memory::SharedMemory;
 use super::privileges::KeptCapabilities;
 use super::registry;
 use super::vault::Vault;
@@ -55,7 +55,7 @@ pub(super) struct Ready {
     /// Files of the state path that nginx reads; known when the configuration is in force.
     pub(super) watch: Option<Watch>,
     /// The certificates, for the workers.
-    pub(super) memory: Arc<Memory>,
+    pub(super) memory: Arc<SharedMemory>,
     /// User of the service.
     pub(super) identity: Identity,
     /// The group that may read `certs/`.

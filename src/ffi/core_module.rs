@@ -13,7 +13,7 @@ use super::init_conf::complete;
 use super::init_module::put_into_force;
 #[cfg(ngx_mail)]
 use super::mail_module::NGX_MAIL_ACME_DNS_MODULE;
-use super::memory::Memory;
+use super::memory::SharedMemory;
 use super::nginx::{
     CONF_ERROR, CONF_OK, ERROR, OK, is_first_worker, is_root, is_test, process, tell,
 };
@@ -130,7 +130,7 @@ fn prepare_process(conf: &mut CoreConf) -> io::Result<()> {
     match process() {
         NGX_PROCESS_WORKER => {
             conf.vault.forget();
-            Memory::give_up_all();
+            SharedMemory::give_up_all();
             if conf.ready.is_some() && is_first_worker() {
                 helper::expect_service();
             }
@@ -145,7 +145,7 @@ fn prepare_process(conf: &mut CoreConf) -> io::Result<()> {
         // Those of other modules: they have no need of ours.
         _ => {
             conf.vault.forget();
-            Memory::give_up_all();
+            SharedMemory::give_up_all();
             if is_root() { Ok(()) } else { privileges::drop_all() }
         }
     }

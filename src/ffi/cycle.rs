@@ -3,7 +3,7 @@
 
 use super::callback::FromC;
 use super::nginx::{core_module_index, current_cycle, log_to, text};
-use super::pool::Pool;
+use super::pool::NgxPool;
 use ngx::ffi::{
     NGX_LOG_EMERG, NGX_LOG_WARN, ngx_array_push, ngx_core_conf_t, ngx_cycle_t, ngx_module_t,
     ngx_msec_t, ngx_path_t, ngx_pcalloc, ngx_str_t,
@@ -52,9 +52,9 @@ impl<'a> Cycle<'a> {
         unsafe { self.0.as_ref() }
     }
 
-    pub(super) fn pool(self) -> Pool<'a> {
+    pub(super) fn pool(self) -> NgxPool<'a> {
         // SAFETY: a cycle has a pool, which lives as long as it does.
-        unsafe { Pool::new(self.as_ref().pool) }
+        unsafe { NgxPool::new(self.as_ref().pool) }
     }
 
     /// Logs a mistake for which the configuration is refused.

@@ -14,7 +14,7 @@
 use super::callback::{callback, guard};
 use super::conf::{CoreConf, core_conf};
 use super::cycle::Cycle;
-use super::memory::Memory;
+use super::memory::SharedMemory;
 use super::nginx::{ChannelEvent, Timer, add_channel_event, log, tell, terminate, update_time};
 use super::privileges;
 use super::relay::{Relay, RelayMessage};
@@ -95,7 +95,7 @@ pub(super) unsafe fn divide(conf: &mut CoreConf) -> io::Result<()> {
         }
     });
     conf.vault.forget();
-    Memory::give_up_all();
+    SharedMemory::give_up_all();
     reload::forget();
     privileges::drop_all()?;
     follow_master();

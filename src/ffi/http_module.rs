@@ -13,7 +13,7 @@ use super::nginx::{CONF_ERROR, ERROR, OK};
 use super::openssl::{Callbacks, FAIL, Handshake, NO_STAPLE};
 use super::owner::owner_of;
 use super::parser::Parser;
-use super::pool::{Pool, to_c};
+use super::pool::{NgxPool, to_c};
 use super::server::{
     MergedServer, ServerBlock, SrvConf, create_srv_conf, merge, set_acme_dns, set_fallback,
 };
@@ -128,7 +128,7 @@ callback! {
         let inherited = || unsafe { owner_of(request.connection) };
         let certificate = srv_conf.certificate.get().or_else(inherited);
         // SAFETY: the pool of a live request.
-        let pool = unsafe { Pool::new(request.pool) };
+        let pool = unsafe { NgxPool::new(request.pool) };
         // SAFETY: the value is nginx's; the certificate belongs to the server of the request, and a process has
         // one thread that answers.
         unsafe { variables::fill(value, data, certificate, pool) }

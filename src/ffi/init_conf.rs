@@ -5,7 +5,7 @@ use super::bound::BoundServer;
 use super::conf::{CoreConf, Ready};
 use super::cycle::{CoreSettings, Cycle};
 use super::identity;
-use super::memory::Memory;
+use super::memory::SharedMemory;
 use super::nginx::{is_test, loading, tell_test};
 use acme_dns_core::config::draft::Finished;
 use acme_dns_core::config::sharing::Shared;
@@ -57,7 +57,7 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
     let identity = identity::decide(user, &settings, conf.certs_group, &config.state_path, warn)?;
     conf.vault.finish(identity.workers, warn);
     warn_of_lost_proxy(&settings, warn);
-    let memory = Memory::new(config.certificates.len(), room);
+    let memory = SharedMemory::new(config.certificates.len(), room);
     let memory =
         memory.map_err(|error| format!("acme_dns: cannot create shared memory: {error}"))?;
     conf.ready = Some(Ready {

@@ -69,7 +69,7 @@ struct CurrentRecord {
 
 /// Memory of one configuration.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct SharedMemory {
     /// Null once it was given up.
     writable: AtomicPtr<u8>,
     readable: NonNull<u8>,
@@ -81,18 +81,18 @@ pub(super) struct Memory {
 
 // SAFETY: both mappings live as long as the value, and what is in them is read and written by atomic
 // operations only.
-unsafe impl Send for Memory {}
+unsafe impl Send for SharedMemory {}
 // SAFETY: as above.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for SharedMemory {}
 
-/// All memory of this process, for [`Memory::give_up_all`].
-static ALL: Mutex<Vec<Weak<Memory>>> = Mutex::new(Vec::new());
+/// All memory of this process, for [`SharedMemory::give_up_all`].
+static ALL: Mutex<Vec<Weak<SharedMemory>>> = Mutex::new(Vec::new());
 
 /// Lack of room for a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Full;
 
-impl Memory {
+impl SharedMemory {
     /// Makes the memory for a number of certificates, with `room` bytes for their records.
     ///
     /// # Errors
@@ -224,7 +224,7 @@ impl Memory {
     }
 }
 
-impl Drop for Memory {
+impl Drop for SharedMemory {
     fn drop(&mut self) {
         let readable = self.readable.as_ptr();
         let writable = *self.writable.get_mut();
@@ -299,12 +299,12 @@ fn map(size: usize, protection: i32, file: Option<&OwnedFd>) -> io::Result<NonNu
 /// Place of one certificate, for reading.
 #[derive(Clone, Debug)]
 pub(super) struct SlotReader {
-    memory: Arc<Memory>,
+    memory: Arc<SharedMemory>,
     index: usize,
 }
 
 impl SlotReader {
-    pub(super) fn new(memory: &Arc<Memory>, index: usize) -> Self {
+    pub(super) fn new(memory: &Arc<SharedMemory>, index: usize) -> Self {
         Self { memory: Arc::clone(memory), index }
     }
 
@@ -340,14 +340,14 @@ impl SlotReader {
 /// Means to write records.
 #[derive(Debug)]
 pub(super) struct Writer {
-    memory: Arc<Memory>,
+    memory: Arc<SharedMemory>,
     /// Free memory: the length at each offset. Not in shared memory: it follows from the slots.
     free: BTreeMap<usize, usize>,
 }
 
 impl Writer {
     /// Finds out what is free: all that no slot refers to.
-    pub(super) fn new(memory: &Arc<Memory>) -> Self {
+    pub(super) fn new(memory: &Arc<SharedMemory>) -> Self {
         let slots = (0..memory.slots).filter_map(|index| memory.slot_in(memory.readable, index));
         let mut used: Vec<(usize, usize)> = slots
             .filter_map(|slot| memory.current(slot))

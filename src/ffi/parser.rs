@@ -4,7 +4,7 @@
 use super::callback::{FromC, guard};
 use super::cycle::Cycle;
 use super::nginx::{CONF_ERROR, CONF_OK, OK, elements, log_to, text};
-use super::pool::Pool;
+use super::pool::NgxPool;
 use acme_dns_core::config::Location;
 use ngx::ffi::{
     NGX_LOG_EMERG, NGX_LOG_WARN, ngx_command_t, ngx_conf_full_name, ngx_conf_log_error,
@@ -41,9 +41,9 @@ impl Parser {
     }
 
     /// Gives the pool of that cycle.
-    pub(super) fn pool(&self) -> Pool<'_> {
+    pub(super) fn pool(&self) -> NgxPool<'_> {
         // SAFETY: the pool of a live parser is live.
-        unsafe { Pool::new(self.as_ref().pool) }
+        unsafe { NgxPool::new(self.as_ref().pool) }
     }
 
     /// Gives the context of the block that the directive stands in: `http`, a server of it, and so on.

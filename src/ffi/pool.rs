@@ -10,9 +10,9 @@ use std::ptr::{self, NonNull};
 
 /// Pool that lives for `'a`.
 #[derive(Clone, Copy)]
-pub(super) struct Pool<'a>(*mut ngx_pool_t, PhantomData<&'a ngx_pool_t>);
+pub(super) struct NgxPool<'a>(*mut ngx_pool_t, PhantomData<&'a ngx_pool_t>);
 
-impl Pool<'_> {
+impl NgxPool<'_> {
     /// # Safety
     /// The pool lives for the lifetime of the result.
     pub(super) unsafe fn new(pool: *mut ngx_pool_t) -> Self {

@@ -11,7 +11,7 @@ use super::callback::guard;
 use super::conf::{CoreConf, Ready};
 use super::host::NginxHost;
 use super::identity::Identity;
-use super::memory::{Memory, SlotReader, Writer};
+use super::memory::{SharedMemory, SlotReader, Writer};
 use super::nginx::{now, set_title, tell_event};
 use super::privileges::{self, Ids};
 use super::relay::{Relay, RelayMessage};
@@ -166,7 +166,7 @@ fn begins(relay: &Relay) -> bool {
 }
 
 /// Gives the pause before a start that follows others too quickly.
-fn pause(memory: &Memory, host: &dyn Host) -> Duration {
+fn pause(memory: &SharedMemory, host: &dyn Host) -> Duration {
     let streak = memory.note_start(now().0, QUICK);
     if streak < SUSPICIOUS {
         return Duration::ZERO;

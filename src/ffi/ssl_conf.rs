@@ -6,7 +6,7 @@
 
 use super::nginx::{elements, text};
 use super::openssl::SslCtx;
-use super::pool::Pool;
+use super::pool::NgxPool;
 use ngx::ffi::{ngx_array_t, ngx_flag_t, ngx_keyval_t, ngx_ssl_t, ngx_str_t};
 
 /// Variable that holds a certificate, for those who write `ssl_certificate` themselves.
@@ -124,7 +124,7 @@ impl SslSettings {
     }
 
     /// Has nginx build a context without a certificate. `None`: out of memory.
-    pub(super) fn set_no_certificates(&self, pool: Pool<'_>) -> Option<()> {
+    pub(super) fn set_no_certificates(&self, pool: NgxPool<'_>) -> Option<()> {
         self.set_lists(pool.empty_array::<ngx_str_t>()?);
         Some(())
     }

@@ -24,7 +24,7 @@ use super::nginx::lossy_text;
 use super::nginx::{CONF_ERROR, ERROR, OK, elements, place, symbol};
 use super::owner::owner_of;
 use super::parser::Parser;
-use super::pool::{Pool, to_c};
+use super::pool::{NgxPool, to_c};
 use super::server::{
     self, MergedServer, ServerBlock, SrvConf, create_srv_conf, merge, set_fallback,
 };
@@ -200,7 +200,7 @@ callback! {
         // SAFETY: as above.
         let pool = unsafe { (*session.connection).pool };
         // SAFETY: the pool of a live connection.
-        let pool = unsafe { Pool::new(pool) };
+        let pool = unsafe { NgxPool::new(pool) };
         // SAFETY: the value is nginx's; the certificate belongs to the session's server, and a process has one
         // thread that answers.
         unsafe { variables::fill(value, data, certificate, pool) }

@@ -8,7 +8,7 @@
 
 use super::certificate::ServerCertificate;
 use super::nginx::{ERROR, OK};
-use super::pool::Pool;
+use super::pool::NgxPool;
 use super::ssl_conf::CERTIFICATE_VARIABLE;
 use ngx::ffi::{ngx_int_t, ngx_str_t, ngx_variable_value_t};
 use std::ptr::NonNull;
@@ -36,7 +36,7 @@ const ALL: [(&str, Variable); 5] = [
 /// Registers the variables: `add` makes one of this name for this data. `None`: nginx has reported why
 /// it cannot.
 pub(super) fn register(
-    pool: Pool<'_>,
+    pool: NgxPool<'_>,
     add: impl Fn(*mut ngx_str_t, usize) -> Option<()>,
 ) -> Option<()> {
     for (name, variable) in ALL {
@@ -55,7 +55,7 @@ pub(super) unsafe fn fill(
     value: *mut ngx_variable_value_t,
     data: usize,
     certificate: Option<NonNull<ServerCertificate>>,
-    pool: Pool<'_>,
+    pool: NgxPool<'_>,
 ) -> ngx_int_t {
     // SAFETY: by this function's contract.
     let value = unsafe { &mut *value };
