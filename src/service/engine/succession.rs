@@ -139,7 +139,7 @@ impl Succession<'_> {
             let_others_work(round).await;
             let traits = certificates.as_ref().and_then(|all| all.traits(&name));
             let Some(traits) = traits else { continue };
-            if is_aside(&name) && traits.has_expired(now()) {
+            if is_aside(&name) && self.site.store.has_expired(&name, &traits, now()) {
                 if let Err(error) = self.site.store.remove_aside(&name) {
                     self.site.tell_failure(Level::Warn, &error);
                 }

@@ -7,6 +7,7 @@
 use super::{Certificates, IssuedPem, VERSIONS, facts, files, is_kept};
 use crate::store::door::entries_of;
 use crate::store::{Store, StoreError, Trust};
+use acme_dns_core::schedule::Renewal;
 use acme_dns_core::stock::{Traits, covers};
 use acme_dns_core::time::UnixTime;
 use rustls_pki_types::CertificateDer;
@@ -23,7 +24,10 @@ impl Store {
         let Ok(Some(all)) = Certificates::open(self.path(), &Trust::here()) else { return Ok(()) };
         let Some(traits) = all.traits(name) else { return Ok(()) };
         let Some(leaf) = leaf_traits(new.fullchain.as_bytes()) else { return Ok(()) };
-        if is_aside(name) || is_superseded(&traits, &leaf, new) || traits.has_expired(now()) {
+        if is_aside(name)
+            || is_superseded(&traits, &leaf, new)
+            || self.has_expired(name, &traits, now())
+        {
             return Ok(());
         }
         let Ok(Some((aside, old))) = all.pem(name, traits) else { return Ok(()) };
@@ -33,7 +37,20 @@ impl Store {
                 // Nothing may come by again that would finish it.
                 let _ = self.remove_aside(&aside);
             }
-        })
+        })?;
+        if let Ok(Some(renewal)) = self.load_renewal::<Renewal>(name) {
+            // Without it the certificate is judged by our clock alone.
+            let _ = self.save_renewal(&aside, &renewal);
+        }
+        Ok(())
+    }
+
+    /// Tells whether a certificate has expired, by the clock of its CA where ours is known to be ahead of it.
+    pub(crate) fn has_expired(&self, name: &str, traits: &Traits, now: UnixTime) -> bool {
+        let renewal = self.load_renewal::<Renewal>(name).ok().flatten();
+        // If ours was behind, it may have been set since.
+        let ahead = renewal.map_or(0, |renewal| renewal.skew.max(0));
+        traits.has_expired(now.shifted(-ahead))
     }
 
     /// Removes what a crash has left of certificates that were to be kept aside: nobody comes by to finish it.
@@ -83,7 +100,7 @@ impl Certificates {
     }
 }
 
-/// Whether a name is that of a certificate that was kept aside.
+/// Tells whether a name is that of a certificate that was kept aside.
 #[must_use]
 pub fn is_aside(name: &str) -> bool {
     name.rsplit_once('~').is_some_and(|(_, digits)| {
@@ -91,7 +108,7 @@ pub fn is_aside(name: &str) -> bool {
     })
 }
 
-/// Whether a new certificate does all that the old one does: has its names, is from the same CA, and has the same
+/// Tells whether a new certificate does all that the old one does: has its names, is from the same CA, and has the same
 /// type of key and profile. It may be another one that is wanted now, and the old one again tomorrow.
 fn is_superseded(old: &Traits, leaf: &Traits, new: &IssuedPem) -> bool {
     let has_origin = old.directory.as_ref().is_none_or(|directory| {

@@ -1,12 +1,15 @@
 use super::{Certificates, load_certificate, load_material};
-use crate::store::testing::issued;
+use crate::store::testing::{issued, issued_with};
 use crate::store::{IssuedPem, Store, Trust};
-use crate::x509::testing::NOW;
+use crate::x509::testing::{NOW, key};
 use acme_dns_core::key::KeyType;
+use acme_dns_core::schedule::Renewal;
+use acme_dns_core::time::UnixTime;
 use openssl::pkey::PKey;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const FILES: [&str; 4] = ["fullchain.pem", "privkey.pem", "cert.pem", "chain.pem"];
 
@@ -227,7 +230,7 @@ fn reading_creates_nothing() {
     assert!(!missing.exists());
 }
 
-/// What a root reader, who trusts these users, makes of a certificate.
+/// Reads a certificate as root, who trusts these users.
 fn quickly(dir: &Path, trusted: &[u32]) -> Result<bool, String> {
     let trust = Trust::Owners(trusted.to_vec());
     let certificates = Certificates::open(dir, &trust).unwrap().unwrap();
@@ -347,4 +350,29 @@ fn what_a_new_certificate_of_its_name_does_not_cover_is_kept_aside() {
     store.save_certificate("a.example", &staging(issued(&["a.example", "c.example"]))).unwrap();
     assert_eq!(aside().len(), 1);
     assert!(store.load_certificate("a.example").unwrap().is_some());
+}
+
+#[test]
+fn what_has_expired_by_a_clock_that_is_ahead_alone_is_kept_aside() {
+    const DAY: i64 = 86_400;
+    let (_dir, store) = store();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
+    let ended = |names: &[&str]| issued_with(&key(), names, (now - NOW - 9 * DAY, now - NOW - DAY));
+    for (ahead, is_there) in [(0, false), (DAY / 2, false), (2 * DAY, true)] {
+        let first = ended(&["a.example", "b.example"]);
+        store.save_certificate("a.example", &first).unwrap();
+        let renewal = Renewal { skew: ahead, ..Renewal::default() };
+        store.save_renewal("a.example", &renewal).unwrap();
+        store.save_certificate("a.example", &ended(&["a.example"])).unwrap();
+        let all = Certificates::open(store.path(), &Trust::Everyone).unwrap().unwrap();
+        let names = all.names().unwrap();
+        let aside = names.iter().find(|name| super::is_aside(name));
+        assert_eq!(aside.is_some(), is_there, "{ahead}");
+        let Some(aside) = aside else { continue };
+        assert_eq!(store.load_renewal::<Renewal>(aside).unwrap(), Some(renewal));
+        let traits = all.traits(aside).unwrap();
+        for (later, has_expired) in [(0, false), (2 * DAY, true)] {
+            assert_eq!(store.has_expired(aside, &traits, UnixTime(now + later)), has_expired);
+        }
+    }
 }
