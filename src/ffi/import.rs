@@ -5,7 +5,7 @@
 //! memory. Keys of accounts are none of the workers' business: they go into the vault unparsed.
 
 use super::conf::Ready;
-use super::nginx::{log, now, tell};
+use super::nginx::{now, tell, tell_event};
 use super::privileges::{self, Ids};
 use super::vault::Vault;
 use acme_dns_core::config::{Certificate, Config};
@@ -24,7 +24,6 @@ pub(super) fn read(ready: &mut Ready, vault: &mut Vault) -> Pairs {
     if config.imports.is_empty() {
         return Pairs::new();
     }
-    let mut tell = |level, line: &str| log(level, &format!("acme_dns: {line}"));
     let is_missing = |index: &usize| {
         let variant = config.variants.get(*index);
         variant.is_some_and(|variant| !store::is_kept(&config.state_path, &variant.name))
@@ -36,7 +35,7 @@ pub(super) fn read(ready: &mut Ready, vault: &mut Vault) -> Pairs {
     let found = if missing.is_empty() {
         Vec::new()
     } else {
-        import::certificates(config, &missing, now(), &mut tell)
+        import::certificates(config, &missing, now(), &mut tell_event)
     };
     let accounts = (0..config.issuers.len())
         .filter_map(|issuer| account(config, owner, issuer, vault))

@@ -86,6 +86,11 @@ pub enum CertificatesEvent {
         /// The error.
         why: String,
     },
+    /// Files of another client cannot be imported.
+    NotImported {
+        /// The error.
+        why: String,
+    },
     /// The process that holds the state path does not renew them.
     Neglected {
         /// That process.
@@ -102,7 +107,9 @@ impl CertificatesEvent {
         match self {
             Self::Failed { level, .. } | Self::Untold { level, .. } => *level,
             Self::Unreadable { .. } | Self::Neglected { .. } => Level::Error,
-            Self::Standing { .. } | Self::OthersUnknown { .. } => Level::Warn,
+            Self::Standing { .. } | Self::OthersUnknown { .. } | Self::NotImported { .. } => {
+                Level::Warn
+            }
             Self::Loaded { is_news: false, .. } => Level::Info,
             Self::Loaded { .. }
             | Self::Ordered { .. }
@@ -168,6 +175,7 @@ impl fmt::Display for CertificatesEvent {
                 write!(f, "{number} certificates take over from others, under new names")
             }
             Self::OthersUnknown { why } => write!(f, "{why}; only own names are looked for"),
+            Self::NotImported { why } => write!(f, "cannot be imported: {why}"),
             Self::Neglected { holder, path, names } => write!(
                 f,
                 "{holder}, which holds state path \"{}\", does not renew certificates that are missing or \

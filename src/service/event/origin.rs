@@ -49,7 +49,14 @@ pub enum OriginEvent {
         /// Time of its renewal.
         renewal: UnixTime,
     },
-    /// The same, and the disk has refused it.
+    /// It was found among another client's files, and is of no use.
+    NotImported {
+        /// The file or directory.
+        source: PathBuf,
+        /// The error.
+        why: String,
+    },
+    /// It was found among another client's files, and the disk has refused it.
     ImportedUnsaved {
         /// The file or directory.
         source: PathBuf,
@@ -69,7 +76,8 @@ impl OriginEvent {
             Self::Followed { .. }
             | Self::Succeeds { .. }
             | Self::StandIns { .. }
-            | Self::Imported { .. } => Level::Notice,
+            | Self::Imported { .. }
+            | Self::NotImported { .. } => Level::Notice,
         }
     }
 
@@ -98,6 +106,9 @@ impl OriginEvent {
                 " imported from \"{}\", valid until {until}, renewal at {renewal}",
                 source.display()
             ),
+            Self::NotImported { source, why } => {
+                write!(f, " is not imported from \"{}\": {why}", source.display())
+            }
             Self::ImportedUnsaved { source, why, retry } => write!(
                 f,
                 " from \"{}\" is served but cannot be saved to disk: {why}; retried every {} s",

@@ -2,9 +2,9 @@
 
 use super::tree::Tree;
 use super::{Candidate, Imported, Origin, candidates, fingerprint, open};
+use crate::event::{CertificatesEvent, Event, OriginEvent};
 use crate::x509::{chain_from_pem, dns_names, key_type, keys, material, reason, validity};
 use acme_dns_core::config::{Certificate, Config};
-use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use acme_dns_core::schedule::Validity;
 use acme_dns_core::time::UnixTime;
@@ -27,12 +27,12 @@ struct Leaf {
 }
 
 /// Looks for certificates of variants, which are indices into the configuration's, and reads them with
-/// their keys. `log` is told what cannot be used, if nothing else was found.
+/// their keys. `tell` hears what cannot be used, if nothing else was found.
 pub fn certificates(
     config: &Config,
     variants: &[usize],
     now: UnixTime,
-    log: &mut dyn FnMut(Level, &str),
+    tell: &mut dyn FnMut(&Event),
 ) -> Vec<(Imported, Pair)> {
     let wanted: Vec<_> =
         variants.iter().filter_map(|index| Some((*index, config.variant(*index)?.1))).collect();
@@ -50,11 +50,13 @@ pub fn certificates(
         let leaves = by_name.get(first).map_or(&[][..], Vec::as_slice);
         match find(config, *index, certificate, leaves, now) {
             Ok(result) => found.push(result),
-            Err(refused) => refused.iter().for_each(|line| log(Level::Notice, line)),
+            Err(refused) => refused.iter().for_each(&mut *tell),
         }
     }
     if found.len() < wanted.len() {
-        errors.iter().for_each(|error| log(Level::Warn, &format!("cannot be imported: {error}")));
+        for why in errors {
+            tell(&Event::Certificates(CertificatesEvent::NotImported { why }));
+        }
     }
     found
 }
@@ -106,7 +108,7 @@ fn find(
     certificate: &Certificate,
     leaves: &[&Leaf],
     now: UnixTime,
-) -> Result<(Imported, Pair), Vec<String>> {
+) -> Result<(Imported, Pair), Vec<Event>> {
     let has_all = |leaf: &&&Leaf| {
         certificate.names.iter().all(|name| leaf.names.iter().any(|held| held == name.as_str()))
     };
@@ -118,11 +120,12 @@ fn find(
         match take(config, variant, certificate, leaf, now) {
             Ok(Some(found)) => return Ok(found),
             Ok(None) => {}
-            Err(why) => refused.push(format!(
-                "certificate \"{}\" is not imported from \"{}\": {why}",
-                config.variants.get(variant).map_or("", |variant| variant.name.as_str()),
-                leaf.candidate.chain.path().display()
-            )),
+            Err(why) => {
+                let name = config.variants.get(variant).map(|variant| variant.name.clone());
+                let source = leaf.candidate.chain.path().to_owned();
+                let event = OriginEvent::NotImported { source, why };
+                refused.push(Event::Origin(name.unwrap_or_default(), event));
+            }
         }
     }
     Err(refused)
