@@ -1,4 +1,4 @@
-//! What other clients have: their certificates and keys, and the keys of their accounts.
+//! Files of other ACME clients: their certificates and keys, and the keys of their accounts.
 //!
 //! A module for each client knows where its files lie and what they say of the CA. What is common is
 //! here: a tree is read once, however many certificates are looked for, and only what is served is
@@ -9,6 +9,8 @@ mod acme_sh;
 mod caddy;
 mod certbot;
 mod dehydrated;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod lego;
 mod nginx;
 mod search;
@@ -29,7 +31,7 @@ use tree::{List, Tree};
 use url::Url;
 use zeroize::Zeroizing;
 
-/// What was found for a configuration, without any key.
+/// Finds for a configuration, without any key.
 #[derive(Clone, Debug, Default)]
 pub struct Imports {
     /// The certificates that were published.
@@ -49,7 +51,7 @@ pub struct Imported {
     pub validity: Validity,
     /// The URL of the directory of the CA that it is from.
     pub directory: String,
-    /// Where it was found.
+    /// The file or directory that it was found in.
     pub source: PathBuf,
 }
 
@@ -60,7 +62,7 @@ pub struct ImportedAccount {
     pub issuer: usize,
     /// The key, in PEM or as a JWK.
     pub key: SecretId,
-    /// Where it was found.
+    /// The file or directory that it was found in.
     pub source: PathBuf,
 }
 
@@ -75,7 +77,7 @@ pub fn fingerprint(certificate: &[u8]) -> [u8; 32] {
 pub struct AccountFile {
     /// Its path.
     pub path: PathBuf,
-    /// Whose account, and what it was found by: indices into the configuration's.
+    /// The issuer and the `acme_dns_import` that it was found by: indices into the configuration's.
     issuer: usize,
     import: usize,
 }
@@ -123,7 +125,7 @@ pub fn open_account_key(
 struct Wanted<'a> {
     /// The URL of its directory.
     directory: Url,
-    /// Whether it is the only one of the configuration: what does not say where it is from is taken
+    /// Set if it is the only one of the configuration: what does not say where it is from is taken
     /// for it then.
     is_only: bool,
     /// The contacts that it is told, as URLs.
@@ -143,10 +145,10 @@ impl<'a> Wanted<'a> {
 /// A certificate in a tree.
 struct Candidate {
     chain: Part,
-    /// What belongs behind the chain, if that has the leaf alone.
+    /// Rest of the chain, where the chain's own file has the leaf alone.
     issuers: Option<PathBuf>,
     key: Part,
-    /// Where it is from; an error if that cannot be read.
+    /// Its origin; an error if that cannot be read.
     origin: Result<Origin, String>,
 }
 
@@ -154,7 +156,7 @@ struct Candidate {
 enum Part {
     /// A file of its own.
     File(PathBuf),
-    /// What a file with many of them has of it.
+    /// An entry of a file with many of them.
     Entry {
         /// That file.
         file: PathBuf,
@@ -164,7 +166,7 @@ enum Part {
 }
 
 impl Part {
-    /// Where it lies.
+    /// Gives the file that it is in.
     fn path(&self) -> &Path {
         match self {
             Self::File(path) | Self::Entry { file: path, .. } => path,
@@ -178,7 +180,7 @@ impl From<PathBuf> for Part {
     }
 }
 
-/// What a tree says of the CA.
+/// The CA that something in a tree is from, as far as the tree says so.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Origin {
     /// Nothing.
