@@ -11,7 +11,7 @@ use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
-/// How the helper names itself to the servers that it asks.
+/// Name by which the helper introduces itself to servers.
 const USER_AGENT: &str = concat!("ngx_http_acme_dns_module/", env!("CARGO_PKG_VERSION"));
 
 /// A host that does not answer a SYN is down, or its packets are dropped.
@@ -27,17 +27,17 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// be closed from the other side just when it is needed.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often a server is asked whether an HTTP/2 connection is alive while it owes an answer. All
+/// Pause between two pings of an HTTP/2 connection whose server owes an answer. All
 /// requests share one connection: a dead one must not take each of them to its timeout.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long it may take to say so.
+/// Longest time that an answer to a ping may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server that asks for a longer pause than a day is asked again after a day.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86400);
 
-/// Why a client could not be made, or an answer not be read.
+/// Failure to make a client or to read an answer.
 #[derive(Debug, Error)]
 pub enum HttpError {
     /// The trusted certificates cannot be read.
@@ -46,7 +46,7 @@ pub enum HttpError {
     /// The TLS library cannot be set up.
     #[error("cannot set up the HTTP client: {}", describe(.0))]
     Client(reqwest::Error),
-    /// What the configuration calls a URL is none.
+    /// Text of the configuration that is no URL.
     #[error("invalid URL \"{0}\"")]
     Url(String),
     /// The credentials hold a character that no header may carry.
@@ -60,7 +60,7 @@ pub enum HttpError {
     TooLong(usize),
 }
 
-/// What a client trusts besides the system's certificates, and the client.
+/// A client, with the certificates that it trusts besides the system's.
 type Known = (Option<Vec<u8>>, Client);
 
 /// The HTTP clients of one runtime, whose tasks their connections are. Those that trust the same are

@@ -1,4 +1,4 @@
-//! What a CA's responder says of a certificate (OCSP, RFC 6960), to be stapled to it.
+//! Questions to a CA's OCSP responder (RFC 6960), whose answers are stapled.
 //!
 //! The profile is that of RFC 5019: one certificate in a request, named by SHA-1 hashes, without a
 //! nonce, so that responders can answer from their caches. The answer comes over plain HTTP as a
@@ -37,7 +37,7 @@ const RESPONSE_TYPE: &str = "application/ocsp-response";
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Why there is nothing to staple.
+/// Reason why there is nothing to staple.
 #[derive(Debug, Error)]
 pub enum OcspError {
     /// The responder could not be asked.
@@ -98,7 +98,7 @@ impl fmt::Debug for Question {
     }
 }
 
-/// Why nobody can be asked about a certificate.
+/// Reason why nobody can be asked about a certificate.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum Unasked {
     /// It names no responder that can be asked (RFC 5280 section 4.2.2.1).
@@ -209,7 +209,7 @@ impl Question {
         Ok(Good { staple, window })
     }
 
-    /// Whether the issuer has signed, or a certificate of it with `id-kp-OCSPSigning` (RFC 6960
+    /// Checks that the issuer has signed, or a certificate of it with `id-kp-OCSPSigning` (RFC 6960
     /// section 4.2.2.2).
     fn verify(&self, response: &OcspBasicResponseRef) -> Result<(), ErrorStack> {
         let mut store = X509StoreBuilder::new()?;

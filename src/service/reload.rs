@@ -1,4 +1,4 @@
-//! What of nginx's configuration reads certificate files, so that a reload is needed when they change.
+//! The part of nginx's configuration that reads certificate files: when they change, a reload is needed.
 //!
 //! The files of the configuration are read once more when nginx has accepted them ([`Watch::scan`]): any
 //! directive of any module that names a file below `certs/` of the state path counts. A name with a
@@ -22,13 +22,13 @@ use std::time::{Duration, SystemTime};
 /// Files whose configuration is included more deeply than this include each other.
 const MAX_DEPTH: usize = 32;
 
-/// How much a file's time may lag behind the clock: a tick of the kernel's, twice.
+/// Largest lag of a file's time behind the clock: two ticks of the kernel's.
 const LAG: Duration = Duration::from_millis(20);
 
-/// What a configuration reads, and what it consists of.
+/// Files that a configuration reads and consists of.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// When nginx began to read the configuration.
+    /// The moment at which nginx began to read the configuration.
     pub since: SystemTime,
     /// The names of variants whose files it reads.
     pub names: BTreeSet<String>,
@@ -36,7 +36,7 @@ pub struct Watch {
     pub read: BTreeSet<String>,
     /// Set if it names files below `certs/` with a variable, so that workers read these.
     pub by_variable: bool,
-    /// Whether a reload may be asked for at all.
+    /// Set unless `acme_dns_reload off` forbids reloads.
     pub may_reload: bool,
     parts: Vec<Part>,
     /// The files with secrets, as they were when they were read.
@@ -48,7 +48,7 @@ pub struct Watch {
 enum Part {
     /// A file with its content; `None` if it could not be read. `is_data`: it is a domains file.
     File { path: PathBuf, seen: Option<(FileStamp, [u8; 32])>, is_data: bool },
-    /// What an `include` has found.
+    /// Files that an `include` has found.
     Pattern { pattern: PathBuf, found: Vec<PathBuf> },
 }
 
@@ -77,7 +77,7 @@ impl Part {
     }
 }
 
-/// Why nginx is not reloaded.
+/// Reason why nginx is not reloaded.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Obstacle {
     /// This part of the configuration has changed since nginx has loaded it.
@@ -86,12 +86,12 @@ pub enum Obstacle {
     Unknown(PathBuf, String),
 }
 
-/// Where nginx looks for files.
+/// Places where nginx looks for files.
 #[derive(Clone, Copy, Debug)]
 pub struct Paths<'a> {
     /// The configuration's first file.
     pub main: &'a Path,
-    /// What the names of certificates and of included files are relative to.
+    /// The directory that names of certificates and included files are relative to.
     pub prefix: &'a Path,
 }
 
@@ -156,7 +156,7 @@ impl Watch {
         changed
     }
 
-    /// What speaks against a reload for files with secrets or domains, if anything.
+    /// Finds what speaks against a reload for files with secrets or domains, if anything does.
     pub fn obstacle_beside_data(&self) -> Option<Obstacle> {
         let parts = self.parts.iter();
         let parts = parts.filter(|part| !matches!(part, Part::File { is_data: true, .. }));
@@ -175,7 +175,7 @@ impl Watch {
         names.cloned().collect()
     }
 
-    /// What speaks against a reload, if anything.
+    /// Finds what speaks against a reload, if anything does.
     pub fn obstacle(&self) -> Option<Obstacle> {
         self.parts.iter().find_map(Part::obstacle)
     }

@@ -19,7 +19,7 @@ use std::path::{Component, Path, PathBuf};
 use url::Url;
 use zeroize::Zeroizing;
 
-/// What is found in a directory; none if it is not there.
+/// Entries of a directory; none if it is not there.
 pub(super) type List<T> = Result<Vec<T>, String>;
 
 /// The bytes of a part of a certificate.
@@ -28,7 +28,7 @@ pub(super) type Bytes<'a> = Result<Option<Cow<'a, Zeroizing<Vec<u8>>>>, String>;
 /// More links than this lead in a circle, as for the system.
 const MAX_LINKS: usize = 40;
 
-/// How deep a tree is at most.
+/// Largest depth of a tree.
 const MAX_DEPTH: usize = 64;
 
 /// A tree of another client.

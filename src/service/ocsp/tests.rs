@@ -13,7 +13,7 @@ fn question(of: &Signer, issuer: &Signer) -> Option<Question> {
     Question::new(&chain).ok()
 }
 
-/// What is thought at [`NOW`] of a statement about a certificate of `issuer`.
+/// Checks at [`NOW`] a statement about a certificate of `issuer`.
 fn check(
     issuer: &Signer,
     signer: &Signer,

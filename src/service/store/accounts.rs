@@ -240,7 +240,7 @@ impl Store {
     }
 }
 
-/// Whether there is an account of an issuer, or the key of one.
+/// Tells whether there is an account of an issuer, or the key of one.
 #[must_use]
 pub fn has_account(state_path: &Path, issuer: &str) -> bool {
     let directory = state_path.join(ACCOUNTS).join(issuer);

@@ -1,4 +1,4 @@
-//! What a person asks for: files in `actions/`.
+//! Requests of a person: files in `actions/`.
 
 use super::door::MAX_FILE;
 use super::layout::ASIDE;

@@ -31,10 +31,10 @@ pub(crate) const MAX_FILE: u64 = 4 << 20;
 /// The largest file of a key that is read: many times the largest key that is supported.
 pub(crate) const MAX_KEY: u64 = 64 << 10;
 
-/// What is wrong with a file that has more names than one.
+/// Error of a file that has more names than one.
 const HARD_LINK: &str = "it has another name elsewhere, a hard link";
 
-/// Whom a reader trusts as the owner of files in the state path, besides root and the owner of the
+/// Users whom a reader trusts as owners of files in the state path, besides root and the owner of the
 /// state path itself.
 #[derive(Clone, Debug)]
 pub enum Trust {

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why something cannot be kept or read.
+/// Failure to save or to read something.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The system refused an operation.
@@ -23,7 +23,7 @@ pub enum StoreError {
         path: PathBuf,
         /// The system's error.
         source: io::Error,
-        /// What a person has to do, where the system's words do not say it.
+        /// Advice to a person, where the system's words do not say what to do.
         advice: String,
     },
     /// A file belongs to somebody whom this process, which is root, does not trust.
@@ -45,7 +45,7 @@ pub enum StoreError {
     Invalid {
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong with it; never a part of a key.
+        /// The mistake in it; never a part of a key.
         reason: String,
     },
 }
@@ -55,7 +55,7 @@ impl StoreError {
         Self::Invalid { path: path.to_owned(), reason: reason.into() }
     }
 
-    /// Whether it is known what is there, and it is not what is needed: it will not be another time.
+    /// Tells whether the content is known and is not what is needed: it will be the same another time.
     pub(crate) fn is_about_content(&self) -> bool {
         match self {
             Self::Io { source, .. } => {
@@ -66,13 +66,13 @@ impl StoreError {
         }
     }
 
-    /// Whether a file or directory is missing.
+    /// Tells whether a file or directory is missing.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    /// Whether this process may not look at something: another one may, and this one when a person has changed
+    /// Tells whether this process may not look at something: another one may, and this one when a person has changed
     /// the owner or the mode.
     #[must_use]
     pub fn is_denied(&self) -> bool {
@@ -92,7 +92,7 @@ pub(crate) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Er
     }
 }
 
-/// What a person has to do, where the system's words do not say it.
+/// Advice to a person, where the system's words do not say what to do.
 fn advice(error: &io::Error, path: &Path) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {

@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How the name of everything unfinished begins.
+/// Start of the name of everything unfinished.
 const TEMPORARY: &str = ".tmp-";
 
 /// The mode of files, and of those that a group may read.

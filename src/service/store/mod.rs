@@ -68,7 +68,7 @@ pub struct Lock {
 /// More than the mark of the lock file.
 const MAX_MARK: u64 = 64;
 
-/// What the lock file holds after a holder has ended in good order.
+/// Content of the lock file after a holder has ended in good order.
 const IN_ORDER: &[u8] = b"ended in good order\n";
 
 impl Lock {
@@ -102,7 +102,7 @@ impl Lock {
         }
     }
 
-    /// Why something that a crash left unfinished is still there. It is in nobody's way.
+    /// Gives the error that kept something unfinished, left by a crash, from being removed. It is in nobody's way.
     #[must_use]
     pub fn left(&self) -> Option<&StoreError> {
         self.left.as_ref()

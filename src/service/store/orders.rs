@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::{Zeroize, Zeroizing};
 
-/// How the name of a file ends that holds an order. That of the progress beside it ends otherwise, so
+/// End of the name of a file that holds an order. That of the progress beside it ends otherwise, so
 /// the two cannot be mixed up whatever the name of the certificate is.
 const SUFFIX: &str = ".order";
 
@@ -91,7 +91,7 @@ impl Store {
         }
     }
 
-    /// Whether an order of a certificate is kept.
+    /// Tells whether an order of a certificate is on disk.
     #[must_use]
     pub fn has_order(&self, name: &str) -> bool {
         self.order_path(name).stat().is_ok_and(|stat| stat.is_some())

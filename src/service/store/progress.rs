@@ -1,11 +1,11 @@
-//! How far the attempts for each certificate have come.
+//! Progress of the attempts for each certificate.
 
 use super::door::Place;
 use super::{Store, StoreError, files};
 use acme_dns_core::schedule::Progress;
 
 impl Store {
-    /// What was kept of earlier attempts; the default if there is nothing.
+    /// Reads the progress of earlier attempts; the default if there is none.
     ///
     /// # Errors
     /// The file cannot be read or holds something else; the default is then a good answer.
@@ -23,7 +23,7 @@ impl Store {
         files::replace(&path, &json)
     }
 
-    /// Whether there is a file of this certificate's progress.
+    /// Tells whether there is a file of this certificate's progress.
     #[must_use]
     pub fn has_progress(&self, name: &str) -> bool {
         self.progress_path(name).stat().is_ok_and(|stat| stat.is_some())

@@ -124,7 +124,7 @@ const DIRECTORIES: [&str; 5] = [CERTS, ACCOUNTS, ORDERS, JOURNAL, ACTIONS];
 /// Those of them that hold keys and that nobody else has a reason to read.
 const PRIVATE: [&str; 2] = [ACCOUNTS, ORDERS];
 
-/// How deep the store's directories are: `certs/.versions/NAME/NUMBER`. What somebody else has put
+/// Depth of the store's directories: `certs/.versions/NAME/NUMBER`. What somebody else has put
 /// below is not ours.
 const MAX_DEPTH: usize = 4;
 
@@ -283,7 +283,7 @@ impl<'a> Taking<'a> {
     }
 }
 
-/// Whether a state path that cannot be opened belongs to a user.
+/// Tells whether a state path that cannot be opened belongs to a user.
 fn is_of(path: &Path, user: User) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.uid() == user.uid)
 }

@@ -1,4 +1,4 @@
-//! What tests of certificates on disk have in common.
+//! Certificates on disk, for tests.
 
 use super::IssuedPem;
 use crate::x509::testing::{Ca, key, pem};

@@ -21,13 +21,13 @@ const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-/// What was seen.
+/// Facts about a leaf and its key.
 pub(crate) struct Glance {
     pub(crate) key: KeyType,
     pub(crate) validity: Validity,
     /// The DNS names, in lower case, sorted.
     pub(crate) names: Vec<String>,
-    /// Whether the leaf names itself as its issuer.
+    /// Set if the leaf names itself as its issuer.
     pub(crate) is_self_signed: bool,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn pkcs8(key: KeyDer, leaf: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     (algorithm.oid == wanted).then_some(wrap(&key.der, &algorithm.to_der().ok()?))
 }
 
-/// Whether a certificate can be read. Most have the same issuer: its certificate is read once.
+/// Tells whether a certificate can be read. Most have the same issuer: its certificate is read once.
 fn is_whole(der: &[u8]) -> bool {
     thread_local! {
         static LAST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 /// The length of a line of PEM (RFC 7468 section 2).
 pub(crate) const LINE: usize = 64;
 
-/// What is wrong with a key that says that it is encrypted.
+/// Error of a key that says that it is encrypted.
 const ENCRYPTED: &str = "its private key is encrypted";
 const NONE: &str = "it holds no private key in PEM";
 
@@ -30,7 +30,7 @@ pub(crate) enum Form {
     Sec1,
 }
 
-/// How sections with keys begin.
+/// First lines of sections with keys.
 const LABELS: [(&[u8], Form); 3] = [
     (b"-----BEGIN PRIVATE KEY-----", Form::Pkcs8),
     (b"-----BEGIN RSA PRIVATE KEY-----", Form::Pkcs1),

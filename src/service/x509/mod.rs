@@ -63,13 +63,13 @@ pub(crate) fn dns_names(certificate: &X509Ref) -> Vec<String> {
     names
 }
 
-/// Whether a certificate names itself as its issuer.
+/// Tells whether a certificate names itself as its issuer.
 pub(crate) fn is_self_signed(certificate: &X509Ref) -> bool {
     let (issuer, subject) = (certificate.issuer_name(), certificate.subject_name());
     issuer.try_cmp(subject).is_ok_and(std::cmp::Ordering::is_eq)
 }
 
-/// How many subject alternative names are something else than DNS names.
+/// Counts the subject alternative names that are no DNS names.
 pub(crate) fn other_names(certificate: &X509Ref) -> usize {
     let alternatives = certificate.subject_alt_names();
     alternatives.iter().flatten().filter(|name| name.dnsname().is_none()).count()

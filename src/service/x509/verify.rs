@@ -1,19 +1,18 @@
-//! Whether the certificate that the CA sent is the one that was asked for.
+//! Check of a certificate from a CA: it is the one that was ordered, and can be served.
 //!
 //! Refused is what could not be served: another order costs as much as this one and may well end in the
 //! same way. What is merely unexpected is accepted, and told.
 
 use super::{chain_from_pem, display_name, dns_names, other_names, reason, validity};
 use acme_dns_core::schedule::{Freshness, Skew, Validity};
-use acme_dns_core::text::excerpt;
+use acme_dns_core::text::{excerpt, list};
 use acme_dns_core::time::UnixTime;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::{X509, X509Ref, X509VerifyResult};
 use std::time::Duration;
 
-/// So many names that a CA has added are shown, and so many characters of each.
-const SHOWN: usize = 10;
+/// The length of a name that is shown.
 const MAX_NAME: usize = 253;
 
 /// A chain that was checked.
@@ -21,19 +20,19 @@ pub(crate) struct Verified {
     /// The leaf first, each certified by the next one.
     pub(crate) chain: Vec<X509>,
     pub(crate) validity: Validity,
-    /// How far our clock is ahead of the CA's.
+    /// Lead of our clock over the CA's.
     pub(crate) skew: Skew,
     /// The CA, as the leaf names it.
     pub(crate) issuer: String,
     /// In hexadecimal.
     pub(crate) serial: String,
-    /// Whether its names are exactly those that were ordered.
+    /// Set if its names are exactly those that were ordered.
     pub(crate) is_exact: bool,
-    /// What is unexpected and does no harm, in one line each.
+    /// Surprises that do no harm, in one line each.
     pub(crate) notes: Vec<String>,
 }
 
-/// Why a certificate cannot be used.
+/// Reason why a certificate cannot be used.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Unfit {
     /// It is another one than was ordered. What is wrong is one line.
@@ -114,7 +113,7 @@ fn in_order(
     Ok(chain)
 }
 
-/// Whether a certificate has signed another one.
+/// Tells whether a certificate has signed another one.
 fn certifies(issuer: &X509Ref, subject: &X509Ref) -> bool {
     let has_name = issuer.issued(subject) == X509VerifyResult::OK;
     has_name && issuer.public_key().and_then(|key| subject.verify(&key)).unwrap_or(false)
@@ -127,12 +126,12 @@ fn check_names(leaf: &X509Ref, ordered: &[String], notes: &mut Vec<String>) -> R
     let missing: Vec<&str> =
         ordered.iter().filter(|name| !is_covered(name, &held)).map(String::as_str).collect();
     if !missing.is_empty() {
-        return Err(format!("it does not hold {}", list(&missing)).into());
+        return Err(format!("it does not hold {}", shown(&missing)).into());
     }
     let added: Vec<&str> =
         held.iter().filter(|name| !ordered.contains(name)).map(String::as_str).collect();
     if !added.is_empty() {
-        notes.push(format!("the CA has added names that were not ordered: {}", list(&added)));
+        notes.push(format!("the CA has added names that were not ordered: {}", shown(&added)));
     }
     let others = other_names(leaf);
     if others > 0 {
@@ -141,7 +140,7 @@ fn check_names(leaf: &X509Ref, ordered: &[String], notes: &mut Vec<String>) -> R
     Ok(added.is_empty() && ordered.iter().all(|name| held.contains(name)))
 }
 
-/// Whether a client that asks for a name is satisfied with what a certificate holds.
+/// Tells whether a certificate that holds these names satisfies a client that asks for one.
 fn is_covered(name: &String, held: &[String]) -> bool {
     let is_beneath = |wildcard: &String| {
         let parent = name.split_once('.').map(|(_, parent)| parent);
@@ -150,13 +149,9 @@ fn is_covered(name: &String, held: &[String]) -> bool {
     held.contains(name) || held.iter().any(is_beneath)
 }
 
-/// The first names, as a certificate has them.
-fn list(names: &[&str]) -> String {
-    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| excerpt(name, MAX_NAME)).collect();
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+/// Lists names as a certificate has them, in one line.
+fn shown(names: &[&str]) -> String {
+    list(&names.iter().map(|name| excerpt(name, MAX_NAME)).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is known of certificates without their keys.
+//! Facts about certificates, without their keys.
 
 use crate::stamp::FileStamp;
 use crate::store::layout::{certificates_path, full_chain_path};
@@ -10,7 +10,7 @@ use acme_dns_core::stock::Traits;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Where a certificate is from.
+/// Origin of a certificate, as `issuer.json` has it.
 #[derive(Deserialize, Serialize)]
 pub(super) struct IssuerFile {
     pub(super) directory: String,
@@ -22,14 +22,14 @@ pub(super) struct IssuerFile {
 }
 
 impl IssuerFile {
-    /// Where a pair on disk is from.
+    /// Gives the origin of a pair on disk.
     pub(super) fn into_source(self) -> Source {
         let Self { directory, profile, ordered, is_imported } = self;
         Source { directory, profile, ordered, is_imported, is_kept: true }
     }
 }
 
-/// What is known of a certificate on disk, without its key.
+/// Facts about a certificate on disk, without its key.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The file that this was read from.
@@ -47,10 +47,10 @@ pub struct Facts {
     pub profile: Option<String>,
     /// The names that were ordered, sorted, where the CA has certified others than exactly these.
     pub ordered: Option<Vec<String>>,
-    /// Whether it was taken over from another client, or put there by hand: it is wanted as it is, until it
+    /// Set if it is from another client, or was put there by hand: it is wanted as it is, until it
     /// is renewed.
     pub is_imported: bool,
-    /// Whether it is its own issuer.
+    /// Set if it is its own issuer.
     pub is_self_signed: bool,
 }
 
@@ -81,7 +81,7 @@ impl Facts {
         Some(facts(FileStamp::default(), glance, issuer))
     }
 
-    /// Where a pair on disk is from.
+    /// Gives the origin of a pair on disk.
     pub(super) fn source(&self) -> Option<Source> {
         let directory = self.directory.clone()?;
         let (profile, is_imported) = (self.profile.clone(), self.is_imported);

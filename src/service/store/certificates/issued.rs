@@ -6,7 +6,7 @@ use openssl::pkey::PKey;
 use openssl::x509::X509;
 use zeroize::Zeroizing;
 
-/// What is kept of an issued certificate.
+/// An issued certificate in the form in which it is saved.
 #[derive(Clone)]
 pub struct IssuedPem {
     /// The private key, PKCS #8 in PEM.
@@ -19,12 +19,12 @@ pub struct IssuedPem {
     pub profile: Option<String>,
     /// The names that were ordered, sorted, where the CA has certified others than exactly these.
     pub ordered: Option<Vec<String>>,
-    /// Whether it was taken over from another client.
+    /// Set if it is from another client.
     pub is_imported: bool,
 }
 
 impl IssuedPem {
-    /// What is to be kept of a pair that is served.
+    /// Puts a pair that is served into the form in which it is saved.
     ///
     /// # Errors
     /// OpenSSL cannot read it.
@@ -47,7 +47,7 @@ impl IssuedPem {
         })
     }
 
-    /// Where a pair is from that is kept, or not, in this form.
+    /// Gives the origin of the pair; `is_kept`: it is on disk.
     pub(crate) fn source(&self, is_kept: bool) -> Option<Source> {
         let (directory, profile) = (self.directory.clone(), self.profile.clone());
         let (ordered, is_imported) = (self.ordered.clone(), self.is_imported);

@@ -28,17 +28,17 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// How often a reader begins anew when versions change under it.
+/// Number of times that a reader starts over when versions change under it.
 const READ_ATTEMPTS: usize = 3;
 
 /// A certificate from the disk.
 #[derive(Debug)]
 pub struct Stored {
-    /// What a server needs of it.
+    /// Keys and chains, for a server.
     pub material: Material,
-    /// What is to be known of it.
+    /// Facts about it.
     pub facts: Facts,
-    /// Why it cannot be read where the certificate is from. The certificate is good all the same.
+    /// Error in reading its origin. The certificate is good all the same.
     pub issuer_error: Option<StoreError>,
 }
 
@@ -52,7 +52,7 @@ impl Store {
     }
 }
 
-/// Whether there is anything in the place of a certificate, good or not.
+/// Tells whether there is anything in the place of a certificate, good or not.
 #[must_use]
 pub fn is_kept(state_path: &Path, name: &str) -> bool {
     fs::symlink_metadata(certificate_path(state_path, name)).is_ok()
@@ -85,7 +85,7 @@ pub struct Certificates {
     door: Door,
     /// The directory of all, open: thousands of files are found faster than by their full names.
     directory: OwnedFd,
-    /// Whose files were read.
+    /// Owners of the files that were read.
     owners: RefCell<BTreeSet<u32>>,
 }
 
@@ -157,7 +157,7 @@ impl Certificates {
         Some(CertificateDer::pem_slice_iter(&full_chain).next()?.ok()?.to_vec())
     }
 
-    /// Whether this leaf, in DER, lies there and was revoked.
+    /// Tells whether this leaf, in DER, lies there and was revoked.
     #[must_use]
     pub fn is_revoked(&self, name: &str, leaf: &[u8]) -> bool {
         self.open_version(name).is_ok_and(|directory| is_revoked(&directory))
@@ -306,7 +306,7 @@ pub(super) struct Files<'a> {
     owners: [u32; 2],
 }
 
-/// Whether a version was revoked. It is as if it were not there.
+/// Tells whether a version was revoked. It is as if it were not there.
 fn is_revoked(version: &Directory<'_>) -> bool {
     version.read(REVOKED, MAX_KEY).is_ok_and(|mark| mark.is_some())
 }
@@ -326,7 +326,7 @@ fn read_version(directory: Directory<'_>) -> Result<Files<'_>, StoreError> {
 /// `std` makes an error with this number print as the system's own.
 const ENOENT: i32 = Errno::NOENT.raw_os_error();
 
-/// Whether a version can be served.
+/// Tells whether a version can be served.
 pub(super) fn is_usable(version: &Place) -> Result<bool, StoreError> {
     let files = Directory::open(version).and_then(read_version);
     match files.and_then(|files| parse(&files)) {

@@ -71,7 +71,7 @@ impl Store {
         files::replace(&place, &json)
     }
 
-    /// When a certificate is renewed, if that is kept.
+    /// Reads the state of a certificate's renewal, if it was saved.
     ///
     /// # Errors
     /// The file cannot be read or holds something else.
@@ -156,7 +156,7 @@ fn write_version(place: &Place, issued: &IssuedPem) -> Result<(), StoreError> {
     written
 }
 
-/// Whether a version is whole and the same.
+/// Tells whether a version is whole and the same.
 fn holds(version: &Place, issued: &IssuedPem) -> Result<bool, StoreError> {
     let contents = contents(issued).map_err(|e| version.invalid(e.to_string()))?;
     for (name, text) in &contents {

@@ -4,7 +4,7 @@ use super::{Store, StoreError, VERSIONS, files};
 use crate::store::door::Place;
 use std::path::{Path, PathBuf};
 
-/// What is wrong with a link in the place of a certificate.
+/// Error of a link in the place of a certificate.
 pub(super) const NO_VERSION: &str = "it is a symbolic link that leads elsewhere than to a version";
 
 impl Store {
@@ -24,7 +24,7 @@ pub(super) fn version(versions: &Place, number: u64) -> Place {
     versions.join(number.to_string())
 }
 
-/// What the link of a version holds.
+/// Gives the target of the link to a version.
 pub(super) fn target(name: &str, number: u64) -> PathBuf {
     Path::new(VERSIONS).join(name).join(number.to_string())
 }

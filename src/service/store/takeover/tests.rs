@@ -129,7 +129,7 @@ fn what_root_has_copied_in_is_taken_on_demand() {
     assert!(strangers(&path).is_empty());
 }
 
-/// What whoever had the state path before may have put there.
+/// Traps that an earlier owner of the state path may have set.
 #[derive(Clone, Copy, Debug)]
 enum Trap {
     Link,

@@ -19,7 +19,7 @@ fn pki() -> Pki {
     Pki { root, intermediate, key: key() }
 }
 
-/// What comes of a chain when both clocks say [`NOW`].
+/// Checks a chain when both clocks say [`NOW`].
 fn check(chain: &[&X509], key: &PKey<Private>, names: &[&str]) -> Result<Verified, String> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let now = UnixTime(NOW);
