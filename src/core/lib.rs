@@ -8,10 +8,12 @@
 
 pub mod challenge;
 pub mod config;
+pub mod encoding;
 pub mod key;
 pub mod level;
 pub mod material;
 pub mod name;
+pub mod pem;
 pub mod schedule;
 pub mod staple;
 pub mod stock;

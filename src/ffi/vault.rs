@@ -8,6 +8,7 @@
 
 use super::parser::{Parser, PathBase};
 use super::privileges::Ids;
+use acme_dns_core::config::keys::{check_account_key, check_key, check_mac_key};
 use acme_dns_core::config::{Resources, SecretCheck, SecretId, SecretSource};
 use acme_dns_core::text::errno;
 use acme_dns_service::import::AccountKey;
@@ -19,7 +20,6 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use zeroize::Zeroizing;
 
 /// Room for the secrets of one configuration; a token has some dozens of bytes.
 const SIZE: usize = 64 * 1024;
@@ -295,61 +295,6 @@ fn map() -> io::Result<*mut u8> {
     unsafe { libc::madvise(address, SIZE, libc::MADV_DONTDUMP) };
     Ok(address.cast())
 }
-
-/// Base64url (RFC 4648 section 5), with or without its padding.
-fn check_mac_key(secret: &[u8]) -> Result<(), &'static str> {
-    let padding = secret.iter().rev().take_while(|byte| **byte == b'=').count();
-    let digits = secret.get(..secret.len() - padding).unwrap_or_default();
-    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    match digits.iter().all(is_digit) && digits.len() % 4 != 1 && padding < 3 {
-        true => Ok(()),
-        false => Err("holds no MAC key in base64url"),
-    }
-}
-
-/// Whether a text is a private key in PEM, PKCS #8, PKCS #1 or SEC 1, of a type that an account can have. It is not parsed: a library would
-/// leave copies of the key on the heap, which the workers share.
-fn check_key(pem: &[u8]) -> Result<(), &'static str> {
-    const WRONG: &str = "holds no unencrypted private key in PEM";
-    let text = std::str::from_utf8(pem).map_err(|_| WRONG)?;
-    let labels = ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"];
-    let body = labels.iter().find_map(|label| {
-        let (_, rest) = text.split_once(&format!("-----BEGIN {label}-----"))?;
-        Some(rest.split_once(&format!("-----END {label}-----"))?.0)
-    });
-    let body = body.ok_or(WRONG)?;
-    let mut base64 = Zeroizing::new(Vec::with_capacity(body.len()));
-    base64.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace()));
-    let base64 = std::str::from_utf8(&base64).map_err(|_| WRONG)?;
-    let der = Zeroizing::new(openssl::base64::decode_block(base64).map_err(|_| WRONG)?);
-    let holds = |id: &&[u8]| der.windows(id.len()).any(|window| window == *id);
-    // PKCS #1 names no type: it is of RSA keys only.
-    let is_known = text.contains("-----BEGIN RSA PRIVATE KEY-----") || KEY_TYPES.iter().any(holds);
-    if is_known { Ok(()) } else { Err(OTHER_KEY) }
-}
-
-/// The same for a file of another client, which may hold a JWK (RFC 7517).
-fn check_account_key(key: &[u8]) -> Result<(), &'static str> {
-    const TYPES: [&[u8]; 2] = [b"\"P-256\"", b"\"RSA\""];
-    let holds = |word: &&[u8]| key.windows(word.len()).any(|window| window == *word);
-    match key.first() {
-        Some(b'{') if TYPES.iter().any(holds) => Ok(()),
-        Some(b'{') => Err(OTHER_KEY),
-        _ => check_key(key),
-    }
-}
-
-const OTHER_KEY: &str =
-    "holds neither an ECDSA key on P-256, P-384 or P-521 nor an RSA key, as accounts have them";
-
-/// The object identifiers, in DER, of the curves P-256, P-384 and P-521 (RFC 5480 section 2.1.1.1) and of
-/// RSA (RFC 8017 appendix C).
-const KEY_TYPES: [&[u8]; 4] = [
-    &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
-    &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22],
-    &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23],
-    &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01],
-];
 
 /// Overwrites memory in a way that the compiler does not leave out.
 ///

@@ -10,7 +10,6 @@
 
 pub mod acme;
 pub mod dns;
-mod encoding;
 pub mod engine;
 pub mod event;
 pub mod host;

@@ -11,6 +11,7 @@ pub mod domains;
 pub mod draft;
 mod import;
 pub mod issuer;
+pub mod keys;
 pub mod propagation;
 pub mod provider;
 mod secret;

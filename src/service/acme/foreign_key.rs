@@ -4,8 +4,8 @@
 //! and signs that a key of ours takes its place: see `hand_over`.
 
 use super::jws::{AccountKey, SigningKey};
-use crate::encoding::{base64url, from_base64};
 use crate::x509::{keys, reason};
+use acme_dns_core::encoding::{base64url, from_base64};
 use openssl::bn::{BigNum, BigNumContext, BigNumRef};
 use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
@@ -210,7 +210,7 @@ pub(crate) fn account_key(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {
 mod tests {
     use super::{GivenKey, account_key};
     use crate::acme::jws::SigningKey;
-    use crate::encoding::base64url;
+    use acme_dns_core::encoding::base64url;
     use openssl::bn::BigNum;
     use openssl::ec::{EcGroup, EcKey};
     use openssl::ecdsa::EcdsaSig;

@@ -8,9 +8,9 @@ use super::error::AcmeError;
 use super::step::Step;
 use super::teller::Teller;
 use super::transport::Transport;
-use crate::encoding::{base64url, from_base64};
 use crate::x509::keys::p256;
 use crate::x509::{key_type, reason};
+use acme_dns_core::encoding::{base64url, from_base64};
 use acme_dns_core::key::KeyType;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -367,7 +367,7 @@ fn is_deactivated(error: &AcmeError) -> bool {
 mod tests {
     use super::{AccountKey, ExternalAccountBinding, sign};
     use crate::acme::foreign_key::{GivenKey, account_key};
-    use crate::encoding::{base64url, from_base64};
+    use acme_dns_core::encoding::{base64url, from_base64};
     use openssl::bn::BigNum;
     use openssl::ecdsa::EcdsaSig;
     use openssl::pkey::PKey;

@@ -4,7 +4,7 @@
 //! or missing, challenges of unknown types may have whatever state. What does not matter to an order
 //! must not end it, so it is put right here; what does matter is left as it is.
 
-use crate::encoding::from_base64;
+use acme_dns_core::encoding::from_base64;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};

@@ -1,7 +1,7 @@
 //! Renewal information of a CA (RFC 9773), as it comes. What follows from it is decided in
 //! [`acme_dns_core::schedule`].
 
-use crate::encoding::base64url;
+use acme_dns_core::encoding::base64url;
 use bytes::Bytes;
 use instant_acme::CertificateIdentifier;
 use openssl::x509::X509Ref;

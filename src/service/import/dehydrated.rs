@@ -10,8 +10,8 @@
 
 use super::tree::{List, Tree, directory, value};
 use super::{Candidate, Origin, Wanted};
-use crate::encoding::from_base64;
 use acme_dns_core::config::issuer::known_directory;
+use acme_dns_core::encoding::from_base64;
 use std::path::{Path, PathBuf};
 use url::Url;
 

@@ -6,6 +6,7 @@ use crate::event::{CertificatesEvent, Event, OriginEvent};
 use crate::x509::{chain_from_pem, dns_names, key_type, keys, material, reason, validity};
 use acme_dns_core::config::{Certificate, Config};
 use acme_dns_core::material::Pair;
+use acme_dns_core::pem;
 use acme_dns_core::schedule::Validity;
 use acme_dns_core::time::UnixTime;
 use openssl::bn::BigNumContext;
@@ -197,7 +198,7 @@ fn read_chain(tree: &Tree, candidate: &Candidate) -> Result<Vec<X509>, String> {
 fn private_key(pem: &[u8], public: &PKey<Public>) -> Result<PKey<Private>, &'static str> {
     const NONE: &str = "no unencrypted private key in PEM";
     const OTHER: &str = "the key of another certificate";
-    let key = keys::decode(pem).map_err(|_| NONE)?;
+    let key = pem::decode(pem).map_err(|_| NONE)?;
     let mark = public_half(public).map_err(|_| NONE)?;
     if !key.der.windows(mark.len()).any(|window| window == mark) {
         return Err(OTHER);

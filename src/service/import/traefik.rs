@@ -10,8 +10,8 @@
 
 use super::tree::{List, Tree, server};
 use super::{Candidate, Origin, Part, Wanted};
-use crate::encoding::from_base64;
-use crate::x509::keys::LINE;
+use acme_dns_core::encoding::from_base64;
+use acme_dns_core::pem::LINE;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,9 @@
 //! A certificate and its key at a glance: what the start of a helper with thousands has to know, without
 //! OpenSSL, which takes half a millisecond for each.
 
-use super::keys::{Form, KeyDer, wrap};
+use super::keys::wrap;
 use acme_dns_core::key::KeyType;
+use acme_dns_core::pem::{Form, KeyDer};
 use acme_dns_core::schedule::Validity;
 use acme_dns_core::time::UnixTime;
 use std::cell::RefCell;

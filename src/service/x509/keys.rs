@@ -1,10 +1,10 @@
 //! Private keys: generated, read from PEM and written to it.
 //!
 //! OpenSSL's own reader of PEM decrypts what says that it is encrypted, with as many rounds as that says
-//! too, or asks for a passphrase at the terminal. So it sees DER only.
+//! too, or asks for a passphrase at the terminal. So it sees DER only ([`acme_dns_core::pem`]).
 
-use crate::encoding::from_base64;
 use acme_dns_core::key::KeyType;
+use acme_dns_core::pem::{Form, KeyDer, LINE, NO_KEY, decode};
 use openssl::ec::{Asn1Flag, EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
@@ -12,70 +12,9 @@ use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
-/// The length of a line of PEM (RFC 7468 section 2).
-pub(crate) const LINE: usize = 64;
-
-/// Error of a key that says that it is encrypted.
-const ENCRYPTED: &str = "its private key is encrypted";
-const NONE: &str = "it holds no private key in PEM";
-
-/// The form of a key in DER.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Form {
-    /// RFC 5958, which names the type of the key.
-    Pkcs8,
-    /// RFC 8017: RSA.
-    Pkcs1,
-    /// RFC 5915: ECDSA.
-    Sec1,
-}
-
-/// First lines of sections with keys.
-const LABELS: [(&[u8], Form); 3] = [
-    (b"-----BEGIN PRIVATE KEY-----", Form::Pkcs8),
-    (b"-----BEGIN RSA PRIVATE KEY-----", Form::Pkcs1),
-    (b"-----BEGIN EC PRIVATE KEY-----", Form::Sec1),
-];
-
-/// A key that is not encrypted.
-pub(crate) struct KeyDer {
-    pub(crate) form: Form,
-    pub(crate) der: Zeroizing<Vec<u8>>,
-}
-
-/// Decodes the first private key of a text in PEM, which is not looked into.
-pub(crate) fn decode(pem: &[u8]) -> Result<KeyDer, &'static str> {
-    let has = |word: &[u8]| pem.windows(word.len()).any(|window| window == word);
-    if has(b"BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type:") {
-        return Err(ENCRYPTED);
-    }
-    LABELS
-        .iter()
-        .filter_map(|(label, form)| Some((position(pem, label)?, label.len(), *form)))
-        .min_by_key(|(start, ..)| *start)
-        .and_then(|(start, length, form)| {
-            let der = body(pem.get(start + length..)?)?;
-            Some(KeyDer { form, der })
-        })
-        .ok_or(NONE)
-}
-
-/// Decodes the base64 up to the end of a section. A library's reader would let a vector grow, whose copies
-/// stay in the memory that the master shares with the workers.
-fn body(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let text = std::str::from_utf8(text.get(..position(text, b"-----END ")?)?).ok()?;
-    let mut base64 = Zeroizing::new(String::with_capacity(text.len()));
-    base64.extend(text.split_ascii_whitespace());
-    from_base64(&base64)
-}
-
-fn position(text: &[u8], part: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
-}
-
 /// Reads the first private key of a text in PEM.
 pub(crate) fn private_key(pem: &[u8]) -> Result<PKey<Private>, &'static str> {
-    parse(&decode(pem)?).map_err(|_| NONE)
+    parse(&decode(pem)?).map_err(|_| NO_KEY)
 }
 
 fn parse(KeyDer { form, der }: &KeyDer) -> Result<PKey<Private>, ErrorStack> {
@@ -156,7 +95,8 @@ fn header(tag: u8, length: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decode, p256, private_key, wrap};
+    use super::{p256, private_key, wrap};
+    use acme_dns_core::pem::decode;
     use openssl::ec::EcKey;
     use openssl::pkey::PKey;
     use openssl::rsa::Rsa;

@@ -15,7 +15,8 @@ fn read<T: DeserializeOwned>(
     body: &Value,
     payload: Option<&Value>,
 ) -> Result<T, serde_json::Error> {
-    let payload = payload.map(|json| crate::encoding::base64url(json.to_string().as_bytes()));
+    let payload =
+        payload.map(|json| acme_dns_core::encoding::base64url(json.to_string().as_bytes()));
     let sent = json!({"protected": "", "payload": payload.unwrap_or_default(), "signature": ""});
     let base = Url::parse(BASE).unwrap();
     let body = Bytes::from(body.to_string());

@@ -154,7 +154,7 @@ fn other_settings_and_versions_of_the_clients_are_understood() {
 
 /// As dehydrated writes it, with a newline.
 fn base64url(url: &str) -> String {
-    crate::encoding::base64url(format!("{url}\n").as_bytes())
+    acme_dns_core::encoding::base64url(format!("{url}\n").as_bytes())
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::x509::{
     chain_from_pem, dns_names, is_self_signed, key_type, keys, material, reason, validity,
 };
 use acme_dns_core::material::{Material, Pair};
+use acme_dns_core::pem;
 use acme_dns_core::stock::Traits;
 use rustix::fs::{AtFlags, OFlags, statat};
 use rustix::io::Errno;
@@ -290,7 +291,7 @@ fn decode(files: &Files<'_>) -> Result<Material, StoreError> {
         return Err(StoreError::invalid(&path, "it holds no certificate in PEM"));
     };
     let path = files.directory.path().join(KEY);
-    let key = keys::decode(&files.key).map_err(|error| StoreError::invalid(&path, error))?;
+    let key = pem::decode(&files.key).map_err(|error| StoreError::invalid(&path, error))?;
     let key = pkcs8(key, leaf)
         .ok_or_else(|| StoreError::invalid(&path, "it is not the key of the certificate"))?;
     let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();

@@ -20,12 +20,14 @@ const fn lenient(alphabet: &Alphabet) -> GeneralPurpose {
 }
 
 /// Encodes with the alphabet for URLs, without padding (section 5).
-pub(crate) fn base64url(bytes: &[u8]) -> String {
+#[must_use]
+pub fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// Reads either alphabet, with or without padding. `None`: it is no base64, or nothing.
-pub(crate) fn from_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+#[must_use]
+pub fn from_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let text = text.trim();
     let reader = if text.contains(['-', '_']) { FOR_URLS } else { PLAIN };
     let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
