@@ -43,16 +43,16 @@ pub enum OcspError {
     /// The responder could not be asked.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// It answered with this status of HTTP.
+    /// The responder has answered with this HTTP status.
     #[error("it answered with HTTP status {0}")]
     Status(u16),
     /// The answer is something else.
-    #[error("the answer is no OCSP response")]
+    #[error("the answer is not an OCSP response")]
     Form,
     /// The responder does not answer the question, with its reason (RFC 6960 section 4.2.1).
     #[error("it answered \"{0}\"")]
     Refused(&'static str),
-    /// Neither the issuer of the certificate has signed, nor who may do it for the issuer.
+    /// The signature is neither the issuer's nor that of a responder that may sign for it.
     #[error("the answer is not signed for the issuer of the certificate: {0}")]
     Signature(String),
     /// The answer does not name the certificate.
@@ -67,8 +67,8 @@ pub enum OcspError {
     /// The answer cannot be stapled now.
     #[error("the answer cannot be used: {0}")]
     Window(#[from] WindowError),
-    /// OpenSSL does not do what it should.
-    #[error("the question cannot be put: {0}")]
+    /// OpenSSL has failed.
+    #[error("cannot build the OCSP request: {0}")]
     OpenSsl(String),
     /// The task has panicked.
     #[error("there is a bug in the module, its message is on standard error")]

@@ -50,7 +50,7 @@ fn origin(root: &Tree, path: &Path) -> Result<Origin, String> {
     let origin = if data.ca.is_empty() { server(&data.url) } else { directory(&data.ca) };
     match origin {
         Origin::Unknown => {
-            Err(format!("\"{}\" names no CA with ACME that it is from", path.display()))
+            Err(format!("\"{}\" names no ACME CA", path.display()))
         }
         origin => Ok(origin),
     }

@@ -106,7 +106,7 @@ fn advice(error: &io::Error, path: &Path) -> String {
             );
             format!(
                 "; {held}the service is user {user}, group {group}: the state path and all in it must \
-                 be readable and writable for it, \"chown -R {user}\" makes it so"
+                 be readable and writable by it: run \"chown -R {user}\""
             )
         }
         _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
@@ -138,8 +138,8 @@ mod tests {
             error.to_string(),
             format!(
                 "open() \"/state/lock\" failed (13: Permission denied); the service is user {user}, \
-                 group {group}: the state path and all in it must be readable and writable for it, \
-                 \"chown -R {user}\" makes it so"
+                 group {group}: the state path and all in it must be readable and writable by it: \
+                 run \"chown -R {user}\""
             )
         );
         assert!(!error.is_not_found());

@@ -133,9 +133,9 @@ fn the_ca_of_caddy_is_in_a_file_of_each_certificate() {
             "Caddy's own",
             "local",
             r#"{"sans":["a.test"],"issuer_data":null}"#,
-            "names no CA with ACME",
+            "names no ACME CA",
         ),
-        ("nothing", "ca", "", "names no CA with ACME"),
+        ("nothing", "ca", "", "names no ACME CA"),
     ];
     for (row, issuer, json, expected) in rows {
         let dir = caddy(issuer, "wildcard_.a.test", json, &made);
