@@ -110,7 +110,7 @@ pub enum Unasked {
 }
 
 impl Question {
-    /// The question about the first certificate of a chain in DER.
+    /// Makes the question about the first certificate of a chain in DER.
     ///
     /// # Errors
     /// Nobody can be asked.
@@ -128,7 +128,7 @@ impl Question {
         Ok(Self { responder, leaf, issuer: issuer.ok_or(Unasked::NoIssuer)? })
     }
 
-    /// The host that is asked, with its port if that is not the usual one.
+    /// Gives the host that is asked, with its port if that is not the usual one.
     #[must_use]
     pub fn host(&self) -> String {
         let host = self.responder.host_str().unwrap_or_default();
@@ -222,7 +222,7 @@ impl Question {
     }
 }
 
-/// The first responder that HTTP leads to.
+/// Finds the first responder that HTTP leads to.
 fn responder(leaf: &X509Ref) -> Option<Url> {
     let responders = leaf.ocsp_responders().ok()?;
     let mut urls = responders.iter().filter_map(|url| Url::parse(url).ok());

@@ -82,7 +82,7 @@ impl Part {
 pub enum Obstacle {
     /// This part of the configuration has changed since nginx has loaded it.
     Changed(PathBuf),
-    /// It cannot be seen whether this part has changed, with the system's reason.
+    /// This part cannot be looked at, for the system's reason.
     Unknown(PathBuf, String),
 }
 
@@ -135,7 +135,7 @@ impl Watch {
         self.secrets.extend(seen);
     }
 
-    /// The files with secrets and domains that have changed since nginx has loaded them. What cannot be seen
+    /// Lists the files with secrets and domains that have changed since nginx has loaded them. What cannot be seen
     /// counts as unchanged.
     pub fn changed_data(&self) -> Vec<&Path> {
         let secrets = self.secrets.iter().filter(|(path, seen)| match FileStamp::of(path) {
@@ -163,7 +163,7 @@ impl Watch {
         parts.into_iter().find_map(Part::obstacle)
     }
 
-    /// The variants whose files have changed since nginx has read them.
+    /// Lists the variants whose files have changed since nginx has read them.
     pub fn changed(&self, state_path: &Path, now: SystemTime) -> Vec<String> {
         let names = self.names.iter().filter(|name| {
             // The link is made anew with each certificate. Its target may have been written long before.
@@ -240,7 +240,7 @@ impl Scan<'_> {
             })
     }
 
-    /// The certificate that a file belongs to.
+    /// Finds the certificate that a file belongs to.
     fn certificate(&self, arg: &str, follows_links: bool) -> Option<String> {
         // Most arguments are no paths, and with thousands of servers there are many.
         if !arg.contains('/') && !follows_links {
@@ -274,7 +274,7 @@ fn normalized(path: &Path) -> PathBuf {
     out
 }
 
-/// The certificate that a file below their directory belongs to.
+/// Finds the certificate that a file below their directory belongs to.
 fn name_below(certificates: &Path, path: &Path) -> Option<String> {
     certificate_of(path.strip_prefix(certificates).ok()?).map(str::to_owned)
 }

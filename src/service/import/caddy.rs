@@ -49,14 +49,12 @@ fn origin(root: &Tree, path: &Path) -> Result<Origin, String> {
     let data = data.unwrap_or_default();
     let origin = if data.ca.is_empty() { server(&data.url) } else { directory(&data.ca) };
     match origin {
-        Origin::Unknown => {
-            Err(format!("\"{}\" names no ACME CA", path.display()))
-        }
+        Origin::Unknown => Err(format!("\"{}\" names no ACME CA", path.display())),
         origin => Ok(origin),
     }
 }
 
-/// The account with a contact of the configuration goes first: others may be of earlier days.
+/// Lists keys of accounts. One with a contact of the configuration comes first: others may be of earlier days.
 pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
     let users = root.join("acme").join(issuer_name(&wanted.directory)).join("users");
     let mut users = directories(root, &users)?;
@@ -86,7 +84,7 @@ fn issuer_name(directory: &Url) -> String {
     name.chars().filter(|c| c.is_alphanumeric() || "_@.-".contains(*c)).collect()
 }
 
-/// The directories in a directory.
+/// Lists the directories in a directory.
 fn directories(root: &Tree, directory: &Path) -> List<PathBuf> {
     let paths = root.names(directory)?.into_iter().map(|name| directory.join(name));
     Ok(paths.filter(|path| path.is_dir()).collect())

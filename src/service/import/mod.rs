@@ -31,7 +31,7 @@ use tree::{List, Tree};
 use url::Url;
 use zeroize::Zeroizing;
 
-/// Finds for a configuration, without any key.
+/// Certificates and accounts that were found for a configuration, without any key.
 #[derive(Clone, Debug, Default)]
 pub struct Imports {
     /// The certificates that were published.
@@ -82,7 +82,7 @@ pub struct AccountFile {
     import: usize,
 }
 
-/// The files with keys of accounts at an issuer's CA, the best first. `issuer` is an index into the
+/// Lists the files with keys of accounts at an issuer's CA, the best first. `issuer` is an index into the
 /// configuration's.
 #[must_use]
 pub fn account_files(config: &Config, issuer: usize) -> Vec<AccountFile> {
@@ -133,7 +133,7 @@ struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    /// That of an issuer, which is an index into the configuration's.
+    /// Looks up an issuer, which is an index into the configuration's.
     fn of(config: &'a Config, issuer: usize) -> Option<Self> {
         let settings = config.issuers.get(issuer)?;
         let directory = Url::parse(&settings.directory).ok()?;

@@ -62,7 +62,7 @@ pub fn certificates(
     found
 }
 
-/// The certificates of all trees that hold one of these names, and what cannot be read.
+/// Reads the certificates of all trees that hold one of these names; lists what cannot be read.
 fn read_leaves(config: &Config, names: &HashSet<&str>) -> (Vec<Leaf>, Vec<String>) {
     let (mut leaves, mut errors) = (Vec::new(), Vec::new());
     for import in &config.imports {
@@ -102,7 +102,7 @@ fn read_leaf(tree: &Rc<Tree>, candidate: Candidate) -> Result<Option<Leaf>, Stri
     Ok(Some(Leaf { tree: Rc::clone(tree), names: dns_names(&leaf), validity, candidate }))
 }
 
-/// The best certificate for a variant, or what is wrong with those that have its names.
+/// Finds the best certificate for a variant, or what is wrong with those that have its names.
 fn find(
     config: &Config,
     variant: usize,
@@ -167,7 +167,7 @@ fn take(
     Ok(Some((imported, pair)))
 }
 
-/// The directory of the CA that a certificate is from, which is one of those that are wanted. The first
+/// Finds the directory of the CA that a certificate is from, which is one of those that are wanted. The first
 /// one, where it is not known.
 fn issuer_of(config: &Config, wanted: &Certificate, origin: &Origin) -> Result<String, String> {
     let mut issuers = wanted.issuers.iter().filter_map(|index| config.issuers.get(*index));
@@ -193,7 +193,7 @@ fn read_chain(tree: &Tree, candidate: &Candidate) -> Result<Vec<X509>, String> {
     Ok(chain)
 }
 
-/// The private half of a key. What is parsed leaves copies in memory that the workers share: so only what
+/// Reads the private half of a key. What is parsed leaves copies in memory that the workers share: so only what
 /// they will serve is, and another key is told from it by the public half, which is in it.
 fn private_key(pem: &[u8], public: &PKey<Public>) -> Result<PKey<Private>, &'static str> {
     const NONE: &str = "no unencrypted private key in PEM";
@@ -207,7 +207,7 @@ fn private_key(pem: &[u8], public: &PKey<Public>) -> Result<PKey<Private>, &'sta
     if public.public_eq(&key) { Ok(key) } else { Err(OTHER) }
 }
 
-/// The bytes of a public key that its private key holds as well: the point, or the modulus.
+/// Gives the bytes of a public key that its private key holds as well: the point, or the modulus.
 fn public_half(key: &PKey<Public>) -> Result<Vec<u8>, ErrorStack> {
     match key.ec_key() {
         Ok(key) => {

@@ -39,7 +39,7 @@ fn config(imports: &[(ImportFormat, &Path)], names: &[&str], keys: &[KeyType]) -
     config
 }
 
-/// Finds, and lines of the log.
+/// Certificates that were found, and lines of the log.
 type Found = (Vec<(Imported, Pair)>, Vec<(Level, String)>);
 
 fn search(config: &Config) -> Found {

@@ -97,7 +97,7 @@ pub(super) fn accounts(root: &Tree, path: &Path, wanted: &Wanted<'_>) -> List<Pa
     Ok(is_there.then_some(file).into_iter().collect())
 }
 
-/// The key of the account at a CA, in PEM; `None` if there is none.
+/// Reads the key of the account at a CA, in PEM; `None` if there is none.
 pub(super) fn account_key(
     root: &Tree,
     path: &Path,

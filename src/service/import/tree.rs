@@ -25,7 +25,7 @@ pub(super) type List<T> = Result<Vec<T>, String>;
 /// The bytes of a part of a certificate.
 pub(super) type Bytes<'a> = Result<Option<Cow<'a, Zeroizing<Vec<u8>>>>, String>;
 
-/// More links than this lead in a circle, as for the system.
+/// Largest number of links on the way to a file, as for the system.
 const MAX_LINKS: usize = 40;
 
 /// Largest depth of a tree.
@@ -35,7 +35,7 @@ const MAX_DEPTH: usize = 64;
 #[derive(Debug)]
 pub(super) struct Tree {
     path: PathBuf,
-    /// Its directory and whom it belongs to; `None` if it is not there.
+    /// The directory and its owner; `None` if it is not there.
     root: Option<(OwnedFd, u32)>,
     /// Set if this process can read more than the tree's owner.
     is_root: bool,
@@ -69,7 +69,7 @@ impl Tree {
         self.path.join(name)
     }
 
-    /// The names in a directory that are not hidden, sorted; none if it is not there.
+    /// Lists the names in a directory that are not hidden, sorted; none if it is not there.
     pub(super) fn names(&self, directory: &Path) -> List<String> {
         let open = |at: BorrowedFd<'_>, name: &OsStr, follow: OFlags| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | follow;
@@ -84,17 +84,17 @@ impl Tree {
         Ok(names)
     }
 
-    /// A file; `None` if it is not there.
+    /// Reads a file; `None` if it is not there.
     pub(super) fn read(&self, path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
         self.read_up_to(path, MAX_FILE)
     }
 
-    /// A part of a certificate; `None` if it is not there.
+    /// Reads a part of a certificate; `None` if it is not there.
     pub(super) fn read_part<'a>(&self, part: &'a Part) -> Bytes<'a> {
         self.read_part_up_to(part, MAX_FILE)
     }
 
-    /// The same for a key.
+    /// Reads the part of a certificate that is its key; `None` if it is not there.
     pub(super) fn read_key<'a>(&self, part: &'a Part) -> Bytes<'a> {
         self.read_part_up_to(part, MAX_KEY)
     }
@@ -107,7 +107,7 @@ impl Tree {
         }
     }
 
-    /// A file of a given size at most; `None` if it is not there.
+    /// Reads a file of a given size at most; `None` if it is not there.
     pub(super) fn read_up_to(
         &self,
         path: &Path,
@@ -151,7 +151,7 @@ impl Tree {
         }
     }
 
-    /// A file that is text; empty if it is not there.
+    /// Reads a file of text; empty if it is not there.
     pub(super) fn text(&self, path: &Path) -> Result<String, String> {
         let bytes = self.read(path)?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -255,7 +255,7 @@ fn too_large(path: &Path, max: u64) -> String {
     format!("\"{}\" cannot be used: it is larger than {max} bytes", path.display())
 }
 
-/// The components of a relative path, the first one last.
+/// Splits a relative path into its components, the first one last.
 fn components(path: &Path) -> Result<Vec<OsString>, Errno> {
     let mut names = Vec::new();
     for component in path.components().rev() {
@@ -274,7 +274,7 @@ fn failed(operation: &str, path: &Path, error: Errno) -> String {
     format!("{operation}() \"{}\" failed ({})", path.display(), errno(&error.into()))
 }
 
-/// The last value of a variable in a text of lines such as `NAME=value`, `NAME='value'` or
+/// Finds the last value of a variable in a text of lines such as `NAME=value`, `NAME='value'` or
 /// `name = value`: shell and INI, as far as clients write such things themselves.
 pub(super) fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut values = text.lines().filter_map(|line| {
@@ -289,12 +289,12 @@ pub(super) fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     values.next_back().filter(|value| !value.is_empty())
 }
 
-/// The CA whose directory a text names.
+/// Makes the origin of a directory's URL.
 pub(super) fn directory(url: &str) -> Origin {
     Url::parse(url).map_or(Origin::Unknown, Origin::Directory)
 }
 
-/// The CA that something with this URL belongs to.
+/// Makes the origin of the URL of something else of a CA.
 pub(super) fn server(url: &str) -> Origin {
     Url::parse(url).map_or(Origin::Unknown, Origin::Server)
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 pub type Asked = (String, Result<Zeroizing<Vec<u8>>, StoreError>);
 
 impl Store {
-    /// All that is asked for; a file that cannot be read stands with its error.
+    /// Lists all that is asked for; a file that cannot be read stands with its error.
     ///
     /// # Errors
     /// The directory cannot be read.

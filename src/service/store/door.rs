@@ -177,7 +177,7 @@ impl Door {
     }
 }
 
-/// Something in the state path, there or not.
+/// Place in the state path, whether or not anything is there.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     door: Arc<Door>,
@@ -259,7 +259,7 @@ impl Place {
         }
     }
 
-    /// The text of a link; `None` if it is none, or not there.
+    /// Reads the text of a link; `None` if it is none, or not there.
     pub(crate) fn read_link(&self) -> Result<Option<PathBuf>, StoreError> {
         let directory = self.parent().open_directory()?;
         read_link_in(directory, self.file_name()).map_err(self.failed("readlink"))
@@ -280,7 +280,7 @@ impl Place {
         self.read(MAX_FILE)?.map(|bytes| json(&bytes, &self.path())).transpose()
     }
 
-    /// The names of what is in a directory, as far as they are text; none if it is not there.
+    /// Lists the names in a directory, as far as they are text; none if it is not there.
     pub(crate) fn entries(&self) -> Result<Vec<String>, StoreError> {
         let directory = match self.open_to_read() {
             Err(error) if error.is_not_found() => return Ok(Vec::new()),
@@ -409,7 +409,7 @@ pub(crate) fn open_step(
     }
 }
 
-/// The text of a link in a directory; `None` if it is none, or not there.
+/// Reads the text of a link in a directory; `None` if it is none, or not there.
 pub(crate) fn read_link_in(directory: impl AsFd, name: &OsStr) -> Result<Option<PathBuf>, Errno> {
     match readlinkat(directory, name, Vec::new()) {
         Ok(target) => Ok(Some(OsString::from_vec(target.into_bytes()).into())),
@@ -418,7 +418,7 @@ pub(crate) fn read_link_in(directory: impl AsFd, name: &OsStr) -> Result<Option<
     }
 }
 
-/// The names in a directory that is open for reading.
+/// Lists the names in a directory that is open for reading.
 pub(crate) fn entries_of(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {

@@ -25,7 +25,7 @@ const TEMPORARY: &str = ".tmp-";
 /// The mode of files, and of those that a group may read.
 const FILE_MODES: (Mode, Mode) = (Mode::from_raw_mode(0o600), Mode::from_raw_mode(0o640));
 
-/// The same of directories.
+/// The mode of directories, and of those that a group may read.
 const DIRECTORY_MODES: (Mode, Mode) = (Mode::from_raw_mode(0o700), Mode::from_raw_mode(0o750));
 
 /// The bits of a mode that are set by `chmod()`.
@@ -249,7 +249,7 @@ pub(crate) fn remove(place: &Place) -> Result<(), StoreError> {
     }
 }
 
-/// The names in a directory that are those of finished things, sorted; none if it is not there.
+/// Lists the names in a directory that are those of finished things, sorted; none if it is not there.
 pub(crate) fn list(place: &Place) -> Result<Vec<String>, StoreError> {
     let mut names = place.entries()?;
     names.retain(|name| !name.starts_with('.'));

@@ -65,7 +65,7 @@ pub struct Lock {
     answered: Cell<Option<(i64, u64)>>,
 }
 
-/// More than the mark of the lock file.
+/// Longest mark of the lock file that is read.
 const MAX_MARK: u64 = 64;
 
 /// Content of the lock file after a holder has ended in good order.
@@ -118,7 +118,7 @@ impl Store {
         Self::open_shared(path, None)
     }
 
-    /// The same, with certificates and their keys readable by a group, of which this process is a
+    /// Opens a state path whose certificates and keys are readable by a group, of which this process is a
     /// member.
     ///
     /// # Errors
@@ -220,7 +220,7 @@ impl Store {
         result
     }
 
-    /// The names of certificates of which there is progress or an order.
+    /// Lists the names of certificates of which there is progress or an order.
     pub(crate) fn under_way(&self) -> Result<BTreeSet<String>, StoreError> {
         let files = files::list(&self.orders())?;
         let name = |file: &String| Some(file.rsplit_once('.')?.0.to_owned());

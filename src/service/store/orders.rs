@@ -74,7 +74,7 @@ impl Store {
         files::replace(&path, &json)
     }
 
-    /// The order of a certificate, if one is under way. A file that holds something else is put out of
+    /// Reads the order of a certificate, if one is under way. A file that holds something else is put out of
     /// the way, for a person to look at: it may hold the only copy of a key.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl Store {
         files::remove(&self.order_path(name))
     }
 
-    /// The certificates of which an order is under way.
+    /// Lists the certificates of which an order is under way.
     ///
     /// # Errors
     /// The directory cannot be read.

@@ -121,7 +121,7 @@ pub fn take_over(state_path: &Path, user: User, forced: bool) -> TakeOver {
 /// The directories that the store makes.
 const DIRECTORIES: [&str; 5] = [CERTS, ACCOUNTS, ORDERS, JOURNAL, ACTIONS];
 
-/// Those of them that hold keys and that nobody else has a reason to read.
+/// Directories with keys, which nobody else has a reason to read.
 const PRIVATE: [&str; 2] = [ACCOUNTS, ORDERS];
 
 /// Depth of the store's directories: `certs/.versions/NAME/NUMBER`. What somebody else has put

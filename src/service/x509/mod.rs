@@ -18,14 +18,14 @@ use openssl::pkey::{HasPublic, Id, PKey, PKeyRef, Private};
 use openssl::x509::{X509, X509NameRef, X509Ref};
 use zeroize::Zeroizing;
 
-/// OpenSSL's errors as one line.
+/// Puts OpenSSL's errors into one line.
 pub(crate) fn reason(error: &ErrorStack) -> String {
     let reasons = error.errors().iter().filter_map(|e| e.reason());
     let reasons: Vec<&str> = reasons.collect();
     if reasons.is_empty() { "OpenSSL failed".to_owned() } else { reasons.join(", ") }
 }
 
-/// The certificates of a PEM text, at least one.
+/// Reads the certificates of a PEM text, at least one.
 pub(crate) fn chain_from_pem(pem: &[u8]) -> Result<Vec<X509>, String> {
     let chain = X509::stack_from_pem(pem)
         .map_err(|e| format!("it is not a chain of certificates in PEM: {}", reason(&e)))?;
@@ -40,7 +40,7 @@ pub(crate) fn chain_from_pem(pem: &[u8]) -> Result<Vec<X509>, String> {
     Ok(chain)
 }
 
-/// The time between the two dates of a certificate.
+/// Reads the two dates of a certificate.
 pub(crate) fn validity(certificate: &X509Ref) -> Result<Validity, ErrorStack> {
     Ok(Validity {
         not_before: unix_time(certificate.not_before())?,
@@ -53,7 +53,7 @@ fn unix_time(time: &Asn1TimeRef) -> Result<UnixTime, ErrorStack> {
     Ok(UnixTime(i64::from(difference.days) * 86_400 + i64::from(difference.secs)))
 }
 
-/// The DNS names that a certificate holds, in lower case, sorted.
+/// Lists the DNS names that a certificate holds, in lower case, sorted.
 pub(crate) fn dns_names(certificate: &X509Ref) -> Vec<String> {
     let alternatives = certificate.subject_alt_names();
     let names = alternatives.iter().flatten().filter_map(|name| name.dnsname());
@@ -75,7 +75,7 @@ pub(crate) fn other_names(certificate: &X509Ref) -> usize {
     alternatives.iter().flatten().filter(|name| name.dnsname().is_none()).count()
 }
 
-/// The type of a key; `None` if it is none that can be configured.
+/// Finds the type of a key; `None` if it is none that can be configured.
 pub(crate) fn key_type<T: HasPublic>(key: &PKeyRef<T>) -> Option<KeyType> {
     match key.id() {
         Id::EC => match key.ec_key().ok()?.group().curve_name()? {
@@ -93,7 +93,7 @@ pub(crate) fn key_type<T: HasPublic>(key: &PKeyRef<T>) -> Option<KeyType> {
     }
 }
 
-/// A distinguished name for people: the common name, else the organization, else all of it.
+/// Shows a distinguished name to people: the common name, else the organization, else all of it.
 pub(crate) fn display_name(name: &X509NameRef) -> String {
     let entry = |nid| name.entries_by_nid(nid).next()?.data().to_string().ok();
     entry(Nid::COMMONNAME)

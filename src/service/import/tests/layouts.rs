@@ -152,7 +152,7 @@ fn other_settings_and_versions_of_the_clients_are_understood() {
     }
 }
 
-/// As dehydrated writes it, with a newline.
+/// Encodes a URL as dehydrated does, with a newline.
 fn base64url(url: &str) -> String {
     acme_dns_core::encoding::base64url(format!("{url}\n").as_bytes())
 }

@@ -129,12 +129,7 @@ fn the_ca_of_caddy_is_in_a_file_of_each_certificate() {
             r#"{"issuer_data":{"ca":"https://staging.example/dir"}}"#,
             "from another CA than configured (https://staging.example/dir)",
         ),
-        (
-            "Caddy's own",
-            "local",
-            r#"{"sans":["a.test"],"issuer_data":null}"#,
-            "names no ACME CA",
-        ),
+        ("Caddy's own", "local", r#"{"sans":["a.test"],"issuer_data":null}"#, "names no ACME CA"),
         ("nothing", "ca", "", "names no ACME CA"),
     ];
     for (row, issuer, json, expected) in rows {

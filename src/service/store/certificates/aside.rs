@@ -14,7 +14,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// So much of a name is left, so that a file system can hold the whole.
+/// Longest part of a name that is left, so that a file system can hold the whole.
 const MAX_STEM: usize = 200;
 
 impl Store {

@@ -69,7 +69,7 @@ impl Facts {
         }
     }
 
-    /// Those of a pair that is served, whether or not it is on disk. `None`: it is an unusual one.
+    /// Gives the facts about a pair that is served, whether or not it is on disk. `None`: it is an unusual one.
     pub(crate) fn of(pair: &Pair) -> Option<Self> {
         let glance = glance(pair.chain.iter().map(Vec::as_slice), &pair.key)?;
         let issuer = pair.source.as_ref().map(|source| IssuerFile {

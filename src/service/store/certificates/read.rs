@@ -137,7 +137,7 @@ impl Certificates {
         Ok(Some((with_source(material, &facts), Some(facts))))
     }
 
-    /// The names of all that there are, whether or not a configuration has them.
+    /// Lists the names of all that there are, whether or not a configuration has them.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -230,7 +230,7 @@ fn with_source(mut material: Material, facts: &Facts) -> Material {
     material
 }
 
-/// The same material, if it cannot be seen at a glance.
+/// Looks at a pair at a glance; gives the material back if that is not enough.
 fn at_a_glance(material: Material) -> Result<(Material, Glance), Material> {
     let pair = material.pairs.first();
     let seen = pair.and_then(|pair| glance(pair.chain.iter().map(Vec::as_slice), &pair.key));
@@ -300,7 +300,7 @@ fn decode(files: &Files<'_>) -> Result<Material, StoreError> {
 
 pub(super) struct Files<'a> {
     directory: Directory<'a>,
-    /// Of the full chain.
+    /// Stamp of the full chain's file.
     stamp: FileStamp,
     pub(super) full_chain: Zeroizing<Vec<u8>>,
     pub(super) key: Zeroizing<Vec<u8>>,
