@@ -40,7 +40,7 @@ pub enum Mark {
     Unread,
 }
 
-/// Why a record is left alone.
+/// Reason to leave a record alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kept {
     /// It is not TXT.

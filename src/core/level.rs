@@ -1,6 +1,6 @@
 //! Severities, as nginx has them.
 
-/// How important a line of the error log is. What each level means is a convention of this
+/// Importance of a line of the error log. What each level means is a convention of this
 /// project: `Error` asks for a person, `Warn` will be retried, `Notice` is an event worth keeping,
 /// `Info` is the plan, `Debug` the single steps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -11,7 +11,7 @@ pub enum Level {
     Warn,
     /// A certificate was issued, an account was created, something was cleaned up.
     Notice,
-    /// What will happen next, and why.
+    /// Plans: what happens next, and why.
     Info,
     /// Single steps.
     Debug,

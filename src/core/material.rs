@@ -25,7 +25,7 @@ const LENGTH: usize = size_of::<u32>();
 /// The bytes of a time.
 const TIME: usize = size_of::<i64>();
 
-/// What a CA's responder says of a certificate, for the handshake (RFC 6066 section 8).
+/// OCSP response that is stapled in the handshake (RFC 6066 section 8).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Staple {
     /// The `OCSPResponse` in DER (RFC 6960 section 4.2.1), never empty.
@@ -34,7 +34,7 @@ pub struct Staple {
     pub not_after: UnixTime,
 }
 
-/// Where a pair is from, to write it back if the disk loses it.
+/// Origin of a pair, to write it back if the disk loses it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Source {
     /// The URL of the directory of the CA that issued it, never empty.
@@ -43,9 +43,9 @@ pub struct Source {
     pub profile: Option<String>,
     /// The names that were ordered, where the CA has put others into it, none of which holds a comma.
     pub ordered: Option<Vec<String>>,
-    /// Whether it was taken over from another client.
+    /// Set if it was taken over from another client.
     pub is_imported: bool,
-    /// Whether it is on disk: a full one may have refused it.
+    /// Set if it is on disk: a full one may have refused it.
     pub is_kept: bool,
 }
 
@@ -56,9 +56,9 @@ pub struct Pair {
     pub key: Zeroizing<Vec<u8>>,
     /// The certificates in DER, the leaf first.
     pub chain: Vec<Vec<u8>>,
-    /// What is stapled to the leaf, if anything.
+    /// Response that is stapled to the leaf, if there is one.
     pub staple: Option<Staple>,
-    /// Where it is from, if that is known.
+    /// Origin, if it is known.
     pub source: Option<Source>,
 }
 
@@ -106,14 +106,14 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// What a server needs to serve one certificate: a pair for each key type.
+/// Record of one certificate as a server needs it: a pair for each key type.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Material {
     /// At least one pair.
     pub pairs: Vec<Pair>,
 }
 
-/// Why bytes are not a [`Material`].
+/// Reason to refuse bytes as a [`Material`].
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum MaterialError {
     /// A length points behind the end.

@@ -11,7 +11,7 @@ use thiserror::Error;
 /// The longest name that DNS can carry, in octets of its text form (RFC 1035 section 2.3.4).
 const MAX_NAME: usize = 253;
 
-/// What dns-01 puts in front of a name (RFC 8555 section 8.4): with it, too, a name has to fit.
+/// Label that dns-01 puts in front of a name (RFC 8555 section 8.4): with it, too, a name has to fit.
 const CHALLENGE: &str = "_acme-challenge.";
 
 /// The longest label (RFC 1035 section 2.3.4).
@@ -22,7 +22,7 @@ const MAX_LABEL: usize = 63;
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-/// Why a name cannot be certified.
+/// Reason why a name cannot be certified.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum NameError {
     /// The name is empty.
@@ -102,7 +102,7 @@ impl Name {
         &self.0
     }
 
-    /// Whether this is `*.` and a domain.
+    /// Tells whether this is `*.` and a domain.
     pub fn is_wildcard(&self) -> bool {
         self.0.starts_with("*.")
     }

@@ -1,5 +1,5 @@
-//! When a CA's responder is asked what is to be stapled to a certificate (OCSP, RFC 6960), and how
-//! long the answer is served.
+//! Schedule of OCSP staples (RFC 6960): questions to the CAs' responders, and the time for which
+//! their answers are served.
 //!
 //! The state machine of one certificate:
 //!
@@ -22,16 +22,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use thiserror::Error;
 
-/// How many questions are under way at once.
+/// Questions that are under way at once.
 const CONCURRENCY: usize = 10;
 
-/// How far the responder's clock may be ahead.
+/// The responder's clock may be ahead by this.
 const SKEW: Duration = Duration::from_secs(300);
 
-/// How long before the end the responder is asked at the latest, where the answer's time allows it.
+/// The responder is asked so long before the end at the latest, where the answer's time allows it.
 const MARGIN: Duration = Duration::from_secs(3600);
 
-/// How much later than at half of the answer's time the responder may be asked, as a fraction of
+/// The responder may be asked so much later than at half of the answer's time, as a fraction of
 /// that time: not all certificates are to ask at once.
 const JITTER: f64 = 0.1;
 
@@ -53,19 +53,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// not shorter than the first.
 const PART_OF_REST: u32 = 4;
 
-/// How much longer than its row a pause may be, as a fraction of it.
+/// A pause may be so much longer than its row, as a fraction of it.
 const PAUSE_JITTER: f64 = 0.25;
 
 /// The time that a responder gives to its answer (RFC 6960 section 4.2.2.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Window {
-    /// When the status was known to be correct.
+    /// Time at which the status was known to be correct.
     pub this_update: UnixTime,
-    /// When newer information will be there.
+    /// Time at which newer information will be available.
     pub next_update: UnixTime,
 }
 
-/// Why an answer is not good at a time.
+/// Reason not to use an answer at a time.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum WindowError {
     /// `thisUpdate` lies in the future.
@@ -99,7 +99,7 @@ impl Window {
         Ok(Self { this_update, next_update })
     }
 
-    /// When it is time for the next answer: at half, and the margin before the end. `jitter`: from 0
+    /// Gives the time for the next answer: at half, and the margin before the end. `jitter`: from 0
     /// to 1.
     fn half(self, jitter: f64) -> UnixTime {
         let length = self.next_update.since(self.this_update);
@@ -107,7 +107,7 @@ impl Window {
         if length >= 2 * MARGIN { half.min(self.next_update - MARGIN) } else { half }
     }
 
-    /// When to ask again after this answer.
+    /// Gives the time to ask again after this answer.
     fn refresh(self, now: UnixTime, jitter: f64) -> UnixTime {
         let rest = self.next_update.since(now);
         let pause = if rest < 2 * SHORTEST {
@@ -119,7 +119,7 @@ impl Window {
     }
 }
 
-/// What came of a question.
+/// Result of a question.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Answer {
     /// The certificate is good for this time.
@@ -130,7 +130,7 @@ pub enum Answer {
     Failed,
 }
 
-/// What is to be done now, for the entry of that number.
+/// Task that is due, for the entry of that number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
     /// Ask the responder.
@@ -139,20 +139,20 @@ pub enum Action {
     Withdraw(usize),
 }
 
-/// What changed with an answer.
+/// Change that an answer has made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Change {
-    /// When the responder is asked again.
+    /// Time of the next question.
     pub next: UnixTime,
-    /// What came of the questions before.
+    /// Result of the questions before.
     pub before: Standing,
-    /// How many questions in a row have failed: with this one, or before it.
+    /// Number of questions in a row that have failed: with this one, or before it.
     pub failures: u32,
     /// Until when the answer before is served, if there is one and it still is.
     pub served_until: Option<UnixTime>,
 }
 
-/// What came of the questions before, since the certificate is served.
+/// Result of the questions so far, since the certificate is served.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Standing {
     /// There was no answer that could be used.
@@ -168,14 +168,14 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     is_asking: bool,
-    /// When `next` was computed: if that lies in the future, the clock was set back.
+    /// Time at which `next` was computed: if that lies in the future, the clock was set back.
     since: UnixTime,
     next: UnixTime,
     failures: u32,
     standing: Standing,
     /// Of the answer that is served.
     window: Option<Window>,
-    /// When the responder is asked, as the questions are sorted by it; `None` while it is.
+    /// Sort key among the questions; `None` while the responder is being asked.
     question: Option<UnixTime>,
 }
 
@@ -192,7 +192,8 @@ impl Entry {
         }
     }
 
-    /// When the responder is asked, by a clock that may have been set back; `None` while it is.
+    /// Gives the time of the next question, by a clock that may have been set back; `None` while one is
+    /// under way.
     fn question(&self, now: UnixTime) -> Option<UnixTime> {
         let next = if self.since > now { UnixTime::default() } else { self.next };
         (!self.is_asking).then_some(next)
@@ -244,9 +245,9 @@ fn longer(pause: Duration, jitter: f64) -> Duration {
 #[derive(Debug, Default)]
 pub struct Staples {
     entries: Vec<Option<Entry>>,
-    /// When responders are asked next.
+    /// Next questions, by time.
     questions: BTreeSet<(UnixTime, usize)>,
-    /// When what is served ends.
+    /// Ends of the answers that are served.
     ends: BTreeSet<(UnixTime, usize)>,
     /// The questions that are under way, also those about certificates that were replaced.
     asking: usize,
@@ -300,7 +301,7 @@ impl Staples {
         }
     }
 
-    /// What is to be done at this time; to be called until there is nothing more.
+    /// Gives the next task; to be called until there is none.
     pub fn poll(&mut self, now: UnixTime) -> Option<Action> {
         self.tell(now);
         let first = |queue: &BTreeSet<(UnixTime, usize)>| {
@@ -317,7 +318,7 @@ impl Staples {
         Some(Action::Ask(number))
     }
 
-    /// When [`Staples::poll`] has something to do, unless an answer comes before.
+    /// Gives the time at which [`Staples::poll`] has something to do, unless an answer comes first.
     pub fn poll_timeout(&self) -> Option<UnixTime> {
         let end = self.ends.first();
         let next = self.questions.first().filter(|_| self.asking < CONCURRENCY);

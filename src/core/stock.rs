@@ -19,7 +19,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-/// How many certificates stand in for one: shared memory has room for a few.
+/// The most certificates that stand in for one: shared memory has room for a few.
 const MAX_STAND_INS: usize = 8;
 
 /// The properties of a certificate that decide what it is good for.
@@ -35,10 +35,10 @@ pub struct Traits {
     pub directory: Option<String>,
     /// The profile that was asked for.
     pub profile: Option<String>,
-    /// Whether it is from another client, or was put there by hand: it is wanted with any type of key, unless
+    /// Set if it is from another client, or was put there by hand: it is wanted with any type of key, unless
     /// there are two.
     pub is_imported: bool,
-    /// Whether it is its own issuer: nobody trusts it.
+    /// Set if it is its own issuer: nobody trusts it.
     pub is_self_signed: bool,
 }
 
@@ -70,12 +70,12 @@ impl fmt::Display for Difference {
 }
 
 impl Traits {
-    /// Whether a client that asks for a name can use the certificate. Only the same wildcard covers a wildcard.
+    /// Tells whether a client that asks for a name can use the certificate. Only the same wildcard covers a wildcard.
     pub fn covers(&self, name: &str) -> bool {
         covers(&self.names, name)
     }
 
-    /// What makes it another certificate than the one that is wanted, if anything. One with more names is
+    /// Finds a difference from the certificate that is wanted, if there is one. One with more names is
     /// wanted as it is: they go with its renewal, and that costs no order.
     pub fn difference(
         &self,
@@ -106,17 +106,17 @@ impl Traits {
         (!has_profile).then_some(Difference::Profile)
     }
 
-    /// Whether its time is over.
+    /// Tells whether it has expired.
     pub fn has_expired(&self, now: UnixTime) -> bool {
         self.validity.not_after <= now
     }
 
-    /// Whether it is to be renewed soon, as far as that follows from its dates.
+    /// Tells whether it is to be renewed soon, as far as that follows from its dates.
     pub fn is_due(&self, now: UnixTime) -> bool {
         self.validity.renewal_time(1.0) <= now
     }
 
-    /// How far clients can be expected to trust it.
+    /// Ranks it by how far clients can be expected to trust it.
     fn origin(&self, config: &Config, wanted: &Certificate) -> Origin {
         let mut issuers = wanted.issuers.iter().filter_map(|index| config.issuers.get(*index));
         match &self.directory {
@@ -128,7 +128,7 @@ impl Traits {
         }
     }
 
-    /// Whether its names are those of a certificate, no more and no less.
+    /// Tells whether its names are those of a certificate, no more and no less.
     fn is_exact(&self, wanted: &Certificate) -> bool {
         let wanted: BTreeSet<&str> = wanted.names.iter().map(Name::as_str).collect();
         wanted == self.names.iter().map(String::as_str).collect()
@@ -144,7 +144,7 @@ enum Origin {
     Issuer,
 }
 
-/// Whether one of the names that a certificate holds is this one, or a wildcard that stands for it.
+/// Tells whether one of the names that a certificate holds is this one, or a wildcard that stands for it.
 pub fn covers(held: &[String], name: &str) -> bool {
     let wildcard = wildcard_of(name);
     held.iter().any(|held| held == name || wildcard.as_ref() == Some(held))

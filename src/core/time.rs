@@ -58,7 +58,7 @@ fn number(digits: &[u8]) -> Option<i64> {
     })
 }
 
-/// What follows the fraction of a second, if there is one.
+/// Skips the fraction of a second, if there is one.
 fn without_fraction(rest: &[u8]) -> Option<&[u8]> {
     let Some(fraction) = rest.strip_prefix(b".") else { return Some(rest) };
     let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();

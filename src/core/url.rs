@@ -1,4 +1,4 @@
-//! Which URLs are requested: those of the configuration, and those that a CA sends.
+//! URLs that may be requested: those of the configuration, and those that a CA sends.
 
 use url::{Host, Url};
 

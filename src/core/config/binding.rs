@@ -13,7 +13,7 @@ pub enum Request {
     On(Wanted),
 }
 
-/// Which certificate a server wants.
+/// Certificate as a server asks for it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Wanted {
     /// The names given; none means those of `server_name`.

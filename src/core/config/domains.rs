@@ -9,7 +9,7 @@ use super::text::{invalid_parameter, is_file_name};
 use crate::name::Name;
 use std::collections::HashMap;
 
-/// What divides words, besides the end of the line.
+/// Characters that divide words, besides the end of the line.
 const BLANKS: [char; 4] = [' ', '\t', '\x0b', '\x0c'];
 
 /// A certificate of a file.
@@ -26,9 +26,9 @@ pub struct Line {
 /// A line that cannot be understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Mistake {
-    /// What is wrong.
+    /// Description of the mistake.
     pub message: String,
-    /// Where, from 1.
+    /// Number of the line, from 1.
     pub line: usize,
 }
 

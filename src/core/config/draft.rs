@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 
-/// How many names a CA puts into one certificate (Let's Encrypt's limit, the lowest of the known).
+/// The most names that a CA puts into one certificate (Let's Encrypt's limit, the lowest of the known).
 const MAX_NAMES: usize = 100;
 
 const NO_NAMES: &str =
@@ -39,7 +39,7 @@ pub struct Draft {
 struct Domains {
     wanted: Wanted,
     location: Location,
-    /// What each line wants, at the place of the line.
+    /// Bindings of the lines, each at its place.
     lines: Vec<Binding>,
 }
 
@@ -52,7 +52,7 @@ struct Binding {
     /// The place of the directive: in the level above, where it is inherited.
     directive: Location,
     wants_staple: bool,
-    /// Whether no certificate of other names will do.
+    /// Set if no certificate of other names will do.
     keeps_own: bool,
 }
 
@@ -69,7 +69,7 @@ pub struct BindingId(usize);
 /// A mistake that was found when all of the configuration had been read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DraftError {
-    /// What is wrong.
+    /// Description of the mistake.
     pub message: String,
     /// The directive that it is about.
     pub location: Location,
@@ -158,7 +158,7 @@ impl Draft {
         self.imports.push(import);
     }
 
-    /// Whether nothing asks for a certificate.
+    /// Tells whether nothing asks for a certificate.
     pub fn is_unused(&self) -> bool {
         self.bindings.is_empty() && self.domains.iter().all(|file| file.lines.is_empty())
     }
@@ -193,7 +193,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Whether a server asks for the certificate of a line by its name, whatever its own names are.
+    /// Tells whether a server asks for the certificate of a line by its name, whatever its own names are.
     pub fn names_line(&self, wanted: &Wanted) -> bool {
         let is_line = |name| self.line_names.contains(name);
         wanted.names.is_empty() && wanted.name.as_ref().is_some_and(is_line)
@@ -348,7 +348,7 @@ impl Draft {
         }
     }
 
-    /// Whether what a server asks for, besides names, is what a certificate has.
+    /// Tells whether a certificate has what a server asks for besides names.
     fn suits(&self, wanted: &Wanted, settings: &Settings) -> bool {
         let name = |issuer: &usize| self.issuers.get(*issuer).map(|issuer| &issuer.name);
         let issuers = settings.issuers.iter().map(name);
@@ -380,7 +380,7 @@ impl Draft {
     }
 }
 
-/// Which certificate a server gets.
+/// Certificate that a server gets.
 enum Choice {
     /// That of a line, an index into the certificates.
     Line(usize),
@@ -388,7 +388,7 @@ enum Choice {
     Own(Vec<usize>, usize),
 }
 
-/// What of these names stands in a certificate.
+/// Gives those of the names that stand in a certificate.
 fn certifiable(names: Vec<Name>) -> Result<Vec<Name>, String> {
     let names = without_redundant(names);
     match names.len() {
@@ -445,7 +445,7 @@ struct Register {
     by_settings: HashMap<Settings, usize>,
 }
 
-/// What makes two requests the same certificate.
+/// Settings of a certificate: requests with equal ones share it.
 #[derive(Clone, Eq, Hash, PartialEq)]
 struct Settings {
     names: Vec<Name>,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Tree or file of another client, with certificates to take over.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Import {
-    /// Whose tree it is.
+    /// Client whose tree it is.
     pub format: ImportFormat,
     /// The root of the tree, or the file.
     pub path: PathBuf,

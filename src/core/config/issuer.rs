@@ -95,7 +95,7 @@ impl Issuer {
     }
 }
 
-/// How many orders an account may place, where the CA with this directory has published it.
+/// Gives the number of orders that an account may place, where the CA with this directory has published it.
 pub fn known_order_limit(directory: &str) -> Option<OrderLimit> {
     // <https://letsencrypt.org/docs/rate-limits/>: 300 new orders per account every 3 hours.
     let letsencrypt = known_directory("letsencrypt") == Some(directory);

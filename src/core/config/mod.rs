@@ -52,13 +52,13 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// The certificates that are served.
     pub certificates: Vec<Certificate>,
-    /// What is ordered for them: those of one certificate follow each other.
+    /// Variants that are ordered for them: those of one certificate follow each other.
     pub variants: Vec<Variant>,
-    /// How to wait for TXT records.
+    /// Settings of the wait for TXT records.
     pub propagation: Propagation,
-    /// When to reload nginx after certificate files have changed.
+    /// Condition for a reload of nginx after certificate files have changed.
     pub reload: Reload,
-    /// Whose certificates and accounts to take over, in this order.
+    /// Other clients whose certificates and accounts are taken over, in this order.
     pub imports: Vec<Import>,
 }
 
@@ -79,7 +79,7 @@ pub struct Issuer {
     pub profile: Option<Profile>,
     /// The private key of the account, in PEM, where it is not made here.
     pub account_key: Option<SecretId>,
-    /// What binds the account to one that the CA knows otherwise (RFC 8555 section 7.3.4).
+    /// Existing account at the CA that the ACME account is bound to (RFC 8555 section 7.3.4).
     pub external_account: Option<ExternalAccount>,
     /// The common name of the root that the chain should lead to, where the CA offers several.
     pub preferred_chain: Option<String>,
@@ -99,7 +99,7 @@ pub struct ExternalAccount {
 pub struct Profile {
     /// The name that the CA lists.
     pub name: String,
-    /// Whether to refuse to order where the CA does not list it.
+    /// Set if nothing is ordered where the CA does not list it.
     pub required: bool,
 }
 
@@ -117,9 +117,9 @@ pub struct Certificate {
     pub issuers: Vec<usize>,
     /// Index into [`Config::providers`].
     pub provider: usize,
-    /// Whether a renewal keeps the key.
+    /// Set if a renewal keeps the key.
     pub reuses_key: bool,
-    /// Whether a server that it is for has OCSP responses stapled to it (`ssl_stapling on`).
+    /// Set if a server that it is for has OCSP responses stapled to it (`ssl_stapling on`).
     pub staples: bool,
 }
 
@@ -143,7 +143,8 @@ impl Config {
     }
 }
 
-/// When nginx is reloaded after certificate files have changed: the directive `acme_dns_reload`.
+/// Condition for a reload of nginx after certificate files have changed: the directive
+/// `acme_dns_reload`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Reload {
     /// If the configuration reads files of that certificate.
@@ -170,7 +171,7 @@ impl Reload {
     }
 }
 
-/// How to wait for TXT records: the directive `acme_dns_propagation`.
+/// Settings of the wait for TXT records: the directive `acme_dns_propagation`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Propagation {
     /// Ask the zone's authoritative servers until all have the records.
@@ -195,7 +196,7 @@ pub enum Propagation {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SecretId(pub usize);
 
-/// Where a secret comes from.
+/// Source of a secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SecretSource {
     /// The first line of a file.

@@ -11,7 +11,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 /// One small query to each server.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What a provider without known delays needs at the most, where nothing can be asked.
+/// Time that a provider without known delays needs at the most, where nothing can be asked.
 const DEFAULT_DELAY: Duration = Duration::from_secs(60);
 
 /// The port of DNS (RFC 1035 section 4.2).

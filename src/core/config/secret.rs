@@ -90,7 +90,7 @@ fn is_of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// What is wrong with a text that has other characters than a secret.
+/// Names the mistake in a text that has characters that no secret has.
 fn mistake(secret: &[u8]) -> &'static str {
     if let Some(mistake) = encoding(secret) {
         return mistake;
@@ -116,7 +116,7 @@ fn mistake(secret: &[u8]) -> &'static str {
 
 const VARIABLE: &str = "holds a variable that nothing has replaced, it must hold the secret itself";
 
-/// What is wrong with a single line.
+/// Names the mistake in a single line.
 fn line_mistake(line: &[u8]) -> &'static str {
     let word = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
     let has = |byte: u8| line.contains(&byte);
@@ -152,7 +152,7 @@ fn line_mistake(line: &[u8]) -> &'static str {
     }
 }
 
-/// What is wrong with the bytes, where they are no ASCII text.
+/// Names the mistake in bytes that are no ASCII text.
 fn encoding(secret: &[u8]) -> Option<&'static str> {
     const QUOTES: [&str; 4] = ["\u{201c}", "\u{201d}", "\u{2018}", "\u{2019}"];
     if secret.starts_with(b"\xef\xbb\xbf") {

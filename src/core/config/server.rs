@@ -9,7 +9,7 @@ use super::binding::{Wanted, expand};
 use crate::name::{Name, NameError};
 use std::fmt::Write;
 
-/// How many names a line shows: nginx cuts lines, and the end says what to do.
+/// The most names that a line shows: nginx cuts lines, and the end says what to do.
 const SHOWN: usize = 3;
 
 /// The names of a server, sorted by whether a certificate can hold them.
@@ -21,7 +21,7 @@ pub struct ServerNames {
     pub left_out: Vec<(String, NameError)>,
 }
 
-/// What clients get from a server for which there is no certificate.
+/// Answer to clients of a server for which there is no certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum StandIn {
     /// The certificate of the default server of the address, which is here.
@@ -30,7 +30,7 @@ pub enum StandIn {
     SelfSigned,
     /// An alert: the handshake is rejected.
     Rejection,
-    /// What the server makes of an empty variable.
+    /// Answer of the server to an empty variable.
     EmptyVariable,
 }
 

@@ -130,7 +130,7 @@ impl Finished {
     }
 }
 
-/// Whether two certificates differ in nothing but names. The names of `by` must have a wildcard that makes
+/// Tells whether two certificates differ in nothing but names. The names of `by` must have a wildcard that makes
 /// it the one with more.
 fn is_alike(config: &Config, index: usize, by: usize) -> bool {
     let (Some(one), Some(other)) = (config.certificates.get(index), config.certificates.get(by))

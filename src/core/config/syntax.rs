@@ -80,7 +80,7 @@ impl Reader<'_> {
         word
     }
 
-    /// What stands behind a backslash: only some characters lose it.
+    /// Reads the character after a backslash: only some characters lose it.
     fn escaped(&mut self, word: &mut String) {
         match self.next() {
             Some(char @ ('"' | '\'' | '\\')) => word.push(char),

@@ -4,7 +4,7 @@ use crate::url::requestable;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// What nginx itself says of a directive with too few or too many arguments.
+/// Gives nginx's own message for a directive with too few or too many arguments.
 pub(crate) fn arguments<'a, const N: usize>(
     directive: &str,
     args: &[&'a str],
@@ -20,7 +20,7 @@ pub(crate) fn invalid_parameter(parameter: &str) -> String {
     format!("invalid parameter \"{parameter}\"")
 }
 
-/// What nginx says of a directive that stands twice.
+/// Message of nginx for a directive that stands twice.
 pub(crate) fn duplicate(directive: &str) -> String {
     format!("\"{directive}\" directive is duplicate")
 }

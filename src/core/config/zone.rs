@@ -12,7 +12,7 @@ const SIZE_PER_CERTIFICATE: usize = 32 * 1024;
 /// The smallest zone: the allocator's own tables, and a few certificates.
 const SMALLEST_DEFAULT: usize = 256 * 1024;
 
-/// How many pages a zone needs for the allocator to work at all, as in nginx's own modules.
+/// Pages that a zone needs for the allocator to work at all, as in nginx's own modules.
 const MIN_PAGES: usize = 8;
 
 /// A zone of shared memory.
@@ -52,7 +52,7 @@ impl Zone {
         Self { name: DEFAULT_NAME.to_owned(), size }
     }
 
-    /// Whether this zone can be expected to hold so many certificates.
+    /// Tells whether this zone can be expected to hold so many certificates.
     pub fn suits(&self, count: usize) -> bool {
         self.size >= count.saturating_mul(SIZE_PER_CERTIFICATE)
     }

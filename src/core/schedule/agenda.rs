@@ -125,7 +125,7 @@ impl Schedule {
         self.lines.insert(need, common, track.rank(index), track.progress.last)
     }
 
-    /// What a certificate needs, as far as others need the same.
+    /// Gives the needs of a certificate, as far as others have the same.
     pub(super) fn need(&self, index: usize) -> Need {
         let Some(track) = self.tracks.get(index) else { return Need::default() };
         let is_held = track.progress.holds.iter().any(|hold| hold.is_on(self.now));
@@ -140,7 +140,7 @@ impl Schedule {
         }
     }
 
-    /// Whether a certificate is in the right line: a zone may have failed, or time may have passed,
+    /// Tells whether a certificate is in the right line: a zone may have failed, or time may have passed,
     /// since it was put there.
     pub(super) fn is_in_place(&self, index: usize, line: usize) -> bool {
         let is_ready =

@@ -58,7 +58,7 @@ impl Schedule {
         track.ok_or(index)
     }
 
-    /// Whether a shared pause concerns an attempt with one of a certificate's CAs.
+    /// Tells whether a shared pause concerns an attempt with one of a certificate's CAs.
     pub(super) fn is_paused(&self, track: &Track, authority: usize) -> bool {
         self.gates.until(track, authority, self.now).0 != UnixTime::default()
     }
@@ -85,7 +85,7 @@ impl Schedule {
         cuts
     }
 
-    /// When something may change for a certificate that is due and held up: not later than it can be
+    /// Gives the time at which something may change for a certificate that is due and held up: not later than it can be
     /// worked on.
     fn next_change(&self, track: &Track) -> UnixTime {
         let now = self.now;
@@ -101,7 +101,7 @@ impl Schedule {
         times.filter(|time| *time > now).min().unwrap_or(AFTER_OTHERS)
     }
 
-    /// When a certificate is worked on next, and with which of its CAs.
+    /// Gives the time at which a certificate is worked on next, and with which of its CAs.
     pub(super) fn wake(&self, track: &Track, now: UnixTime) -> (UnixTime, usize) {
         let current = track.authority();
         let time = track.own_time(now);

@@ -16,28 +16,28 @@ pub(super) const TOLERANCE: Duration = Duration::from_secs(300);
 /// with a clock further ahead each certificate would be renewed as soon as it is there.
 const FRESH: u32 = 3;
 
-/// What the dates of a certificate that a CA has just issued say, with its `Date`.
+/// Verdict on the dates of a certificate that a CA has just issued, with the CA's `Date`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Freshness {
     /// It can be served.
     Good(Skew),
     /// It becomes valid later, by the CA's own clock.
     Early {
-        /// When.
+        /// First moment.
         from: UnixTime,
-        /// How long that is from now.
+        /// Time until then.
         wait: Duration,
     },
     /// It has expired, by the CA's own clock.
     Expired,
 }
 
-/// How far our clock is ahead of the CA's, in seconds; negative: behind.
+/// Seconds by which our clock is ahead of the CA's; negative: behind.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Skew {
-    /// With which the dates of the certificate are to be read.
+    /// Difference with which the dates of the certificate are read.
     pub applied: i64,
-    /// Which a person should know of, zero if the clocks agree. It is not applied where a
+    /// Difference that a person should know of, zero if the clocks agree. It is not applied where a
     /// certificate is good without it.
     pub seen: i64,
 }

@@ -7,21 +7,21 @@ use std::time::Duration;
 /// Reason of a failed attempt, as far as it matters for the next one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure {
-    /// What it takes for the next one to succeed.
+    /// Condition for the next one to succeed.
     pub kind: FailureKind,
-    /// How long the CA or the DNS provider wants to be left alone.
+    /// Time for which the CA or the DNS provider wants to be left alone.
     pub retry_after: Option<Duration>,
-    /// What has failed: whatever needs the same waits, too.
+    /// Part that has failed: whatever needs the same waits, too.
     pub scope: Scope,
-    /// Whether the attempt has placed an order.
+    /// Set if the attempt has placed an order.
     pub ordered: bool,
-    /// Whether nothing can come of that order, or of the one that it resumed, any more.
+    /// Set if nothing can come of that order, or of the one that it resumed, any more.
     pub is_lost: bool,
-    /// Whether the DNS provider has done its part.
+    /// Set if the DNS provider has done its part.
     pub published: bool,
 }
 
-/// What it takes for the next attempt to succeed.
+/// Condition for the next attempt to succeed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum FailureKind {
     /// Time.
@@ -32,7 +32,7 @@ pub enum FailureKind {
     Permanent,
 }
 
-/// What a failure, and the pause after it, is about.
+/// Extent of a failure, and of the pause after it.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {

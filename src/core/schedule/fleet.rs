@@ -18,7 +18,7 @@ const START: UnixTime = UnixTime(1_800_000_000);
 /// An attempt takes so many seconds, whatever becomes of it.
 const TAKES: i64 = 5;
 
-/// What goes wrong, for as long as it does.
+/// Fault, for as long as it lasts.
 #[derive(Clone, Debug)]
 struct Fault {
     failure: Failure,
@@ -35,7 +35,7 @@ struct Day {
     issued: usize,
     errors: usize,
     warnings: usize,
-    /// When the last certificate was issued, in minutes.
+    /// Minute in which the last certificate was issued.
     done: i64,
 }
 

@@ -51,7 +51,7 @@ impl Gate {
         }
     }
 
-    /// Whether its issuer has failed so often that the next one is tried.
+    /// Tells whether its issuer has failed so often that the next one is tried.
     fn is_exhausted(&self) -> bool {
         self.pause.refusals > 0 || self.pause.failures >= FAILURES_BEFORE_SWITCH
     }
@@ -65,7 +65,7 @@ pub(super) struct Gates {
     zones: HashMap<String, usize>,
 }
 
-/// What an attempt has shown to work.
+/// Parts that an attempt has shown to work.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Shown {
     issuer: bool,
@@ -76,7 +76,7 @@ pub(super) struct Shown {
 impl Shown {
     pub(super) const ALL: Self = Self { issuer: true, provider: true, zones: true };
 
-    /// What a failed attempt has shown, besides what failed.
+    /// Finds what a failed attempt has shown, besides what failed.
     pub(super) fn by(failure: &Failure) -> Self {
         let (issuer, provider, zones) = match failure.scope {
             Scope::Entry => (true, failure.published, failure.published),
@@ -160,7 +160,7 @@ impl Gates {
         found
     }
 
-    /// Whether there is a gate.
+    /// Tells whether there is a gate.
     pub(super) fn has(&self, subject: Subject) -> bool {
         self.gates.contains_key(&subject)
     }
@@ -198,7 +198,7 @@ impl Gates {
         (until, is_exhausted)
     }
 
-    /// Whether another reload does not end what holds up an attempt with one of a certificate's issuers.
+    /// Tells whether another reload does not end what holds up an attempt with one of a certificate's issuers.
     pub(super) fn are_reloads_used_up(
         &self,
         entry: &Track,
@@ -286,7 +286,7 @@ impl Gates {
     }
 }
 
-/// What a failure does to a gate.
+/// Effect of a failure on a gate.
 pub(super) enum Closed {
     /// Nothing: it concerns nobody else.
     Own,

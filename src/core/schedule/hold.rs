@@ -1,4 +1,4 @@
-//! Who wants to be left alone (`Retry-After`), and for how long that is heeded.
+//! Requests to be left alone (`Retry-After`), and the time for which they are heeded.
 
 use super::failure::{Failure, Scope};
 use super::pace::{cut, limit};
@@ -24,18 +24,18 @@ const SHORTEST: Duration = Duration::from_secs(60);
 pub struct Hold {
     /// The name of the issuer, or of the DNS provider.
     pub authority: String,
-    /// Whether its staging environment wants it.
+    /// Set if its staging environment wants it.
     pub staging: bool,
-    /// What it is about.
+    /// Part that it is about.
     pub scope: Scope,
-    /// When it said so: if that lies in the future, the clock was set back, and this holds no more.
+    /// Time at which it said so: if that lies in the future, the clock was set back, and this holds no more.
     pub since: UnixTime,
     /// Until when.
     pub until: UnixTime,
 }
 
 impl Hold {
-    /// What a failed attempt has asked for, if anything.
+    /// Notes what was asked for when an attempt failed, if anything.
     pub(super) fn new(
         failure: &Failure,
         authority: Option<&Authority>,
@@ -61,12 +61,12 @@ impl Hold {
         Environment::of(self.staging)
     }
 
-    /// Whether it holds at a time.
+    /// Tells whether it holds at a time.
     pub(super) fn is_on(&self, now: UnixTime) -> bool {
         self.since <= now && now < self.until
     }
 
-    /// Whether it is about an attempt with an issuer.
+    /// Tells whether it is about an attempt with an issuer.
     pub(super) fn concerns(&self, authority: &Authority, environment: Environment) -> bool {
         match self.scope {
             Scope::Entry | Scope::Issuer => {

@@ -23,13 +23,13 @@ const VALIDATIONS_PART: u32 = 24;
 /// The failed orders of an account use up at most this part of what the CA admits.
 const PART_OF_LIMIT: usize = 3;
 
-/// What the failed attempts for a certificate have cost the CAs' limits.
+/// Part of the CAs' limits that the failed attempts for a certificate have used up.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Spent {
-    /// When orders failed.
+    /// Times at which orders failed.
     pub orders: Vec<UnixTime>,
-    /// When validations failed.
+    /// Times at which validations failed.
     pub validations: Vec<UnixTime>,
 }
 
@@ -65,7 +65,7 @@ impl Spent {
     }
 }
 
-/// How many orders of an account a CA admits in a span of time.
+/// Number of orders of an account that a CA admits in a span of time.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct OrderLimit {
     /// The number.

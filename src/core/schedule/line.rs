@@ -48,7 +48,7 @@ impl From<Subject> for Common {
 pub(super) struct Turn {
     /// An order that can be resumed comes first.
     pub(super) is_new: bool,
-    /// When it was tried last, if a shared pause concerns it.
+    /// Time of the last attempt, if a shared pause concerns it.
     pub(super) last: UnixTime,
     pub(super) rank: Rank,
 }
@@ -194,7 +194,7 @@ impl Lines {
         self.by_turn.first().copied()
     }
 
-    /// When a line has to be looked at.
+    /// Gives the time at which a line has to be looked at.
     pub(super) fn next_time(&self) -> Option<UnixTime> {
         self.by_time.first().map(|(time, _)| *time)
     }

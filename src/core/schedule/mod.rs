@@ -1,4 +1,4 @@
-//! When each certificate is obtained, from which CA, and when it is tried again.
+//! Schedule of all certificates: the time of each attempt, its CA, and the pauses after failures.
 //!
 //! The state machine of one certificate:
 //!
@@ -71,10 +71,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use track::{AFTER_OTHERS, State, Subject, Track, Wish};
 
-/// How many certificates are worked on at once.
+/// The most certificates that are worked on at once.
 pub const CONCURRENCY: usize = 20;
 
-/// How many questions for renewal information are under way at once.
+/// The most questions for renewal information that are under way at once.
 const POLLS: usize = 5;
 
 /// A start has other things to do at first. Then, with many certificates, it spreads their first
@@ -96,7 +96,7 @@ pub struct Validity {
 pub struct Obtained {
     /// Its dates.
     pub validity: Validity,
-    /// How far our clock is ahead of the CA's, in seconds, as far as that matters.
+    /// Seconds by which our clock is ahead of the CA's, as far as that matters.
     pub skew: i64,
 }
 
@@ -106,7 +106,7 @@ impl From<Validity> for Obtained {
     }
 }
 
-/// Which of a CA's two environments an attempt is made in.
+/// Environment of a CA in which an attempt is made.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Environment {
     /// The one whose certificates are trusted.
@@ -121,14 +121,14 @@ impl Environment {
     }
 }
 
-/// What is known of a certificate when the schedule begins.
+/// State of a certificate when the schedule begins.
 #[derive(Clone, Debug)]
 pub struct Known {
     /// The certificate on disk, if there is one that can be used and is the one that is wanted.
     pub validity: Option<Validity>,
-    /// What was kept beside it.
+    /// Renewal state that was stored next to it.
     pub renewal: Renewal,
-    /// What was kept of earlier attempts.
+    /// State of earlier attempts.
     pub progress: Progress,
     /// The CAs that it can be from, at least one, the preferred one first.
     pub authorities: Vec<Authority>,
@@ -138,12 +138,12 @@ pub struct Known {
     pub names: Vec<String>,
     /// The configuration and the secrets that it is obtained with.
     pub fingerprint: Fingerprint,
-    /// Whether the process before has left an order that can be resumed.
+    /// Set if the process before has left an order that can be resumed.
     pub is_under_way: bool,
 }
 
 impl Known {
-    /// Whether the attempts that were kept have ended with the certificate that is there: the process
+    /// Tells whether the attempts that were kept have ended with the certificate that is there: the process
     /// may have died before it could forget them.
     pub fn has_ended(&self, now: UnixTime) -> bool {
         self.progress != Progress::default()
@@ -151,7 +151,7 @@ impl Known {
     }
 }
 
-/// What is to be done now.
+/// Task that is due.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
     /// Obtain a certificate.
@@ -170,9 +170,9 @@ pub struct Attempt {
     pub entry: usize,
     /// Index into the configuration's issuers.
     pub issuer: usize,
-    /// Where the attempt is made.
+    /// Environment in which the attempt is made.
     pub environment: Environment,
-    /// What to keep before it begins.
+    /// State to keep before it begins.
     pub progress: Progress,
 }
 
@@ -188,11 +188,11 @@ pub struct Schedule {
     now: UnixTime,
     /// The latest time since the dates of all certificates were compared with the clock.
     latest: UnixTime,
-    /// Who wants to be left alone by all certificates.
+    /// Parties that want to be left alone by all certificates.
     held: HashMap<Party, Hold>,
-    /// What has failed for all that need it.
+    /// Shared pauses.
     gates: Gates,
-    /// When orders have failed at each issuer whose limit is known.
+    /// Times at which orders have failed at each issuer whose limit is known.
     failed_orders: HashMap<usize, Vec<UnixTime>>,
     /// Certificates that cannot be worked on before a time of their own.
     later: BTreeSet<(UnixTime, usize)>,
@@ -210,7 +210,7 @@ pub struct Schedule {
     names: Names,
 }
 
-/// Whom all certificates may have to leave alone.
+/// Party that all certificates may have to leave alone.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Party {
     Issuer(usize, Environment),
@@ -254,7 +254,7 @@ impl Schedule {
         schedule
     }
 
-    /// Something to do now. The caller ends an attempt with [`Schedule::handle_issued`],
+    /// Gives the next task. The caller ends an attempt with [`Schedule::handle_issued`],
     /// [`Schedule::handle_probed`] or [`Schedule::handle_failed`], a question with
     /// [`Schedule::handle_renewal_info`].
     pub fn poll(&mut self, now: UnixTime) -> Option<Action> {
@@ -314,7 +314,7 @@ impl Schedule {
         Some(Action::AskRenewalInfo { entry: index })
     }
 
-    /// When to call [`Schedule::poll`] at the latest, unless an outcome comes first.
+    /// Gives the time to call [`Schedule::poll`] at the latest, unless an outcome comes first.
     pub fn poll_timeout(&self) -> Option<UnixTime> {
         let is_ready = self.lines.first().map(|_| self.now);
         let later = self.later.first().map(|(time, _)| *time);
@@ -326,13 +326,13 @@ impl Schedule {
         attempt.into_iter().chain(question).min()
     }
 
-    /// Whether a certificate is to be obtained now, as soon as there is room.
+    /// Tells whether a certificate is to be obtained now, as soon as there is room.
     pub fn is_due(&self, entry: usize) -> bool {
         let now = self.now;
         self.tracks.get(entry).is_some_and(|track| self.wake(track, now).0 <= now)
     }
 
-    /// When the next attempt will be made, and with which issuer.
+    /// Gives the time of the next attempt, with its issuer.
     pub fn next_attempt(&self, entry: usize) -> Option<(UnixTime, usize, Environment)> {
         let track = self.tracks.get(entry)?;
         let (time, authority) = self.wake(track, self.now);
@@ -341,7 +341,7 @@ impl Schedule {
         Some((time, track.issuer(authority), track.environment(authority)))
     }
 
-    /// When a certificate is renewed, and why; `None` if there is none.
+    /// Gives the time of a renewal and the reason for it; `None` if there is no certificate.
     pub fn renewal(&self, entry: usize) -> Option<(UnixTime, Reason)> {
         self.tracks.get(entry)?.renewal_due()
     }

@@ -1,4 +1,4 @@
-//! What many certificates have in common: lists of CAs, and zones of their names.
+//! Lists of CAs and zones of names that many certificates have in common.
 
 use super::party::Authority;
 use super::track::{Track, is_in};

@@ -1,4 +1,4 @@
-//! How long a pause is, what limits the number of attempts, and how loudly a failure is told.
+//! Lengths of pauses, and the levels at which failures are told.
 
 use super::Validity;
 use crate::level::Level;
@@ -45,7 +45,7 @@ const EXPIRED: Duration = Duration::from_secs(15 * MINUTE);
 pub(super) const PART_OF_REST: u32 = 10;
 const SHORTEST: Duration = Duration::from_secs(5);
 
-/// How much longer than its row a pause may be, as a fraction of it.
+/// A pause may be so much longer than its row, as a fraction of it.
 const PAUSE_JITTER: f64 = 0.25;
 
 /// So often in an hour a reload ends a pause, where nothing was changed.
@@ -55,13 +55,13 @@ const RELOADS_SPAN: Duration = Duration::from_secs(HOUR);
 /// With this part of its lifetime left a renewal runs out of time.
 const PRESSING: u32 = 10;
 
-/// How often that is told, where the pauses grow no more.
+/// That is told so often where the pauses grow no more.
 const REMINDER: Duration = Duration::from_secs(DAY);
 
 /// A row of pauses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Ladder {
-    /// What may work again by itself.
+    /// Failures that may end by themselves.
     Temporary,
     /// Somebody has refused something.
     Refused,
@@ -72,7 +72,7 @@ pub(super) enum Ladder {
 }
 
 impl Ladder {
-    /// Whether a person, or better records, may be needed.
+    /// Tells whether a person, or better records, may be needed.
     pub(super) fn is_of_refusals(self) -> bool {
         matches!(self, Self::Refused | Self::Costly)
     }
@@ -138,7 +138,7 @@ pub(super) fn cut(cuts: &mut Vec<UnixTime>, since: UnixTime, now: UnixTime, part
     cuts.push(since + passed.saturating_mul(part));
 }
 
-/// How often a pause was ended by loading a configuration that was the same as before: each time costs
+/// Times at which a pause was ended by loading a configuration that was the same as before: each costs
 /// an attempt.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -171,14 +171,14 @@ impl Reloads {
         self.0.len()
     }
 
-    /// Whether another reload changes nothing.
+    /// Tells whether another reload changes nothing.
     pub(super) fn is_used_up(&self, now: UnixTime) -> bool {
         let is_recent = |time: &&UnixTime| now.since((**time).min(now)) < RELOADS_SPAN;
         self.0.iter().filter(is_recent).count() >= RELOADS
     }
 }
 
-/// What is at stake when an attempt fails.
+/// Stake of an attempt that fails.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Stake {
     /// A certificate is served that is good for a while.
@@ -210,11 +210,11 @@ impl Stake {
     }
 }
 
-/// What was said of consecutive failures as an error.
+/// Last report of consecutive failures as an error.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Told {
-    /// When.
+    /// Time of the report.
     pub at: UnixTime,
     /// The pause in seconds that followed.
     pub pause: u64,

@@ -9,9 +9,9 @@ pub struct Authority {
     pub issuer: usize,
     /// The issuer's name, by which the next process knows it.
     pub name: String,
-    /// Whether it has a staging environment.
+    /// Set if it has a staging environment.
     pub has_staging: bool,
-    /// How many orders it admits, where that is known.
+    /// Number of orders that it admits, where that is known.
     pub limit: Option<OrderLimit>,
 }
 

@@ -15,25 +15,25 @@ const LONGEST: Duration = Duration::from_secs(2 * 86_400);
 pub struct Pause {
     /// The name of the issuer or of the DNS provider.
     pub party: String,
-    /// Whether it is the issuer's staging environment.
+    /// Set if it is the issuer's staging environment.
     #[serde(default)]
     pub staging: bool,
-    /// What was refused or is away.
+    /// Part that was refused or is away.
     pub scope: Scope,
     /// Consecutive failures that may end by themselves.
     pub failures: u32,
     /// Consecutive refusals.
     pub refusals: u32,
-    /// When it failed last: if that lies in the future, the clock was set back, and this holds no more.
+    /// Time of the last failure: if that lies in the future, the clock was set back, and this holds no more.
     pub since: UnixTime,
     /// No attempt before this time.
     pub next: UnixTime,
-    /// How many attempts may be under way then.
+    /// Number of attempts that may be under way then.
     pub room: usize,
-    /// What was said of it.
+    /// Last report of it.
     #[serde(default)]
     pub told: Told,
-    /// How often it was ended by a reload.
+    /// Reloads that have ended it.
     #[serde(default)]
     pub reloads: Reloads,
 }

@@ -18,7 +18,7 @@ pub(super) struct Pool {
 pub(super) struct Ends {
     /// The end of the certificate that is served.
     pub(super) end: End,
-    /// When its renewal begins to press.
+    /// Time from which its renewal presses.
     pub(super) pressing: End,
 }
 

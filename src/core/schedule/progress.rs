@@ -36,7 +36,7 @@ pub struct Loading(pub u64);
 #[serde(transparent)]
 pub struct Fingerprint(pub u64);
 
-/// What of the attempts survives the process.
+/// State of the attempts that survives the process.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Progress {
@@ -44,19 +44,19 @@ pub struct Progress {
     pub failures: u32,
     /// Consecutive attempts that began and never ended: the process died.
     pub unfinished: u32,
-    /// When the last attempt began or ended.
+    /// Time at which the last attempt began or ended.
     pub last: UnixTime,
     /// No attempt before this time, by our own pace.
     pub next: UnixTime,
-    /// Who wants to be left alone.
+    /// Parties that want to be left alone.
     pub holds: Vec<Hold>,
     /// The name of the issuer that is tried; the preferred one if there is none.
     pub authority: Option<String>,
     /// Consecutive failures with it.
     pub failures_here: u32,
-    /// How many issuers have failed since the first of them was tried.
+    /// Number of issuers that have failed since the first of them was tried.
     pub tried: usize,
-    /// Whether all of these failures need a person.
+    /// Set if all of these failures need a person.
     pub needs_person: bool,
     /// With which loading of the configuration the last one failed.
     pub loading: Loading,
@@ -64,15 +64,15 @@ pub struct Progress {
     pub fingerprint: Fingerprint,
     /// Consecutive failures that were refusals.
     pub refusals: u32,
-    /// What the failures have cost.
+    /// Cost of the failures.
     pub spent: Spent,
-    /// How often a reload has ended the pause.
+    /// Reloads that have ended the pause.
     pub reloads: Reloads,
     /// The shared pauses that the last attempt has met.
     pub pauses: Vec<Pause>,
-    /// What was said of the failures.
+    /// Last report of the failures.
     pub told: Told,
-    /// Whether the staging environment has to be satisfied first.
+    /// Set if the staging environment has to be satisfied first.
     pub staging: bool,
 }
 
@@ -100,7 +100,7 @@ impl Progress {
         Environment::of(self.staging)
     }
 
-    /// What of the state that was kept holds with a configuration that was loaded later: a person who has
+    /// Decides what of the state that was kept holds with a configuration that was loaded later: a person who has
     /// loaded it has perhaps solved the problem. `None`: it is the one that the last attempt failed with,
     /// or there was none; else whether something has changed.
     pub(super) fn reloaded(&self, loading: Loading, fingerprint: Fingerprint) -> Option<bool> {
@@ -137,7 +137,7 @@ impl Progress {
         self
     }
 
-    /// Which of these issuers is tried.
+    /// Finds the one of these issuers that is tried.
     pub(super) fn position(&self, authorities: &[Authority]) -> usize {
         let name = self.authority.as_deref();
         authorities.iter().position(|authority| Some(authority.name.as_str()) == name).unwrap_or(0)
@@ -232,7 +232,7 @@ impl Progress {
         Between { length, tried: if is_round_over { 0 } else { tried }, needs_person }
     }
 
-    /// When this certificate may be tried. A time of the last attempt that lies in the future means
+    /// Gives the time from which this certificate may be tried. A time of the last attempt that lies in the future means
     /// that the clock was set back: what was computed from it holds no more.
     pub(super) fn earliest(&self, now: UnixTime) -> UnixTime {
         if self.last > now {
@@ -247,7 +247,7 @@ impl Progress {
     }
 }
 
-/// What lies between an issuer that has failed and the next one.
+/// Pause between an issuer that has failed and the next one.
 struct Between {
     length: Duration,
     tried: usize,

@@ -1,4 +1,4 @@
-//! When a certificate is renewed: as the CA suggests (RFC 9773), or by its lifetime.
+//! Time of a renewal: as the CA suggests (RFC 9773), or by the certificate's lifetime.
 
 use super::clock::TOLERANCE;
 use super::{Obtained, Validity};
@@ -11,7 +11,7 @@ use thiserror::Error;
 /// Certificates of this lifetime or less are renewed at half of it, as there is less time to retry.
 const SHORT_LIFETIME: Duration = Duration::from_secs(10 * 24 * 3600);
 
-/// How much earlier than its time a renewal may come, as a fraction of the lifetime: certificates
+/// A renewal may come so much earlier than its time, as a fraction of the lifetime: certificates
 /// that were obtained together drift apart.
 const RENEWAL_JITTER: f64 = 0.02;
 
@@ -24,14 +24,14 @@ const LATEST_AT_MOST: u32 = 3;
 /// With this part left, no pause of our own holds it up.
 const FORCED: u32 = 50;
 
-/// How soon and how late a CA may want to be asked again (RFC 9773 section 4.3.2).
+/// Shortest and longest time after which a CA may want to be asked again (RFC 9773 section 4.3.2).
 const SHORTEST_POLL: Duration = Duration::from_secs(60);
 const LONGEST_POLL: Duration = Duration::from_secs(24 * 3600);
 
-/// When it is asked again where it does not say.
+/// Time after which it is asked again where it does not say.
 const DEFAULT_POLL: Duration = Duration::from_secs(6 * 3600);
 
-/// When it is asked again after a failure.
+/// Time after which it is asked again after a failure.
 const FAILED_POLL: Duration = Duration::from_secs(3600);
 
 /// A CA that wants each new certificate to be replaced at once does not get an order every second:
@@ -53,7 +53,7 @@ impl Validity {
         self.not_after.since(self.not_before)
     }
 
-    /// When to renew if the CA suggests nothing: at two thirds of the lifetime, at half of it if it
+    /// Gives the time of the renewal if the CA suggests nothing: at two thirds of the lifetime, at half of it if it
     /// is short, up to [`RENEWAL_JITTER`] earlier. `jitter` is from 0 to 1.
     pub fn renewal_time(self, jitter: f64) -> UnixTime {
         let lifetime = self.lifetime();
@@ -82,18 +82,18 @@ pub struct Window {
     pub end: UnixTime,
 }
 
-/// What a CA answers.
+/// Answer of a CA.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RenewalInfo {
-    /// When to renew.
+    /// Time in which to renew.
     pub window: Window,
-    /// When to ask again.
+    /// Time until the next question.
     pub retry_after: Option<Duration>,
     /// A page that says why.
     pub explanation_url: Option<String>,
 }
 
-/// How asking a CA ended.
+/// Outcome of a question to a CA.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RenewalInfoOutcome {
     /// It answered.
@@ -102,12 +102,12 @@ pub enum RenewalInfoOutcome {
     Unsupported,
     /// It did not answer, or not in a way that can be understood.
     Failed {
-        /// How long it wants to be left alone.
+        /// Time for which it wants to be left alone.
         retry_after: Option<Duration>,
     },
 }
 
-/// Why an answer cannot be used.
+/// Reason not to use an answer.
 #[derive(Debug, Error)]
 pub enum RenewalInfoError {
     /// It is something else.
@@ -154,26 +154,26 @@ impl RenewalInfo {
     }
 }
 
-/// What is kept beside a certificate of when it is renewed.
+/// Renewal state, stored next to the certificate.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Renewal {
-    /// What the CA suggested last.
+    /// Window that the CA suggested last.
     pub window: Option<Window>,
     /// The time that was chosen in the window, once.
     pub time: Option<UnixTime>,
-    /// When the CA is asked next.
+    /// Time of the next question to the CA.
     pub next_poll: UnixTime,
-    /// How often it was asked in vain since.
+    /// Number of questions since that brought no answer.
     pub failures: u32,
     /// The number from 0 to 1 that moves a renewal by the lifetime.
     pub jitter: Option<f64>,
-    /// When the certificate was obtained.
+    /// Time at which the certificate was obtained.
     pub issued: UnixTime,
-    /// How many certificates before it were replaced in less than a day because the CA wanted it, or
+    /// Number of certificates before it that were replaced in less than a day because the CA wanted it, or
     /// were due when they came.
     pub hasty: u32,
-    /// How far our clock is ahead of the CA's, in seconds, if the certificate says so.
+    /// Seconds by which our clock is ahead of the CA's, if the certificate says so.
     #[serde(skip_serializing_if = "is_zero")]
     pub skew: i64,
 }
@@ -183,7 +183,7 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// Why a certificate is renewed when it is.
+/// Reason for the time of a renewal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reason {
     /// The CA suggests nothing.
@@ -208,7 +208,7 @@ impl fmt::Display for Reason {
 }
 
 impl Renewal {
-    /// What to keep of a certificate that was obtained now, in the place of one with this renewal.
+    /// Begins the state of a certificate that was obtained now, in the place of one with this renewal.
     pub(super) fn of_new(
         now: UnixTime,
         jitter: f64,
@@ -237,18 +237,18 @@ impl Renewal {
         }
     }
 
-    /// When the certificate came, by the CA's clock.
+    /// Gives the time at which the certificate came, by the CA's clock.
     fn issued_there(&self) -> UnixTime {
         self.issued.shifted(-self.skew)
     }
 
-    /// Whether a certificate was due already when it came: another order may bring the same.
+    /// Tells whether a certificate was due already when it came: another order may bring the same.
     fn is_stale(&self, validity: Validity) -> bool {
         let due = validity.renewal_time(self.jitter.unwrap_or_default()).min(validity.latest());
         due <= self.issued_there()
     }
 
-    /// How long a certificate is kept although the CA wants another one.
+    /// Gives the time for which a certificate is kept although the CA wants another one.
     fn grace(&self) -> Duration {
         match self.hasty {
             0 => Duration::ZERO,
@@ -256,7 +256,7 @@ impl Renewal {
         }
     }
 
-    /// When to renew, by our clock, and why.
+    /// Gives the time of the renewal, by our clock, and the reason for it.
     pub fn due(&self, validity: Validity) -> (UnixTime, Reason) {
         let (time, reason) = self.due_there(validity);
         (time.shifted(self.skew), reason)
@@ -321,7 +321,7 @@ impl Renewal {
         }
     }
 
-    /// When the CA is asked. A time further away than it can be was computed by another clock.
+    /// Gives the time of the next question to the CA. One further away than it can be was computed by another clock.
     pub(super) fn poll_time(&self, now: UnixTime) -> UnixTime {
         if self.next_poll > now + LONGEST_POLL { now } else { self.next_poll }
     }

@@ -1,4 +1,4 @@
-//! Failed attempts: who waits for the next one, and how loudly that is told.
+//! Failed attempts: the certificates that wait for the next one, and the level at which that is told.
 
 use super::failure::{Failure, FailureKind, Scope};
 use super::gate::{Closed, Shown};
@@ -11,18 +11,18 @@ use crate::level::Level;
 use crate::time::UnixTime;
 use std::collections::HashMap;
 
-/// What becomes of an attempt that failed.
+/// Consequences of an attempt that failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setback {
-    /// What to keep, with the time of the next attempt.
+    /// State to keep, with the time of the next attempt.
     pub progress: Progress,
-    /// Who waits with it.
+    /// Certificates that wait with it.
     pub extent: Extent,
-    /// How loudly it is told.
+    /// Level at which it is told.
     pub level: Level,
 }
 
-/// Who waits after a failure.
+/// Certificates that wait after a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Extent {
     /// This certificate.
@@ -31,14 +31,14 @@ pub enum Extent {
     Shared {
         /// Their number, with this one.
         waiting: usize,
-        /// How often it has failed.
+        /// Number of failures.
         attempts: u32,
     },
     /// Those who waited before: another attempt has failed by the same while this one was under way.
     Known,
 }
 
-/// What makes the next attempt sooner than planned.
+/// Means to have the next attempt sooner than planned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Remedy {
     /// A reload.
@@ -50,7 +50,7 @@ pub enum Remedy {
 }
 
 impl Setback {
-    /// What says nothing new.
+    /// Makes one that says nothing new.
     fn known(progress: Progress) -> Self {
         Self { progress, extent: Extent::Known, level: Level::Debug }
     }
@@ -160,7 +160,7 @@ impl Schedule {
         }
     }
 
-    /// How many certificates wait for the end of a shared pause, with the one that has failed, and
+    /// Counts the certificates that wait for the end of a shared pause, with the one that has failed, and
     /// what is at stake at most.
     fn waiting(&self, failed: usize, subject: Subject, now: UnixTime) -> (usize, Stake) {
         let pool = self.pools.get(&subject);
@@ -171,7 +171,7 @@ impl Schedule {
         }
     }
 
-    /// How many attempts are under way that need what has failed, with this one.
+    /// Counts the attempts under way that need what has failed, with this one.
     fn under_way_like(&self, index: usize, failure: &Failure) -> usize {
         let Scope::Room(zone) = &failure.scope else { return 1 };
         let provider = self.tracks.get(index).map(|track| track.provider.index);
@@ -189,7 +189,7 @@ impl Schedule {
         (is_due && next > self.now && self.remedy(entry) == Remedy::Request).then_some(next)
     }
 
-    /// What makes the next attempt for a certificate sooner than planned.
+    /// Finds the means to have the next attempt for a certificate sooner than planned.
     pub fn remedy(&self, entry: usize) -> Remedy {
         let Some(waiting) = self.tracks.get(entry) else { return Remedy::Reload };
         let Progress { reloads, spent, .. } = &waiting.progress;

@@ -17,19 +17,19 @@ const START: UnixTime = UnixTime(1_800_000_000);
 /// A stretch of time, in seconds since the start.
 type Span = (i64, i64);
 
-/// What happens in a simulation.
+/// Events of a simulation.
 #[derive(Clone, Debug)]
 struct Plan {
     /// The lifetime of certificates in seconds.
     lifetime: i64,
-    /// How many CAs there are; all of them fail together.
+    /// Number of CAs; all of them fail together.
     authorities: usize,
     has_staging: bool,
-    /// When the CA is away or refuses, and how.
+    /// Times in which the CA is away or refuses, and the kind of failure.
     outages: Vec<(Span, FailureKind, Option<u64>)>,
-    /// When the process is started anew.
+    /// Starts of a new process.
     restarts: Vec<i64>,
-    /// When the clock jumps, and by how much; it jumps back an hour later.
+    /// Jumps of the clock, with their length; it jumps back an hour later.
     jumps: Vec<(i64, i64)>,
     /// From when on the CA suggests a window that begins so long after the last issue.
     suggestions: Vec<(i64, i64)>,
@@ -38,7 +38,7 @@ struct Plan {
     length: i64,
 }
 
-/// What came of it.
+/// Outcome of a simulation.
 #[derive(Debug, Default)]
 struct Result {
     issued: usize,
@@ -58,7 +58,7 @@ struct World {
 }
 
 impl World {
-    /// What the machine's clock shows.
+    /// Gives the time that the machine's clock shows.
     fn clock(&self) -> UnixTime {
         let is_on = |(at, _): &&(i64, i64)| (*at..*at + HOUR).contains(&self.now);
         let offset = self.plan.jumps.iter().find(is_on).map_or(0, |(_, by)| *by);
@@ -76,7 +76,7 @@ impl World {
         self.plan.outages.iter().find(is_on).map(|(_, kind, asked)| (*kind, *asked))
     }
 
-    /// What a process that is started now finds: what was kept went through JSON.
+    /// Begins the schedule of a process that is started now: what was kept went through JSON.
     fn schedule(&mut self) -> Schedule {
         let progress = serde_json::to_string(&self.known.progress).unwrap();
         let renewal = serde_json::to_string(&self.known.renewal).unwrap();

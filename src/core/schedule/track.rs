@@ -24,7 +24,7 @@ pub(super) struct Track {
     pub(super) progress: Progress,
     /// The process before has left an order.
     pub(super) is_under_way: bool,
-    /// What somebody has asked for.
+    /// Renewal that somebody has asked for.
     pub(super) wish: Wish,
     /// There may be a good certificate, which cannot be seen for now.
     pub(super) is_barred: bool,
@@ -34,7 +34,7 @@ pub(super) struct Track {
     /// The number of its list of CAs: certificates with the same list have the same.
     pub(super) kin: usize,
     pub(super) place: Place,
-    /// When the CA is asked next, as the schedule is sorted by it.
+    /// Sort key among the questions to CAs.
     pub(super) question: Option<UnixTime>,
     pub(super) due: Option<Due>,
 }
@@ -59,7 +59,7 @@ pub(super) enum Wish {
     Tried,
 }
 
-/// Where a certificate waits for its next attempt.
+/// Place in which a certificate waits for its next attempt.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Place {
     #[default]
@@ -121,7 +121,7 @@ impl Track {
         self.wish == Wish::AtOnce
     }
 
-    /// When to renew, and why; `None` if there is no certificate.
+    /// Gives the time of the renewal and the reason for it; `None` if there is no certificate.
     pub(super) fn renewal_due(&self) -> Option<(UnixTime, Reason)> {
         let validity = self.validity?;
         if self.wish != Wish::None {
@@ -130,7 +130,7 @@ impl Track {
         Some(self.renewal.due(validity))
     }
 
-    /// Whether it is to be obtained, by its dates alone.
+    /// Tells whether it is to be obtained, by its dates alone.
     pub(super) fn is_due(&self, now: UnixTime) -> bool {
         self.renewal_due().is_none_or(|(time, _)| time <= now)
     }
@@ -150,7 +150,7 @@ impl Track {
         self.validity.map(|validity| validity.shifted(self.renewal.skew))
     }
 
-    /// When it is worked on, if nothing but its own failures stands in the way.
+    /// Gives the time from which it is worked on, if nothing but its own failures stands in the way.
     pub(super) fn own_time(&self, now: UnixTime) -> UnixTime {
         let due = self.renewal_due().map_or(UnixTime::default(), |(time, _)| time);
         if self.is_at_once() || due > now {
@@ -173,7 +173,7 @@ impl Track {
         self.authorities.get(authority).map_or(0, |authority| authority.issuer)
     }
 
-    /// Which of its CAs is tried.
+    /// Finds the one of its CAs that is tried.
     pub(super) fn authority(&self) -> usize {
         self.progress.position(&self.authorities)
     }
@@ -187,7 +187,7 @@ impl Track {
         }
     }
 
-    /// Whether one of its names is in a zone.
+    /// Tells whether one of its names is in a zone.
     pub(super) fn is_in(&self, zone: &str) -> bool {
         self.names.iter().any(|name| is_in(name, zone))
     }
@@ -204,7 +204,7 @@ impl Track {
         self.current().map(|validity| validity.not_after)
     }
 
-    /// When it is in the pool of those that are due, with what decides its stake.
+    /// Gives the times that decide what is at stake.
     pub(super) fn ends(&self) -> Ends {
         Ends { end: self.end(), pressing: self.current().map(Stake::pressing_from) }
     }
@@ -217,7 +217,7 @@ impl Track {
         own.map(|hold| hold.heeded_until(now, self.current())).max().unwrap_or_default()
     }
 
-    /// When it may be worked on, if nothing that it shares with others stands in the way.
+    /// Gives the time from which it may be worked on, if nothing that it shares with others stands in the way.
     pub(super) fn ready_time(&self, now: UnixTime) -> UnixTime {
         let time = self.own_time(now);
         match self.has_choice() {
@@ -226,13 +226,13 @@ impl Track {
         }
     }
 
-    /// Whether another CA can be tried in the place of the current one.
+    /// Tells whether another CA can be tried in the place of the current one.
     pub(super) fn has_choice(&self) -> bool {
         self.authorities.len() > 1 && !self.is_at_once()
     }
 }
 
-/// Whether a name is a zone's or below it.
+/// Tells whether a name is a zone's or below it.
 pub(super) fn is_in(name: &str, zone: &str) -> bool {
     let rest = name.len().checked_sub(zone.len());
     let rest = rest.and_then(|length| Some((name.get(..length)?, name.get(length..)?)));

@@ -199,7 +199,7 @@ fn a_clock_that_was_set_back_does_not_stop_the_questions() {
     assert_eq!(staples.poll(NOW), None, "once");
 }
 
-/// What a look at all entries says: those whose answer has ended, those that are to be asked about, and
+/// Looks at all entries: gives those whose answer has ended, those that are to be asked about, and
 /// when there is something to do.
 fn scan(staples: &Staples, now: UnixTime) -> (Vec<usize>, Vec<usize>, Option<UnixTime>) {
     let entries = || staples.entries.iter().enumerate().filter_map(|(n, e)| Some((n, e.as_ref()?)));

@@ -1,4 +1,4 @@
-//! What refers to what: servers, issuers, providers and certificates.
+//! References between servers, issuers, providers and certificates.
 
 use super::{ACCEPT, names, read_issuer, read_provider};
 use crate::config::binding::Request;

@@ -50,7 +50,7 @@ fn count(schedule: &Schedule, subject: Subject, scope: &Scope) -> (usize, Stake)
     })
 }
 
-/// What is compared after each event.
+/// Compares the schedule with a look at all certificates.
 fn check(schedule: &Schedule) -> Result<(), TestCaseError> {
     let (_, expected) = scan(schedule);
     let found = schedule.poll_timeout();
