@@ -160,7 +160,7 @@ impl Material {
     /// # Errors
     /// The bytes are not what [`Material::encode`] writes.
     pub fn decode(bytes: &[u8]) -> Result<Self, MaterialError> {
-        let mut reader = Reader(bytes);
+        let mut reader = RecordReader(bytes);
         let mut pairs = Vec::new();
         for _ in 0..reader.length()? {
             let key = Zeroizing::new(reader.bytes()?.to_vec());
@@ -192,9 +192,9 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-struct Reader<'a>(&'a [u8]);
+struct RecordReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> RecordReader<'a> {
     fn length(&mut self) -> Result<usize, MaterialError> {
         let (length, rest) =
             self.0.split_first_chunk::<LENGTH>().ok_or(MaterialError::Truncated)?;

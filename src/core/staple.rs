@@ -166,7 +166,7 @@ pub enum Standing {
 
 /// One certificate.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct StapleEntry {
     is_asking: bool,
     /// Time at which `next` was computed: if that lies in the future, the clock was set back.
     since: UnixTime,
@@ -179,7 +179,7 @@ struct Entry {
     question: Option<UnixTime>,
 }
 
-impl Entry {
+impl StapleEntry {
     fn new(now: UnixTime) -> Self {
         Self {
             is_asking: false,
@@ -244,7 +244,7 @@ fn longer(pause: Duration, jitter: f64) -> Duration {
 /// They are sorted by time, so that an event costs the logarithm of their number.
 #[derive(Debug, Default)]
 pub struct Staples {
-    entries: Vec<Option<Entry>>,
+    entries: Vec<Option<StapleEntry>>,
     /// Next questions, by time.
     questions: BTreeSet<(UnixTime, usize)>,
     /// Ends of the answers that are served.
@@ -259,7 +259,7 @@ impl Staples {
     /// Begins with a new certificate: its responder is asked at once.
     pub fn begin(&mut self, entry: usize, now: UnixTime) {
         self.tell(now);
-        self.set(entry, Some(Entry::new(now)));
+        self.set(entry, Some(StapleEntry::new(now)));
     }
 
     /// Begins with a certificate and an answer that is there already, from the process before.
@@ -267,7 +267,10 @@ impl Staples {
     pub fn begin_with(&mut self, entry: usize, window: Window, now: UnixTime, jitter: f64) {
         self.tell(now);
         let (next, standing) = (window.half(jitter), Standing::Good);
-        self.set(entry, Some(Entry { next, standing, window: Some(window), ..Entry::new(now) }));
+        self.set(
+            entry,
+            Some(StapleEntry { next, standing, window: Some(window), ..StapleEntry::new(now) }),
+        );
     }
 
     /// Staples nothing to this certificate any more.
@@ -276,16 +279,16 @@ impl Staples {
     }
 
     /// Puts a certificate in the place of another one.
-    fn set(&mut self, number: usize, entry: Option<Entry>) {
+    fn set(&mut self, number: usize, entry: Option<StapleEntry>) {
         if self.entries.len() <= number {
             self.entries.resize(number + 1, None);
         }
-        if let Some(Entry { question, window, .. }) = self.entries[number] {
+        if let Some(StapleEntry { question, window, .. }) = self.entries[number] {
             question.map(|time| self.questions.remove(&(time, number)));
             window.map(|window| self.ends.remove(&(window.next_update, number)));
         }
-        let entry = entry.map(|entry| Entry { question: entry.question(self.now), ..entry });
-        if let Some(Entry { question, window, .. }) = entry {
+        let entry = entry.map(|entry| StapleEntry { question: entry.question(self.now), ..entry });
+        if let Some(StapleEntry { question, window, .. }) = entry {
             question.map(|time| self.questions.insert((time, number)));
             window.map(|window| self.ends.insert((window.next_update, number)));
         }
@@ -308,12 +311,12 @@ impl Staples {
             queue.first().filter(|(time, _)| *time <= now).map(|(_, number)| *number)
         };
         if let Some((number, entry)) = first(&self.ends).and_then(|n| Some((n, self.entries[n]?))) {
-            self.set(number, Some(Entry { window: None, ..entry }));
+            self.set(number, Some(StapleEntry { window: None, ..entry }));
             return Some(Action::Withdraw(number));
         }
         let number = first(&self.questions).filter(|_| self.asking < CONCURRENCY)?;
         let entry = self.entries[number]?;
-        self.set(number, Some(Entry { is_asking: true, ..entry }));
+        self.set(number, Some(StapleEntry { is_asking: true, ..entry }));
         self.asking += 1;
         Some(Action::Ask(number))
     }

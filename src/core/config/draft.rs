@@ -261,8 +261,8 @@ impl Draft {
         for (id, (binding, choice)) in entries {
             let (wants_staple, is_own) = (binding.wants_staple, binding.keeps_own);
             let index = match choice {
-                Choice::Line(index) => index,
-                Choice::Own(issuers, provider) => {
+                ServerCertificate::Line(index) => index,
+                ServerCertificate::Own(issuers, provider) => {
                     self.check_names(&binding, &issuers)?;
                     let owners = self.owners(&issuers, provider);
                     register.add(binding, issuers, provider, &owners)?
@@ -318,7 +318,7 @@ impl Draft {
         binding: &Binding,
         register: &Register,
         lines: &Holders,
-    ) -> Result<Choice, DraftError> {
+    ) -> Result<ServerCertificate, DraftError> {
         let Binding { wanted, names, .. } = binding;
         let suits = |index: usize| {
             register.settings.get(index).is_some_and(|settings| self.suits(wanted, settings))
@@ -326,7 +326,9 @@ impl Draft {
         if self.names_line(wanted) {
             let name = wanted.name.as_deref().unwrap_or_default();
             let index = register.by_name.get(name).copied().filter(|index| suits(*index));
-            return index.map(Choice::Line).ok_or_else(|| binding.error(different_settings(name)));
+            return index
+                .map(ServerCertificate::Line)
+                .ok_or_else(|| binding.error(different_settings(name)));
         }
         let is_meant = |index: usize| {
             register.certificates.get(index).is_some_and(|certificate| {
@@ -338,18 +340,18 @@ impl Draft {
             })
         };
         match lines.covering(names, |index| suits(index) && is_meant(index)) {
-            Some(index) => Ok(Choice::Line(index)),
+            Some(index) => Ok(ServerCertificate::Line(index)),
             None => {
                 let (issuers, provider) = self.resolve(wanted, "acme_dns").map_err(|message| {
                     DraftError { message, location: binding.directive.clone() }
                 })?;
-                Ok(Choice::Own(issuers, provider))
+                Ok(ServerCertificate::Own(issuers, provider))
             }
         }
     }
 
     /// Tells whether a certificate has what a server asks for besides names.
-    fn suits(&self, wanted: &Wanted, settings: &Settings) -> bool {
+    fn suits(&self, wanted: &Wanted, settings: &CertificateSettings) -> bool {
         let name = |issuer: &usize| self.issuers.get(*issuer).map(|issuer| &issuer.name);
         let issuers = settings.issuers.iter().map(name);
         let provider = self.providers.get(settings.provider).map(|provider| &provider.name);
@@ -381,7 +383,7 @@ impl Draft {
 }
 
 /// Certificate that a server gets.
-enum Choice {
+enum ServerCertificate {
     /// That of a line, an index into the certificates.
     Line(usize),
     /// One that is not of a line, by these issuers and this provider.
@@ -439,15 +441,15 @@ fn choose<'a>(
 struct Register {
     certificates: Vec<Certificate>,
     variants: Vec<Variant>,
-    settings: Vec<Settings>,
+    settings: Vec<CertificateSettings>,
     /// Of the variants too.
     by_name: HashMap<String, usize>,
-    by_settings: HashMap<Settings, usize>,
+    by_settings: HashMap<CertificateSettings, usize>,
 }
 
 /// Settings of a certificate: requests with equal ones share it.
 #[derive(Clone, Eq, Hash, PartialEq)]
-struct Settings {
+struct CertificateSettings {
     names: Vec<Name>,
     keys: Vec<KeyType>,
     issuers: Vec<usize>,
@@ -455,7 +457,7 @@ struct Settings {
     reuses_key: bool,
 }
 
-impl Settings {
+impl CertificateSettings {
     /// The keys as they are written in `key=`.
     fn keys(&self) -> String {
         self.keys.iter().map(KeyType::to_string).collect::<Vec<_>>().join(",")
@@ -479,7 +481,7 @@ impl Register {
         let mut sorted = binding.names.clone();
         sorted.sort();
         let reuses_key = binding.wanted.reuses_key.unwrap_or(false);
-        let settings = Settings { names: sorted, keys, issuers, provider, reuses_key };
+        let settings = CertificateSettings { names: sorted, keys, issuers, provider, reuses_key };
         let name = match &binding.wanted.name {
             Some(name) => match self.by_name.get(name) {
                 None => name.clone(),
@@ -526,7 +528,7 @@ impl Register {
 
     /// The first name of the certificate, `_` for its `*`; with a suffix that follows from the
     /// settings where another certificate has that name, or where a file system could not hold it.
-    fn free_name(&self, names: &[Name], settings: &Settings, owners: &str) -> String {
+    fn free_name(&self, names: &[Name], settings: &CertificateSettings, owners: &str) -> String {
         let first = names.first().map_or("", Name::as_str).replacen('*', "_", 1);
         if first.len() <= MAX_FILE_NAME && !self.by_name.contains_key(&first) {
             return first;

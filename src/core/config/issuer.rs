@@ -9,7 +9,7 @@ use crate::schedule::OrderLimit;
 use std::time::Duration;
 
 /// An issuer whose URLs are built in.
-struct Known {
+struct KnownCa {
     name: &'static str,
     directory: &'static str,
     staging: Option<&'static str>,
@@ -21,17 +21,17 @@ const GOOGLE_STAGING: &str = "https://dv.acme-v02.test-api.pki.goog/directory";
 
 /// The issuers whose directory is built in. That of Google has a staging directory too, but it wants
 /// an external account of its own.
-const KNOWN: [Known; 6] = [
-    Known { name: "letsencrypt", directory: LETSENCRYPT, staging: Some(LETSENCRYPT_STAGING) },
-    Known { name: "letsencrypt-staging", directory: LETSENCRYPT_STAGING, staging: None },
-    Known { name: "zerossl", directory: "https://acme.zerossl.com/v2/DV90", staging: None },
-    Known {
+const KNOWN: [KnownCa; 6] = [
+    KnownCa { name: "letsencrypt", directory: LETSENCRYPT, staging: Some(LETSENCRYPT_STAGING) },
+    KnownCa { name: "letsencrypt-staging", directory: LETSENCRYPT_STAGING, staging: None },
+    KnownCa { name: "zerossl", directory: "https://acme.zerossl.com/v2/DV90", staging: None },
+    KnownCa {
         name: "google",
         directory: "https://dv.acme-v02.api.pki.goog/directory",
         staging: None,
     },
-    Known { name: "google-staging", directory: GOOGLE_STAGING, staging: None },
-    Known { name: "sslcom", directory: "https://acme.ssl.com/sslcom-dv-ecc", staging: None },
+    KnownCa { name: "google-staging", directory: GOOGLE_STAGING, staging: None },
+    KnownCa { name: "sslcom", directory: "https://acme.ssl.com/sslcom-dv-ecc", staging: None },
 ];
 
 /// Reads the block, one directive after the other.
@@ -54,7 +54,7 @@ pub fn known_directory(name: &str) -> Option<&'static str> {
     known(name).map(|known| known.directory)
 }
 
-fn known(name: &str) -> Option<&'static Known> {
+fn known(name: &str) -> Option<&'static KnownCa> {
     KNOWN.iter().find(|known| known.name == name)
 }
 

@@ -2,7 +2,7 @@
 
 use super::failure::Scope;
 use super::line::{Common, Need};
-use super::track::{Due, Place, Subject, Track};
+use super::track::{Due, GateSubject, Track, WaitingPlace};
 use super::{Progress, Schedule};
 use crate::time::UnixTime;
 
@@ -55,11 +55,11 @@ impl Schedule {
     pub(super) fn leave(&mut self, index: usize) {
         let Some(track) = self.tracks.get_mut(index) else { return };
         match std::mem::take(&mut track.place) {
-            Place::Nowhere => {}
-            Place::Later(time) => {
+            WaitingPlace::Nowhere => {}
+            WaitingPlace::Later(time) => {
                 self.later.remove(&(time, index));
             }
-            Place::Line(line) => self.lines.remove(line, index),
+            WaitingPlace::Line(line) => self.lines.remove(line, index),
         }
         if let Some(time) = track.question.take() {
             self.questions.remove(&(time, index));
@@ -89,18 +89,22 @@ impl Schedule {
         let place = if !track.is_waiting() {
             self.working.insert(index);
             // It is worked on before its time only if the clock was set back since.
-            if due > now { Place::Later(due) } else { Place::Nowhere }
+            if due > now { WaitingPlace::Later(due) } else { WaitingPlace::Nowhere }
         } else {
             if track.progress != Progress::default() {
                 self.failing.insert(index);
             }
             let time = track.ready_time(now);
-            if time > now { Place::Later(time) } else { Place::Line(self.line_up(index)) }
+            if time > now {
+                WaitingPlace::Later(time)
+            } else {
+                WaitingPlace::Line(self.line_up(index))
+            }
         };
         if let Some(time) = question {
             self.questions.insert((time, index));
         }
-        if let Place::Later(time) = place {
+        if let WaitingPlace::Later(time) = place {
             self.later.insert((time, index));
         }
         if let Some(track) = self.tracks.get_mut(index) {
@@ -149,7 +153,7 @@ impl Schedule {
         let need = self.need(index);
         need == *of_line || {
             // A zone that has got through is nothing to look at any more.
-            let has_gate = |zone: &usize| self.gates.has(Subject::Zone(need.provider, *zone));
+            let has_gate = |zone: &usize| self.gates.has(GateSubject::Zone(need.provider, *zone));
             let zones = of_line.zones.iter().copied().filter(has_gate).collect();
             need == Need { zones, ..of_line.clone() }
         }
@@ -159,8 +163,9 @@ impl Schedule {
     fn count(&mut self, index: usize) {
         let Some(track) = self.tracks.get_mut(index) else { return };
         let provider = track.provider.index;
-        let zones = self.gates.zones(track).into_iter().map(|zone| Subject::Zone(provider, zone));
-        let subjects: Vec<Subject> = track.shares().chain(zones).collect();
+        let zones =
+            self.gates.zones(track).into_iter().map(|zone| GateSubject::Zone(provider, zone));
+        let subjects: Vec<GateSubject> = track.shares().chain(zones).collect();
         let ends = track.ends();
         for subject in &subjects {
             self.pools.entry(*subject).or_default().insert(index, ends);
@@ -169,9 +174,9 @@ impl Schedule {
     }
 
     /// Counts the certificates of a zone that has failed. Only that looks at all of them.
-    pub(super) fn count_zone(&mut self, subject: Subject, scope: &Scope) {
+    pub(super) fn count_zone(&mut self, subject: GateSubject, scope: &Scope) {
         let (Scope::Zone(zone) | Scope::Room(zone)) = scope else { return };
-        let Subject::Zone(provider, _) = subject else { return };
+        let GateSubject::Zone(provider, _) = subject else { return };
         if self.pools.contains_key(&subject) {
             return;
         }
@@ -188,15 +193,15 @@ impl Schedule {
     }
 
     /// Has all lines looked at again that what has changed concerns.
-    pub(super) fn note_change(&mut self, subject: Subject) {
-        if matches!(subject, Subject::Zone(..)) && !self.gates.has(subject) {
+    pub(super) fn note_change(&mut self, subject: GateSubject) {
+        if matches!(subject, GateSubject::Zone(..)) && !self.gates.has(subject) {
             self.pools.remove(&subject);
         }
         self.lines.change(subject.into());
     }
 
     /// The same for several, at once.
-    pub(super) fn note_changes(&mut self, subjects: &[Subject]) {
+    pub(super) fn note_changes(&mut self, subjects: &[GateSubject]) {
         subjects.iter().for_each(|subject| self.note_change(*subject));
         self.settle();
     }

@@ -6,7 +6,7 @@ use super::line::{Outlook, Turn, spans};
 use super::party::Authority;
 use super::track::{AFTER_OTHERS, Track};
 use super::tree::Span;
-use super::{CONCURRENCY, Environment, Party, Schedule};
+use super::{CONCURRENCY, Environment, HeldParty, Schedule};
 use crate::time::UnixTime;
 
 impl Schedule {
@@ -77,8 +77,8 @@ impl Schedule {
         for (authority, party) in track.authorities.iter().enumerate() {
             self.gates.cut(&mut cuts, track, authority, self.now);
             let environment = track.environment(authority);
-            let issuer = self.held.get(&Party::Issuer(party.issuer, environment));
-            let provider = self.held.get(&Party::Provider(track.provider.index));
+            let issuer = self.held.get(&HeldParty::Issuer(party.issuer, environment));
+            let provider = self.held.get(&HeldParty::Provider(track.provider.index));
             let holds = issuer.into_iter().chain(provider).chain(&track.progress.holds);
             holds.for_each(|hold| hold.cut(&mut cuts, self.now));
         }
@@ -137,8 +137,10 @@ impl Schedule {
         }
         let environment = track.environment(authority);
         let Some(authority) = track.authorities.get(authority) else { return now };
-        let parties =
-            [Party::Issuer(authority.issuer, environment), Party::Provider(track.provider.index)];
+        let parties = [
+            HeldParty::Issuer(authority.issuer, environment),
+            HeldParty::Provider(track.provider.index),
+        ];
         let all = parties.iter().filter_map(|party| self.held.get(party));
         all.map(|hold| hold.heeded_until(now, track.current())).fold(own, UnixTime::max)
     }

@@ -18,7 +18,7 @@ use super::failure::{Failure, Scope};
 use super::pace::{self, PART_OF_REST, Told};
 use super::party::Authority;
 use super::pause::Pause;
-use super::track::{AFTER_OTHERS, Subject, Track};
+use super::track::{AFTER_OTHERS, GateSubject, Track};
 use super::{CONCURRENCY, Environment, Validity};
 use crate::time::UnixTime;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
@@ -60,7 +60,7 @@ impl Gate {
 /// All gates that are not open.
 #[derive(Debug, Default)]
 pub(super) struct Gates {
-    gates: HashMap<Subject, Gate>,
+    gates: HashMap<GateSubject, Gate>,
     /// The numbers of the zones.
     zones: HashMap<String, usize>,
 }
@@ -87,11 +87,11 @@ impl Shown {
         Self { issuer, provider, zones }
     }
 
-    fn includes(self, subject: Subject) -> bool {
+    fn includes(self, subject: GateSubject) -> bool {
         match subject {
-            Subject::Issuer(..) => self.issuer,
-            Subject::Provider(_) => self.provider,
-            Subject::Zone(..) => self.zones,
+            GateSubject::Issuer(..) => self.issuer,
+            GateSubject::Provider(_) => self.provider,
+            GateSubject::Zone(..) => self.zones,
         }
     }
 }
@@ -105,12 +105,12 @@ impl Gates {
             let subject = match &pause.scope {
                 Scope::Issuer => entry.authorities.iter().find(by_name).map(|authority| {
                     let staging = pause.staging;
-                    Subject::Issuer(authority.issuer, Environment::of(staging))
+                    GateSubject::Issuer(authority.issuer, Environment::of(staging))
                 }),
                 _ if entry.provider.name != pause.party => None,
-                Scope::Provider => Some(Subject::Provider(entry.provider.index)),
+                Scope::Provider => Some(GateSubject::Provider(entry.provider.index)),
                 Scope::Zone(zone) | Scope::Room(zone) => {
-                    Some(Subject::Zone(entry.provider.index, self.number(zone)))
+                    Some(GateSubject::Zone(entry.provider.index, self.number(zone)))
                 }
                 Scope::Entry | Scope::Certificate => None,
             };
@@ -134,15 +134,15 @@ impl Gates {
     }
 
     /// The subjects of a certificate's attempt with one of its issuers, as far as there are gates.
-    pub(super) fn subjects(&self, entry: &Track, authority: usize) -> Vec<Subject> {
+    pub(super) fn subjects(&self, entry: &Track, authority: usize) -> Vec<GateSubject> {
         if self.gates.is_empty() {
             return Vec::new();
         }
         let provider = entry.provider.index;
         let issuer = entry.authorities.get(authority);
-        let issuer = issuer.map(|a| Subject::Issuer(a.issuer, entry.environment(authority)));
-        let zones = self.zones(entry).into_iter().map(|zone| Subject::Zone(provider, zone));
-        let all = issuer.into_iter().chain([Subject::Provider(provider)]);
+        let issuer = issuer.map(|a| GateSubject::Issuer(a.issuer, entry.environment(authority)));
+        let zones = self.zones(entry).into_iter().map(|zone| GateSubject::Zone(provider, zone));
+        let all = issuer.into_iter().chain([GateSubject::Provider(provider)]);
         all.filter(|subject| self.has(*subject)).chain(zones).collect()
     }
 
@@ -153,7 +153,7 @@ impl Gates {
         }
         let zones = entry.names.iter().flat_map(|name| suffixes(name));
         let zones = zones.filter_map(|zone| self.zones.get(zone).copied());
-        let has_gate = |zone: &usize| self.has(Subject::Zone(entry.provider.index, *zone));
+        let has_gate = |zone: &usize| self.has(GateSubject::Zone(entry.provider.index, *zone));
         let mut found: Vec<usize> = zones.filter(has_gate).collect();
         found.sort_unstable();
         found.dedup();
@@ -161,12 +161,12 @@ impl Gates {
     }
 
     /// Tells whether there is a gate.
-    pub(super) fn has(&self, subject: Subject) -> bool {
+    pub(super) fn has(&self, subject: GateSubject) -> bool {
         self.gates.contains_key(&subject)
     }
 
     #[cfg(test)]
-    pub(super) fn all(&self) -> Vec<(Subject, Scope)> {
+    pub(super) fn all(&self) -> Vec<(GateSubject, Scope)> {
         self.gates.iter().map(|(subject, gate)| (*subject, gate.pause.scope.clone())).collect()
     }
 
@@ -193,7 +193,7 @@ impl Gates {
         for subject in self.subjects(entry, authority) {
             let Some(gate) = self.gates.get(&subject) else { continue };
             until = until.max(gate.until(now, entry.current()));
-            is_exhausted |= matches!(subject, Subject::Issuer(..)) && gate.is_exhausted();
+            is_exhausted |= matches!(subject, GateSubject::Issuer(..)) && gate.is_exhausted();
         }
         (until, is_exhausted)
     }
@@ -223,7 +223,7 @@ impl Gates {
 
     /// Notes that an attempt has ended, and opens the gates that it got through. Gives the subjects of
     /// those that it has probed.
-    pub(super) fn end(&mut self, index: usize, entry: &Track, shown: Shown) -> Vec<Subject> {
+    pub(super) fn end(&mut self, index: usize, entry: &Track, shown: Shown) -> Vec<GateSubject> {
         let mut probed = self.subjects(entry, entry.authority());
         probed.retain(|subject| {
             self.gates.get_mut(subject).is_some_and(|gate| gate.probing.remove(&index))
@@ -251,12 +251,14 @@ impl Gates {
         let environment = entry.environment(entry.authority());
         let authority = entry.authorities.get(entry.authority());
         let (subject, party) = match (&failure.scope, authority) {
-            (Scope::Issuer, Some(a)) => (Subject::Issuer(a.issuer, environment), &a.name),
+            (Scope::Issuer, Some(a)) => (GateSubject::Issuer(a.issuer, environment), &a.name),
             (Scope::Entry | Scope::Certificate | Scope::Issuer, _) => return Closed::Own,
             (Scope::Zone(zone) | Scope::Room(zone), _) if !entry.is_in(zone) => return Closed::Own,
-            (Scope::Provider, _) => (Subject::Provider(entry.provider.index), &entry.provider.name),
+            (Scope::Provider, _) => {
+                (GateSubject::Provider(entry.provider.index), &entry.provider.name)
+            }
             (Scope::Zone(zone) | Scope::Room(zone), _) => {
-                (Subject::Zone(entry.provider.index, self.number(zone)), &entry.provider.name)
+                (GateSubject::Zone(entry.provider.index, self.number(zone)), &entry.provider.name)
             }
         };
         let (gate, under_way) = match self.gates.entry(subject) {
@@ -279,7 +281,7 @@ impl Gates {
     }
 
     /// Keeps what was said of a pause.
-    pub(super) fn note_told(&mut self, subject: Subject, told: Told) {
+    pub(super) fn note_told(&mut self, subject: GateSubject, told: Told) {
         if let Some(gate) = self.gates.get_mut(&subject) {
             gate.pause.told = told;
         }
@@ -293,7 +295,7 @@ pub(super) enum Closed {
     /// Nothing: it was closed while the attempt was under way.
     Before(Pause),
     /// It is closed for this pause from now on.
-    Now(Subject, Pause),
+    Now(GateSubject, Pause),
 }
 
 /// The domains that a name is in, itself first.

@@ -3,8 +3,8 @@
 //! A pause or a hold is looked at once for a whole line, however many wait in it. The lines
 //! themselves are sorted by whose turn is first, and by when something may change for them.
 
-use super::track::Subject;
-use super::tree::{End, Rank, Root, Span, Trees};
+use super::track::GateSubject;
+use super::tree::{Expiry, Rank, Span, TreeRoot, Trees};
 use crate::time::UnixTime;
 use std::collections::{BTreeSet, HashMap};
 
@@ -33,12 +33,12 @@ pub(super) enum Common {
     Zone(usize, usize),
 }
 
-impl From<Subject> for Common {
-    fn from(subject: Subject) -> Self {
+impl From<GateSubject> for Common {
+    fn from(subject: GateSubject) -> Self {
         match subject {
-            Subject::Issuer(issuer, _) => Self::Issuer(issuer),
-            Subject::Provider(provider) => Self::Provider(provider),
-            Subject::Zone(provider, zone) => Self::Zone(provider, zone),
+            GateSubject::Issuer(issuer, _) => Self::Issuer(issuer),
+            GateSubject::Provider(provider) => Self::Provider(provider),
+            GateSubject::Zone(provider, zone) => Self::Zone(provider, zone),
         }
     }
 }
@@ -67,9 +67,9 @@ pub(super) struct Outlook {
 }
 
 #[derive(Debug)]
-struct Line {
+struct DueLine {
     need: Need,
-    root: Root,
+    root: TreeRoot,
     common: Vec<Common>,
     outlook: Option<Outlook>,
 }
@@ -78,7 +78,7 @@ struct Line {
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     trees: Trees,
-    lines: HashMap<usize, Line>,
+    lines: HashMap<usize, DueLine>,
     /// The number of the next line.
     next: usize,
     by_need: HashMap<Need, usize>,
@@ -114,7 +114,7 @@ impl Lines {
             self.by_common.entry(*common).or_default().insert(number);
         }
         self.by_need.insert(need.clone(), number);
-        self.lines.insert(number, Line { need, root: None, common, outlook: None });
+        self.lines.insert(number, DueLine { need, root: None, common, outlook: None });
         number
     }
 
@@ -206,7 +206,7 @@ pub(super) fn spans(mut cuts: Vec<UnixTime>) -> impl Iterator<Item = Span> {
     cuts.push(UnixTime(i64::MIN));
     cuts.sort_unstable();
     cuts.dedup();
-    let from: Vec<End> = std::iter::once(None).chain(cuts.into_iter().map(Some)).collect();
+    let from: Vec<Expiry> = std::iter::once(None).chain(cuts.into_iter().map(Some)).collect();
     (0..from.len()).map(move |part| Span {
         from: from.get(part).copied().flatten(),
         before: from.get(part + 1).copied().flatten(),

@@ -66,10 +66,10 @@ use crate::time::UnixTime;
 use gate::Gates;
 use line::Lines;
 use names::{Kin, Names};
-use pool::Pool;
+use pool::DuePool;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
-use track::{AFTER_OTHERS, State, Subject, Track, Wish};
+use track::{AFTER_OTHERS, AttemptState, GateSubject, Track, Wish};
 
 /// The most certificates that are worked on at once.
 pub const CONCURRENCY: usize = 20;
@@ -189,7 +189,7 @@ pub struct Schedule {
     /// The latest time since the dates of all certificates were compared with the clock.
     latest: UnixTime,
     /// Parties that want to be left alone by all certificates.
-    held: HashMap<Party, Hold>,
+    held: HashMap<HeldParty, Hold>,
     /// Shared pauses.
     gates: Gates,
     /// Times at which orders have failed at each issuer whose limit is known.
@@ -205,14 +205,14 @@ pub struct Schedule {
     /// Those that wait after a failure.
     failing: BTreeSet<usize>,
     /// Those that are due and need the same, whether they may be tried or not.
-    pools: HashMap<Subject, Pool>,
+    pools: HashMap<GateSubject, DuePool>,
     /// Their names, sorted by zone.
     names: Names,
 }
 
 /// Party that all certificates may have to leave alone.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum Party {
+enum HeldParty {
     Issuer(usize, Environment),
     Provider(usize),
 }
@@ -293,8 +293,8 @@ impl Schedule {
         let probed = self.gates.subjects(track, track.authority());
         let environment = track.progress.environment();
         track.state = match environment {
-            Environment::Production => State::Working,
-            Environment::Staging => State::Probing,
+            Environment::Production => AttemptState::Working,
+            Environment::Staging => AttemptState::Probing,
         };
         let (issuer, progress) = (track.issuer(authority), track.progress.clone());
         self.place(index);
@@ -361,7 +361,7 @@ impl Schedule {
 }
 
 /// Notes who wants to be left alone by all certificates, as an attempt for one of them was told.
-fn note_held(held: &mut HashMap<Party, Hold>, entry: &Track, now: UnixTime) {
+fn note_held(held: &mut HashMap<HeldParty, Hold>, entry: &Track, now: UnixTime) {
     for hold in entry.progress.holds.iter().filter(|hold| hold.is_on(now)) {
         let by_name = |authority: &&Authority| authority.name == hold.authority;
         let party = match hold.scope {
@@ -369,9 +369,9 @@ fn note_held(held: &mut HashMap<Party, Hold>, entry: &Track, now: UnixTime) {
                 .authorities
                 .iter()
                 .find(by_name)
-                .map(|authority| Party::Issuer(authority.issuer, hold.environment())),
+                .map(|authority| HeldParty::Issuer(authority.issuer, hold.environment())),
             Scope::Provider if entry.provider.name == hold.authority => {
-                Some(Party::Provider(entry.provider.index))
+                Some(HeldParty::Provider(entry.provider.index))
             }
             _ => None,
         };

@@ -3,7 +3,7 @@
 use super::gate::Shown;
 use super::progress::Progress;
 use super::renewal::{Renewal, RenewalInfoOutcome};
-use super::track::{State, Subject, Wish};
+use super::track::{AttemptState, GateSubject, Wish};
 use super::{Obtained, SPREAD_EACH, Schedule, Validity};
 use crate::time::UnixTime;
 
@@ -27,7 +27,7 @@ impl Schedule {
             track.progress = Progress::default();
             (track.is_under_way, track.is_barred) = (false, false);
             // An answer that is still awaited is about the certificate before.
-            (track.wish, track.state, track.is_asking) = (Wish::None, State::Waiting, false);
+            (track.wish, track.state, track.is_asking) = (Wish::None, AttemptState::Waiting, false);
             track.renewal
         });
         self.note_changes(&probed);
@@ -39,7 +39,7 @@ impl Schedule {
         self.tell(now);
         let probed = self.end(entry);
         let progress = self.change(entry, |track| {
-            track.state = State::Waiting;
+            track.state = AttemptState::Waiting;
             track.progress = std::mem::take(&mut track.progress).probed(now);
             track.progress.clone()
         });
@@ -48,7 +48,7 @@ impl Schedule {
     }
 
     /// Opens the gates that an attempt got through; gives what it has probed.
-    fn end(&mut self, entry: usize) -> Vec<Subject> {
+    fn end(&mut self, entry: usize) -> Vec<GateSubject> {
         let Some(track) = self.tracks.get(entry) else { return Vec::new() };
         self.gates.end(entry, track, Shown::ALL)
     }

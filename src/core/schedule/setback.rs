@@ -5,7 +5,7 @@ use super::gate::{Closed, Shown};
 use super::pace::Stake;
 use super::pause::Pause;
 use super::progress::Progress;
-use super::track::{State, Subject, Track};
+use super::track::{AttemptState, GateSubject, Track};
 use super::{Environment, Schedule, note_held};
 use crate::level::Level;
 use crate::time::UnixTime;
@@ -72,7 +72,7 @@ impl Schedule {
         let Some(track) = self.tracks.get_mut(index) else {
             return Setback::known(Progress::default());
         };
-        (track.state, track.is_under_way) = (State::Waiting, false);
+        (track.state, track.is_under_way) = (AttemptState::Waiting, false);
         track.progress.loading = loading;
         track.progress.fingerprint = track.fingerprint;
         let closed = self.gates.close(index, track, failure, now, (under_way, random));
@@ -101,7 +101,7 @@ impl Schedule {
         now: UnixTime,
         failure: &Failure,
         random: f64,
-        (subject, mut pause): (Subject, Pause),
+        (subject, mut pause): (GateSubject, Pause),
     ) -> Setback {
         self.count_zone(subject, &pause.scope);
         let needs_person = failure.kind != FailureKind::Temporary;
@@ -162,7 +162,7 @@ impl Schedule {
 
     /// Counts the certificates that wait for the end of a shared pause, with the one that has failed, and
     /// what is at stake at most.
-    fn waiting(&self, failed: usize, subject: Subject, now: UnixTime) -> (usize, Stake) {
+    fn waiting(&self, failed: usize, subject: GateSubject, now: UnixTime) -> (usize, Stake) {
         let pool = self.pools.get(&subject);
         let (number, stake) = pool.map_or((0, Stake::Calm), |pool| pool.waiting(now));
         match self.tracks.get(failed).filter(|track| track.is_due(now)) {

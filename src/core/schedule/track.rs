@@ -5,7 +5,7 @@ use super::party::{Authority, Provider};
 use super::pool::Ends;
 use super::progress::{Fingerprint, Progress};
 use super::renewal::{Reason, Renewal};
-use super::tree::{End, Rank};
+use super::tree::{Expiry, Rank};
 use super::{Environment, Known, Validity};
 use crate::time::UnixTime;
 use std::sync::Arc;
@@ -28,12 +28,12 @@ pub(super) struct Track {
     pub(super) wish: Wish,
     /// There may be a good certificate, which cannot be seen for now.
     pub(super) is_barred: bool,
-    pub(super) state: State,
+    pub(super) state: AttemptState,
     /// The CA is asked when to renew it.
     pub(super) is_asking: bool,
     /// The number of its list of CAs: certificates with the same list have the same.
     pub(super) kin: usize,
-    pub(super) place: Place,
+    pub(super) place: WaitingPlace,
     /// Sort key among the questions to CAs.
     pub(super) question: Option<UnixTime>,
     pub(super) due: Option<Due>,
@@ -41,7 +41,7 @@ pub(super) struct Track {
 
 /// State of a certificate, as in the picture of the schedule.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum State {
+pub(super) enum AttemptState {
     #[default]
     Waiting,
     Working,
@@ -61,7 +61,7 @@ pub(super) enum Wish {
 
 /// Place in which a certificate waits for its next attempt.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Place {
+pub(super) enum WaitingPlace {
     #[default]
     Nowhere,
     /// Among those that are looked at later.
@@ -72,7 +72,7 @@ pub(super) enum Place {
 
 /// Something shared that can fail: what a gate stands before.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Subject {
+pub(super) enum GateSubject {
     Issuer(usize, Environment),
     Provider(usize),
     /// A provider, and the number of the zone among those that had a gate.
@@ -83,7 +83,7 @@ pub(super) enum Subject {
 #[derive(Clone, Debug)]
 pub(super) struct Due {
     pub(super) ends: Ends,
-    pub(super) subjects: Vec<Subject>,
+    pub(super) subjects: Vec<GateSubject>,
 }
 
 impl Track {
@@ -104,17 +104,17 @@ impl Track {
             is_under_way: known.is_under_way,
             wish: Wish::None,
             is_barred: false,
-            state: State::Waiting,
+            state: AttemptState::Waiting,
             is_asking: false,
             kin,
-            place: Place::Nowhere,
+            place: WaitingPlace::Nowhere,
             question: None,
             due: None,
         }
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        self.state == State::Waiting
+        self.state == AttemptState::Waiting
     }
 
     pub(super) fn is_at_once(&self) -> bool {
@@ -136,13 +136,13 @@ impl Track {
     }
 
     /// Its current CA and its DNS provider.
-    pub(super) fn shares(&self) -> impl Iterator<Item = Subject> + use<> {
+    pub(super) fn shares(&self) -> impl Iterator<Item = GateSubject> + use<> {
         let current = self.authority();
         let issuer = self
             .authorities
             .get(current)
-            .map(|authority| Subject::Issuer(authority.issuer, self.environment(current)));
-        issuer.into_iter().chain([Subject::Provider(self.provider.index)])
+            .map(|authority| GateSubject::Issuer(authority.issuer, self.environment(current)));
+        issuer.into_iter().chain([GateSubject::Provider(self.provider.index)])
     }
 
     /// The dates of its certificate by our clock.
@@ -200,7 +200,7 @@ impl Track {
     }
 
     /// The end of what is served, by our clock.
-    pub(super) fn end(&self) -> End {
+    pub(super) fn end(&self) -> Expiry {
         self.current().map(|validity| validity.not_after)
     }
 

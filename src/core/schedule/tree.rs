@@ -9,26 +9,26 @@ use crate::time::UnixTime;
 use std::cmp::Ordering;
 
 /// The end of the certificate that is served, by our clock; `None` if there is none.
-pub(super) type End = Option<UnixTime>;
+pub(super) type Expiry = Option<UnixTime>;
 
 /// Sort key of a variant: the end of what is served, since when it is due, and its number.
-pub(super) type Rank = (End, UnixTime, usize);
+pub(super) type Rank = (Expiry, UnixTime, usize);
 
 /// Root of a tree, by the number of its variant; `None` if the tree is empty.
-pub(super) type Root = Option<usize>;
+pub(super) type TreeRoot = Option<usize>;
 
 /// Ends from one to before another; `None` at the upper side is no limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
-    pub(super) from: End,
-    pub(super) before: End,
+    pub(super) from: Expiry,
+    pub(super) before: Expiry,
 }
 
 impl Span {
     /// All ends.
     pub(super) const ALL: Self = Self { from: None, before: None };
 
-    fn place(self, end: End) -> Ordering {
+    fn place(self, end: Expiry) -> Ordering {
         if end < self.from {
             Ordering::Less
         } else if self.before.is_some_and(|before| end >= Some(before)) {
@@ -43,8 +43,8 @@ impl Span {
 struct Node {
     rank: Rank,
     last: UnixTime,
-    left: Root,
-    right: Root,
+    left: TreeRoot,
+    right: TreeRoot,
     /// The variant of this subtree whose turn is first.
     first: usize,
 }
@@ -57,7 +57,7 @@ pub(super) struct Trees {
 
 impl Trees {
     /// Adds a variant; `last` is the time of its last attempt.
-    pub(super) fn insert(&mut self, root: Root, rank: Rank, last: UnixTime) -> Root {
+    pub(super) fn insert(&mut self, root: TreeRoot, rank: Rank, last: UnixTime) -> TreeRoot {
         let variant = rank.2;
         if self.nodes.len() <= variant {
             self.nodes.resize(variant + 1, None);
@@ -70,7 +70,7 @@ impl Trees {
     }
 
     /// Removes a variant that is in this tree.
-    pub(super) fn remove(&mut self, root: Root, variant: usize) -> Root {
+    pub(super) fn remove(&mut self, root: TreeRoot, variant: usize) -> TreeRoot {
         let Some(Node { rank, .. }) = self.node(variant) else { return root };
         let (before, rest) = self.split(root, rank);
         let (_, after) = self.split(rest, (rank.0, rank.1, variant + 1));
@@ -79,7 +79,7 @@ impl Trees {
     }
 
     /// Finds the variant that expires first, of those within a span.
-    pub(super) fn soonest(&self, root: Root, span: Span) -> Option<usize> {
+    pub(super) fn soonest(&self, root: TreeRoot, span: Span) -> Option<usize> {
         let (mut at, mut found) = (root, None);
         while let Some(node) = at.and_then(|variant| self.node(variant)) {
             at = match node.rank.0 < span.from {
@@ -94,7 +94,7 @@ impl Trees {
     }
 
     /// Finds the variant whose last attempt is the longest ago, of those within a span.
-    pub(super) fn first_in_turn(&self, root: Root, span: Span) -> Option<usize> {
+    pub(super) fn first_in_turn(&self, root: TreeRoot, span: Span) -> Option<usize> {
         let node = self.node(root?)?;
         if span.from.is_none() && span.before.is_none() {
             return Some(node.first);
@@ -121,7 +121,7 @@ impl Trees {
 
     /// Puts a node in its place, with the first of its subtree.
     fn set(&mut self, variant: usize, mut node: Node) {
-        let first = |root: Root| self.node(root?).map(|below| below.first);
+        let first = |root: TreeRoot| self.node(root?).map(|below| below.first);
         let mut best = (node.last, node.rank);
         node.first = variant;
         for below in [first(node.left), first(node.right)].into_iter().flatten() {
@@ -133,7 +133,7 @@ impl Trees {
     }
 
     /// Splits a tree into what ranks before, and the rest.
-    fn split(&mut self, root: Root, at: Rank) -> (Root, Root) {
+    fn split(&mut self, root: TreeRoot, at: Rank) -> (TreeRoot, TreeRoot) {
         let Some((variant, mut node)) = root.and_then(|v| Some((v, self.node(v)?))) else {
             return (None, None);
         };
@@ -151,7 +151,7 @@ impl Trees {
     }
 
     /// Joins two trees, of which the first ranks before the second.
-    fn merge(&mut self, before: Root, after: Root) -> Root {
+    fn merge(&mut self, before: TreeRoot, after: TreeRoot) -> TreeRoot {
         let (Some(left), Some(right)) = (before, after) else { return before.or(after) };
         let (top, is_left) =
             if weight(left) < weight(right) { (right, false) } else { (left, true) };
@@ -176,12 +176,12 @@ fn weight(variant: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{End, Span, Trees};
+    use super::{Expiry, Span, Trees};
     use crate::schedule::simulation::config;
     use crate::time::UnixTime;
     use proptest::prelude::*;
 
-    fn end(number: Option<i64>) -> End {
+    fn end(number: Option<i64>) -> Expiry {
         number.map(UnixTime)
     }
 
@@ -211,7 +211,7 @@ mod tests {
             }
             for (from, before) in spans {
                 let span = Span { from: end(from), before: end(before) };
-                let is_within = |at: End| at >= span.from && (before.is_none() || at < span.before);
+                let is_within = |at: Expiry| at >= span.from && (before.is_none() || at < span.before);
                 let within = list.iter().filter(|(rank, _)| is_within(rank.0));
                 let soonest = within.clone().map(|(rank, _)| *rank).min().map(|rank| rank.2);
                 let first = within.map(|(rank, last)| (*last, *rank)).min().map(|(_, rank)| rank.2);

@@ -203,7 +203,7 @@ fn a_clock_that_was_set_back_does_not_stop_the_questions() {
 /// when there is something to do.
 fn scan(staples: &Staples, now: UnixTime) -> (Vec<usize>, Vec<usize>, Option<UnixTime>) {
     let entries = || staples.entries.iter().enumerate().filter_map(|(n, e)| Some((n, e.as_ref()?)));
-    let end = |entry: &super::Entry| entry.window.map(|window| window.next_update);
+    let end = |entry: &super::StapleEntry| entry.window.map(|window| window.next_update);
     let over = entries().filter(|(_, entry)| end(entry).is_some_and(|end| end <= now));
     let has_room = staples.asking < CONCURRENCY;
     let idle = || entries().filter(|(_, entry)| has_room && !entry.is_asking);

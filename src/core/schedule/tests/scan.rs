@@ -6,7 +6,7 @@ use crate::schedule::failure::{Failure, FailureKind, Scope};
 use crate::schedule::line::Turn;
 use crate::schedule::pace::Stake;
 use crate::schedule::simulation::config;
-use crate::schedule::track::{AFTER_OTHERS, Subject, Track};
+use crate::schedule::track::{AFTER_OTHERS, GateSubject, Track};
 use crate::schedule::{
     Action, Authority, CONCURRENCY, Known, Loading, OrderLimit, POLLS, Progress, Provider, Renewal,
     RenewalInfo, RenewalInfoOutcome, Schedule, Validity, Window,
@@ -36,10 +36,10 @@ fn scan(schedule: &Schedule) -> (Option<(usize, usize)>, Option<UnixTime>) {
 }
 
 /// The number of certificates that are due and need something, and the highest stake among them.
-fn count(schedule: &Schedule, subject: Subject, scope: &Scope) -> (usize, Stake) {
+fn count(schedule: &Schedule, subject: GateSubject, scope: &Scope) -> (usize, Stake) {
     let now = schedule.now;
     let needs = |track: &&Track| match (subject, scope) {
-        (Subject::Zone(provider, _), Scope::Zone(zone) | Scope::Room(zone)) => {
+        (GateSubject::Zone(provider, _), Scope::Zone(zone) | Scope::Room(zone)) => {
             track.provider.index == provider && track.is_in(zone)
         }
         _ => track.shares().any(|shared| shared == subject),
