@@ -190,7 +190,7 @@ fn json(tree: &Path, file: &str, pointer: &str) -> String {
 }
 
 /// The log's words for an account with an RSA key.
-const TAKEN_OVER: &str = " taken over: an ECDSA key has taken the place of its old one";
+const TAKEN_OVER: &str = " taken over: an ECDSA key has replaced its old one";
 
 #[test]
 fn dehydrated_moves_with_its_certificates() {

@@ -2,8 +2,7 @@
 
 use super::super::SecretId;
 use super::super::secret::{check_global_key, check_token};
-use super::fields::{Field, Kind, RequestLimit, Values};
-use super::types::{ProviderKind, Type};
+use super::fields::{Field, Form, Kind, RequestLimit, Values};
 
 /// The base URL of the API.
 const API: &str = "https://api.cloudflare.com/client/v4";
@@ -11,8 +10,8 @@ const API: &str = "https://api.cloudflare.com/client/v4";
 /// The shortest time to live that Cloudflare takes, in seconds: a record lives for seconds only.
 const DEFAULT_TTL: u32 = 60;
 
-/// Cloudflare's line in the table of types.
-pub(super) const TYPE: Type = Type {
+/// The block of this type.
+pub(super) const FORM: Form = Form {
     name: "cloudflare",
     fields: &[
         Field::optional("token", Kind::Secret(check_token)),
@@ -25,7 +24,6 @@ pub(super) const TYPE: Type = Type {
         Field::optional("trusted_certificate", Kind::Certificates),
     ],
     credentials: &[&["token"], &["email", "key"]],
-    build,
 };
 
 /// The settings of Cloudflare's API.
@@ -59,21 +57,22 @@ pub enum CloudflareCredentials {
     },
 }
 
-fn build(mut values: Values) -> Option<ProviderKind> {
+/// Makes the settings; `None` if they are not complete.
+pub(super) fn build(mut values: Values) -> Option<CloudflareSettings> {
     let credentials = match values.secret("token") {
         Some(token) => CloudflareCredentials::Token(token),
         None => {
             CloudflareCredentials::Key { email: values.text("email")?, key: values.secret("key")? }
         }
     };
-    Some(ProviderKind::Cloudflare(CloudflareSettings {
+    Some(CloudflareSettings {
         credentials,
         zone_id: values.text("zone_id"),
         ttl: values.number("ttl").unwrap_or(DEFAULT_TTL),
         requests: values.requests("requests"),
         api: values.text("api").unwrap_or_else(|| API.to_owned()),
         trusted_certificate: values.certificates("trusted_certificate"),
-    }))
+    })
 }
 
 fn is_email(text: &str) -> bool {

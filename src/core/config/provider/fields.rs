@@ -21,13 +21,25 @@ pub struct RequestLimit {
     pub span: Duration,
 }
 
+/// The block of a type of provider: what it may and must hold.
+#[derive(Debug)]
+pub(super) struct Form {
+    /// The word of the type in the configuration.
+    pub(super) name: &'static str,
+    /// Its settings.
+    pub(super) fields: &'static [Field],
+    /// The ways to authorize, each as the fields that belong together. A block must have all of one of
+    /// them, and none of another.
+    pub(super) credentials: &'static [&'static [&'static str]],
+}
+
 /// A setting that a type of provider has.
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     /// Set if no block is complete without it. Settings of which one of several will do are listed in
-    /// `Type::credentials` instead.
+    /// [`Form::credentials`] instead.
     pub(super) is_required: bool,
 }
 
@@ -61,6 +73,34 @@ enum Value {
 /// The values of a block, each with the directive that has set it.
 #[derive(Debug, Default)]
 pub(super) struct Values(Vec<(&'static str, String, Value)>);
+
+impl Form {
+    fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Checks that the block of the provider `name` is complete and unambiguous.
+    pub(super) fn check(&self, name: &str, values: &Values) -> Result<(), String> {
+        let missing = |field: &Field| {
+            Err(format!("no {} is defined for provider \"{name}\"", field.directives()))
+        };
+        let begun = |way: &[&str]| way.iter().find_map(|field| values.set_by(field));
+        let mut ways = self.credentials.iter().filter_map(|way| Some((way, begun(way)?)));
+        let way = match (ways.next(), ways.next()) {
+            (Some((_, one)), Some((_, other))) => {
+                return Err(format!("provider \"{name}\" has both \"{one}\" and \"{other}\""));
+            }
+            (Some((way, _)), None) => Some(way),
+            (None, _) => self.credentials.first(),
+        };
+        let of_way = way.into_iter().flat_map(|way| way.iter()).filter_map(|name| self.field(name));
+        let required = self.fields.iter().filter(|field| field.is_required);
+        match of_way.chain(required).find(|field| values.set_by(field.name).is_none()) {
+            Some(field) => missing(field),
+            None => Ok(()),
+        }
+    }
+}
 
 impl Field {
     pub(super) const fn optional(name: &'static str, kind: Kind) -> Self {

@@ -47,7 +47,7 @@ impl ProviderReader {
         let mut reader = Self::new(name, kind)?;
         for parameter in parameters {
             let name = parameter.split('=').next().unwrap_or_default();
-            let field = reader.kind.fields.iter().find(|field| field.is_parameter(name));
+            let field = reader.kind.form.fields.iter().find(|field| field.is_parameter(name));
             let field = field.filter(|field| reader.values.set_by(field.name).is_none());
             let field = field.ok_or_else(|| invalid_parameter(parameter))?;
             reader.values.read_parameter(field, parameter)?;
@@ -77,7 +77,7 @@ impl ProviderReader {
         args: &[&str],
         resources: &mut dyn Resources,
     ) -> Result<(), String> {
-        let field = self.kind.fields.iter().find(|field| field.is_set_by(directive));
+        let field = self.kind.form.fields.iter().find(|field| field.is_set_by(directive));
         let field = field.ok_or_else(|| format!("unknown directive \"{directive}\""))?;
         let [argument] = arguments(directive, args)?;
         if self.values.set_by(field.name).is_some() {
@@ -92,7 +92,7 @@ impl ProviderReader {
     /// A required setting is missing, or the credentials are missing, incomplete or ambiguous.
     pub fn finish(self) -> Result<Provider, String> {
         let Self { name, kind, values } = self;
-        kind.check(&name, &values)?;
+        kind.form.check(&name, &values)?;
         match (kind.build)(values) {
             Some(kind) => Ok(Provider { name, kind }),
             // Its table and its `build` disagree.

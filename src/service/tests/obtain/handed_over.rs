@@ -96,8 +96,8 @@ fn an_account_with_an_rsa_key_is_taken_over_with_one_key_change() {
         assert_eq!((bed.account().unwrap(), bed.key_changes()), (url.clone(), 1), "{is_imported}");
         assert_eq!(bed.log.lines(Level::Warn), [""; 0], "{is_imported}");
         let taken = format!(
-            "acme_dns: issuer \"pebble\": account {url} taken over: an ECDSA key has taken the place \
-             of its old one"
+            "acme_dns: issuer \"pebble\": account {url} taken over: an ECDSA key has replaced its \
+             old one"
         );
         assert!(bed.notices().contains(&taken), "{is_imported}: {:?}", bed.notices());
         assert_eq!(bed.creations(), 0, "{is_imported}");

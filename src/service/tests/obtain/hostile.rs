@@ -380,7 +380,7 @@ fn an_order_of_a_forged_url_does_not_stop_the_renewal() {
         assert_eq!(bed.entries("orders"), [""; 0], "{action:?}");
     }
     let warnings = bed.log.lines(Level::Warn);
-    let told = warnings.iter().filter(|line| line.ends_with("; a new order is placed"));
+    let told = warnings.iter().filter(|line| line.ends_with("; placing a new order"));
     assert_eq!(told.count(), 3, "{warnings:?}");
 }
 

@@ -122,7 +122,7 @@ fn a_process_that_dies_in_a_key_change_finds_out_at_its_next_start() {
         let is_old = death == Death::BeforeItIsDone;
         assert_eq!(bed.kept_key() == old, is_old, "{death:?}");
         let notice = bed.notices().pop().unwrap();
-        let expected = if is_old { "account key stays" } else { "account key changed" };
+        let expected = if is_old { "account key unchanged" } else { "account key changed" };
         assert!(notice.contains(expected), "{death:?}: {notice}");
         bed.assert_hidden(&[]);
     }

@@ -137,7 +137,7 @@ fn a_ca_without_a_way_to_it_is_told_at_the_first_request() {
     bed.proxy.traffic.inject(away.times(2));
     let log = start_until(&bed, bed.testbed.token(), 0, &["\" issued by"]);
     let notices = log.lines(Level::Notice);
-    let told: Vec<_> = notices.iter().filter(|line| line.contains("; trying again in ")).collect();
+    let told: Vec<_> = notices.iter().filter(|line| line.contains("; retrying in ")).collect();
     assert!(told.len() == 1 && told[0].contains("reading the directory"), "{notices:#?}");
     let plan = "certificate \"example.test\" is ordered now from \"pebble\" (https://127.0.0.1:";
     let told = notices.iter().find(|line| line.contains(plan)).unwrap();
