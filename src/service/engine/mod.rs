@@ -1,4 +1,9 @@
-//! The thread of the service.
+//! The thread of the service: what is done when, and what becomes of it.
+//!
+//! `startup.rs` leads to the loop of `main_loop.rs`, which begins what is due and hands reports to the part that
+//! they are for; each part is a file with its own state. How a certificate is obtained, how DNS is asked and how
+//! files are written is not here ([`acme`](crate::acme), [`dns`](crate::dns), [`store`](crate::store)), nor when
+//! something is due ([`schedule`](acme_dns_core::schedule)).
 //!
 //! Only the holder of the lock of the state path works, so that the helpers of an old and a new
 //! configuration, or of two binaries, overlap safely. Everything that is under way is a task of one

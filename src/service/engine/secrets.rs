@@ -57,7 +57,10 @@ mod tests {
     use crate::engine::{Service, Settings};
     use crate::event::{Event, ProcessEvent};
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
+
+    const LIMIT: Duration = Duration::from_secs(60);
 
     #[test]
     fn a_service_without_one_of_its_secrets_does_not_start() {
@@ -66,7 +69,11 @@ mod tests {
         let host = Arc::new(Recorder::default());
         let settings = Settings { secrets: Vec::new(), ..settings };
         let service = Service::start(settings, host.clone()).unwrap();
-        assert!(!service.stop_within(Duration::from_secs(10)), "it has failed");
+        let begun = Instant::now();
+        while host.events().is_empty() && begun.elapsed() < LIMIT {
+            sleep(Duration::from_millis(10));
+        }
+        assert!(!service.stop_within(LIMIT), "it has failed");
         let why = "secret number 0 of the configuration was not handed over".to_owned();
         assert_eq!(host.events(), [Event::Process(ProcessEvent::Ended { why })]);
     }
