@@ -16,7 +16,7 @@ use acme_dns_core::config::{Config, Location, zone};
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::Watch;
-use acme_dns_service::store::Facts;
+use acme_dns_service::store::CertificateFacts;
 use std::cell::{RefCell, RefMut};
 use std::ptr;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(super) struct Ready {
     /// Identifies this load: a helper that is started anew keeps it, a reload makes another.
     pub(super) loading: Loading,
     /// Facts of variants that were published from the disk, by their index.
-    pub(super) facts: Vec<(usize, Facts)>,
+    pub(super) facts: Vec<(usize, CertificateFacts)>,
     /// Finds from the trees of other clients.
     pub(super) imports: Imports,
     /// Files of the state path that nginx reads; known when the configuration is in force.

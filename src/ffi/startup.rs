@@ -18,7 +18,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::stock::Stock;
 use acme_dns_service::event::{Event, FilesEvent, NginxEvent, StateEvent};
-use acme_dns_service::store::{Certificates, Facts, StoreError, traits_of};
+use acme_dns_service::store::{CertificateFacts, Certificates, StoreError, traits_of};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ struct OwnFiles {
     /// The pairs, from the disk or imported.
     pairs: Vec<(usize, Pair)>,
     /// Facts of those from the disk.
-    facts: Vec<(usize, Facts)>,
+    facts: Vec<(usize, CertificateFacts)>,
     /// Set if there is something that only the service may look into.
     is_left_over: bool,
 }
@@ -49,7 +49,7 @@ impl OwnFiles {
         wanted.variants.clone().all(|index| {
             let facts = self.facts.iter().find(|(of, _)| *of == index).map(|(_, facts)| facts);
             let Some(variant) = config.variants.get(index) else { return false };
-            match facts.map(Facts::traits) {
+            match facts.map(CertificateFacts::traits) {
                 Some(traits) => {
                     traits.difference(config, variant, wanted).is_none() && !traits.is_due(now())
                 }
@@ -75,7 +75,7 @@ pub(super) struct Startup<'a> {
     /// Set if the service may read what this process may not.
     is_denied: bool,
     /// Facts of what was published as it lies on disk.
-    facts: Vec<(usize, Facts)>,
+    facts: Vec<(usize, CertificateFacts)>,
     /// The certificates that are not there.
     missing: Vec<usize>,
     has_foreign_files: bool,
@@ -83,7 +83,7 @@ pub(super) struct Startup<'a> {
 
 /// Facts that the service is given about what was published.
 pub(super) struct Publication {
-    pub(super) facts: Vec<(usize, Facts)>,
+    pub(super) facts: Vec<(usize, CertificateFacts)>,
     /// Set if there is something that the service may be unable to read.
     pub(super) has_foreign_files: bool,
 }
@@ -162,7 +162,11 @@ impl<'a> Startup<'a> {
     }
 
     /// Gives what a configuration before knew of the variants that were copied from it.
-    fn known_from(&self, before: &Ready, copied: &HashSet<usize>) -> Vec<(usize, Facts)> {
+    fn known_from(
+        &self,
+        before: &Ready,
+        copied: &HashSet<usize>,
+    ) -> Vec<(usize, CertificateFacts)> {
         // Of a certificate with two types of key, before or now, the slot may hold another pair than is
         // wanted: the helper reads it, and publishes it as it is to be.
         fn single(config: &Config, index: usize) -> Option<&str> {
@@ -170,7 +174,7 @@ impl<'a> Startup<'a> {
             (certificate.variants.len() == 1).then_some(variant.name.as_str())
         }
         let known = before.facts.iter();
-        let known: HashMap<&str, &Facts> = known
+        let known: HashMap<&str, &CertificateFacts> = known
             .filter_map(|(index, facts)| Some((single(&before.config, *index)?, facts)))
             .collect();
         let is_copied = |index: &usize| {

@@ -77,7 +77,7 @@ pub enum OcspError {
 
 /// The certificate is good, and the issuer or its delegate says so.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Good {
+pub struct GoodAnswer {
     /// For the servers.
     pub staple: Staple,
     /// The time that the responder gives to it.
@@ -100,7 +100,7 @@ impl fmt::Debug for Question {
 
 /// Reason why nobody can be asked about a certificate.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub enum Unasked {
+pub enum NoQuestion {
     /// It names no responder that can be asked (RFC 5280 section 4.2.2.1).
     #[error("it names no OCSP responder")]
     NoResponder,
@@ -114,10 +114,10 @@ impl Question {
     ///
     /// # Errors
     /// Nobody can be asked.
-    pub fn new(chain: &[Vec<u8>]) -> Result<Self, Unasked> {
-        let (leaf, others) = chain.split_first().ok_or(Unasked::NoResponder)?;
-        let leaf = X509::from_der(leaf).map_err(|_| Unasked::NoResponder)?;
-        let responder = responder(&leaf).ok_or(Unasked::NoResponder)?;
+    pub fn new(chain: &[Vec<u8>]) -> Result<Self, NoQuestion> {
+        let (leaf, others) = chain.split_first().ok_or(NoQuestion::NoResponder)?;
+        let leaf = X509::from_der(leaf).map_err(|_| NoQuestion::NoResponder)?;
+        let responder = responder(&leaf).ok_or(NoQuestion::NoResponder)?;
         let mut others = others.iter().filter_map(|der| X509::from_der(der).ok());
         let issuer = others.find(|other| {
             let has_signed = |key: PKey<Public>| leaf.verify(&key).unwrap_or(false);
@@ -125,7 +125,7 @@ impl Question {
         });
         // What does not fit is no error of anything else.
         drop(ErrorStack::get());
-        Ok(Self { responder, leaf, issuer: issuer.ok_or(Unasked::NoIssuer)? })
+        Ok(Self { responder, leaf, issuer: issuer.ok_or(NoQuestion::NoIssuer)? })
     }
 
     /// Gives the host that is asked, with its port if that is not the usual one.
@@ -143,7 +143,7 @@ impl Question {
         &self,
         client: &Client,
         now: impl FnOnce() -> UnixTime,
-    ) -> Result<Good, OcspError> {
+    ) -> Result<GoodAnswer, OcspError> {
         let request = self.request().map_err(|error| OcspError::OpenSsl(reason(&error)))?;
         let request = client.post(self.responder.clone()).body(request);
         let request = request.header(CONTENT_TYPE, REQUEST_TYPE).header(ACCEPT, RESPONSE_TYPE);
@@ -170,14 +170,14 @@ impl Question {
     ///
     /// # Errors
     /// It does not say that the certificate is good now, or not on behalf of its issuer.
-    pub fn check(&self, response: &[u8], now: UnixTime) -> Result<Good, OcspError> {
+    pub fn check(&self, response: &[u8], now: UnixTime) -> Result<GoodAnswer, OcspError> {
         let result = self.read(response, now);
         // What is left in OpenSSL's queue would be taken for an error of the next connection.
         drop(ErrorStack::get());
         result
     }
 
-    fn read(&self, der: &[u8], now: UnixTime) -> Result<Good, OcspError> {
+    fn read(&self, der: &[u8], now: UnixTime) -> Result<GoodAnswer, OcspError> {
         let response = OcspResponse::from_der(der).map_err(|_| OcspError::Form)?;
         // Bytes behind the end would be stapled too.
         if response.to_der().ok().as_deref() != Some(der) {
@@ -206,7 +206,7 @@ impl Question {
         };
         let window = Window::new(this_update, next_update, now)?;
         let staple = Staple { response: der.to_vec(), not_after: window.next_update };
-        Ok(Good { staple, window })
+        Ok(GoodAnswer { staple, window })
     }
 
     /// Checks that the issuer has signed, or a certificate of it with `id-kp-OCSPSigning` (RFC 6960

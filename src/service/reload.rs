@@ -38,21 +38,21 @@ pub struct Watch {
     pub by_variable: bool,
     /// Set unless `acme_dns_reload off` forbids reloads.
     pub may_reload: bool,
-    parts: Vec<Part>,
+    parts: Vec<ConfigPart>,
     /// The files with secrets, as they were when they were read.
     secrets: Vec<(PathBuf, Option<FileStamp>)>,
 }
 
 /// A part of the configuration.
 #[derive(Clone, Debug)]
-enum Part {
+enum ConfigPart {
     /// A file with its content; `None` if it could not be read. `is_data`: it is a domains file.
     File { path: PathBuf, seen: Option<(FileStamp, [u8; 32])>, is_data: bool },
     /// Files that an `include` has found.
     Pattern { pattern: PathBuf, found: Vec<PathBuf> },
 }
 
-impl Part {
+impl ConfigPart {
     fn obstacle(&self) -> Option<Obstacle> {
         match self {
             Self::Pattern { pattern, found } => {
@@ -145,7 +145,7 @@ impl Watch {
         });
         let secrets = secrets.map(|(path, _)| path.as_path());
         let domains = self.parts.iter().filter_map(|part| match part {
-            Part::File { path, is_data: true, .. } => {
+            ConfigPart::File { path, is_data: true, .. } => {
                 matches!(part.obstacle(), Some(Obstacle::Changed(_))).then_some(path.as_path())
             }
             _ => None,
@@ -159,8 +159,8 @@ impl Watch {
     /// Finds what speaks against a reload for files with secrets or domains, if anything does.
     pub fn obstacle_beside_data(&self) -> Option<Obstacle> {
         let parts = self.parts.iter();
-        let parts = parts.filter(|part| !matches!(part, Part::File { is_data: true, .. }));
-        parts.into_iter().find_map(Part::obstacle)
+        let parts = parts.filter(|part| !matches!(part, ConfigPart::File { is_data: true, .. }));
+        parts.into_iter().find_map(ConfigPart::obstacle)
     }
 
     /// Lists the variants whose files have changed since nginx has read them.
@@ -177,7 +177,7 @@ impl Watch {
 
     /// Finds what speaks against a reload, if anything does.
     pub fn obstacle(&self) -> Option<Obstacle> {
-        self.parts.iter().find_map(Part::obstacle)
+        self.parts.iter().find_map(ConfigPart::obstacle)
     }
 }
 
@@ -193,7 +193,7 @@ impl Scan<'_> {
         let content = fs::read(path).ok();
         let seen =
             content.as_ref().and_then(|text| Some((FileStamp::of(path).ok()?, sha256(text))));
-        self.watch.parts.push(Part::File { path: path.to_owned(), seen, is_data });
+        self.watch.parts.push(ConfigPart::File { path: path.to_owned(), seen, is_data });
         content
     }
 
@@ -224,7 +224,7 @@ impl Scan<'_> {
             return self.read(&pattern, depth);
         }
         let found = glob(&pattern);
-        self.watch.parts.push(Part::Pattern { pattern, found: found.clone() });
+        self.watch.parts.push(ConfigPart::Pattern { pattern, found: found.clone() });
         found.iter().for_each(|file| self.read(file, depth));
     }
 

@@ -13,7 +13,7 @@ use super::solver::{Challenge, SolverTask, Solvers};
 use super::teller::Teller;
 use super::{Issued, ObtainerState, OrderOrigin, now};
 use crate::event::OrderEvent;
-use crate::store::{IssuedPem, PendingOrder, Store, StoreError, Stored};
+use crate::store::{IssuedPem, PendingOrder, Store, StoreError, StoredCertificate};
 use crate::x509::csr;
 use crate::x509::verify::{self, Unfit, Verified};
 use crate::x509::{chain_from_pem, display_name, key_type, keys, material, reason};
@@ -127,23 +127,23 @@ impl OrderAttempt<'_> {
     }
 
     /// Gives the certificate on disk; what cannot be read counts as none.
-    async fn previous(&self) -> Option<Stored> {
+    async fn previous(&self) -> Option<StoredCertificate> {
         let name = self.variant.name.clone();
         self.on_disk(move |store| store.load_certificate(&name)).await.ok().flatten()
     }
 
     /// Gives the certificate that this one replaces, for the CA that it is from.
-    fn replaces(&self, stored: &Stored) -> Option<Replaces> {
+    fn replaces(&self, stored: &StoredCertificate) -> Option<Replaces> {
         let leaf = leaf_of(&stored.material).filter(|_| self.is_from_issuer(stored))?;
         certificate_id(&*X509::from_der(leaf).ok()?)
     }
 
     /// Tells whether a certificate is from the CA that this attempt asks.
-    pub(super) fn is_from_issuer(&self, stored: &Stored) -> bool {
+    pub(super) fn is_from_issuer(&self, stored: &StoredCertificate) -> bool {
         stored.facts.directory.as_ref() == Some(&self.issuer.config().directory)
     }
 
-    fn key_to_reuse(&self, previous: Option<&Stored>) -> Option<PKey<Private>> {
+    fn key_to_reuse(&self, previous: Option<&StoredCertificate>) -> Option<PKey<Private>> {
         let reuses = self.certificate.reuses_key && self.key == KeyChoice::Configured;
         key_of(previous.filter(|_| reuses)?)
     }
@@ -158,7 +158,7 @@ impl OrderAttempt<'_> {
     /// Gives the order that an earlier attempt has left, with its key, if something can still come of it.
     async fn resume(
         &self,
-        previous: Option<&Stored>,
+        previous: Option<&StoredCertificate>,
     ) -> Result<Option<(Order, Option<PKey<Private>>)>, ObtainError> {
         let name = self.variant.name.clone();
         let pending = match self.on_disk(move |store| store.load_order(&name)).await {
@@ -472,7 +472,7 @@ fn leaf_of(material: &Material) -> Option<&Vec<u8>> {
     material.pairs.first()?.chain.first()
 }
 
-fn key_of(stored: &Stored) -> Option<PKey<Private>> {
+fn key_of(stored: &StoredCertificate) -> Option<PKey<Private>> {
     PKey::private_key_from_pkcs8(&stored.material.pairs.first()?.key).ok()
 }
 

@@ -3,7 +3,7 @@
 use super::attempt::OrderAttempt;
 use super::error::ObtainError;
 use crate::dns::on_account_of;
-use crate::store::Stored;
+use crate::store::StoredCertificate;
 use acme_dns_core::challenge::record_name;
 use std::collections::BTreeSet;
 
@@ -13,7 +13,10 @@ impl OrderAttempt<'_> {
     ///
     /// Some CAs need no proof of their customers. One that has issued the certificate of before, and has not asked
     /// for a proof since, is asked whatever the DNS provider says.
-    pub(super) async fn look_at_zones(&self, previous: Option<&Stored>) -> Result<(), ObtainError> {
+    pub(super) async fn look_at_zones(
+        &self,
+        previous: Option<&StoredCertificate>,
+    ) -> Result<(), ObtainError> {
         let has_issued = previous.is_some_and(|previous| self.is_from_issuer(previous));
         if has_issued && self.issuer.may_trust_us() {
             return Ok(());

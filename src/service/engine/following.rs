@@ -11,7 +11,7 @@ use super::site::Site;
 use crate::event::{CertificatesEvent, Event, FilesEvent, OriginEvent};
 use crate::host::NoRoom;
 use crate::stamp::FileStamp;
-use crate::store::{Facts, Store, certificate_stamp, certificates_stamp};
+use crate::store::{CertificateFacts, Store, certificate_stamp, certificates_stamp};
 use crate::x509::glance::{Glance, glance};
 use acme_dns_core::config::Certificate;
 use acme_dns_core::level::Level;
@@ -57,7 +57,7 @@ struct SeenVariant {
 
 impl Follower {
     /// Begins with what the master has published from the disk.
-    pub(super) fn new(site: Rc<Site>, facts: &[(usize, Facts)]) -> Self {
+    pub(super) fn new(site: Rc<Site>, facts: &[(usize, CertificateFacts)]) -> Self {
         let mut variants = vec![SeenVariant::default(); site.variants().len()];
         for (variant, facts) in facts {
             let (stamp, validity) = (Some(facts.stamp), Some(facts.validity));

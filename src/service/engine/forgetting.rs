@@ -12,7 +12,7 @@ use super::served::Served;
 use super::site::Site;
 use crate::acme::Obtainer;
 use crate::event::{CertificateEvent, Event};
-use crate::store::{Store, Stored};
+use crate::store::{Store, StoredCertificate};
 use acme_dns_core::config::is_file_name;
 use std::collections::BTreeSet;
 
@@ -84,7 +84,7 @@ impl Inventory<'_> {
     }
 
     /// Checks that no certificate of the configuration is served from what is to be forgotten.
-    fn check_use(&self, stored: &Stored, revokes: bool) -> Result<(), String> {
+    fn check_use(&self, stored: &StoredCertificate, revokes: bool) -> Result<(), String> {
         for variant in self.site.variants() {
             let (_, certificate) = self.site.variant(variant);
             let other = self.site.name(variant);
@@ -114,7 +114,7 @@ impl Inventory<'_> {
     fn revocation(
         &self,
         name: &str,
-        stored: &Stored,
+        stored: &StoredCertificate,
         reason: Option<u8>,
     ) -> Result<Revocation, String> {
         let all = self.site.config.issuers.iter().enumerate();
@@ -167,7 +167,7 @@ fn read_wish(text: &str) -> Result<Option<Option<u8>>, String> {
         .map_err(|why| format!("{why}, nor \"revoke\" with or without a reason"))
 }
 
-fn leaf(stored: &Stored) -> Option<&Vec<u8>> {
+fn leaf(stored: &StoredCertificate) -> Option<&Vec<u8>> {
     stored.material.pairs.first()?.chain.first()
 }
 

@@ -11,7 +11,7 @@ use super::site::Site;
 use super::unsaved::Unsaved;
 use crate::acme::account_key;
 use crate::event::{AccountEvent, Event, OriginEvent, Subject};
-use crate::import::{Imported, ImportedAccount, Imports, fingerprint};
+use crate::import::{ImportedAccount, ImportedCertificate, Imports, fingerprint};
 use crate::store::{IssuedPem, Store, StoreError, has_account, is_kept};
 use acme_dns_core::material::{Pair, Source};
 use acme_dns_core::schedule::{Known, Renewal, Schedule};
@@ -19,7 +19,7 @@ use secrecy::ExposeSecret;
 
 /// Certificate that was taken over from another client.
 pub(super) struct TakenOver {
-    imported: Imported,
+    imported: ImportedCertificate,
     /// The disk has refused it; it is served all the same.
     unsaved: Option<Pair>,
 }
@@ -60,7 +60,7 @@ fn import_account(site: &Site, secrets: &Secrets, account: &ImportedAccount) {
 
 async fn import_certificate(
     site: &Site,
-    imported: Imported,
+    imported: ImportedCertificate,
     unsaved: &mut Unsaved,
 ) -> Option<TakenOver> {
     let variant = imported.variant;
@@ -87,7 +87,7 @@ async fn import_certificate(
 }
 
 /// Finds a certificate in shared memory. Without it shared memory is full, and the master has said so.
-fn published(site: &Site, imported: &Imported) -> Option<Pair> {
+fn published(site: &Site, imported: &ImportedCertificate) -> Option<Pair> {
     let certificate = site.variant(imported.variant).0.certificate;
     let pairs = site.host.published(certificate)?.pairs.into_iter();
     let is_it = |pair: &Pair| {

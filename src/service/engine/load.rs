@@ -11,7 +11,9 @@ use super::succession::Succession;
 use super::unreadable::{Unreadable, may_be_good};
 use super::unsaved::Unsaved;
 use crate::event::FilesEvent;
-use crate::store::{Facts, IssuedPem, PendingOrder, Stored, certificate_stamp};
+use crate::store::{
+    CertificateFacts, IssuedPem, PendingOrder, StoredCertificate, certificate_stamp,
+};
 use crate::x509::keys;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
@@ -33,7 +35,7 @@ pub(super) struct Loader<'a> {
 impl Loader<'_> {
     /// Serves what is on disk, and gathers what the schedule begins with. What the master has published and is
     /// on disk still is not read again.
-    pub(super) async fn load(mut self, facts: Vec<(usize, Facts)>) -> Vec<Known> {
+    pub(super) async fn load(mut self, facts: Vec<(usize, CertificateFacts)>) -> Vec<Known> {
         let site = self.site;
         let mut facts: HashMap<_, _> = facts.into_iter().collect();
         let under_way = site.store.under_way().unwrap_or_else(|error| {
@@ -64,7 +66,7 @@ impl Loader<'_> {
     fn load_variant(
         &mut self,
         variant: usize,
-        facts: Option<Facts>,
+        facts: Option<CertificateFacts>,
         is_under_way: bool,
     ) -> Option<Traits> {
         let staples = self.site.variant(variant).1.staples;
@@ -110,7 +112,7 @@ impl Loader<'_> {
     }
 
     /// Reads a certificate.
-    fn load_files(&mut self, variant: usize) -> Option<(Facts, Option<Pair>)> {
+    fn load_files(&mut self, variant: usize) -> Option<(CertificateFacts, Option<Pair>)> {
         let (site, name) = (self.site, self.site.name(variant));
         let stored = site.store.load_certificate(name).unwrap_or_else(|error| {
             if may_be_good(&error) {
@@ -126,12 +128,12 @@ impl Loader<'_> {
         if !site.variant(variant).1.reuses_key {
             self.forget_ended_order(name, &stored);
         }
-        let Stored { material, facts, .. } = stored;
+        let StoredCertificate { material, facts, .. } = stored;
         Some((facts, material.pairs.into_iter().next()))
     }
 
     /// Forgets the order that the certificate is from: the process may have died before it could.
-    fn forget_ended_order(&self, name: &str, stored: &Stored) {
+    fn forget_ended_order(&self, name: &str, stored: &StoredCertificate) {
         let (site, store) = (self.site, &self.site.store);
         let order = store.load_order(name).unwrap_or_else(|error| {
             site.tell_failure(Level::Warn, &error);
@@ -154,7 +156,7 @@ impl Loader<'_> {
         let (wanted, certificate) = self.site.variant(variant);
         let mut pair = self.site.published_pair(variant)?;
         let is_unsaved = pair.source.as_ref().is_some_and(|source| !source.is_kept);
-        let facts = Facts::of(&pair).filter(|_| is_unsaved)?;
+        let facts = CertificateFacts::of(&pair).filter(|_| is_unsaved)?;
         let config = &self.site.config;
         let is_wanted = facts.traits().difference(config, wanted, certificate).is_none();
         if !certificate.staples {
@@ -164,9 +166,13 @@ impl Loader<'_> {
     }
 
     /// Writes to the disk what it had refused before.
-    fn take_back(&mut self, variant: usize, mut pair: Pair) -> Option<(Facts, Option<Pair>)> {
+    fn take_back(
+        &mut self,
+        variant: usize,
+        mut pair: Pair,
+    ) -> Option<(CertificateFacts, Option<Pair>)> {
         let (site, name) = (self.site, self.site.name(variant));
-        let facts = Facts::of(&pair)?;
+        let facts = CertificateFacts::of(&pair)?;
         let written = write_back(&site.store, name, &pair);
         if let Some(source) = &mut pair.source {
             source.is_kept = written.is_ok();

@@ -48,7 +48,7 @@ use crate::event::{Event, ProcessEvent};
 use crate::host::Host;
 use crate::import::Imports;
 use crate::reload::Watch;
-use crate::store::{Facts, Lock};
+use crate::store::{CertificateFacts, Lock};
 use acme_dns_core::config::Config;
 use acme_dns_core::schedule::Loading;
 use main_loop::Running;
@@ -89,7 +89,7 @@ pub struct Settings {
     pub loading: Loading,
     /// Facts of the variants that the master has published from the disk, as indices into the
     /// configuration's.
-    pub facts: Vec<(usize, Facts)>,
+    pub facts: Vec<(usize, CertificateFacts)>,
     /// Certificates and accounts that the master has found in the trees of other clients.
     pub imports: Imports,
     /// The group that may read `certs/`; this process is a member of it.

@@ -2,7 +2,7 @@
 
 use super::saving::Saved;
 use crate::acme::{AcmeError, Issued, ObtainError};
-use crate::ocsp::{Good, OcspError};
+use crate::ocsp::{GoodAnswer, OcspError};
 use acme_dns_core::schedule::{Environment, Failure, RenewalInfoOutcome};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -29,7 +29,7 @@ pub(super) enum Outcome {
     /// The CA was asked when to renew the certificate with this leaf (DER).
     RenewalInfo { variant: usize, leaf: Option<Vec<u8>>, answer: RenewalTiming },
     /// The responder was asked about the certificate with this leaf (DER).
-    Stapling { variant: usize, leaf: Vec<u8>, host: String, answer: Result<Good, OcspError> },
+    Stapling { variant: usize, leaf: Vec<u8>, host: String, answer: Result<GoodAnswer, OcspError> },
     /// A person's request was carried out, or not.
     Action { name: String, result: Result<(), Undone> },
 }

@@ -7,7 +7,7 @@ use super::clock::now;
 use super::site::Site;
 use crate::event::{Event, FilesEvent};
 use crate::host::NoRoom;
-use crate::store::{Facts, load_material};
+use crate::store::{CertificateFacts, load_material};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair, Staple};
 use acme_dns_core::schedule::Schedule;
@@ -99,7 +99,7 @@ impl Served {
         }
         let own = served.and_then(|served| served.pair.clone());
         let pair = own.or_else(|| self.site.published_pair(variant))?;
-        let facts = Facts::of(&pair)?;
+        let facts = CertificateFacts::of(&pair)?;
         let is_own = served.is_some()
             || facts.traits().difference(&self.site.config, wanted, certificate).is_none();
         (is_own && now() < facts.validity.not_after).then_some(pair)

@@ -4,7 +4,7 @@
 
 use crate::event::{CertificateEvent, Event, FilesEvent, OriginEvent, StateEvent};
 use crate::host::Host;
-use crate::store::{Facts, Store};
+use crate::store::{CertificateFacts, Store};
 use acme_dns_core::config::{Certificate, Config, Issuer, Variant};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
@@ -94,7 +94,9 @@ impl Site {
         let is_alone = certificate.variants.len() == 1 && pairs.len() == 1;
         let algorithm = wanted.key.algorithm();
         let is_it = |pair: &Pair| {
-            is_alone || Facts::of(pair).is_some_and(|facts| facts.key.algorithm() == algorithm)
+            is_alone
+                || CertificateFacts::of(pair)
+                    .is_some_and(|facts| facts.key.algorithm() == algorithm)
         };
         pairs.into_iter().find(is_it)
     }

@@ -10,7 +10,7 @@ use super::site::Site;
 use super::tasks;
 use crate::event::{Event, StapleEvent};
 use crate::http::Clients;
-use crate::ocsp::{Good, OcspError, Question, Unasked};
+use crate::ocsp::{GoodAnswer, NoQuestion, OcspError, Question};
 use crate::store::full_chain_path;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
@@ -60,7 +60,7 @@ impl Stapling {
             let question = Question::new(&pair.chain).ok()?;
             question.check(&staple.response, now).ok()
         });
-        let Some(Good { staple, window }) = good else { return false };
+        let Some(GoodAnswer { staple, window }) = good else { return false };
         pair.staple = Some(staple);
         self.staples.begin_with(variant, window, now, random());
         true
@@ -76,8 +76,8 @@ impl Stapling {
         };
         self.staples.end(variant);
         match why {
-            Unasked::NoResponder => self.tell(variant, StapleEvent::NoResponder),
-            Unasked::NoIssuer => {
+            NoQuestion::NoResponder => self.tell(variant, StapleEvent::NoResponder),
+            NoQuestion::NoIssuer => {
                 let name = self.site.name(variant);
                 let chain = full_chain_path(&self.site.config.state_path, name);
                 let why = why.to_string();
@@ -117,7 +117,7 @@ impl Stapling {
         served: &mut Served,
         variant: usize,
         (leaf, host): (&[u8], String),
-        answer: Result<Good, OcspError>,
+        answer: Result<GoodAnswer, OcspError>,
     ) {
         let current = served.chain(variant).and_then(|chain| chain.first());
         // It may have been replaced while the responder was asked.

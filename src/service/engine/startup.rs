@@ -26,7 +26,7 @@ use super::unsaved::Unsaved;
 use super::{Settings, clock};
 use crate::host::Host;
 use crate::import::Imports;
-use crate::store::{Facts, Lock, Store};
+use crate::store::{CertificateFacts, Lock, Store};
 use acme_dns_core::config::Config;
 use acme_dns_core::schedule::{Known, Loading, Schedule, Validity};
 use std::collections::HashMap;
@@ -41,7 +41,7 @@ pub(super) struct Waiting {
     site: Rc<Site>,
     secrets: Secrets,
     loading: Loading,
-    facts: Vec<(usize, Facts)>,
+    facts: Vec<(usize, CertificateFacts)>,
     imports: Imports,
     reloading: Reloading,
     data: DataWatch,

@@ -10,7 +10,7 @@ use super::served::{Served, ServedVariant};
 use super::site::Site;
 use super::stapling::Stapling;
 use crate::event::{CertificatesEvent, Event, FilesEvent};
-use crate::store::{Facts, StoreError, Stored};
+use crate::store::{CertificateFacts, StoreError, StoredCertificate};
 use acme_dns_core::schedule::{Schedule, Validity};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -94,16 +94,16 @@ impl Unreadable {
     }
 
     /// Serves a certificate that can be read at last.
-    fn serve(&self, parts: &mut Recovery<'_>, variant: usize, stored: Stored) {
+    fn serve(&self, parts: &mut Recovery<'_>, variant: usize, stored: StoredCertificate) {
         let site = &self.site;
         let (wanted, certificate) = site.variant(variant);
-        let Stored { material, facts, .. } = stored;
+        let StoredCertificate { material, facts, .. } = stored;
         let issuer = site.issuer_with(facts.directory.as_deref());
         let pair = material.pairs.into_iter().next();
         parts.served.set(variant, ServedVariant { pair, issuer, stands_in: false });
         parts.stapling.begin(parts.served, variant);
         parts.served.publish(wanted.certificate);
-        let Facts { validity, .. } = facts;
+        let CertificateFacts { validity, .. } = facts;
         let is_wanted = facts.traits().difference(&site.config, wanted, certificate).is_none();
         let name = site.name(variant);
         let renewal = site.store.load_renewal(name).ok().flatten().unwrap_or_default();

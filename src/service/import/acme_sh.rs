@@ -7,7 +7,7 @@
 //! ```
 
 use super::tree::{List, Tree, directory, value};
-use super::{Candidate, Origin, Wanted};
+use super::{Candidate, Origin, TargetCa};
 use std::path::PathBuf;
 use url::Position;
 
@@ -27,7 +27,7 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     Ok(root.names(root.path())?.into_iter().filter(is_certificate).map(candidate).collect())
 }
 
-pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &TargetCa<'_>) -> List<PathBuf> {
     let url = &wanted.directory;
     // It leaves the port out.
     let host = root.join("ca").join(&url[Position::BeforeHost..Position::AfterHost]);

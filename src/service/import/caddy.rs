@@ -10,7 +10,7 @@
 //! nothing of those is taken.
 
 use super::tree::{List, Tree, directory, server};
-use super::{Candidate, Origin, Wanted};
+use super::{Candidate, Origin, TargetCa};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use url::{Position, Url};
@@ -55,7 +55,7 @@ fn origin(root: &Tree, path: &Path) -> Result<Origin, String> {
 }
 
 /// Lists keys of accounts. One with a contact of the configuration comes first: others may be of earlier days.
-pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &TargetCa<'_>) -> List<PathBuf> {
     let users = root.join("acme").join(issuer_name(&wanted.directory)).join("users");
     let mut users = directories(root, &users)?;
     users.sort_by_key(|user| !is_of(user, wanted.contacts));

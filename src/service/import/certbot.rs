@@ -7,7 +7,7 @@
 //! ```
 
 use super::tree::{List, Tree, directory, value};
-use super::{Candidate, Origin, Wanted};
+use super::{Candidate, Origin, TargetCa};
 use std::path::PathBuf;
 use url::Position;
 
@@ -26,7 +26,7 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     Ok(root.names(&live)?.into_iter().map(candidate).collect())
 }
 
-pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &TargetCa<'_>) -> List<PathBuf> {
     let url = &wanted.directory;
     let server = &url[Position::BeforeHost..Position::AfterPath];
     let directory = root.join("accounts").join(server.trim_end_matches('/'));

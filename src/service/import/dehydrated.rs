@@ -9,7 +9,7 @@
 //! A certificate does not say which CA it is from: the configuration does, or the only account.
 
 use super::tree::{List, Tree, directory, value};
-use super::{Candidate, Origin, Wanted};
+use super::{Candidate, Origin, TargetCa};
 use acme_dns_core::config::issuer::known_directory;
 use acme_dns_core::encoding::from_base64;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     Ok(root.names(&directory)?.into_iter().map(candidate).collect())
 }
 
-pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &TargetCa<'_>) -> List<PathBuf> {
     let directory = place(root, &config(root)?, "ACCOUNTDIR", "accounts");
     let of_ca = |name: &String| account_of(name).as_ref() == Some(&wanted.directory);
     let names = root.names(&directory)?.into_iter().filter(of_ca);

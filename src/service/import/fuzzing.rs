@@ -1,7 +1,7 @@
 //! The readers of files of other clients, for the fuzzer of `tests/fuzz`.
 
 use super::tree::Tree;
-use super::{Part, Wanted, caddy, traefik};
+use super::{PemPart, TargetCa, caddy, traefik};
 use crate::x509::keys;
 use std::path::Path;
 use url::Url;
@@ -15,11 +15,12 @@ pub fn read_traefik(
     ca: &Url,
 ) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, Option<Vec<u8>>), String> {
     let tree = Tree::open(directory)?;
-    let pem =
-        |part: &Part| tree.read_part(part).map(|pem| pem.map_or_else(Vec::new, |it| it.to_vec()));
+    let pem = |part: &PemPart| {
+        tree.read_part(part).map(|pem| pem.map_or_else(Vec::new, |it| it.to_vec()))
+    };
     let candidates = traefik::certificates(&tree, directory)?;
     let pairs = candidates.iter().map(|it| Ok((pem(&it.chain)?, pem(&it.key)?)));
-    let wanted = Wanted { directory: ca.clone(), is_only: true, contacts: &[] };
+    let wanted = TargetCa { directory: ca.clone(), is_only: true, contacts: &[] };
     let account = match traefik::accounts(&tree, directory, &wanted)?.first() {
         Some(file) => traefik::account_key(&tree, file, &wanted)?,
         None => None,

@@ -7,7 +7,7 @@
 //! ```
 
 use super::tree::{List, Tree, server};
-use super::{Candidate, Origin, Wanted};
+use super::{Candidate, Origin, TargetCa};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use url::Position;
@@ -39,7 +39,7 @@ fn origin(root: &Tree, path: &Path) -> Result<Origin, String> {
     Ok(resource.cert_url.map_or(Origin::Unknown, |url| server(&url)))
 }
 
-pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &TargetCa<'_>) -> List<PathBuf> {
     let server = &wanted.directory[Position::BeforeHost..Position::AfterPort];
     let directory = root.join("accounts").join(server.replace(':', "_"));
     let key = |email: &String| directory.join(email).join(format!("keys/{email}.key"));

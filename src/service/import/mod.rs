@@ -35,14 +35,14 @@ use zeroize::Zeroizing;
 #[derive(Clone, Debug, Default)]
 pub struct Imports {
     /// The certificates that were published.
-    pub certificates: Vec<Imported>,
+    pub certificates: Vec<ImportedCertificate>,
     /// The accounts.
     pub accounts: Vec<ImportedAccount>,
 }
 
 /// A certificate that was found for a variant.
 #[derive(Clone, Debug)]
-pub struct Imported {
+pub struct ImportedCertificate {
     /// The variant, as an index into the configuration's.
     pub variant: usize,
     /// The certificate, as [`fingerprint`] has it.
@@ -86,7 +86,7 @@ pub struct AccountFile {
 /// configuration's.
 #[must_use]
 pub fn account_files(config: &Config, issuer: usize) -> Vec<AccountFile> {
-    let Some(wanted) = Wanted::of(config, issuer) else { return Vec::new() };
+    let Some(wanted) = TargetCa::of(config, issuer) else { return Vec::new() };
     let files = |(import, settings)| {
         let paths = accounts(settings, &wanted).into_iter();
         paths.map(move |path| AccountFile { path, issuer, import })
@@ -116,13 +116,13 @@ pub fn open_account_key(
     if import.format != ImportFormat::Traefik {
         return Ok(Some(AccountKey { file, pem: None }));
     }
-    let Some(wanted) = Wanted::of(config, *issuer) else { return Ok(None) };
+    let Some(wanted) = TargetCa::of(config, *issuer) else { return Ok(None) };
     let pem = traefik::account_key(&tree, path, &wanted)?;
     Ok(pem.map(|pem| AccountKey { file, pem: Some(pem) }))
 }
 
 /// The CA whose account is looked for.
-struct Wanted<'a> {
+struct TargetCa<'a> {
     /// The URL of its directory.
     directory: Url,
     /// Set if it is the only one of the configuration: what does not say where it is from is taken
@@ -132,7 +132,7 @@ struct Wanted<'a> {
     contacts: &'a [String],
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> TargetCa<'a> {
     /// Looks up an issuer, which is an index into the configuration's.
     fn of(config: &'a Config, issuer: usize) -> Option<Self> {
         let settings = config.issuers.get(issuer)?;
@@ -144,16 +144,16 @@ impl<'a> Wanted<'a> {
 
 /// A certificate in a tree.
 struct Candidate {
-    chain: Part,
+    chain: PemPart,
     /// Rest of the chain, where the chain's own file has the leaf alone.
     issuers: Option<PathBuf>,
-    key: Part,
+    key: PemPart,
     /// Its origin; an error if that cannot be read.
     origin: Result<Origin, String>,
 }
 
 /// A part of a certificate, in PEM.
-enum Part {
+enum PemPart {
     /// A file of its own.
     File(PathBuf),
     /// An entry of a file with many of them.
@@ -165,7 +165,7 @@ enum Part {
     },
 }
 
-impl Part {
+impl PemPart {
     /// Gives the file that it is in.
     fn path(&self) -> &Path {
         match self {
@@ -174,7 +174,7 @@ impl Part {
     }
 }
 
-impl From<PathBuf> for Part {
+impl From<PathBuf> for PemPart {
     fn from(path: PathBuf) -> Self {
         Self::File(path)
     }
@@ -215,8 +215,8 @@ fn candidates(import: &Import, tree: &Tree) -> List<Candidate> {
     list(tree)
 }
 
-fn accounts(import: &Import, wanted: &Wanted<'_>) -> Vec<PathBuf> {
-    let list: &dyn Fn(&Tree, &Wanted<'_>) -> List<PathBuf> = match import.format {
+fn accounts(import: &Import, wanted: &TargetCa<'_>) -> Vec<PathBuf> {
+    let list: &dyn Fn(&Tree, &TargetCa<'_>) -> List<PathBuf> = match import.format {
         ImportFormat::AcmeSh => &acme_sh::accounts,
         ImportFormat::Caddy => &caddy::accounts,
         ImportFormat::Certbot => &certbot::accounts,

@@ -7,7 +7,7 @@
 //! ```
 
 use super::tree::{List, Tree, server};
-use super::{Candidate, Origin, Wanted};
+use super::{Candidate, Origin, TargetCa};
 use std::path::PathBuf;
 
 pub(super) fn certificates(root: &Tree) -> List<Candidate> {
@@ -23,7 +23,7 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     Ok(names.map(candidate).collect())
 }
 
-pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &TargetCa<'_>) -> List<PathBuf> {
     let is_wanted = match origin(root)? {
         Origin::Unknown => wanted.is_only,
         origin => origin.is(&wanted.directory),

@@ -1,7 +1,7 @@
 //! The search for certificates in the trees.
 
 use super::tree::Tree;
-use super::{Candidate, Imported, Origin, candidates, fingerprint, open};
+use super::{Candidate, ImportedCertificate, Origin, candidates, fingerprint, open};
 use crate::event::{CertificatesEvent, Event, OriginEvent};
 use crate::x509::{chain_from_pem, dns_names, key_type, keys, material, reason, validity};
 use acme_dns_core::config::{Certificate, Config};
@@ -34,7 +34,7 @@ pub fn certificates(
     variants: &[usize],
     now: UnixTime,
     tell: &mut dyn FnMut(&Event),
-) -> Vec<(Imported, Pair)> {
+) -> Vec<(ImportedCertificate, Pair)> {
     let wanted: Vec<_> =
         variants.iter().filter_map(|index| Some((*index, config.variant(*index)?.1))).collect();
     let firsts = wanted.iter().filter_map(|(_, certificate)| certificate.names.first());
@@ -109,7 +109,7 @@ fn find(
     certificate: &Certificate,
     leaves: &[&Leaf],
     now: UnixTime,
-) -> Result<(Imported, Pair), Vec<Event>> {
+) -> Result<(ImportedCertificate, Pair), Vec<Event>> {
     let has_all = |leaf: &&&Leaf| {
         certificate.names.iter().all(|name| leaf.names.iter().any(|held| held == name.as_str()))
     };
@@ -139,7 +139,7 @@ fn take(
     certificate: &Certificate,
     leaf: &Leaf,
     now: UnixTime,
-) -> Result<Option<(Imported, Pair)>, String> {
+) -> Result<Option<(ImportedCertificate, Pair)>, String> {
     let Validity { not_before, not_after } = leaf.validity;
     if not_after <= now || not_before > now {
         return Err(format!("it is valid from {not_before} until {not_after} only"));
@@ -163,7 +163,8 @@ fn take(
     let pair = material.pairs.into_iter().next().ok_or("it holds no certificate")?;
     let fingerprint = fingerprint(pair.chain.first().map_or(&[], Vec::as_slice));
     let source = leaf.candidate.chain.path().to_owned();
-    let imported = Imported { variant, fingerprint, validity: leaf.validity, directory, source };
+    let imported =
+        ImportedCertificate { variant, fingerprint, validity: leaf.validity, directory, source };
     Ok(Some((imported, pair)))
 }
 

@@ -1,6 +1,6 @@
 //! Trees of other clients in the directory of a test, one file of tests for each question.
 
-use super::{Imported, account_files, certificates, fingerprint};
+use super::{ImportedCertificate, account_files, certificates, fingerprint};
 use crate::event::Event;
 use crate::x509::testing::{Ca, NOW, key, pem};
 use acme_dns_core::config::{Config, Import, ImportFormat, Issuer};
@@ -40,7 +40,7 @@ fn config(imports: &[(ImportFormat, &Path)], names: &[&str], keys: &[KeyType]) -
 }
 
 /// Certificates that were found, and lines of the log.
-type Found = (Vec<(Imported, Pair)>, Vec<(Level, String)>);
+type Found = (Vec<(ImportedCertificate, Pair)>, Vec<(Level, String)>);
 
 fn search(config: &Config) -> Found {
     let variants: Vec<usize> = (0..config.variants.len()).collect();

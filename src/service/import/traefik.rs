@@ -9,7 +9,7 @@
 //! The account's URL tells the host of the CA.
 
 use super::tree::{List, Tree, server};
-use super::{Candidate, Origin, Part, Wanted};
+use super::{Candidate, Origin, PemPart, TargetCa};
 use acme_dns_core::encoding::from_base64;
 use acme_dns_core::pem::LINE;
 use serde::Deserialize;
@@ -61,7 +61,7 @@ impl Resolver<'_> {
     }
 
     /// Tells whether its account is known to be at a CA.
-    fn is_at(&self, wanted: &Wanted<'_>) -> bool {
+    fn is_at(&self, wanted: &TargetCa<'_>) -> bool {
         match self.origin() {
             Origin::Unknown => wanted.is_only,
             origin => origin.is(&wanted.directory),
@@ -77,7 +77,7 @@ pub(super) fn certificates(root: &Tree, path: &Path) -> List<Candidate> {
             let origin = resolver.origin();
             for entry in resolver.certificates.iter().flatten() {
                 // What is not base64 is found to be no PEM.
-                let part = |base64| Part::Entry { file: file.clone(), pem: decode(base64) };
+                let part = |base64| PemPart::Entry { file: file.clone(), pem: decode(base64) };
                 found.push(Candidate {
                     chain: part(entry.certificate),
                     issuers: None,
@@ -90,7 +90,7 @@ pub(super) fn certificates(root: &Tree, path: &Path) -> List<Candidate> {
     })
 }
 
-pub(super) fn accounts(root: &Tree, path: &Path, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, path: &Path, wanted: &TargetCa<'_>) -> List<PathBuf> {
     let file = file(path);
     let has_account = |resolvers: &Resolvers<'_>| key_of(resolvers, wanted).is_some();
     let is_there = with(root, &file, has_account)?;
@@ -101,12 +101,12 @@ pub(super) fn accounts(root: &Tree, path: &Path, wanted: &Wanted<'_>) -> List<Pa
 pub(super) fn account_key(
     root: &Tree,
     path: &Path,
-    wanted: &Wanted<'_>,
+    wanted: &TargetCa<'_>,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
     with(root, path, |resolvers| key_of(resolvers, wanted).map(armored))
 }
 
-fn key_of<'a>(resolvers: &Resolvers<'a>, wanted: &Wanted<'_>) -> Option<&'a str> {
+fn key_of<'a>(resolvers: &Resolvers<'a>, wanted: &TargetCa<'_>) -> Option<&'a str> {
     let mut resolvers = resolvers.values().flatten().filter(|resolver| resolver.is_at(wanted));
     resolvers.find_map(|resolver| resolver.account.as_ref()?.private_key)
 }

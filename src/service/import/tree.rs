@@ -5,7 +5,7 @@
 //! link, what only root can: no link is followed out of the tree then. Files belong to root or to the
 //! owner of the tree.
 
-use super::{Origin, Part};
+use super::{Origin, PemPart};
 use crate::store::door::{MAX_FILE, MAX_KEY, entries_of, open_step, read_link_in};
 use acme_dns_core::text::errno;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
@@ -90,20 +90,20 @@ impl Tree {
     }
 
     /// Reads a part of a certificate; `None` if it is not there.
-    pub(super) fn read_part<'a>(&self, part: &'a Part) -> Bytes<'a> {
+    pub(super) fn read_part<'a>(&self, part: &'a PemPart) -> Bytes<'a> {
         self.read_part_up_to(part, MAX_FILE)
     }
 
     /// Reads the part of a certificate that is its key; `None` if it is not there.
-    pub(super) fn read_key<'a>(&self, part: &'a Part) -> Bytes<'a> {
+    pub(super) fn read_key<'a>(&self, part: &'a PemPart) -> Bytes<'a> {
         self.read_part_up_to(part, MAX_KEY)
     }
 
-    fn read_part_up_to<'a>(&self, part: &'a Part, max: u64) -> Bytes<'a> {
+    fn read_part_up_to<'a>(&self, part: &'a PemPart, max: u64) -> Bytes<'a> {
         match part {
-            Part::File(path) => Ok(self.read_up_to(path, max)?.map(Cow::Owned)),
-            Part::Entry { file, pem } if pem.len() as u64 > max => Err(too_large(file, max)),
-            Part::Entry { pem, .. } => Ok(Some(Cow::Borrowed(pem))),
+            PemPart::File(path) => Ok(self.read_up_to(path, max)?.map(Cow::Owned)),
+            PemPart::Entry { file, pem } if pem.len() as u64 > max => Err(too_large(file, max)),
+            PemPart::Entry { pem, .. } => Ok(Some(Cow::Borrowed(pem))),
         }
     }
 

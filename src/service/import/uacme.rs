@@ -9,7 +9,7 @@
 //! Nothing says which CA any of it is from. The account is taken where there is only one issuer.
 
 use super::tree::{List, Tree};
-use super::{Candidate, Origin, Wanted};
+use super::{Candidate, Origin, TargetCa};
 use std::path::PathBuf;
 
 pub(super) fn certificates(root: &Tree) -> List<Candidate> {
@@ -22,7 +22,7 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     Ok(root.names(root.path())?.iter().map(candidate).collect())
 }
 
-pub(super) fn accounts(root: &Tree, wanted: &Wanted<'_>) -> List<PathBuf> {
+pub(super) fn accounts(root: &Tree, wanted: &TargetCa<'_>) -> List<PathBuf> {
     let path = wanted.is_only.then(|| root.join("private/key.pem"));
     Ok(path.into_iter().collect())
 }

@@ -1,4 +1,4 @@
-use super::{OcspError, Question, Unasked, read_time};
+use super::{NoQuestion, OcspError, Question, read_time};
 use acme_dns_core::staple::{Window, WindowError};
 use acme_dns_core::time::UnixTime;
 use openssl::error::ErrorStack;
@@ -56,11 +56,11 @@ fn why_nobody_can_be_asked_is_known() {
     for (row, chain, expected) in [
         ("whole", &[&asks, &issuer][..], None),
         ("in another order", &[&asks, &other, &issuer], None),
-        ("alone", &[&asks], Some(Unasked::NoIssuer)),
-        ("with another issuer", &[&asks, &other], Some(Unasked::NoIssuer)),
-        ("without a responder", &[&silent, &issuer], Some(Unasked::NoResponder)),
-        ("without both", &[&silent], Some(Unasked::NoResponder)),
-        ("nothing", &[], Some(Unasked::NoResponder)),
+        ("alone", &[&asks], Some(NoQuestion::NoIssuer)),
+        ("with another issuer", &[&asks, &other], Some(NoQuestion::NoIssuer)),
+        ("without a responder", &[&silent, &issuer], Some(NoQuestion::NoResponder)),
+        ("without both", &[&silent], Some(NoQuestion::NoResponder)),
+        ("nothing", &[], Some(NoQuestion::NoResponder)),
     ] {
         let chain: Vec<_> = chain.iter().map(|it| it.certificate.to_der().unwrap()).collect();
         assert_eq!(Question::new(&chain).err(), expected, "{row}");

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 /// A file of the directory: its name, and what it holds.
-pub type Asked = (String, Result<Zeroizing<Vec<u8>>, StoreError>);
+pub type ActionFile = (String, Result<Zeroizing<Vec<u8>>, StoreError>);
 
 impl Store {
     /// Lists all that is asked for; a file that cannot be read stands with its error.
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub fn actions_all(&self) -> Result<Vec<Asked>, StoreError> {
+    pub fn actions_all(&self) -> Result<Vec<ActionFile>, StoreError> {
         let names = files::list(&self.actions())?.into_iter();
         let asked = names.filter(|name| !name.ends_with(ASIDE));
         Ok(asked

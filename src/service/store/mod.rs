@@ -22,10 +22,10 @@ pub(crate) mod testing;
 
 pub(crate) use accounts::AccountsCopy;
 pub use accounts::{Account, has_account};
-pub use actions::Asked;
+pub use actions::ActionFile;
 pub use certificates::{
-    Certificates, Facts, IssuedPem, Stored, certificate_stamp, certificates_stamp, is_aside,
-    is_kept, load_certificate, load_material, traits_of,
+    CertificateFacts, Certificates, IssuedPem, StoredCertificate, certificate_stamp,
+    certificates_stamp, is_aside, is_kept, load_certificate, load_material, traits_of,
 };
 pub use door::Trust;
 pub use error::StoreError;

@@ -103,7 +103,7 @@ fn parent(path: &Path) -> &Path {
 /// as it is. Nothing happens while another process holds the lock; a crash in between starts anew.
 /// `forced`: even if the state path itself belongs to the user.
 pub fn take_over(state_path: &Path, user: User, forced: bool) -> TakeOver {
-    let begun = match Taking::begin(state_path, user, forced) {
+    let begun = match OwnerChange::begin(state_path, user, forced) {
         Ok(begun) => begun,
         Err(outcome) => return outcome,
     };
@@ -129,7 +129,7 @@ const PRIVATE: [&str; 2] = [ACCOUNTS, ORDERS];
 const MAX_DEPTH: usize = 4;
 
 /// A takeover, with the lock.
-struct Taking<'a> {
+struct OwnerChange<'a> {
     path: &'a Path,
     root: OwnedFd,
     device: u64,
@@ -138,7 +138,7 @@ struct Taking<'a> {
     _lock: Option<File>,
 }
 
-impl<'a> Taking<'a> {
+impl<'a> OwnerChange<'a> {
     fn begin(path: &'a Path, user: User, forced: bool) -> Result<Self, TakeOver> {
         let refused = |operation: &'static str| {
             move |error: Errno| TakeOver::Refused(failed(operation, path)(error.into()))

@@ -158,7 +158,10 @@ fn what_cannot_be_followed_is_named() {
             "CERTDIR=/srv/tls",
             "CERTDIR=/srv/tls in DIR/dehydrated/config: the directory must be called certs",
         ),
-        ("CERTDIR=/nowhere/certs", "CERTDIR=/nowhere/certs in DIR/dehydrated/config does not exist"),
+        (
+            "CERTDIR=/nowhere/certs",
+            "CERTDIR=/nowhere/certs in DIR/dehydrated/config does not exist",
+        ),
         (
             "CERTDIR=\"$(pwd)/certs\"",
             "CERTDIR=$(pwd)/certs in DIR/dehydrated/config is computed by a shell",

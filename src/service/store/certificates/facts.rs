@@ -31,7 +31,7 @@ impl IssuerFile {
 
 /// Facts about a certificate on disk, without its key.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct CertificateFacts {
     /// The file that this was read from.
     pub stamp: FileStamp,
     /// Its dates; it may have expired.
@@ -54,7 +54,7 @@ pub struct Facts {
     pub is_self_signed: bool,
 }
 
-impl Facts {
+impl CertificateFacts {
     /// The properties that decide what it is good for.
     #[must_use]
     pub fn traits(&self) -> Traits {
@@ -118,11 +118,25 @@ pub(super) fn traits_of_leaf(leaf: &[u8], source: Option<&Source>) -> Option<Tra
     Some(Traits { names, validity, key, directory, profile, is_imported, is_self_signed })
 }
 
-pub(super) fn facts(stamp: FileStamp, glance: Glance, issuer: Option<IssuerFile>) -> Facts {
+pub(super) fn facts(
+    stamp: FileStamp,
+    glance: Glance,
+    issuer: Option<IssuerFile>,
+) -> CertificateFacts {
     let Glance { key, validity, names, is_self_signed } = glance;
     // What was put there by hand is another client's too.
     let is_imported = issuer.as_ref().is_none_or(|issuer| issuer.is_imported);
     let (directory, profile, ordered) =
         issuer.map_or((None, None, None), |i| (Some(i.directory), i.profile, i.ordered));
-    Facts { stamp, validity, names, key, directory, profile, ordered, is_imported, is_self_signed }
+    CertificateFacts {
+        stamp,
+        validity,
+        names,
+        key,
+        directory,
+        profile,
+        ordered,
+        is_imported,
+        is_self_signed,
+    }
 }

@@ -17,9 +17,9 @@ mod save;
 mod versions;
 
 pub use aside::is_aside;
-pub use facts::{Facts, certificate_stamp, certificates_stamp, traits_of};
+pub use facts::{CertificateFacts, certificate_stamp, certificates_stamp, traits_of};
 pub use issued::IssuedPem;
-pub use read::{Certificates, Stored, is_kept, load_certificate, load_material};
+pub use read::{Certificates, StoredCertificate, is_kept, load_certificate, load_material};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Reading certificates with their keys, at a glance or with OpenSSL.
 
-use super::facts::{Facts, IssuerFile, facts};
+use super::facts::{CertificateFacts, IssuerFile, facts};
 use super::versions::{NO_VERSION, version_of};
 use super::{CERTS, FULL_CHAIN, ISSUER, KEY, REVOKED, Store, StoreError, certificate_path};
 use crate::stamp::FileStamp;
@@ -34,11 +34,11 @@ const READ_ATTEMPTS: usize = 3;
 
 /// A certificate from the disk.
 #[derive(Debug)]
-pub struct Stored {
+pub struct StoredCertificate {
     /// Keys and chains, for a server.
     pub material: Material,
     /// Facts about it.
-    pub facts: Facts,
+    pub facts: CertificateFacts,
     /// Error in reading its origin. The certificate is good all the same.
     pub issuer_error: Option<StoreError>,
 }
@@ -48,7 +48,7 @@ impl Store {
     ///
     /// # Errors
     /// As of [`load_certificate`].
-    pub fn load_certificate(&self, name: &str) -> Result<Option<Stored>, StoreError> {
+    pub fn load_certificate(&self, name: &str) -> Result<Option<StoredCertificate>, StoreError> {
         load_certificate(self.path(), name)
     }
 }
@@ -64,7 +64,10 @@ pub fn is_kept(state_path: &Path, name: &str) -> bool {
 ///
 /// # Errors
 /// A file is there and cannot be read, or they do not belong together.
-pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>, StoreError> {
+pub fn load_certificate(
+    state_path: &Path,
+    name: &str,
+) -> Result<Option<StoredCertificate>, StoreError> {
     let Some(certificates) = Certificates::open(state_path, &Trust::here())? else {
         return Ok(None);
     };
@@ -77,7 +80,7 @@ pub fn load_certificate(state_path: &Path, name: &str) -> Result<Option<Stored>,
     };
     let facts = facts(files.stamp, glance, issuer);
     let material = with_source(material, &facts);
-    Ok(Some(Stored { material, facts, issuer_error }))
+    Ok(Some(StoredCertificate { material, facts, issuer_error }))
 }
 
 /// The certificates of a state path, to be read one after the other.
@@ -124,7 +127,7 @@ impl Certificates {
     pub fn load_quickly(
         &self,
         name: &str,
-    ) -> Result<Option<(Material, Option<Facts>)>, StoreError> {
+    ) -> Result<Option<(Material, Option<CertificateFacts>)>, StoreError> {
         let Some(files) = self.read(name)? else { return Ok(None) };
         let key = files.directory.path().join(KEY);
         let unclear =
@@ -225,7 +228,7 @@ impl Certificates {
 }
 
 /// Notes in a pair from the disk where it is from.
-fn with_source(mut material: Material, facts: &Facts) -> Material {
+fn with_source(mut material: Material, facts: &CertificateFacts) -> Material {
     material.pairs.iter_mut().for_each(|pair| pair.source = facts.source());
     material
 }
