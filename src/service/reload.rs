@@ -282,7 +282,7 @@ fn name_below(certificates: &Path, path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{Obstacle, Paths, Watch};
-    use acme_dns_core::config::{Config, Propagation, Reload, Variant};
+    use acme_dns_core::config::{Config, Reload};
     use acme_dns_core::key::KeyType;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -308,22 +308,10 @@ mod tests {
     }
 
     fn scan_with(prefix: &Path, reload: Reload) -> Watch {
-        let names = ["a.test", "b.test", "linked.test"];
-        let variants = names.map(|name| Variant {
-            name: name.to_owned(),
-            key: KeyType::default(),
-            certificate: 0,
-        });
-        let config = Config {
-            state_path: prefix.join("state"),
-            issuers: Vec::new(),
-            providers: Vec::new(),
-            certificates: Vec::new(),
-            variants: variants.into(),
-            propagation: Propagation::default(),
-            reload,
-            imports: Vec::new(),
-        };
+        let mut config = Config { reload, ..Config::with_state_path(prefix.join("state")) };
+        for name in ["a.test", "b.test", "linked.test"] {
+            config.add_certificate(name, &[], &[KeyType::default()]);
+        }
         let main = prefix.join("nginx.conf");
         Watch::scan(&config, Paths { main: &main, prefix }, SystemTime::now())
     }

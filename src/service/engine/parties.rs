@@ -66,21 +66,15 @@ pub(super) fn fingerprint(config: &Config, secrets: &[SecretString]) -> Fingerpr
 #[cfg(test)]
 mod tests {
     use super::fingerprint;
-    use acme_dns_core::config::{Config, Propagation, Reload};
+    use acme_dns_core::config::{Config, Propagation};
     use secrecy::SecretString;
     use std::time::Duration;
 
     #[test]
     fn another_secret_or_setting_is_another_fingerprint() {
         let config = |seconds| Config {
-            state_path: "/".into(),
-            issuers: Vec::new(),
-            providers: Vec::new(),
-            certificates: Vec::new(),
-            variants: Vec::new(),
             propagation: Propagation::Off { delay: Duration::from_secs(seconds) },
-            reload: Reload::Off,
-            imports: Vec::new(),
+            ..Config::with_state_path("/")
         };
         let of = |seconds, secrets: &[&str]| {
             let secrets: Vec<_> =

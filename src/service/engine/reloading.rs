@@ -156,7 +156,7 @@ mod tests {
     use crate::event::{Cause, Event, ReloadEvent};
     use crate::host::Host;
     use crate::reload::{Paths, Watch};
-    use acme_dns_core::config::{Config, Propagation, Reload, Variant};
+    use acme_dns_core::config::Config;
     use acme_dns_core::key::KeyType;
     use acme_dns_core::level::Level;
     use std::fs;
@@ -196,21 +196,10 @@ mod tests {
 
         /// Begins as after a start of nginx.
         fn start(&self) {
-            let variant = |name: &str| Variant {
-                name: name.to_owned(),
-                key: KeyType::default(),
-                certificate: 0,
-            };
-            let config = Config {
-                state_path: self.path().to_owned(),
-                issuers: Vec::new(),
-                providers: Vec::new(),
-                certificates: Vec::new(),
-                variants: vec![variant("a"), variant("b")],
-                propagation: Propagation::default(),
-                reload: Reload::Auto,
-                imports: Vec::new(),
-            };
+            let mut config = Config::with_state_path(self.path());
+            for name in ["a", "b"] {
+                config.add_certificate(name, &[], &[KeyType::default()]);
+            }
             let paths = Paths { main: &self.path().join("nginx.conf"), prefix: self.path() };
             let reloader = Reloader {
                 watch: Watch::scan(&config, paths, SystemTime::now()),

@@ -10,13 +10,12 @@ use crate::import::Imports;
 use crate::store::Store;
 use crate::store::testing::DIRECTORY;
 use acme_dns_core::config::{
-    Certificate, CloudflareCredentials, CloudflareSettings, Config, Issuer, Propagation, Provider,
-    ProviderKind, Reload, SecretId, Variant,
+    CloudflareCredentials, CloudflareSettings, Config, Issuer, Provider, ProviderKind, Reload,
+    SecretId,
 };
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
-use acme_dns_core::name::Name;
 use acme_dns_core::schedule::Loading;
 use secrecy::SecretString;
 use std::collections::HashMap;
@@ -90,39 +89,8 @@ impl Host for Recorder {
 
 /// Settings for certificates with these names and types of keys; each is called as its first name.
 pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> Settings {
-    let (mut all, mut variants) = (Vec::new(), Vec::new());
-    for (index, (names, keys)) in certificates.iter().enumerate() {
-        let begin = variants.len();
-        for (number, key) in keys.iter().enumerate() {
-            let name = match number {
-                0 => names[0].to_owned(),
-                _ => format!("{}-{}", names[0], key.algorithm()),
-            };
-            variants.push(Variant { name, key: *key, certificate: index });
-        }
-        all.push(Certificate {
-            name: names[0].to_owned(),
-            names: names.iter().map(|name| Name::parse(name).unwrap()).collect(),
-            variants: begin..variants.len(),
-            issuers: vec![0],
-            provider: 0,
-            reuses_key: false,
-            staples: false,
-        });
-    }
-    let config = Config {
-        state_path: path.to_owned(),
-        issuers: vec![Issuer {
-            name: "ca".to_owned(),
-            directory: DIRECTORY.to_owned(),
-            contacts: Vec::new(),
-            trusted_certificate: None,
-            profile: None,
-            staging: None,
-            account_key: None,
-            external_account: None,
-            preferred_chain: None,
-        }],
+    let mut config = Config {
+        issuers: vec![Issuer::with_directory("ca", DIRECTORY)],
         providers: vec![Provider {
             name: "dns".to_owned(),
             kind: ProviderKind::Cloudflare(CloudflareSettings {
@@ -134,12 +102,12 @@ pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> S
                 trusted_certificate: None,
             }),
         }],
-        certificates: all,
-        variants,
-        propagation: Propagation::default(),
         reload: Reload::Off,
-        imports: Vec::new(),
+        ..Config::with_state_path(path)
     };
+    for (names, keys) in certificates {
+        config.add_certificate(names[0], names, keys);
+    }
     Settings {
         config: Arc::new(config),
         secrets: vec![SecretString::from("a token")],
