@@ -106,10 +106,12 @@ upgrade: build ## A state path under the module of an earlier commit, under this
 lint: linters ## Formatting, clippy, documents, shellcheck, hadolint, and the licences, sources and advisories of the dependencies
 	cargo fmt --all --check
 	tests/documents
+	tests/import-circles
+	tests/summaries
 	cargo clippy --release --workspace --all-targets --features vendored,testbed/docker -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --quiet --no-deps --workspace --document-private-items --features vendored
 	shellcheck docker/entrypoint/*.sh docker/entrypoint/lib/*.sh docker/healthcheck docker/licenses docker/nginx-source docker/sbom \
-		docker/deb/build docker/deb/*.postinst tests/install-packages tests/manifests tests/docker/run tests/docker/bases/make \
+		docker/deb/build docker/deb/*.postinst tests/install-packages tests/manifests tests/summaries tests/docker/run tests/docker/bases/make \
 		tests/docker/bases/nginx/*.sh
 	$(LINTERS)/bin/hadolint docker/Dockerfile tests/docker/bases/nginx/Dockerfile
 	docker/sbom check
