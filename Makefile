@@ -116,7 +116,6 @@ lint: linters ## Formatting, clippy, documents, shellcheck, hadolint, and the li
 	$(LINTERS)/bin/hadolint docker/Dockerfile tests/docker/bases/nginx/Dockerfile
 	docker/sbom check
 	tests/manifests $(LINTERS)/bin/kubernetes-validate
-	tests/summaries
 	cargo deny --log-level error check licenses bans sources
 	@if cargo deny --log-level off fetch db; then \
 		cargo deny check advisories; \
