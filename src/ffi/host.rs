@@ -4,11 +4,10 @@ use super::memory::{SlotReader, Writer};
 use super::nginx::{is_logged, log, process, update_time};
 use super::relay::Relay;
 use super::reload;
-use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
+use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
 use ngx::ffi::NGX_PROCESS_HELPER;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Process around the service.
@@ -20,14 +19,15 @@ pub(super) struct NginxHost {
 }
 
 impl Host for NginxHost {
-    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
+    fn tell(&self, event: &Event) {
+        let (level, line) = (event.level(), || format!("acme_dns: {event}"));
         match &self.relay {
-            Some(relay) if is_logged(level) => relay.send(level, &message.to_string()),
+            Some(relay) if is_logged(level) => relay.send(level, &line()),
             Some(_) => {}
             None => {
                 // The event loop of this process sleeps, and its cached time with it.
                 update_time();
-                log(level, &message.to_string());
+                log(level, &line());
             }
         }
     }

@@ -1,9 +1,7 @@
 //! The process around the service, as the service sees it: one trait, which nginx's helper and tests implement.
 
 use crate::event::Event;
-use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
-use std::fmt;
 
 /// Error: shared memory has no room for a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -11,13 +9,8 @@ pub struct NoRoom;
 
 /// Process around the service: nginx's helper, or a test.
 pub trait Host: Send + Sync + 'static {
-    /// Writes one line to the error log.
-    fn log(&self, level: Level, message: fmt::Arguments<'_>);
-
-    /// Tells an event: a line of the error log, for a start.
-    fn tell(&self, event: &Event) {
-        self.log(event.level(), format_args!("acme_dns: {event}"));
-    }
+    /// Tells an event to whoever listens; the error log is one of them.
+    fn tell(&self, event: &Event);
 
     /// Hands a certificate to the workers; `certificate` is an index into the configuration's. What
     /// they have already changes nothing.

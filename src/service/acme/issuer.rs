@@ -320,16 +320,15 @@ mod tests {
     use crate::acme::problem::Problem;
     use crate::acme::step::Step;
     use crate::acme::teller::Teller;
+    use crate::event::Event;
     use crate::host::{Host, NoRoom};
     use crate::http::Clients;
     use crate::store::Store;
     use acme_dns_core::config;
-    use acme_dns_core::level::Level;
     use acme_dns_core::material::Material;
     use instant_acme::{Identifier, NewOrder};
     use secrecy::SecretString;
     use servers::Testbed;
-    use std::fmt::Arguments;
     use std::fs;
     use std::path::Path;
     use std::sync::Arc;
@@ -339,7 +338,7 @@ mod tests {
     struct Silent;
 
     impl Host for Silent {
-        fn log(&self, _: Level, _: Arguments<'_>) {}
+        fn tell(&self, _: &Event) {}
 
         fn publish(&self, _: usize, _: &Material) -> Result<(), NoRoom> {
             Ok(())

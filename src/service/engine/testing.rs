@@ -19,7 +19,6 @@ use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Loading;
 use secrecy::SecretString;
 use std::collections::HashMap;
-use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -61,10 +60,6 @@ impl Recorder {
 }
 
 impl Host for Recorder {
-    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-        panic!("a line that is no event at level {level:?}: {message}");
-    }
-
     fn tell(&self, event: &Event) {
         self.events.lock().unwrap().push(event.clone());
     }

@@ -4,9 +4,9 @@ use super::support::{Bed, Log};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_service::engine::Service;
+use acme_dns_service::event::{Event, RecordsEvent};
 use acme_dns_service::host::{Host, NoRoom};
 use servers::process::wait_until;
-use std::fmt;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -23,12 +23,11 @@ struct Faulty {
 }
 
 impl Host for Faulty {
-    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-        let message = message.to_string();
-        let is_order = message.contains("creating TXT");
+    fn tell(&self, event: &Event) {
+        let is_order = matches!(event, Event::Records(_, RecordsEvent::Creating { .. }));
         assert!(!is_order || self.panicked.swap(true, Ordering::Relaxed), "a bug");
-        if matches!(level, Level::Warn | Level::Error) {
-            self.warnings.lock().unwrap().push(message);
+        if matches!(event.level(), Level::Warn | Level::Error) {
+            self.warnings.lock().unwrap().push(event.to_string());
         }
     }
 

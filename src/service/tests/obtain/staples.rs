@@ -5,12 +5,12 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair, Staple};
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::engine::Service;
+use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
 use openssl::x509::X509;
 use servers::ocsp::{Responder, Signer, Statement, Status, verify};
 use servers::process::wait_until;
 use servers::traffic::{Action, Fault, Match, Reply};
-use std::fmt;
 use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -29,8 +29,8 @@ struct Workers {
 }
 
 impl Host for Workers {
-    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-        self.lines.lock().unwrap().push((level, message.to_string()));
+    fn tell(&self, event: &Event) {
+        self.lines.lock().unwrap().push((event.level(), event.to_string()));
     }
 
     fn publish(&self, _: usize, material: &Material) -> Result<(), NoRoom> {

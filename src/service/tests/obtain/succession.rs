@@ -6,13 +6,13 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::{Loading, Renewal};
 use acme_dns_service::engine::{Service, Settings};
+use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
 use openssl::x509::X509;
 use servers::acme_proxy::AcmeStep;
 use servers::process::wait_until;
 use servers::traffic::Fault;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,8 +28,8 @@ struct Slots {
 }
 
 impl Host for Slots {
-    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-        self.log.log(level, message);
+    fn tell(&self, event: &Event) {
+        self.log.tell(event);
     }
 
     fn publish(&self, certificate: usize, material: &Material) -> Result<(), NoRoom> {

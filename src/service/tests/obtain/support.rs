@@ -12,6 +12,7 @@ use acme_dns_core::schedule::Loading;
 use acme_dns_service::acme::{Issued, KeyChoice, ObtainError, Obtainer};
 use acme_dns_service::dns::{self, DnsProvider};
 use acme_dns_service::engine::{Saved, Settings, save_issued};
+use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::http::Clients;
 use acme_dns_service::import::Imports;
@@ -21,7 +22,6 @@ use secrecy::SecretString;
 use servers::Testbed;
 use servers::acme_proxy::AcmeProxy;
 use servers::pebble::PebbleOptions;
-use std::fmt;
 use std::fs;
 use std::ops::Deref;
 use std::path::Path;
@@ -37,8 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Log(Mutex<Vec<(Level, String)>>);
 
 impl Host for Log {
-    fn log(&self, level: Level, message: fmt::Arguments<'_>) {
-        self.0.lock().unwrap().push((level, message.to_string()));
+    fn tell(&self, event: &Event) {
+        self.0.lock().unwrap().push((event.level(), format!("acme_dns: {event}")));
     }
 
     fn publish(&self, _: usize, _: &Material) -> Result<(), NoRoom> {
