@@ -177,7 +177,7 @@ fn refuses_servers_that_ask_for_what_is_not_there() {
         ),
         server(
             &format!("acme_dns {}; {HERE}", hundred.join(" ")),
-            "101 names for one certificate, a CA takes 100 at the most in HERE",
+            "101 names for one certificate, a CA takes at most 100 in HERE",
         ),
         server(
             &format!("{on}acme_dns on issuer=other; {HERE}"),
@@ -304,7 +304,7 @@ fn refuses_settings_that_cannot_be_meant() {
     let rows = [
         http(
             &format!("acme_dns_shared_zone zone=a:8k; {HERE}"),
-            "zone \"zone=a:8k\" is too small, 32k is the least in HERE",
+            "zone \"zone=a:8k\" is too small, the minimum is 32k in HERE",
         ),
         http(
             &format!("acme_dns_shared_zone zone=a:many; {HERE}"),
@@ -429,7 +429,7 @@ fn warns_of_what_may_not_be_meant() {
         |body: &str| format!("server {{\n    listen 127.0.0.1:LISTEN ssl;\n    {body}\n}}\n{rest}");
     bench.warns(
         &server(&format!("server_name a.example.com ~^www[.];\n    acme_dns on; {HERE}")),
-        &["\"~^www[.]\" is left out of the certificate: it is a regular expression in HERE"],
+        &["\"~^www[.]\" is not in the certificate: it is a regular expression in HERE"],
     );
     bench.warns(
         &format!(

@@ -396,9 +396,7 @@ fn certifiable(names: Vec<Name>) -> Result<Vec<Name>, String> {
     match names.len() {
         0 => Err(NO_NAMES.to_owned()),
         1..=MAX_NAMES => Ok(names),
-        many => {
-            Err(format!("{many} names for one certificate, a CA takes {MAX_NAMES} at the most"))
-        }
+        many => Err(format!("{many} names for one certificate, a CA takes at most {MAX_NAMES}")),
     }
 }
 

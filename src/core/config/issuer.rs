@@ -86,7 +86,7 @@ impl Issuer {
             .find(|(directory, name, _)| *directory == self.directory && *name == profile);
         match limit {
             Some((.., most)) if count > *most => Err(format!(
-                "{count} names for one certificate, issuer \"{}\" takes {most} at the most with the profile \
+                "{count} names for one certificate, issuer \"{}\" takes at most {most} with the profile \
                  \"{profile}\"",
                 self.name
             )),

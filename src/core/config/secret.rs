@@ -34,7 +34,7 @@ pub(super) fn check_token(secret: &[u8]) -> Result<(), &'static str> {
     if is_global_key(secret) {
         Err(KEY_FOR_TOKEN)
     } else if TOKEN_PREFIXES.iter().any(is_cut_off) {
-        Err("is shorter than a token with this prefix, it was not copied as a whole")
+        Err("is shorter than a token with this prefix, it was not copied completely")
     } else {
         Ok(())
     }
@@ -228,7 +228,7 @@ mod tests {
     fn a_token_that_was_not_copied_as_a_whole_is_found_by_its_prefix() {
         let token = scannable("cfut_");
         let why = check_token(&token.as_bytes()[..30]).expect_err("it is too short");
-        assert!(why.contains("was not copied as a whole"), "{why}");
+        assert!(why.contains("was not copied completely"), "{why}");
         assert_eq!(check_token(token.as_bytes()), Ok(()));
     }
 

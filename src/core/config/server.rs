@@ -64,15 +64,13 @@ impl ServerNames {
     pub fn warnings(&self, place: &Location) -> Vec<String> {
         let shown = self.left_out.iter().take(SHOWN);
         let line = |(name, why): &(String, NameError)| {
-            format!("\"{name}\" is left out of the certificate: {why} in {place}")
+            format!("\"{name}\" is not in the certificate: {why} in {place}")
         };
         let mut lines: Vec<String> = shown.map(line).collect();
         match self.left_out.len().saturating_sub(SHOWN) {
             0 => {}
-            1 => lines.push(format!("1 more name is left out of the certificate in {place}")),
-            more => {
-                lines.push(format!("{more} more names are left out of the certificate in {place}"))
-            }
+            1 => lines.push(format!("1 more name is not in the certificate in {place}")),
+            more => lines.push(format!("{more} more names are not in the certificate in {place}")),
         }
         lines
     }
@@ -191,11 +189,11 @@ mod tests {
         assert_eq!(
             names.warnings(&place(7)),
             [
-                "\"_\" is left out of the certificate: it is not a domain name in nginx.conf:7",
-                "\"nas\" is left out of the certificate: it has only one label in nginx.conf:7",
-                "\"a_b.example\" is left out of the certificate: it has a label that is empty, longer \
+                "\"_\" is not in the certificate: it is not a domain name in nginx.conf:7",
+                "\"nas\" is not in the certificate: it has only one label in nginx.conf:7",
+                "\"a_b.example\" is not in the certificate: it has a label that is empty, longer \
                  than 63 characters or not made of letters, digits and inner hyphens in nginx.conf:7",
-                "2 more names are left out of the certificate in nginx.conf:7",
+                "2 more names are not in the certificate in nginx.conf:7",
             ]
         );
         assert!(sorted(&["x.example"]).warnings(&place(7)).is_empty());

@@ -39,7 +39,7 @@ impl Zone {
         }
         if size < MIN_PAGES * page {
             let least = MIN_PAGES * page / 1024;
-            return Err(format!("zone \"{arg}\" is too small, {least}k is the least"));
+            return Err(format!("zone \"{arg}\" is too small, the minimum is {least}k"));
         }
         Ok(Self { name: name.to_owned(), size })
     }
@@ -81,7 +81,7 @@ mod tests {
             ("zone=acme:1m", Ok(("acme", 1024 * 1024))),
             ("zone=acme:64K", Ok(("acme", 64 * 1024))),
             ("zone=acme:32768", Ok(("acme", 32768))),
-            ("zone=acme:8k", Err("zone \"zone=acme:8k\" is too small, 32k is the least")),
+            ("zone=acme:8k", Err("zone \"zone=acme:8k\" is too small, the minimum is 32k")),
             ("zone=acme:", Err("invalid zone size \"zone=acme:\"")),
             ("zone=acme:1x", Err("invalid zone size \"zone=acme:1x\"")),
             ("zone=acme:-1m", Err("invalid zone size \"zone=acme:-1m\"")),

@@ -120,7 +120,7 @@ impl FilesEvent {
             Self::NoRoom => write!(
                 f,
                 "{certificate} cannot be published, the shared zone is full: raise its size in \
-                 \"acme_dns_shared_zone\", or leave the directive out"
+                 \"acme_dns_shared_zone\", or remove the directive"
             ),
         }
     }

@@ -38,7 +38,7 @@ fn what_cannot_be_certified_is_named_at_its_server() {
         ("xn--a.example.test", "it is not a valid internationalized domain name"),
     ] {
         let server = marked(&format!("server_name x.example.test {name};"));
-        let warning = format!("\"{name}\" is left out of the certificate: {why} in HERE");
+        let warning = format!("\"{name}\" is not in the certificate: {why} in HERE");
         bench.warns(&http(&server), &[&warning]);
     }
     // What a server has is no mistake of others, and an empty name is none.
@@ -57,13 +57,13 @@ fn mistakes_are_reported_at_the_server_that_has_them() {
     bench.refuses(&[
         (
             http(&few).replace("terms_of_service;", "terms_of_service; profile tlsserver;"),
-            "30 names for one certificate, issuer \"letsencrypt\" takes 25 at the most with the profile \
+            "30 names for one certificate, issuer \"letsencrypt\" takes at most 25 with the profile \
              \"tlsserver\" in HERE"
                 .to_owned(),
         ),
         (
             http(&many),
-            "101 names for one certificate, a CA takes 100 at the most in HERE".to_owned(),
+            "101 names for one certificate, a CA takes at most 100 in HERE".to_owned(),
         ),
         (
             http(&marked("server_name x.example.test; ssl_certificate_key a.key;")),
@@ -166,7 +166,7 @@ fn it_is_the_same_in_stream_and_mail() {
         &mut lone,
         2,
         &[
-            ("\"_\" is left out of the certificate: it is not a domain name in ", "a.example.test"),
+            ("\"_\" is not in the certificate: it is not a domain name in ", "a.example.test"),
             ("get the certificate of the default server in ", "a.example.test"),
             ("is inherited in ", "plex.*"),
         ],

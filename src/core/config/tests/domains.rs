@@ -261,7 +261,7 @@ fn mistakes_between_lines_and_servers_are_told() {
             "\"bad_.test\" cannot be certified: it has a label that is empty, longer than 63 \
              characters or not made of letters, digits and inner hyphens in d:2",
         ),
-        (false, hundred, &[], "101 names for one certificate, a CA takes 100 at the most in d:2"),
+        (false, hundred, &[], "101 names for one certificate, a CA takes at most 100 in d:2"),
         (
             true,
             &[("d", &[], "a.test")],

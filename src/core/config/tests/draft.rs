@@ -285,7 +285,7 @@ fn a_certificate_has_as_many_names_as_a_ca_takes() {
     let list: Vec<&str> = list.iter().map(String::as_str).collect();
     assert!(finish(&["ca"], &["cf"], &[(&list[..100], &[])]).is_ok());
     let error = finish(&["ca"], &["cf"], &[(&list, &[])]).map(|_| ()).expect_err("too many");
-    assert_eq!(error, "101 names for one certificate, a CA takes 100 at the most");
+    assert_eq!(error, "101 names for one certificate, a CA takes at most 100");
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn the_names_that_a_profile_takes_are_counted() {
                 draft.finish(PathBuf::from("/state")).map(|_| ()).map_err(|e| e.to_string());
             let profile = block.iter().find(|line| line[0] == "profile").map_or("", |line| line[1]);
             let error = format!(
-                "{count} names for one certificate, issuer \"{name}\" takes 25 at the most with the profile \
+                "{count} names for one certificate, issuer \"{name}\" takes at most 25 with the profile \
                  \"{profile}\" in {at}"
             );
             assert_eq!(
