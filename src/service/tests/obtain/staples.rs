@@ -177,7 +177,7 @@ fn a_new_certificate_is_stapled_once_the_responder_is_asked() {
     assert_eq!(question.request.path, "/ocsp");
     assert_eq!(question.request.headers["content-type"], "application/ocsp-request");
     let [line] = stand.workers.told().try_into().unwrap();
-    let expected = format!("acme_dns: certificate \"{NAME}\": OCSP response of \"127.0.0.1:");
+    let expected = format!("certificate \"{NAME}\": OCSP response of \"127.0.0.1:");
     assert!(line.starts_with(&expected), "{line}");
     assert!(line.contains(&format!("stapled, valid until {}", staple.not_after)), "{line}");
     assert!(stand.workers.log().iter().all(|(level, _)| *level != Level::Warn));
