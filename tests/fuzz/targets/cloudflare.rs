@@ -1,7 +1,7 @@
 //! The answers of Cloudflare's API. The first two bytes are the status, in 256ths of all there are.
 #![no_main]
 
-use acme_dns_core::config::{CloudflareSettings, CloudflareCredentials, SecretId};
+use acme_dns_core::config::{CloudflareCredentials, CloudflareSettings, SecretId};
 use acme_dns_service::dns::cloudflare::fuzzing::{
     AnswerReader, compare, quote_and_unquote, read_record, read_zone,
 };

@@ -2,8 +2,8 @@
 #![no_main]
 
 use acme_dns_core::schedule::{
-    Action, Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, Provider, Renewal, Schedule, Scope,
-    Validity,
+    Action, Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, Provider,
+    Renewal, Schedule, Scope, Validity,
 };
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::store::Store;
