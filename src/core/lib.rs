@@ -9,6 +9,7 @@
 pub mod challenge;
 pub mod config;
 pub mod encoding;
+pub mod id;
 pub mod key;
 pub mod level;
 pub mod material;

@@ -17,6 +17,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::id::{Table, VariantId};
 use crate::time::UnixTime;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -130,13 +131,13 @@ pub enum Answer {
     Failed,
 }
 
-/// Task that is due, for the entry of that number.
+/// What is to be done now, for a variant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
     /// Ask the responder.
-    Ask(usize),
+    Ask(VariantId),
     /// Serve the certificate without a staple: it has ended.
-    Withdraw(usize),
+    Withdraw(VariantId),
 }
 
 /// Change that an answer has made.
@@ -239,16 +240,16 @@ fn longer(pause: Duration, jitter: f64) -> Duration {
     pause.mul_f64(1.0 + PAUSE_JITTER * jitter.clamp(0.0, 1.0))
 }
 
-/// The certificates that something can be stapled to, by number.
+/// The certificates that something can be stapled to, by variant.
 ///
 /// They are sorted by time, so that an event costs the logarithm of their number.
 #[derive(Debug, Default)]
 pub struct Staples {
-    entries: Vec<Option<StapleEntry>>,
+    entries: Table<VariantId, Option<StapleEntry>>,
     /// Next questions, by time.
-    questions: BTreeSet<(UnixTime, usize)>,
+    questions: BTreeSet<(UnixTime, VariantId)>,
     /// Ends of the answers that are served.
-    ends: BTreeSet<(UnixTime, usize)>,
+    ends: BTreeSet<(UnixTime, VariantId)>,
     /// The questions that are under way, also those about certificates that were replaced.
     asking: usize,
     /// The time that it was told last.
@@ -257,49 +258,47 @@ pub struct Staples {
 
 impl Staples {
     /// Begins with a new certificate: its responder is asked at once.
-    pub fn begin(&mut self, entry: usize, now: UnixTime) {
+    pub fn begin(&mut self, variant: VariantId, now: UnixTime) {
         self.tell(now);
-        self.set(entry, Some(StapleEntry::new(now)));
+        self.set(variant, Some(StapleEntry::new(now)));
     }
 
     /// Begins with a certificate and an answer that is there already, from the process before.
     /// `jitter`: from 0 to 1.
-    pub fn begin_with(&mut self, entry: usize, window: Window, now: UnixTime, jitter: f64) {
+    pub fn begin_with(&mut self, variant: VariantId, window: Window, now: UnixTime, jitter: f64) {
         self.tell(now);
         let (next, standing) = (window.half(jitter), Standing::Good);
         self.set(
-            entry,
+            variant,
             Some(StapleEntry { next, standing, window: Some(window), ..StapleEntry::new(now) }),
         );
     }
 
     /// Staples nothing to this certificate any more.
-    pub fn end(&mut self, entry: usize) {
-        self.set(entry, None);
+    pub fn end(&mut self, variant: VariantId) {
+        self.set(variant, None);
     }
 
     /// Puts a certificate in the place of another one.
-    fn set(&mut self, number: usize, entry: Option<StapleEntry>) {
-        if self.entries.len() <= number {
-            self.entries.resize(number + 1, None);
-        }
-        if let Some(StapleEntry { question, window, .. }) = self.entries[number] {
-            question.map(|time| self.questions.remove(&(time, number)));
-            window.map(|window| self.ends.remove(&(window.next_update, number)));
+    fn set(&mut self, variant: VariantId, entry: Option<StapleEntry>) {
+        self.entries.extend_to(variant);
+        if let Some(StapleEntry { question, window, .. }) = self.entries[variant] {
+            question.map(|time| self.questions.remove(&(time, variant)));
+            window.map(|window| self.ends.remove(&(window.next_update, variant)));
         }
         let entry = entry.map(|entry| StapleEntry { question: entry.question(self.now), ..entry });
         if let Some(StapleEntry { question, window, .. }) = entry {
-            question.map(|time| self.questions.insert((time, number)));
-            window.map(|window| self.ends.insert((window.next_update, number)));
+            question.map(|time| self.questions.insert((time, variant)));
+            window.map(|window| self.ends.insert((window.next_update, variant)));
         }
-        self.entries[number] = entry;
+        self.entries[variant] = entry;
     }
 
     /// Takes note of the time: what was computed by a clock that has been set back since holds no more.
     fn tell(&mut self, now: UnixTime) {
         if std::mem::replace(&mut self.now, now) > now {
-            for number in 0..self.entries.len() {
-                self.set(number, self.entries[number]);
+            for variant in self.entries.ids() {
+                self.set(variant, self.entries[variant]);
             }
         }
     }
@@ -307,18 +306,19 @@ impl Staples {
     /// Gives the next task; to be called until there is none.
     pub fn poll(&mut self, now: UnixTime) -> Option<Action> {
         self.tell(now);
-        let first = |queue: &BTreeSet<(UnixTime, usize)>| {
-            queue.first().filter(|(time, _)| *time <= now).map(|(_, number)| *number)
+        let first = |queue: &BTreeSet<(UnixTime, VariantId)>| {
+            queue.first().filter(|(time, _)| *time <= now).map(|(_, variant)| *variant)
         };
-        if let Some((number, entry)) = first(&self.ends).and_then(|n| Some((n, self.entries[n]?))) {
-            self.set(number, Some(StapleEntry { window: None, ..entry }));
-            return Some(Action::Withdraw(number));
+        if let Some((variant, entry)) = first(&self.ends).and_then(|v| Some((v, self.entries[v]?)))
+        {
+            self.set(variant, Some(StapleEntry { window: None, ..entry }));
+            return Some(Action::Withdraw(variant));
         }
-        let number = first(&self.questions).filter(|_| self.asking < CONCURRENCY)?;
-        let entry = self.entries[number]?;
-        self.set(number, Some(StapleEntry { is_asking: true, ..entry }));
+        let variant = first(&self.questions).filter(|_| self.asking < CONCURRENCY)?;
+        let entry = self.entries[variant]?;
+        self.set(variant, Some(StapleEntry { is_asking: true, ..entry }));
         self.asking += 1;
-        Some(Action::Ask(number))
+        Some(Action::Ask(variant))
     }
 
     /// Gives the time at which [`Staples::poll`] has something to do, unless an answer comes first.
@@ -332,16 +332,16 @@ impl Staples {
     /// 0 to 1.
     pub fn handle_answer(
         &mut self,
-        entry: usize,
+        variant: VariantId,
         now: UnixTime,
         answer: Answer,
         jitter: f64,
     ) -> Option<Change> {
         self.asking = self.asking.saturating_sub(1);
         self.tell(now);
-        let mut changed = self.entries.get(entry).copied().flatten()?;
+        let mut changed = self.entries.get(variant).copied().flatten()?;
         let change = changed.handle(now, answer, jitter);
-        self.set(entry, Some(changed));
+        self.set(variant, Some(changed));
         Some(change)
     }
 

@@ -11,6 +11,7 @@
 //!   for the name that it asks for.
 
 use crate::config::{Certificate, Config, Variant};
+use crate::id::VariantId;
 use crate::key::KeyType;
 use crate::name::Name;
 use crate::schedule::Validity;
@@ -97,7 +98,7 @@ impl Traits {
         let Some(directory) = &self.directory else {
             return self.is_self_signed.then_some(Difference::SelfSigned);
         };
-        let mut issuers = wanted.issuers.iter().filter_map(|index| config.issuers.get(*index));
+        let mut issuers = wanted.issuers.iter().filter_map(|id| config.issuers.get(*id));
         let Some(issuer) = issuers.find(|issuer| issuer.directory == *directory) else {
             return Some(Difference::Issuer);
         };
@@ -118,7 +119,7 @@ impl Traits {
 
     /// Ranks it by how far clients can be expected to trust it.
     fn origin(&self, config: &Config, wanted: &Certificate) -> Origin {
-        let mut issuers = wanted.issuers.iter().filter_map(|index| config.issuers.get(*index));
+        let mut issuers = wanted.issuers.iter().filter_map(|id| config.issuers.get(*id));
         match &self.directory {
             _ if self.is_self_signed => Origin::SelfSigned,
             Some(directory) if issuers.any(|issuer| issuer.directory == *directory) => {
@@ -220,24 +221,24 @@ impl<S> Stock<S> {
         config: &Config,
         wanted: &Certificate,
         now: UnixTime,
-        owner: impl Fn(&S) -> Option<usize>,
+        owner: impl Fn(&S) -> Option<VariantId>,
     ) -> Choice {
         let related = self.related(wanted, now);
-        let is_own = |variant: usize, source: &S| owner(source) == Some(variant);
+        let is_own = |variant: VariantId, source: &S| owner(source) == Some(variant);
         let spoken_for: Vec<&Traits> = related
             .iter()
             .filter_map(|item| self.items.get(*item))
             .filter(|(source, traits)| {
-                let other = owner(source).filter(|index| !wanted.variants.contains(index));
-                let other = other.and_then(|index| config.variant(index));
+                let other = owner(source).filter(|id| !wanted.variants.contains(*id));
+                let other = other.and_then(|id| config.variant(id));
                 other.is_some_and(|(_, certificate)| traits.is_exact(certificate))
             })
             .map(|(_, traits)| traits)
             .collect();
         let variants = wanted.variants.clone();
-        let taken_over = variants.clone().map(|index| {
-            let variant = config.variants.get(index)?;
-            let is_own = |item: usize| self.items.get(item).is_some_and(|(s, _)| is_own(index, s));
+        let taken_over = variants.clone().map(|id| {
+            let variant = config.variants.get(id)?;
+            let is_own = |item: usize| self.items.get(item).is_some_and(|(s, _)| is_own(id, s));
             let suits = |item: &usize| {
                 self.items.get(*item).is_some_and(|(_, traits)| {
                     traits.difference(config, variant, wanted).is_none()
@@ -299,8 +300,8 @@ impl<S> Stock<S> {
         let taken: Vec<usize> = taken_over.iter().flatten().copied().collect();
         let variants = wanted.variants.clone().zip(taken_over);
         let lacking = variants.filter(|(_, taken)| taken.is_none());
-        let algorithms = lacking.filter_map(|(index, _)| {
-            config.variants.get(index).map(|variant| Some(variant.key.algorithm()))
+        let algorithms = lacking.filter_map(|(id, _)| {
+            config.variants.get(id).map(|variant| Some(variant.key.algorithm()))
         });
         // At last any key will do for what has none of these.
         for algorithm in algorithms.chain([None]) {

@@ -12,6 +12,7 @@ use super::nginx::{now, tell};
 use super::openssl::CallbackData;
 use super::openssl::{Callbacks, CertAndKey, FAIL, Handshake, NO_STAPLE, PROCEED, SslCtx};
 use super::pair::{ParsedPair, note_names};
+use acme_dns_core::id::CertificateId;
 use acme_dns_core::material::Material;
 use acme_dns_core::stock;
 use acme_dns_core::time::UnixTime;
@@ -27,8 +28,8 @@ pub(super) const CALLBACKS: Callbacks =
 
 /// Certificate of a server that serves one of ours.
 pub(super) struct ServerCertificate {
-    /// Index into the configuration's certificates; known when the configuration is complete.
-    pub(super) certificate: Option<usize>,
+    /// The certificate; known when the configuration is complete.
+    pub(super) certificate: Option<CertificateId>,
     /// The certificate's place in shared memory; known when the configuration is in force.
     pub(super) slot: Option<SlotReader>,
     /// Behavior while there is no certificate.

@@ -13,6 +13,7 @@ use super::vault::Vault;
 use acme_dns_core::config::draft::Draft;
 use acme_dns_core::config::sharing::Shared;
 use acme_dns_core::config::{Config, Location, zone};
+use acme_dns_core::id::VariantId;
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::Watch;
@@ -48,8 +49,8 @@ pub(super) struct Ready {
     pub(super) config: Arc<Config>,
     /// Identifies this load: a helper that is started anew keeps it, a reload makes another.
     pub(super) loading: Loading,
-    /// Facts of variants that were published from the disk, by their index.
-    pub(super) facts: Vec<(usize, CertificateFacts)>,
+    /// Facts of variants that were published from the disk.
+    pub(super) facts: Vec<(VariantId, CertificateFacts)>,
     /// Finds from the trees of other clients.
     pub(super) imports: Imports,
     /// Files of the state path that nginx reads; known when the configuration is in force.

@@ -4,6 +4,7 @@ use super::memory::{SlotReader, Writer};
 use super::nginx::{is_logged, log, process, update_time};
 use super::relay::Relay;
 use super::reload;
+use acme_dns_core::id::{CertificateId, Table};
 use acme_dns_core::material::Material;
 use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Process around the service.
 pub(super) struct NginxHost {
-    pub(super) certificates: Vec<SlotReader>,
+    pub(super) certificates: Table<CertificateId, SlotReader>,
     pub(super) writer: Mutex<Writer>,
     /// Way of its lines to the manager; none where the service is a thread of nginx.
     pub(super) relay: Option<Arc<Relay>>,
@@ -32,12 +33,12 @@ impl Host for NginxHost {
         }
     }
 
-    fn publish(&self, certificate: usize, material: &Material) -> Result<(), NoRoom> {
+    fn publish(&self, certificate: CertificateId, material: &Material) -> Result<(), NoRoom> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer.write(certificate, &material.encode()).map_err(|_| NoRoom)
     }
 
-    fn published(&self, certificate: usize) -> Option<Material> {
+    fn published(&self, certificate: CertificateId) -> Option<Material> {
         let (_, record) = self.certificates.get(certificate)?.read()?;
         Material::decode(&record).ok()
     }

@@ -9,14 +9,15 @@ use super::nginx::{now, tell, tell_event};
 use super::privileges::{self, Ids};
 use super::vault::Vault;
 use acme_dns_core::config::{Certificate, Config};
+use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::material::Pair;
 use acme_dns_service::event::NginxEvent;
 use acme_dns_service::import::{self, ImportedAccount, Imports};
 use acme_dns_service::store;
 use std::collections::HashMap;
 
-/// Pairs that were found for variants, by their indices.
-pub(super) type Pairs = HashMap<usize, Pair>;
+/// Pairs that were found for variants.
+pub(super) type Pairs = HashMap<VariantId, Pair>;
 
 /// Looks for what the configuration wants and the state path does not have.
 pub(super) fn read(ready: &mut Ready, vault: &mut Vault) -> Pairs {
@@ -24,22 +25,20 @@ pub(super) fn read(ready: &mut Ready, vault: &mut Vault) -> Pairs {
     if config.imports.is_empty() {
         return Pairs::new();
     }
-    let is_missing = |index: &usize| {
-        let variant = config.variants.get(*index);
+    let is_missing = |variant: &VariantId| {
+        let variant = config.variants.get(*variant);
         variant.is_some_and(|variant| !store::is_kept(&config.state_path, &variant.name))
     };
     let owner = ready.identity.owner_of_files();
-    let missing: Vec<usize> = privileges::with_files_of(owner, || {
-        (0..config.variants.len()).filter(is_missing).collect()
-    });
+    let missing: Vec<VariantId> =
+        privileges::with_files_of(owner, || config.variants.ids().filter(is_missing).collect());
     let found = if missing.is_empty() {
         Vec::new()
     } else {
         import::certificates(config, &missing, now(), &mut tell_event)
     };
-    let accounts = (0..config.issuers.len())
-        .filter_map(|issuer| account(config, owner, issuer, vault))
-        .collect();
+    let accounts =
+        config.issuers.ids().filter_map(|issuer| account(config, owner, issuer, vault)).collect();
     let (certificates, pairs): (Vec<_>, Pairs) =
         found.into_iter().map(|(it, pair)| (it.clone(), (it.variant, pair))).unzip();
     ready.imports = Imports { certificates, accounts };
@@ -55,7 +54,7 @@ pub(super) fn has(pairs: &Pairs, certificate: &Certificate) -> bool {
 fn account(
     config: &Config,
     owner: Option<Ids>,
-    issuer: usize,
+    issuer: IssuerId,
     vault: &mut Vault,
 ) -> Option<ImportedAccount> {
     let settings = config.issuers.get(issuer)?;

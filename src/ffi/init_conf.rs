@@ -11,6 +11,7 @@ use acme_dns_core::config::draft::Finished;
 use acme_dns_core::config::sharing::Shared;
 use acme_dns_core::config::state_path::DefaultPath;
 use acme_dns_core::config::{Config, Location, Reload, zone};
+use acme_dns_core::id::CertificateId;
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::{Paths, Watch};
 use acme_dns_service::store::{check_state_path, is_kept};
@@ -78,10 +79,10 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
 }
 
 /// Tells a server which certificate it has.
-fn name_certificate(server: &BoundServer, index: Option<usize>, config: &Config) {
+fn name_certificate(server: &BoundServer, certificate: Option<CertificateId>, config: &Config) {
     server.with_certificate(|own| {
-        own.certificate = index;
-        if let Some(certificate) = index.and_then(|index| config.certificates.get(index)) {
+        own.certificate = certificate;
+        if let Some(certificate) = certificate.and_then(|id| config.certificates.get(id)) {
             own.name.clone_from(&certificate.name);
             own.names = certificate.names.iter().map(|name| name.as_str().to_owned()).collect();
         }

@@ -32,7 +32,7 @@ pub(super) fn put_into_force(cycle: Cycle<'_>, conf: &mut CoreConf) {
     tell_what_is_missing(ready);
     for server in &*servers {
         server.with_certificate(|it| {
-            it.slot = it.certificate.map(|index| SlotReader::new(&ready.memory, index));
+            it.slot = it.certificate.map(|id| SlotReader::new(&ready.memory, id));
         });
     }
     // SAFETY: nginx is in this callback; the current cycle is still the one before, if there is one.

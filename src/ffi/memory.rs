@@ -16,6 +16,7 @@
 //!
 //! Places are offsets, checked against the bounds at each use; nothing in here is a pointer.
 
+use acme_dns_core::id::CertificateId;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -300,16 +301,16 @@ fn map(size: usize, protection: i32, file: Option<&OwnedFd>) -> io::Result<NonNu
 #[derive(Clone, Debug)]
 pub(super) struct SlotReader {
     memory: Arc<SharedMemory>,
-    index: usize,
+    certificate: CertificateId,
 }
 
 impl SlotReader {
-    pub(super) fn new(memory: &Arc<SharedMemory>, index: usize) -> Self {
-        Self { memory: Arc::clone(memory), index }
+    pub(super) fn new(memory: &Arc<SharedMemory>, certificate: CertificateId) -> Self {
+        Self { memory: Arc::clone(memory), certificate }
     }
 
     fn slot(&self) -> Option<&CertificateSlot> {
-        self.memory.slot_in(self.memory.readable, self.index)
+        self.memory.slot_in(self.memory.readable, self.certificate.index())
     }
 
     /// Gives the number of records that there have been. No lock: one load.
@@ -368,10 +369,10 @@ impl Writer {
     ///
     /// # Errors
     /// There is no room.
-    pub(super) fn write(&mut self, index: usize, record: &[u8]) -> Result<(), Full> {
+    pub(super) fn write(&mut self, certificate: CertificateId, record: &[u8]) -> Result<(), Full> {
         let memory = Arc::clone(&self.memory);
         let base = NonNull::new(memory.writable.load(Ordering::Acquire)).ok_or(Full)?;
-        let slot = memory.slot_in(base, index).ok_or(Full)?;
+        let slot = memory.slot_in(base, certificate.index()).ok_or(Full)?;
         let old = memory.current(slot);
         if old.is_some_and(|old| *memory.copy(old) == *record) {
             return Ok(());

@@ -5,17 +5,17 @@ use super::bound::BoundServer;
 use super::certificate::Fallback;
 use super::nginx::tell;
 use acme_dns_core::config::Config;
+use acme_dns_core::id::CertificateId;
 use acme_dns_service::event::{Meanwhile, NginxEvent};
 use std::collections::{BTreeMap, HashMap};
 
-/// Tells which certificates are missing, given as indices into the configuration's, and what is served
-/// meanwhile.
-pub(super) fn tell_missing(config: &Config, servers: &[BoundServer], missing: &[usize]) {
+/// Tells which certificates are missing, and what is served meanwhile.
+pub(super) fn tell_missing(config: &Config, servers: &[BoundServer], missing: &[CertificateId]) {
     if missing.is_empty() {
         return;
     }
     // Of servers with the same certificate one that rejects handshakes counts.
-    let mut fallbacks: HashMap<usize, Fallback> = HashMap::new();
+    let mut fallbacks: HashMap<CertificateId, Fallback> = HashMap::new();
     for server in servers {
         let (certificate, own) = server.with_certificate(|it| (it.certificate, it.fallback));
         if let Some(certificate) = certificate {
@@ -25,9 +25,9 @@ pub(super) fn tell_missing(config: &Config, servers: &[BoundServer], missing: &[
     }
     // `None`: of a domains file, and used by no server.
     let mut groups: BTreeMap<Option<Fallback>, Vec<String>> = BTreeMap::new();
-    for index in missing {
-        if let Some(certificate) = config.certificates.get(*index) {
-            let fallback = fallbacks.get(index).copied();
+    for id in missing {
+        if let Some(certificate) = config.certificates.get(*id) {
+            let fallback = fallbacks.get(id).copied();
             groups.entry(fallback).or_default().push(certificate.name.clone());
         }
     }

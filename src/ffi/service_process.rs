@@ -137,7 +137,7 @@ pub(super) fn start_thread(conf: &mut CoreConf) -> Option<ServiceThread> {
 }
 
 fn host(ready: &Ready, relay: Option<Arc<Relay>>) -> Arc<NginxHost> {
-    let readers = (0..ready.config.certificates.len()).map(|i| SlotReader::new(&ready.memory, i));
+    let readers = ready.config.certificates.ids().map(|id| SlotReader::new(&ready.memory, id));
     Arc::new(NginxHost {
         certificates: readers.collect(),
         writer: Mutex::new(Writer::new(&ready.memory)),

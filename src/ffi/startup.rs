@@ -14,6 +14,7 @@ use super::memory::{Full, SlotReader, Writer};
 use super::missing::tell_missing;
 use super::nginx::{now, tell, tell_event};
 use acme_dns_core::config::{Certificate, Config};
+use acme_dns_core::id::{CertificateId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::stock::Stock;
@@ -25,9 +26,9 @@ use std::sync::Arc;
 /// Place of a certificate.
 enum PairSource {
     /// The memory of the configuration before: the slot, and the pair in it.
-    Memory(usize, usize),
+    Memory(CertificateId, usize),
     /// Files under the name of a variant.
-    Own(usize),
+    Own(VariantId),
     /// A directory of the state path.
     Directory(String),
 }
@@ -36,9 +37,9 @@ enum PairSource {
 #[derive(Default)]
 struct OwnFiles {
     /// The pairs, from the disk or imported.
-    pairs: Vec<(usize, Pair)>,
+    pairs: Vec<(VariantId, Pair)>,
     /// Facts of those from the disk.
-    facts: Vec<(usize, CertificateFacts)>,
+    facts: Vec<(VariantId, CertificateFacts)>,
     /// Set if there is something that only the service may look into.
     is_left_over: bool,
 }
@@ -46,15 +47,15 @@ struct OwnFiles {
 impl OwnFiles {
     /// Tells whether nothing better need be looked for.
     fn does(&self, config: &Config, wanted: &Certificate) -> bool {
-        wanted.variants.clone().all(|index| {
-            let facts = self.facts.iter().find(|(of, _)| *of == index).map(|(_, facts)| facts);
-            let Some(variant) = config.variants.get(index) else { return false };
+        wanted.variants.clone().all(|id| {
+            let facts = self.facts.iter().find(|(of, _)| *of == id).map(|(_, facts)| facts);
+            let Some(variant) = config.variants.get(id) else { return false };
             match facts.map(CertificateFacts::traits) {
                 Some(traits) => {
                     traits.difference(config, variant, wanted).is_none() && !traits.is_due(now())
                 }
                 // Imported.
-                None => self.pairs.iter().any(|(of, _)| *of == index),
+                None => self.pairs.iter().any(|(of, _)| *of == id),
             }
         })
     }
@@ -75,15 +76,15 @@ pub(super) struct Startup<'a> {
     /// Set if the service may read what this process may not.
     is_denied: bool,
     /// Facts of what was published as it lies on disk.
-    facts: Vec<(usize, CertificateFacts)>,
+    facts: Vec<(VariantId, CertificateFacts)>,
     /// The certificates that are not there.
-    missing: Vec<usize>,
+    missing: Vec<CertificateId>,
     has_foreign_files: bool,
 }
 
 /// Facts that the service is given about what was published.
 pub(super) struct Publication {
-    pub(super) facts: Vec<(usize, CertificateFacts)>,
+    pub(super) facts: Vec<(VariantId, CertificateFacts)>,
     /// Set if there is something that the service may be unable to read.
     pub(super) has_foreign_files: bool,
 }
@@ -115,15 +116,15 @@ impl<'a> Startup<'a> {
         let config = Arc::clone(&self.config);
         let copied = self.copy_from_before(&imported, writer);
         let mut lacking = Vec::new();
-        for (index, certificate) in config.certificates.iter().enumerate() {
-            if copied.contains(&index) {
+        for (id, certificate) in &config.certificates {
+            if copied.contains(&id) {
                 continue;
             }
             let own = self.read_own(certificate, &mut imported);
             if own.does(&config, certificate) {
-                self.write_own(index, own, writer);
+                self.write_own(id, own, writer);
             } else {
-                lacking.push((index, own));
+                lacking.push((id, own));
             }
         }
         self.fill_lacking(lacking, writer);
@@ -135,14 +136,14 @@ impl<'a> Startup<'a> {
         Publication { facts: self.facts, has_foreign_files }
     }
 
-    /// Copies what the configuration before has of the same certificates; gives their indices.
-    fn copy_from_before(&self, imported: &Pairs, writer: &mut Writer) -> HashSet<usize> {
+    /// Copies what the configuration before has of the same certificates; gives their identifiers.
+    fn copy_from_before(&self, imported: &Pairs, writer: &mut Writer) -> HashSet<CertificateId> {
         let Some(before) = self.before else { return HashSet::new() };
-        let names = before.config.certificates.iter().enumerate();
-        let known: HashMap<&str, usize> =
-            names.map(|(index, certificate)| (certificate.name.as_str(), index)).collect();
+        let names = before.config.certificates.iter();
+        let known: HashMap<&str, CertificateId> =
+            names.map(|(id, certificate)| (certificate.name.as_str(), id)).collect();
         let mut copied = HashSet::new();
-        for (index, certificate) in self.config.certificates.iter().enumerate() {
+        for (id, certificate) in &self.config.certificates {
             let Some(old) = known.get(certificate.name.as_str()) else { continue };
             let is_same = before
                 .config
@@ -153,9 +154,9 @@ impl<'a> Startup<'a> {
                 continue;
             }
             if let Some((_, record)) = SlotReader::new(&before.memory, *old).read()
-                && writer.write(index, &record).is_ok()
+                && writer.write(id, &record).is_ok()
             {
-                copied.insert(index);
+                copied.insert(id);
             }
         }
         copied
@@ -165,36 +166,35 @@ impl<'a> Startup<'a> {
     fn known_from(
         &self,
         before: &Ready,
-        copied: &HashSet<usize>,
-    ) -> Vec<(usize, CertificateFacts)> {
+        copied: &HashSet<CertificateId>,
+    ) -> Vec<(VariantId, CertificateFacts)> {
         // Of a certificate with two types of key, before or now, the slot may hold another pair than is
         // wanted: the helper reads it, and publishes it as it is to be.
-        fn single(config: &Config, index: usize) -> Option<&str> {
-            let (variant, certificate) = config.variant(index)?;
+        fn single(config: &Config, variant: VariantId) -> Option<&str> {
+            let (variant, certificate) = config.variant(variant)?;
             (certificate.variants.len() == 1).then_some(variant.name.as_str())
         }
         let known = before.facts.iter();
-        let known: HashMap<&str, &CertificateFacts> = known
-            .filter_map(|(index, facts)| Some((single(&before.config, *index)?, facts)))
-            .collect();
-        let is_copied = |index: &usize| {
-            self.config.variants.get(*index).is_some_and(|v| copied.contains(&v.certificate))
+        let known: HashMap<&str, &CertificateFacts> =
+            known.filter_map(|(id, facts)| Some((single(&before.config, *id)?, facts))).collect();
+        let is_copied = |id: &VariantId| {
+            self.config.variants.get(*id).is_some_and(|v| copied.contains(&v.certificate))
         };
-        let variants = (0..self.config.variants.len()).filter(is_copied);
-        let known = |index| Some((index, (*known.get(single(&self.config, index)?)?).clone()));
+        let variants = self.config.variants.ids().filter(is_copied);
+        let known = |id| Some((id, (*known.get(single(&self.config, id)?)?).clone()));
         variants.filter_map(known).collect()
     }
 
     /// Reads what lies under a certificate's own name, as far as that takes no more than a glance.
     fn read_own(&mut self, certificate: &Certificate, imported: &mut Pairs) -> OwnFiles {
         let mut own = OwnFiles::default();
-        for index in certificate.variants.clone() {
-            let name = self.config.variants.get(index).map_or("", |v| v.name.as_str());
+        for id in certificate.variants.clone() {
+            let name = self.config.variants.get(id).map_or("", |v| v.name.as_str());
             match self.disk.as_ref().map_or(Ok(None), |disk| disk.load_quickly(name)) {
-                Ok(None) => own.pairs.extend(imported.remove(&index).map(|pair| (index, pair))),
+                Ok(None) => own.pairs.extend(imported.remove(&id).map(|pair| (id, pair))),
                 Ok(Some((material, facts))) => {
-                    own.pairs.extend(material.pairs.into_iter().map(|pair| (index, pair)));
-                    own.facts.extend(facts.map(|facts| (index, facts)));
+                    own.pairs.extend(material.pairs.into_iter().map(|pair| (id, pair)));
+                    own.facts.extend(facts.map(|facts| (id, facts)));
                 }
                 // Whether it can be used at all, the service finds out, and says so.
                 Err(error) => {
@@ -208,21 +208,21 @@ impl<'a> Startup<'a> {
     }
 
     /// Publishes a certificate as it lies under its own name.
-    fn write_own(&mut self, index: usize, mut own: OwnFiles, writer: &mut Writer) {
+    fn write_own(&mut self, id: CertificateId, mut own: OwnFiles, writer: &mut Writer) {
         let facts = std::mem::take(&mut own.facts);
-        if self.write(index, own.into_pairs(), writer) {
+        if self.write(id, own.into_pairs(), writer) {
             self.facts.extend(facts);
         }
     }
 
     /// Writes a record. If there is no room for all that could be served, there may be for the first.
-    fn write(&self, index: usize, mut pairs: Vec<Pair>, writer: &mut Writer) -> bool {
-        let wanted = self.config.certificates.get(index);
+    fn write(&self, id: CertificateId, mut pairs: Vec<Pair>, writer: &mut Writer) -> bool {
+        let wanted = self.config.certificates.get(id);
         let variants = wanted.map_or(1, |wanted| wanted.variants.len());
-        let mut written = writer.write(index, &Material { pairs: pairs.clone() }.encode());
+        let mut written = writer.write(id, &Material { pairs: pairs.clone() }.encode());
         if written.is_err() && pairs.len() > variants {
             pairs.truncate(variants);
-            written = writer.write(index, &Material { pairs }.encode());
+            written = writer.write(id, &Material { pairs }.encode());
         }
         if let Err(Full) = written {
             let name = wanted.map_or_else(String::new, |wanted| wanted.name.clone());
@@ -233,43 +233,43 @@ impl<'a> Startup<'a> {
     }
 
     /// Publishes for certificates whose own files do not do what there is under other names.
-    fn fill_lacking(&mut self, lacking: Vec<(usize, OwnFiles)>, writer: &mut Writer) {
+    fn fill_lacking(&mut self, lacking: Vec<(CertificateId, OwnFiles)>, writer: &mut Writer) {
         if lacking.is_empty() {
             return;
         }
         let stock = self.stock(&lacking);
-        for (index, own) in lacking {
-            let pairs = self.choose(&stock, index, &own);
+        for (id, own) in lacking {
+            let pairs = self.choose(&stock, id, &own);
             let is_own = pairs.len() == own.pairs.len()
                 && pairs.iter().all(|pair| own.pairs.iter().any(|(_, own)| own == pair));
             if is_own && !pairs.is_empty() {
-                self.write_own(index, own, writer);
+                self.write_own(id, own, writer);
             } else if !pairs.is_empty() {
-                self.write(index, pairs, writer);
+                self.write(id, pairs, writer);
             } else if !own.pairs.is_empty() {
                 // Better than nothing.
-                self.write_own(index, own, writer);
+                self.write_own(id, own, writer);
             } else if !own.is_left_over && !self.is_denied {
-                self.missing.push(index);
+                self.missing.push(id);
             }
         }
         tell_missing(&self.config, self.servers, &self.missing);
     }
 
     /// Lists all that is there.
-    fn stock(&self, lacking: &[(usize, OwnFiles)]) -> Stock<PairSource> {
+    fn stock(&self, lacking: &[(CertificateId, OwnFiles)]) -> Stock<PairSource> {
         let mut stock = Stock::default();
-        for (index, facts) in lacking.iter().flat_map(|(_, own)| &own.facts) {
-            stock.add(PairSource::Own(*index), facts.traits());
+        for (id, facts) in lacking.iter().flat_map(|(_, own)| &own.facts) {
+            stock.add(PairSource::Own(*id), facts.traits());
         }
-        for (index, facts) in &self.facts {
-            stock.add(PairSource::Own(*index), facts.traits());
+        for (id, facts) in &self.facts {
+            stock.add(PairSource::Own(*id), facts.traits());
         }
         if let Some(before) = self.before {
             add_memory(&mut stock, before);
         }
         let own: HashSet<&str> =
-            self.config.variants.iter().map(|variant| variant.name.as_str()).collect();
+            self.config.variants.values().map(|variant| variant.name.as_str()).collect();
         let Some(disk) = &self.disk else { return stock };
         let names = disk.names().unwrap_or_else(|error| {
             let (why, level) = (error.to_string(), Level::Error);
@@ -285,14 +285,14 @@ impl<'a> Startup<'a> {
     }
 
     /// Chooses the pairs that are served of a certificate, the best first.
-    fn choose(&self, stock: &Stock<PairSource>, index: usize, own: &OwnFiles) -> Vec<Pair> {
-        let Some(wanted) = self.config.certificates.get(index) else { return Vec::new() };
+    fn choose(&self, stock: &Stock<PairSource>, id: CertificateId, own: &OwnFiles) -> Vec<Pair> {
+        let Some(wanted) = self.config.certificates.get(id) else { return Vec::new() };
         let owner = |source: &PairSource| match source {
             PairSource::Own(variant) => Some(*variant),
             PairSource::Directory(_) | PairSource::Memory(..) => None,
         };
         let choice = stock.choose(&self.config, wanted, now(), owner);
-        let is_imported = |variant: usize| {
+        let is_imported = |variant: VariantId| {
             let has_facts = own.facts.iter().any(|(of, _)| *of == variant);
             (!has_facts).then(|| own.pairs.iter().find(|(of, _)| *of == variant)).flatten()
         };
@@ -338,11 +338,11 @@ impl<'a> Startup<'a> {
 /// Tells whether what was served of a certificate is what is to be served of another one.
 fn is_same(new: (&Config, &Certificate), old: (&Config, &Certificate)) -> bool {
     let keys = |(config, certificate): (&Config, &Certificate)| -> Vec<_> {
-        let variants = certificate.variants.clone().filter_map(|index| config.variants.get(index));
+        let variants = certificate.variants.clone().filter_map(|id| config.variants.get(id));
         variants.map(|variant| variant.key).collect()
     };
     let issuers = |(config, certificate): (&Config, &Certificate)| -> Vec<_> {
-        let issuers = certificate.issuers.iter().filter_map(|index| config.issuers.get(*index));
+        let issuers = certificate.issuers.iter().filter_map(|id| config.issuers.get(*id));
         issuers.map(|issuer| (issuer.directory.clone(), issuer.profile.clone())).collect()
     };
     let names = |(_, certificate): (&Config, &Certificate)| {
@@ -355,7 +355,7 @@ fn is_same(new: (&Config, &Certificate), old: (&Config, &Certificate)) -> bool {
 
 /// Adds what the configuration before has in memory.
 fn add_memory(stock: &mut Stock<PairSource>, before: &Ready) {
-    for slot in 0..before.config.certificates.len() {
+    for slot in before.config.certificates.ids() {
         let Some((_, record)) = SlotReader::new(&before.memory, slot).read() else { continue };
         let Ok(material) = Material::decode(&record) else { continue };
         for (index, pair) in material.pairs.iter().enumerate() {

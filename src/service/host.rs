@@ -1,6 +1,7 @@
 //! The process around the service, as the service sees it: one trait, which nginx's helper and tests implement.
 
 use crate::event::Event;
+use acme_dns_core::id::CertificateId;
 use acme_dns_core::material::Material;
 
 /// Error: shared memory has no room for a certificate.
@@ -12,12 +13,11 @@ pub trait Host: Send + Sync + 'static {
     /// Tells an event to whoever listens; the error log is one of them.
     fn tell(&self, event: &Event);
 
-    /// Hands a certificate to the workers; `certificate` is an index into the configuration's. What
-    /// they have already changes nothing.
+    /// Hands a certificate to the workers. What they have already changes nothing.
     ///
     /// # Errors
     /// The shared zone is full.
-    fn publish(&self, certificate: usize, material: &Material) -> Result<(), NoRoom>;
+    fn publish(&self, certificate: CertificateId, material: &Material) -> Result<(), NoRoom>;
 
     /// Asks nginx to load its configuration again. This service ends when it does.
     ///
@@ -29,7 +29,7 @@ pub trait Host: Send + Sync + 'static {
 
     /// Returns what the workers have of a certificate, from this process or the one before it. `None` where
     /// that is nothing, or not known: then its staple has to be asked for anew after a reload.
-    fn published(&self, _certificate: usize) -> Option<Material> {
+    fn published(&self, _certificate: CertificateId) -> Option<Material> {
         None
     }
 

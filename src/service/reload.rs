@@ -114,7 +114,7 @@ impl Watch {
         };
         scan.read(paths.main, 0);
         scan.watch.read.clone_from(&scan.watch.names);
-        let all = config.variants.iter().map(|variant| variant.name.clone());
+        let all = config.variants.values().map(|variant| variant.name.clone());
         match config.reload {
             Reload::Off => scan.watch.names.clear(),
             Reload::On => scan.watch.names = all.collect(),

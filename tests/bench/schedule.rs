@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
+use acme_dns_core::id::{IssuerId, ProviderId, VariantId};
 use acme_dns_core::schedule::{
     Action, Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, Provider,
     Renewal, RenewalInfoOutcome, Schedule, Scope, Validity,
@@ -72,12 +73,12 @@ fn known(number: usize, left: Option<Duration>) -> Known {
         renewal: Renewal::default(),
         progress: Progress::default(),
         authorities: vec![Authority {
-            issuer: 0,
+            issuer: IssuerId::default(),
             name: "ca".to_owned(),
             has_staging: false,
             limit: None,
         }],
-        provider: Provider { index: 0, name: "dns".to_owned() },
+        provider: Provider { id: ProviderId::default(), name: "dns".to_owned() },
         names: vec![format!("www.shop{number}.example")],
         fingerprint: Fingerprint::default(),
         is_under_way: false,
@@ -97,10 +98,10 @@ fn renew((schedule, now): &mut (Schedule, UnixTime)) -> Result<(), String> {
     match schedule.poll(*now) {
         Some(Action::Obtain(attempt)) => {
             let validity = Validity { not_before: *now, not_after: *now + LIFETIME };
-            schedule.handle_issued(attempt.entry, validity, *now, 0.5);
+            schedule.handle_issued(attempt.variant, validity, *now, 0.5);
         }
-        Some(Action::AskRenewalInfo { entry }) => {
-            schedule.handle_renewal_info(entry, *now, &RenewalInfoOutcome::Unsupported, 0.5);
+        Some(Action::AskRenewalInfo { variant }) => {
+            schedule.handle_renewal_info(variant, *now, &RenewalInfoOutcome::Unsupported, 0.5);
         }
         None => {}
     }
@@ -112,7 +113,7 @@ fn waiting(size: usize) -> (Schedule, UnixTime) {
     let known = (0..size).map(|number| known(number, None));
     let mut world = (Schedule::new(known, START, Loading::default(), || 0.5), START);
     while let Some(Action::Obtain(attempt)) = world.0.poll(START) {
-        world.0.handle_failed(attempt.entry, START, &away(), 0.5);
+        world.0.handle_failed(attempt.variant, START, &away(), 0.5);
     }
     world
 }
@@ -132,7 +133,7 @@ fn away() -> Failure {
 fn probe((schedule, now): &mut (Schedule, UnixTime)) -> Result<(), String> {
     *now = schedule.poll_timeout().ok_or("nobody tries")?.max(*now);
     if let Some(Action::Obtain(attempt)) = schedule.poll(*now) {
-        schedule.handle_failed(attempt.entry, *now, &away(), 0.5);
+        schedule.handle_failed(attempt.variant, *now, &away(), 0.5);
     }
     match schedule.poll(*now) {
         None => Ok(()),
@@ -145,7 +146,7 @@ fn stapled(size: usize) -> (Staples, UnixTime) {
     let mut staples = Staples::default();
     for number in 0..size {
         let jitter = number as f64 / size as f64;
-        staples.begin_with(number, answer(START), START, jitter);
+        staples.begin_with(VariantId::new(number), answer(START), START, jitter);
     }
     (staples, START)
 }
@@ -158,9 +159,9 @@ fn answer(now: UnixTime) -> Window {
 fn staple((staples, now): &mut (Staples, UnixTime)) -> Result<(), String> {
     *now = staples.poll_timeout().ok_or("nothing is to be asked")?.max(*now);
     match staples.poll(*now) {
-        Some(Question::Ask(number)) => {
-            let jitter = f64::from(number as u32 % 1000) / 1000.0;
-            staples.handle_answer(number, *now, Answer::Good(answer(*now)), jitter);
+        Some(Question::Ask(variant)) => {
+            let jitter = f64::from(variant.index() as u32 % 1000) / 1000.0;
+            staples.handle_answer(variant, *now, Answer::Good(answer(*now)), jitter);
             Ok(())
         }
         other => Err(format!("no question is due: {other:?}")),

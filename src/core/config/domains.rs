@@ -6,6 +6,7 @@
 
 use super::binding::Wanted;
 use super::text::{invalid_parameter, is_file_name};
+use crate::id::CertificateId;
 use crate::name::Name;
 use std::collections::HashMap;
 
@@ -110,12 +111,12 @@ fn name(word: &str) -> Result<Name, String> {
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     /// For each name those that hold it as it stands, in ascending order.
-    by_name: HashMap<String, Vec<usize>>,
+    by_name: HashMap<String, Vec<CertificateId>>,
 }
 
 impl Holders {
     /// Adds a certificate, once or, if two lines are the same, again.
-    pub(super) fn add(&mut self, certificate: usize, names: &[Name]) {
+    pub(super) fn add(&mut self, certificate: CertificateId, names: &[Name]) {
         for name in names {
             let holders = self.by_name.entry(name.as_str().to_owned()).or_default();
             if let Err(place) = holders.binary_search(&certificate) {
@@ -125,20 +126,24 @@ impl Holders {
     }
 
     /// The first certificate that covers all names, each as it stands or by a wildcard, and suits.
-    pub(super) fn covering(&self, names: &[Name], suits: impl Fn(usize) -> bool) -> Option<usize> {
+    pub(super) fn covering(
+        &self,
+        names: &[Name],
+        suits: impl Fn(CertificateId) -> bool,
+    ) -> Option<CertificateId> {
         let (first, rest) = names.split_first()?;
         let mut candidates = [self.of(first.as_str()), self.of(&wildcard(first))].concat();
         candidates.sort_unstable();
-        let covers = |certificate: usize, name: &Name| {
+        let covers = |certificate: CertificateId, name: &Name| {
             let holds = |name: &str| self.of(name).binary_search(&certificate).is_ok();
             holds(name.as_str()) || holds(&wildcard(name))
         };
-        let covers_rest = |index: &usize| rest.iter().all(|name| covers(*index, name));
-        candidates.into_iter().find(|index| covers_rest(index) && suits(*index))
+        let covers_rest = |id: &CertificateId| rest.iter().all(|name| covers(*id, name));
+        candidates.into_iter().find(|id| covers_rest(id) && suits(*id))
     }
 
     /// Those that hold a name as it stands.
-    fn of(&self, name: &str) -> &[usize] {
+    fn of(&self, name: &str) -> &[CertificateId] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 }

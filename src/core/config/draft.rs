@@ -6,6 +6,7 @@ use super::text::MAX_FILE_NAME;
 use super::{
     Certificate, Config, Import, Issuer, Location, Propagation, Provider, Reload, Variant,
 };
+use crate::id::{CertificateId, Id, IdRange, IssuerId, ProviderId, Table, VariantId};
 use crate::key::KeyType;
 use crate::name::Name;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -22,8 +23,8 @@ const NO_NAMES: &str =
 /// are resolved by [`Draft::finish`].
 #[derive(Debug, Default)]
 pub struct Draft {
-    issuers: Vec<Issuer>,
-    providers: Vec<Provider>,
+    issuers: Table<IssuerId, Issuer>,
+    providers: Table<ProviderId, Provider>,
     propagation: Option<Propagation>,
     reload: Option<Reload>,
     state_path: Option<PathBuf>,
@@ -87,14 +88,14 @@ pub struct Finished {
     /// The configuration.
     pub config: Config,
     /// The certificate of each binding.
-    pub(super) certificates: Vec<usize>,
+    pub(super) certificates: Vec<CertificateId>,
     /// Certificates that are neither shared nor given up for another one.
-    pub(super) keeps_own: BTreeSet<usize>,
+    pub(super) keeps_own: BTreeSet<CertificateId>,
 }
 
 impl Finished {
-    /// The certificate of a binding, as an index into [`Config::certificates`].
-    pub fn certificate(&self, binding: BindingId) -> Option<usize> {
+    /// The certificate of a binding.
+    pub fn certificate(&self, binding: BindingId) -> Option<CertificateId> {
         self.certificates.get(binding.0).copied()
     }
 }
@@ -105,7 +106,7 @@ impl Draft {
     /// # Errors
     /// There is one of this name.
     pub fn add_issuer(&mut self, issuer: Issuer) -> Result<(), String> {
-        if self.issuers.iter().any(|other| other.name == issuer.name) {
+        if self.issuers.values().any(|other| other.name == issuer.name) {
             return Err(format!("duplicate issuer \"{}\"", issuer.name));
         }
         self.issuers.push(issuer);
@@ -117,7 +118,7 @@ impl Draft {
     /// # Errors
     /// There is one of this name.
     pub fn add_provider(&mut self, provider: Provider) -> Result<(), String> {
-        if self.providers.iter().any(|other| other.name == provider.name) {
+        if self.providers.values().any(|other| other.name == provider.name) {
             return Err(format!("duplicate provider \"{}\"", provider.name));
         }
         self.providers.push(provider);
@@ -255,23 +256,23 @@ impl Draft {
         let mut entries: Vec<_> = bindings.into_iter().zip(choices).enumerate().collect();
         // What is named comes first, so that no other certificate has taken the name.
         entries.sort_by_key(|(_, (binding, _))| binding.wanted.name.is_none());
-        let mut certificates = vec![0; entries.len()];
+        let mut certificates = vec![CertificateId::default(); entries.len()];
         // Those of lines.
-        let mut keeps_own: BTreeSet<usize> = (0..register.certificates.len()).collect();
+        let mut keeps_own: BTreeSet<CertificateId> = register.certificates.ids().collect();
         for (id, (binding, choice)) in entries {
             let (wants_staple, is_own) = (binding.wants_staple, binding.keeps_own);
-            let index = match choice {
-                ServerCertificate::Line(index) => index,
+            let certificate = match choice {
+                ServerCertificate::Line(certificate) => certificate,
                 ServerCertificate::Own(issuers, provider) => {
                     self.check_names(&binding, &issuers)?;
                     let owners = self.owners(&issuers, provider);
                     register.add(binding, issuers, provider, &owners)?
                 }
             };
-            register.certificates[index].staples |= wants_staple;
-            certificates[id] = index;
+            register.certificates[certificate].staples |= wants_staple;
+            certificates[id] = certificate;
             if is_own {
-                keeps_own.insert(index);
+                keeps_own.insert(certificate);
             }
         }
         let config = Config {
@@ -305,8 +306,8 @@ impl Draft {
     }
 
     /// Checks whether all issuers of a certificate take so many names.
-    fn check_names(&self, binding: &Binding, issuers: &[usize]) -> Result<(), DraftError> {
-        let mut issuers = issuers.iter().filter_map(|index| self.issuers.get(*index));
+    fn check_names(&self, binding: &Binding, issuers: &[IssuerId]) -> Result<(), DraftError> {
+        let mut issuers = issuers.iter().filter_map(|id| self.issuers.get(*id));
         let count = binding.names.len();
         let checked = issuers.try_for_each(|issuer| issuer.check_names(count));
         checked.map_err(|message| binding.error(message))
@@ -320,18 +321,18 @@ impl Draft {
         lines: &Holders,
     ) -> Result<ServerCertificate, DraftError> {
         let Binding { wanted, names, .. } = binding;
-        let suits = |index: usize| {
-            register.settings.get(index).is_some_and(|settings| self.suits(wanted, settings))
+        let suits = |id: CertificateId| {
+            register.settings.get(id).is_some_and(|settings| self.suits(wanted, settings))
         };
         if self.names_line(wanted) {
             let name = wanted.name.as_deref().unwrap_or_default();
-            let index = register.by_name.get(name).copied().filter(|index| suits(*index));
-            return index
+            let id = register.by_name.get(name).copied().filter(|id| suits(*id));
+            return id
                 .map(ServerCertificate::Line)
                 .ok_or_else(|| binding.error(different_settings(name)));
         }
-        let is_meant = |index: usize| {
-            register.certificates.get(index).is_some_and(|certificate| {
+        let is_meant = |id: CertificateId| {
+            register.certificates.get(id).is_some_and(|certificate| {
                 // Names that are given are what the certificate has to hold, no more.
                 let is_same = certificate.names.len() == names.len()
                     && certificate.names.iter().all(|name| names.contains(name));
@@ -339,8 +340,8 @@ impl Draft {
                     && wanted.name.as_ref().is_none_or(|name| *name == certificate.name)
             })
         };
-        match lines.covering(names, |index| suits(index) && is_meant(index)) {
-            Some(index) => Ok(ServerCertificate::Line(index)),
+        match lines.covering(names, |id| suits(id) && is_meant(id)) {
+            Some(id) => Ok(ServerCertificate::Line(id)),
             None => {
                 let (issuers, provider) = self.resolve(wanted, "acme_dns").map_err(|message| {
                     DraftError { message, location: binding.directive.clone() }
@@ -352,7 +353,7 @@ impl Draft {
 
     /// Tells whether a certificate has what a server asks for besides names.
     fn suits(&self, wanted: &Wanted, settings: &CertificateSettings) -> bool {
-        let name = |issuer: &usize| self.issuers.get(*issuer).map(|issuer| &issuer.name);
+        let name = |issuer: &IssuerId| self.issuers.get(*issuer).map(|issuer| &issuer.name);
         let issuers = settings.issuers.iter().map(name);
         let provider = self.providers.get(settings.provider).map(|provider| &provider.name);
         (wanted.issuers.is_empty() || issuers.eq(wanted.issuers.iter().map(Some)))
@@ -362,32 +363,36 @@ impl Draft {
     }
 
     /// The names of issuers and of a provider.
-    fn owners(&self, issuers: &[usize], provider: usize) -> String {
+    fn owners(&self, issuers: &[IssuerId], provider: ProviderId) -> String {
         let names: Vec<&str> = issuers.iter().map(|i| self.issuers[*i].name.as_str()).collect();
         format!("{} {}", names.join(","), self.providers[provider].name)
     }
 
     /// The issuers and the provider that are meant.
-    fn resolve(&self, wanted: &Wanted, directive: &str) -> Result<(Vec<usize>, usize), String> {
+    fn resolve(
+        &self,
+        wanted: &Wanted,
+        directive: &str,
+    ) -> Result<(Vec<IssuerId>, ProviderId), String> {
         let issuer = |wanted| {
-            let names = self.issuers.iter().map(|issuer| issuer.name.as_str());
+            let names = self.issuers.values().map(|issuer| issuer.name.as_str());
             choose("issuer", names, wanted, directive)
         };
         let issuers = match wanted.issuers.as_slice() {
             [] => vec![issuer(None)?],
             names => names.iter().map(|name| issuer(Some(name))).collect::<Result<_, _>>()?,
         };
-        let names = self.providers.iter().map(|provider| provider.name.as_str());
+        let names = self.providers.values().map(|provider| provider.name.as_str());
         Ok((issuers, choose("provider", names, wanted.provider.as_deref(), directive)?))
     }
 }
 
 /// Certificate that a server gets.
 enum ServerCertificate {
-    /// That of a line, an index into the certificates.
-    Line(usize),
+    /// That of a line.
+    Line(CertificateId),
     /// One that is not of a line, by these issuers and this provider.
-    Own(Vec<usize>, usize),
+    Own(Vec<IssuerId>, ProviderId),
 }
 
 /// Gives those of the names that stand in a certificate.
@@ -416,18 +421,19 @@ pub fn without_redundant(names: Vec<Name>) -> Vec<Name> {
 }
 
 /// The only one, or the one that is named.
-fn choose<'a>(
+fn choose<'a, I: Id>(
     what: &str,
     mut defined: impl ExactSizeIterator<Item = &'a str>,
     wanted: Option<&str>,
     directive: &str,
-) -> Result<usize, String> {
+) -> Result<I, String> {
     match (wanted, defined.len()) {
         (Some(name), _) => defined
             .position(|other| other == name)
+            .map(I::new)
             .ok_or_else(|| format!("no \"acme_dns_{what}\" is defined for \"{what}={name}\"")),
         (None, 0) => Err(format!("no \"acme_dns_{what}\" is defined for \"{directive}\"")),
-        (None, 1) => Ok(0),
+        (None, 1) => Ok(I::new(0)),
         (None, _) => Err(format!(
             "several \"acme_dns_{what}\" are defined, \"{directive}\" needs \"{what}=NAME\""
         )),
@@ -437,12 +443,12 @@ fn choose<'a>(
 /// The certificates so far.
 #[derive(Default)]
 struct Register {
-    certificates: Vec<Certificate>,
-    variants: Vec<Variant>,
-    settings: Vec<CertificateSettings>,
+    certificates: Table<CertificateId, Certificate>,
+    variants: Table<VariantId, Variant>,
+    settings: Table<CertificateId, CertificateSettings>,
     /// Of the variants too.
-    by_name: HashMap<String, usize>,
-    by_settings: HashMap<CertificateSettings, usize>,
+    by_name: HashMap<String, CertificateId>,
+    by_settings: HashMap<CertificateSettings, CertificateId>,
 }
 
 /// Settings of a certificate: requests with equal ones share it.
@@ -450,8 +456,8 @@ struct Register {
 struct CertificateSettings {
     names: Vec<Name>,
     keys: Vec<KeyType>,
-    issuers: Vec<usize>,
-    provider: usize,
+    issuers: Vec<IssuerId>,
+    provider: ProviderId,
     reuses_key: bool,
 }
 
@@ -468,10 +474,10 @@ impl Register {
     fn add(
         &mut self,
         binding: Binding,
-        issuers: Vec<usize>,
-        provider: usize,
+        issuers: Vec<IssuerId>,
+        provider: ProviderId,
         owners: &str,
-    ) -> Result<usize, DraftError> {
+    ) -> Result<CertificateId, DraftError> {
         let keys = match binding.wanted.keys.as_slice() {
             [] => vec![KeyType::default()],
             keys => keys.to_vec(),
@@ -483,45 +489,45 @@ impl Register {
         let name = match &binding.wanted.name {
             Some(name) => match self.by_name.get(name) {
                 None => name.clone(),
-                Some(&index)
-                    if self.settings.get(index) == Some(&settings)
-                        && self.certificates.get(index).is_some_and(|c| c.name == *name) =>
+                Some(&id)
+                    if self.settings.get(id) == Some(&settings)
+                        && self.certificates.get(id).is_some_and(|c| c.name == *name) =>
                 {
-                    return Ok(index);
+                    return Ok(id);
                 }
                 Some(_) => return Err(binding.error(different_settings(name))),
             },
             None => match self.by_settings.get(&settings) {
-                Some(&index) => return Ok(index),
+                Some(&id) => return Ok(id),
                 None => self.free_name(&binding.names, &settings, owners),
             },
         };
-        let index = self.certificates.len();
-        let first = self.variants.len();
+        let id = self.certificates.next_id();
+        let first = self.variants.next_id();
         for key in &settings.keys {
             // The first has the name of the certificate, so that nothing changes for other software
             // that reads its files when a second type of key is added.
-            let variant = match self.variants.len() == first {
+            let variant = match self.variants.next_id() == first {
                 true => name.clone(),
                 false => format!("{name}-{}", key.algorithm()),
             };
-            if self.by_name.insert(variant.clone(), index).is_some() {
+            if self.by_name.insert(variant.clone(), id).is_some() {
                 return Err(binding.error(different_settings(&variant)));
             }
-            self.variants.push(Variant { name: variant, key: *key, certificate: index });
+            self.variants.push(Variant { name: variant, key: *key, certificate: id });
         }
-        self.by_settings.entry(settings.clone()).or_insert(index);
+        self.by_settings.entry(settings.clone()).or_insert(id);
         self.certificates.push(Certificate {
             name,
             names: binding.names,
-            variants: first..self.variants.len(),
+            variants: IdRange::new(first, self.variants.next_id()),
             issuers: settings.issuers.clone(),
             provider,
             reuses_key,
             staples: false,
         });
         self.settings.push(settings);
-        Ok(index)
+        Ok(id)
     }
 
     /// The first name of the certificate, `_` for its `*`; with a suffix that follows from the

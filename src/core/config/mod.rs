@@ -33,11 +33,11 @@ pub use provider::{
 pub use secret::SecretCheck;
 pub use text::is_file_name;
 
+use crate::id::{CertificateId, IdRange, IssuerId, ProviderId, Table, VariantId};
 use crate::key::KeyType;
 use crate::name::Name;
 use std::fmt;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,13 +47,13 @@ pub struct Config {
     /// The directory of accounts, certificates and journal.
     pub state_path: PathBuf,
     /// The certification authorities.
-    pub issuers: Vec<Issuer>,
+    pub issuers: Table<IssuerId, Issuer>,
     /// The DNS providers.
-    pub providers: Vec<Provider>,
+    pub providers: Table<ProviderId, Provider>,
     /// The certificates that are served.
-    pub certificates: Vec<Certificate>,
+    pub certificates: Table<CertificateId, Certificate>,
     /// Variants that are ordered for them: those of one certificate follow each other.
-    pub variants: Vec<Variant>,
+    pub variants: Table<VariantId, Variant>,
     /// Settings of the wait for TXT records.
     pub propagation: Propagation,
     /// Condition for a reload of nginx after certificate files have changed.
@@ -110,13 +110,12 @@ pub struct Certificate {
     pub name: String,
     /// The names that it holds, at least one.
     pub names: Vec<Name>,
-    /// Its variants, as indices into [`Config::variants`]; at least one.
-    pub variants: Range<usize>,
-    /// Indices into [`Config::issuers`], at least one: the next one is for when those before keep
-    /// failing.
-    pub issuers: Vec<usize>,
-    /// Index into [`Config::providers`].
-    pub provider: usize,
+    /// Its variants, at least one.
+    pub variants: IdRange<VariantId>,
+    /// Its CAs, at least one: the next one is for when those before keep failing.
+    pub issuers: Vec<IssuerId>,
+    /// The DNS provider of its names.
+    pub provider: ProviderId,
     /// Set if a renewal keeps the key.
     pub reuses_key: bool,
     /// Set if a server that it is for has OCSP responses stapled to it (`ssl_stapling on`).
@@ -131,14 +130,14 @@ pub struct Variant {
     pub name: String,
     /// The type of its key.
     pub key: KeyType,
-    /// Index into [`Config::certificates`].
-    pub certificate: usize,
+    /// The certificate that it is a variant of.
+    pub certificate: CertificateId,
 }
 
 impl Config {
     /// A variant, with its certificate.
-    pub fn variant(&self, index: usize) -> Option<(&Variant, &Certificate)> {
-        let variant = self.variants.get(index)?;
+    pub fn variant(&self, id: VariantId) -> Option<(&Variant, &Certificate)> {
+        let variant = self.variants.get(id)?;
         Some((variant, self.certificates.get(variant.certificate)?))
     }
 }

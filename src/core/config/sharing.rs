@@ -3,10 +3,10 @@
 use super::Config;
 use super::domains::Holders;
 use super::draft::Finished;
+use crate::id::{CertificateId, IdRange, Table, VariantId};
 use crate::name::Name;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::ops::Range;
 
 /// So many names are told.
 const MAX_TOLD: usize = 20;
@@ -39,23 +39,23 @@ impl Finished {
     /// `keeps` is true for. Gives what is shared.
     pub fn share(&mut self, keeps: impl Fn(&str) -> bool) -> Vec<Shared> {
         let candidates = self.candidates();
-        let others: BTreeMap<usize, usize> = candidates
+        let others: BTreeMap<CertificateId, CertificateId> = candidates
             .into_iter()
             .filter(|(other, _)| {
                 let variants = self.config.certificates.get(*other).map(|c| c.variants.clone());
-                let variants = variants.and_then(|range| self.config.variants.get(range));
+                let variants = variants.map(|variants| self.config.variants.range(&variants));
                 !variants.unwrap_or_default().iter().any(|variant| keeps(&variant.name))
             })
             .collect();
-        let mut shared: BTreeMap<usize, Shared> = BTreeMap::new();
+        let mut shared: BTreeMap<CertificateId, Shared> = BTreeMap::new();
         for (other, by) in &others {
             // One that is covered itself has what covers it do.
             let mut by = by;
             while let Some(next) = others.get(by) {
                 by = next;
             }
-            let name = |index: &usize| {
-                self.config.certificates.get(*index).map(|c| c.name.clone()).unwrap_or_default()
+            let name = |id: &CertificateId| {
+                self.config.certificates.get(*id).map(|c| c.name.clone()).unwrap_or_default()
             };
             let entry = shared.entry(*by);
             let entry = entry.or_insert_with(|| Shared { name: name(by), others: Vec::new() });
@@ -71,53 +71,50 @@ impl Finished {
     }
 
     /// Certificates whose names another one covers by a wildcard, each with that one.
-    fn candidates(&self) -> Vec<(usize, usize)> {
-        let certificates = self.config.certificates.iter().enumerate();
-        let plain = certificates.filter(|(index, _)| !self.keeps_own.contains(index));
+    fn candidates(&self) -> Vec<(CertificateId, CertificateId)> {
+        let certificates = self.config.certificates.iter();
+        let plain = certificates.filter(|(id, _)| !self.keeps_own.contains(id));
         let plain: Vec<_> = plain.collect();
         let mut holders = Holders::default();
-        for (index, certificate) in &plain {
+        for (id, certificate) in &plain {
             if certificate.names.iter().any(Name::is_wildcard) {
-                holders.add(*index, &certificate.names);
+                holders.add(*id, &certificate.names);
             }
         }
-        let covered = plain.into_iter().filter_map(|(index, certificate)| {
-            let suits = |by: usize| by != index && is_alike(&self.config, index, by);
-            Some((index, holders.covering(&certificate.names, suits)?))
+        let covered = plain.into_iter().filter_map(|(id, certificate)| {
+            let suits = |by: CertificateId| by != id && is_alike(&self.config, id, by);
+            Some((id, holders.covering(&certificate.names, suits)?))
         });
         covered.collect()
     }
 
     /// Gives each of these up for its other one.
-    fn merge(&mut self, others: &BTreeMap<usize, usize>) {
+    fn merge(&mut self, others: &BTreeMap<CertificateId, CertificateId>) {
         if others.is_empty() {
             return;
         }
         let config = &mut self.config;
         let (certificates, variants) =
             (std::mem::take(&mut config.certificates), std::mem::take(&mut config.variants));
-        let stapled: HashSet<usize> = others
+        let stapled: HashSet<CertificateId> = others
             .iter()
             .filter(|(other, _)| certificates.get(**other).is_some_and(|c| c.staples))
             .map(|(_, by)| *by)
             .collect();
-        let mut places = vec![0; certificates.len()];
-        for (old, mut certificate) in certificates.into_iter().enumerate() {
+        let mut places: Table<_, _> = certificates.ids().collect();
+        for (old, mut certificate) in certificates {
             if others.contains_key(&old) {
                 continue;
             }
-            let first = config.variants.len();
-            for variant in variants.get(certificate.variants.clone()).unwrap_or_default() {
+            let first = config.variants.next_id();
+            for variant in variants.range(&certificate.variants) {
                 let mut variant = variant.clone();
-                variant.certificate = config.certificates.len();
+                variant.certificate = config.certificates.next_id();
                 config.variants.push(variant);
             }
-            certificate.variants = first..config.variants.len();
+            certificate.variants = IdRange::new(first, config.variants.next_id());
             certificate.staples |= stapled.contains(&old);
-            if let Some(place) = places.get_mut(old) {
-                *place = config.certificates.len();
-            }
-            config.certificates.push(certificate);
+            places[old] = config.certificates.push(certificate);
         }
         for certificate in &mut self.certificates {
             while let Some(by) = others.get(certificate) {
@@ -132,17 +129,17 @@ impl Finished {
 
 /// Tells whether two certificates differ in nothing but names. The names of `by` must have a wildcard that makes
 /// it the one with more.
-fn is_alike(config: &Config, index: usize, by: usize) -> bool {
-    let (Some(one), Some(other)) = (config.certificates.get(index), config.certificates.get(by))
+fn is_alike(config: &Config, id: CertificateId, by: CertificateId) -> bool {
+    let (Some(one), Some(other)) = (config.certificates.get(id), config.certificates.get(by))
     else {
         return false;
     };
-    let keys = |range: Range<usize>| {
-        let variants = config.variants.get(range).unwrap_or_default();
-        variants.iter().map(|variant| variant.key).collect::<Vec<_>>()
+    let keys = |variants: &IdRange<VariantId>| {
+        let variants = config.variants.range(variants).iter();
+        variants.map(|variant| variant.key).collect::<Vec<_>>()
     };
     one.issuers == other.issuers
         && one.provider == other.provider
         && one.reuses_key == other.reuses_key
-        && keys(one.variants.clone()) == keys(other.variants.clone())
+        && keys(&one.variants) == keys(&other.variants)
 }

@@ -3,6 +3,7 @@
 //! A test says what it is about; all else is empty, off, or what a configuration has by default.
 
 use super::{Certificate, Config, Issuer, Propagation, Reload, Variant};
+use crate::id::{IdRange, IssuerId, ProviderId, Table};
 use crate::key::KeyType;
 use crate::name::Name;
 use std::path::PathBuf;
@@ -12,10 +13,10 @@ impl Config {
     pub fn with_state_path(path: impl Into<PathBuf>) -> Self {
         Self {
             state_path: path.into(),
-            issuers: Vec::new(),
-            providers: Vec::new(),
-            certificates: Vec::new(),
-            variants: Vec::new(),
+            issuers: Table::default(),
+            providers: Table::default(),
+            certificates: Table::default(),
+            variants: Table::default(),
             propagation: Propagation::default(),
             reload: Reload::default(),
             imports: Vec::new(),
@@ -28,20 +29,24 @@ impl Config {
     /// # Panics
     /// If one of the names is none.
     pub fn add_certificate(&mut self, name: &str, names: &[&str], keys: &[KeyType]) {
-        let first = self.variants.len();
+        let first = self.variants.next_id();
         for (position, key) in keys.iter().enumerate() {
             let name = match position {
                 0 => name.to_owned(),
                 _ => format!("{name}-{}", key.algorithm()),
             };
-            self.variants.push(Variant { name, key: *key, certificate: self.certificates.len() });
+            self.variants.push(Variant {
+                name,
+                key: *key,
+                certificate: self.certificates.next_id(),
+            });
         }
         self.certificates.push(Certificate {
             name: name.to_owned(),
             names: names.iter().map(|name| Name::parse(name).expect(name)).collect(),
-            variants: first..self.variants.len(),
-            issuers: vec![0],
-            provider: 0,
+            variants: IdRange::new(first, self.variants.next_id()),
+            issuers: vec![IssuerId::default()],
+            provider: ProviderId::default(),
             reuses_key: false,
             staples: false,
         });

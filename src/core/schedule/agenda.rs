@@ -4,6 +4,7 @@ use super::failure::Scope;
 use super::line::{Common, Need};
 use super::track::{Due, GateSubject, Track, WaitingPlace};
 use super::{Progress, Schedule};
+use crate::id::VariantId;
 use crate::time::UnixTime;
 
 impl Schedule {
@@ -17,8 +18,9 @@ impl Schedule {
             self.place_all();
             return;
         }
-        while let Some((_, index)) = self.later.first().copied().filter(|(time, _)| *time <= now) {
-            self.replace(index);
+        while let Some((_, variant)) = self.later.first().copied().filter(|(time, _)| *time <= now)
+        {
+            self.replace(variant);
         }
         self.lines.advance(now);
         self.settle();
@@ -26,8 +28,8 @@ impl Schedule {
 
     /// Puts all certificates in their places.
     pub(super) fn place_all(&mut self) {
-        for index in 0..self.tracks.len() {
-            self.replace(index);
+        for variant in self.tracks.ids() {
+            self.replace(variant);
         }
         self.lines.advance(UnixTime(i64::MAX));
         self.settle();
@@ -36,121 +38,121 @@ impl Schedule {
     /// Takes a certificate out of its place, changes it and puts it into the right one.
     pub(super) fn change<T>(
         &mut self,
-        index: usize,
+        variant: VariantId,
         change: impl FnOnce(&mut Track) -> T,
     ) -> Option<T> {
-        self.leave(index);
-        let changed = self.tracks.get_mut(index).map(change);
-        self.place(index);
+        self.leave(variant);
+        let changed = self.tracks.get_mut(variant).map(change);
+        self.place(variant);
         self.settle();
         changed
     }
 
-    fn replace(&mut self, index: usize) {
-        self.leave(index);
-        self.place(index);
+    fn replace(&mut self, variant: VariantId) {
+        self.leave(variant);
+        self.place(variant);
     }
 
     /// Takes a certificate out of all places, before it changes.
-    pub(super) fn leave(&mut self, index: usize) {
-        let Some(track) = self.tracks.get_mut(index) else { return };
+    pub(super) fn leave(&mut self, variant: VariantId) {
+        let Some(track) = self.tracks.get_mut(variant) else { return };
         match std::mem::take(&mut track.place) {
             WaitingPlace::Nowhere => {}
             WaitingPlace::Later(time) => {
-                self.later.remove(&(time, index));
+                self.later.remove(&(time, variant));
             }
-            WaitingPlace::Line(line) => self.lines.remove(line, index),
+            WaitingPlace::Line(line) => self.lines.remove(line, variant),
         }
         if let Some(time) = track.question.take() {
-            self.questions.remove(&(time, index));
+            self.questions.remove(&(time, variant));
         }
         if let Some(Due { ends, subjects }) = track.due.take() {
             for subject in subjects {
                 if let Some(pool) = self.pools.get_mut(&subject) {
-                    pool.remove(index, ends);
+                    pool.remove(variant, ends);
                 }
             }
         }
-        self.working.remove(&index);
-        self.asking.remove(&index);
-        self.failing.remove(&index);
+        self.working.remove(&variant);
+        self.asking.remove(&variant);
+        self.failing.remove(&variant);
     }
 
     /// Puts a certificate where it belongs now.
-    pub(super) fn place(&mut self, index: usize) {
+    pub(super) fn place(&mut self, variant: VariantId) {
         let now = self.now;
-        let Some(track) = self.tracks.get(index) else { return };
+        let Some(track) = self.tracks.get(variant) else { return };
         if track.is_asking {
-            self.asking.insert(index);
+            self.asking.insert(variant);
         }
         let is_quiet = track.validity.is_some() && track.is_waiting() && !track.is_asking;
         let question = is_quiet.then(|| track.renewal.poll_time(now));
         let due = track.renewal_due().map_or(now, |(time, _)| time);
         let place = if !track.is_waiting() {
-            self.working.insert(index);
+            self.working.insert(variant);
             // It is worked on before its time only if the clock was set back since.
             if due > now { WaitingPlace::Later(due) } else { WaitingPlace::Nowhere }
         } else {
             if track.progress != Progress::default() {
-                self.failing.insert(index);
+                self.failing.insert(variant);
             }
             let time = track.ready_time(now);
             if time > now {
                 WaitingPlace::Later(time)
             } else {
-                WaitingPlace::Line(self.line_up(index))
+                WaitingPlace::Line(self.line_up(variant))
             }
         };
         if let Some(time) = question {
-            self.questions.insert((time, index));
+            self.questions.insert((time, variant));
         }
         if let WaitingPlace::Later(time) = place {
-            self.later.insert((time, index));
+            self.later.insert((time, variant));
         }
-        if let Some(track) = self.tracks.get_mut(index) {
+        if let Some(track) = self.tracks.get_mut(variant) {
             (track.place, track.question) = (place, question);
         }
         if due <= now {
-            self.count(index);
+            self.count(variant);
         }
     }
 
     /// Puts a certificate into the line of those that need the same.
-    fn line_up(&mut self, index: usize) -> usize {
-        let Some(track) = self.tracks.get(index) else { return 0 };
-        let need = self.need(index);
-        let provider = track.provider.index;
+    fn line_up(&mut self, variant: VariantId) -> usize {
+        let Some(track) = self.tracks.get(variant) else { return 0 };
+        let need = self.need(variant);
+        let provider = track.provider.id;
         let zones = need.zones.clone();
         let common = || {
             let issuers = track.authorities.iter().map(|a| Common::Issuer(a.issuer));
             let zones = zones.into_iter().map(|zone| Common::Zone(provider, zone));
             issuers.chain([Common::Provider(provider)]).chain(zones).collect()
         };
-        self.lines.insert(need, common, track.rank(index), track.progress.last)
+        self.lines.insert(need, common, track.rank(variant), track.progress.last)
     }
 
     /// Gives the needs of a certificate, as far as others have the same.
-    pub(super) fn need(&self, index: usize) -> Need {
-        let Some(track) = self.tracks.get(index) else { return Need::default() };
+    pub(super) fn need(&self, variant: VariantId) -> Need {
+        let Some(track) = self.tracks.get(variant) else { return Need::default() };
         let is_held = track.progress.holds.iter().any(|hold| hold.is_on(self.now));
         Need {
             authorities: track.kin,
             current: (track.authority(), track.progress.staging),
-            provider: track.provider.index,
+            provider: track.provider.id,
             zones: self.gates.zones(track),
             is_under_way: track.is_under_way,
             is_at_once: track.is_at_once(),
-            own: (track.has_choice() && is_held).then_some(index),
+            own: (track.has_choice() && is_held).then_some(variant),
         }
     }
 
     /// Tells whether a certificate is in the right line: a zone may have failed, or time may have passed,
     /// since it was put there.
-    pub(super) fn is_in_place(&self, index: usize, line: usize) -> bool {
+    pub(super) fn is_in_place(&self, variant: VariantId, line: usize) -> bool {
         let is_ready =
-            self.tracks.get(index).is_some_and(|track| track.ready_time(self.now) <= self.now);
+            self.tracks.get(variant).is_some_and(|track| track.ready_time(self.now) <= self.now);
         let Some(of_line) = self.lines.need(line).filter(|_| is_ready) else { return false };
-        let need = self.need(index);
+        let need = self.need(variant);
         need == *of_line || {
             // A zone that has got through is nothing to look at any more.
             let has_gate = |zone: &usize| self.gates.has(GateSubject::Zone(need.provider, *zone));
@@ -160,15 +162,15 @@ impl Schedule {
     }
 
     /// Counts a certificate among those that are due.
-    fn count(&mut self, index: usize) {
-        let Some(track) = self.tracks.get_mut(index) else { return };
-        let provider = track.provider.index;
+    fn count(&mut self, variant: VariantId) {
+        let Some(track) = self.tracks.get_mut(variant) else { return };
+        let provider = track.provider.id;
         let zones =
             self.gates.zones(track).into_iter().map(|zone| GateSubject::Zone(provider, zone));
         let subjects: Vec<GateSubject> = track.shares().chain(zones).collect();
         let ends = track.ends();
         for subject in &subjects {
-            self.pools.entry(*subject).or_default().insert(index, ends);
+            self.pools.entry(*subject).or_default().insert(variant, ends);
         }
         track.due = Some(Due { ends, subjects });
     }
@@ -181,13 +183,13 @@ impl Schedule {
             return;
         }
         let pool = self.pools.entry(subject).or_default();
-        let within: Vec<usize> = self.names.within(zone, &self.tracks).collect();
-        for index in within {
-            let Some(track) = self.tracks.get_mut(index) else { continue };
-            let is_served = track.provider.index == provider;
+        let within: Vec<VariantId> = self.names.within(zone, &self.tracks).collect();
+        for variant in within {
+            let Some(track) = self.tracks.get_mut(variant) else { continue };
+            let is_served = track.provider.id == provider;
             if let Some(due) = track.due.as_mut().filter(|_| is_served) {
                 due.subjects.push(subject);
-                pool.insert(index, due.ends);
+                pool.insert(variant, due.ends);
             }
         }
     }

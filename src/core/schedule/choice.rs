@@ -7,11 +7,12 @@ use super::party::Authority;
 use super::track::{AFTER_OTHERS, Track};
 use super::tree::Span;
 use super::{CONCURRENCY, Environment, HeldParty, Schedule};
+use crate::id::VariantId;
 use crate::time::UnixTime;
 
 impl Schedule {
     /// The certificate that is worked on next, and with which of its CAs, if there is one now.
-    pub(super) fn first_in_turn(&mut self) -> Option<(usize, usize)> {
+    pub(super) fn first_in_turn(&mut self) -> Option<(VariantId, usize)> {
         if self.working.len() >= CONCURRENCY {
             return None;
         }
@@ -21,16 +22,16 @@ impl Schedule {
             self.lines.change_line(first.1);
             self.settle();
             if self.lines.first() == Some(first) {
-                let index = first.0.variant();
-                let (_, authority) = self.wake(self.tracks.get(index)?, self.now);
-                return Some((index, authority));
+                let variant = first.0.variant();
+                let (_, authority) = self.wake(self.tracks.get(variant)?, self.now);
+                return Some((variant, authority));
             }
         }
     }
 
     /// Looks at a line: whose turn is first, and when something may change. An error is a certificate
     /// that is not in its place.
-    pub(super) fn outlook(&self, line: usize) -> Result<Option<Outlook>, usize> {
+    pub(super) fn outlook(&self, line: usize) -> Result<Option<Outlook>, VariantId> {
         let now = self.now;
         let Some(any) = self.lines.soonest(line, Span::ALL) else { return Ok(None) };
         let mut outlook = Outlook { turn: None, next: AFTER_OTHERS };
@@ -53,9 +54,9 @@ impl Schedule {
         Ok(Some(outlook))
     }
 
-    fn in_place(&self, index: usize, line: usize) -> Result<&Track, usize> {
-        let track = self.tracks.get(index).filter(|_| self.is_in_place(index, line));
-        track.ok_or(index)
+    fn in_place(&self, variant: VariantId, line: usize) -> Result<&Track, VariantId> {
+        let track = self.tracks.get(variant).filter(|_| self.is_in_place(variant, line));
+        track.ok_or(variant)
     }
 
     /// Tells whether a shared pause concerns an attempt with one of a certificate's CAs.
@@ -63,11 +64,11 @@ impl Schedule {
         self.gates.until(track, authority, self.now).0 != UnixTime::default()
     }
 
-    pub(super) fn turn(&self, index: usize, track: &Track, is_paused: bool) -> Turn {
+    pub(super) fn turn(&self, variant: VariantId, track: &Track, is_paused: bool) -> Turn {
         Turn {
             is_new: !track.is_under_way,
             last: if is_paused { track.progress.last } else { UnixTime::default() },
-            rank: track.rank(index),
+            rank: track.rank(variant),
         }
     }
 
@@ -78,7 +79,7 @@ impl Schedule {
             self.gates.cut(&mut cuts, track, authority, self.now);
             let environment = track.environment(authority);
             let issuer = self.held.get(&HeldParty::Issuer(party.issuer, environment));
-            let provider = self.held.get(&HeldParty::Provider(track.provider.index));
+            let provider = self.held.get(&HeldParty::Provider(track.provider.id));
             let holds = issuer.into_iter().chain(provider).chain(&track.progress.holds);
             holds.for_each(|hold| hold.cut(&mut cuts, self.now));
         }
@@ -139,7 +140,7 @@ impl Schedule {
         let Some(authority) = track.authorities.get(authority) else { return now };
         let parties = [
             HeldParty::Issuer(authority.issuer, environment),
-            HeldParty::Provider(track.provider.index),
+            HeldParty::Provider(track.provider.id),
         ];
         let all = parties.iter().filter_map(|party| self.held.get(party));
         all.map(|hold| hold.heeded_until(now, track.current())).fold(own, UnixTime::max)

@@ -5,6 +5,7 @@ use super::{
     Action, Authority, Extent, Failure, FailureKind, Fingerprint, Known, Loading, OrderLimit,
     Progress, Provider, Renewal, RenewalInfoOutcome, Schedule, Scope, Validity,
 };
+use crate::id::{IssuerId, ProviderId, Table, VariantId};
 use crate::level::Level;
 use crate::time::UnixTime;
 use std::collections::VecDeque;
@@ -46,8 +47,13 @@ fn known(number: usize) -> Known {
         validity: None,
         renewal: Renewal::default(),
         progress: Progress::default(),
-        authorities: vec![Authority { issuer: 0, name, has_staging: false, limit }],
-        provider: Provider { index: 0, name: "dns".to_owned() },
+        authorities: vec![Authority {
+            issuer: IssuerId::default(),
+            name,
+            has_staging: false,
+            limit,
+        }],
+        provider: Provider { id: ProviderId::default(), name: "dns".to_owned() },
         names: vec![format!("h{number}.zone{}.test", number % 50)],
         fingerprint: Fingerprint::default(),
         is_under_way: false,
@@ -58,28 +64,28 @@ fn known(number: usize) -> Known {
 fn day(certificates: usize, fault: &Fault, room: usize) -> Day {
     let mut schedule = Schedule::new((0..certificates).map(known), START, Loading(0), || 0.0);
     let mut day = Day::default();
-    let mut under_way: VecDeque<(i64, usize, bool)> = VecDeque::new();
-    let mut holding = vec![false; certificates];
+    let mut under_way: VecDeque<(i64, VariantId, bool)> = VecDeque::new();
+    let mut holding: Table<VariantId, bool> = vec![false; certificates].into();
     let mut now = 0;
     while now < DAY {
         let clock = UnixTime(START.0 + now);
-        while let Some((_, entry, has_room)) = under_way.pop_front_if(|(end, ..)| *end <= now) {
-            holding[entry] = false;
-            end(&mut schedule, &mut day, (clock, now), entry, fault, has_room);
+        while let Some((_, variant, has_room)) = under_way.pop_front_if(|(end, ..)| *end <= now) {
+            holding[variant] = false;
+            end(&mut schedule, &mut day, (clock, now), variant, fault, has_room);
         }
         while let Some(action) = schedule.poll(clock) {
             let attempt = match action {
                 Action::Obtain(attempt) => attempt,
-                Action::AskRenewalInfo { entry } => {
+                Action::AskRenewalInfo { variant } => {
                     let answer = RenewalInfoOutcome::Unsupported;
-                    schedule.handle_renewal_info(entry, clock, &answer, 0.0);
+                    schedule.handle_renewal_info(variant, clock, &answer, 0.0);
                     continue;
                 }
             };
             day.attempts += 1;
-            let has_room = holding.iter().filter(|holds| **holds).count() < room;
-            holding[attempt.entry] = has_room;
-            under_way.push_back((now + TAKES, attempt.entry, has_room));
+            let has_room = holding.values().filter(|holds| **holds).count() < room;
+            holding[attempt.variant] = has_room;
+            under_way.push_back((now + TAKES, attempt.variant, has_room));
         }
         let next = schedule.poll_timeout().map_or(DAY, |next| next.0 - START.0);
         let end = under_way.front().map_or(DAY, |(end, ..)| *end);
@@ -93,12 +99,12 @@ fn end(
     schedule: &mut Schedule,
     day: &mut Day,
     (clock, now): (UnixTime, i64),
-    entry: usize,
+    variant: VariantId,
     fault: &Fault,
     has_room: bool,
 ) {
-    let is_struck = now < fault.until && entry.is_multiple_of(fault.every);
-    let zone = format!("zone{}.test", entry % 50);
+    let is_struck = now < fault.until && variant.index().is_multiple_of(fault.every);
+    let zone = format!("zone{}.test", variant.index() % 50);
     let scope = match &fault.failure.scope {
         Scope::Zone(_) => Scope::Zone(zone.clone()),
         other => other.clone(),
@@ -110,14 +116,14 @@ fn end(
         (false, true) => {
             let end = clock + Duration::from_secs(90 * 86_400);
             let validity = Validity { not_before: clock, not_after: end };
-            schedule.handle_issued(entry, validity, clock, 0.0);
+            schedule.handle_issued(variant, validity, clock, 0.0);
             (day.issued, day.done) = (day.issued + 1, now / MINUTE);
             day.orders += 1;
             return;
         }
     };
     day.orders += usize::from(failure.ordered);
-    let setback = schedule.handle_failed(entry, clock, &failure, 0.0);
+    let setback = schedule.handle_failed(variant, clock, &failure, 0.0);
     match (setback.extent, setback.level) {
         (Extent::Known, _) => {}
         (_, Level::Error) => day.errors += 1,

@@ -20,6 +20,7 @@ use super::party::Authority;
 use super::pause::Pause;
 use super::track::{AFTER_OTHERS, GateSubject, Track};
 use super::{CONCURRENCY, Environment, Validity};
+use crate::id::VariantId;
 use crate::time::UnixTime;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{HashMap, HashSet};
@@ -32,7 +33,7 @@ const FAILURES_BEFORE_SWITCH: u32 = 3;
 pub(super) struct Gate {
     pub(super) pause: Pause,
     /// The certificates with attempts that began after the last failure.
-    probing: HashSet<usize>,
+    probing: HashSet<VariantId>,
 }
 
 impl Gate {
@@ -99,18 +100,18 @@ impl Shown {
 impl Gates {
     /// Takes over what the process before has kept with a certificate. `reloaded`: a person has
     /// loaded the configuration since; `changed`: and has changed something.
-    pub(super) fn restore(&mut self, entry: &Track, now: UnixTime, reloaded: Option<bool>) {
-        for pause in entry.progress.pauses.iter().filter(|pause| pause.since <= now) {
+    pub(super) fn restore(&mut self, track: &Track, now: UnixTime, reloaded: Option<bool>) {
+        for pause in track.progress.pauses.iter().filter(|pause| pause.since <= now) {
             let by_name = |authority: &&Authority| authority.name == pause.party;
             let subject = match &pause.scope {
-                Scope::Issuer => entry.authorities.iter().find(by_name).map(|authority| {
+                Scope::Issuer => track.authorities.iter().find(by_name).map(|authority| {
                     let staging = pause.staging;
                     GateSubject::Issuer(authority.issuer, Environment::of(staging))
                 }),
-                _ if entry.provider.name != pause.party => None,
-                Scope::Provider => Some(GateSubject::Provider(entry.provider.index)),
+                _ if track.provider.name != pause.party => None,
+                Scope::Provider => Some(GateSubject::Provider(track.provider.id)),
                 Scope::Zone(zone) | Scope::Room(zone) => {
-                    Some(GateSubject::Zone(entry.provider.index, self.number(zone)))
+                    Some(GateSubject::Zone(track.provider.id, self.number(zone)))
                 }
                 Scope::Entry | Scope::Certificate => None,
             };
@@ -134,26 +135,26 @@ impl Gates {
     }
 
     /// The subjects of a certificate's attempt with one of its issuers, as far as there are gates.
-    pub(super) fn subjects(&self, entry: &Track, authority: usize) -> Vec<GateSubject> {
+    pub(super) fn subjects(&self, track: &Track, authority: usize) -> Vec<GateSubject> {
         if self.gates.is_empty() {
             return Vec::new();
         }
-        let provider = entry.provider.index;
-        let issuer = entry.authorities.get(authority);
-        let issuer = issuer.map(|a| GateSubject::Issuer(a.issuer, entry.environment(authority)));
-        let zones = self.zones(entry).into_iter().map(|zone| GateSubject::Zone(provider, zone));
+        let provider = track.provider.id;
+        let issuer = track.authorities.get(authority);
+        let issuer = issuer.map(|a| GateSubject::Issuer(a.issuer, track.environment(authority)));
+        let zones = self.zones(track).into_iter().map(|zone| GateSubject::Zone(provider, zone));
         let all = issuer.into_iter().chain([GateSubject::Provider(provider)]);
         all.filter(|subject| self.has(*subject)).chain(zones).collect()
     }
 
     /// The numbers of a certificate's zones that have a gate.
-    pub(super) fn zones(&self, entry: &Track) -> Vec<usize> {
+    pub(super) fn zones(&self, track: &Track) -> Vec<usize> {
         if self.zones.is_empty() || self.gates.is_empty() {
             return Vec::new();
         }
-        let zones = entry.names.iter().flat_map(|name| suffixes(name));
+        let zones = track.names.iter().flat_map(|name| suffixes(name));
         let zones = zones.filter_map(|zone| self.zones.get(zone).copied());
-        let has_gate = |zone: &usize| self.has(GateSubject::Zone(entry.provider.index, *zone));
+        let has_gate = |zone: &usize| self.has(GateSubject::Zone(track.provider.id, *zone));
         let mut found: Vec<usize> = zones.filter(has_gate).collect();
         found.sort_unstable();
         found.dedup();
@@ -175,11 +176,11 @@ impl Gates {
     pub(super) fn cut(
         &self,
         cuts: &mut Vec<UnixTime>,
-        entry: &Track,
+        track: &Track,
         authority: usize,
         now: UnixTime,
     ) {
-        for subject in self.subjects(entry, authority) {
+        for subject in self.subjects(track, authority) {
             if let Some(gate) = self.gates.get(&subject) {
                 pace::cut(cuts, gate.pause.since, now, PART_OF_REST);
             }
@@ -188,11 +189,11 @@ impl Gates {
 
     /// Until when the gates hold up an attempt with one of a certificate's issuers, and whether that
     /// issuer has failed so often that another one is better.
-    pub(super) fn until(&self, entry: &Track, authority: usize, now: UnixTime) -> (UnixTime, bool) {
+    pub(super) fn until(&self, track: &Track, authority: usize, now: UnixTime) -> (UnixTime, bool) {
         let (mut until, mut is_exhausted) = (UnixTime::default(), false);
-        for subject in self.subjects(entry, authority) {
+        for subject in self.subjects(track, authority) {
             let Some(gate) = self.gates.get(&subject) else { continue };
-            until = until.max(gate.until(now, entry.current()));
+            until = until.max(gate.until(now, track.current()));
             is_exhausted |= matches!(subject, GateSubject::Issuer(..)) && gate.is_exhausted();
         }
         (until, is_exhausted)
@@ -201,21 +202,21 @@ impl Gates {
     /// Tells whether another reload does not end what holds up an attempt with one of a certificate's issuers.
     pub(super) fn are_reloads_used_up(
         &self,
-        entry: &Track,
+        track: &Track,
         authority: usize,
         now: UnixTime,
     ) -> bool {
-        let gates = self.subjects(entry, authority);
+        let gates = self.subjects(track, authority);
         let mut gates = gates.iter().filter_map(|subject| self.gates.get(subject));
         gates.any(|gate| gate.pause.reloads.is_used_up(now))
     }
 
     /// Notes that an attempt has begun; gives the pauses that it finds the end of.
-    pub(super) fn begin(&mut self, index: usize, entry: &Track) -> Vec<Pause> {
-        let subjects = self.subjects(entry, entry.authority());
+    pub(super) fn begin(&mut self, variant: VariantId, track: &Track) -> Vec<Pause> {
+        let subjects = self.subjects(track, track.authority());
         let probe = |subject| {
             let gate = self.gates.get_mut(subject)?;
-            gate.probing.insert(index);
+            gate.probing.insert(variant);
             Some(gate.pause.clone())
         };
         subjects.iter().filter_map(probe).collect()
@@ -223,10 +224,15 @@ impl Gates {
 
     /// Notes that an attempt has ended, and opens the gates that it got through. Gives the subjects of
     /// those that it has probed.
-    pub(super) fn end(&mut self, index: usize, entry: &Track, shown: Shown) -> Vec<GateSubject> {
-        let mut probed = self.subjects(entry, entry.authority());
+    pub(super) fn end(
+        &mut self,
+        variant: VariantId,
+        track: &Track,
+        shown: Shown,
+    ) -> Vec<GateSubject> {
+        let mut probed = self.subjects(track, track.authority());
         probed.retain(|subject| {
-            self.gates.get_mut(subject).is_some_and(|gate| gate.probing.remove(&index))
+            self.gates.get_mut(subject).is_some_and(|gate| gate.probing.remove(&variant))
         });
         for subject in probed.iter().filter(|subject| shown.includes(**subject)) {
             let Some(gate) = self.gates.get_mut(subject) else { continue };
@@ -242,23 +248,23 @@ impl Gates {
     /// Closes the gate of what has failed. `under_way`: how many attempts need the same, with this one.
     pub(super) fn close(
         &mut self,
-        index: usize,
-        entry: &Track,
+        variant: VariantId,
+        track: &Track,
         failure: &Failure,
         now: UnixTime,
         (under_way, jitter): (usize, f64),
     ) -> Closed {
-        let environment = entry.environment(entry.authority());
-        let authority = entry.authorities.get(entry.authority());
+        let environment = track.environment(track.authority());
+        let authority = track.authorities.get(track.authority());
         let (subject, party) = match (&failure.scope, authority) {
             (Scope::Issuer, Some(a)) => (GateSubject::Issuer(a.issuer, environment), &a.name),
             (Scope::Entry | Scope::Certificate | Scope::Issuer, _) => return Closed::Own,
-            (Scope::Zone(zone) | Scope::Room(zone), _) if !entry.is_in(zone) => return Closed::Own,
+            (Scope::Zone(zone) | Scope::Room(zone), _) if !track.is_in(zone) => return Closed::Own,
             (Scope::Provider, _) => {
-                (GateSubject::Provider(entry.provider.index), &entry.provider.name)
+                (GateSubject::Provider(track.provider.id), &track.provider.name)
             }
             (Scope::Zone(zone) | Scope::Room(zone), _) => {
-                (GateSubject::Zone(entry.provider.index, self.number(zone)), &entry.provider.name)
+                (GateSubject::Zone(track.provider.id, self.number(zone)), &track.provider.name)
             }
         };
         let (gate, under_way) = match self.gates.entry(subject) {
@@ -269,7 +275,7 @@ impl Gates {
             Occupied(place) => {
                 let gate = place.into_mut();
                 let under_way = gate.probing.len();
-                if !gate.probing.remove(&index) {
+                if !gate.probing.remove(&variant) {
                     return Closed::Before(gate.pause.clone());
                 }
                 (gate, under_way)

@@ -5,6 +5,7 @@
 
 use super::track::GateSubject;
 use super::tree::{Expiry, Rank, Span, TreeRoot, Trees};
+use crate::id::{IssuerId, ProviderId, VariantId};
 use crate::time::UnixTime;
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,22 +16,22 @@ pub(super) struct Need {
     pub(super) authorities: usize,
     /// Its current CA in that list, and whether that CA's staging environment is tried.
     pub(super) current: (usize, bool),
-    pub(super) provider: usize,
+    pub(super) provider: ProviderId,
     /// The numbers of its zones, of those that had a gate.
     pub(super) zones: Vec<usize>,
     pub(super) is_under_way: bool,
     pub(super) is_at_once: bool,
     /// Its own number, where a CA has asked for something that concerns no other certificate.
-    pub(super) own: Option<usize>,
+    pub(super) own: Option<VariantId>,
 }
 
 /// Something that certificates need in common.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Common {
-    Issuer(usize),
-    Provider(usize),
+    Issuer(IssuerId),
+    Provider(ProviderId),
     /// A zone of a provider, by its number.
-    Zone(usize, usize),
+    Zone(ProviderId, usize),
 }
 
 impl From<GateSubject> for Common {
@@ -54,7 +55,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    pub(super) fn variant(self) -> usize {
+    pub(super) fn variant(self) -> VariantId {
         self.rank.2
     }
 }
@@ -119,7 +120,7 @@ impl Lines {
     }
 
     /// Removes a certificate from its line.
-    pub(super) fn remove(&mut self, number: usize, variant: usize) {
+    pub(super) fn remove(&mut self, number: usize, variant: VariantId) {
         let Some(line) = self.lines.get_mut(&number) else { return };
         line.root = self.trees.remove(line.root, variant);
         if line.root.is_some() {
@@ -180,12 +181,12 @@ impl Lines {
     }
 
     /// The certificate of a line that expires first, of those within a span.
-    pub(super) fn soonest(&self, number: usize, span: Span) -> Option<usize> {
+    pub(super) fn soonest(&self, number: usize, span: Span) -> Option<VariantId> {
         self.trees.soonest(self.lines.get(&number)?.root, span)
     }
 
     /// The certificate of a line whose last attempt is the longest ago, of those within a span.
-    pub(super) fn first_in_turn(&self, number: usize, span: Span) -> Option<usize> {
+    pub(super) fn first_in_turn(&self, number: usize, span: Span) -> Option<VariantId> {
         self.trees.first_in_turn(self.lines.get(&number)?.root, span)
     }
 

@@ -62,6 +62,7 @@ pub use setback::{Extent, Remedy, Setback};
 #[cfg(test)]
 pub(crate) use simulation::config as test_config;
 
+use crate::id::{IssuerId, ProviderId, Table, VariantId};
 use crate::time::UnixTime;
 use gate::Gates;
 use line::Lines;
@@ -158,18 +159,18 @@ pub enum Action {
     Obtain(Box<Attempt>),
     /// Ask the CA of a certificate when to renew it.
     AskRenewalInfo {
-        /// The certificate.
-        entry: usize,
+        /// Its variant.
+        variant: VariantId,
     },
 }
 
 /// An attempt to obtain a certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Attempt {
-    /// The certificate.
-    pub entry: usize,
-    /// Index into the configuration's issuers.
-    pub issuer: usize,
+    /// The variant that it is for.
+    pub variant: VariantId,
+    /// The CA.
+    pub issuer: IssuerId,
     /// Environment in which the attempt is made.
     pub environment: Environment,
     /// State to keep before it begins.
@@ -182,7 +183,7 @@ pub struct Attempt {
 /// the line of those that are due and need the same. So an event costs the logarithm of their number.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    tracks: Vec<Track>,
+    tracks: Table<VariantId, Track>,
     loading: Loading,
     /// The time that it was told last.
     now: UnixTime,
@@ -193,17 +194,17 @@ pub struct Schedule {
     /// Shared pauses.
     gates: Gates,
     /// Times at which orders have failed at each issuer whose limit is known.
-    failed_orders: HashMap<usize, Vec<UnixTime>>,
+    failed_orders: HashMap<IssuerId, Vec<UnixTime>>,
     /// Certificates that cannot be worked on before a time of their own.
-    later: BTreeSet<(UnixTime, usize)>,
+    later: BTreeSet<(UnixTime, VariantId)>,
     /// Those that are due.
     lines: Lines,
     /// Those whose CA is asked when to renew them, by time.
-    questions: BTreeSet<(UnixTime, usize)>,
-    working: BTreeSet<usize>,
-    asking: BTreeSet<usize>,
+    questions: BTreeSet<(UnixTime, VariantId)>,
+    working: BTreeSet<VariantId>,
+    asking: BTreeSet<VariantId>,
     /// Those that wait after a failure.
-    failing: BTreeSet<usize>,
+    failing: BTreeSet<VariantId>,
     /// Those that are due and need the same, whether they may be tried or not.
     pools: HashMap<GateSubject, DuePool>,
     /// Their names, sorted by zone.
@@ -213,8 +214,8 @@ pub struct Schedule {
 /// Party that all certificates may have to leave alone.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum HeldParty {
-    Issuer(usize, Environment),
-    Provider(usize),
+    Issuer(IssuerId, Environment),
+    Provider(ProviderId),
 }
 
 impl Schedule {
@@ -268,17 +269,17 @@ impl Schedule {
     /// Compares the dates of all certificates with a clock that was set back.
     fn set_right(&mut self, now: UnixTime) {
         if now < self.latest {
-            self.tracks.iter_mut().for_each(|track| track.renewal.set_right(now));
+            self.tracks.values_mut().for_each(|track| track.renewal.set_right(now));
             (self.latest, self.now) = (now, now);
             self.place_all();
         }
     }
 
     fn poll_attempt(&mut self) -> Option<Attempt> {
-        let (index, authority) = self.first_in_turn()?;
+        let (variant, authority) = self.first_in_turn()?;
         let now = self.now;
-        self.leave(index);
-        let track = self.tracks.get_mut(index)?;
+        self.leave(variant);
+        let track = self.tracks.get_mut(variant)?;
         let mut progress = std::mem::take(&mut track.progress);
         if authority != progress.position(&track.authorities) {
             progress = progress.switched(track.authorities.get(authority));
@@ -289,7 +290,7 @@ impl Schedule {
         // If the process dies, the next one tells a respawn from a restart by these.
         (progress.loading, progress.fingerprint) = (self.loading, track.fingerprint);
         track.progress = progress.begun(now);
-        track.progress.pauses = self.gates.begin(index, track);
+        track.progress.pauses = self.gates.begin(variant, track);
         let probed = self.gates.subjects(track, track.authority());
         let environment = track.progress.environment();
         track.state = match environment {
@@ -297,21 +298,21 @@ impl Schedule {
             Environment::Staging => AttemptState::Probing,
         };
         let (issuer, progress) = (track.issuer(authority), track.progress.clone());
-        self.place(index);
+        self.place(variant);
         self.note_changes(&probed);
-        Some(Attempt { entry: index, issuer, environment, progress })
+        Some(Attempt { variant, issuer, environment, progress })
     }
 
     fn poll_question(&mut self) -> Option<Action> {
-        let (time, index) = self.questions.first().copied()?;
+        let (time, variant) = self.questions.first().copied()?;
         if self.asking.len() >= POLLS || time > self.now {
             return None;
         }
-        self.leave(index);
-        self.tracks.get_mut(index)?.is_asking = true;
-        self.place(index);
+        self.leave(variant);
+        self.tracks.get_mut(variant)?.is_asking = true;
+        self.place(variant);
         self.settle();
-        Some(Action::AskRenewalInfo { entry: index })
+        Some(Action::AskRenewalInfo { variant })
     }
 
     /// Gives the time to call [`Schedule::poll`] at the latest, unless an outcome comes first.
@@ -327,14 +328,14 @@ impl Schedule {
     }
 
     /// Tells whether a certificate is to be obtained now, as soon as there is room.
-    pub fn is_due(&self, entry: usize) -> bool {
+    pub fn is_due(&self, variant: VariantId) -> bool {
         let now = self.now;
-        self.tracks.get(entry).is_some_and(|track| self.wake(track, now).0 <= now)
+        self.tracks.get(variant).is_some_and(|track| self.wake(track, now).0 <= now)
     }
 
     /// Gives the time of the next attempt, with its issuer.
-    pub fn next_attempt(&self, entry: usize) -> Option<(UnixTime, usize, Environment)> {
-        let track = self.tracks.get(entry)?;
+    pub fn next_attempt(&self, variant: VariantId) -> Option<(UnixTime, IssuerId, Environment)> {
+        let track = self.tracks.get(variant)?;
         let (time, authority) = self.wake(track, self.now);
         // What waits for another attempt begins when that ends.
         let time = if time == AFTER_OTHERS { self.now } else { time };
@@ -342,8 +343,8 @@ impl Schedule {
     }
 
     /// Gives the time of a renewal and the reason for it; `None` if there is no certificate.
-    pub fn renewal(&self, entry: usize) -> Option<(UnixTime, Reason)> {
-        self.tracks.get(entry)?.renewal_due()
+    pub fn renewal(&self, variant: VariantId) -> Option<(UnixTime, Reason)> {
+        self.tracks.get(variant)?.renewal_due()
     }
 
     /// Tells whether anything that is due has failed, and waits for its next attempt.
@@ -353,25 +354,25 @@ impl Schedule {
 
     /// The certificates that are worked on, with what to keep when the work is given up in good
     /// order.
-    pub fn interrupted(&self) -> impl Iterator<Item = (usize, Progress)> {
-        let track = |index: &usize| self.tracks.get(*index).map(|track| (*index, track));
+    pub fn interrupted(&self) -> impl Iterator<Item = (VariantId, Progress)> {
+        let track = |variant: &VariantId| self.tracks.get(*variant).map(|track| (*variant, track));
         let working = self.working.iter().filter_map(track);
-        working.map(|(index, track)| (index, track.progress.clone().interrupted()))
+        working.map(|(variant, track)| (variant, track.progress.clone().interrupted()))
     }
 }
 
 /// Notes who wants to be left alone by all certificates, as an attempt for one of them was told.
-fn note_held(held: &mut HashMap<HeldParty, Hold>, entry: &Track, now: UnixTime) {
-    for hold in entry.progress.holds.iter().filter(|hold| hold.is_on(now)) {
+fn note_held(held: &mut HashMap<HeldParty, Hold>, track: &Track, now: UnixTime) {
+    for hold in track.progress.holds.iter().filter(|hold| hold.is_on(now)) {
         let by_name = |authority: &&Authority| authority.name == hold.authority;
         let party = match hold.scope {
-            Scope::Issuer => entry
+            Scope::Issuer => track
                 .authorities
                 .iter()
                 .find(by_name)
                 .map(|authority| HeldParty::Issuer(authority.issuer, hold.environment())),
-            Scope::Provider if entry.provider.name == hold.authority => {
-                Some(HeldParty::Provider(entry.provider.index))
+            Scope::Provider if track.provider.name == hold.authority => {
+                Some(HeldParty::Provider(track.provider.id))
             }
             _ => None,
         };

@@ -2,6 +2,7 @@
 
 use super::party::Authority;
 use super::track::{Track, is_in};
+use crate::id::{Table, VariantId};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,11 +26,11 @@ impl Kin {
 /// The names of all certificates, sorted from the last label to the first, so that those of a zone
 /// follow each other.
 #[derive(Debug, Default)]
-pub(super) struct Names(Vec<(usize, usize)>);
+pub(super) struct Names(Vec<(VariantId, usize)>);
 
 impl Names {
-    pub(super) fn of(tracks: &[Track]) -> Self {
-        let places = tracks.iter().enumerate();
+    pub(super) fn of(tracks: &Table<VariantId, Track>) -> Self {
+        let places = tracks.iter();
         let places =
             places.flat_map(|(track, it)| (0..it.names.len()).map(move |name| (track, name)));
         let mut names: Vec<_> = places.collect();
@@ -41,8 +42,8 @@ impl Names {
     pub(super) fn within<'a>(
         &'a self,
         zone: &'a str,
-        tracks: &'a [Track],
-    ) -> impl Iterator<Item = usize> + 'a {
+        tracks: &'a Table<VariantId, Track>,
+    ) -> impl Iterator<Item = VariantId> + 'a {
         let start = self.0.partition_point(|place| compare(name(tracks, *place), zone).is_lt());
         let rest = self.0.get(start..).unwrap_or_default();
         let within = rest.iter().take_while(move |place| is_in(name(tracks, **place), zone));
@@ -50,7 +51,7 @@ impl Names {
     }
 }
 
-fn name(tracks: &[Track], (track, name): (usize, usize)) -> &str {
+fn name(tracks: &Table<VariantId, Track>, (track, name): (VariantId, usize)) -> &str {
     tracks.get(track).and_then(|track| track.names.get(name)).map_or("", String::as_str)
 }
 

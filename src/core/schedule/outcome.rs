@@ -5,21 +5,22 @@ use super::progress::Progress;
 use super::renewal::{Renewal, RenewalInfoOutcome};
 use super::track::{AttemptState, GateSubject, Wish};
 use super::{Obtained, SPREAD_EACH, Schedule, Validity};
+use crate::id::VariantId;
 use crate::time::UnixTime;
 
 impl Schedule {
     /// Notes that a certificate was obtained. Gives what to keep beside it.
     pub fn handle_issued(
         &mut self,
-        entry: usize,
+        variant: VariantId,
         obtained: impl Into<Obtained>,
         now: UnixTime,
         random: f64,
     ) -> Renewal {
         self.tell(now);
         let obtained = obtained.into();
-        let probed = self.end(entry);
-        let renewal = self.change(entry, |track| {
+        let probed = self.end(variant);
+        let renewal = self.change(variant, |track| {
             let why = track.renewal_due().map(|(_, reason)| reason);
             let new = Renewal::of_new(now, random, obtained, &track.renewal, why);
             track.renewal = Renewal { next_poll: now + SPREAD_EACH, ..new };
@@ -35,10 +36,10 @@ impl Schedule {
     }
 
     /// Notes that the staging environment was satisfied. Gives the progress to keep.
-    pub fn handle_probed(&mut self, entry: usize, now: UnixTime) -> Progress {
+    pub fn handle_probed(&mut self, variant: VariantId, now: UnixTime) -> Progress {
         self.tell(now);
-        let probed = self.end(entry);
-        let progress = self.change(entry, |track| {
+        let probed = self.end(variant);
+        let progress = self.change(variant, |track| {
             track.state = AttemptState::Waiting;
             track.progress = std::mem::take(&mut track.progress).probed(now);
             track.progress.clone()
@@ -48,20 +49,20 @@ impl Schedule {
     }
 
     /// Opens the gates that an attempt got through; gives what it has probed.
-    fn end(&mut self, entry: usize) -> Vec<GateSubject> {
-        let Some(track) = self.tracks.get(entry) else { return Vec::new() };
-        self.gates.end(entry, track, Shown::ALL)
+    fn end(&mut self, variant: VariantId) -> Vec<GateSubject> {
+        let Some(track) = self.tracks.get(variant) else { return Vec::new() };
+        self.gates.end(variant, track, Shown::ALL)
     }
 
     /// Takes over when a CA wants a certificate to be renewed. Gives what to keep beside it.
     pub fn handle_renewal_info(
         &mut self,
-        entry: usize,
+        variant: VariantId,
         now: UnixTime,
         outcome: &RenewalInfoOutcome,
         random: f64,
     ) -> Renewal {
-        let renewal = self.change(entry, |track| {
+        let renewal = self.change(variant, |track| {
             // A certificate that was obtained in the meantime is another one.
             let is_awaited = track.is_asking && track.is_waiting();
             if let Some(validity) = track.validity.filter(|_| is_awaited) {
@@ -74,30 +75,30 @@ impl Schedule {
     }
 
     /// Has a certificate renewed now, whatever has failed before: a person wants it.
-    pub fn renew_now(&mut self, entry: usize) {
-        self.change(entry, |track| track.wish = Wish::AtOnce);
+    pub fn renew_now(&mut self, variant: VariantId) {
+        self.change(variant, |track| track.wish = Wish::AtOnce);
     }
 
     /// Orders nothing for a certificate, unless somebody asks for it: there may be a good one on disk
     /// that cannot be read for now.
-    pub fn bar(&mut self, entry: usize) {
-        self.change(entry, |track| track.is_barred = true);
+    pub fn bar(&mut self, variant: VariantId) {
+        self.change(variant, |track| track.is_barred = true);
     }
 
     /// Ends that something could not be read; `found` is the certificate with what was kept beside it,
     /// if it is the one that is wanted.
     pub fn unbar(
         &mut self,
-        entry: usize,
+        variant: VariantId,
         found: Option<(Validity, Renewal)>,
         now: UnixTime,
         random: f64,
     ) {
-        if !self.tracks.get(entry).is_some_and(|track| track.is_barred) {
+        if !self.tracks.get(variant).is_some_and(|track| track.is_barred) {
             return;
         }
         self.tell(now);
-        self.change(entry, |track| {
+        self.change(variant, |track| {
             track.is_barred = false;
             // What was obtained meanwhile is newer.
             let Some((validity, renewal)) = found.filter(|_| track.validity.is_none()) else {

@@ -1,12 +1,13 @@
 //! CAs and DNS providers that a certificate is obtained with.
 
 use super::limits::OrderLimit;
+use crate::id::{IssuerId, ProviderId};
 
 /// A CA that a certificate can be from.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Authority {
-    /// Index into the configuration's issuers.
-    pub issuer: usize,
+    /// Its identifier in the configuration.
+    pub issuer: IssuerId,
     /// The issuer's name, by which the next process knows it.
     pub name: String,
     /// Set if it has a staging environment.
@@ -18,8 +19,8 @@ pub struct Authority {
 /// A DNS provider, by which a certificate's names are proven.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Provider {
-    /// Index into the configuration's providers.
-    pub index: usize,
+    /// Its identifier in the configuration.
+    pub id: ProviderId,
     /// The provider's name, by which the next process knows it.
     pub name: String,
 }

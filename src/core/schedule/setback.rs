@@ -7,6 +7,7 @@ use super::pause::Pause;
 use super::progress::Progress;
 use super::track::{AttemptState, GateSubject, Track};
 use super::{Environment, Schedule, note_held};
+use crate::id::{IssuerId, VariantId};
 use crate::level::Level;
 use crate::time::UnixTime;
 use std::collections::HashMap;
@@ -60,36 +61,36 @@ impl Schedule {
     /// Notes that an attempt failed. Gives what to keep, who waits with it, and how loudly it is told.
     pub fn handle_failed(
         &mut self,
-        index: usize,
+        variant: VariantId,
         now: UnixTime,
         failure: &Failure,
         random: f64,
     ) -> Setback {
         self.tell(now);
-        let under_way = self.under_way_like(index, failure);
-        self.leave(index);
+        let under_way = self.under_way_like(variant, failure);
+        self.leave(variant);
         let loading = self.loading;
-        let Some(track) = self.tracks.get_mut(index) else {
+        let Some(track) = self.tracks.get_mut(variant) else {
             return Setback::known(Progress::default());
         };
         (track.state, track.is_under_way) = (AttemptState::Waiting, false);
         track.progress.loading = loading;
         track.progress.fingerprint = track.fingerprint;
-        let closed = self.gates.close(index, track, failure, now, (under_way, random));
-        let mut changed = self.gates.end(index, track, Shown::by(failure));
+        let closed = self.gates.close(variant, track, failure, now, (under_way, random));
+        let mut changed = self.gates.end(variant, track, Shown::by(failure));
         if failure.retry_after.is_some() {
             changed.extend(track.shares());
         }
-        self.note_order(index, failure, now);
+        self.note_order(variant, failure, now);
         let setback = match closed {
-            Closed::Before(pause) => self.handle_known(index, now, pause),
-            Closed::Own => self.handle_own(index, now, failure, random),
+            Closed::Before(pause) => self.handle_known(variant, now, pause),
+            Closed::Own => self.handle_own(variant, now, failure, random),
             Closed::Now(subject, pause) => {
                 changed.push(subject);
-                self.handle_shared(index, now, failure, random, (subject, pause))
+                self.handle_shared(variant, now, failure, random, (subject, pause))
             }
         };
-        self.place(index);
+        self.place(variant);
         self.note_changes(&changed);
         setback
     }
@@ -97,7 +98,7 @@ impl Schedule {
     /// Notes a failure for which others wait as well.
     fn handle_shared(
         &mut self,
-        index: usize,
+        variant: VariantId,
         now: UnixTime,
         failure: &Failure,
         random: f64,
@@ -105,12 +106,12 @@ impl Schedule {
     ) -> Setback {
         self.count_zone(subject, &pause.scope);
         let needs_person = failure.kind != FailureKind::Temporary;
-        let (waiting, stake) = self.waiting(index, subject, now);
+        let (waiting, stake) = self.waiting(variant, subject, now);
         let level = pause.told.tell(now, stake, pause.length(), needs_person);
         let attempts = pause.failures.saturating_add(pause.refusals);
         self.gates.note_told(subject, pause.told);
-        let mut setback = self.handle_own(index, now, failure, random);
-        if let Some(track) = self.tracks.get_mut(index) {
+        let mut setback = self.handle_own(variant, now, failure, random);
+        if let Some(track) = self.tracks.get_mut(variant) {
             track.progress.pauses = vec![pause];
             setback.progress = track.progress.clone();
         }
@@ -118,8 +119,8 @@ impl Schedule {
     }
 
     /// Notes a failure that has said nothing new: no pause is longer for it.
-    fn handle_known(&mut self, index: usize, now: UnixTime, pause: Pause) -> Setback {
-        let Some(track) = self.tracks.get_mut(index) else {
+    fn handle_known(&mut self, variant: VariantId, now: UnixTime, pause: Pause) -> Setback {
+        let Some(track) = self.tracks.get_mut(variant) else {
             return Setback::known(Progress::default());
         };
         track.progress.pauses = vec![pause];
@@ -130,12 +131,12 @@ impl Schedule {
     /// Notes a failure of a certificate itself.
     fn handle_own(
         &mut self,
-        index: usize,
+        variant: VariantId,
         now: UnixTime,
         failure: &Failure,
         random: f64,
     ) -> Setback {
-        let Some(track) = self.tracks.get_mut(index) else {
+        let Some(track) = self.tracks.get_mut(variant) else {
             return Setback::known(Progress::default());
         };
         let parties = (&*track.authorities, track.provider.name.as_str());
@@ -150,8 +151,8 @@ impl Schedule {
     }
 
     /// Counts an order that failed against the known limit of its issuer.
-    fn note_order(&mut self, index: usize, failure: &Failure, now: UnixTime) {
-        let Some(track) = self.tracks.get(index) else { return };
+    fn note_order(&mut self, variant: VariantId, failure: &Failure, now: UnixTime) {
+        let Some(track) = self.tracks.get(variant) else { return };
         let authority = track.authority();
         let is_counted = failure.ordered && track.environment(authority) == Environment::Production;
         let issuer = track.authorities.get(authority).filter(|a| a.limit.is_some() && is_counted);
@@ -162,7 +163,7 @@ impl Schedule {
 
     /// Counts the certificates that wait for the end of a shared pause, with the one that has failed, and
     /// what is at stake at most.
-    fn waiting(&self, failed: usize, subject: GateSubject, now: UnixTime) -> (usize, Stake) {
+    fn waiting(&self, failed: VariantId, subject: GateSubject, now: UnixTime) -> (usize, Stake) {
         let pool = self.pools.get(&subject);
         let (number, stake) = pool.map_or((0, Stake::Calm), |pool| pool.waiting(now));
         match self.tracks.get(failed).filter(|track| track.is_due(now)) {
@@ -172,28 +173,28 @@ impl Schedule {
     }
 
     /// Counts the attempts under way that need what has failed, with this one.
-    fn under_way_like(&self, index: usize, failure: &Failure) -> usize {
+    fn under_way_like(&self, variant: VariantId, failure: &Failure) -> usize {
         let Scope::Room(zone) = &failure.scope else { return 1 };
-        let provider = self.tracks.get(index).map(|track| track.provider.index);
-        let needs_it = |track: &&Track| Some(track.provider.index) == provider && track.is_in(zone);
-        let working = self.working.iter().filter_map(|index| self.tracks.get(*index));
+        let provider = self.tracks.get(variant).map(|track| track.provider.id);
+        let needs_it = |track: &&Track| Some(track.provider.id) == provider && track.is_in(zone);
+        let working = self.working.iter().filter_map(|variant| self.tracks.get(*variant));
         working.filter(needs_it).count()
     }
 
     /// Until when a certificate waits although a person has loaded the configuration anew: it was tried
     /// too often, and nothing has changed.
-    pub fn stands_until(&self, entry: usize) -> Option<UnixTime> {
-        let (next, ..) = self.next_attempt(entry)?;
-        let waiting = self.tracks.get(entry).filter(|track| track.is_waiting())?;
+    pub fn stands_until(&self, variant: VariantId) -> Option<UnixTime> {
+        let (next, ..) = self.next_attempt(variant)?;
+        let waiting = self.tracks.get(variant).filter(|track| track.is_waiting())?;
         let is_due = waiting.is_due(self.now);
-        (is_due && next > self.now && self.remedy(entry) == Remedy::Request).then_some(next)
+        (is_due && next > self.now && self.remedy(variant) == Remedy::Request).then_some(next)
     }
 
     /// Finds the means to have the next attempt for a certificate sooner than planned.
-    pub fn remedy(&self, entry: usize) -> Remedy {
-        let Some(waiting) = self.tracks.get(entry) else { return Remedy::Reload };
+    pub fn remedy(&self, variant: VariantId) -> Remedy {
+        let Some(waiting) = self.tracks.get(variant) else { return Remedy::Reload };
         let Progress { reloads, spent, .. } = &waiting.progress;
-        let next = self.next_attempt(entry).map_or(self.now, |(next, ..)| next);
+        let next = self.next_attempt(variant).map_or(self.now, |(next, ..)| next);
         let authority = waiting.authority();
         if self.held_until(waiting, authority, self.now) >= next {
             return Remedy::None;
@@ -208,7 +209,7 @@ impl Schedule {
 
 /// Notes when orders have failed that count against the known limit of an issuer.
 pub(super) fn note_orders(
-    failed: &mut HashMap<usize, Vec<UnixTime>>,
+    failed: &mut HashMap<IssuerId, Vec<UnixTime>>,
     track: &Track,
     now: UnixTime,
 ) {

@@ -5,6 +5,7 @@ use super::{
     Action, Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, Provider,
     Renewal, RenewalInfo, RenewalInfoOutcome, Schedule, Scope, Validity, Window,
 };
+use crate::id::IssuerId;
 use crate::time::UnixTime;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -107,7 +108,7 @@ impl World {
                         published: kind == FailureKind::Validation,
                     };
                     self.known.progress =
-                        schedule.handle_failed(attempt.entry, clock, &failure, random).progress;
+                        schedule.handle_failed(attempt.variant, clock, &failure, random).progress;
                     return false;
                 }
                 let validity = (self.now, self.now + self.plan.lifetime);
@@ -115,15 +116,16 @@ impl World {
                     not_before: UnixTime(START.0 + validity.0),
                     not_after: UnixTime(START.0 + validity.1),
                 };
-                self.known.renewal = schedule.handle_issued(attempt.entry, known, clock, random);
+                self.known.renewal = schedule.handle_issued(attempt.variant, known, clock, random);
                 self.known.progress = Progress::default();
                 self.known.validity = Some(known);
                 (self.validity, self.last_issue) = (Some(validity), self.now);
                 true
             }
-            Action::AskRenewalInfo { entry } => {
+            Action::AskRenewalInfo { variant } => {
                 let outcome = self.renewal_info();
-                self.known.renewal = schedule.handle_renewal_info(*entry, clock, &outcome, random);
+                self.known.renewal =
+                    schedule.handle_renewal_info(*variant, clock, &outcome, random);
                 false
             }
         }
@@ -149,7 +151,7 @@ fn run(plan: &Plan) -> Result {
         progress: Progress::default(),
         authorities: (0..plan.authorities)
             .map(|issuer| Authority {
-                issuer,
+                issuer: IssuerId::new(issuer),
                 name: format!("ca{issuer}"),
                 has_staging: plan.has_staging,
                 limit: None,

@@ -8,6 +8,7 @@ use super::{
     Loading, Obtained, Progress, Provider, Renewal, RenewalInfo, RenewalInfoOutcome, Schedule,
     Scope, Validity, Window,
 };
+use crate::id::{IssuerId, ProviderId, VariantId};
 use crate::time::UnixTime;
 use std::time::Duration;
 
@@ -26,6 +27,11 @@ const TEMPORARY: Failure = Failure {
 const PERMANENT: Failure = Failure { kind: FailureKind::Permanent, ..TEMPORARY };
 const VALIDATION: Failure = Failure { kind: FailureKind::Validation, ..TEMPORARY };
 
+/// The variant of that number.
+fn v(number: usize) -> VariantId {
+    VariantId::new(number)
+}
+
 fn at(seconds: i64) -> UnixTime {
     UnixTime(NOW.0 + seconds)
 }
@@ -35,7 +41,12 @@ fn validity(from: i64, to: i64) -> Validity {
 }
 
 fn authority(issuer: usize) -> Authority {
-    Authority { issuer, name: format!("ca{issuer}"), has_staging: false, limit: None }
+    Authority {
+        issuer: IssuerId::new(issuer),
+        name: format!("ca{issuer}"),
+        has_staging: false,
+        limit: None,
+    }
 }
 
 fn missing() -> Known {
@@ -44,7 +55,7 @@ fn missing() -> Known {
         renewal: Renewal::default(),
         progress: Progress::default(),
         authorities: vec![authority(0)],
-        provider: Provider { index: 0, name: "dns".to_owned() },
+        provider: Provider { id: ProviderId::new(0), name: "dns".to_owned() },
         names: vec!["www.example.test".to_owned()],
         fingerprint: Fingerprint::default(),
         is_under_way: false,
@@ -73,14 +84,14 @@ fn attempt(schedule: &mut Schedule, now: UnixTime) -> Option<Attempt> {
 }
 
 fn entry(schedule: &mut Schedule, now: UnixTime) -> Option<usize> {
-    attempt(schedule, now).map(|attempt| attempt.entry)
+    attempt(schedule, now).map(|attempt| attempt.variant.index())
 }
 
 /// Fails as soon as it is tried; gives the pause until the next attempt.
 fn fail(schedule: &mut Schedule, now: UnixTime, failure: &Failure) -> i64 {
     let attempt = attempt(schedule, now).expect("it is due");
-    schedule.handle_failed(attempt.entry, now, failure, 0.0);
-    schedule.next_attempt(attempt.entry).map_or(0, |(next, ..)| next.0 - now.0)
+    schedule.handle_failed(attempt.variant, now, failure, 0.0);
+    schedule.next_attempt(attempt.variant).map_or(0, |(next, ..)| next.0 - now.0)
 }
 
 #[test]
@@ -106,7 +117,7 @@ fn a_failure_holds_up_nobody_else_and_pauses_grow() {
     let mut now = NOW;
     let mut last = 0;
     assert_eq!(entry(&mut schedule, NOW), Some(0));
-    schedule.handle_failed(0, NOW, &TEMPORARY, 0.0);
+    schedule.handle_failed(v(0), NOW, &TEMPORARY, 0.0);
     assert_eq!(entry(&mut schedule, NOW), Some(1), "nobody else waits");
     now = UnixTime(now.0 + 10);
     for _ in 0..40 {
@@ -154,7 +165,7 @@ fn a_pause_that_is_asked_for_concerns_what_it_is_about() {
     for (scope, free) in [(Scope::Entry, vec![1, 2]), (Scope::Issuer, vec![2])] {
         let mut schedule = schedule(&[missing(), missing(), other.clone()], NOW);
         assert_eq!(entry(&mut schedule, NOW), Some(0));
-        let progress = schedule.handle_failed(0, NOW, &asked(3600, scope.clone()), 0.0).progress;
+        let progress = schedule.handle_failed(v(0), NOW, &asked(3600, scope.clone()), 0.0).progress;
         let found: Vec<_> = std::iter::from_fn(|| entry(&mut schedule, at(1))).collect();
         assert_eq!(found, free, "{scope:?}");
         // A restart does not forget it.
@@ -165,10 +176,10 @@ fn a_pause_that_is_asked_for_concerns_what_it_is_about() {
         // An hour later one tries, and the other follows.
         let found: Vec<_> = std::iter::from_fn(|| entry(&mut again, at(3600))).collect();
         for first in found {
-            again.handle_issued(first, validity(0, 90 * DAY), at(3600), 0.0);
+            again.handle_issued(v(first), validity(0, 90 * DAY), at(3600), 0.0);
         }
         let more: Vec<_> = std::iter::from_fn(|| entry(&mut again, at(3601))).collect();
-        let is_there = again.renewal(0).is_some() || more.contains(&0);
+        let is_there = again.renewal(v(0)).is_some() || more.contains(&0);
         assert!(is_there, "{scope:?}: {more:?}");
     }
 }
@@ -182,15 +193,15 @@ fn after_a_failed_validation_staging_comes_first() {
     for failure in [&TEMPORARY, &VALIDATION, &VALIDATION, &TEMPORARY] {
         let attempt = attempt(&mut schedule, now).expect("it is due");
         environments.push(attempt.environment);
-        now = schedule.handle_failed(0, now, failure, 0.0).progress.next;
+        now = schedule.handle_failed(v(0), now, failure, 0.0).progress.next;
     }
     let (production, staging) = (Environment::Production, Environment::Staging);
     assert_eq!(environments, [production, production, staging, staging]);
     // A restart goes on there.
-    let progress = schedule.tracks[0].progress.clone();
+    let progress = schedule.tracks[v(0)].progress.clone();
     assert!(progress.staging);
     assert_eq!(attempt(&mut schedule, now).map(|a| a.environment), Some(staging));
-    schedule.handle_probed(0, now);
+    schedule.handle_probed(v(0), now);
     assert_eq!(attempt(&mut schedule, now).map(|a| a.environment), Some(production), "at once");
 }
 
@@ -198,7 +209,7 @@ fn after_a_failed_validation_staging_comes_first() {
 fn a_pause_of_an_issuer_is_slept_through() {
     let mut schedule = schedule(&[missing(), missing()], NOW);
     assert_eq!(entry(&mut schedule, NOW), Some(0));
-    schedule.handle_failed(0, NOW, &asked(3600, Scope::Issuer), 0.0);
+    schedule.handle_failed(v(0), NOW, &asked(3600, Scope::Issuer), 0.0);
     assert_eq!(schedule.poll(at(5)), None);
     assert_eq!(schedule.poll_timeout(), Some(at(3600)), "not at once, again and again");
 }
@@ -215,7 +226,7 @@ fn staging_that_is_down_holds_production_up_for_a_while_only() {
             let now = schedule.poll_timeout().expect("it is due some time");
             let attempt = attempt(&mut schedule, now).expect("it is due");
             environments.push(attempt.environment);
-            schedule.handle_failed(0, now, &failure, 0.0);
+            schedule.handle_failed(v(0), now, &failure, 0.0);
         }
         let (production, staging) = (Environment::Production, Environment::Staging);
         assert_eq!(environments, [staging, staging, production, production], "{failure:?}");
@@ -225,8 +236,8 @@ fn staging_that_is_down_holds_production_up_for_a_while_only() {
     fail(&mut two, NOW, &VALIDATION);
     assert_eq!(entry(&mut two, NOW), Some(1));
     assert_eq!(entry(&mut two, at(600)), Some(0), "in staging");
-    two.handle_failed(0, at(600), &asked(3600, Scope::Issuer), 0.0);
-    two.handle_failed(1, at(600), &TEMPORARY, 0.0);
+    two.handle_failed(v(0), at(600), &asked(3600, Scope::Issuer), 0.0);
+    two.handle_failed(v(1), at(600), &TEMPORARY, 0.0);
     assert_eq!(entry(&mut two, at(610)), Some(1));
 }
 
@@ -238,17 +249,17 @@ fn the_next_ca_is_tried_after_repeated_failure_and_the_first_one_at_the_next_ren
     let mut tried = Vec::new();
     for _ in 0..7 {
         let attempt = attempt(&mut first, now).expect("it is due");
-        tried.push(attempt.issuer);
-        now = first.handle_failed(0, now, &TEMPORARY, 0.0).progress.next;
+        tried.push(attempt.issuer.index());
+        now = first.handle_failed(v(0), now, &TEMPORARY, 0.0).progress.next;
     }
     assert_eq!(tried, [7, 7, 7, 8, 8, 8, 7]);
     // Permanent problems, and long pauses, are no reason to wait.
     for failure in [PERMANENT, asked(86_400, Scope::Entry), asked(86_400, Scope::Issuer)] {
         let mut other = schedule(std::slice::from_ref(&known), NOW);
         assert_eq!(fail(&mut other, NOW, &failure), 10, "{failure:?}");
-        assert_eq!(attempt(&mut other, at(10)).map(|a| a.issuer), Some(8), "{failure:?}");
-        other.handle_issued(0, validity(10, 90 * DAY), at(10), 0.0);
-        let again = attempt(&mut other, at(80 * DAY)).map(|a| a.issuer);
+        assert_eq!(attempt(&mut other, at(10)).map(|a| a.issuer.index()), Some(8), "{failure:?}");
+        other.handle_issued(v(0), validity(10, 90 * DAY), at(10), 0.0);
+        let again = attempt(&mut other, at(80 * DAY)).map(|a| a.issuer.index());
         assert_eq!(again, Some(7), "the renewal begins with the first");
     }
     // When all of them need a person, the pause grows from round to round.
@@ -257,8 +268,8 @@ fn the_next_ca_is_tried_after_repeated_failure_and_the_first_one_at_the_next_ren
     // Certificates that have not failed themselves go to the second while the first is away.
     let mut two = schedule(&[known.clone(), known], NOW);
     assert_eq!(entry(&mut two, NOW), Some(0));
-    two.handle_failed(0, NOW, &asked(86_400, Scope::Issuer), 0.0);
-    assert_eq!(attempt(&mut two, NOW).map(|a| (a.entry, a.issuer)), Some((1, 8)));
+    two.handle_failed(v(0), NOW, &asked(86_400, Scope::Issuer), 0.0);
+    assert_eq!(attempt(&mut two, NOW).map(|a| (a.variant.index(), a.issuer.index())), Some((1, 8)));
 }
 
 /// The seconds until the issuer is asked again, where the attempts with all others fail and the process
@@ -269,17 +280,17 @@ fn asked_again_after(issuer: usize, failure: &Failure, authorities: &[usize]) ->
         Known { authorities, ..missing() }
     };
     let mut first = schedule(&[known(&[issuer, issuer + 1])], NOW);
-    assert_eq!(attempt(&mut first, NOW).map(|a| a.issuer), Some(issuer));
-    let mut progress = first.handle_failed(0, NOW, failure, 0.0).progress;
+    assert_eq!(attempt(&mut first, NOW).map(|a| a.issuer.index()), Some(issuer));
+    let mut progress = first.handle_failed(v(0), NOW, failure, 0.0).progress;
     let mut now = NOW;
     loop {
         let mut next = schedule(&[Known { progress, ..known(authorities) }], now);
         now = now.max(next.poll_timeout().expect("it is due some time"));
         let attempt = attempt(&mut next, now).expect("it is due");
-        if attempt.issuer == issuer {
+        if attempt.issuer.index() == issuer {
             return now.0 - NOW.0;
         }
-        progress = next.handle_failed(0, now, &TEMPORARY, 0.0).progress;
+        progress = next.handle_failed(v(0), now, &TEMPORARY, 0.0).progress;
     }
 }
 
@@ -302,7 +313,7 @@ fn another_ca_is_no_way_around_a_pause_that_the_dns_provider_wants() {
     let known = Known { authorities: vec![authority(7), authority(8)], ..missing() };
     let mut schedule = schedule(&[known], NOW);
     assert_eq!(fail(&mut schedule, NOW, &asked(3600, Scope::Provider)), HOUR);
-    assert_eq!(attempt(&mut schedule, at(HOUR)).map(|a| a.issuer), Some(7));
+    assert_eq!(attempt(&mut schedule, at(HOUR)).map(|a| a.issuer.index()), Some(7));
 }
 
 #[test]
@@ -312,13 +323,13 @@ fn a_ca_that_is_no_longer_configured_takes_its_failures_with_it() {
     let mut first = schedule(&[known([7, 8])], NOW);
     let progress = (0..4).fold(Progress::default(), |_, n| {
         attempt(&mut first, at(n * HOUR)).expect("it is due");
-        first.handle_failed(0, at(n * HOUR), &TEMPORARY, 0.0).progress
+        first.handle_failed(v(0), at(n * HOUR), &TEMPORARY, 0.0).progress
     });
     assert_eq!(progress.authority.as_deref(), Some("ca8"));
     let now = at(4 * HOUR);
     let mut next = schedule(&[Known { progress, ..known([9, 10]) }], now);
     let attempt = attempt(&mut next, now).expect("it is due");
-    assert_eq!((attempt.issuer, attempt.progress.failures_here), (9, 0));
+    assert_eq!((attempt.issuer.index(), attempt.progress.failures_here), (9, 0));
 }
 
 #[test]
@@ -327,7 +338,7 @@ fn the_ca_says_when_and_is_asked_seldom() {
     let mut schedule = schedule(&vec![known; 8], NOW);
     let questions = |schedule: &mut Schedule, now| {
         std::iter::from_fn(|| match schedule.poll(now) {
-            Some(Action::AskRenewalInfo { entry }) => Some(entry),
+            Some(Action::AskRenewalInfo { variant }) => Some(variant.index()),
             _ => None,
         })
         .collect::<Vec<_>>()
@@ -337,13 +348,13 @@ fn the_ca_says_when_and_is_asked_seldom() {
     let window = Window { start: at(DAY), end: at(3 * DAY) };
     let info = RenewalInfo { window, retry_after: None, explanation_url: None };
     let answer = RenewalInfoOutcome::Answered(info);
-    let kept = schedule.handle_renewal_info(0, NOW, &answer, 0.5);
-    assert_eq!(schedule.renewal(0).map(|(time, _)| time), Some(at(2 * DAY)));
+    let kept = schedule.handle_renewal_info(v(0), NOW, &answer, 0.5);
+    assert_eq!(schedule.renewal(v(0)).map(|(time, _)| time), Some(at(2 * DAY)));
     assert_eq!(questions(&mut schedule, at(1)), [5]);
     // A restart keeps the time, and the time of the next question.
     let known = Known { renewal: kept, ..good(validity(0, 90 * DAY)) };
     let mut again = super::tests::schedule(&[known], at(60));
-    assert_eq!(again.renewal(0).map(|(time, _)| time), Some(at(2 * DAY)));
+    assert_eq!(again.renewal(v(0)).map(|(time, _)| time), Some(at(2 * DAY)));
     assert_eq!(questions(&mut again, at(6 * HOUR - 1)), [0; 0]);
     assert_eq!(questions(&mut again, at(6 * HOUR)), [0]);
     assert_eq!(entry(&mut again, at(2 * DAY)), Some(0));
@@ -354,8 +365,8 @@ fn success_forgets_the_failures() {
     let mut schedule = schedule(&[missing()], NOW);
     fail(&mut schedule, NOW, &TEMPORARY);
     assert!(attempt(&mut schedule, at(10)).is_some());
-    schedule.handle_issued(0, validity(0, 90 * DAY), at(10), 0.0);
-    let (renewal, _) = schedule.renewal(0).expect("there is a certificate");
+    schedule.handle_issued(v(0), validity(0, 90 * DAY), at(10), 0.0);
+    let (renewal, _) = schedule.renewal(v(0)).expect("there is a certificate");
     let progress = attempt(&mut schedule, renewal).expect("it is due").progress;
     assert_eq!(progress.failures, 0);
 }
@@ -373,9 +384,9 @@ fn attempts_that_ended_with_the_certificate_are_told_from_those_of_its_renewal()
 #[test]
 fn a_renewal_that_is_asked_for_is_due_at_once() {
     let mut schedule = schedule(&[good(validity(0, 90 * DAY))], NOW);
-    schedule.renew_now(0);
+    schedule.renew_now(v(0));
     assert_eq!(entry(&mut schedule, NOW), Some(0));
-    schedule.handle_issued(0, validity(0, 90 * DAY), NOW, 0.0);
+    schedule.handle_issued(v(0), validity(0, 90 * DAY), NOW, 0.0);
     assert_eq!(entry(&mut schedule, NOW), None);
 }
 
@@ -403,7 +414,7 @@ fn a_process_that_dies_while_it_works_pauses_longer_each_time() {
 fn a_clock_that_was_set_back_does_not_stop_the_work() {
     let mut late = schedule(&[missing()], at(1_000_000));
     fail(&mut late, at(1_000_000), &asked(86_400, Scope::Issuer));
-    let progress = late.tracks[0].progress.clone();
+    let progress = late.tracks[v(0)].progress.clone();
     let mut schedule = schedule(&[Known { progress, ..missing() }], NOW);
     assert_eq!(entry(&mut schedule, NOW), Some(0));
 }
@@ -412,7 +423,7 @@ fn a_clock_that_was_set_back_does_not_stop_the_work() {
 fn a_pause_that_was_asked_for_by_a_wrong_clock_holds_no_more() {
     let mut schedule = schedule(&[missing(), missing()], at(1_000_000));
     assert_eq!(entry(&mut schedule, at(1_000_000)), Some(0));
-    schedule.handle_failed(0, at(1_000_000), &asked(3600, Scope::Issuer), 0.0);
+    schedule.handle_failed(v(0), at(1_000_000), &asked(3600, Scope::Issuer), 0.0);
     assert_eq!(entry(&mut schedule, at(1_000_001)), None);
     let found = std::iter::from_fn(|| entry(&mut schedule, NOW)).count();
     assert_eq!(found, 2, "both go on");
@@ -433,7 +444,7 @@ fn work_is_bounded() {
     let started = std::iter::from_fn(|| schedule.poll(NOW)).count();
     assert_eq!(started, CONCURRENCY);
     assert_eq!(schedule.poll_timeout(), None, "only an outcome makes room");
-    schedule.handle_issued(3, validity(0, 90 * DAY), NOW, 0.0);
+    schedule.handle_issued(v(3), validity(0, 90 * DAY), NOW, 0.0);
     assert_eq!(entry(&mut schedule, NOW), Some(CONCURRENCY));
     assert_eq!(schedule.interrupted().count(), CONCURRENCY);
 }
@@ -450,20 +461,24 @@ fn a_fresh_certificate_is_not_ordered_again_whatever_our_clock_says() {
     for skew in [0, 2 * HOUR, 75 * DAY, 100 * DAY, 3650 * DAY, -2 * HOUR, -365 * DAY] {
         let mut schedule = schedule(&[missing()], NOW);
         assert_eq!(entry(&mut schedule, NOW), Some(0), "{skew}");
-        let renewal = schedule.handle_issued(0, fresh(NOW, skew), NOW, 0.0);
+        let renewal = schedule.handle_issued(v(0), fresh(NOW, skew), NOW, 0.0);
         // The CA suggests a window by its own clock.
         let window = Window { start: at(30 * DAY - skew), end: at(31 * DAY - skew) };
         let info = RenewalInfo { window, retry_after: None, explanation_url: None };
-        assert_eq!(schedule.poll(at(1)), Some(Action::AskRenewalInfo { entry: 0 }), "{skew}");
+        assert_eq!(schedule.poll(at(1)), Some(Action::AskRenewalInfo { variant: v(0) }), "{skew}");
         let answer = RenewalInfoOutcome::Answered(info);
-        let informed = schedule.handle_renewal_info(0, at(1), &answer, 0.0);
+        let informed = schedule.handle_renewal_info(v(0), at(1), &answer, 0.0);
         for (what, kept, due) in
             [("by its lifetime", renewal, 60 * DAY), ("as suggested", informed, 30 * DAY)]
         {
             let validity = Some(fresh(NOW, skew).validity);
             let known = Known { validity, renewal: kept, ..missing() };
             let mut restarted = self::schedule(&[known], at(10));
-            assert_eq!(restarted.renewal(0).map(|(time, _)| time), Some(at(due)), "{skew} {what}");
+            assert_eq!(
+                restarted.renewal(v(0)).map(|(time, _)| time),
+                Some(at(due)),
+                "{skew} {what}"
+            );
             assert_eq!(entry(&mut restarted, at(due - 1)), None, "{skew} {what}");
             assert_eq!(entry(&mut restarted, at(due)), Some(0), "{skew} {what}");
         }
@@ -477,7 +492,7 @@ fn a_clock_that_is_set_right_makes_dates_what_they_are() {
         let mut schedule = schedule(&[missing()], NOW);
         entry(&mut schedule, NOW);
         let obtained = fresh(NOW, skew);
-        let renewal = schedule.handle_issued(0, obtained, NOW, 0.0);
+        let renewal = schedule.handle_issued(v(0), obtained, NOW, 0.0);
         let right = at(HOUR - skew);
         if is_restarted {
             let known = Known { validity: Some(obtained.validity), renewal, ..missing() };
@@ -485,7 +500,7 @@ fn a_clock_that_is_set_right_makes_dates_what_they_are() {
         }
         assert_eq!(entry(&mut schedule, right), None, "{is_restarted}");
         let due = at(60 * DAY - skew);
-        assert_eq!(schedule.renewal(0).map(|(time, _)| time), Some(due), "{is_restarted}");
+        assert_eq!(schedule.renewal(v(0)).map(|(time, _)| time), Some(due), "{is_restarted}");
         assert_eq!(entry(&mut schedule, due), Some(0), "{is_restarted}");
     }
 }
@@ -504,7 +519,7 @@ fn a_certificate_that_is_due_when_it_comes_is_ordered_with_growing_pauses() {
         while now < at(DAY) {
             if entry(&mut schedule, now).is_some() {
                 orders.push(now.0 - NOW.0);
-                schedule.handle_issued(0, validity, now, 0.0);
+                schedule.handle_issued(v(0), validity, now, 0.0);
             }
             now = UnixTime(now.0 + 60);
         }

@@ -7,6 +7,7 @@ use super::progress::{Fingerprint, Progress};
 use super::renewal::{Reason, Renewal};
 use super::tree::{Expiry, Rank};
 use super::{Environment, Known, Validity};
+use crate::id::{IssuerId, ProviderId, VariantId};
 use crate::time::UnixTime;
 use std::sync::Arc;
 
@@ -73,10 +74,10 @@ pub(super) enum WaitingPlace {
 /// Something shared that can fail: what a gate stands before.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum GateSubject {
-    Issuer(usize, Environment),
-    Provider(usize),
+    Issuer(IssuerId, Environment),
+    Provider(ProviderId),
     /// A provider, and the number of the zone among those that had a gate.
-    Zone(usize, usize),
+    Zone(ProviderId, usize),
 }
 
 /// A certificate that is due, and what it needs.
@@ -142,7 +143,7 @@ impl Track {
             .authorities
             .get(current)
             .map(|authority| GateSubject::Issuer(authority.issuer, self.environment(current)));
-        issuer.into_iter().chain([GateSubject::Provider(self.provider.index)])
+        issuer.into_iter().chain([GateSubject::Provider(self.provider.id)])
     }
 
     /// The dates of its certificate by our clock.
@@ -169,8 +170,8 @@ impl Track {
         time.max(self.progress.spent.room_from(now, current))
     }
 
-    pub(super) fn issuer(&self, authority: usize) -> usize {
-        self.authorities.get(authority).map_or(0, |authority| authority.issuer)
+    pub(super) fn issuer(&self, authority: usize) -> IssuerId {
+        self.authorities.get(authority).map_or(IssuerId::default(), |authority| authority.issuer)
     }
 
     /// Finds the one of its CAs that is tried.
@@ -194,7 +195,7 @@ impl Track {
 
     /// The order among certificates that are due: what is missing comes first, then what expires
     /// first, and among equals the one that waits for the longest time.
-    pub(super) fn rank(&self, variant: usize) -> Rank {
+    pub(super) fn rank(&self, variant: VariantId) -> Rank {
         let since = self.renewal_due().map_or(UnixTime::default(), |(time, _)| time);
         (self.end(), since.max(self.progress.next), variant)
     }

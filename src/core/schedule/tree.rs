@@ -5,6 +5,7 @@
 //! around by the last attempt. So the first in turn is wanted of a part of them, at the cost of a
 //! logarithm. The trees are treaps, whose weights are hashes of the variants' numbers.
 
+use crate::id::{Table, VariantId};
 use crate::time::UnixTime;
 use std::cmp::Ordering;
 
@@ -12,10 +13,10 @@ use std::cmp::Ordering;
 pub(super) type Expiry = Option<UnixTime>;
 
 /// Sort key of a variant: the end of what is served, since when it is due, and its number.
-pub(super) type Rank = (Expiry, UnixTime, usize);
+pub(super) type Rank = (Expiry, UnixTime, VariantId);
 
 /// Root of a tree, by the number of its variant; `None` if the tree is empty.
-pub(super) type TreeRoot = Option<usize>;
+pub(super) type TreeRoot = Option<VariantId>;
 
 /// Ends from one to before another; `None` at the upper side is no limit.
 #[derive(Clone, Copy, Debug)]
@@ -46,22 +47,20 @@ struct Node {
     left: TreeRoot,
     right: TreeRoot,
     /// The variant of this subtree whose turn is first.
-    first: usize,
+    first: VariantId,
 }
 
 /// Trees in which each variant is at most once.
 #[derive(Debug, Default)]
 pub(super) struct Trees {
-    nodes: Vec<Option<Node>>,
+    nodes: Table<VariantId, Option<Node>>,
 }
 
 impl Trees {
     /// Adds a variant; `last` is the time of its last attempt.
     pub(super) fn insert(&mut self, root: TreeRoot, rank: Rank, last: UnixTime) -> TreeRoot {
         let variant = rank.2;
-        if self.nodes.len() <= variant {
-            self.nodes.resize(variant + 1, None);
-        }
+        self.nodes.extend_to(variant);
         let node = Node { rank, last, left: None, right: None, first: variant };
         self.set(variant, node);
         let (before, after) = self.split(root, rank);
@@ -70,16 +69,17 @@ impl Trees {
     }
 
     /// Removes a variant that is in this tree.
-    pub(super) fn remove(&mut self, root: TreeRoot, variant: usize) -> TreeRoot {
+    pub(super) fn remove(&mut self, root: TreeRoot, variant: VariantId) -> TreeRoot {
         let Some(Node { rank, .. }) = self.node(variant) else { return root };
         let (before, rest) = self.split(root, rank);
-        let (_, after) = self.split(rest, (rank.0, rank.1, variant + 1));
+        let next = VariantId::new(variant.index() + 1);
+        let (_, after) = self.split(rest, (rank.0, rank.1, next));
         self.nodes[variant] = None;
         self.merge(before, after)
     }
 
     /// Finds the variant that expires first, of those within a span.
-    pub(super) fn soonest(&self, root: TreeRoot, span: Span) -> Option<usize> {
+    pub(super) fn soonest(&self, root: TreeRoot, span: Span) -> Option<VariantId> {
         let (mut at, mut found) = (root, None);
         while let Some(node) = at.and_then(|variant| self.node(variant)) {
             at = match node.rank.0 < span.from {
@@ -94,7 +94,7 @@ impl Trees {
     }
 
     /// Finds the variant whose last attempt is the longest ago, of those within a span.
-    pub(super) fn first_in_turn(&self, root: TreeRoot, span: Span) -> Option<usize> {
+    pub(super) fn first_in_turn(&self, root: TreeRoot, span: Span) -> Option<VariantId> {
         let node = self.node(root?)?;
         if span.from.is_none() && span.before.is_none() {
             return Some(node.first);
@@ -111,16 +111,16 @@ impl Trees {
     }
 
     /// The order of turns within a tree.
-    fn turn(&self, variant: usize) -> Option<(UnixTime, Rank)> {
+    fn turn(&self, variant: VariantId) -> Option<(UnixTime, Rank)> {
         self.node(variant).map(|node| (node.last, node.rank))
     }
 
-    fn node(&self, variant: usize) -> Option<Node> {
+    fn node(&self, variant: VariantId) -> Option<Node> {
         self.nodes.get(variant).copied().flatten()
     }
 
     /// Puts a node in its place, with the first of its subtree.
-    fn set(&mut self, variant: usize, mut node: Node) {
+    fn set(&mut self, variant: VariantId, mut node: Node) {
         let first = |root: TreeRoot| self.node(root?).map(|below| below.first);
         let mut best = (node.last, node.rank);
         node.first = variant;
@@ -167,8 +167,8 @@ impl Trees {
 }
 
 /// SplitMix64: the same tree for the same variants.
-fn weight(variant: usize) -> u64 {
-    let mut bits = (variant as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+fn weight(variant: VariantId) -> u64 {
+    let mut bits = (variant.index() as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
@@ -177,6 +177,7 @@ fn weight(variant: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{Expiry, Span, Trees};
+    use crate::id::VariantId;
     use crate::schedule::simulation::config;
     use crate::time::UnixTime;
     use proptest::prelude::*;
@@ -198,12 +199,13 @@ mod tests {
         ) {
             let (mut trees, mut root) = (Trees::default(), None);
             let mut list = Vec::new();
-            for (variant, (number, since, last)) in inserted.into_iter().enumerate() {
+            for (index, (number, since, last)) in inserted.into_iter().enumerate() {
+                let variant = VariantId::new(index);
                 let (rank, last) = ((end(number), UnixTime(since), variant), UnixTime(last));
                 root = trees.insert(root, rank, last);
                 list.push((rank, last));
             }
-            for variant in removed {
+            for variant in removed.into_iter().map(VariantId::new) {
                 if list.iter().any(|(rank, _)| rank.2 == variant) {
                     root = trees.remove(root, variant);
                     list.retain(|(rank, _)| rank.2 != variant);

@@ -1,4 +1,5 @@
 use super::{Action, Answer, CONCURRENCY, Change, Standing, Staples, Window, WindowError};
+use crate::id::VariantId;
 use crate::schedule::test_config;
 use crate::time::UnixTime;
 use proptest::prelude::*;
@@ -8,6 +9,11 @@ const NOW: UnixTime = UnixTime(1_000_000);
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
+
+/// The variant of that number.
+fn v(number: usize) -> VariantId {
+    VariantId::new(number)
+}
 
 fn after(seconds: i64) -> UnixTime {
     UnixTime(NOW.0 + seconds)
@@ -21,16 +27,16 @@ fn window(from: i64, to: i64) -> Window {
 /// One entry whose first question is under way.
 fn asking() -> Staples {
     let mut staples = Staples::default();
-    staples.begin(0, NOW);
+    staples.begin(v(0), NOW);
     assert_eq!(staples.poll_timeout(), Some(NOW));
-    assert_eq!(staples.poll(NOW), Some(Action::Ask(0)));
+    assert_eq!(staples.poll(NOW), Some(Action::Ask(v(0))));
     assert_eq!(staples.poll(after(DAY)), None, "it is under way");
     assert_eq!(staples.poll_timeout(), None);
     staples
 }
 
 fn answer(staples: &mut Staples, now: UnixTime, answer: Answer, jitter: f64) -> Change {
-    staples.handle_answer(0, now, answer, jitter).expect("there is an entry")
+    staples.handle_answer(v(0), now, answer, jitter).expect("there is an entry")
 }
 
 #[test]
@@ -73,7 +79,7 @@ fn it_is_refreshed_at_half_of_its_time_and_well_before_its_end() {
         assert_eq!(change.served_until, Some(after(to)), "{what}");
         assert_eq!(staples.poll_timeout(), Some(change.next), "{what}");
         assert_eq!(staples.poll(after(expected - 1)), None, "{what}");
-        assert_eq!(staples.poll(after(expected)), Some(Action::Ask(0)), "{what}");
+        assert_eq!(staples.poll(after(expected)), Some(Action::Ask(v(0))), "{what}");
     }
 }
 
@@ -86,7 +92,7 @@ fn failures_pause_for_a_minute_and_longer_and_what_is_served_stays_to_its_end() 
     let mut now = first.next;
     while now < after(6 * HOUR) {
         while let Some(action) = staples.poll(now) {
-            if action == Action::Withdraw(0) {
+            if action == Action::Withdraw(v(0)) {
                 withdrawn.push(now);
                 continue;
             }
@@ -117,12 +123,12 @@ fn pauses_without_a_staple_grow_to_an_hour() {
         pauses.push(change.next.since(now).as_secs() / 60);
         now = change.next;
         assert_eq!(staples.poll(UnixTime(now.0 - 1)), None);
-        assert_eq!(staples.poll(now), Some(Action::Ask(0)));
+        assert_eq!(staples.poll(now), Some(Action::Ask(v(0))));
     }
     assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     let change = answer(&mut staples, now, Answer::Good(window(0, 90 * DAY)), 0.0);
     assert_eq!((change.before, change.failures), (Standing::New, 9), "before this one");
-    assert_eq!(staples.poll(change.next), Some(Action::Ask(0)));
+    assert_eq!(staples.poll(change.next), Some(Action::Ask(v(0))));
     let change = answer(&mut staples, change.next, Answer::Failed, 1.0);
     assert_eq!((change.before, change.failures), (Standing::Good, 1), "counted anew");
     assert_eq!(staples.poll_timeout(), Some(change.next));
@@ -132,11 +138,11 @@ fn pauses_without_a_staple_grow_to_an_hour() {
 fn a_revoked_certificate_is_served_without_and_asked_about_every_hour() {
     let mut staples = asking();
     let good = answer(&mut staples, NOW, Answer::Good(window(0, DAY)), 0.0);
-    assert_eq!(staples.poll(good.next), Some(Action::Ask(0)));
+    assert_eq!(staples.poll(good.next), Some(Action::Ask(v(0))));
     let change = answer(&mut staples, good.next, Answer::Revoked, 0.0);
     assert_eq!((change.before, change.served_until), (Standing::Good, None));
     assert_eq!(change.next.since(good.next), Duration::from_secs(3600));
-    assert_eq!(staples.poll(after(DAY - 1)), Some(Action::Ask(0)), "nothing is to be withdrawn");
+    assert_eq!(staples.poll(after(DAY - 1)), Some(Action::Ask(v(0))), "nothing is to be withdrawn");
     let again = answer(&mut staples, after(DAY), Answer::Revoked, 0.0);
     assert_eq!(again.before, Standing::Revoked);
 }
@@ -144,16 +150,16 @@ fn a_revoked_certificate_is_served_without_and_asked_about_every_hour() {
 #[test]
 fn a_replaced_certificate_is_asked_about_at_once_and_no_answer_about_the_old_one_counts() {
     let mut staples = asking();
-    staples.begin(0, after(10));
-    assert_eq!(staples.poll(after(10)), Some(Action::Ask(0)));
+    staples.begin(v(0), after(10));
+    assert_eq!(staples.poll(after(10)), Some(Action::Ask(v(0))));
     staples.handle_stale();
     assert_eq!(staples.poll(after(DAY)), None, "the new question is still under way");
     let change = answer(&mut staples, after(11), Answer::Good(window(0, DAY)), 0.0);
     assert_eq!(change.before, Standing::New);
-    staples.begin(0, after(20));
-    assert_eq!(staples.poll(after(20)), Some(Action::Ask(0)));
-    staples.end(0);
-    assert_eq!(staples.handle_answer(0, after(21), Answer::Failed, 0.0), None);
+    staples.begin(v(0), after(20));
+    assert_eq!(staples.poll(after(20)), Some(Action::Ask(v(0))));
+    staples.end(v(0));
+    assert_eq!(staples.handle_answer(v(0), after(21), Answer::Failed, 0.0), None);
     assert_eq!((staples.poll(after(DAY)), staples.poll_timeout()), (None, None));
 }
 
@@ -163,27 +169,27 @@ fn an_answer_of_the_process_before_is_served_on() {
         [(0, 7 * DAY, 84 * HOUR), (-5 * DAY, 2 * DAY, 0), (-DAY, 30 * MINUTE, 0)]
     {
         let mut staples = Staples::default();
-        staples.begin_with(3, window(from, to), NOW, 0.0);
+        staples.begin_with(v(3), window(from, to), NOW, 0.0);
         let due = staples.poll_timeout().expect("it is asked again").max(NOW);
         assert_eq!(due, after(expected), "{from} {to}");
-        assert_eq!(staples.poll(due), Some(Action::Ask(3)));
-        assert_eq!(staples.poll(after(to)), Some(Action::Withdraw(3)));
+        assert_eq!(staples.poll(due), Some(Action::Ask(v(3))));
+        assert_eq!(staples.poll(after(to)), Some(Action::Withdraw(v(3))));
     }
 }
 
 #[test]
 fn a_few_are_asked_about_at_the_same_time() {
     let mut staples = Staples::default();
-    for entry in 0..3 * CONCURRENCY {
-        staples.begin(entry, NOW);
+    for number in 0..3 * CONCURRENCY {
+        staples.begin(v(number), NOW);
     }
     let asked: Vec<_> = std::iter::from_fn(|| staples.poll(NOW)).collect();
-    let expected: Vec<_> = (0..CONCURRENCY).map(Action::Ask).collect();
+    let expected: Vec<_> = (0..CONCURRENCY).map(|number| Action::Ask(v(number))).collect();
     assert_eq!(asked, expected);
     assert_eq!(staples.poll_timeout(), None, "until an answer comes");
-    staples.handle_answer(4, NOW, Answer::Failed, 0.0);
+    staples.handle_answer(v(4), NOW, Answer::Failed, 0.0);
     assert_eq!(staples.poll_timeout(), Some(NOW));
-    assert_eq!(staples.poll(NOW), Some(Action::Ask(CONCURRENCY)));
+    assert_eq!(staples.poll(NOW), Some(Action::Ask(v(CONCURRENCY))));
     assert_eq!(staples.poll(NOW), None);
 }
 
@@ -191,18 +197,18 @@ fn a_few_are_asked_about_at_the_same_time() {
 fn a_clock_that_was_set_back_does_not_stop_the_questions() {
     let mut staples = Staples::default();
     let future = after(365 * DAY);
-    staples.begin(0, future);
-    assert_eq!(staples.poll(future), Some(Action::Ask(0)));
+    staples.begin(v(0), future);
+    assert_eq!(staples.poll(future), Some(Action::Ask(v(0))));
     answer(&mut staples, future, Answer::Failed, 0.0);
-    assert_eq!(staples.poll(NOW), Some(Action::Ask(0)));
+    assert_eq!(staples.poll(NOW), Some(Action::Ask(v(0))));
     answer(&mut staples, NOW, Answer::Failed, 0.0);
     assert_eq!(staples.poll(NOW), None, "once");
 }
 
 /// Looks at all entries: gives those whose answer has ended, those that are to be asked about, and
 /// when there is something to do.
-fn scan(staples: &Staples, now: UnixTime) -> (Vec<usize>, Vec<usize>, Option<UnixTime>) {
-    let entries = || staples.entries.iter().enumerate().filter_map(|(n, e)| Some((n, e.as_ref()?)));
+fn scan(staples: &Staples, now: UnixTime) -> (Vec<VariantId>, Vec<VariantId>, Option<UnixTime>) {
+    let entries = || staples.entries.iter().filter_map(|(n, e)| Some((n, e.as_ref()?)));
     let end = |entry: &super::StapleEntry| entry.window.map(|window| window.next_update);
     let over = entries().filter(|(_, entry)| end(entry).is_some_and(|end| end <= now));
     let has_room = staples.asking < CONCURRENCY;
@@ -221,12 +227,13 @@ proptest! {
         events in proptest::collection::vec((0..30_usize, 0..6_u8, 0..5000_i64), 1..200),
     ) {
         let (mut staples, mut now, mut asked) = (Staples::default(), NOW, Vec::new());
-        for (entry, what, seconds) in events {
+        for (number, what, seconds) in events {
+            let variant = v(number);
             let window = Window { this_update: now, next_update: UnixTime(now.0 + seconds + 1) };
             match what {
-                0 => staples.begin(entry, now),
-                1 => staples.begin_with(entry, window, now, 0.5),
-                2 => staples.end(entry),
+                0 => staples.begin(variant, now),
+                1 => staples.begin_with(variant, window, now, 0.5),
+                2 => staples.end(variant),
                 3 | 4 if !asked.is_empty() => {
                     let answer = if what == 3 { Answer::Good(window) } else { Answer::Failed };
                     staples.handle_answer(asked.remove(0), now, answer, 0.5);
@@ -237,10 +244,10 @@ proptest! {
                 let (over, due, next) = scan(&staples, now);
                 prop_assert_eq!(staples.poll_timeout(), next);
                 match staples.poll(now) {
-                    Some(Action::Withdraw(entry)) => prop_assert!(over.contains(&entry)),
-                    Some(Action::Ask(entry)) => {
-                        prop_assert!(over.is_empty() && due.contains(&entry));
-                        asked.push(entry);
+                    Some(Action::Withdraw(variant)) => prop_assert!(over.contains(&variant)),
+                    Some(Action::Ask(variant)) => {
+                        prop_assert!(over.is_empty() && due.contains(&variant));
+                        asked.push(variant);
                     }
                     None => break prop_assert!(over.is_empty() && due.is_empty()),
                 }

@@ -1,5 +1,6 @@
 use super::{Choice, Difference, Stock, Traits, covers};
 use crate::config::{Config, Issuer, Profile, Variant};
+use crate::id::{CertificateId, IdRange, VariantId};
 use crate::key::KeyType::{self, EcdsaP256, EcdsaP384, Rsa2048};
 use crate::name::Name;
 use crate::schedule::Validity;
@@ -18,7 +19,7 @@ fn issuer(directory: &str, profile: Option<&str>) -> Issuer {
 /// One certificate, from the first issuer.
 fn config(names: &str, keys: &[KeyType]) -> Config {
     let mut config = Config::with_state_path("state");
-    config.issuers = vec![issuer(PRODUCTION, None), issuer(STAGING, None)];
+    config.issuers = vec![issuer(PRODUCTION, None), issuer(STAGING, None)].into();
     config.add_certificate("own", &names.split(' ').collect::<Vec<_>>(), keys);
     config
 }
@@ -46,9 +47,9 @@ fn stock(items: Vec<(&'static str, Traits)>) -> Stock<&'static str> {
 /// The places of what is taken over, with `-` for nothing, and of what stands in.
 fn chosen(config: &Config, items: Vec<(&'static str, Traits)>) -> String {
     let stock = stock(items);
-    let owner = |source: &&str| config.variants.iter().position(|v| v.name == *source);
+    let owner = |source: &&str| config.variants.find(|v| v.name == *source);
     let Choice { taken_over, stand_ins } =
-        stock.choose(config, &config.certificates[0], NOW, owner);
+        stock.choose(config, &config.certificates[CertificateId::new(0)], NOW, owner);
     let source = |index: &usize| *stock.item(*index).expect("an index of the stock").0;
     let taken_over = taken_over.iter().map(|item| item.as_ref().map_or("-", source));
     let stand_ins = stand_ins.iter().map(source);
@@ -102,7 +103,11 @@ fn what_is_wanted_is_told_from_what_is_only_served() {
     ];
     let config = config("a.test b.test", &[EcdsaP256]);
     for (row, traits, expected) in rows {
-        let found = traits.difference(&config, &config.variants[0], &config.certificates[0]);
+        let found = traits.difference(
+            &config,
+            &config.variants[VariantId::new(0)],
+            &config.certificates[CertificateId::new(0)],
+        );
         assert_eq!(found, expected, "{row}");
     }
 }
@@ -242,11 +247,15 @@ fn what_another_certificate_wants_is_left_to_it() {
     ];
     for (held, names, expected) in rows {
         let mut config = config("a.test", &[EcdsaP256]);
-        let mut other = config.certificates[0].clone();
+        let mut other = config.certificates[CertificateId::new(0)].clone();
         other.names = names.split(' ').map(|name| Name::parse(name).unwrap()).collect();
-        other.variants = 1..2;
+        other.variants = IdRange::new(VariantId::new(1), VariantId::new(2));
         config.certificates.push(other);
-        let variant = Variant { name: "other".to_owned(), key: EcdsaP256, certificate: 1 };
+        let variant = Variant {
+            name: "other".to_owned(),
+            key: EcdsaP256,
+            certificate: CertificateId::new(1),
+        };
         config.variants.push(variant);
         assert_eq!(chosen(&config, vec![("other", traits(held, 80))]), expected, "{held}: {names}");
         // A copy under a name of before changes nothing, unless it is all that there is.

@@ -132,7 +132,7 @@ pub enum AcmeError {
         /// The issuer's name.
         issuer: String,
     },
-    /// The index is none of the configuration's.
+    /// The identifier is none of the configuration's.
     #[error("there is no such issuer in the configuration")]
     NoSuchIssuer,
     /// The account cannot be kept on disk.
@@ -239,7 +239,7 @@ impl AcmeError {
 /// An error that ends an attempt to obtain a certificate.
 #[derive(Debug, Error)]
 pub enum ObtainError {
-    /// The index is none of the configuration's.
+    /// The identifier is none of the configuration's.
     #[error("there is no such certificate in the configuration")]
     NoSuchCertificate,
     /// The attempt panicked.

@@ -325,6 +325,7 @@ mod tests {
     use crate::http::Clients;
     use crate::store::Store;
     use acme_dns_core::config;
+    use acme_dns_core::id::CertificateId;
     use acme_dns_core::material::Material;
     use instant_acme::{Identifier, NewOrder};
     use secrecy::SecretString;
@@ -340,7 +341,7 @@ mod tests {
     impl Host for Silent {
         fn tell(&self, _: &Event) {}
 
-        fn publish(&self, _: usize, _: &Material) -> Result<(), NoRoom> {
+        fn publish(&self, _: CertificateId, _: &Material) -> Result<(), NoRoom> {
             Ok(())
         }
     }

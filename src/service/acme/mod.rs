@@ -57,6 +57,7 @@ use crate::resolver::Resolver;
 use crate::store::{IssuedPem, PendingOrder, Store};
 use acme_dns_core::challenge::{Candidate, Kept, may_remove, record_name};
 use acme_dns_core::config::{Certificate, Config, SecretId};
+use acme_dns_core::id::{IssuerId, ProviderId, Table, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::name::Name;
@@ -123,8 +124,8 @@ pub struct Obtainer {
 
 struct ObtainerState {
     config: Rc<Config>,
-    issuers: Vec<IssuerClient>,
-    providers: Vec<Box<dyn DnsProvider>>,
+    issuers: Table<IssuerId, IssuerClient>,
+    providers: Table<ProviderId, Box<dyn DnsProvider>>,
     store: Store,
     checker: Checker,
     resolver: Resolver,
@@ -169,8 +170,8 @@ impl ObtainerState {
     }
 
     fn provider_named(&self, name: &str) -> Option<&dyn DnsProvider> {
-        let index = self.config.providers.iter().position(|provider| provider.name == name)?;
-        self.providers.get(index).map(AsRef::as_ref)
+        let provider = self.config.providers.find(|provider| provider.name == name)?;
+        self.providers.get(provider).map(AsRef::as_ref)
     }
 }
 
@@ -182,7 +183,7 @@ impl Obtainer {
     /// The TLS library refuses an issuer's trusted certificates.
     pub fn new(
         config: Rc<Config>,
-        providers: Vec<Box<dyn DnsProvider>>,
+        providers: Table<ProviderId, Box<dyn DnsProvider>>,
         store: Store,
         checker: Checker,
         clients: &Clients,
@@ -190,11 +191,11 @@ impl Obtainer {
         host: Arc<dyn Host>,
     ) -> Result<Self, HttpError> {
         let teller = Teller::new(host);
-        let issuers = config.issuers.iter();
+        let issuers = config.issuers.values();
         let issuers =
             issuers.map(|issuer| IssuerClient::new(issuer, &store, clients, &secret, &teller));
         let issuers = issuers.collect::<Result<_, _>>()?;
-        let names = config.certificates.iter().flat_map(|certificate| &certificate.names);
+        let names = config.certificates.values().flat_map(|certificate| &certificate.names);
         let challenges = names.map(|name| record_name(name.base())).collect();
         Ok(Self {
             state: Rc::new(ObtainerState {
@@ -217,15 +218,15 @@ impl Obtainer {
         })
     }
 
-    /// Obtains a variant from an issuer, both by their index in the configuration. The caller saves it,
-    /// and forgets its order. Runs within a `LocalSet`: removing TXT records may outlast it.
+    /// Obtains a variant from an issuer. The caller saves it, and forgets its order. Runs within a `LocalSet`:
+    /// removing TXT records may outlast it.
     ///
     /// # Errors
     /// The certificate was not obtained, or what came cannot be used.
     pub async fn obtain(
         &self,
-        variant: usize,
-        issuer: usize,
+        variant: VariantId,
+        issuer: IssuerId,
         key: KeyChoice,
     ) -> Result<Issued, ObtainError> {
         self.attempt(variant, issuer, key)?.obtain().await
@@ -236,13 +237,13 @@ impl Obtainer {
     ///
     /// # Errors
     /// It would not.
-    pub async fn probe(&self, variant: usize, issuer: usize) -> Result<(), ObtainError> {
+    pub async fn probe(&self, variant: VariantId, issuer: IssuerId) -> Result<(), ObtainError> {
         self.attempt(variant, issuer, KeyChoice::Configured)?.probe().await
     }
 
     /// Gives what the schedule has to know of the last attempt for a variant, which failed.
     #[must_use]
-    pub fn failure(&self, variant: usize, error: &ObtainError) -> Failure {
+    pub fn failure(&self, variant: VariantId, error: &ObtainError) -> Failure {
         let name = self.state.config.variants.get(variant).map(|variant| &variant.name);
         let ordered = name.and_then(|name| self.state.orders.borrow_mut().remove(name));
         Failure {
@@ -254,8 +255,8 @@ impl Obtainer {
 
     fn attempt(
         &self,
-        variant: usize,
-        issuer: usize,
+        variant: VariantId,
+        issuer: IssuerId,
         key: KeyChoice,
     ) -> Result<OrderAttempt<'_>, ObtainError> {
         let state = &self.state;
@@ -272,7 +273,7 @@ impl Obtainer {
             Ok(names) => names,
             Err(error) => return teller.step_failed(Level::Warn, &error),
         };
-        let is_wanted = |name: &String| config.variants.iter().any(|v| v.name == *name);
+        let is_wanted = |name: &String| config.variants.values().any(|v| v.name == *name);
         for name in names.into_iter().filter(|name| !is_wanted(name)) {
             let teller = teller.about(Subject::Certificate(name.clone()));
             let pending = match store.load_order(&name) {
@@ -283,7 +284,7 @@ impl Obtainer {
                 }
             };
             if let Some(pending) = &pending {
-                let issuer = issuers.iter().find(|i| i.config().directory == pending.directory);
+                let issuer = issuers.values().find(|i| i.config().directory == pending.directory);
                 match issuer {
                     Some(issuer) => match give_up(issuer, pending, &teller).await {
                         Ok(()) => teller.order(OrderEvent::Cancelled { url: pending.url.clone() }),

@@ -5,10 +5,10 @@ use super::Obtainer;
 use super::error::AcmeError;
 use super::issuer::IssuerClient;
 use super::renewal_info::RenewalAnswer;
+use acme_dns_core::id::IssuerId;
 use acme_dns_core::schedule::Environment;
 use instant_acme::CertificateIdentifier;
 
-/// `issuer` is an index into the configuration's.
 impl Obtainer {
     /// Gives the URL of our account, which is created if there is none.
     ///
@@ -16,7 +16,7 @@ impl Obtainer {
     /// There is none, and none can be created.
     pub async fn account(
         &self,
-        issuer: usize,
+        issuer: IssuerId,
         environment: Environment,
     ) -> Result<String, AcmeError> {
         let session = self.issuer(issuer)?.session(environment).await?;
@@ -28,7 +28,7 @@ impl Obtainer {
     /// # Errors
     /// The key comes from the configuration, the CA refuses, or its answer does not come; then the
     /// next order finds out which key is the account's.
-    pub async fn change_key(&self, issuer: usize) -> Result<(), AcmeError> {
+    pub async fn change_key(&self, issuer: IssuerId) -> Result<(), AcmeError> {
         self.issuer(issuer)?.change_key(Environment::Production).await
     }
 
@@ -39,7 +39,7 @@ impl Obtainer {
     /// The CA refuses or does not answer.
     pub async fn revoke(
         &self,
-        issuer: usize,
+        issuer: IssuerId,
         certificate: &[u8],
         reason: Option<u8>,
     ) -> Result<(), AcmeError> {
@@ -53,13 +53,13 @@ impl Obtainer {
     /// The CA refuses or does not answer.
     pub async fn renewal_info(
         &self,
-        issuer: usize,
+        issuer: IssuerId,
         certificate: &CertificateIdentifier<'_>,
     ) -> Result<Option<RenewalAnswer>, AcmeError> {
         self.issuer(issuer)?.renewal_info(certificate).await
     }
 
-    fn issuer(&self, index: usize) -> Result<&IssuerClient, AcmeError> {
-        self.state.issuers.get(index).ok_or(AcmeError::NoSuchIssuer)
+    fn issuer(&self, issuer: IssuerId) -> Result<&IssuerClient, AcmeError> {
+        self.state.issuers.get(issuer).ok_or(AcmeError::NoSuchIssuer)
     }
 }

@@ -17,6 +17,7 @@ use crate::http::{Clients, HttpError};
 use crate::resolver::Resolver;
 use acme_dns_core::challenge::{Candidate, Kept};
 use acme_dns_core::config::{Provider, ProviderKind, SecretId};
+use acme_dns_core::id::{ProviderId, Table};
 use async_trait::async_trait;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -116,11 +117,11 @@ pub trait DnsProvider {
 /// # Errors
 /// The TLS library refuses trusted certificates, or credentials cannot be sent in a header.
 pub fn providers(
-    configs: &[Provider],
+    configs: &Table<ProviderId, Provider>,
     secret: impl Fn(SecretId) -> SecretString,
     clients: &Clients,
     tell: impl Fn(ProviderEvent) + 'static,
-) -> Result<Vec<Box<dyn DnsProvider>>, HttpError> {
+) -> Result<Table<ProviderId, Box<dyn DnsProvider>>, HttpError> {
     let cloudflare = cloudflare::Maker::new(clients, tell);
     let make = |config: &Provider| -> Result<Box<dyn DnsProvider>, HttpError> {
         let name = &config.name;
@@ -130,5 +131,5 @@ pub fn providers(
             }
         })
     };
-    configs.iter().map(make).collect()
+    configs.values().map(make).collect()
 }

@@ -12,6 +12,7 @@ use super::site::Site;
 use crate::acme::{KeyChoice, Obtainer};
 use crate::event::{ActionEvent, Event};
 use crate::store::Store;
+use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Schedule;
 use std::collections::BTreeSet;
@@ -39,14 +40,14 @@ struct ActionRequest {
 #[derive(Clone)]
 enum ActionKind {
     Renew,
-    Revoke { certificates: Vec<Vec<u8>>, issuers: Vec<usize>, reason: Option<u8> },
-    ChangeKey { issuer: usize },
+    Revoke { certificates: Vec<Vec<u8>>, issuers: Vec<IssuerId>, reason: Option<u8> },
+    ChangeKey { issuer: IssuerId },
     Forget(Forgetting),
 }
 
 enum RequestState {
     /// For the renewal of these variants.
-    WaitsFor(Vec<usize>),
+    WaitsFor(Vec<VariantId>),
     /// Can be carried out at this time.
     Ready(Instant),
     Running,
@@ -76,7 +77,7 @@ impl Actions {
     }
 
     /// Returns the key that the next certificate of a variant gets.
-    pub(super) fn key_for(&self, variant: usize) -> KeyChoice {
+    pub(super) fn key_for(&self, variant: VariantId) -> KeyChoice {
         let revokes = self.requests.iter().any(|request| {
             let waits =
                 matches!(&request.state, RequestState::WaitsFor(variants) if variants.contains(&variant));
@@ -136,7 +137,7 @@ impl Actions {
             "renew" => (ActionKind::Renew, renew(parts.schedule, self.variants_of(of)?)),
             "revoke" => self.read_revocation(parts, name, of, text)?,
             "rollover" => {
-                let issuer = self.site.config.issuers.iter().position(|issuer| issuer.name == of);
+                let issuer = self.site.config.issuers.find(|issuer| issuer.name == of);
                 let issuer =
                     issuer.ok_or_else(|| format!("no \"acme_dns_issuer\" \"{of}\" is defined"))?;
                 (ActionKind::ChangeKey { issuer }, RequestState::ready())
@@ -153,10 +154,10 @@ impl Actions {
     }
 
     /// Finds the variants of the certificate of that name.
-    fn variants_of(&self, name: &str) -> Result<Vec<usize>, String> {
+    fn variants_of(&self, name: &str) -> Result<Vec<VariantId>, String> {
         let config = &self.site.config;
-        let certificate = config.certificates.iter().find(|c| c.name == name);
-        let variant = || config.variants.iter().position(|variant| variant.name == name);
+        let certificate = config.certificates.values().find(|c| c.name == name);
+        let variant = || config.variants.find(|variant| variant.name == name);
         match certificate {
             Some(certificate) => Ok(certificate.variants.clone().collect()),
             None => variant()
@@ -177,7 +178,7 @@ impl Actions {
         let reason = read_reason(&text)?;
         let served = parts.served;
         // What stands in is another certificate, which was not asked for.
-        let is_own = |variant: &&usize| served.get(**variant).is_some_and(|s| !s.stands_in);
+        let is_own = |variant: &&VariantId| served.get(**variant).is_some_and(|s| !s.stands_in);
         let own = variants.iter().filter(is_own).filter_map(|variant| served.leaf(*variant));
         let own: Vec<Vec<u8>> = own.collect();
         let mut certificates = read_certificates(&text)?;
@@ -191,10 +192,10 @@ impl Actions {
             written.map_err(|error| error.to_string())?;
         }
         // A certificate that was split is served under several names: all of them need another.
-        let is_in_use = |variant: &usize| {
+        let is_in_use = |variant: &VariantId| {
             served.leaf(*variant).is_some_and(|leaf| certificates.contains(&leaf))
         };
-        let in_use: Vec<usize> = self.site.variants().filter(is_in_use).collect();
+        let in_use: Vec<VariantId> = self.site.variants().filter(is_in_use).collect();
         let issuers = variants.first().map(|variant| self.site.variant(*variant).1.issuers.clone());
         let issuers = issuers.unwrap_or_default();
         let state = match in_use.is_empty() {
@@ -206,7 +207,7 @@ impl Actions {
 
     /// Notes that a variant was renewed, and that a restart would serve the new certificate: what waited for it
     /// continues.
-    pub(super) fn note_renewal(&mut self, variant: usize) {
+    pub(super) fn note_renewal(&mut self, variant: VariantId) {
         let mut done = Vec::new();
         self.requests.retain_mut(|request| {
             let RequestState::WaitsFor(variants) = &mut request.state else { return true };
@@ -278,7 +279,7 @@ impl Actions {
     }
 }
 
-fn renew(schedule: &mut Schedule, variants: Vec<usize>) -> RequestState {
+fn renew(schedule: &mut Schedule, variants: Vec<VariantId>) -> RequestState {
     variants.iter().for_each(|variant| schedule.renew_now(*variant));
     RequestState::WaitsFor(variants)
 }

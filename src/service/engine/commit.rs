@@ -22,6 +22,7 @@ use super::stapling::Stapling;
 use super::unsaved::Unsaved;
 use crate::acme::Issued;
 use crate::event::{CertificateEvent, FilesEvent};
+use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{Obtained, Schedule};
 use std::time::Duration;
@@ -69,14 +70,14 @@ impl Commit<'_> {
     }
 
     /// Commits a certificate that the disk has taken at last.
-    pub(super) fn saved(self, variant: usize) {
+    pub(super) fn saved(self, variant: VariantId) {
         self.site.tell_files(variant, FilesEvent::Saved);
         self.served.note_saved(variant);
         self.note_files(variant);
     }
 
     /// Serves the certificate even if the disk refuses it: better than nothing, or than the old one.
-    fn serve(&mut self, variant: usize, issuer: usize, issued: &Issued, is_saved: bool) {
+    fn serve(&mut self, variant: VariantId, issuer: IssuerId, issued: &Issued, is_saved: bool) {
         if let Some(mut pair) = issued.material.pairs.first().cloned() {
             pair.source = issued.pem.source(is_saved);
             let served = ServedVariant { pair: Some(pair), issuer: Some(issuer), stands_in: false };
@@ -88,12 +89,12 @@ impl Commit<'_> {
     }
 
     /// Tells those who wait for new files.
-    fn note_files(self, variant: usize) {
+    fn note_files(self, variant: VariantId) {
         self.reloading.note_written();
         self.actions.note_renewal(variant);
     }
 
-    fn tell(&self, variant: usize, issued: &Issued, took: Duration) {
+    fn tell(&self, variant: VariantId, issued: &Issued, took: Duration) {
         let Issued { issuer, serial, validity, .. } = issued;
         let renewal = self.schedule.renewal(variant);
         let event = CertificateEvent::Issued {

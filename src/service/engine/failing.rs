@@ -4,6 +4,7 @@ use super::clock::{now, random};
 use super::site::Site;
 use crate::acme::ObtainError;
 use crate::event::{Ca, CertificateEvent, CertificatesEvent, Culprit, Event, NextAttempt, Sooner};
+use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{Environment, Extent, Failure, Remedy, Schedule, Scope};
 use acme_dns_core::time::UnixTime;
@@ -53,8 +54,8 @@ impl Volume {
 /// Attempt that has failed.
 #[derive(Clone, Copy)]
 pub(super) struct Failed {
-    pub(super) variant: usize,
-    pub(super) issuer: usize,
+    pub(super) variant: VariantId,
+    pub(super) issuer: IssuerId,
     pub(super) environment: Environment,
 }
 
@@ -136,7 +137,7 @@ impl Failures {
         NextAttempt { at, with: (!is_same).then(|| self.ca(next, then)), sooner }
     }
 
-    fn ca(&self, issuer: usize, environment: Environment) -> Ca {
+    fn ca(&self, issuer: IssuerId, environment: Environment) -> Ca {
         let name = self.site.issuer(issuer).name.clone();
         match environment {
             Environment::Production => Ca::Production(name),

@@ -14,6 +14,7 @@ use crate::stamp::FileStamp;
 use crate::store::{CertificateFacts, Store, certificate_stamp, certificates_stamp};
 use crate::x509::glance::{Glance, glance};
 use acme_dns_core::config::Certificate;
+use acme_dns_core::id::{CertificateId, Table, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::schedule::{Renewal, Validity};
@@ -38,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Certificates that a holder of the lock writes, as they were seen last.
 pub(super) struct Follower {
     site: Rc<Site>,
-    variants: Vec<SeenVariant>,
+    variants: Table<VariantId, SeenVariant>,
     stamp: Option<FileStamp>,
     /// Time spent waiting for the lock at the next look, and at the next look at each of them.
     next: Duration,
@@ -57,8 +58,8 @@ struct SeenVariant {
 
 impl Follower {
     /// Begins with what the master has published from the disk.
-    pub(super) fn new(site: Rc<Site>, facts: &[(usize, CertificateFacts)]) -> Self {
-        let mut variants = vec![SeenVariant::default(); site.variants().len()];
+    pub(super) fn new(site: Rc<Site>, facts: &[(VariantId, CertificateFacts)]) -> Self {
+        let mut variants: Table<_, _> = site.variants().map(|_| SeenVariant::default()).collect();
         for (variant, facts) in facts {
             let (stamp, validity) = (Some(facts.stamp), Some(facts.validity));
             variants[*variant] = SeenVariant { stamp, validity };
@@ -131,7 +132,7 @@ impl Follower {
 
     async fn follow_all(&mut self, wait: &LockWait, reloading: &Reloading) {
         for certificate in self.site.certificates() {
-            let_others_work(certificate).await;
+            let_others_work(certificate.index()).await;
             let mut is_changed = false;
             for variant in self.site.certificate(certificate).variants.clone() {
                 let stamp = certificate_stamp(self.site.store.path(), self.site.name(variant));
@@ -150,7 +151,7 @@ impl Follower {
 
     /// Hands a certificate that has changed on disk to the workers. Returns the end of its validity, if it is
     /// another one than they have.
-    fn follow(&mut self, certificate: usize) -> Option<UnixTime> {
+    fn follow(&mut self, certificate: CertificateId) -> Option<UnixTime> {
         let site = Rc::clone(&self.site);
         let wanted = site.certificate(certificate);
         let published = site.host.published(certificate).map_or_else(Vec::new, |m| m.pairs);
@@ -176,7 +177,7 @@ impl Follower {
         Some(until)
     }
 
-    fn tell_followed(&self, certificate: usize, until: UnixTime, wait: &LockWait) {
+    fn tell_followed(&self, certificate: CertificateId, until: UnixTime, wait: &LockWait) {
         let name = self.site.certificate(certificate).name.clone();
         self.site
             .tell(&Event::Origin(name, OriginEvent::Followed { holder: wait.holder(), until }));
@@ -212,8 +213,8 @@ impl Follower {
     /// it.
     async fn tell_overdue(&mut self, wait: &LockWait, waited: Duration) {
         let mut names = Vec::new();
-        for (variant, seen) in self.variants.iter().enumerate() {
-            let_others_work(variant).await;
+        for (variant, seen) in &self.variants {
+            let_others_work(variant.index()).await;
             let name = self.site.name(variant);
             if is_neglected(&self.site.store, name, seen.validity, now()) {
                 names.push(name.to_owned());
@@ -257,7 +258,7 @@ mod tests {
     use crate::engine::clock::now;
     use crate::engine::locking::take_lock;
     use crate::engine::reloading::Reloading;
-    use crate::engine::testing::{Recorder, site_of};
+    use crate::engine::testing::{CERTIFICATE, Recorder, site_of};
     use crate::event::{CertificatesEvent, Event, FilesEvent};
     use crate::store::testing::{give_sign, issued_with};
     use crate::store::{IssuedPem, Store};
@@ -316,7 +317,7 @@ mod tests {
     async fn served(host: &Recorder) -> Vec<Vec<u8>> {
         use crate::host::Host;
         sleep(Duration::from_secs(5)).await;
-        let pairs = host.published(0).map_or_else(Vec::new, |material| material.pairs);
+        let pairs = host.published(CERTIFICATE).map_or_else(Vec::new, |material| material.pairs);
         pairs.into_iter().map(|pair| pair.chain[0].clone()).collect()
     }
 

@@ -14,6 +14,7 @@ use crate::acme::Obtainer;
 use crate::event::{CertificateEvent, Event};
 use crate::store::{Store, StoredCertificate};
 use acme_dns_core::config::is_file_name;
+use acme_dns_core::id::IssuerId;
 use std::collections::BTreeSet;
 
 /// Forgetting of a certificate, as a person has asked for it.
@@ -28,8 +29,8 @@ pub(super) struct Forgetting {
 struct Revocation {
     /// The certificate, in DER.
     certificate: Vec<u8>,
-    /// The issuers that it may be from, as indices into the configuration's.
-    issuers: Vec<usize>,
+    /// The issuers that it may be from.
+    issuers: Vec<IssuerId>,
     reason: Option<u8>,
 }
 
@@ -50,8 +51,8 @@ impl Inventory<'_> {
         if !is_file_name(name) {
             return Err(format!("\"{name}\" is no name of a certificate"));
         }
-        if self.site.config.variants.iter().any(|variant| variant.name == name)
-            || self.site.config.certificates.iter().any(|certificate| certificate.name == name)
+        if self.site.config.variants.values().any(|variant| variant.name == name)
+            || self.site.config.certificates.values().any(|certificate| certificate.name == name)
         {
             return Err(format!(
                 "certificate \"{name}\" is configured, take it out of the configuration and reload first"
@@ -117,11 +118,11 @@ impl Inventory<'_> {
         stored: &StoredCertificate,
         reason: Option<u8>,
     ) -> Result<Revocation, String> {
-        let all = self.site.config.issuers.iter().enumerate();
+        let all = self.site.config.issuers.iter();
         let directory = stored.facts.directory.as_ref();
         let is_from = |url: &String| directory.is_none_or(|directory| directory == url);
-        let issuers: Vec<usize> =
-            all.filter(|(_, issuer)| is_from(&issuer.directory)).map(|(index, _)| index).collect();
+        let issuers: Vec<IssuerId> =
+            all.filter(|(_, issuer)| is_from(&issuer.directory)).map(|(id, _)| id).collect();
         match (leaf(stored), directory) {
             (Some(certificate), _) if !issuers.is_empty() => {
                 Ok(Revocation { certificate: certificate.clone(), issuers, reason })

@@ -13,6 +13,7 @@ use crate::acme::account_key;
 use crate::event::{AccountEvent, Event, OriginEvent, Subject};
 use crate::import::{ImportedAccount, ImportedCertificate, Imports, fingerprint};
 use crate::store::{IssuedPem, Store, StoreError, has_account, is_kept};
+use acme_dns_core::id::{Table, VariantId};
 use acme_dns_core::material::{Pair, Source};
 use acme_dns_core::schedule::{Known, Renewal, Schedule};
 use secrecy::ExposeSecret;
@@ -109,7 +110,7 @@ pub(super) fn serve_unsaved(
     site: &Site,
     served: &mut Served,
     taken_over: &mut [TakenOver],
-    known: &mut [Known],
+    known: &mut Table<VariantId, Known>,
 ) {
     for TakenOver { imported, unsaved } in taken_over {
         let Some(pair) = unsaved.take() else { continue };

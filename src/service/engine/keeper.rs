@@ -114,7 +114,7 @@ impl Keeper {
     }
 
     fn copy_accounts(&mut self) {
-        let names = self.site.config.issuers.iter().map(|issuer| issuer.name.as_str());
+        let names = self.site.config.issuers.values().map(|issuer| issuer.name.as_str());
         self.site.store.copy_accounts(names, &mut self.accounts);
     }
 
@@ -220,12 +220,13 @@ mod tests {
     use crate::engine::clock::now;
     use crate::engine::main_loop::Running;
     use crate::engine::served::Served;
-    use crate::engine::testing::{Recorder, site_of, start};
+    use crate::engine::testing::{CERTIFICATE, Recorder, VARIANT, site_of, start};
     use crate::event::{Event, FilesEvent};
     use crate::host::Host;
     use crate::store::testing::{DIRECTORY, issued_with};
     use crate::store::{Account, IssuedPem, Store};
     use crate::x509::testing::{NOW, key};
+    use acme_dns_core::id::VariantId;
     use acme_dns_core::key::KeyType;
     use acme_dns_core::level::Level;
     use acme_dns_core::material::Material;
@@ -252,7 +253,7 @@ mod tests {
         store.save_certificate(NAME, issued).unwrap();
         let mut material = store.load_certificate(NAME).unwrap().unwrap().material;
         material.pairs[0].source = issued.source(is_kept);
-        host.publish(0, &material).unwrap();
+        host.publish(CERTIFICATE, &material).unwrap();
     }
 
     fn full_chain(path: &Path) -> Option<String> {
@@ -297,13 +298,15 @@ mod tests {
             }
             let running = begin(dir.path(), &host).await;
             let expected = expected.map(|issued| issued.fullchain.clone());
-            let is_there = running.schedule.renewal(0).is_some();
+            let is_there = running.schedule.renewal(VARIANT).is_some();
             assert_eq!(is_there, expected.is_some(), "{row}: no order");
             assert_eq!(full_chain(dir.path()), expected, "{row}");
             if expected.is_some() {
                 let file = dir.path().join("certs").join(NAME).join("issuer.json");
                 assert!(fs::read_to_string(file).unwrap().contains(DIRECTORY), "{row}");
-                assert!(host.published(0).unwrap().pairs[0].source.as_ref().unwrap().is_kept);
+                assert!(
+                    host.published(CERTIFICATE).unwrap().pairs[0].source.as_ref().unwrap().is_kept
+                );
             }
         }
     }
@@ -318,14 +321,14 @@ mod tests {
         publish(&host, &issued(-10, 80), false);
         drop(store);
         let running = begin(dir.path(), &host).await;
-        assert!(running.schedule.renewal(0).is_some(), "it is not due");
-        assert!(running.unsaved.contains(0), "it is tried again");
+        assert!(running.schedule.renewal(VARIANT).is_some(), "it is not due");
+        assert!(running.unsaved.contains(VARIANT), "it is tried again");
         let errors = host.at(Level::Error);
         let [Event::Files(name, FilesEvent::Unsaved { .. })] = errors.as_slice() else {
             panic!("{errors:?}");
         };
         assert_eq!(name, NAME);
-        assert!(!host.published(0).unwrap().pairs[0].source.as_ref().unwrap().is_kept);
+        assert!(!host.published(CERTIFICATE).unwrap().pairs[0].source.as_ref().unwrap().is_kept);
     }
 
     /// A service with a certificate and an account.
@@ -447,20 +450,22 @@ mod tests {
         let key = path.join("certs").join(NAME).join("privkey.pem");
         chown(&key, Some(65_534), None).unwrap();
         let mut running = begin(&path, &host).await;
-        assert!(running.schedule.renewal(0).is_none());
+        assert!(running.schedule.renewal(VARIANT).is_none());
         let errors = host.at(Level::Error);
         let [Event::Files(name, FilesEvent::Unreadable { why })] = errors.as_slice() else {
             panic!("{errors:?}");
         };
         assert_eq!(name, NAME);
         assert!(why.contains("belongs to user 65534, the state path to user 0"), "{why}");
-        assert!(!running.schedule.is_due(0));
+        assert!(!running.schedule.is_due(VARIANT));
         assert!(look(&mut running));
-        assert!(!running.schedule.is_due(0), "it is looked at again");
+        assert!(!running.schedule.is_due(VARIANT), "it is looked at again");
         chown(&key, Some(0), None).unwrap();
         assert!(look(&mut running));
-        assert!(running.schedule.renewal(0).is_some(), "{:?}", host.events());
-        assert!(host.published(0).is_some() && full_chain(&path) == Some(issued.fullchain));
+        assert!(running.schedule.renewal(VARIANT).is_some(), "{:?}", host.events());
+        assert!(
+            host.published(CERTIFICATE).is_some() && full_chain(&path) == Some(issued.fullchain)
+        );
         // What is none after all is ordered.
         drop(running);
         // What workers have would be written back.
@@ -469,7 +474,7 @@ mod tests {
         let mut running = begin(&path, &host).await;
         fs::remove_file(path.join("certs").join(NAME)).unwrap();
         assert!(look(&mut running));
-        assert!(running.schedule.is_due(0), "{:?}", host.events());
+        assert!(running.schedule.is_due(VARIANT), "{:?}", host.events());
     }
 
     #[tokio::test]
@@ -486,11 +491,11 @@ mod tests {
             store.save_certificate(name, issued).unwrap();
             pairs.extend(store.load_certificate(name).unwrap().unwrap().material.pairs);
         }
-        host.publish(0, &Material { pairs: pairs.clone() }).unwrap();
+        host.publish(CERTIFICATE, &Material { pairs: pairs.clone() }).unwrap();
         let keys = &[KeyType::EcdsaP256, KeyType::Rsa2048][..];
         let served = Served::new(site_of(dir.path(), Arc::clone(&host), &[(&[NAME], keys)]));
         fs::remove_file(dir.path().join("certs/a.example-rsa")).unwrap();
-        assert_eq!(served.pair_to_keep(0), pairs.first().cloned());
-        assert_eq!(served.pair_to_keep(1), pairs.last().cloned());
+        assert_eq!(served.pair_to_keep(VARIANT), pairs.first().cloned());
+        assert_eq!(served.pair_to_keep(VariantId::new(1)), pairs.last().cloned());
     }
 }

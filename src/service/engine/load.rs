@@ -15,6 +15,7 @@ use crate::store::{
     CertificateFacts, IssuedPem, PendingOrder, StoredCertificate, certificate_stamp,
 };
 use crate::x509::keys;
+use acme_dns_core::id::{Table, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use acme_dns_core::schedule::{Fingerprint, Known, Progress, Validity};
@@ -35,17 +36,20 @@ pub(super) struct Loader<'a> {
 impl Loader<'_> {
     /// Serves what is on disk, and gathers what the schedule begins with. What the master has published and is
     /// on disk still is not read again.
-    pub(super) async fn load(mut self, facts: Vec<(usize, CertificateFacts)>) -> Vec<Known> {
+    pub(super) async fn load(
+        mut self,
+        facts: Vec<(VariantId, CertificateFacts)>,
+    ) -> Table<VariantId, Known> {
         let site = self.site;
         let mut facts: HashMap<_, _> = facts.into_iter().collect();
         let under_way = site.store.under_way().unwrap_or_else(|error| {
             site.tell_failure(Level::Warn, &error);
             site.variants().map(|variant| site.name(variant).to_owned()).collect::<BTreeSet<_>>()
         });
-        let is_under_way = |variant: usize| under_way.contains(site.name(variant));
-        let mut held = Vec::with_capacity(site.variants().len());
+        let is_under_way = |variant: VariantId| under_way.contains(site.name(variant));
+        let mut held = Table::default();
         for variant in site.variants() {
-            let_others_work(variant).await;
+            let_others_work(variant.index()).await;
             let facts = facts.remove(&variant).filter(|facts| {
                 let stamp = certificate_stamp(site.store.path(), site.name(variant));
                 stamp == Some(facts.stamp)
@@ -54,9 +58,9 @@ impl Loader<'_> {
         }
         let succession = Succession { site, served: self.served, unsaved: self.unsaved };
         let validities = succession.succeed(held).await;
-        let mut known = Vec::with_capacity(validities.len());
-        for (variant, validity) in validities.into_iter().enumerate() {
-            let_others_work(variant).await;
+        let mut known = Table::default();
+        for (variant, validity) in validities {
+            let_others_work(variant.index()).await;
             known.push(self.gather(variant, validity, is_under_way(variant)));
         }
         known
@@ -65,7 +69,7 @@ impl Loader<'_> {
     /// Serves the certificate that lies under a variant's own name; returns its traits.
     fn load_variant(
         &mut self,
-        variant: usize,
+        variant: VariantId,
         facts: Option<CertificateFacts>,
         is_under_way: bool,
     ) -> Option<Traits> {
@@ -83,7 +87,7 @@ impl Loader<'_> {
 
     /// Gathers what the schedule begins with; `validity` is that of the certificate that is wanted, if it is
     /// there.
-    fn gather(&self, variant: usize, validity: Option<Validity>, is_under_way: bool) -> Known {
+    fn gather(&self, variant: VariantId, validity: Option<Validity>, is_under_way: bool) -> Known {
         let (site, store, name) = (self.site, &self.site.store, self.site.name(variant));
         let ignore = |error| site.tell_ignored(&error);
         let progress = match is_under_way {
@@ -112,7 +116,7 @@ impl Loader<'_> {
     }
 
     /// Reads a certificate.
-    fn load_files(&mut self, variant: usize) -> Option<(CertificateFacts, Option<Pair>)> {
+    fn load_files(&mut self, variant: VariantId) -> Option<(CertificateFacts, Option<Pair>)> {
         let (site, name) = (self.site, self.site.name(variant));
         let stored = site.store.load_certificate(name).unwrap_or_else(|error| {
             if may_be_good(&error) {
@@ -152,7 +156,7 @@ impl Loader<'_> {
     }
 
     /// Finds what shared memory has of a variant that the disk had refused, if it is what is wanted.
-    fn unsaved_pair(&self, variant: usize) -> Option<Pair> {
+    fn unsaved_pair(&self, variant: VariantId) -> Option<Pair> {
         let (wanted, certificate) = self.site.variant(variant);
         let mut pair = self.site.published_pair(variant)?;
         let is_unsaved = pair.source.as_ref().is_some_and(|source| !source.is_kept);
@@ -168,7 +172,7 @@ impl Loader<'_> {
     /// Writes to the disk what it had refused before.
     fn take_back(
         &mut self,
-        variant: usize,
+        variant: VariantId,
         mut pair: Pair,
     ) -> Option<(CertificateFacts, Option<Pair>)> {
         let (site, name) = (self.site, self.site.name(variant));

@@ -26,6 +26,7 @@ use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::store::Lock;
 use acme_dns_core::config::{Config, SecretId};
+use acme_dns_core::id::VariantId;
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{Action, Attempt, Schedule};
 use std::rc::Rc;
@@ -167,21 +168,21 @@ impl Running {
         while let Some(action) = self.schedule.poll(now) {
             match action {
                 Action::Obtain(due) => self.obtain(*due, tools),
-                Action::AskRenewalInfo { entry } => {
-                    let issuer = self.served.get(entry).and_then(|served| served.issuer);
-                    let of = self.served.leaf(entry).zip(issuer);
+                Action::AskRenewalInfo { variant } => {
+                    let issuer = self.served.get(variant).and_then(|served| served.issuer);
+                    let of = self.served.leaf(variant).zip(issuer);
                     let obtainer = Rc::clone(&tools.obtainer);
-                    tasks::ask_renewal_info(entry, of, obtainer, &self.report);
+                    tasks::ask_renewal_info(variant, of, obtainer, &self.report);
                 }
             }
         }
     }
 
     fn obtain(&mut self, due: Attempt, tools: &Tools) {
-        self.unsaved.give_up(due.entry);
+        self.unsaved.give_up(due.variant);
         let obtaining = Obtaining {
-            key: self.actions.key_for(due.entry),
-            name: self.site.name(due.entry).to_owned(),
+            key: self.actions.key_for(due.variant),
+            name: self.site.name(due.variant).to_owned(),
             due,
             obtainer: Rc::clone(&tools.obtainer),
             store: self.site.store.clone(),
@@ -232,7 +233,7 @@ impl Running {
         }
     }
 
-    fn handle_probed(&mut self, variant: usize) {
+    fn handle_probed(&mut self, variant: VariantId) {
         let (site, name) = (&self.site, self.site.name(variant));
         let progress = self.schedule.handle_probed(variant, now());
         if let Err(error) = site.store.save_progress(name, &progress) {
@@ -241,7 +242,7 @@ impl Running {
         site.tell_life(variant, CertificateEvent::Probed);
     }
 
-    fn handle_renewal_info(&mut self, variant: usize, answer: RenewalTiming) {
+    fn handle_renewal_info(&mut self, variant: VariantId, answer: RenewalTiming) {
         let (site, name, schedule) = (&self.site, self.site.name(variant), &mut self.schedule);
         let before = schedule.renewal(variant);
         let renewal = schedule.handle_renewal_info(variant, now(), &answer.info, random());

@@ -41,6 +41,7 @@ mod testing;
 mod unreadable;
 mod unsaved;
 
+use acme_dns_core::id::VariantId;
 pub use lock_wait::LockWait;
 pub use saving::{Saved, save_issued};
 
@@ -87,9 +88,8 @@ pub struct Settings {
     pub secrets: Vec<SecretString>,
     /// The loading of the configuration: with another one a person may have changed something.
     pub loading: Loading,
-    /// Facts of the variants that the master has published from the disk, as indices into the
-    /// configuration's.
-    pub facts: Vec<(usize, CertificateFacts)>,
+    /// Facts of the variants that the master has published from the disk.
+    pub facts: Vec<(VariantId, CertificateFacts)>,
     /// Certificates and accounts that the master has found in the trees of other clients.
     pub imports: Imports,
     /// The group that may read `certs/`; this process is a member of it.

@@ -3,6 +3,7 @@
 use super::saving::Saved;
 use crate::acme::{AcmeError, Issued, ObtainError};
 use crate::ocsp::{GoodAnswer, OcspError};
+use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::schedule::{Environment, Failure, RenewalInfoOutcome};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -15,29 +16,34 @@ pub(super) enum Outcome {
     /// A certificate was issued, and saved as far as the disk took it.
     Issued(Box<Issuance>),
     /// The staging environment would issue it.
-    Probed { variant: usize },
+    Probed { variant: VariantId },
     /// It was not obtained.
     Failed {
-        variant: usize,
-        issuer: usize,
+        variant: VariantId,
+        issuer: IssuerId,
         environment: Environment,
         failure: Failure,
         error: ObtainError,
     },
     /// The disk has taken a certificate that it had refused.
-    Saved { variant: usize },
+    Saved { variant: VariantId },
     /// The CA was asked when to renew the certificate with this leaf (DER).
-    RenewalInfo { variant: usize, leaf: Option<Vec<u8>>, answer: RenewalTiming },
+    RenewalInfo { variant: VariantId, leaf: Option<Vec<u8>>, answer: RenewalTiming },
     /// The responder was asked about the certificate with this leaf (DER).
-    Stapling { variant: usize, leaf: Vec<u8>, host: String, answer: Result<GoodAnswer, OcspError> },
+    Stapling {
+        variant: VariantId,
+        leaf: Vec<u8>,
+        host: String,
+        answer: Result<GoodAnswer, OcspError>,
+    },
     /// A person's request was carried out, or not.
     Action { name: String, result: Result<(), Undone> },
 }
 
 /// Certificate that was issued to a variant.
 pub(super) struct Issuance {
-    pub(super) variant: usize,
-    pub(super) issuer: usize,
+    pub(super) variant: VariantId,
+    pub(super) issuer: IssuerId,
     pub(super) issued: Issued,
     pub(super) took: Duration,
     pub(super) saved: Saved,

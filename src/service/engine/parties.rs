@@ -3,6 +3,7 @@
 use super::site::Site;
 use acme_dns_core::config::Config;
 use acme_dns_core::config::issuer::known_order_limit;
+use acme_dns_core::id::VariantId;
 use acme_dns_core::schedule::{
     Authority, Fingerprint, Known, Progress, Provider, Renewal, Validity,
 };
@@ -14,7 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub(super) fn known(
     site: &Site,
     settings: Fingerprint,
-    variant: usize,
+    variant: VariantId,
     validity: Option<Validity>,
     renewal: Renewal,
     progress: Progress,
@@ -30,8 +31,8 @@ pub(super) fn known(
         }
     });
     let authorities: Vec<Authority> = authorities.collect();
-    let index = certificate.provider;
-    let provider = Provider { index, name: site.config.providers[index].name.clone() };
+    let id = certificate.provider;
+    let provider = Provider { id, name: site.config.providers[id].name.clone() };
     let mut hasher = DefaultHasher::new();
     settings.0.hash(&mut hasher);
     (&certificate.names, wanted.key.to_string(), &provider.name).hash(&mut hasher);

@@ -4,6 +4,7 @@
 
 use super::site::Site;
 use crate::event::{CertificateEvent, CertificatesEvent, Event, OrderParties};
+use acme_dns_core::id::{IssuerId, ProviderId, VariantId};
 use acme_dns_core::schedule::{Reason, Schedule, Validity};
 use acme_dns_core::time::UnixTime;
 use std::collections::{BTreeMap, HashMap};
@@ -12,21 +13,22 @@ use std::collections::{BTreeMap, HashMap};
 const FEW: usize = 5;
 
 /// Issuer and provider that a certificate is ordered with.
-type Parties = (usize, usize);
+type Parties = (IssuerId, ProviderId);
 
 /// Tells which certificates are there, until when they are valid, and when they are renewed.
 pub(super) fn tell_certificates(
     site: &Site,
     schedule: &Schedule,
-    validities: &HashMap<usize, Validity>,
+    validities: &HashMap<VariantId, Validity>,
     is_news: bool,
 ) {
-    let renewal = |variant: usize| schedule.renewal(variant).filter(|_| !schedule.is_due(variant));
+    let renewal =
+        |variant: VariantId| schedule.renewal(variant).filter(|_| !schedule.is_due(variant));
     let kept = site.variants().filter_map(|variant| {
         let (renewal, reason) = renewal(variant)?;
         Some((variant, validities.get(&variant)?.not_after, renewal, reason))
     });
-    let kept: Vec<(usize, UnixTime, UnixTime, Reason)> = kept.collect();
+    let kept: Vec<(VariantId, UnixTime, UnixTime, Reason)> = kept.collect();
     let path = &site.config.state_path;
     if kept.len() <= FEW {
         for (variant, until, renewal, reason) in kept {
@@ -51,7 +53,7 @@ pub(super) fn tell_certificates(
 
 /// Tells what is ordered now, from whom, and by which DNS provider.
 pub(super) fn tell_orders(site: &Site, schedule: &Schedule) {
-    let mut orders: BTreeMap<Parties, Vec<usize>> = BTreeMap::new();
+    let mut orders: BTreeMap<Parties, Vec<VariantId>> = BTreeMap::new();
     let due = site.variants().filter(|variant| schedule.is_due(*variant));
     for variant in due {
         let (_, certificate) = site.variant(variant);

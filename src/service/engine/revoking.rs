@@ -6,6 +6,7 @@
 use super::outcome::Undone;
 use crate::acme::Obtainer;
 use crate::store::Store;
+use acme_dns_core::id::IssuerId;
 use openssl::x509::X509;
 use std::fmt::Write as _;
 
@@ -22,7 +23,7 @@ const REASONS: [(&str, u8); 5] = [
 pub(super) async fn revoke_all(
     obtainer: &Obtainer,
     certificates: &[Vec<u8>],
-    issuers: &[usize],
+    issuers: &[IssuerId],
     reason: Option<u8>,
 ) -> Result<(), Undone> {
     let mut failed = None::<Undone>;
@@ -41,7 +42,7 @@ pub(super) async fn revoke_all(
 pub(super) async fn revoke(
     obtainer: &Obtainer,
     certificate: &[u8],
-    issuers: &[usize],
+    issuers: &[IssuerId],
     reason: Option<u8>,
 ) -> Result<(), Undone> {
     let mut undone = Undone { why: String::new(), is_final: true };

@@ -38,11 +38,11 @@ impl Secrets {
 }
 
 fn referred(config: &Config) -> impl Iterator<Item = SecretId> {
-    let of_issuers = config.issuers.iter().flat_map(|issuer| {
+    let of_issuers = config.issuers.values().flat_map(|issuer| {
         let mac_key = issuer.external_account.as_ref().map(|account| account.mac_key);
         issuer.account_key.into_iter().chain(mac_key)
     });
-    let of_providers = config.providers.iter().map(|provider| match &provider.kind {
+    let of_providers = config.providers.values().map(|provider| match &provider.kind {
         ProviderKind::Cloudflare(cloudflare) => match &cloudflare.credentials {
             CloudflareCredentials::Token(token) => *token,
             CloudflareCredentials::Key { key, .. } => *key,

@@ -8,6 +8,7 @@ use super::site::Site;
 use crate::event::{Event, FilesEvent};
 use crate::host::NoRoom;
 use crate::store::{CertificateFacts, load_material};
+use acme_dns_core::id::{CertificateId, IssuerId, Table, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair, Staple};
 use acme_dns_core::schedule::Schedule;
@@ -18,9 +19,9 @@ use std::rc::Rc;
 pub(super) struct Served {
     site: Rc<Site>,
     /// Each variant, or `None` if nothing is served of it.
-    variants: Vec<Option<ServedVariant>>,
+    variants: Table<VariantId, Option<ServedVariant>>,
     /// Pairs that stand in for names that no variant covers, by certificate.
-    stand_ins: HashMap<usize, Vec<FurtherPair>>,
+    stand_ins: HashMap<CertificateId, Vec<FurtherPair>>,
 }
 
 /// Variant that is served.
@@ -28,7 +29,7 @@ pub(super) struct ServedVariant {
     /// `None`: the master has published what is on disk, and nobody has asked for it here.
     pub(super) pair: Option<Pair>,
     /// Its issuer, if it is one of the configuration's.
-    pub(super) issuer: Option<usize>,
+    pub(super) issuer: Option<IssuerId>,
     /// Set if it is a certificate of another name, served until there is one.
     pub(super) stands_in: bool,
 }
@@ -45,27 +46,27 @@ impl Served {
         Self { site, variants, stand_ins: HashMap::new() }
     }
 
-    pub(super) fn get(&self, variant: usize) -> Option<&ServedVariant> {
+    pub(super) fn get(&self, variant: VariantId) -> Option<&ServedVariant> {
         self.variants[variant].as_ref()
     }
 
     /// Serves a variant from now on; [`Served::publish`] makes it so.
-    pub(super) fn set(&mut self, variant: usize, served: ServedVariant) {
+    pub(super) fn set(&mut self, variant: VariantId, served: ServedVariant) {
         self.variants[variant] = Some(served);
     }
 
     /// Serves nothing of a variant from now on.
-    pub(super) fn unset(&mut self, variant: usize) {
+    pub(super) fn unset(&mut self, variant: VariantId) {
         self.variants[variant] = None;
     }
 
     /// Returns the pair that is served of a variant, if it is in memory.
-    pub(super) fn pair_mut(&mut self, variant: usize) -> Option<&mut Pair> {
+    pub(super) fn pair_mut(&mut self, variant: VariantId) -> Option<&mut Pair> {
         self.variants[variant].as_mut()?.pair.as_mut()
     }
 
     /// Returns the pair that is served of a variant, from the disk if it is not in memory. An error is logged.
-    pub(super) fn pair(&self, variant: usize) -> Option<Pair> {
+    pub(super) fn pair(&self, variant: VariantId) -> Option<Pair> {
         if let Some(pair) = &self.get(variant)?.pair {
             return Some(pair.clone());
         }
@@ -81,17 +82,17 @@ impl Served {
     }
 
     /// Returns the leaf that is served of a variant, in DER.
-    pub(super) fn leaf(&self, variant: usize) -> Option<Vec<u8>> {
+    pub(super) fn leaf(&self, variant: VariantId) -> Option<Vec<u8>> {
         self.pair(variant)?.chain.into_iter().next()
     }
 
     /// Returns the chain of a variant, if it is in memory, as it is for those that want a staple.
-    pub(super) fn chain(&self, variant: usize) -> Option<&Vec<Vec<u8>>> {
+    pub(super) fn chain(&self, variant: VariantId) -> Option<&Vec<Vec<u8>>> {
         Some(&self.get(variant)?.pair.as_ref()?.chain)
     }
 
     /// Returns what is served of a variant, if it is its own and worth keeping.
-    pub(super) fn pair_to_keep(&self, variant: usize) -> Option<Pair> {
+    pub(super) fn pair_to_keep(&self, variant: VariantId) -> Option<Pair> {
         let (wanted, certificate) = self.site.variant(variant);
         let served = self.get(variant);
         if served.is_some_and(|served| served.stands_in) {
@@ -106,7 +107,7 @@ impl Served {
     }
 
     /// Hands a certificate to the workers, as far as there is anything of it.
-    pub(super) fn publish(&self, certificate: usize) {
+    pub(super) fn publish(&self, certificate: CertificateId) {
         let variants = self.site.certificate(certificate).variants.clone();
         let served = variants.filter(|variant| self.get(*variant).is_some());
         let pairs = served.map(|variant| self.pair(variant)).collect::<Option<Vec<_>>>();
@@ -128,7 +129,7 @@ impl Served {
     }
 
     /// Publishes a certificate, unless the master has done it.
-    pub(super) fn publish_anew(&self, certificate: usize) {
+    pub(super) fn publish_anew(&self, certificate: CertificateId) {
         let mut variants = self.site.certificate(certificate).variants.clone();
         if variants.any(|variant| self.get(variant).is_some_and(|served| served.pair.is_some())) {
             self.publish(certificate);
@@ -136,7 +137,7 @@ impl Served {
     }
 
     /// Publishes a certificate with this staple of a variant, or without one.
-    pub(super) fn staple(&mut self, variant: usize, staple: Option<Staple>) {
+    pub(super) fn staple(&mut self, variant: VariantId, staple: Option<Staple>) {
         if let Some(pair) = self.pair_mut(variant)
             && pair.staple != staple
         {
@@ -146,7 +147,7 @@ impl Served {
     }
 
     /// Notes that a pair is on disk, so that the next service looks for it there.
-    pub(super) fn note_saved(&mut self, variant: usize) {
+    pub(super) fn note_saved(&mut self, variant: VariantId) {
         if let Some(source) = self.pair_mut(variant).and_then(|pair| pair.source.as_mut()) {
             source.is_kept = true;
             self.publish(self.site.variant(variant).0.certificate);
@@ -154,7 +155,11 @@ impl Served {
     }
 
     /// Serves these besides the variants of a certificate.
-    pub(super) fn add_stand_ins(&mut self, certificate: usize, stand_ins: Vec<FurtherPair>) {
+    pub(super) fn add_stand_ins(
+        &mut self,
+        certificate: CertificateId,
+        stand_ins: Vec<FurtherPair>,
+    ) {
         if !stand_ins.is_empty() {
             self.stand_ins.insert(certificate, stand_ins);
         }
@@ -162,10 +167,10 @@ impl Served {
 
     /// Ends the use of what stands in for a variant that was issued. What has another type of key stays as long
     /// as another variant needs it.
-    pub(super) fn end_stand_ins(&mut self, variant: usize, schedule: &Schedule) {
+    pub(super) fn end_stand_ins(&mut self, variant: VariantId, schedule: &Schedule) {
         let (issued, certificate) = self.site.variant(variant);
         let algorithm = issued.key.algorithm();
-        let is_missing = |other: usize| other != variant && schedule.renewal(other).is_none();
+        let is_missing = |other: VariantId| other != variant && schedule.renewal(other).is_none();
         let is_last = !certificate.variants.clone().any(is_missing);
         if let Some(stand_ins) = self.stand_ins.get_mut(&issued.certificate) {
             stand_ins.retain(|stand_in| !is_last && stand_in.algorithm != algorithm);

@@ -6,13 +6,13 @@ use crate::event::{CertificateEvent, Event, FilesEvent, OriginEvent, StateEvent}
 use crate::host::Host;
 use crate::store::{CertificateFacts, Store};
 use acme_dns_core::config::{Certificate, Config, Issuer, Variant};
+use acme_dns_core::id::{CertificateId, IdRange, IssuerId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
-use std::ops::Range;
 use std::sync::Arc;
 
-/// Configuration, state path and host. Indices are those of the configuration: one that it does not have is a
-/// bug, and a panic.
+/// Configuration, state path and host. Identifiers are those of the configuration: one that it does not have is
+/// a bug, and a panic.
 pub(super) struct Site {
     pub(super) config: Arc<Config>,
     pub(super) store: Store,
@@ -25,17 +25,17 @@ impl Site {
     }
 
     /// Tells an event in the life of a variant.
-    pub(super) fn tell_life(&self, variant: usize, event: CertificateEvent) {
+    pub(super) fn tell_life(&self, variant: VariantId, event: CertificateEvent) {
         self.tell(&Event::Certificate(self.name(variant).to_owned(), event));
     }
 
     /// Tells an event of a variant's files.
-    pub(super) fn tell_files(&self, variant: usize, event: FilesEvent) {
+    pub(super) fn tell_files(&self, variant: VariantId, event: FilesEvent) {
         self.tell(&Event::Files(self.name(variant).to_owned(), event));
     }
 
     /// Tells an event of a variant's origin.
-    pub(super) fn tell_origin(&self, variant: usize, event: OriginEvent) {
+    pub(super) fn tell_origin(&self, variant: VariantId, event: OriginEvent) {
         self.tell(&Event::Origin(self.name(variant).to_owned(), event));
     }
 
@@ -50,45 +50,45 @@ impl Site {
     }
 
     /// Returns a variant with its certificate.
-    pub(super) fn variant(&self, variant: usize) -> (&Variant, &Certificate) {
+    pub(super) fn variant(&self, variant: VariantId) -> (&Variant, &Certificate) {
         let wanted = &self.config.variants[variant];
         (wanted, self.certificate(wanted.certificate))
     }
 
-    pub(super) fn certificate(&self, certificate: usize) -> &Certificate {
+    pub(super) fn certificate(&self, certificate: CertificateId) -> &Certificate {
         &self.config.certificates[certificate]
     }
 
-    pub(super) fn issuer(&self, issuer: usize) -> &Issuer {
+    pub(super) fn issuer(&self, issuer: IssuerId) -> &Issuer {
         &self.config.issuers[issuer]
     }
 
     /// Returns the name of a variant, which its files have too.
-    pub(super) fn name(&self, variant: usize) -> &str {
+    pub(super) fn name(&self, variant: VariantId) -> &str {
         &self.config.variants[variant].name
     }
 
-    pub(super) fn variants(&self) -> Range<usize> {
-        0..self.config.variants.len()
+    pub(super) fn variants(&self) -> IdRange<VariantId> {
+        self.config.variants.ids()
     }
 
-    pub(super) fn certificates(&self) -> Range<usize> {
-        0..self.config.certificates.len()
+    pub(super) fn certificates(&self) -> IdRange<CertificateId> {
+        self.config.certificates.ids()
     }
 
     /// Returns the names that a variant is for.
-    pub(super) fn names_of(&self, variant: usize) -> Vec<String> {
+    pub(super) fn names_of(&self, variant: VariantId) -> Vec<String> {
         let (_, certificate) = self.variant(variant);
         certificate.names.iter().map(|name| name.as_str().to_owned()).collect()
     }
 
     /// Finds the issuer with this directory.
-    pub(super) fn issuer_with(&self, directory: Option<&str>) -> Option<usize> {
-        self.config.issuers.iter().position(|i| Some(i.directory.as_str()) == directory)
+    pub(super) fn issuer_with(&self, directory: Option<&str>) -> Option<IssuerId> {
+        self.config.issuers.find(|i| Some(i.directory.as_str()) == directory)
     }
 
     /// Returns what the workers have of a variant: the pair with its type of key, or the only one.
-    pub(super) fn published_pair(&self, variant: usize) -> Option<Pair> {
+    pub(super) fn published_pair(&self, variant: VariantId) -> Option<Pair> {
         let (wanted, certificate) = self.variant(variant);
         let pairs = self.host.published(wanted.certificate)?.pairs;
         let is_alone = certificate.variants.len() == 1 && pairs.len() == 1;

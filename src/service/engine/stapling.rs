@@ -12,6 +12,7 @@ use crate::event::{Event, StapleEvent};
 use crate::http::Clients;
 use crate::ocsp::{GoodAnswer, NoQuestion, OcspError, Question};
 use crate::store::full_chain_path;
+use acme_dns_core::id::{CertificateId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use acme_dns_core::staple::{Action, Answer, Change, Standing, Staples};
@@ -35,7 +36,7 @@ impl Stapling {
     }
 
     /// Begins with a certificate that is served from the disk.
-    pub(super) fn begin_with(&mut self, served: &mut Served, certificate: usize) {
+    pub(super) fn begin_with(&mut self, served: &mut Served, certificate: CertificateId) {
         let wanted = self.site.certificate(certificate);
         if !wanted.staples {
             return;
@@ -51,7 +52,7 @@ impl Stapling {
     }
 
     /// Continues with what the process before has stapled to the same certificate, if that is good.
-    fn take_over(&mut self, served: &mut Served, variant: usize, published: &[Pair]) -> bool {
+    fn take_over(&mut self, served: &mut Served, variant: VariantId, published: &[Pair]) -> bool {
         let now = now();
         let Some(pair) = served.pair_mut(variant) else { return false };
         let leaf = pair.chain.first();
@@ -67,7 +68,7 @@ impl Stapling {
     }
 
     /// Begins with a variant that is served: its responder is asked, if it wants a staple and has a responder.
-    pub(super) fn begin(&mut self, served: &Served, variant: usize) {
+    pub(super) fn begin(&mut self, served: &Served, variant: VariantId) {
         let is_wanted = self.site.variant(variant).1.staples;
         let Some(chain) = served.chain(variant).filter(|_| is_wanted) else { return };
         let why = match Question::new(chain) {
@@ -100,7 +101,7 @@ impl Stapling {
         }
     }
 
-    fn ask(&mut self, served: &Served, variant: usize, clients: &Clients, report: &Report) {
+    fn ask(&mut self, served: &Served, variant: VariantId, clients: &Clients, report: &Report) {
         let chain = served.chain(variant);
         let question =
             chain.and_then(|chain| Some((chain.first()?.clone(), Question::new(chain).ok()?)));
@@ -115,7 +116,7 @@ impl Stapling {
     pub(super) fn handle(
         &mut self,
         served: &mut Served,
-        variant: usize,
+        variant: VariantId,
         (leaf, host): (&[u8], String),
         answer: Result<GoodAnswer, OcspError>,
     ) {
@@ -146,13 +147,13 @@ impl Stapling {
         }
     }
 
-    fn tell_stapled(&self, variant: usize, host: String, until: UnixTime, change: Change) {
+    fn tell_stapled(&self, variant: VariantId, host: String, until: UnixTime, change: Change) {
         let is_usual = change.before == Standing::Good && change.failures == 0;
         let event = StapleEvent::Stapled { host, until, next: change.next, is_usual };
         self.tell(variant, event);
     }
 
-    fn tell_failure(&self, variant: usize, host: String, error: &OcspError, change: Change) {
+    fn tell_failure(&self, variant: VariantId, host: String, error: &OcspError, change: Change) {
         let event = StapleEvent::Failed {
             host,
             attempts: change.failures,
@@ -165,13 +166,13 @@ impl Stapling {
         self.tell(variant, event);
     }
 
-    fn tell_revoked(&self, variant: usize, host: String, error: &OcspError, change: Change) {
+    fn tell_revoked(&self, variant: VariantId, host: String, error: &OcspError, change: Change) {
         let (why, next) = (error.to_string(), change.next);
         let is_known = change.before == Standing::Revoked;
         self.tell(variant, StapleEvent::Revoked { host, why, next, is_known });
     }
 
-    fn tell(&self, variant: usize, event: StapleEvent) {
+    fn tell(&self, variant: VariantId, event: StapleEvent) {
         self.site.tell(&Event::Staple(self.site.name(variant).to_owned(), event));
     }
 }

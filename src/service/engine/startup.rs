@@ -28,6 +28,7 @@ use crate::host::Host;
 use crate::import::Imports;
 use crate::store::{CertificateFacts, Lock, Store};
 use acme_dns_core::config::Config;
+use acme_dns_core::id::{Table, VariantId};
 use acme_dns_core::schedule::{Known, Loading, Schedule, Validity};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -41,7 +42,7 @@ pub(super) struct Waiting {
     site: Rc<Site>,
     secrets: Secrets,
     loading: Loading,
-    facts: Vec<(usize, CertificateFacts)>,
+    facts: Vec<(VariantId, CertificateFacts)>,
     imports: Imports,
     reloading: Reloading,
     data: DataWatch,
@@ -111,7 +112,7 @@ impl Waiting {
         let stapling = publish(&site, &mut served).await;
         importing::serve_unsaved(&site, &mut served, &mut taken_over, &mut known);
         let validities = validities(&known);
-        let mut schedule = Schedule::new(known, now(), loading, random);
+        let mut schedule = Schedule::new(known.into_values(), now(), loading, random);
         unreadable.bar(&mut schedule);
         importing::tell(&site, &schedule, &taken_over);
         failing::tell_standing(&site, &schedule);
@@ -155,14 +156,14 @@ async fn open_store(config: &Config, certs_group: Option<u32>, host: &dyn Host) 
 async fn publish(site: &Rc<Site>, served: &mut Served) -> Stapling {
     let mut stapling = Stapling::new(Rc::clone(site));
     for certificate in site.certificates() {
-        clock::let_others_work(certificate).await;
+        clock::let_others_work(certificate.index()).await;
         stapling.begin_with(served, certificate);
         served.publish_anew(certificate);
     }
     stapling
 }
 
-fn validities(known: &[Known]) -> HashMap<usize, Validity> {
-    let validities = known.iter().enumerate();
+fn validities(known: &Table<VariantId, Known>) -> HashMap<VariantId, Validity> {
+    let validities = known.iter();
     validities.filter_map(|(variant, known)| Some((variant, known.validity?))).collect()
 }

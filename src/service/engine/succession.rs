@@ -11,6 +11,7 @@ use super::site::Site;
 use super::unsaved::Unsaved;
 use crate::event::{CertificateEvent, CertificatesEvent, Event, FilesEvent, OriginEvent};
 use crate::store::{Certificates, IssuedPem, Store, StoreError, Trust, is_aside, traits_of};
+use acme_dns_core::id::{CertificateId, Table, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use acme_dns_core::schedule::{Renewal, Validity};
@@ -24,16 +25,16 @@ const TOLD: usize = 20;
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum StockSource {
     /// The directory of a variant.
-    Variant(usize),
+    Variant(VariantId),
     /// A directory of no variant.
     Directory(String),
     /// Shared memory: the certificate's slot, and the pair in it.
-    Published(usize, usize),
+    Published(CertificateId, usize),
 }
 
 /// A certificate that is to be taken over.
 struct Heir {
-    variant: usize,
+    variant: VariantId,
     from: HeirOrigin,
     traits: Traits,
 }
@@ -72,16 +73,19 @@ pub(super) struct Succession<'a> {
 impl Succession<'_> {
     /// Finds successors for what does not do. `held` says for each variant what lies under its own name, which
     /// is served already; the result for each variant the validity of what is wanted.
-    pub(super) async fn succeed(mut self, held: Vec<Option<Traits>>) -> Vec<Option<Validity>> {
+    pub(super) async fn succeed(
+        mut self,
+        held: Table<VariantId, Option<Traits>>,
+    ) -> Table<VariantId, Option<Validity>> {
         let now = now();
         let config = &self.site.config;
-        let mut validities = vec![None; held.len()];
+        let mut validities: Table<_, _> = held.values().map(|_| None).collect();
         let mut lacking = BTreeSet::new();
-        for (index, held) in held.iter().enumerate() {
-            let (variant, certificate) = self.site.variant(index);
+        for (id, held) in &held {
+            let (variant, certificate) = self.site.variant(id);
             let wanted =
                 held.as_ref().filter(|t| t.difference(config, variant, certificate).is_none());
-            validities[index] = wanted.map(|traits| traits.validity);
+            validities[id] = wanted.map(|traits| traits.validity);
             if wanted.is_none_or(|traits| traits.is_due(now)) {
                 lacking.insert(variant.certificate);
             }
@@ -109,13 +113,13 @@ impl Succession<'_> {
     /// Gathers all that is there. What shared memory has is looked at for those that are lacking alone.
     async fn stock(
         &self,
-        held: &[Option<Traits>],
-        lacking: &BTreeSet<usize>,
+        held: &Table<VariantId, Option<Traits>>,
+        lacking: &BTreeSet<CertificateId>,
     ) -> Stock<StockSource> {
         let mut stock = Stock::default();
-        for (index, traits) in held.iter().enumerate() {
+        for (id, traits) in held {
             if let Some(traits) = traits {
-                stock.add(StockSource::Variant(index), traits.clone());
+                stock.add(StockSource::Variant(id), traits.clone());
             }
         }
         let mut own: HashSet<&str> = HashSet::new();
@@ -165,15 +169,15 @@ impl Succession<'_> {
     }
 
     /// Returns the names of a certificate's own directories.
-    fn own_names(&self, certificate: usize) -> impl Iterator<Item = &str> {
+    fn own_names(&self, certificate: CertificateId) -> impl Iterator<Item = &str> {
         self.site.certificate(certificate).variants.clone().map(|variant| self.site.name(variant))
     }
 
     /// Chooses for a certificate among what can be read.
-    fn choose(&self, stock: &mut Stock<StockSource>, certificate: usize) -> Choice {
+    fn choose(&self, stock: &mut Stock<StockSource>, certificate: CertificateId) -> Choice {
         let wanted = self.site.certificate(certificate);
         let owner = |source: &StockSource| match source {
-            StockSource::Variant(index) => Some(*index),
+            StockSource::Variant(id) => Some(*id),
             StockSource::Directory(_) | StockSource::Published(..) => None,
         };
         loop {
@@ -193,7 +197,7 @@ impl Succession<'_> {
     /// Reads a certificate. What lies under a variant's own name was read before.
     fn pair_at(&self, source: &StockSource) -> Option<Pair> {
         match source {
-            StockSource::Variant(index) => self.served.pair(*index),
+            StockSource::Variant(id) => self.served.pair(*id),
             StockSource::Published(certificate, index) => {
                 self.site.host.published(*certificate)?.pairs.into_iter().nth(*index)
             }
@@ -210,17 +214,22 @@ impl Succession<'_> {
 
     fn directory_of<'a>(&'a self, source: &'a StockSource) -> Option<&'a str> {
         match source {
-            StockSource::Variant(index) => Some(self.site.name(*index)),
+            StockSource::Variant(id) => Some(self.site.name(*id)),
             StockSource::Directory(name) => Some(name),
             StockSource::Published(..) => None,
         }
     }
 
     /// Lists what is to be taken over from other names, or from shared memory alone.
-    fn heirs(&self, stock: &Stock<StockSource>, certificate: usize, choice: &Choice) -> Vec<Heir> {
+    fn heirs(
+        &self,
+        stock: &Stock<StockSource>,
+        certificate: CertificateId,
+        choice: &Choice,
+    ) -> Vec<Heir> {
         let variants = self.site.certificate(certificate).variants.clone();
         let pairs = variants.zip(&choice.taken_over);
-        let heir = |(variant, item): (usize, &Option<usize>)| {
+        let heir = |(variant, item): (VariantId, &Option<usize>)| {
             let (source, traits) = stock.item((*item)?)?;
             if *source == StockSource::Variant(variant) {
                 return None;
@@ -235,7 +244,12 @@ impl Succession<'_> {
     }
 
     /// Has what stands in served, in the place of what lies under the own names.
-    fn stand_in(&mut self, stock: &Stock<StockSource>, certificate: usize, choice: &Choice) {
+    fn stand_in(
+        &mut self,
+        stock: &Stock<StockSource>,
+        certificate: CertificateId,
+        choice: &Choice,
+    ) {
         let wanted = self.site.certificate(certificate);
         if choice.stand_ins.is_empty() {
             return;
@@ -243,7 +257,7 @@ impl Succession<'_> {
         let mut sources: Vec<(&StockSource, &Traits)> =
             choice.stand_ins.iter().filter_map(|item| stock.item(*item)).collect();
         self.tell_stand_ins(&wanted.name, &sources);
-        let lacking: Vec<usize> = wanted
+        let lacking: Vec<VariantId> = wanted
             .variants
             .clone()
             .zip(&choice.taken_over)
@@ -268,10 +282,10 @@ impl Succession<'_> {
     }
 
     /// Serves for a variant what lies there, or nothing.
-    fn serve_at(&mut self, variant: usize, source: Option<&StockSource>) {
+    fn serve_at(&mut self, variant: VariantId, source: Option<&StockSource>) {
         match source {
             // As it is served already.
-            Some(StockSource::Variant(index)) if *index == variant => {}
+            Some(StockSource::Variant(id)) if *id == variant => {}
             Some(source) => {
                 if let Some(pair) = self.pair_at(source) {
                     let pair = Pair { staple: None, ..pair };
@@ -284,9 +298,9 @@ impl Succession<'_> {
     }
 
     /// Takes certificates over; returns the validity of each. All that is to be written over is read before.
-    async fn take_over(&mut self, mut heirs: Vec<Heir>) -> Vec<(usize, Validity)> {
+    async fn take_over(&mut self, mut heirs: Vec<Heir>) -> Vec<(VariantId, Validity)> {
         let site = self.site;
-        let name = |variant: usize| site.name(variant);
+        let name = |variant: VariantId| site.name(variant);
         let sources: HashSet<String> =
             heirs.iter().filter_map(|heir| heir.from.directory().map(str::to_owned)).collect();
         // Two that change places: what nobody needs is written over first.
@@ -379,17 +393,17 @@ impl Succession<'_> {
     /// Tells why the certificates under the own names are replaced.
     fn tell_what_is_wrong(
         &self,
-        certificate: usize,
-        held: &[Option<Traits>],
-        validities: &[Option<Validity>],
+        certificate: CertificateId,
+        held: &Table<VariantId, Option<Traits>>,
+        validities: &Table<VariantId, Option<Validity>>,
     ) {
-        for index in self.site.certificate(certificate).variants.clone() {
-            let (variant, wanted) = self.site.variant(index);
-            let held = held[index].as_ref().filter(|_| validities[index].is_none());
+        for id in self.site.certificate(certificate).variants.clone() {
+            let (variant, wanted) = self.site.variant(id);
+            let held = held[id].as_ref().filter(|_| validities[id].is_none());
             let difference = held.and_then(|t| t.difference(&self.site.config, variant, wanted));
             if let Some(difference) = difference {
                 let difference = difference.to_string();
-                self.site.tell_life(index, CertificateEvent::Outdated { difference });
+                self.site.tell_life(id, CertificateEvent::Outdated { difference });
             }
         }
     }

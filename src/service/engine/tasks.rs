@@ -9,6 +9,7 @@ use crate::acme::{KeyChoice, Leftovers, ObtainError, Obtainer, certificate_id};
 use crate::http::HttpError;
 use crate::ocsp::{OcspError, Question};
 use crate::store::Store;
+use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::schedule::{self, Environment, RenewalInfo};
 use openssl::x509::X509;
 use reqwest::Client;
@@ -37,7 +38,7 @@ pub(super) struct Obtaining {
 
 impl Obtaining {
     pub(super) fn spawn(self, report: Report) {
-        let schedule::Attempt { entry: variant, issuer, environment, .. } = self.due;
+        let schedule::Attempt { variant, issuer, environment, .. } = self.due;
         tokio::task::spawn_local(async move {
             // In a task of its own, so that a panic is an outcome like any other.
             let outcome = tokio::task::spawn_local(self.run()).await;
@@ -56,7 +57,7 @@ impl Obtaining {
     async fn run(self) -> Outcome {
         let started = Instant::now();
         let Self { due, key, name, obtainer, store, is_settled } = self;
-        let schedule::Attempt { entry: variant, issuer, environment, progress } = due;
+        let schedule::Attempt { variant, issuer, environment, progress } = due;
         // Kept before the work begins: if the process dies, the next one pauses. Without that, a container that
         // is started again and again would order each time. In a process that lasts, a full disk must not
         // keep a certificate from being renewed.
@@ -93,8 +94,8 @@ impl Obtaining {
 
 /// Asks the CA when to renew; `of` is the certificate in DER and its issuer, where both are known.
 pub(super) fn ask_renewal_info(
-    variant: usize,
-    of: Option<(Vec<u8>, usize)>,
+    variant: VariantId,
+    of: Option<(Vec<u8>, IssuerId)>,
     obtainer: Rc<Obtainer>,
     report: &Report,
 ) {
@@ -111,7 +112,7 @@ pub(super) fn ask_renewal_info(
     });
 }
 
-async fn ask(of: Option<(Vec<u8>, usize)>, obtainer: &Obtainer) -> RenewalTiming {
+async fn ask(of: Option<(Vec<u8>, IssuerId)>, obtainer: &Obtainer) -> RenewalTiming {
     let unsupported = RenewalTiming {
         info: schedule::RenewalInfoOutcome::Unsupported,
         explanation: None,
@@ -141,7 +142,7 @@ async fn ask(of: Option<(Vec<u8>, usize)>, obtainer: &Obtainer) -> RenewalTiming
 
 /// Asks the responder of the certificate with this leaf (DER).
 pub(super) fn ask_responder(
-    variant: usize,
+    variant: VariantId,
     leaf: Vec<u8>,
     question: Question,
     client: Result<Client, HttpError>,

@@ -13,6 +13,7 @@ use acme_dns_core::config::{
     CloudflareCredentials, CloudflareSettings, Config, Issuer, Provider, ProviderKind, Reload,
     SecretId,
 };
+use acme_dns_core::id::{CertificateId, Table, VariantId};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
@@ -31,7 +32,7 @@ pub(super) const REFUSED: &str = "NGINX cannot be reloaded from here (a reason)"
 #[derive(Default)]
 pub(super) struct Recorder {
     events: Mutex<Vec<Event>>,
-    published: Mutex<HashMap<usize, Material>>,
+    published: Mutex<HashMap<CertificateId, Material>>,
     reloads: AtomicUsize,
     refuses_reloads: AtomicBool,
 }
@@ -64,12 +65,12 @@ impl Host for Recorder {
         self.events.lock().unwrap().push(event.clone());
     }
 
-    fn publish(&self, certificate: usize, material: &Material) -> Result<(), NoRoom> {
+    fn publish(&self, certificate: CertificateId, material: &Material) -> Result<(), NoRoom> {
         self.published.lock().unwrap().insert(certificate, material.clone());
         Ok(())
     }
 
-    fn published(&self, certificate: usize) -> Option<Material> {
+    fn published(&self, certificate: CertificateId) -> Option<Material> {
         self.published.lock().unwrap().get(&certificate).cloned()
     }
 
@@ -82,11 +83,16 @@ impl Host for Recorder {
     }
 }
 
+/// The first certificate of [`settings`].
+pub(super) const CERTIFICATE: CertificateId = CertificateId::new(0);
+/// The first variant of that.
+pub(super) const VARIANT: VariantId = VariantId::new(0);
+
 /// Settings for certificates with these names and types of keys; each is called as its first name.
 pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> Settings {
     let mut config = Config {
-        issuers: vec![Issuer::with_directory("ca", DIRECTORY)],
-        providers: vec![Provider {
+        issuers: Table::from(vec![Issuer::with_directory("ca", DIRECTORY)]),
+        providers: Table::from(vec![Provider {
             name: "dns".to_owned(),
             kind: ProviderKind::Cloudflare(CloudflareSettings {
                 credentials: CloudflareCredentials::Token(SecretId(0)),
@@ -96,7 +102,7 @@ pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> S
                 requests: None,
                 trusted_certificate: None,
             }),
-        }],
+        }]),
         reload: Reload::Off,
         ..Config::with_state_path(path)
     };

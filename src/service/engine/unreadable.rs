@@ -11,6 +11,7 @@ use super::site::Site;
 use super::stapling::Stapling;
 use crate::event::{CertificatesEvent, Event, FilesEvent};
 use crate::store::{CertificateFacts, StoreError, StoredCertificate};
+use acme_dns_core::id::VariantId;
 use acme_dns_core::schedule::{Schedule, Validity};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -25,7 +26,7 @@ const ROUND: usize = 64;
 /// Variants that cannot be read, the one that was looked at longest ago first.
 pub(super) struct Unreadable {
     site: Rc<Site>,
-    variants: VecDeque<(usize, Instant)>,
+    variants: VecDeque<(VariantId, Instant)>,
     /// Error of the first of them, until it is told.
     why: Option<StoreError>,
 }
@@ -43,7 +44,7 @@ impl Unreadable {
     }
 
     /// Notes that a variant cannot be read.
-    pub(super) fn note(&mut self, variant: usize, why: StoreError) {
+    pub(super) fn note(&mut self, variant: VariantId, why: StoreError) {
         self.variants.push_back((variant, Instant::now()));
         self.why.get_or_insert(why);
     }
@@ -57,7 +58,7 @@ impl Unreadable {
         }
         let Some(why) = self.why.take() else { return };
         let why = why.to_string();
-        let variants: Vec<usize> = self.variants.iter().map(|(variant, _)| *variant).collect();
+        let variants: Vec<VariantId> = self.variants.iter().map(|(variant, _)| *variant).collect();
         match variants.as_slice() {
             [] => {}
             [variant] => self.site.tell_files(*variant, FilesEvent::Unreadable { why }),
@@ -94,7 +95,7 @@ impl Unreadable {
     }
 
     /// Serves a certificate that can be read at last.
-    fn serve(&self, parts: &mut Recovery<'_>, variant: usize, stored: StoredCertificate) {
+    fn serve(&self, parts: &mut Recovery<'_>, variant: VariantId, stored: StoredCertificate) {
         let site = &self.site;
         let (wanted, certificate) = site.variant(variant);
         let StoredCertificate { material, facts, .. } = stored;

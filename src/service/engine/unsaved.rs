@@ -7,6 +7,7 @@ use super::outcome::{Outcome, Report};
 use super::saving::forget_attempts;
 use super::site::Site;
 use crate::store::{IssuedPem, Store, StoreError};
+use acme_dns_core::id::VariantId;
 use std::collections::HashMap;
 use std::rc::Rc;
 use tokio::task::AbortHandle;
@@ -16,7 +17,7 @@ use tokio::time::sleep;
 pub(super) struct Unsaved {
     site: Rc<Site>,
     report: Report,
-    tasks: HashMap<usize, AbortHandle>,
+    tasks: HashMap<VariantId, AbortHandle>,
 }
 
 impl Unsaved {
@@ -25,7 +26,7 @@ impl Unsaved {
     }
 
     /// Keeps trying to save a certificate (`None`: only to forget its attempts), and reports when it is saved.
-    pub(super) fn save_later(&mut self, variant: usize, pem: Option<IssuedPem>) {
+    pub(super) fn save_later(&mut self, variant: VariantId, pem: Option<IssuedPem>) {
         let (store, name) = (self.site.store.clone(), self.site.name(variant).to_owned());
         let report = self.report.clone();
         let task = tokio::task::spawn_local(async move {
@@ -39,13 +40,13 @@ impl Unsaved {
     }
 
     /// Gives a variant up: what is left to do for the certificate before must not disturb the next.
-    pub(super) fn give_up(&mut self, variant: usize) {
+    pub(super) fn give_up(&mut self, variant: VariantId) {
         if let Some(task) = self.tasks.remove(&variant) {
             task.abort();
         }
     }
 
-    pub(super) fn contains(&self, variant: usize) -> bool {
+    pub(super) fn contains(&self, variant: VariantId) -> bool {
         self.tasks.contains_key(&variant)
     }
 }

@@ -20,6 +20,7 @@ mod traefik;
 mod tree;
 mod uacme;
 
+use acme_dns_core::id::{IssuerId, VariantId};
 pub use search::certificates;
 
 use acme_dns_core::config::{Config, Import, ImportFormat, SecretId};
@@ -43,8 +44,8 @@ pub struct Imports {
 /// A certificate that was found for a variant.
 #[derive(Clone, Debug)]
 pub struct ImportedCertificate {
-    /// The variant, as an index into the configuration's.
-    pub variant: usize,
+    /// The variant.
+    pub variant: VariantId,
     /// The certificate, as [`fingerprint`] has it.
     pub fingerprint: [u8; 32],
     /// Its dates.
@@ -58,8 +59,8 @@ pub struct ImportedCertificate {
 /// The key of an account that was found for an issuer.
 #[derive(Clone, Debug)]
 pub struct ImportedAccount {
-    /// The issuer, as an index into the configuration's.
-    pub issuer: usize,
+    /// The issuer.
+    pub issuer: IssuerId,
     /// The key, in PEM or as a JWK.
     pub key: SecretId,
     /// The file or directory that it was found in.
@@ -77,15 +78,14 @@ pub fn fingerprint(certificate: &[u8]) -> [u8; 32] {
 pub struct AccountFile {
     /// Its path.
     pub path: PathBuf,
-    /// The issuer and the `acme_dns_import` that it was found by: indices into the configuration's.
-    issuer: usize,
+    /// The issuer, and the `acme_dns_import` that it was found by: an index into the configuration's.
+    issuer: IssuerId,
     import: usize,
 }
 
-/// Lists the files with keys of accounts at an issuer's CA, the best first. `issuer` is an index into the
-/// configuration's.
+/// Lists the files with keys of accounts at an issuer's CA, the best first.
 #[must_use]
-pub fn account_files(config: &Config, issuer: usize) -> Vec<AccountFile> {
+pub fn account_files(config: &Config, issuer: IssuerId) -> Vec<AccountFile> {
     let Some(wanted) = TargetCa::of(config, issuer) else { return Vec::new() };
     let files = |(import, settings)| {
         let paths = accounts(settings, &wanted).into_iter();
@@ -133,8 +133,8 @@ struct TargetCa<'a> {
 }
 
 impl<'a> TargetCa<'a> {
-    /// Looks up an issuer, which is an index into the configuration's.
-    fn of(config: &'a Config, issuer: usize) -> Option<Self> {
+    /// Looks up an issuer of the configuration.
+    fn of(config: &'a Config, issuer: IssuerId) -> Option<Self> {
         let settings = config.issuers.get(issuer)?;
         let directory = Url::parse(&settings.directory).ok()?;
         let is_only = config.issuers.len() == 1;

@@ -5,6 +5,7 @@ use super::{Candidate, ImportedCertificate, Origin, candidates, fingerprint, ope
 use crate::event::{CertificatesEvent, Event, OriginEvent};
 use crate::x509::{chain_from_pem, dns_names, key_type, keys, material, reason, validity};
 use acme_dns_core::config::{Certificate, Config};
+use acme_dns_core::id::VariantId;
 use acme_dns_core::material::Pair;
 use acme_dns_core::pem;
 use acme_dns_core::schedule::Validity;
@@ -27,16 +28,16 @@ struct Leaf {
     validity: Validity,
 }
 
-/// Looks for certificates of variants, which are indices into the configuration's, and reads them with
-/// their keys. `tell` hears what cannot be used, if nothing else was found.
+/// Looks for certificates of variants, and reads them with their keys. `tell` hears what cannot be used, if
+/// nothing else was found.
 pub fn certificates(
     config: &Config,
-    variants: &[usize],
+    variants: &[VariantId],
     now: UnixTime,
     tell: &mut dyn FnMut(&Event),
 ) -> Vec<(ImportedCertificate, Pair)> {
     let wanted: Vec<_> =
-        variants.iter().filter_map(|index| Some((*index, config.variant(*index)?.1))).collect();
+        variants.iter().filter_map(|id| Some((*id, config.variant(*id)?.1))).collect();
     let firsts = wanted.iter().filter_map(|(_, certificate)| certificate.names.first());
     let firsts: HashSet<&str> = firsts.map(|name| name.as_str()).collect();
     let (leaves, errors) = read_leaves(config, &firsts);
@@ -46,10 +47,10 @@ pub fn certificates(
         names.for_each(|name| by_name.entry(name).or_default().push(leaf));
     }
     let mut found = Vec::new();
-    for (index, certificate) in &wanted {
+    for (id, certificate) in &wanted {
         let first = certificate.names.first().map_or("", |name| name.as_str());
         let leaves = by_name.get(first).map_or(&[][..], Vec::as_slice);
-        match find(config, *index, certificate, leaves, now) {
+        match find(config, *id, certificate, leaves, now) {
             Ok(result) => found.push(result),
             Err(refused) => refused.iter().for_each(&mut *tell),
         }
@@ -105,7 +106,7 @@ fn read_leaf(tree: &Rc<Tree>, candidate: Candidate) -> Result<Option<Leaf>, Stri
 /// Finds the best certificate for a variant, or what is wrong with those that have its names.
 fn find(
     config: &Config,
-    variant: usize,
+    variant: VariantId,
     certificate: &Certificate,
     leaves: &[&Leaf],
     now: UnixTime,
@@ -135,7 +136,7 @@ fn find(
 /// Reads a certificate with its key. `None`: it is for the other variant.
 fn take(
     config: &Config,
-    variant: usize,
+    variant: VariantId,
     certificate: &Certificate,
     leaf: &Leaf,
     now: UnixTime,
@@ -171,7 +172,7 @@ fn take(
 /// Finds the directory of the CA that a certificate is from, which is one of those that are wanted. The first
 /// one, where it is not known.
 fn issuer_of(config: &Config, wanted: &Certificate, origin: &Origin) -> Result<String, String> {
-    let mut issuers = wanted.issuers.iter().filter_map(|index| config.issuers.get(*index));
+    let mut issuers = wanted.issuers.iter().filter_map(|id| config.issuers.get(*id));
     let is_from = |url: &str| Url::parse(url).is_ok_and(|url| origin.is(&url));
     let issuer = issuers.find(|issuer| is_from(&issuer.directory));
     issuer.map(|issuer| issuer.directory.clone()).ok_or_else(|| {

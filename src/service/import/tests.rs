@@ -4,6 +4,7 @@ use super::{ImportedCertificate, account_files, certificates, fingerprint};
 use crate::event::Event;
 use crate::x509::testing::{Ca, NOW, key, pem};
 use acme_dns_core::config::{Config, Import, ImportFormat, Issuer};
+use acme_dns_core::id::IssuerId;
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
@@ -22,6 +23,8 @@ mod web_servers;
 
 const REAL: &str = "https://ca.example:14000/acme/dir";
 const OTHER: &str = "https://staging.example/dir";
+const REAL_CA: IssuerId = IssuerId::new(0);
+const OTHER_CA: IssuerId = IssuerId::new(1);
 const DAY: i64 = 86_400;
 
 /// Paths and contents of files.
@@ -32,8 +35,9 @@ fn config(imports: &[(ImportFormat, &Path)], names: &[&str], keys: &[KeyType]) -
     let import =
         |(format, path): &(ImportFormat, &Path)| Import { format: *format, path: path.into() };
     let mut config = Config::with_state_path("nowhere");
-    config.issuers =
-        vec![Issuer::with_directory("real", REAL), Issuer::with_directory("other", OTHER)];
+    let (real, other) =
+        (Issuer::with_directory("real", REAL), Issuer::with_directory("other", OTHER));
+    config.issuers = vec![real, other].into();
     config.add_certificate("wanted", names, keys);
     config.imports = imports.iter().map(import).collect();
     config
@@ -43,7 +47,7 @@ fn config(imports: &[(ImportFormat, &Path)], names: &[&str], keys: &[KeyType]) -
 type Found = (Vec<(ImportedCertificate, Pair)>, Vec<(Level, String)>);
 
 fn search(config: &Config) -> Found {
-    let variants: Vec<usize> = (0..config.variants.len()).collect();
+    let variants: Vec<_> = config.variants.ids().collect();
     let mut told = Vec::new();
     let mut tell = |event: &Event| told.push((event.level(), event.to_string()));
     let found = certificates(config, &variants, UnixTime(NOW), &mut tell);
@@ -51,7 +55,7 @@ fn search(config: &Config) -> Found {
 }
 
 /// Finds the files with keys of accounts for an issuer.
-fn account_keys(config: &Config, issuer: usize) -> Vec<PathBuf> {
+fn account_keys(config: &Config, issuer: IssuerId) -> Vec<PathBuf> {
     account_files(config, issuer).into_iter().map(|file| file.path).collect()
 }
 

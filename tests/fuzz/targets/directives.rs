@@ -200,18 +200,18 @@ fn check_propagation(propagation: &Propagation) {
 fn check_finished(finished: &Finished) {
     let config = &finished.config;
     let mut names = HashSet::new();
-    for (index, variant) in config.variants.iter().enumerate() {
+    for (id, variant) in &config.variants {
         assert_file_name(&variant.name);
         assert!(names.insert(&variant.name), "{} is there twice", variant.name);
         assert_eq!(KeyType::parse(&variant.key.to_string()), Some(variant.key));
-        let (_, certificate) = config.variant(index).expect("it belongs to a certificate");
-        assert!(certificate.variants.contains(&index));
+        let (_, certificate) = config.variant(id).expect("it belongs to a certificate");
+        assert!(certificate.variants.contains(id));
     }
-    for certificate in &config.certificates {
+    for certificate in config.certificates.values() {
         assert!(!certificate.variants.is_empty() && !certificate.issuers.is_empty());
         assert!((1..=100).contains(&certificate.names.len()));
         certificate.names.iter().for_each(check_name);
-        assert!(certificate.issuers.iter().all(|issuer| *issuer < config.issuers.len()));
-        assert!(certificate.provider < config.providers.len());
+        assert!(certificate.issuers.iter().all(|issuer| config.issuers.get(*issuer).is_some()));
+        assert!(config.providers.get(certificate.provider).is_some());
     }
 }

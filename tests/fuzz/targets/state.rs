@@ -1,6 +1,7 @@
 //! The files of the state path but for certificates. The first byte chooses the file.
 #![no_main]
 
+use acme_dns_core::id::{IssuerId, ProviderId, VariantId};
 use acme_dns_core::schedule::{
     Action, Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, Provider,
     Renewal, Schedule, Scope, Validity,
@@ -81,21 +82,25 @@ fn progress(store: &Store) {
             is_lost: false,
             published: false,
         };
-        let failed = schedule.handle_failed(attempt.entry, NOW, &failure, 1.0).progress;
+        let failed = schedule.handle_failed(attempt.variant, NOW, &failure, 1.0).progress;
         assert!(failed.failures > 0 && failed.unfinished == 0);
         assert!(failed.next > NOW);
     }
 }
 
 fn begin(validity: Option<Validity>, renewal: Renewal, progress: Progress) -> Schedule {
-    let authorities =
-        vec![Authority { issuer: 0, name: "ca".to_owned(), has_staging: true, limit: None }];
+    let authorities = vec![Authority {
+        issuer: IssuerId::default(),
+        name: "ca".to_owned(),
+        has_staging: true,
+        limit: None,
+    }];
     let known = Known {
         validity,
         renewal,
         progress,
         authorities,
-        provider: Provider { index: 0, name: "dns".to_owned() },
+        provider: Provider { id: ProviderId::default(), name: "dns".to_owned() },
         names: vec!["a.example".to_owned()],
         fingerprint: Fingerprint::default(),
         is_under_way: false,
@@ -109,7 +114,7 @@ fn renewal(content: &[u8]) {
     let end = NOW + Duration::from_secs(90 * 86_400);
     let validity = Validity { not_before: NOW, not_after: end };
     let schedule = begin(Some(validity), renewal, Progress::default());
-    let (time, _) = schedule.renewal(0).expect("there is a certificate");
+    let (time, _) = schedule.renewal(VariantId::default()).expect("there is a certificate");
     assert!(time < end);
 }
 

@@ -4,6 +4,7 @@ use super::{ACCEPT, names, read_issuer, read_provider};
 use crate::config::binding::Request;
 use crate::config::draft::{BindingId, Draft, Finished};
 use crate::config::{Location, Propagation};
+use crate::id::{CertificateId, IdRange, IssuerId, ProviderId, VariantId};
 use crate::key::KeyType;
 use std::path::PathBuf;
 
@@ -54,7 +55,7 @@ fn stapled(servers: &[Stapling<'_>]) -> Vec<String> {
         }
     }
     let config = draft.finish(PathBuf::from("/state")).unwrap().config;
-    config.certificates.into_iter().filter(|c| c.staples).map(|c| c.name).collect()
+    config.certificates.values().filter(|c| c.staples).map(|c| c.name.clone()).collect()
 }
 
 #[test]
@@ -80,8 +81,8 @@ fn one_server_that_wants_a_staple_is_enough() {
 fn certificates(issuers: &[&str], providers: &[&str], servers: &[Server<'_>]) -> Vec<String> {
     let (finished, bindings) = finish(issuers, providers, servers).expect("valid");
     let name = |id| {
-        let index = finished.certificate(id).expect("a certificate");
-        finished.config.certificates[index].name.clone()
+        let certificate = finished.certificate(id).expect("a certificate");
+        finished.config.certificates[certificate].name.clone()
     };
     bindings.into_iter().map(name).collect()
 }
@@ -114,11 +115,14 @@ fn servers_with_the_same_names_share_a_certificate() {
 fn a_certificate_keeps_the_order_and_the_defaults_of_the_first_server() {
     let servers: &[Server<'_>] = &[(&["b.test", "*.b.test", "a.test"], &[])];
     let (finished, _) = finish(&["ca"], &["cf"], servers).expect("valid");
-    let [certificate] = finished.config.certificates.as_slice() else { panic!("not one") };
+    let [certificate] = finished.config.certificates.values().as_slice() else { panic!("not one") };
     assert_eq!(certificate.names, names(&["b.test", "*.b.test", "a.test"]));
-    assert_eq!((certificate.issuers.as_slice(), certificate.provider), ([0].as_slice(), 0));
+    assert_eq!(
+        (certificate.issuers.as_slice(), certificate.provider),
+        ([IssuerId::new(0)].as_slice(), ProviderId::new(0))
+    );
     assert!(!certificate.reuses_key);
-    let [variant] = finished.config.variants.as_slice() else { panic!("not one") };
+    let [variant] = finished.config.variants.values().as_slice() else { panic!("not one") };
     assert_eq!((variant.name.as_str(), variant.key), ("b.test", KeyType::EcdsaP256));
     assert_eq!(finished.config.state_path, PathBuf::from("/state"));
     assert_eq!(finished.config.propagation, Propagation::default());
@@ -141,9 +145,9 @@ fn a_certificate_has_a_variant_for_each_type_of_key() {
     let servers: Vec<Server<'_>> = servers.iter().map(|(n, p)| (*n, p.as_slice())).collect();
     let (finished, bindings) = finish(&["first", "second"], &["cf"], &servers).expect("valid");
     let found: Vec<_> = bindings.into_iter().map(|id| finished.certificate(id)).collect();
-    assert_eq!(found, [Some(0), Some(1), Some(2), Some(1)]);
+    assert_eq!(found, [0, 1, 2, 1].map(|number| Some(CertificateId::new(number))));
     let config = finished.config;
-    let variants: Vec<_> = config.variants.iter().map(|v| (v.name.as_str(), v.key)).collect();
+    let variants: Vec<_> = config.variants.values().map(|v| (v.name.as_str(), v.key)).collect();
     assert_eq!(
         variants,
         [
@@ -153,10 +157,15 @@ fn a_certificate_has_a_variant_for_each_type_of_key() {
             ("c.test", KeyType::EcdsaP256),
         ]
     );
-    let ranges: Vec<_> = config.certificates.iter().map(|c| c.variants.clone()).collect();
-    assert_eq!(ranges, [0..1, 1..3, 3..4]);
-    assert_eq!(config.certificates[1].issuers, [1, 0], "in the order that was written");
-    let names = (0..4).map(|index| config.variant(index).map(|(_, c)| c.name.as_str()));
+    let ranges: Vec<_> = config.certificates.values().map(|c| c.variants.clone()).collect();
+    let range = |(from, to)| IdRange::new(VariantId::new(from), VariantId::new(to));
+    assert_eq!(ranges, [(0, 1), (1, 3), (3, 4)].map(range));
+    assert_eq!(
+        config.certificates[CertificateId::new(1)].issuers,
+        [1, 0].map(IssuerId::new),
+        "in the order that was written"
+    );
+    let names = config.variants.ids().map(|id| config.variant(id).map(|(_, c)| c.name.as_str()));
     assert_eq!(
         names.collect::<Vec<_>>(),
         [Some("a.test"), Some("b.test"), Some("b.test"), Some("c.test")]
@@ -206,7 +215,11 @@ fn names_that_a_wildcard_covers_are_left_out() {
     ];
     for (list, expected) in rows {
         let (finished, _) = finish(&["ca"], &["cf"], &[(list, &[])]).expect("valid");
-        assert_eq!(finished.config.certificates[0].names, names(expected), "{list:?}");
+        assert_eq!(
+            finished.config.certificates[CertificateId::new(0)].names,
+            names(expected),
+            "{list:?}"
+        );
     }
 }
 
@@ -400,14 +413,14 @@ fn shared(servers: &[Server<'_>], own: &[usize], kept: &[&str]) -> (Vec<String>,
     let mut finished = draft.finish(PathBuf::from("/state")).unwrap();
     let told = finished.share(|name| kept.contains(&name));
     let config = &finished.config;
-    for (index, certificate) in config.certificates.iter().enumerate() {
-        let variants = &config.variants[certificate.variants.clone()];
-        assert!(variants.iter().all(|variant| variant.certificate == index), "{servers:?}");
+    for (id, certificate) in &config.certificates {
+        let variants = config.variants.range(&certificate.variants);
+        assert!(variants.iter().all(|variant| variant.certificate == id), "{servers:?}");
         assert_eq!(variants[0].name, certificate.name, "{servers:?}");
     }
     let name = |binding: &BindingId| {
-        let index = finished.certificate(*binding).unwrap();
-        config.certificates[index].name.clone()
+        let certificate = finished.certificate(*binding).unwrap();
+        config.certificates[certificate].name.clone()
     };
     (bindings.iter().map(name).collect(), told.iter().map(ToString::to_string).collect())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     DAY, HOUR, NOW, PERMANENT, TEMPORARY, VALIDATION, asked, at, attempt, authority, entry, fail,
-    good, missing, schedule, validity,
+    good, missing, schedule, v, validity,
 };
 use crate::schedule::{
     Attempt, Authority, Failure, Fingerprint, Known, Loading, OrderLimit, Progress, Renewal,
@@ -61,24 +61,24 @@ fn a_reload_tries_at_once_but_three_times_an_hour_only() {
         let mut first = schedule(&[missing()], NOW);
         // Long enough for all that follows.
         pauses(&mut first, &failure, 7);
-        let mut progress = first.tracks[0].progress.clone();
+        let mut progress = first.tracks[v(0)].progress.clone();
         let mut now = UnixTime(progress.last.0 + 1);
         assert_eq!(entry(&mut started(&progress, now, 0, 0), now), None, "respawned: {failure:?}");
         for loading in 1..=3 {
             let mut reloaded = started(&progress, now, loading, 0);
             assert_eq!(entry(&mut reloaded, now), Some(0), "reload {loading}: {failure:?}");
-            assert_eq!(reloaded.stands_until(0), None);
-            progress = reloaded.handle_failed(0, now, &failure, 0.0).progress;
+            assert_eq!(reloaded.stands_until(v(0)), None);
+            progress = reloaded.handle_failed(v(0), now, &failure, 0.0).progress;
             let respawned = entry(&mut started(&progress, now, loading, 0), now);
             assert_eq!(respawned, None, "respawned after reload {loading}: {failure:?}");
             now = UnixTime(now.0 + 1);
         }
         let mut reloaded = started(&progress, now, 4, 0);
         assert_eq!(entry(&mut reloaded, now), None, "{failure:?}");
-        assert_eq!(reloaded.stands_until(0), reloaded.poll_timeout(), "{failure:?}");
-        assert!(reloaded.stands_until(0).is_some());
+        assert_eq!(reloaded.stands_until(v(0)), reloaded.poll_timeout(), "{failure:?}");
+        assert!(reloaded.stands_until(v(0)).is_some());
         // A person says so.
-        reloaded.renew_now(0);
+        reloaded.renew_now(v(0));
         assert_eq!(entry(&mut reloaded, now), Some(0), "asked for: {failure:?}");
         // Something has changed.
         let mut changed = started(&progress, now, 4, 1);
@@ -94,9 +94,9 @@ fn neither_a_reload_nor_a_request_shortens_what_was_asked_for() {
     for scope in [Scope::Entry, Scope::Issuer, Scope::Provider] {
         let mut first = schedule(&[missing()], NOW);
         assert_eq!(entry(&mut first, NOW), Some(0));
-        let progress = first.handle_failed(0, NOW, &asked(3600, scope.clone()), 0.0).progress;
+        let progress = first.handle_failed(v(0), NOW, &asked(3600, scope.clone()), 0.0).progress;
         let mut reloaded = started(&progress, at(1), 1, 1);
-        reloaded.renew_now(0);
+        reloaded.renew_now(v(0));
         assert_eq!(entry(&mut reloaded, at(1)), None, "{scope:?}");
         assert_eq!(entry(&mut reloaded, at(3600)), Some(0), "{scope:?}");
     }
@@ -107,7 +107,7 @@ fn a_pause_in_a_damaged_file_is_not_endless() {
     let far = UnixTime(i64::MAX);
     let mut first = schedule(&[missing()], NOW);
     fail(&mut first, NOW, &Failure { scope: Scope::Provider, ..TEMPORARY });
-    let mut progress = first.tracks[0].progress.clone();
+    let mut progress = first.tracks[v(0)].progress.clone();
     (progress.next, progress.pauses[0].next, progress.pauses[0].room) = (far, far, 0);
     let damaged = started(&progress, at(1), 0, 0);
     assert_eq!(damaged.poll_timeout(), Some(at(2 * DAY)));
@@ -125,7 +125,7 @@ fn four_orders_of_a_certificate_may_fail_in_a_day() {
         let mut schedule = started(&progress, now, u64::try_from(minute).unwrap_or(0), 0);
         if entry(&mut schedule, now).is_some() {
             orders.push(now.0 - NOW.0);
-            progress = schedule.handle_failed(0, now, &failure, 0.0).progress;
+            progress = schedule.handle_failed(v(0), now, &failure, 0.0).progress;
         }
     }
     for window in orders.windows(5) {
@@ -149,7 +149,7 @@ fn an_account_fails_a_third_of_a_known_limit() {
         let now = at(minute * 60);
         while let Some(index) = entry(&mut schedule, now) {
             orders.push(now.0);
-            schedule.handle_failed(index, now, &failure, 0.0);
+            schedule.handle_failed(v(index), now, &failure, 0.0);
         }
     }
     for window in orders.windows(11) {
@@ -166,14 +166,14 @@ fn a_ca_that_failed_for_all_is_tried_again_at_the_next_renewal() {
     let (mut now, mut tried) = (NOW, Vec::new());
     while let Some(next) = schedule.poll_timeout().filter(|next| *next < at(DAY)) {
         now = now.max(next);
-        while let Some(Attempt { entry, issuer, .. }) = attempt(&mut schedule, now) {
-            tried.push(issuer);
-            match issuer {
-                7 => drop(schedule.handle_failed(entry, now, &away, 0.0)),
-                _ => drop(schedule.handle_issued(entry, validity(0, 90 * DAY), now, 0.0)),
+        while let Some(Attempt { variant, issuer, .. }) = attempt(&mut schedule, now) {
+            tried.push(issuer.index());
+            match issuer.index() {
+                7 => drop(schedule.handle_failed(variant, now, &away, 0.0)),
+                _ => drop(schedule.handle_issued(variant, validity(0, 90 * DAY), now, 0.0)),
             }
         }
-        if schedule.renewal(0).is_some() && schedule.renewal(1).is_some() {
+        if schedule.renewal(v(0)).is_some() && schedule.renewal(v(1)).is_some() {
             break;
         }
     }
@@ -181,9 +181,9 @@ fn a_ca_that_failed_for_all_is_tried_again_at_the_next_renewal() {
     assert!(now < at(10 * 60), "{tried:?}");
     // At the renewal it works, and both have it.
     let mut renewed = Vec::new();
-    while let Some(Attempt { entry, issuer, .. }) = attempt(&mut schedule, at(70 * DAY)) {
-        renewed.push(issuer);
-        schedule.handle_issued(entry, validity(70 * DAY, 160 * DAY), at(70 * DAY), 0.0);
+    while let Some(Attempt { variant, issuer, .. }) = attempt(&mut schedule, at(70 * DAY)) {
+        renewed.push(issuer.index());
+        schedule.handle_issued(variant, validity(70 * DAY, 160 * DAY), at(70 * DAY), 0.0);
     }
     assert_eq!(renewed, [7, 7]);
 }
@@ -225,7 +225,7 @@ fn a_container_that_is_started_again_and_again_tries_three_times_more_in_an_hour
     let quick = || (0..9).map(|start| start * 6);
     for failure in [PERMANENT, refused(Scope::Issuer), refused(Scope::Provider)] {
         let tried = starts(quick(), |schedule, attempt, now| {
-            schedule.handle_failed(attempt.entry, now, &failure, 0.0).progress
+            schedule.handle_failed(attempt.variant, now, &failure, 0.0).progress
         });
         assert_eq!(tried, [0, 6, 12, 18], "{failure:?}");
     }
@@ -242,7 +242,7 @@ fn a_container_that_is_started_again_and_again_tries_three_times_more_in_an_hour
     assert_eq!(starts(set_back(), killed).len(), 4);
     for failure in [PERMANENT, refused(Scope::Issuer)] {
         let tried = starts(set_back(), |schedule, attempt, now| {
-            schedule.handle_failed(attempt.entry, now, &failure, 0.0).progress
+            schedule.handle_failed(attempt.variant, now, &failure, 0.0).progress
         });
         assert_eq!(tried.len(), 4, "{failure:?}: {tried:?}");
     }
@@ -251,23 +251,23 @@ fn a_container_that_is_started_again_and_again_tries_three_times_more_in_an_hour
 #[test]
 fn what_cannot_be_seen_is_not_ordered() {
     let mut schedule = schedule(&[missing(), missing(), missing()], NOW);
-    (0..2).for_each(|entry| schedule.bar(entry));
+    (0..2).for_each(|number| schedule.bar(v(number)));
     assert_eq!(entry(&mut schedule, NOW), Some(2));
     assert_eq!((entry(&mut schedule, at(DAY)), schedule.poll_timeout()), (None, None));
-    assert!(!schedule.is_due(0) && schedule.stands_until(0).is_none());
+    assert!(!schedule.is_due(v(0)) && schedule.stands_until(v(0)).is_none());
     // It is there, and good.
-    schedule.unbar(0, Some((validity(-DAY, 80 * DAY), Renewal::default())), at(DAY), 0.5);
+    schedule.unbar(v(0), Some((validity(-DAY, 80 * DAY), Renewal::default())), at(DAY), 0.5);
     assert_eq!(entry(&mut schedule, at(DAY)), None);
-    assert!(schedule.renewal(0).is_some_and(|(time, _)| time > at(DAY)));
+    assert!(schedule.renewal(v(0)).is_some_and(|(time, _)| time > at(DAY)));
     assert_eq!(entry(&mut schedule, at(75 * DAY)), Some(0), "it is renewed in time");
     // It is none.
-    schedule.unbar(1, None, at(75 * DAY), 0.5);
+    schedule.unbar(v(1), None, at(75 * DAY), 0.5);
     assert_eq!(entry(&mut schedule, at(75 * DAY)), Some(1));
     // A person wants it all the same.
     let mut schedule = super::schedule(&[missing()], NOW);
-    schedule.bar(0);
-    schedule.renew_now(0);
+    schedule.bar(v(0));
+    schedule.renew_now(v(0));
     assert_eq!(entry(&mut schedule, NOW), Some(0));
-    schedule.handle_issued(0, validity(0, 90 * DAY), NOW, 0.0);
+    schedule.handle_issued(v(0), validity(0, 90 * DAY), NOW, 0.0);
     assert_eq!(entry(&mut schedule, at(80 * DAY)), Some(0), "it is like any other");
 }

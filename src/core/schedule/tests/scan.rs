@@ -2,6 +2,7 @@
 //! chooses.
 
 use super::{HOUR, NOW, authority, missing};
+use crate::id::{ProviderId, VariantId};
 use crate::schedule::failure::{Failure, FailureKind, Scope};
 use crate::schedule::line::Turn;
 use crate::schedule::pace::Stake;
@@ -16,14 +17,14 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 /// The next attempt, its CA, and when there is something to do, by looking at all certificates.
-fn scan(schedule: &Schedule) -> (Option<(usize, usize)>, Option<UnixTime>) {
+fn scan(schedule: &Schedule) -> (Option<(VariantId, usize)>, Option<UnixTime>) {
     let now = schedule.now;
-    let waiting = || schedule.tracks.iter().enumerate().filter(|(_, track)| track.is_waiting());
+    let waiting = || schedule.tracks.iter().filter(|(_, track)| track.is_waiting());
     let has_room = schedule.working.len() < CONCURRENCY;
-    let turn = |(index, track): (usize, &Track)| -> Option<(Turn, usize)> {
+    let turn = |(variant, track): (VariantId, &Track)| -> Option<(Turn, usize)> {
         let (time, authority) = schedule.wake(track, now);
         let is_paused = schedule.is_paused(track, authority);
-        (time <= now).then(|| (schedule.turn(index, track, is_paused), authority))
+        (time <= now).then(|| (schedule.turn(variant, track, is_paused), authority))
     };
     let first = waiting().filter_map(turn).min().filter(|_| has_room);
     let attempt = waiting().map(|(_, track)| schedule.wake(track, now).0).min();
@@ -40,11 +41,11 @@ fn count(schedule: &Schedule, subject: GateSubject, scope: &Scope) -> (usize, St
     let now = schedule.now;
     let needs = |track: &&Track| match (subject, scope) {
         (GateSubject::Zone(provider, _), Scope::Zone(zone) | Scope::Room(zone)) => {
-            track.provider.index == provider && track.is_in(zone)
+            track.provider.id == provider && track.is_in(zone)
         }
         _ => track.shares().any(|shared| shared == subject),
     };
-    let due = schedule.tracks.iter().filter(|track| track.is_due(now)).filter(needs);
+    let due = schedule.tracks.values().filter(|track| track.is_due(now)).filter(needs);
     due.fold((0, Stake::Calm), |(number, stake), track| {
         (number + 1, stake.max(Stake::of(track.current(), now)))
     })
@@ -59,7 +60,7 @@ fn check(schedule: &Schedule) -> Result<(), TestCaseError> {
         found.unwrap_or(AFTER_OTHERS) <= expected.unwrap_or(AFTER_OTHERS).max(schedule.now)
     );
     let is_failing = |track: &Track| track.is_waiting() && track.progress != Progress::default();
-    prop_assert_eq!(schedule.has_failures(), schedule.tracks.iter().any(is_failing));
+    prop_assert_eq!(schedule.has_failures(), schedule.tracks.values().any(is_failing));
     for (subject, scope) in schedule.gates.all() {
         let pool = schedule.pools.get(&subject).map(|pool| pool.waiting(schedule.now));
         let found = pool.unwrap_or((0, Stake::Calm));
@@ -78,9 +79,13 @@ enum Event {
     Issued(i64, i64),
     Failed(FailureKind, u8, Option<u64>, bool),
     Informed(i64, i64),
-    Renew(usize),
-    Bar(usize),
-    Unbar(usize),
+    Renew(VariantId),
+    Bar(VariantId),
+    Unbar(VariantId),
+}
+
+fn variant() -> impl Strategy<Value = VariantId> {
+    (0..16_usize).prop_map(VariantId::new)
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -97,9 +102,9 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (100..9_000_000_i64, 0..3_i64).prop_map(|(life, part)| Event::Issued(life, life * part / 3)),
         8 => (kind, 0..6_u8, asked, any::<bool>()).prop_map(|(k, s, a, o)| Event::Failed(k, s, a, o)),
         2 => (-HOUR..900_000_i64, 1..900_000_i64).prop_map(|(from, long)| Event::Informed(from, long)),
-        1 => (0..16_usize).prop_map(Event::Renew),
-        1 => (0..16_usize).prop_map(Event::Bar),
-        1 => (0..16_usize).prop_map(Event::Unbar),
+        1 => variant().prop_map(Event::Renew),
+        1 => variant().prop_map(Event::Bar),
+        1 => variant().prop_map(Event::Unbar),
     ]
 }
 
@@ -120,15 +125,15 @@ fn known(number: usize, left: Option<i64>, is_under_way: bool) -> Known {
     });
     let names =
         vec![format!("h{number}.z{}.test", number % 4), format!("h{number}.z{}.test", number % 3)];
-    let provider = Provider { index: number % 2, name: format!("dns{}", number % 2) };
+    let provider = Provider { id: ProviderId::new(number % 2), name: format!("dns{}", number % 2) };
     Known { validity, authorities, names, provider, is_under_way, ..missing() }
 }
 
 struct World {
     schedule: Schedule,
     now: UnixTime,
-    attempts: Vec<usize>,
-    questions: Vec<usize>,
+    attempts: Vec<VariantId>,
+    questions: Vec<VariantId>,
 }
 
 impl World {
@@ -137,18 +142,19 @@ impl World {
             self.schedule.set_right(self.now);
             self.schedule.tell(self.now);
             let (expected, _) = scan(&self.schedule);
-            let expected = expected
-                .map(|(index, authority)| (index, self.schedule.tracks[index].issuer(authority)));
+            let expected = expected.map(|(variant, authority)| {
+                (variant, self.schedule.tracks[variant].issuer(authority))
+            });
             let action = self.schedule.poll(self.now);
             check(&self.schedule)?;
             let found = match &action {
-                Some(Action::Obtain(attempt)) => Some((attempt.entry, attempt.issuer)),
+                Some(Action::Obtain(attempt)) => Some((attempt.variant, attempt.issuer)),
                 _ => None,
             };
             prop_assert_eq!(found, expected);
             match action {
-                Some(Action::Obtain(attempt)) => self.attempts.push(attempt.entry),
-                Some(Action::AskRenewalInfo { entry }) => self.questions.push(entry),
+                Some(Action::Obtain(attempt)) => self.attempts.push(attempt.variant),
+                Some(Action::AskRenewalInfo { variant }) => self.questions.push(variant),
                 None => break,
             }
         }
@@ -161,8 +167,8 @@ impl World {
         if self.attempts.is_empty() {
             return;
         }
-        let entry = self.attempts.remove(0);
-        let zone = format!("z{}.test", entry % 4);
+        let variant = self.attempts.remove(0);
+        let zone = format!("z{}.test", variant.index() % 4);
         let scope = match scope {
             0 => Scope::Entry,
             1 => Scope::Certificate,
@@ -174,7 +180,7 @@ impl World {
         let retry_after = asked.map(Duration::from_secs);
         let failure =
             Failure { kind, retry_after, scope, ordered, is_lost: ordered, published: ordered };
-        self.schedule.handle_failed(entry, self.now, &failure, 0.3);
+        self.schedule.handle_failed(variant, self.now, &failure, 0.3);
     }
 
     fn happen(&mut self, event: &Event) -> Result<(), TestCaseError> {
@@ -182,11 +188,11 @@ impl World {
             Event::Passes(seconds) => self.now = UnixTime(self.now.0 + seconds),
             Event::Poll => self.poll()?,
             Event::Issued(life, passed) if !self.attempts.is_empty() => {
-                let entry = self.attempts.remove(0);
+                let variant = self.attempts.remove(0);
                 let not_before = UnixTime(self.now.0 - passed);
                 let not_after = UnixTime(not_before.0 + life);
                 let validity = Validity { not_before, not_after };
-                self.schedule.handle_issued(entry, validity, self.now, 0.5);
+                self.schedule.handle_issued(variant, validity, self.now, 0.5);
             }
             Event::Failed(kind, scope, asked, ordered) => self.fail(kind, scope, asked, ordered),
             Event::Informed(from, long) if !self.questions.is_empty() => {
@@ -194,16 +200,17 @@ impl World {
                 let window = Window { start, end: UnixTime(start.0 + long) };
                 let info = RenewalInfo { window, retry_after: None, explanation_url: None };
                 let outcome = RenewalInfoOutcome::Answered(info);
-                let entry = self.questions.remove(0);
-                self.schedule.handle_renewal_info(entry, self.now, &outcome, 0.5);
+                let variant = self.questions.remove(0);
+                self.schedule.handle_renewal_info(variant, self.now, &outcome, 0.5);
             }
-            Event::Renew(entry) => self.schedule.renew_now(entry),
-            Event::Bar(entry) => self.schedule.bar(entry),
-            Event::Unbar(entry) => {
+            Event::Renew(variant) => self.schedule.renew_now(variant),
+            Event::Bar(variant) => self.schedule.bar(variant),
+            Event::Unbar(variant) => {
                 let not_after = self.now + Duration::from_secs(86_400);
                 let validity = Validity { not_before: self.now, not_after };
-                let found = entry.is_multiple_of(2).then_some((validity, Renewal::default()));
-                self.schedule.unbar(entry, found, self.now, 0.5);
+                let found =
+                    variant.index().is_multiple_of(2).then_some((validity, Renewal::default()));
+                self.schedule.unbar(variant, found, self.now, 0.5);
             }
             Event::Issued(..) | Event::Informed(..) => {}
         }

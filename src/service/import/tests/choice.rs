@@ -3,6 +3,7 @@
 use super::{DAY, ONE_KEY, config, dehydrated, fifo, make, make_with, search, search_in, write};
 use crate::x509::testing::key;
 use acme_dns_core::config::ImportFormat;
+use acme_dns_core::id::VariantId;
 use acme_dns_core::key::KeyType;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
@@ -71,10 +72,15 @@ fn two_variants_get_a_certificate_of_each_algorithm() {
     };
     let (ec, rsa, late) = (make(&["a.test"], 30), rsa(20), rsa(80));
     let keys = [KeyType::EcdsaP384, KeyType::Rsa4096];
+    let [of_ec, of_rsa] = [0, 1].map(VariantId::new);
     for (row, certificates, expected) in [
-        ("both", vec![("1", &ec), ("2", &rsa)], vec![(0, ec.fingerprint), (1, rsa.fingerprint)]),
-        ("one", vec![("1", &ec)], vec![(0, ec.fingerprint)]),
-        ("the other", vec![("1", &rsa), ("2", &late)], vec![(1, late.fingerprint)]),
+        (
+            "both",
+            vec![("1", &ec), ("2", &rsa)],
+            vec![(of_ec, ec.fingerprint), (of_rsa, rsa.fingerprint)],
+        ),
+        ("one", vec![("1", &ec)], vec![(of_ec, ec.fingerprint)]),
+        ("the other", vec![("1", &rsa), ("2", &late)], vec![(of_rsa, late.fingerprint)]),
     ] {
         let dir = dehydrated(&certificates);
         let trees = [(ImportFormat::Dehydrated, dir.path())];

@@ -2,12 +2,13 @@
 
 use super::web_servers::traefik;
 use super::{
-    DAY, Files, Made, ONE_KEY, OTHER, REAL, account_keys, config, dehydrated, make, search,
-    search_in, tree, write,
+    DAY, Files, Made, ONE_KEY, OTHER, OTHER_CA, REAL, REAL_CA, account_keys, config, dehydrated,
+    make, search, search_in, tree, write,
 };
 use crate::import::fingerprint;
 use crate::x509::testing::NOW;
 use acme_dns_core::config::ImportFormat;
+use acme_dns_core::id::CertificateId;
 use acme_dns_core::level::Level;
 use acme_dns_core::time::UnixTime;
 
@@ -32,7 +33,7 @@ fn check_layout(row: &str, format: ImportFormat, files: Files<'_>, made: &Made) 
     let is_account =
         |path: &str| ["account", "elsewhere", "acme.json"].iter().any(|part| path.contains(part));
     let has_account = files.iter().any(|(path, _)| is_account(path));
-    assert_eq!((existing(0), existing(1)), (usize::from(has_account), 0), "{row}");
+    assert_eq!((existing(REAL_CA), existing(OTHER_CA)), (usize::from(has_account), 0), "{row}");
 }
 
 #[test]
@@ -164,9 +165,9 @@ fn an_account_that_does_not_say_whose_it_is_needs_an_only_issuer() {
     {
         let dir = tree(&[(file, "key")]);
         let mut config = config(&[(format, dir.path())], &["a.test"], &ONE_KEY);
-        assert!(account_keys(&config, 0).is_empty(), "{format}");
+        assert!(account_keys(&config, REAL_CA).is_empty(), "{format}");
         config.issuers.truncate(1);
-        assert_eq!(account_keys(&config, 0), [dir.path().join(file)], "{format}");
+        assert_eq!(account_keys(&config, REAL_CA), [dir.path().join(file)], "{format}");
     }
 }
 
@@ -250,7 +251,7 @@ fn a_certificate_of_another_ca_is_not_taken() {
         let [(Level::Notice, line)] = told.as_slice() else { panic!("{format}: {told:?}") };
         assert!(line.contains("from another CA than configured (https://staging.exa"), "{line}");
         let mut config = config(&[(format, dir.path())], &["a.test"], &ONE_KEY);
-        config.certificates[0].issuers.push(1);
+        config.certificates[CertificateId::new(0)].issuers.push(OTHER_CA);
         let (found, _) = search(&config);
         assert_eq!(found[0].0.directory, OTHER, "{format}: one that is second");
     }

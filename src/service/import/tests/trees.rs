@@ -1,6 +1,8 @@
 //! Trees with links, strange files and other owners.
 
-use super::{ONE_KEY, REAL, config, dehydrated, give, make, search, search_in, tree, write};
+use super::{
+    ONE_KEY, REAL, REAL_CA, config, dehydrated, give, make, search, search_in, tree, write,
+};
 use crate::import::{account_files, open_account_key};
 use acme_dns_core::config::ImportFormat;
 use acme_dns_core::level::Level;
@@ -199,7 +201,7 @@ fn check_links_of_account_key(format: ImportFormat) {
         give(dir.path());
         let mut config = config(&[(format, dir.path())], &["a.test"], &ONE_KEY);
         config.issuers.truncate(1);
-        let files = account_files(&config, 0);
+        let files = account_files(&config, REAL_CA);
         let opened = open_account_key(&config, &files[0]);
         assert_eq!(opened.is_ok_and(|file| file.is_some()), expected, "{format}: {link}");
     }

@@ -1,6 +1,9 @@
 //! Web servers that are their own clients: Caddy and Traefik.
 
-use super::{Made, ONE_KEY, REAL, account_keys, config, give, make, search, search_in, tree};
+use super::{
+    Made, ONE_KEY, OTHER_CA, REAL, REAL_CA, account_keys, config, give, make, search, search_in,
+    tree,
+};
 use crate::import::{account_files, open_account_key};
 use acme_dns_core::config::ImportFormat;
 use serde_json::{Value, json};
@@ -35,7 +38,7 @@ fn one_file_of_traefik_has_the_certificates_and_accounts_of_several_cas() {
         assert_eq!(told, []);
         assert_eq!(found[0].0.fingerprint, of_real.fingerprint, "the other one is of another CA");
         assert_eq!(found[0].0.source, file);
-        for (issuer, expected) in [(0, "UEtDUyAjMQ=="), (1, "b3RoZXI=")] {
+        for (issuer, expected) in [(REAL_CA, "UEtDUyAjMQ=="), (OTHER_CA, "b3RoZXI=")] {
             assert_eq!(account_keys(&config, issuer), std::slice::from_ref(&file));
             let files = account_files(&config, issuer);
             let key = open_account_key(&config, &files[0]).unwrap().unwrap().pem.unwrap();
@@ -55,7 +58,7 @@ fn each_file_is_read_as_what_it_was_found_by() {
     let [caddy, traefik] = [ImportFormat::Caddy, ImportFormat::Traefik].map(|it| (it, dir.path()));
     for imports in [[caddy, traefik], [traefik, caddy]] {
         let config = config(&imports, &["a.test"], &ONE_KEY);
-        let files = account_files(&config, 0);
+        let files = account_files(&config, REAL_CA);
         assert_eq!(files.len(), 2);
         for file in files {
             let key = open_account_key(&config, &file).unwrap().unwrap();
@@ -68,9 +71,9 @@ fn each_file_is_read_as_what_it_was_found_by() {
 fn the_account_of_a_resolver_that_names_no_ca_needs_an_only_issuer() {
     let dir = tree(&[("acme.json", r#"{"le":{"Account":{"PrivateKey":"MII="}}}"#)]);
     let mut config = config(&[(ImportFormat::Traefik, dir.path())], &["a.test"], &ONE_KEY);
-    assert!(account_keys(&config, 0).is_empty());
+    assert!(account_keys(&config, REAL_CA).is_empty());
     config.issuers.truncate(1);
-    assert_eq!(account_keys(&config, 0), [dir.path().join("acme.json")]);
+    assert_eq!(account_keys(&config, REAL_CA), [dir.path().join("acme.json")]);
 }
 
 #[test]
@@ -154,10 +157,10 @@ fn the_account_of_caddy_with_a_contact_of_the_configuration_goes_first() {
     let dir = tree(&paths.each_ref().map(|path| (path.as_str(), "key")));
     let mut config = config(&[(ImportFormat::Caddy, dir.path())], &["a.test"], &ONE_KEY);
     for (contact, first) in [("me@a.test", 2), ("admin@a.test", 0), ("default", 1)] {
-        config.issuers[0].contacts = vec![format!("mailto:{contact}")];
-        let keys = account_keys(&config, 0);
+        config.issuers[REAL_CA].contacts = vec![format!("mailto:{contact}")];
+        let keys = account_keys(&config, REAL_CA);
         assert_eq!((keys.len(), &keys[0]), (3, &dir.path().join(&paths[first])), "{contact}");
-        assert!(account_keys(&config, 1).is_empty());
+        assert!(account_keys(&config, OTHER_CA).is_empty());
     }
 }
 
@@ -179,7 +182,7 @@ fn a_file_of_traefik_in_the_directory_of_another_user_leads_nowhere_else() {
         let config = config(&[(ImportFormat::Traefik, &file)], &["a.test"], &ONE_KEY);
         let (found, told) = search(&config);
         assert_eq!(found.len(), usize::from(expected), "{row}: {told:?}");
-        assert_eq!(account_keys(&config, 0).len(), usize::from(expected), "{row}");
+        assert_eq!(account_keys(&config, REAL_CA).len(), usize::from(expected), "{row}");
         assert!(expected || told[0].1.contains("it leads out of"), "{told:?}");
     }
 }

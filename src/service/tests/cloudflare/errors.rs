@@ -4,6 +4,7 @@ use super::bed::{Bed, NAME, TOKEN, fast, make, placed, remove, run, txt};
 use acme_dns_core::config::{
     CloudflareCredentials, CloudflareSettings as Settings, Provider, ProviderKind, SecretId,
 };
+use acme_dns_core::id::Table;
 use acme_dns_service::dns::cloudflare::{Budget, Cloudflare, Timing};
 use acme_dns_service::dns::{About, DnsProvider, providers};
 use acme_dns_service::http::Clients;
@@ -186,14 +187,14 @@ fn the_legacy_pair_is_accepted_and_explained() {
     let credentials =
         CloudflareCredentials::Key { email: "you@example.com".to_owned(), key: SecretId(3) };
     let kind = ProviderKind::Cloudflare(Settings { credentials, ..bed.settings() });
-    let config = Provider { name: "cf".to_owned(), kind };
+    let config = Table::from(vec![Provider { name: "cf".to_owned(), kind }]);
     let made = |secret: &'static str| {
         let secret = move |id: SecretId| {
             assert_eq!(id, SecretId(3));
             SecretString::from(secret)
         };
-        let config = std::slice::from_ref(&config);
-        providers(config, secret, &Clients::default(), |_| {}).unwrap().remove(0)
+        let made = providers(&config, secret, &Clients::default(), |_| {}).unwrap();
+        made.into_values().next().unwrap()
     };
     let resolver = Resolver::new(&[]);
     run(async {

@@ -1,7 +1,7 @@
 //! Accounts at the CA, and what is done with them besides ordering.
 
 use super::key_changes::{Death, die_at};
-use super::support::{Bed, Log};
+use super::support::{Bed, ISSUER, Log};
 use acme_dns_core::config::{ExternalAccount, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Environment;
@@ -43,16 +43,16 @@ impl Bed {
 
     pub(crate) fn bind(&mut self, key_id: &str, mac_key: &str) {
         let (key_id, mac_key) = (key_id.to_owned(), self.add_secret(mac_key));
-        self.config.issuers[0].external_account = Some(ExternalAccount { key_id, mac_key });
+        self.config.issuers[ISSUER].external_account = Some(ExternalAccount { key_id, mac_key });
     }
 
     pub(crate) fn set_account_key(&mut self, pem: &str) {
-        self.config.issuers[0].account_key = Some(self.add_secret(pem));
+        self.config.issuers[ISSUER].account_key = Some(self.add_secret(pem));
     }
 
     /// The URL of the account, in a service of its own.
     pub(crate) fn account(&self) -> Result<String, AcmeError> {
-        self.run(async |obtainer| obtainer.account(0, Environment::Production).await)
+        self.run(async |obtainer| obtainer.account(ISSUER, Environment::Production).await)
     }
 
     pub(crate) fn key_file(&self, name: &str) -> PathBuf {
@@ -225,7 +225,7 @@ fn a_key_that_cannot_be_used_is_named_without_showing_it() {
 #[test]
 fn an_account_whose_answer_was_not_read_is_found_at_the_next_start() {
     let bed = Bed::start();
-    let work = async |obtainer: &Obtainer| obtainer.account(0, Environment::Production).await;
+    let work = async |obtainer: &Obtainer| obtainer.account(ISSUER, Environment::Production).await;
     die_at(&bed, &AcmeStep::NewAccount, Death::AfterItWasDone, work);
     assert_eq!(bed.notices(), [""; 0]);
     let url = bed.account().unwrap();
@@ -237,21 +237,22 @@ fn an_account_whose_answer_was_not_read_is_found_at_the_next_start() {
 #[test]
 fn the_staging_environment_has_an_account_of_its_own() {
     let mut bed = Bed::start();
-    let error = bed.run(async |obtainer| obtainer.account(0, Environment::Staging).await);
+    let error = bed.run(async |obtainer| obtainer.account(ISSUER, Environment::Staging).await);
     let error = error.unwrap_err().to_string();
     assert_eq!(error, "no \"staging\" is defined for issuer \"pebble\"");
     let dir = bed.testbed.dir();
     let options = PebbleOptions::new(bed.testbed.dns.addr());
     let pebble = Pebble::start(&dir.join("staging-ca"), options);
     let proxy = AcmeProxy::start(&dir.join("staging-proxy"), &pebble);
-    bed.config.issuers[0].staging = Some(proxy.directory_url());
-    let trusted = bed.config.issuers[0].trusted_certificate.as_mut().unwrap();
+    bed.config.issuers[ISSUER].staging = Some(proxy.directory_url());
+    let trusted = bed.config.issuers[ISSUER].trusted_certificate.as_mut().unwrap();
     trusted.extend(fs::read(proxy.ca_file()).unwrap());
     for round in 0..2 {
         for (environment, ca) in
             [(Environment::Staging, &proxy), (Environment::Production, &bed.proxy)]
         {
-            let url = bed.run(async |obtainer| obtainer.account(0, environment).await).unwrap();
+            let url =
+                bed.run(async |obtainer| obtainer.account(ISSUER, environment).await).unwrap();
             let start = format!("https://{}/", ca.addr());
             assert!(url.starts_with(&start), "{round} {environment:?}: {url}");
             assert_eq!(ca.traffic.count(&AcmeStep::NewAccount.requests()), 1, "{environment:?}");
@@ -343,11 +344,11 @@ fn a_certificate_is_revoked_and_again() {
     let leaf = X509::from_pem(issued.pem.fullchain.as_bytes()).unwrap();
     let der = leaf.to_der().unwrap();
     let status = || bed.testbed.pebble.certificate_status(&issued.serial);
-    let odd = bed.run(async |obtainer| obtainer.revoke(0, &der, Some(7)).await).unwrap_err();
+    let odd = bed.run(async |obtainer| obtainer.revoke(ISSUER, &der, Some(7)).await).unwrap_err();
     assert!(odd.to_string().starts_with("revoking the certificate was refused by"), "{odd}");
     assert_eq!(status().as_deref(), Some("Valid"));
     for reason in [Some(4), None] {
-        bed.run(async |obtainer| obtainer.revoke(0, &der, reason).await).unwrap();
+        bed.run(async |obtainer| obtainer.revoke(ISSUER, &der, reason).await).unwrap();
         assert_eq!(status().as_deref(), Some("Revoked"));
     }
     let requests = bed.proxy.traffic.requests(&AcmeStep::Revoke.requests());
@@ -359,7 +360,7 @@ fn a_certificate_is_revoked_and_again() {
         reply.body = directory.to_string().into();
     });
     bed.proxy.traffic.inject(Fault::new(AcmeStep::Directory.requests(), without));
-    let error = bed.run(async |obtainer| obtainer.revoke(0, &der, None).await).unwrap_err();
+    let error = bed.run(async |obtainer| obtainer.revoke(ISSUER, &der, None).await).unwrap_err();
     let expected = "revoking the certificate is not supported by the CA at \"https://127.0.0.1:";
     assert!(error.to_string().starts_with(expected) && error.is_permanent(), "{error}");
 }
@@ -370,7 +371,7 @@ fn renewal_information_is_passed_on_as_it_comes() {
     let issued = bed.obtain().unwrap();
     let leaf = X509::from_pem(issued.pem.fullchain.as_bytes()).unwrap();
     let id = certificate_id(&leaf).unwrap();
-    let ask = || bed.run(async |obtainer| obtainer.renewal_info(0, &id).await);
+    let ask = || bed.run(async |obtainer| obtainer.renewal_info(ISSUER, &id).await);
     bed.proxy.traffic.clear_log();
     let step = AcmeStep::RenewalInfo.requests();
 

@@ -1,7 +1,7 @@
 //! Certificates that are not quite what was ordered: used if a client could be served with them, and never
 //! ordered again for what another order would not cure.
 
-use super::support::{Bed, Log};
+use super::support::{Bed, CERTIFICATE, Log};
 use acme_dns_core::level::Level;
 use acme_dns_service::acme::ObtainError;
 use acme_dns_service::engine::Service;
@@ -233,7 +233,7 @@ fn names_that_the_ca_adds_are_accepted_and_not_ordered_again() {
     ];
     for (ordered, held, added) in cases {
         let mut bed = Bed::start();
-        bed.config.certificates[0].names = super::support::names(ordered);
+        bed.config.certificates[CERTIFICATE].names = super::support::names(ordered);
         bed.change_certificates(Change::names(held));
         let log = bed.serve_until_quiet();
         let added = added.map(|name| {

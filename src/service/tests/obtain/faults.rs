@@ -1,6 +1,6 @@
 //! Faults on the way to a certificate.
 
-use super::support::{self, Bed};
+use super::support::{self, Bed, CERTIFICATE, ISSUER, VARIANT};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{FailureKind, Scope};
 use acme_dns_service::acme::{KeyChoice, Leftovers};
@@ -176,8 +176,9 @@ fn an_order_outlives_what_the_provider_refuses_for_other_reasons_than_the_names(
         bed.testbed.cloudflare.traffic.inject(Fault::new(writes(), action).always());
         for ordered in [true, false] {
             let failure = bed.run(async |obtainer| {
-                let error = obtainer.obtain(0, 0, KeyChoice::Configured).await.unwrap_err();
-                obtainer.failure(0, &error)
+                let error =
+                    obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await.unwrap_err();
+                obtainer.failure(VARIANT, &error)
             });
             assert_eq!((failure.ordered, failure.is_lost), (ordered, false), "{failure:?}");
         }
@@ -219,14 +220,14 @@ fn an_order_of_other_names_is_given_up_and_so_is_one_that_nobody_wants() {
         requests.iter().filter(|r| r.jws_payload()["status"] == "deactivated").count()
     };
     fail(&bed);
-    bed.config.certificates[0].names = support::names(&["www.example.test"]);
+    bed.config.certificates[CERTIFICATE].names = support::names(&["www.example.test"]);
     bed.obtain().unwrap();
     assert_eq!(given_up(&bed), 2);
     assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 1);
     // A name that the authority has not validated yet, or it may have nothing to ask.
-    bed.config.certificates[0].names = support::names(&["mail.example.test"]);
+    bed.config.certificates[CERTIFICATE].names = support::names(&["mail.example.test"]);
     fail(&bed);
-    bed.config.variants[0].name = "other".into();
+    bed.config.variants[VARIANT].name = "other".into();
     bed.run(async |obtainer| obtainer.give_up_orders().await);
     assert_eq!((given_up(&bed), bed.entries("orders")), (1, vec![]));
 }
@@ -280,7 +281,7 @@ fn a_process_that_dies_while_records_are_up_cleans_up_at_its_next_start() {
     let bed = Bed::start();
     bed.testbed.cloudflare.pause_propagation();
     bed.run(async |obtainer| {
-        let working = obtainer.obtain(0, 0, KeyChoice::Configured);
+        let working = obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured);
         // Cloudflare's answer is in the journal by then.
         let is_up =
             || bed.log.lines(Level::Debug).iter().any(|l| l.contains("waiting for the servers"));
@@ -313,9 +314,11 @@ fn records_of_orders_under_way_are_left_alone() {
             assert_eq!(bed.testbed.cloudflare.txt_records().len(), 2);
             bed.testbed.cloudflare.resume_propagation();
         };
-        let (result, ()) =
-            futures_util::future::join(obtainer.obtain(0, 0, KeyChoice::Configured), meddling)
-                .await;
+        let (result, ()) = futures_util::future::join(
+            obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured),
+            meddling,
+        )
+        .await;
         result.unwrap();
     });
     bed.assert_clean();

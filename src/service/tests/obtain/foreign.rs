@@ -1,6 +1,6 @@
 //! CAs that others have written: a certificate, its renewal, its revocation, another account key.
 
-use super::support::Bed;
+use super::support::{Bed, ISSUER, VARIANT};
 use acme_dns_core::level::Level;
 use acme_dns_service::acme::{AcmeError, KeyChoice};
 use openssl::x509::X509;
@@ -11,8 +11,8 @@ use std::fs;
 fn bed_of(start: fn(&std::path::Path, std::net::SocketAddr) -> ForeignCa) -> (Bed, ForeignCa) {
     let mut bed = Bed::start();
     let ca = start(&bed.testbed.dir().join("foreign"), bed.testbed.dns.addr());
-    bed.config.issuers[0].directory = ca.directory_url.clone();
-    bed.config.issuers[0].trusted_certificate = Some(fs::read(&ca.ca_file).unwrap());
+    bed.config.issuers[ISSUER].directory = ca.directory_url.clone();
+    bed.config.issuers[ISSUER].trusted_certificate = Some(fs::read(&ca.ca_file).unwrap());
     (bed, ca)
 }
 
@@ -20,7 +20,7 @@ fn bed_of(start: fn(&std::path::Path, std::net::SocketAddr) -> ForeignCa) -> (Be
 /// last one.
 fn obtain_and_renew(bed: &Bed, ca: &ForeignCa) -> Vec<u8> {
     let first = bed.obtain().unwrap_or_else(|error| panic!("{error}\n{}", ca.log()));
-    let second = bed.run(async |obtainer| obtainer.obtain(0, 0, KeyChoice::New).await);
+    let second = bed.run(async |obtainer| obtainer.obtain(VARIANT, ISSUER, KeyChoice::New).await);
     let second = second.unwrap_or_else(|error| panic!("{error}\n{}", ca.log()));
     assert_ne!(first.serial, second.serial);
     assert_eq!(bed.log.lines(Level::Warn), [""; 0]);
@@ -35,7 +35,10 @@ fn caddys_acme_server_issues_renews_and_revokes() {
     let (bed, ca) = bed_of(ForeignCa::caddy);
     let leaf = obtain_and_renew(&bed, &ca);
     bed.run(async |obtainer| {
-        obtainer.revoke(0, &leaf, Some(4)).await.unwrap_or_else(|e| panic!("{e}\n{}", ca.log()));
+        obtainer
+            .revoke(ISSUER, &leaf, Some(4))
+            .await
+            .unwrap_or_else(|e| panic!("{e}\n{}", ca.log()));
     });
 }
 
@@ -49,8 +52,8 @@ fn serles_issues_and_renews_and_refuses_the_rest_for_good() {
         assert!(error.is_final(), "{what}: {error}\n{}", ca.log());
     };
     bed.run(async |obtainer| {
-        check("revocation", obtainer.revoke(0, &leaf, None).await);
-        check("key change", obtainer.change_key(0).await);
-        obtainer.obtain(0, 0, KeyChoice::Configured).await.unwrap();
+        check("revocation", obtainer.revoke(ISSUER, &leaf, None).await);
+        check("key change", obtainer.change_key(ISSUER).await);
+        obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await.unwrap();
     });
 }

@@ -2,7 +2,7 @@
 
 use super::accounts::{pkcs8, problem};
 use super::key_changes::{Death, die_at};
-use super::support::Bed;
+use super::support::{Bed, ISSUER};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Environment;
 use acme_dns_service::acme::Obtainer;
@@ -115,7 +115,7 @@ fn a_process_that_dies_while_an_account_is_handed_over_finds_out_at_its_next_sta
         let url = bed.account_of(&key);
         bed.set_account_key(&pkcs8(&key));
         die_at(&bed, &AcmeStep::KeyChange, death, async |obtainer: &Obtainer| {
-            obtainer.account(0, Environment::Production).await
+            obtainer.account(ISSUER, Environment::Production).await
         });
         assert!(bed.has_new_key(), "{death:?}");
         assert_eq!(bed.account().unwrap(), url, "{death:?}");

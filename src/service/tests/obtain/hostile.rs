@@ -1,8 +1,9 @@
 //! A CA that asks for more than was ordered, and state files that somebody else has written.
 
-use super::support::Bed;
+use super::support::{Bed, CERTIFICATE, ISSUER, VARIANT};
 use acme_dns_core::challenge::{Candidate, Mark};
 use acme_dns_core::config::Provider;
+use acme_dns_core::id::{ProviderId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::FailureKind;
 use acme_dns_service::acme::{KeyChoice, Leftovers, ObtainError};
@@ -61,15 +62,15 @@ impl Bed {
 
     /// Leaves an order of another certificate pending: gives it, and forgets everything else of it.
     fn pending(&mut self, name: &str) -> PendingOrder {
+        let before = self.config.clone();
+        let variant = before.variants.next_id();
         self.add(name, &[name]);
-        let index = self.config.certificates.len() - 1;
         self.strike(AcmeStep::Challenge, Action::Status { status: 502, retry_after: None });
-        let obtained =
-            self.run(async |obtainer| obtainer.obtain(index, 0, KeyChoice::Configured).await);
+        let obtained = self
+            .run(async |obtainer| obtainer.obtain(variant, ISSUER, KeyChoice::Configured).await);
         obtained.unwrap_err();
         self.proxy.traffic.clear_faults();
-        self.config.certificates.pop();
-        self.config.variants.pop();
+        self.config = before;
         let pending = self.store().load_order(name).unwrap().unwrap();
         self.store().remove_order(name).unwrap();
         self.testbed.cloudflare.traffic.clear_log();
@@ -160,7 +161,7 @@ fn a_pending_authorization_that_the_ca_adds_ends_the_order() {
 #[test]
 fn an_authorization_of_another_name_than_ordered_ends_the_order_and_the_probe() {
     let mut bed = Bed::start();
-    bed.config.issuers[0].staging = Some(bed.proxy.directory_url());
+    bed.config.issuers[ISSUER].staging = Some(bed.proxy.directory_url());
     for (ordered, wildcard, identifier, shown) in [
         ("*.a.example.test", false, "a.example.test", "a.example.test"),
         ("b.example.test", true, "b.example.test", "*.b.example.test"),
@@ -168,7 +169,7 @@ fn an_authorization_of_another_name_than_ordered_ends_the_order_and_the_probe() 
         ("d.example.test", false, "example.test", "example.test"),
         ("e.example.test", false, "x\u{202e}.example.test", "x .example.test"),
     ] {
-        bed.config.certificates[0].names = super::support::names(&[ordered]);
+        bed.config.certificates[CERTIFICATE].names = super::support::names(&[ordered]);
         bed.proxy.traffic.clear_faults();
         bed.proxy.traffic.clear_log();
         let other = change(move |json| {
@@ -178,7 +179,7 @@ fn an_authorization_of_another_name_than_ordered_ends_the_order_and_the_probe() 
         bed.strike(AcmeStep::Authorization, other);
         let error = bed.obtain_error();
         bed.assert_refused(&error, shown, ordered);
-        let error = bed.run(async |obtainer| obtainer.probe(0, 0).await).unwrap_err();
+        let error = bed.run(async |obtainer| obtainer.probe(VARIANT, ISSUER).await).unwrap_err();
         bed.assert_refused(&error, shown, ordered);
         assert_eq!(bed.deactivated().len(), 2, "{ordered}");
     }
@@ -191,7 +192,7 @@ fn a_wildcard_may_be_named_in_either_way_and_in_any_case() {
         ("*.a.example.test", false, "*.A.example.test"),
         ("b.example.test", false, "B.Example.Test"),
     ] {
-        bed.config.certificates[0].names = super::support::names(&[ordered]);
+        bed.config.certificates[CERTIFICATE].names = super::support::names(&[ordered]);
         bed.proxy.traffic.clear_faults();
         let other = change(move |json| {
             json["identifier"]["value"] = identifier.into();
@@ -210,7 +211,10 @@ fn a_wildcard_may_be_named_in_either_way_and_in_any_case() {
 fn a_valid_authorization_of_another_name_is_left_alone() {
     let mut bed = Bed::start();
     bed.add("other.example.test", &["other.example.test"]);
-    bed.run(async |obtainer| obtainer.obtain(1, 0, KeyChoice::Configured).await).unwrap();
+    bed.run(async |obtainer| {
+        obtainer.obtain(VariantId::new(1), ISSUER, KeyChoice::Configured).await
+    })
+    .unwrap();
     let valid = bed.authorizations().pop().unwrap();
     let path = valid.rsplit('/').next().unwrap().to_owned();
     bed.testbed.cloudflare.traffic.clear_log();
@@ -226,7 +230,7 @@ fn a_valid_authorization_of_another_name_is_left_alone() {
     let refused = Action::Error { status: 400, code: 81_053, message: "a CNAME".into() };
     let writes = Match::any().method(Method::POST);
     bed.testbed.cloudflare.traffic.inject(Fault::new(writes, refused).always());
-    bed.config.certificates[0].names = super::support::names(&["new.example.test"]);
+    bed.config.certificates[CERTIFICATE].names = super::support::names(&["new.example.test"]);
     bed.obtain_error();
     let deactivated = bed.deactivated();
     assert_eq!(deactivated.len(), 1, "{deactivated:?}");
@@ -371,11 +375,12 @@ fn an_order_of_a_forged_url_does_not_stop_the_renewal() {
         bed.proxy.traffic.inject(Fault::new(requests, action.clone()).always());
         bed.run(async |obtainer| {
             for attempt in 1..=2 {
-                let error = obtainer.obtain(0, 0, KeyChoice::Configured).await.unwrap_err();
+                let error =
+                    obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await.unwrap_err();
                 let error = error.to_string();
                 assert!(error.starts_with("reading the order "), "{action:?} {attempt}: {error}");
             }
-            obtainer.obtain(0, 0, KeyChoice::Configured).await.unwrap();
+            obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await.unwrap();
         });
         assert_eq!(bed.entries("orders"), [""; 0], "{action:?}");
     }
@@ -488,7 +493,8 @@ fn without_comments_only_names_of_the_configuration_are_removed() {
     bed.store().journal_write("now", &bed.entry(NAME, VALUE, Some("1"))).unwrap();
     bed.store().journal_write("old", &bed.entry(old, VALUE, Some("2"))).unwrap();
     let records = Rc::new(RefCell::new(vec![record(NAME), record(old)]));
-    let obtainer = bed.obtainer_with(vec![Box::new(Plain { records: Rc::clone(&records) })]);
+    let provider: Box<dyn DnsProvider> = Box::new(Plain { records: Rc::clone(&records) });
+    let obtainer = bed.obtainer_with(vec![provider].into());
     bed.run(async |_| {
         for _ in 0..2 {
             assert_eq!(obtainer.clean_journal().await, Leftovers::default());
@@ -508,7 +514,7 @@ fn without_comments_only_names_of_the_configuration_are_removed() {
 #[test]
 fn each_record_is_removed_at_its_own_provider() {
     let mut bed = Bed::start();
-    let second = bed.config.providers[0].clone();
+    let second = bed.config.providers[ProviderId::new(0)].clone();
     bed.config.providers.push(Provider { name: "second".into(), ..second });
     let entry = |provider: &str, value: &str| {
         let mut entry = bed.entry(NAME, value, Some("1"));

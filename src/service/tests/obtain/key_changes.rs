@@ -1,7 +1,7 @@
 //! Changes of account keys: done, interrupted, refused.
 
 use super::accounts::{p256, pkcs8, problem};
-use super::support::Bed;
+use super::support::{Bed, ISSUER, VARIANT};
 use acme_dns_service::acme::{AcmeError, KeyChoice, Obtainer};
 use futures_util::future::join;
 use servers::acme_proxy::AcmeStep;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 impl Bed {
     fn change_key(&self) -> Result<(), AcmeError> {
-        self.run(async |obtainer| obtainer.change_key(0).await)
+        self.run(async |obtainer| obtainer.change_key(ISSUER).await)
     }
 }
 
@@ -60,8 +60,8 @@ fn a_changed_key_is_the_accounts_from_then_on() {
     let url = bed.account().unwrap();
     let old = bed.kept_key();
     bed.run(async |obtainer| {
-        obtainer.change_key(0).await.unwrap();
-        obtainer.obtain(0, 0, KeyChoice::Configured).await.unwrap();
+        obtainer.change_key(ISSUER).await.unwrap();
+        obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await.unwrap();
     });
     assert_ne!(bed.kept_key(), old);
     assert!(!bed.has_new_key());
@@ -81,9 +81,10 @@ fn a_key_change_waits_for_the_orders_under_way() {
             while !placed() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            obtainer.change_key(0).await
+            obtainer.change_key(ISSUER).await
         };
-        let (obtained, changed) = join(obtainer.obtain(0, 0, KeyChoice::Configured), change).await;
+        let (obtained, changed) =
+            join(obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured), change).await;
         obtained.unwrap();
         changed.unwrap();
     });
@@ -113,7 +114,7 @@ fn a_process_that_dies_in_a_key_change_finds_out_at_its_next_start() {
         let bed = Bed::start();
         let url = bed.account().unwrap();
         let old = bed.kept_key();
-        die_at(&bed, &AcmeStep::KeyChange, death, async |o: &Obtainer| o.change_key(0).await);
+        die_at(&bed, &AcmeStep::KeyChange, death, async |o: &Obtainer| o.change_key(ISSUER).await);
         assert!(bed.has_new_key(), "{death:?}");
         assert_eq!(bed.kept_key(), old, "{death:?}");
         bed.obtain().unwrap();

@@ -5,7 +5,7 @@
 
 use super::accounts::MAC_KEY;
 use super::hostile::change;
-use super::support::Bed;
+use super::support::{Bed, ISSUER, VARIANT};
 use acme_dns_core::level::Level;
 use acme_dns_service::acme::KeyChoice;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -232,8 +232,8 @@ fn a_ca_that_asks_for_no_proof_issues_whatever_the_dns_provider_says() {
     let refused = Action::Error { status: 403, code: 10_000, message: "no".into() };
     bed.testbed.cloudflare.traffic.inject(Fault::new(Match::any(), refused).always());
     let results = bed.run(async |obtainer| {
-        let first = obtainer.obtain(0, 0, KeyChoice::Configured).await;
-        (first, obtainer.obtain(0, 0, KeyChoice::New).await)
+        let first = obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await;
+        (first, obtainer.obtain(VARIANT, ISSUER, KeyChoice::New).await)
     });
     results.0.unwrap();
     results.1.unwrap();
@@ -300,7 +300,7 @@ fn messages_name_the_url_the_status_and_what_came_instead() {
 #[test]
 fn a_ca_that_is_not_trusted_says_which_setting_is_missing() {
     let mut bed = Bed::start();
-    bed.config.issuers[0].trusted_certificate = None;
+    bed.config.issuers[ISSUER].trusted_certificate = None;
     let error = bed.obtain_error().to_string();
     let expected = "a CA that the system does not trust needs \"trusted_certificate\"";
     assert!(error.contains("certificate verify failed") && error.ends_with(expected), "{error}");

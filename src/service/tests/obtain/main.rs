@@ -16,6 +16,7 @@ mod succession;
 mod support;
 
 use acme_dns_core::config::Propagation;
+use acme_dns_core::id::VariantId;
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_service::acme::{KeyChoice, ObtainError};
@@ -27,7 +28,7 @@ use servers::pebble::PebbleOptions;
 use servers::traffic::Match;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use support::Bed;
+use support::{Bed, ISSUER, VARIANT};
 
 #[test]
 fn obtains_apex_and_wildcard_and_cleans_up() {
@@ -53,7 +54,7 @@ fn obtains_apex_and_wildcard_and_cleans_up() {
 fn every_key_type_is_certified() {
     let mut bed = Bed::start();
     for key in [KeyType::EcdsaP384, KeyType::Rsa2048, KeyType::Rsa3072] {
-        bed.config.variants[0].key = key;
+        bed.config.variants[VARIANT].key = key;
         let issued = bed.obtain().unwrap();
         bed.store().save_certificate("example.test", &issued.pem).unwrap();
         let stored = bed.store().load_certificate("example.test").unwrap().unwrap();
@@ -71,8 +72,9 @@ fn orders_at_the_same_time_create_one_account_and_the_next_start_uses_it() {
     }
     let started = Instant::now();
     let results = bed.run(async |obtainer| {
-        join_all((0..20).map(|certificate| obtainer.obtain(certificate, 0, KeyChoice::Configured)))
-            .await
+        let variants = bed.config.variants.ids();
+        let orders = variants.map(|it| obtainer.obtain(it, ISSUER, KeyChoice::Configured));
+        join_all(orders).await
     });
     println!("20 obtained in {:?}", started.elapsed());
     for result in results {
@@ -93,8 +95,9 @@ fn half_of_all_nonces_may_be_refused() {
         bed.add(&host, &[&host, &format!("*.{host}")]);
     }
     let results = bed.run(async |obtainer| {
-        join_all((0..5).map(|certificate| obtainer.obtain(certificate, 0, KeyChoice::Configured)))
-            .await
+        let variants = bed.config.variants.ids();
+        let orders = variants.map(|it| obtainer.obtain(it, ISSUER, KeyChoice::Configured));
+        join_all(orders).await
     });
     for result in results {
         result.unwrap();
@@ -171,8 +174,8 @@ fn an_account_that_the_ca_forgot_is_replaced_once() {
     bed.proxy.traffic.clear_log();
     let results = bed.run(async |obtainer| {
         futures_util::future::join(
-            obtainer.obtain(0, 0, KeyChoice::Configured),
-            obtainer.obtain(1, 0, KeyChoice::Configured),
+            obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured),
+            obtainer.obtain(VariantId::new(1), ISSUER, KeyChoice::Configured),
         )
         .await
     });
@@ -188,7 +191,7 @@ fn an_account_that_the_ca_forgot_is_replaced_once() {
 fn an_account_of_another_directory_is_kept_aside() {
     let mut bed = Bed::start();
     bed.obtain().unwrap();
-    bed.config.issuers[0].directory += "?other";
+    bed.config.issuers[ISSUER].directory += "?other";
     bed.obtain().unwrap();
     assert_eq!(bed.entries("accounts"), ["pebble", "pebble~1"]);
 }
@@ -197,7 +200,7 @@ fn an_account_of_another_directory_is_kept_aside() {
 fn changed_contacts_are_sent_to_the_ca() {
     let mut bed = Bed::start();
     bed.obtain().unwrap();
-    bed.config.issuers[0].contacts = vec!["mailto:other@example.test".into()];
+    bed.config.issuers[ISSUER].contacts = vec!["mailto:other@example.test".into()];
     bed.obtain().unwrap();
     bed.obtain().unwrap();
     let updates = bed.proxy.traffic.requests(&AcmeStep::Account.requests());
@@ -223,8 +226,11 @@ fn a_refused_name_is_named_and_permanent() {
         ..options
     });
     bed.add("bad", &["example.test", "bad.example.test"]);
-    let error =
-        bed.run(async |obtainer| obtainer.obtain(1, 0, KeyChoice::Configured).await).unwrap_err();
+    let error = bed
+        .run(async |obtainer| {
+            obtainer.obtain(VariantId::new(1), ISSUER, KeyChoice::Configured).await
+        })
+        .unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("placing the order was refused by \"https://127.0.0.1:"), "{text}");
     assert!(text.contains("rejectedIdentifier") && text.contains("bad.example.test"), "{text}");

@@ -3,7 +3,7 @@
 //! of lines stands around it.
 
 use super::certificates::Change;
-use super::support::{Bed, Log, names};
+use super::support::{Bed, CERTIFICATE, Log, names};
 use acme_dns_core::config::Propagation;
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Loading;
@@ -28,7 +28,7 @@ const HOUR: i64 = 3600;
 /// Reads the log until every attempt has ended, without what differs from run to run.
 fn read(bed: &Bed, settings: Settings) -> Vec<(Level, String)> {
     let log = Arc::<Log>::default();
-    let variants = bed.config.variants.iter().map(|variant| variant.name.as_str());
+    let variants = bed.config.variants.values().map(|variant| variant.name.as_str());
     let missing: Vec<&str> =
         variants.filter(|name| !bed.state().join("certs").join(name).exists()).collect();
     let service = Service::start(settings, log.clone()).unwrap();
@@ -184,7 +184,7 @@ fn a_zone_that_is_missing_is_named_and_many_are_no_wall() {
     for number in 1..30 {
         bed.add(&format!("h{number}"), &[&format!("www.zone{number}.invalid")]);
     }
-    bed.config.certificates[0].names = names(&["www.zone0.invalid"]);
+    bed.config.certificates[CERTIFICATE].names = names(&["www.zone0.invalid"]);
     let lines = read(&bed, bed.settings());
     let count = |level| lines.iter().filter(|(of, _)| *of == level).count();
     // Ten, and the number of the others; at level info the others too.

@@ -1,6 +1,7 @@
 //! The loop around the orders.
 
-use super::support::{Bed, Log};
+use super::support::{Bed, CERTIFICATE, Log};
+use acme_dns_core::id::CertificateId;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_service::engine::Service;
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Faulty {
     panicked: AtomicBool,
     warnings: Mutex<Vec<String>>,
-    published: mpsc::Sender<usize>,
+    published: mpsc::Sender<CertificateId>,
 }
 
 impl Host for Faulty {
@@ -31,7 +32,7 @@ impl Host for Faulty {
         }
     }
 
-    fn publish(&self, certificate: usize, _: &Material) -> Result<(), NoRoom> {
+    fn publish(&self, certificate: CertificateId, _: &Material) -> Result<(), NoRoom> {
         self.published.send(certificate).map_err(|_| NoRoom)
     }
 }
@@ -46,7 +47,7 @@ fn a_panic_is_a_failure_that_is_told_and_tried_again() {
         published,
     });
     let service = Service::start(bed.settings(), host.clone()).unwrap();
-    assert_eq!(certificates.recv_timeout(PATIENCE), Ok(0));
+    assert_eq!(certificates.recv_timeout(PATIENCE), Ok(CERTIFICATE));
     service.stop();
     let warnings = host.warnings.lock().unwrap();
     assert!(

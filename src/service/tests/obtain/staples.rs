@@ -1,6 +1,7 @@
 //! OCSP responses that are stapled to certificates: Pebble issues them, OpenSSL's responder answers about them.
 
-use super::support::Bed;
+use super::support::{Bed, CERTIFICATE};
+use acme_dns_core::id::CertificateId;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair, Staple};
 use acme_dns_core::time::UnixTime;
@@ -33,12 +34,12 @@ impl Host for Workers {
         self.lines.lock().unwrap().push((event.level(), event.to_string()));
     }
 
-    fn publish(&self, _: usize, material: &Material) -> Result<(), NoRoom> {
+    fn publish(&self, _: CertificateId, material: &Material) -> Result<(), NoRoom> {
         self.published.lock().unwrap().push(material.clone());
         Ok(())
     }
 
-    fn published(&self, _: usize) -> Option<Material> {
+    fn published(&self, _: CertificateId) -> Option<Material> {
         self.all().pop()
     }
 }
@@ -105,7 +106,7 @@ impl Stand {
             ocsp_responder: Some(url),
             ..options
         });
-        bed.config.certificates[0].staples = true;
+        bed.config.certificates[CERTIFICATE].staples = true;
         Self { bed, responder, workers: Arc::default(), _dir: dir }
     }
 
@@ -237,7 +238,7 @@ fn a_staple_stays_to_its_end_when_the_responder_fails_and_is_withdrawn_then() {
     let response = statement.sign(&stand.issuer());
     let staple = Staple { response, not_after: UnixTime(end) };
     material.pairs[0].staple = Some(staple);
-    stand.workers.publish(0, &material).unwrap();
+    stand.workers.publish(CERTIFICATE, &material).unwrap();
     let service = stand.serve();
     let line = stand.workers.line(Level::Info, "attempt 1");
     assert!(
@@ -387,7 +388,7 @@ fn the_staple_of_a_replaced_certificate_is_not_served_with_the_new_one() {
 fn nobody_is_asked_for_what_nobody_wants() {
     let mut stand = Stand::start();
     stand.respond(60);
-    stand.bed.config.certificates[0].staples = false;
+    stand.bed.config.certificates[CERTIFICATE].staples = false;
     let service = stand.serve();
     stand.workers.wait("served", |_| true);
     // By then the loop has gone round.
@@ -399,7 +400,7 @@ fn nobody_is_asked_for_what_nobody_wants() {
 #[test]
 fn a_certificate_without_a_responder_is_served_without_a_word() {
     let mut bed = Bed::start();
-    bed.config.certificates[0].staples = true;
+    bed.config.certificates[CERTIFICATE].staples = true;
     let workers = Arc::<Workers>::default();
     let service = serve(&bed, &workers);
     workers.wait("served", |_| true);

@@ -1,7 +1,7 @@
 //! A service that is started again and again, as in a container that is replaced when it is not healthy.
 
 use super::accounts::problem;
-use super::support::{Bed, Log};
+use super::support::{Bed, ISSUER, Log};
 use acme_dns_core::config::{ExternalAccount, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Loading;
@@ -56,7 +56,7 @@ fn a_wrong_token_costs_no_account_and_no_order_however_often_it_is_started() {
         if is_bound {
             bed.secrets = vec![SecretString::from("c2VjcmV0".to_owned())];
             let external = ExternalAccount { key_id: "kid-1".into(), mac_key: SecretId(1) };
-            bed.config.issuers[0].external_account = Some(external);
+            bed.config.issuers[ISSUER].external_account = Some(external);
         }
         for number in 0..STARTS {
             if !has_volume {

@@ -1,7 +1,8 @@
 //! Certificates that lie under other names than those that want them.
 
 use super::accounts::problem;
-use super::support::{Bed, Log};
+use super::support::{Bed, CERTIFICATE, ISSUER, Log};
+use acme_dns_core::id::{CertificateId, Table};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::{Loading, Renewal};
@@ -24,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Default)]
 struct Slots {
     log: Log,
-    slots: Mutex<BTreeMap<usize, Material>>,
+    slots: Mutex<BTreeMap<CertificateId, Material>>,
 }
 
 impl Host for Slots {
@@ -32,19 +33,19 @@ impl Host for Slots {
         self.log.tell(event);
     }
 
-    fn publish(&self, certificate: usize, material: &Material) -> Result<(), NoRoom> {
+    fn publish(&self, certificate: CertificateId, material: &Material) -> Result<(), NoRoom> {
         self.slots.lock().unwrap().insert(certificate, material.clone());
         Ok(())
     }
 
-    fn published(&self, certificate: usize) -> Option<Material> {
+    fn published(&self, certificate: CertificateId) -> Option<Material> {
         self.slots.lock().unwrap().get(&certificate).cloned()
     }
 }
 
 impl Slots {
     /// The names of the certificates in a slot.
-    fn served(&self, certificate: usize) -> Vec<String> {
+    fn served(&self, certificate: CertificateId) -> Vec<String> {
         let published = self.published(certificate);
         let pairs = published.iter().flat_map(|material| &material.pairs);
         let names = pairs.map(|pair| names(&X509::from_der(&pair.chain[0]).unwrap()));
@@ -88,8 +89,8 @@ fn bed(certificates: &[(&str, &[&str])]) -> Bed {
 }
 
 fn configure(bed: &mut Bed, certificates: &[(&str, &[&str])]) {
-    bed.config.certificates.clear();
-    bed.config.variants.clear();
+    bed.config.certificates = Table::default();
+    bed.config.variants = Table::default();
     certificates.iter().for_each(|(name, names)| bed.add(name, names));
 }
 
@@ -144,7 +145,7 @@ fn a_certificate_goes_on_under_its_new_name_with_the_time_of_its_renewal() {
     bed.store().save_renewal("example.test", &renewal).unwrap();
     let host = look(&mut bed, &[("web", &["a.example.test", "example.test"])], &[]);
     assert_eq!(serial(&bed, "web"), first);
-    assert_eq!(host.served(0), ["a.example.test example.test"]);
+    assert_eq!(host.served(CERTIFICATE), ["a.example.test example.test"]);
     let kept: Option<Renewal> = bed.store().load_renewal("web").unwrap();
     assert_eq!(kept.map(|kept| kept.hasty), Some(7));
     let line = "acme_dns: certificate \"web\" takes over from \"example.test\", valid until ";
@@ -165,7 +166,7 @@ fn certificates_that_change_places_keep_their_own() {
         &[],
     );
     assert_eq!(["y", "z", "x"].map(|name| serial(&bed, name)), [x, y, z]);
-    assert_eq!(host.served(1), ["y.example.test"]);
+    assert_eq!(host.served(CertificateId::new(1)), ["y.example.test"]);
 }
 
 #[test]
@@ -173,17 +174,17 @@ fn what_is_not_wanted_as_it_is_stands_in_and_is_replaced() {
     let mut bed = bed(&[("a", &["a.example.test"]), ("b", &["b.example.test"])]);
     let both: &[(&str, &[&str])] = &[("both", &["a.example.test", "b.example.test"])];
     let host = look(&mut bed, both, &["a.example.test b.example.test"]);
-    assert_eq!(host.served(0), ["a.example.test", "b.example.test"]);
+    assert_eq!(host.served(CERTIFICATE), ["a.example.test", "b.example.test"]);
     assert_eq!(serial(&bed, "both"), None, "it is not kept under that name");
     // The staging environment has another directory.
-    bed.config.issuers[0].directory += "?other";
+    bed.config.issuers[ISSUER].directory += "?other";
     let host = look(&mut bed, &[("c", &["a.example.test"])], &["a.example.test"]);
-    assert_eq!(host.served(0), ["a.example.test"]);
+    assert_eq!(host.served(CERTIFICATE), ["a.example.test"]);
     bed.proxy.traffic.clear_faults();
     let host = Arc::<Slots>::default();
     configure(&mut bed, both);
     let service = Service::start(settings(&bed), host.clone()).unwrap();
-    let is_new = || (host.served(0) == ["a.example.test b.example.test"]).then_some(());
+    let is_new = || (host.served(CERTIFICATE) == ["a.example.test b.example.test"]).then_some(());
     assert!(wait_until(LIMIT, is_new).is_some(), "{:#?}", host.log.all());
     service.stop();
 }
@@ -198,7 +199,7 @@ fn what_was_revoked_or_cannot_be_read_is_not_taken_over() {
     let renamed: &[(&str, &[&str])] =
         &[("new-x", &["x.example.test"]), ("new-y", &["y.example.test"])];
     let host = look(&mut bed, renamed, &["x.example.test", "y.example.test"]);
-    assert_eq!((host.served(0), host.served(1)), (vec![], vec![]));
+    assert_eq!((host.served(CERTIFICATE), host.served(CertificateId::new(1))), (vec![], vec![]));
     // Under its own name neither.
     look(&mut bed, &[("x", &["x.example.test"])], &["x.example.test"]);
 }

@@ -4,6 +4,7 @@ use acme_dns_core::config::{
     CloudflareCredentials, CloudflareSettings, Config, Issuer, Profile, Propagation, Provider,
     ProviderKind, SecretId,
 };
+use acme_dns_core::id::{CertificateId, IssuerId, ProviderId, Table, VariantId};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
@@ -41,7 +42,7 @@ impl Host for Log {
         self.0.lock().unwrap().push((event.level(), format!("acme_dns: {event}")));
     }
 
-    fn publish(&self, _: usize, _: &Material) -> Result<(), NoRoom> {
+    fn publish(&self, _: CertificateId, _: &Material) -> Result<(), NoRoom> {
         Ok(())
     }
 }
@@ -61,11 +62,18 @@ impl Log {
     }
 }
 
+/// The certificate that a bed begins with.
+pub(crate) const CERTIFICATE: CertificateId = CertificateId::new(0);
+/// Its variant.
+pub(crate) const VARIANT: VariantId = VariantId::new(0);
+/// The issuer of a bed.
+pub(crate) const ISSUER: IssuerId = IssuerId::new(0);
+
 /// An obtainer whose certificates are saved, as the engine does it.
 pub(crate) struct Saving {
     obtainer: Obtainer,
     store: Store,
-    names: Vec<String>,
+    config: Rc<Config>,
 }
 
 impl Deref for Saving {
@@ -79,12 +87,12 @@ impl Deref for Saving {
 impl Saving {
     pub(crate) async fn obtain(
         &self,
-        variant: usize,
-        issuer: usize,
+        variant: VariantId,
+        issuer: IssuerId,
         key: KeyChoice,
     ) -> Result<Issued, ObtainError> {
         let issued = self.obtainer.obtain(variant, issuer, key).await?;
-        let saved = save_issued(&self.store, &self.names[variant], &issued.pem);
+        let saved = save_issued(&self.store, &self.config.variants[variant].name, &issued.pem);
         assert!(matches!(saved, Saved::Completely), "{saved:?}");
         Ok(issued)
     }
@@ -114,12 +122,12 @@ impl Bed {
         let proxy = testbed.acme_proxy();
         let dns = testbed.dns.addr();
         let config = Config {
-            issuers: vec![Issuer {
+            issuers: Table::from(vec![Issuer {
                 contacts: vec!["mailto:admin@example.test".into()],
                 trusted_certificate: Some(fs::read(proxy.ca_file()).unwrap()),
                 ..Issuer::with_directory("pebble", proxy.directory_url())
-            }],
-            providers: vec![Provider {
+            }]),
+            providers: Table::from(vec![Provider {
                 name: "cloudflare".into(),
                 kind: ProviderKind::Cloudflare(CloudflareSettings {
                     credentials: CloudflareCredentials::Token(SecretId(0)),
@@ -129,7 +137,7 @@ impl Bed {
                     requests: None,
                     trusted_certificate: None,
                 }),
-            }],
+            }]),
             propagation: Propagation::Check {
                 timeout: Duration::from_secs(20),
                 interval: Duration::from_millis(100),
@@ -148,7 +156,7 @@ impl Bed {
     }
 
     pub(crate) fn set_profile(&mut self, name: &str, required: bool) {
-        self.config.issuers[0].profile = Some(Profile { name: name.into(), required });
+        self.config.issuers[ISSUER].profile = Some(Profile { name: name.into(), required });
     }
 
     /// Returns what a service starts with.
@@ -183,16 +191,25 @@ impl Bed {
     }
 
     /// The same, with other providers.
-    pub(crate) fn obtainer_with(&self, providers: Vec<Box<dyn DnsProvider>>) -> Saving {
+    pub(crate) fn obtainer_with(
+        &self,
+        providers: Table<ProviderId, Box<dyn DnsProvider>>,
+    ) -> Saving {
         let secret = |id: SecretId| self.secret(id);
         let checker = Checker::new(&self.config.propagation);
         let config = Rc::new(self.config.clone());
         let log: Arc<dyn Host> = self.log.clone();
         let (store, clients) = (self.store(), Clients::default());
-        let names = config.variants.iter().map(|variant| variant.name.clone()).collect();
-        let obtainer =
-            Obtainer::new(config, providers, store.clone(), checker, &clients, secret, log);
-        Saving { obtainer: obtainer.unwrap(), store, names }
+        let obtainer = Obtainer::new(
+            Rc::clone(&config),
+            providers,
+            store.clone(),
+            checker,
+            &clients,
+            secret,
+            log,
+        );
+        Saving { obtainer: obtainer.unwrap(), store, config }
     }
 
     fn secret(&self, id: SecretId) -> SecretString {
@@ -204,7 +221,7 @@ impl Bed {
 
     /// Obtains the first certificate, in a service of its own.
     pub(crate) fn obtain(&self) -> Result<Issued, ObtainError> {
-        self.run(async |obtainer| obtainer.obtain(0, 0, KeyChoice::Configured).await)
+        self.run(async |obtainer| obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await)
     }
 
     pub(crate) fn obtain_error(&self) -> ObtainError {
