@@ -60,8 +60,7 @@ fn root_needs_no_writable_file_system() {
 }
 
 /// Capabilities that a container of root needs: to give files to the users of NGINX, to read theirs, to become
-/// them, and
-/// ports below 1024.
+/// them, and to listen on ports below 1024.
 const CAPABILITIES: [&str; 5] = ["CHOWN", "DAC_OVERRIDE", "NET_BIND_SERVICE", "SETGID", "SETUID"];
 
 #[test]
@@ -78,7 +77,7 @@ fn what_cannot_be_written_is_named() {
     for (image, more, expected) in [
         (Image::Root, &["--read-only"][..], "/etc/nginx/conf.d/acme_dns.conf cannot be written"),
         (Image::Unprivileged, &["--read-only"], "/tmp/acme_dns.conf cannot be written"),
-        (Image::Root, &["--user", "101"], "this variant of the image runs as root, take the"),
+        (Image::Root, &["--user", "101"], "this variant of the image runs as root, use the"),
     ] {
         chown(stage.bed.token_file(), Some(USER), None).expect("the tests run as root");
         let output = Container::run(image.get(), &arguments(&stage, &state, more), LIMIT);
