@@ -122,7 +122,8 @@ fn by_a_binary_upgrade_there_and_back() {
     give_back(&site);
     let mark = site.nginx.log_mark();
     let third = upgrade(&mut site, second.0, earlier(), None);
-    wait_for(&site, mark, "waiting for the process that works in");
+    // Earlier modules say it in other words.
+    wait_for(&site, mark, "acme_dns: waiting for ");
     proc::kill(second.0, Signal::QUIT);
     let gone = wait_until(LIMIT, || (!proc::is_alive(second.0)).then_some(()));
     assert!(gone.is_some(), "{}", site.nginx.log());
