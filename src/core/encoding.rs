@@ -1,6 +1,6 @@
 //! Base64 (RFC 4648), as keys, signed requests and the files of other clients have it.
 //!
-//! What is read may be a key: it is decoded in one allocation, which is wiped.
+//! Keys are read too, so the decoded bytes are in one allocation, which is wiped.
 
 use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};

@@ -131,7 +131,7 @@ pub enum Answer {
     Failed,
 }
 
-/// What is to be done now, for a variant.
+/// Step to be done now, for a variant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
     /// Ask the responder.

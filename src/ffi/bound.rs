@@ -1,7 +1,7 @@
 //! Servers that one of our certificates is bound to, from the merge of their settings until their contexts
 //! have our callbacks.
 //!
-//! Whether a server is bound at all is decided in `server`, and what its certificate is later in `certificate`.
+//! The decision that a server is bound is in `server`, its certificate in `certificate`.
 
 use super::certificate::{CALLBACKS, Delivery, Fallback, ServerCertificate};
 use super::openssl::{Callbacks, SslCtx};

@@ -1,7 +1,7 @@
 //! The module's own data of each configuration of nginx, which nginx calls a cycle.
 //!
-//! How it is filled: `directives` and `server` while nginx.conf is read, `init_conf` when it has been read,
-//! `init_module` when it is in force.
+//! `directives` and `server` fill it while nginx.conf is read, `init_conf` when it has been read, `init_module`
+//! when it is in force.
 
 use super::bound::BoundServer;
 use super::cycle::Cycle;

@@ -1,7 +1,7 @@
 //! The core module: its tables, and what nginx calls it for. It owns what the directives define, shared memory and
 //! the helper process.
 //!
-//! What is done when nginx.conf has been read is in `init_conf`, when it comes into force in `init_module`.
+//! The work after nginx.conf has been read is in `init_conf`, that of its coming into force in `init_module`.
 
 use super::callback::callback;
 use super::conf::{CoreConf, core_conf};

@@ -2,7 +2,7 @@
 //! (`http_sscf` and its like): what is read there, and the few fields that are set so that nginx builds a context
 //! without a certificate.
 //!
-//! What is decided by them is in `server`.
+//! Decisions that follow from them are in `server`.
 
 use super::nginx::{elements, text};
 use super::openssl::SslCtx;

@@ -389,9 +389,9 @@ impl Draft {
 
 /// Certificate that a server gets.
 enum ServerCertificate {
-    /// That of a line.
+    /// Certificate of a line.
     Line(CertificateId),
-    /// One that is not of a line, by these issuers and this provider.
+    /// Certificate of its own, from these issuers and by this provider.
     Own(Vec<IssuerId>, ProviderId),
 }
 

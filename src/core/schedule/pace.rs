@@ -55,7 +55,7 @@ const RELOADS_SPAN: Duration = Duration::from_secs(HOUR);
 /// With this part of its lifetime left a renewal runs out of time.
 const PRESSING: u32 = 10;
 
-/// That is told so often where the pauses grow no more.
+/// Interval of the reminders where the pauses grow no more.
 const REMINDER: Duration = Duration::from_secs(DAY);
 
 /// A row of pauses.

@@ -49,7 +49,7 @@ pub(super) struct Waiting {
     is_news: bool,
 }
 
-/// Readers that the loop works with.
+/// Service whose state path was loaded: everything that the loop works with.
 pub(super) struct Loaded {
     pub(super) begun: Instant,
     pub(super) site: Rc<Site>,
