@@ -41,6 +41,26 @@ fn command(bed: &Testbed, out: &Path) -> Command {
     command
 }
 
+/// What Pebble 2.10 says now and then about a certificate of its own, for some serial numbers.
+const ORDER_NOT_FOUND: &str =
+    "could not find order resulting in the given certificate serial number";
+
+/// Runs it to its end; gives the report. Where Pebble does not find its own order, all is done anew.
+fn run(bed: &Testbed, out: &Path) -> String {
+    for _ in 0..5 {
+        let output = die_with_parent(&command(bed, out)).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let plan = said.split("==>").next().unwrap_or_default();
+        assert!(plan.contains("What is done") && plan.contains(ZONE), "{plan}");
+        if output.status.success() {
+            return read(&out.join("report.md"));
+        }
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(ORDER_NOT_FOUND), "{said}\n{errors}");
+    }
+    panic!("Pebble never finds the order of a certificate");
+}
+
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
@@ -51,14 +71,7 @@ fn all_steps_are_done_reported_and_recorded_without_secrets() {
     bed.cloudflare.add_zone(&bed.dns, "other.test");
     bed.cloudflare.add_token(Token::new(OTHER).zones(&["other.test"]));
     let out = bed.dir().join("out");
-    let output = die_with_parent(&command(&bed, &out)).output().expect("it runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{errors}");
-    let plan = said.split("==>").next().unwrap_or_default();
-    assert!(plan.contains("What is done") && plan.contains(ZONE), "{plan}");
-
-    let report = read(&out.join("report.md"));
+    let report = run(&bed, &out);
     for step in [
         "apex and wildcard, ECDSA and RSA",
         "renewal information of the CA",
