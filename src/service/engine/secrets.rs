@@ -1,7 +1,7 @@
 //! The secrets that the configuration refers to.
 
 use crate::import::Imports;
-use acme_dns_core::config::{CloudflareCredentials, Config, ProviderKind, SecretId};
+use acme_dns_core::config::{Config, SecretId};
 use secrecy::SecretString;
 
 /// All secrets of a configuration.
@@ -42,12 +42,7 @@ fn referred(config: &Config) -> impl Iterator<Item = SecretId> {
         let mac_key = issuer.external_account.as_ref().map(|account| account.mac_key);
         issuer.account_key.into_iter().chain(mac_key)
     });
-    let of_providers = config.providers.values().map(|provider| match &provider.kind {
-        ProviderKind::Cloudflare(cloudflare) => match &cloudflare.credentials {
-            CloudflareCredentials::Token(token) => *token,
-            CloudflareCredentials::Key { key, .. } => *key,
-        },
-    });
+    let of_providers = config.providers.values().flat_map(|provider| provider.secrets.clone());
     of_issuers.chain(of_providers)
 }
 

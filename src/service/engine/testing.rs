@@ -102,6 +102,7 @@ pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> S
                 requests: None,
                 trusted_certificate: None,
             }),
+            secrets: vec![SecretId(0)],
         }]),
         reload: Reload::Off,
         ..Config::with_state_path(path)

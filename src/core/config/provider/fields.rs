@@ -177,6 +177,12 @@ impl Values {
         Ok(())
     }
 
+    /// Lists the secrets that were read.
+    pub(super) fn secrets(&self) -> Vec<SecretId> {
+        let id = |value: &Value| if let Value::Secret(id) = value { Some(*id) } else { None };
+        self.0.iter().filter_map(|(.., value)| id(value)).collect()
+    }
+
     fn take(&mut self, field: &str) -> Option<Value> {
         let at = self.0.iter().position(|(name, ..)| *name == field)?;
         Some(self.0.swap_remove(at).2)

@@ -11,8 +11,8 @@ pub use cloudflare::{CloudflareCredentials, CloudflareSettings};
 pub use fields::RequestLimit;
 pub use types::ProviderKind;
 
-use super::Resources;
 use super::text::{arguments, duplicate, invalid_parameter, is_file_name};
+use super::{Resources, SecretId};
 use fields::Values;
 use types::Type;
 
@@ -23,6 +23,8 @@ pub struct Provider {
     pub name: String,
     /// The provider's type, with its settings.
     pub kind: ProviderKind,
+    /// All secrets that the settings refer to.
+    pub secrets: Vec<SecretId>,
 }
 
 /// Reader of the block, one directive after the other.
@@ -93,8 +95,9 @@ impl ProviderReader {
     pub fn finish(self) -> Result<Provider, String> {
         let Self { name, kind, values } = self;
         kind.form.check(&name, &values)?;
+        let secrets = values.secrets();
         match (kind.build)(values) {
-            Some(kind) => Ok(Provider { name, kind }),
+            Some(kind) => Ok(Provider { name, kind, secrets }),
             // Its table and its `build` disagree.
             None => Err(format!("provider \"{name}\" is not complete")),
         }

@@ -137,6 +137,7 @@ impl Bed {
                     requests: None,
                     trusted_certificate: None,
                 }),
+                secrets: vec![SecretId(0)],
             }]),
             propagation: Propagation::Check {
                 timeout: Duration::from_secs(20),
