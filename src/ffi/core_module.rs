@@ -7,6 +7,7 @@ use super::callback::callback;
 use super::conf::{CoreConf, core_conf};
 use super::cycle::Cycle;
 use super::directives::{DEFINITIONS, table, user_command};
+use super::heap;
 use super::helper;
 use super::http_module::NGX_HTTP_ACME_DNS_MODULE;
 use super::init_conf::complete;
@@ -105,6 +106,7 @@ callback! {
         }
         let Some(mut conf) = core_conf(cycle) else { return OK };
         put_into_force(cycle, &mut conf);
+        heap::tidy_at_fork();
         // In single process mode a reload is seen here only.
         helper::restart_thread(&mut conf);
         OK

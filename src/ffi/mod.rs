@@ -8,7 +8,7 @@
 //! | C | [`callback`], [`bindings`] |
 //! | nginx's API | [`nginx`], [`pool`], [`cycle`], [`parser`], [`module_ctx`], [`http_ctx`] |
 //! | OpenSSL's API | [`openssl`], [`session`] |
-//! | processes | [`privileges`], [`identity`], [`relay`], [`reload`] |
+//! | processes | [`heap`], [`privileges`], [`identity`], [`relay`], [`reload`] |
 //! | data | [`memory`] (certificates for the workers), [`vault`] (secrets) |
 //! | the handshake | [`self_signed`], [`pair`], [`certificate`], [`owner`] |
 //! | servers | [`ssl_conf`], [`bound`], [`sharing`], [`variables`] |
@@ -35,6 +35,7 @@ mod core_module;
 mod cycle;
 mod directives;
 mod exports;
+mod heap;
 mod helper;
 mod host;
 mod http_ctx;
