@@ -14,7 +14,7 @@ pub const NO_KEY: &str = "it holds no private key in PEM";
 
 /// The form of a key in DER.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Form {
+pub enum KeyForm {
     /// RFC 5958, which names the type of the key.
     Pkcs8,
     /// RFC 8017: RSA.
@@ -24,16 +24,16 @@ pub enum Form {
 }
 
 /// First lines of sections with keys.
-const LABELS: [(&[u8], Form); 3] = [
-    (b"-----BEGIN PRIVATE KEY-----", Form::Pkcs8),
-    (b"-----BEGIN RSA PRIVATE KEY-----", Form::Pkcs1),
-    (b"-----BEGIN EC PRIVATE KEY-----", Form::Sec1),
+const LABELS: [(&[u8], KeyForm); 3] = [
+    (b"-----BEGIN PRIVATE KEY-----", KeyForm::Pkcs8),
+    (b"-----BEGIN RSA PRIVATE KEY-----", KeyForm::Pkcs1),
+    (b"-----BEGIN EC PRIVATE KEY-----", KeyForm::Sec1),
 ];
 
 /// A key that is not encrypted.
 pub struct KeyDer {
     /// Form of the DER.
-    pub form: Form,
+    pub form: KeyForm,
     /// The key.
     pub der: Zeroizing<Vec<u8>>,
 }

@@ -59,7 +59,7 @@ const PAUSE_JITTER: f64 = 0.25;
 
 /// The time that a responder gives to its answer (RFC 6960 section 4.2.2.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Window {
+pub struct StapleWindow {
     /// Time at which the status was known to be correct.
     pub this_update: UnixTime,
     /// Time at which newer information will be available.
@@ -68,7 +68,7 @@ pub struct Window {
 
 /// Reason not to use an answer at a time.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub enum WindowError {
+pub enum StapleWindowError {
     /// `thisUpdate` lies in the future.
     #[error("it is about the future: it holds from {0}")]
     Future(UnixTime),
@@ -80,7 +80,7 @@ pub enum WindowError {
     Past(UnixTime),
 }
 
-impl Window {
+impl StapleWindow {
     /// Checks the two times of an answer.
     ///
     /// # Errors
@@ -89,13 +89,13 @@ impl Window {
         this_update: UnixTime,
         next_update: Option<UnixTime>,
         now: UnixTime,
-    ) -> Result<Self, WindowError> {
-        let next_update = next_update.ok_or(WindowError::Endless)?;
+    ) -> Result<Self, StapleWindowError> {
+        let next_update = next_update.ok_or(StapleWindowError::Endless)?;
         if this_update > now + SKEW {
-            return Err(WindowError::Future(this_update));
+            return Err(StapleWindowError::Future(this_update));
         }
         if next_update <= now || next_update <= this_update {
-            return Err(WindowError::Past(next_update));
+            return Err(StapleWindowError::Past(next_update));
         }
         Ok(Self { this_update, next_update })
     }
@@ -122,9 +122,9 @@ impl Window {
 
 /// Result of a question.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Answer {
+pub enum StapleAnswer {
     /// The certificate is good for this time.
-    Good(Window),
+    Good(StapleWindow),
     /// The certificate is revoked.
     Revoked,
     /// There is no answer that can be used.
@@ -133,7 +133,7 @@ pub enum Answer {
 
 /// Step to be done now, for a variant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Action {
+pub enum StapleTask {
     /// Ask the responder.
     Ask(VariantId),
     /// Serve the certificate without a staple: it has ended.
@@ -142,11 +142,11 @@ pub enum Action {
 
 /// Change that an answer has made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Change {
+pub struct StapleChange {
     /// Time of the next question.
     pub next: UnixTime,
     /// Result of the questions before.
-    pub before: Standing,
+    pub before: StapleStanding,
     /// Number of questions in a row that have failed: with this one, or before it.
     pub failures: u32,
     /// Until when the answer before is served, if there is one and it still is.
@@ -155,7 +155,7 @@ pub struct Change {
 
 /// Result of the questions so far, since the certificate is served.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Standing {
+pub enum StapleStanding {
     /// There was no answer that could be used.
     #[default]
     New,
@@ -173,9 +173,9 @@ struct StapleEntry {
     since: UnixTime,
     next: UnixTime,
     failures: u32,
-    standing: Standing,
+    standing: StapleStanding,
     /// Of the answer that is served.
-    window: Option<Window>,
+    window: Option<StapleWindow>,
     /// Sort key among the questions; `None` while the responder is being asked.
     question: Option<UnixTime>,
 }
@@ -187,7 +187,7 @@ impl StapleEntry {
             since: now,
             next: now,
             failures: 0,
-            standing: Standing::New,
+            standing: StapleStanding::New,
             window: None,
             question: None,
         }
@@ -212,27 +212,28 @@ impl StapleEntry {
         }
     }
 
-    fn handle(&mut self, now: UnixTime, answer: Answer, jitter: f64) -> Change {
+    fn handle(&mut self, now: UnixTime, answer: StapleAnswer, jitter: f64) -> StapleChange {
         let before = self.standing;
-        if answer == Answer::Failed {
+        if answer == StapleAnswer::Failed {
             self.failures = self.failures.saturating_add(1);
         }
         let failures = self.failures;
         self.is_asking = false;
         self.since = now;
         self.next = match answer {
-            Answer::Good(window) => {
-                (self.failures, self.standing, self.window) = (0, Standing::Good, Some(window));
+            StapleAnswer::Good(window) => {
+                (self.failures, self.standing, self.window) =
+                    (0, StapleStanding::Good, Some(window));
                 window.refresh(now, jitter)
             }
-            Answer::Revoked => {
-                (self.failures, self.standing, self.window) = (0, Standing::Revoked, None);
+            StapleAnswer::Revoked => {
+                (self.failures, self.standing, self.window) = (0, StapleStanding::Revoked, None);
                 now + longer(LONGEST_PAUSE, jitter)
             }
-            Answer::Failed => now + longer(self.pause(now), jitter),
+            StapleAnswer::Failed => now + longer(self.pause(now), jitter),
         };
         let served_until = self.window.map(|window| window.next_update).filter(|end| *end > now);
-        Change { next: self.next, before, failures, served_until }
+        StapleChange { next: self.next, before, failures, served_until }
     }
 }
 
@@ -265,9 +266,15 @@ impl Staples {
 
     /// Begins with a certificate and an answer that is there already, from the process before.
     /// `jitter`: from 0 to 1.
-    pub fn begin_with(&mut self, variant: VariantId, window: Window, now: UnixTime, jitter: f64) {
+    pub fn begin_with(
+        &mut self,
+        variant: VariantId,
+        window: StapleWindow,
+        now: UnixTime,
+        jitter: f64,
+    ) {
         self.tell(now);
-        let (next, standing) = (window.half(jitter), Standing::Good);
+        let (next, standing) = (window.half(jitter), StapleStanding::Good);
         self.set(
             variant,
             Some(StapleEntry { next, standing, window: Some(window), ..StapleEntry::new(now) }),
@@ -304,7 +311,7 @@ impl Staples {
     }
 
     /// Gives the next task; to be called until there is none.
-    pub fn poll(&mut self, now: UnixTime) -> Option<Action> {
+    pub fn poll(&mut self, now: UnixTime) -> Option<StapleTask> {
         self.tell(now);
         let first = |queue: &BTreeSet<(UnixTime, VariantId)>| {
             queue.first().filter(|(time, _)| *time <= now).map(|(_, variant)| *variant)
@@ -312,13 +319,13 @@ impl Staples {
         if let Some((variant, entry)) = first(&self.ends).and_then(|v| Some((v, self.entries[v]?)))
         {
             self.set(variant, Some(StapleEntry { window: None, ..entry }));
-            return Some(Action::Withdraw(variant));
+            return Some(StapleTask::Withdraw(variant));
         }
         let variant = first(&self.questions).filter(|_| self.asking < CONCURRENCY)?;
         let entry = self.entries[variant]?;
         self.set(variant, Some(StapleEntry { is_asking: true, ..entry }));
         self.asking += 1;
-        Some(Action::Ask(variant))
+        Some(StapleTask::Ask(variant))
     }
 
     /// Gives the time at which [`Staples::poll`] has something to do, unless an answer comes first.
@@ -334,9 +341,9 @@ impl Staples {
         &mut self,
         variant: VariantId,
         now: UnixTime,
-        answer: Answer,
+        answer: StapleAnswer,
         jitter: f64,
-    ) -> Option<Change> {
+    ) -> Option<StapleChange> {
         self.asking = self.asking.saturating_sub(1);
         self.tell(now);
         let mut changed = self.entries.get(variant).copied().flatten()?;

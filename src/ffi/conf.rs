@@ -32,7 +32,7 @@ pub(super) struct CoreConf {
     pub(super) draft: Draft,
     pub(super) vault: Vault,
     /// The zone, where one is given, and where it is given.
-    pub(super) zone: Option<(zone::Zone, Location)>,
+    pub(super) zone: Option<(zone::SharedZone, Location)>,
     /// `acme_dns_user`
     pub(super) user: Option<NamedUser>,
     /// The group that may read `certs/`: `acme_dns_state_path ... group=`.

@@ -12,7 +12,7 @@ use super::vault::ConfResources;
 use acme_dns_core::config::domains;
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::provider::ProviderReader;
-use acme_dns_core::config::zone::Zone;
+use acme_dns_core::config::zone::SharedZone;
 use acme_dns_core::config::{Import, ImportFormat, Propagation, Reload, Resources};
 use acme_dns_core::text::errno;
 use ngx::ffi::{
@@ -172,7 +172,7 @@ fn set_user(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), Direc
 fn set_shared_zone(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
     // SAFETY: nginx writes it once, at start.
     let page = unsafe { ngx::ffi::ngx_pagesize };
-    let zone = Zone::parse(first(args), page)?;
+    let zone = SharedZone::parse(first(args), page)?;
     match conf.zone.replace((zone, cf.location())) {
         Some(_) => Err(duplicate("acme_dns_shared_zone")),
         None => Ok(()),

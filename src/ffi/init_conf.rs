@@ -126,8 +126,10 @@ fn share(cycle: Cycle<'_>, finished: &mut Finished, since: SystemTime) -> Vec<Sh
 }
 
 /// Gives the room for the records of so many certificates, in bytes.
-fn room(given: Option<&(zone::Zone, Location)>, count: usize, warn: impl Fn(&str)) -> usize {
-    let Some((zone, location)) = given else { return zone::Zone::for_certificates(count).size };
+fn room(given: Option<&(zone::SharedZone, Location)>, count: usize, warn: impl Fn(&str)) -> usize {
+    let Some((zone, location)) = given else {
+        return zone::SharedZone::for_certificates(count).size;
+    };
     if !zone.suits(count) {
         warn(&format!(
             "zone \"{}\" may be too small for {count} certificates, remove \

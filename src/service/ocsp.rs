@@ -7,7 +7,7 @@
 use crate::http::{HttpError, read_limited};
 use crate::x509::reason;
 use acme_dns_core::material::Staple;
-use acme_dns_core::staple::{Window, WindowError};
+use acme_dns_core::staple::{StapleWindow, StapleWindowError};
 use acme_dns_core::time::UnixTime;
 use openssl::asn1::Asn1GeneralizedTimeRef;
 use openssl::error::ErrorStack;
@@ -66,7 +66,7 @@ pub enum OcspError {
     Revoked(String),
     /// The answer cannot be stapled now.
     #[error("the answer cannot be used: {0}")]
-    Window(#[from] WindowError),
+    Window(#[from] StapleWindowError),
     /// OpenSSL has failed.
     #[error("cannot build the OCSP request: {0}")]
     OpenSsl(String),
@@ -81,7 +81,7 @@ pub struct GoodAnswer {
     /// For the servers.
     pub staple: Staple,
     /// The time that the responder gives to it.
-    pub window: Window,
+    pub window: StapleWindow,
 }
 
 /// The question whether a certificate is good.
@@ -204,7 +204,7 @@ impl Question {
             Some(time) => Some(unix_time(time).ok_or(OcspError::Form)?),
             None => None,
         };
-        let window = Window::new(this_update, next_update, now)?;
+        let window = StapleWindow::new(this_update, next_update, now)?;
         let staple = Staple { response: der.to_vec(), not_after: window.next_update };
         Ok(GoodAnswer { staple, window })
     }

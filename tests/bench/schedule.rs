@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use acme_dns_core::id::{IssuerId, ProviderId, VariantId};
 use acme_dns_core::schedule::{
-    Action, Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, Provider,
-    Renewal, RenewalInfoOutcome, Schedule, Scope, Validity,
+    Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, ProviderIdentity,
+    Renewal, RenewalInfoOutcome, Schedule, Scope, Task, Validity,
 };
-use acme_dns_core::staple::{Action as Question, Answer, Staples, Window};
+use acme_dns_core::staple::{StapleAnswer, StapleTask, StapleWindow, Staples};
 use acme_dns_core::time::UnixTime;
 
 use crate::report::Report;
@@ -78,7 +78,7 @@ fn known(number: usize, left: Option<Duration>) -> Known {
             has_staging: false,
             limit: None,
         }],
-        provider: Provider { id: ProviderId::default(), name: "dns".to_owned() },
+        provider: ProviderIdentity { id: ProviderId::default(), name: "dns".to_owned() },
         names: vec![format!("www.shop{number}.example")],
         fingerprint: Fingerprint::default(),
         is_under_way: false,
@@ -96,11 +96,11 @@ fn renewing(size: usize) -> (Schedule, UnixTime) {
 fn renew((schedule, now): &mut (Schedule, UnixTime)) -> Result<(), String> {
     *now = schedule.poll_timeout().ok_or("nothing is to be done")?.max(*now);
     match schedule.poll(*now) {
-        Some(Action::Obtain(attempt)) => {
+        Some(Task::Obtain(attempt)) => {
             let validity = Validity { not_before: *now, not_after: *now + LIFETIME };
             schedule.handle_issued(attempt.variant, validity, *now, 0.5);
         }
-        Some(Action::AskRenewalInfo { variant }) => {
+        Some(Task::AskRenewalInfo { variant }) => {
             schedule.handle_renewal_info(variant, *now, &RenewalInfoOutcome::Unsupported, 0.5);
         }
         None => {}
@@ -112,7 +112,7 @@ fn renew((schedule, now): &mut (Schedule, UnixTime)) -> Result<(), String> {
 fn waiting(size: usize) -> (Schedule, UnixTime) {
     let known = (0..size).map(|number| known(number, None));
     let mut world = (Schedule::new(known, START, Loading::default(), || 0.5), START);
-    while let Some(Action::Obtain(attempt)) = world.0.poll(START) {
+    while let Some(Task::Obtain(attempt)) = world.0.poll(START) {
         world.0.handle_failed(attempt.variant, START, &away(), 0.5);
     }
     world
@@ -132,7 +132,7 @@ fn away() -> Failure {
 /// Finds out in vain whether the CA is there again.
 fn probe((schedule, now): &mut (Schedule, UnixTime)) -> Result<(), String> {
     *now = schedule.poll_timeout().ok_or("nobody tries")?.max(*now);
-    if let Some(Action::Obtain(attempt)) = schedule.poll(*now) {
+    if let Some(Task::Obtain(attempt)) = schedule.poll(*now) {
         schedule.handle_failed(attempt.variant, *now, &away(), 0.5);
     }
     match schedule.poll(*now) {
@@ -151,17 +151,17 @@ fn stapled(size: usize) -> (Staples, UnixTime) {
     (staples, START)
 }
 
-fn answer(now: UnixTime) -> Window {
-    Window { this_update: now, next_update: now + Duration::from_secs(7 * 86_400) }
+fn answer(now: UnixTime) -> StapleWindow {
+    StapleWindow { this_update: now, next_update: now + Duration::from_secs(7 * 86_400) }
 }
 
 /// Asks the next responder.
 fn staple((staples, now): &mut (Staples, UnixTime)) -> Result<(), String> {
     *now = staples.poll_timeout().ok_or("nothing is to be asked")?.max(*now);
     match staples.poll(*now) {
-        Some(Question::Ask(variant)) => {
+        Some(StapleTask::Ask(variant)) => {
             let jitter = f64::from(variant.index() as u32 % 1000) / 1000.0;
-            staples.handle_answer(variant, *now, Answer::Good(answer(*now)), jitter);
+            staples.handle_answer(variant, *now, StapleAnswer::Good(answer(*now)), jitter);
             Ok(())
         }
         other => Err(format!("no question is due: {other:?}")),

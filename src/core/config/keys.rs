@@ -3,7 +3,7 @@
 //!
 //! Nothing is parsed: a library would leave copies of the key on the heap, which the workers share.
 
-use crate::pem::{Form, KeyDer, decode};
+use crate::pem::{KeyForm, KeyDer, decode};
 
 const WRONG: &str = "holds no unencrypted private key in PEM";
 
@@ -41,7 +41,7 @@ pub fn check_key(pem: &[u8]) -> Result<(), &'static str> {
     let KeyDer { form, der } = decode(pem).map_err(|_| WRONG)?;
     let holds = |id: &&[u8]| der.windows(id.len()).any(|window| window == *id);
     // PKCS #1 names no type: it is of RSA keys only.
-    match form == Form::Pkcs1 || KEY_TYPES.iter().any(holds) {
+    match form == KeyForm::Pkcs1 || KEY_TYPES.iter().any(holds) {
         true => Ok(()),
         false => Err(OTHER_KEY),
     }

@@ -17,14 +17,14 @@ const MIN_PAGES: usize = 8;
 
 /// A zone of shared memory.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Zone {
+pub struct SharedZone {
     /// Its name among nginx's zones.
     pub name: String,
     /// Its size in bytes.
     pub size: usize,
 }
 
-impl Zone {
+impl SharedZone {
     /// Reads the argument `zone=NAME:SIZE`; `page` is the size of a page in bytes.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ fn parse_size(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::Zone;
+    use super::SharedZone;
 
     #[test]
     fn zones_are_read_or_refused() {
@@ -93,7 +93,7 @@ mod tests {
             ("zone=acme", Err("invalid parameter \"zone=acme\"")),
             ("acme:1m", Err("invalid parameter \"acme:1m\"")),
         ] {
-            let zone = Zone::parse(arg, 4096);
+            let zone = SharedZone::parse(arg, 4096);
             let zone = zone.as_ref().map(|zone| (zone.name.as_str(), zone.size));
             assert_eq!(zone.map_err(String::as_str), expected, "{arg}");
         }
@@ -104,8 +104,8 @@ mod tests {
         for (count, expected) in
             [(0, 256), (1, 256), (8, 256), (9, 512), (100, 4096), (10_000, 524_288)]
         {
-            assert_eq!(Zone::for_certificates(count).size, expected * 1024, "{count}");
-            assert!(Zone::for_certificates(count).suits(count), "{count}");
+            assert_eq!(SharedZone::for_certificates(count).size, expected * 1024, "{count}");
+            assert!(SharedZone::for_certificates(count).suits(count), "{count}");
         }
     }
 }

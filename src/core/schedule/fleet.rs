@@ -2,8 +2,8 @@
 //! attempts, orders and lines of the log that takes.
 
 use super::{
-    Action, Authority, Extent, Failure, FailureKind, Fingerprint, Known, Loading, OrderLimit,
-    Progress, Provider, Renewal, RenewalInfoOutcome, Schedule, Scope, Validity,
+    Authority, Extent, Failure, FailureKind, Fingerprint, Known, Loading, OrderLimit, Progress,
+    ProviderIdentity, Renewal, RenewalInfoOutcome, Schedule, Scope, Task, Validity,
 };
 use crate::id::{IssuerId, ProviderId, Table, VariantId};
 use crate::level::Level;
@@ -53,7 +53,7 @@ fn known(number: usize) -> Known {
             has_staging: false,
             limit,
         }],
-        provider: Provider { id: ProviderId::default(), name: "dns".to_owned() },
+        provider: ProviderIdentity { id: ProviderId::default(), name: "dns".to_owned() },
         names: vec![format!("h{number}.zone{}.test", number % 50)],
         fingerprint: Fingerprint::default(),
         is_under_way: false,
@@ -75,8 +75,8 @@ fn day(certificates: usize, fault: &Fault, room: usize) -> Day {
         }
         while let Some(action) = schedule.poll(clock) {
             let attempt = match action {
-                Action::Obtain(attempt) => attempt,
-                Action::AskRenewalInfo { variant } => {
+                Task::Obtain(attempt) => attempt,
+                Task::AskRenewalInfo { variant } => {
                     let answer = RenewalInfoOutcome::Unsupported;
                     schedule.handle_renewal_info(variant, clock, &answer, 0.0);
                     continue;

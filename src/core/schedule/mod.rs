@@ -53,10 +53,12 @@ pub use failure::{Failure, FailureKind, Scope};
 pub use hold::Hold;
 pub use limits::{OrderLimit, Spent};
 pub use pace::{Reloads, Told};
-pub use party::{Authority, Provider};
+pub use party::{Authority, ProviderIdentity};
 pub use pause::Pause;
 pub use progress::{Fingerprint, Loading, Progress};
-pub use renewal::{Reason, Renewal, RenewalInfo, RenewalInfoError, RenewalInfoOutcome, Window};
+pub use renewal::{
+    Reason, Renewal, RenewalInfo, RenewalInfoError, RenewalInfoOutcome, RenewalWindow,
+};
 pub use setback::{Extent, Remedy, Setback};
 
 #[cfg(test)]
@@ -134,7 +136,7 @@ pub struct Known {
     /// The CAs that it can be from, at least one, the preferred one first.
     pub authorities: Vec<Authority>,
     /// The DNS provider of its names.
-    pub provider: Provider,
+    pub provider: ProviderIdentity,
     /// Its names, without the `*.` of wildcards.
     pub names: Vec<String>,
     /// The configuration and the secrets that it is obtained with.
@@ -154,7 +156,7 @@ impl Known {
 
 /// Task that is due.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Action {
+pub enum Task {
     /// Obtain a certificate.
     Obtain(Box<Attempt>),
     /// Ask the CA of a certificate when to renew it.
@@ -258,11 +260,11 @@ impl Schedule {
     /// Gives the next task. The caller ends an attempt with [`Schedule::handle_issued`],
     /// [`Schedule::handle_probed`] or [`Schedule::handle_failed`], a question with
     /// [`Schedule::handle_renewal_info`].
-    pub fn poll(&mut self, now: UnixTime) -> Option<Action> {
+    pub fn poll(&mut self, now: UnixTime) -> Option<Task> {
         self.set_right(now);
         self.tell(now);
         self.poll_attempt()
-            .map(|attempt| Action::Obtain(Box::new(attempt)))
+            .map(|attempt| Task::Obtain(Box::new(attempt)))
             .or_else(|| self.poll_question())
     }
 
@@ -303,7 +305,7 @@ impl Schedule {
         Some(Attempt { variant, issuer, environment, progress })
     }
 
-    fn poll_question(&mut self) -> Option<Action> {
+    fn poll_question(&mut self) -> Option<Task> {
         let (time, variant) = self.questions.first().copied()?;
         if self.asking.len() >= POLLS || time > self.now {
             return None;
@@ -312,7 +314,7 @@ impl Schedule {
         self.tracks.get_mut(variant)?.is_asking = true;
         self.place(variant);
         self.settle();
-        Some(Action::AskRenewalInfo { variant })
+        Some(Task::AskRenewalInfo { variant })
     }
 
     /// Gives the time to call [`Schedule::poll`] at the latest, unless an outcome comes first.

@@ -18,7 +18,7 @@ pub struct Authority {
 
 /// A DNS provider, by which a certificate's names are proven.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Provider {
+pub struct ProviderIdentity {
     /// Its identifier in the configuration.
     pub id: ProviderId,
     /// The provider's name, by which the next process knows it.

@@ -75,7 +75,7 @@ impl Validity {
 
 /// The window that a CA suggests (RFC 9773 section 4.2).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Window {
+pub struct RenewalWindow {
     /// Its first moment.
     pub start: UnixTime,
     /// Its end.
@@ -86,7 +86,7 @@ pub struct Window {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RenewalInfo {
     /// Time in which to renew.
-    pub window: Window,
+    pub window: RenewalWindow,
     /// Time until the next question.
     pub retry_after: Option<Duration>,
     /// A page that says why.
@@ -144,7 +144,7 @@ impl RenewalInfo {
         }
         let Answer { suggested_window: times, explanation_url } = serde_json::from_slice(json)?;
         let time = |text: &str| UnixTime::parse_rfc3339(text).ok_or(RenewalInfoError::Time);
-        let window = Window { start: time(&times.start)?, end: time(&times.end)? };
+        let window = RenewalWindow { start: time(&times.start)?, end: time(&times.end)? };
         if window.end <= window.start {
             return Err(RenewalInfoError::Order);
         }
@@ -159,7 +159,7 @@ impl RenewalInfo {
 #[serde(default)]
 pub struct Renewal {
     /// Window that the CA suggested last.
-    pub window: Option<Window>,
+    pub window: Option<RenewalWindow>,
     /// The time that was chosen in the window, once.
     pub time: Option<UnixTime>,
     /// Time of the next question to the CA.
@@ -329,7 +329,7 @@ impl Renewal {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reason, Renewal, RenewalInfo, RenewalInfoOutcome, Validity, Window};
+    use super::{Reason, Renewal, RenewalInfo, RenewalInfoOutcome, RenewalWindow, Validity};
     use crate::time::UnixTime;
     use std::time::Duration;
 
@@ -341,7 +341,7 @@ mod tests {
     }
 
     fn info(start: i64, end: i64, retry_after: Option<u64>) -> RenewalInfoOutcome {
-        let window = Window { start: UnixTime(NOW.0 + start), end: UnixTime(NOW.0 + end) };
+        let window = RenewalWindow { start: UnixTime(NOW.0 + start), end: UnixTime(NOW.0 + end) };
         let retry_after = retry_after.map(Duration::from_secs);
         RenewalInfoOutcome::Answered(RenewalInfo { window, retry_after, explanation_url: None })
     }

@@ -2,8 +2,8 @@
 //! a process that is started anew.
 
 use super::{
-    Action, Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, Provider,
-    Renewal, RenewalInfo, RenewalInfoOutcome, Schedule, Scope, Validity, Window,
+    Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, ProviderIdentity,
+    Renewal, RenewalInfo, RenewalInfoOutcome, RenewalWindow, Schedule, Scope, Task, Validity,
 };
 use crate::id::IssuerId;
 use crate::time::UnixTime;
@@ -87,10 +87,10 @@ impl World {
         Schedule::new([self.known.clone()], clock, Loading::default(), move || random)
     }
 
-    fn act(&mut self, schedule: &mut Schedule, action: &Action) -> bool {
+    fn act(&mut self, schedule: &mut Schedule, action: &Task) -> bool {
         let (clock, random) = (self.clock(), self.random());
         match action {
-            Action::Obtain(attempt) => {
+            Task::Obtain(attempt) => {
                 self.known.progress = attempt.progress.clone();
                 // A CA does not issue for a machine whose clock is wrong: what comes is refused.
                 let is_wrong = clock.0 != START.0 + self.now;
@@ -122,7 +122,7 @@ impl World {
                 (self.validity, self.last_issue) = (Some(validity), self.now);
                 true
             }
-            Action::AskRenewalInfo { variant } => {
+            Task::AskRenewalInfo { variant } => {
                 let outcome = self.renewal_info();
                 self.known.renewal =
                     schedule.handle_renewal_info(*variant, clock, &outcome, random);
@@ -138,7 +138,7 @@ impl World {
         let suggested = self.plan.suggestions.iter().rev().find(|(from, _)| *from <= self.now);
         let Some((_, after)) = suggested else { return RenewalInfoOutcome::Unsupported };
         let start = UnixTime(START.0 + self.last_issue + after);
-        let window = Window { start, end: start + Duration::from_secs(86_400) };
+        let window = RenewalWindow { start, end: start + Duration::from_secs(86_400) };
         let retry_after = Some(Duration::from_secs(6 * 3600));
         RenewalInfoOutcome::Answered(RenewalInfo { window, retry_after, explanation_url: None })
     }
@@ -157,7 +157,7 @@ fn run(plan: &Plan) -> Result {
                 limit: None,
             })
             .collect(),
-        provider: Provider::default(),
+        provider: ProviderIdentity::default(),
         names: vec!["example.test".to_owned()],
         fingerprint: Fingerprint::default(),
         is_under_way: false,
@@ -176,7 +176,7 @@ fn run(plan: &Plan) -> Result {
             schedule = world.schedule();
         }
         while let Some(action) = schedule.poll(world.clock()) {
-            if matches!(action, Action::Obtain(_)) {
+            if matches!(action, Task::Obtain(_)) {
                 *orders.entry(world.now / DAY).or_default() += 1;
             }
             result.issued += usize::from(world.act(&mut schedule, &action));

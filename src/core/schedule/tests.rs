@@ -4,9 +4,9 @@ mod pauses;
 mod scan;
 
 use super::{
-    Action, Attempt, Authority, CONCURRENCY, Environment, Failure, FailureKind, Fingerprint, Known,
-    Loading, Obtained, Progress, Provider, Renewal, RenewalInfo, RenewalInfoOutcome, Schedule,
-    Scope, Validity, Window,
+    Attempt, Authority, CONCURRENCY, Environment, Failure, FailureKind, Fingerprint, Known,
+    Loading, Obtained, Progress, ProviderIdentity, Renewal, RenewalInfo, RenewalInfoOutcome,
+    RenewalWindow, Schedule, Scope, Task, Validity,
 };
 use crate::id::{IssuerId, ProviderId, VariantId};
 use crate::time::UnixTime;
@@ -55,7 +55,7 @@ fn missing() -> Known {
         renewal: Renewal::default(),
         progress: Progress::default(),
         authorities: vec![authority(0)],
-        provider: Provider { id: ProviderId::new(0), name: "dns".to_owned() },
+        provider: ProviderIdentity { id: ProviderId::new(0), name: "dns".to_owned() },
         names: vec!["www.example.test".to_owned()],
         fingerprint: Fingerprint::default(),
         is_under_way: false,
@@ -78,7 +78,7 @@ fn asked(seconds: u64, scope: Scope) -> Failure {
 
 fn attempt(schedule: &mut Schedule, now: UnixTime) -> Option<Attempt> {
     match schedule.poll(now) {
-        Some(Action::Obtain(attempt)) => Some(*attempt),
+        Some(Task::Obtain(attempt)) => Some(*attempt),
         _ => None,
     }
 }
@@ -338,14 +338,14 @@ fn the_ca_says_when_and_is_asked_seldom() {
     let mut schedule = schedule(&vec![known; 8], NOW);
     let questions = |schedule: &mut Schedule, now| {
         std::iter::from_fn(|| match schedule.poll(now) {
-            Some(Action::AskRenewalInfo { variant }) => Some(variant.index()),
+            Some(Task::AskRenewalInfo { variant }) => Some(variant.index()),
             _ => None,
         })
         .collect::<Vec<_>>()
     };
     assert_eq!(questions(&mut schedule, NOW), [0; 0], "not at the start");
     assert_eq!(questions(&mut schedule, at(1)), [0, 1, 2, 3, 4], "a few at once");
-    let window = Window { start: at(DAY), end: at(3 * DAY) };
+    let window = RenewalWindow { start: at(DAY), end: at(3 * DAY) };
     let info = RenewalInfo { window, retry_after: None, explanation_url: None };
     let answer = RenewalInfoOutcome::Answered(info);
     let kept = schedule.handle_renewal_info(v(0), NOW, &answer, 0.5);
@@ -463,9 +463,9 @@ fn a_fresh_certificate_is_not_ordered_again_whatever_our_clock_says() {
         assert_eq!(entry(&mut schedule, NOW), Some(0), "{skew}");
         let renewal = schedule.handle_issued(v(0), fresh(NOW, skew), NOW, 0.0);
         // The CA suggests a window by its own clock.
-        let window = Window { start: at(30 * DAY - skew), end: at(31 * DAY - skew) };
+        let window = RenewalWindow { start: at(30 * DAY - skew), end: at(31 * DAY - skew) };
         let info = RenewalInfo { window, retry_after: None, explanation_url: None };
-        assert_eq!(schedule.poll(at(1)), Some(Action::AskRenewalInfo { variant: v(0) }), "{skew}");
+        assert_eq!(schedule.poll(at(1)), Some(Task::AskRenewalInfo { variant: v(0) }), "{skew}");
         let answer = RenewalInfoOutcome::Answered(info);
         let informed = schedule.handle_renewal_info(v(0), at(1), &answer, 0.0);
         for (what, kept, due) in

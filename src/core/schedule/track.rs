@@ -1,7 +1,7 @@
 //! State of one certificate in the schedule.
 
 use super::pace::Stake;
-use super::party::{Authority, Provider};
+use super::party::{Authority, ProviderIdentity};
 use super::pool::Ends;
 use super::progress::{Fingerprint, Progress};
 use super::renewal::{Reason, Renewal};
@@ -17,7 +17,7 @@ pub(super) const AFTER_OTHERS: UnixTime = UnixTime(i64::MAX);
 #[derive(Debug)]
 pub(super) struct Track {
     pub(super) authorities: Arc<[Authority]>,
-    pub(super) provider: Provider,
+    pub(super) provider: ProviderIdentity,
     pub(super) names: Vec<String>,
     pub(super) fingerprint: Fingerprint,
     pub(super) validity: Option<Validity>,

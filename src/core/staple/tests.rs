@@ -1,4 +1,7 @@
-use super::{Action, Answer, CONCURRENCY, Change, Standing, Staples, Window, WindowError};
+use super::{
+    CONCURRENCY, StapleAnswer, StapleChange, StapleStanding, StapleTask, StapleWindow,
+    StapleWindowError, Staples,
+};
 use crate::id::VariantId;
 use crate::schedule::test_config;
 use crate::time::UnixTime;
@@ -20,8 +23,8 @@ fn after(seconds: i64) -> UnixTime {
 }
 
 /// An answer from so many seconds after [`NOW`] to so many.
-fn window(from: i64, to: i64) -> Window {
-    Window { this_update: after(from), next_update: after(to) }
+fn window(from: i64, to: i64) -> StapleWindow {
+    StapleWindow { this_update: after(from), next_update: after(to) }
 }
 
 /// One entry whose first question is under way.
@@ -29,13 +32,13 @@ fn asking() -> Staples {
     let mut staples = Staples::default();
     staples.begin(v(0), NOW);
     assert_eq!(staples.poll_timeout(), Some(NOW));
-    assert_eq!(staples.poll(NOW), Some(Action::Ask(v(0))));
+    assert_eq!(staples.poll(NOW), Some(StapleTask::Ask(v(0))));
     assert_eq!(staples.poll(after(DAY)), None, "it is under way");
     assert_eq!(staples.poll_timeout(), None);
     staples
 }
 
-fn answer(staples: &mut Staples, now: UnixTime, answer: Answer, jitter: f64) -> Change {
+fn answer(staples: &mut Staples, now: UnixTime, answer: StapleAnswer, jitter: f64) -> StapleChange {
     staples.handle_answer(v(0), now, answer, jitter).expect("there is an entry")
 }
 
@@ -45,14 +48,14 @@ fn times_are_good_or_told() {
         (0, Some(1), Ok(window(0, 1))),
         (-DAY, Some(DAY), Ok(window(-DAY, DAY))),
         (5 * MINUTE, Some(DAY), Ok(window(5 * MINUTE, DAY))),
-        (5 * MINUTE + 1, Some(DAY), Err(WindowError::Future(after(5 * MINUTE + 1)))),
-        (-DAY, None, Err(WindowError::Endless)),
-        (-DAY, Some(0), Err(WindowError::Past(NOW))),
-        (-DAY, Some(-1), Err(WindowError::Past(after(-1)))),
-        (60, Some(60), Err(WindowError::Past(after(60)))),
-        (60, Some(30), Err(WindowError::Past(after(30)))),
+        (5 * MINUTE + 1, Some(DAY), Err(StapleWindowError::Future(after(5 * MINUTE + 1)))),
+        (-DAY, None, Err(StapleWindowError::Endless)),
+        (-DAY, Some(0), Err(StapleWindowError::Past(NOW))),
+        (-DAY, Some(-1), Err(StapleWindowError::Past(after(-1)))),
+        (60, Some(60), Err(StapleWindowError::Past(after(60)))),
+        (60, Some(30), Err(StapleWindowError::Past(after(30)))),
     ] {
-        assert_eq!(Window::new(after(from), to.map(after), NOW), expected, "{from} {to:?}");
+        assert_eq!(StapleWindow::new(after(from), to.map(after), NOW), expected, "{from} {to:?}");
     }
 }
 
@@ -74,29 +77,29 @@ fn it_is_refreshed_at_half_of_its_time_and_well_before_its_end() {
         (-HOUR, 6, 1.0, 5, "never more often than that"),
     ] {
         let mut staples = asking();
-        let change = answer(&mut staples, NOW, Answer::Good(window(from, to)), jitter);
+        let change = answer(&mut staples, NOW, StapleAnswer::Good(window(from, to)), jitter);
         assert_eq!(change.next, after(expected), "{what}");
         assert_eq!(change.served_until, Some(after(to)), "{what}");
         assert_eq!(staples.poll_timeout(), Some(change.next), "{what}");
         assert_eq!(staples.poll(after(expected - 1)), None, "{what}");
-        assert_eq!(staples.poll(after(expected)), Some(Action::Ask(v(0))), "{what}");
+        assert_eq!(staples.poll(after(expected)), Some(StapleTask::Ask(v(0))), "{what}");
     }
 }
 
 #[test]
 fn failures_pause_for_a_minute_and_longer_and_what_is_served_stays_to_its_end() {
     let mut staples = asking();
-    let first = answer(&mut staples, NOW, Answer::Good(window(0, 4 * HOUR)), 0.0);
-    assert_eq!((first.before, first.failures), (Standing::New, 0));
+    let first = answer(&mut staples, NOW, StapleAnswer::Good(window(0, 4 * HOUR)), 0.0);
+    assert_eq!((first.before, first.failures), (StapleStanding::New, 0));
     let (mut pauses, mut withdrawn) = (Vec::new(), Vec::new());
     let mut now = first.next;
     while now < after(6 * HOUR) {
         while let Some(action) = staples.poll(now) {
-            if action == Action::Withdraw(v(0)) {
+            if action == StapleTask::Withdraw(v(0)) {
                 withdrawn.push(now);
                 continue;
             }
-            let change = answer(&mut staples, now, Answer::Failed, 0.0);
+            let change = answer(&mut staples, now, StapleAnswer::Failed, 0.0);
             let end = after(4 * HOUR);
             assert_eq!(change.served_until, (now < end).then_some(end), "at {now}");
             pauses.push(change.next.since(now).as_secs() / 60);
@@ -118,48 +121,52 @@ fn pauses_without_a_staple_grow_to_an_hour() {
     let mut now = NOW;
     let mut pauses = Vec::new();
     for failures in 1..=9 {
-        let change = answer(&mut staples, now, Answer::Failed, 0.0);
+        let change = answer(&mut staples, now, StapleAnswer::Failed, 0.0);
         assert_eq!((change.failures, change.served_until), (failures, None));
         pauses.push(change.next.since(now).as_secs() / 60);
         now = change.next;
         assert_eq!(staples.poll(UnixTime(now.0 - 1)), None);
-        assert_eq!(staples.poll(now), Some(Action::Ask(v(0))));
+        assert_eq!(staples.poll(now), Some(StapleTask::Ask(v(0))));
     }
     assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-    let change = answer(&mut staples, now, Answer::Good(window(0, 90 * DAY)), 0.0);
-    assert_eq!((change.before, change.failures), (Standing::New, 9), "before this one");
-    assert_eq!(staples.poll(change.next), Some(Action::Ask(v(0))));
-    let change = answer(&mut staples, change.next, Answer::Failed, 1.0);
-    assert_eq!((change.before, change.failures), (Standing::Good, 1), "counted anew");
+    let change = answer(&mut staples, now, StapleAnswer::Good(window(0, 90 * DAY)), 0.0);
+    assert_eq!((change.before, change.failures), (StapleStanding::New, 9), "before this one");
+    assert_eq!(staples.poll(change.next), Some(StapleTask::Ask(v(0))));
+    let change = answer(&mut staples, change.next, StapleAnswer::Failed, 1.0);
+    assert_eq!((change.before, change.failures), (StapleStanding::Good, 1), "counted anew");
     assert_eq!(staples.poll_timeout(), Some(change.next));
 }
 
 #[test]
 fn a_revoked_certificate_is_served_without_and_asked_about_every_hour() {
     let mut staples = asking();
-    let good = answer(&mut staples, NOW, Answer::Good(window(0, DAY)), 0.0);
-    assert_eq!(staples.poll(good.next), Some(Action::Ask(v(0))));
-    let change = answer(&mut staples, good.next, Answer::Revoked, 0.0);
-    assert_eq!((change.before, change.served_until), (Standing::Good, None));
+    let good = answer(&mut staples, NOW, StapleAnswer::Good(window(0, DAY)), 0.0);
+    assert_eq!(staples.poll(good.next), Some(StapleTask::Ask(v(0))));
+    let change = answer(&mut staples, good.next, StapleAnswer::Revoked, 0.0);
+    assert_eq!((change.before, change.served_until), (StapleStanding::Good, None));
     assert_eq!(change.next.since(good.next), Duration::from_secs(3600));
-    assert_eq!(staples.poll(after(DAY - 1)), Some(Action::Ask(v(0))), "nothing is to be withdrawn");
-    let again = answer(&mut staples, after(DAY), Answer::Revoked, 0.0);
-    assert_eq!(again.before, Standing::Revoked);
+    assert_eq!(
+        staples.poll(after(DAY - 1)),
+        Some(StapleTask::Ask(v(0))),
+        "nothing is to be withdrawn"
+    );
+    let again = answer(&mut staples, after(DAY), StapleAnswer::Revoked, 0.0);
+    assert_eq!(again.before, StapleStanding::Revoked);
 }
 
 #[test]
 fn a_replaced_certificate_is_asked_about_at_once_and_no_answer_about_the_old_one_counts() {
     let mut staples = asking();
     staples.begin(v(0), after(10));
-    assert_eq!(staples.poll(after(10)), Some(Action::Ask(v(0))));
+    assert_eq!(staples.poll(after(10)), Some(StapleTask::Ask(v(0))));
     staples.handle_stale();
     assert_eq!(staples.poll(after(DAY)), None, "the new question is still under way");
-    let change = answer(&mut staples, after(11), Answer::Good(window(0, DAY)), 0.0);
-    assert_eq!(change.before, Standing::New);
+    let change = answer(&mut staples, after(11), StapleAnswer::Good(window(0, DAY)), 0.0);
+    assert_eq!(change.before, StapleStanding::New);
     staples.begin(v(0), after(20));
-    assert_eq!(staples.poll(after(20)), Some(Action::Ask(v(0))));
+    assert_eq!(staples.poll(after(20)), Some(StapleTask::Ask(v(0))));
     staples.end(v(0));
-    assert_eq!(staples.handle_answer(v(0), after(21), Answer::Failed, 0.0), None);
+    assert_eq!(staples.handle_answer(v(0), after(21), StapleAnswer::Failed, 0.0), None);
     assert_eq!((staples.poll(after(DAY)), staples.poll_timeout()), (None, None));
 }
 
@@ -172,8 +179,8 @@ fn an_answer_of_the_process_before_is_served_on() {
         staples.begin_with(v(3), window(from, to), NOW, 0.0);
         let due = staples.poll_timeout().expect("it is asked again").max(NOW);
         assert_eq!(due, after(expected), "{from} {to}");
-        assert_eq!(staples.poll(due), Some(Action::Ask(v(3))));
-        assert_eq!(staples.poll(after(to)), Some(Action::Withdraw(v(3))));
+        assert_eq!(staples.poll(due), Some(StapleTask::Ask(v(3))));
+        assert_eq!(staples.poll(after(to)), Some(StapleTask::Withdraw(v(3))));
     }
 }
 
@@ -184,12 +191,12 @@ fn a_few_are_asked_about_at_the_same_time() {
         staples.begin(v(number), NOW);
     }
     let asked: Vec<_> = std::iter::from_fn(|| staples.poll(NOW)).collect();
-    let expected: Vec<_> = (0..CONCURRENCY).map(|number| Action::Ask(v(number))).collect();
+    let expected: Vec<_> = (0..CONCURRENCY).map(|number| StapleTask::Ask(v(number))).collect();
     assert_eq!(asked, expected);
     assert_eq!(staples.poll_timeout(), None, "until an answer comes");
-    staples.handle_answer(v(4), NOW, Answer::Failed, 0.0);
+    staples.handle_answer(v(4), NOW, StapleAnswer::Failed, 0.0);
     assert_eq!(staples.poll_timeout(), Some(NOW));
-    assert_eq!(staples.poll(NOW), Some(Action::Ask(v(CONCURRENCY))));
+    assert_eq!(staples.poll(NOW), Some(StapleTask::Ask(v(CONCURRENCY))));
     assert_eq!(staples.poll(NOW), None);
 }
 
@@ -198,10 +205,10 @@ fn a_clock_that_was_set_back_does_not_stop_the_questions() {
     let mut staples = Staples::default();
     let future = after(365 * DAY);
     staples.begin(v(0), future);
-    assert_eq!(staples.poll(future), Some(Action::Ask(v(0))));
-    answer(&mut staples, future, Answer::Failed, 0.0);
-    assert_eq!(staples.poll(NOW), Some(Action::Ask(v(0))));
-    answer(&mut staples, NOW, Answer::Failed, 0.0);
+    assert_eq!(staples.poll(future), Some(StapleTask::Ask(v(0))));
+    answer(&mut staples, future, StapleAnswer::Failed, 0.0);
+    assert_eq!(staples.poll(NOW), Some(StapleTask::Ask(v(0))));
+    answer(&mut staples, NOW, StapleAnswer::Failed, 0.0);
     assert_eq!(staples.poll(NOW), None, "once");
 }
 
@@ -229,13 +236,13 @@ proptest! {
         let (mut staples, mut now, mut asked) = (Staples::default(), NOW, Vec::new());
         for (number, what, seconds) in events {
             let variant = v(number);
-            let window = Window { this_update: now, next_update: UnixTime(now.0 + seconds + 1) };
+            let window = StapleWindow { this_update: now, next_update: UnixTime(now.0 + seconds + 1) };
             match what {
                 0 => staples.begin(variant, now),
                 1 => staples.begin_with(variant, window, now, 0.5),
                 2 => staples.end(variant),
                 3 | 4 if !asked.is_empty() => {
-                    let answer = if what == 3 { Answer::Good(window) } else { Answer::Failed };
+                    let answer = if what == 3 { StapleAnswer::Good(window) } else { StapleAnswer::Failed };
                     staples.handle_answer(asked.remove(0), now, answer, 0.5);
                 }
                 _ => now = UnixTime(now.0 + seconds),
@@ -244,8 +251,8 @@ proptest! {
                 let (over, due, next) = scan(&staples, now);
                 prop_assert_eq!(staples.poll_timeout(), next);
                 match staples.poll(now) {
-                    Some(Action::Withdraw(variant)) => prop_assert!(over.contains(&variant)),
-                    Some(Action::Ask(variant)) => {
+                    Some(StapleTask::Withdraw(variant)) => prop_assert!(over.contains(&variant)),
+                    Some(StapleTask::Ask(variant)) => {
                         prop_assert!(over.is_empty() && due.contains(&variant));
                         asked.push(variant);
                     }

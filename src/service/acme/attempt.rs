@@ -56,7 +56,7 @@ pub enum KeyChoice {
 }
 
 /// A key that is being made, with its request.
-type PendingRequest = JoinHandle<Result<csr::Request, String>>;
+type PendingRequest = JoinHandle<Result<csr::SigningRequest, String>>;
 
 impl OrderAttempt<'_> {
     /// Obtains the certificate. Its order stays on disk until the caller has saved it.

@@ -28,7 +28,7 @@ use crate::store::Lock;
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::id::VariantId;
 use acme_dns_core::level::Level;
-use acme_dns_core::schedule::{Action, Attempt, Schedule};
+use acme_dns_core::schedule::{Attempt, Schedule, Task};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -167,8 +167,8 @@ impl Running {
         let now = now();
         while let Some(action) = self.schedule.poll(now) {
             match action {
-                Action::Obtain(due) => self.obtain(*due, tools),
-                Action::AskRenewalInfo { variant } => {
+                Task::Obtain(due) => self.obtain(*due, tools),
+                Task::AskRenewalInfo { variant } => {
                     let issuer = self.served.get(variant).and_then(|served| served.issuer);
                     let of = self.served.leaf(variant).zip(issuer);
                     let obtainer = Rc::clone(&tools.obtainer);

@@ -5,7 +5,7 @@ use acme_dns_core::config::Config;
 use acme_dns_core::config::issuer::known_order_limit;
 use acme_dns_core::id::VariantId;
 use acme_dns_core::schedule::{
-    Authority, Fingerprint, Known, Progress, Provider, Renewal, Validity,
+    Authority, Fingerprint, Known, Progress, ProviderIdentity, Renewal, Validity,
 };
 use openssl::sha::Sha256;
 use secrecy::{ExposeSecret, SecretString};
@@ -32,7 +32,7 @@ pub(super) fn known(
     });
     let authorities: Vec<Authority> = authorities.collect();
     let id = certificate.provider;
-    let provider = Provider { id, name: site.config.providers[id].name.clone() };
+    let provider = ProviderIdentity { id, name: site.config.providers[id].name.clone() };
     let mut hasher = DefaultHasher::new();
     settings.0.hash(&mut hasher);
     (&certificate.names, wanted.key.to_string(), &provider.name).hash(&mut hasher);

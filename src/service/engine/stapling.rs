@@ -15,7 +15,7 @@ use crate::store::full_chain_path;
 use acme_dns_core::id::{CertificateId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
-use acme_dns_core::staple::{Action, Answer, Change, Standing, Staples};
+use acme_dns_core::staple::{StapleAnswer, StapleChange, StapleStanding, StapleTask, Staples};
 use acme_dns_core::time::UnixTime;
 use std::rc::Rc;
 
@@ -92,8 +92,8 @@ impl Stapling {
         let now = now();
         while let Some(action) = self.staples.poll(now) {
             match action {
-                Action::Ask(variant) => self.ask(served, variant, clients, report),
-                Action::Withdraw(variant) => {
+                StapleTask::Ask(variant) => self.ask(served, variant, clients, report),
+                StapleTask::Withdraw(variant) => {
                     served.staple(variant, None);
                     self.tell(variant, StapleEvent::Expired);
                 }
@@ -126,9 +126,9 @@ impl Stapling {
             return self.staples.handle_stale();
         }
         let kind = match &answer {
-            Ok(good) => Answer::Good(good.window),
-            Err(OcspError::Revoked(_)) => Answer::Revoked,
-            Err(_) => Answer::Failed,
+            Ok(good) => StapleAnswer::Good(good.window),
+            Err(OcspError::Revoked(_)) => StapleAnswer::Revoked,
+            Err(_) => StapleAnswer::Failed,
         };
         let Some(change) = self.staples.handle_answer(variant, now(), kind, random()) else {
             return;
@@ -147,13 +147,25 @@ impl Stapling {
         }
     }
 
-    fn tell_stapled(&self, variant: VariantId, host: String, until: UnixTime, change: Change) {
-        let is_usual = change.before == Standing::Good && change.failures == 0;
+    fn tell_stapled(
+        &self,
+        variant: VariantId,
+        host: String,
+        until: UnixTime,
+        change: StapleChange,
+    ) {
+        let is_usual = change.before == StapleStanding::Good && change.failures == 0;
         let event = StapleEvent::Stapled { host, until, next: change.next, is_usual };
         self.tell(variant, event);
     }
 
-    fn tell_failure(&self, variant: VariantId, host: String, error: &OcspError, change: Change) {
+    fn tell_failure(
+        &self,
+        variant: VariantId,
+        host: String,
+        error: &OcspError,
+        change: StapleChange,
+    ) {
         let event = StapleEvent::Failed {
             host,
             attempts: change.failures,
@@ -166,9 +178,15 @@ impl Stapling {
         self.tell(variant, event);
     }
 
-    fn tell_revoked(&self, variant: VariantId, host: String, error: &OcspError, change: Change) {
+    fn tell_revoked(
+        &self,
+        variant: VariantId,
+        host: String,
+        error: &OcspError,
+        change: StapleChange,
+    ) {
         let (why, next) = (error.to_string(), change.next);
-        let is_known = change.before == Standing::Revoked;
+        let is_known = change.before == StapleStanding::Revoked;
         self.tell(variant, StapleEvent::Revoked { host, why, next, is_known });
     }
 

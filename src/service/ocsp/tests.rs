@@ -1,5 +1,5 @@
 use super::{NoQuestion, OcspError, Question, read_time};
-use acme_dns_core::staple::{Window, WindowError};
+use acme_dns_core::staple::{StapleWindow, StapleWindowError};
 use acme_dns_core::time::UnixTime;
 use openssl::error::ErrorStack;
 use servers::ocsp::{Signer, Statement, Status};
@@ -19,7 +19,7 @@ fn check(
     signer: &Signer,
     status: Status,
     times: (i64, Option<i64>),
-) -> Result<Window, OcspError> {
+) -> Result<StapleWindow, OcspError> {
     let leaf = issuer.customer(&[RESPONDER]);
     let about = (&leaf.certificate, &issuer.certificate);
     let response = Statement { about, status, times }.sign(signer);
@@ -95,20 +95,20 @@ fn the_issuer_and_its_delegates_are_believed_and_nobody_else() {
 #[test]
 fn a_status_counts_with_its_times() {
     let issuer = Signer::authority();
-    let ok = |window: Window| (window.this_update.0 - NOW, window.next_update.0 - NOW);
+    let ok = |window: StapleWindow| (window.this_update.0 - NOW, window.next_update.0 - NOW);
     for (status, times, expected) in [
         (Status::Good, TIMES, Ok((-3600, 3600))),
         (Status::Good, (NOW + 300, Some(NOW + 301)), Ok((300, 301))),
         (
             Status::Good,
             (NOW + 301, Some(NOW + 3600)),
-            Err(OcspError::Window(WindowError::Future(UnixTime(NOW + 301)))),
+            Err(OcspError::Window(StapleWindowError::Future(UnixTime(NOW + 301)))),
         ),
-        (Status::Good, (NOW, None), Err(OcspError::Window(WindowError::Endless))),
+        (Status::Good, (NOW, None), Err(OcspError::Window(StapleWindowError::Endless))),
         (
             Status::Good,
             (NOW - 60, Some(NOW)),
-            Err(OcspError::Window(WindowError::Past(UnixTime(NOW)))),
+            Err(OcspError::Window(StapleWindowError::Past(UnixTime(NOW)))),
         ),
         (Status::Unknown, TIMES, Err(OcspError::Unknown)),
         (Status::Revoked, TIMES, Err(OcspError::Revoked("1970-01-01T00:00:00Z".into()))),

@@ -4,7 +4,7 @@ use super::door::{MAX_KEY, Place};
 use super::layout::{ACCOUNT, ACCOUNT_KEY, ACCOUNTS, NEW_ACCOUNT_KEY};
 use super::{Store, StoreError, files};
 use crate::x509::keys;
-use acme_dns_core::pem::{self, Form, KeyDer};
+use acme_dns_core::pem::{self, KeyForm, KeyDer};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -254,7 +254,7 @@ fn read_key(place: &Place) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
 
 fn key_from_pem(path: &Path, pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     match pem::decode(pem) {
-        Ok(KeyDer { form: Form::Pkcs8, der }) => Ok(der),
+        Ok(KeyDer { form: KeyForm::Pkcs8, der }) => Ok(der),
         _ => Err(StoreError::invalid(path, "it holds no PKCS #8 private key in PEM")),
     }
 }

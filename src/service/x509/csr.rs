@@ -11,7 +11,7 @@ use openssl::x509::X509ReqBuilder;
 use openssl::x509::extension::SubjectAlternativeName;
 
 /// A key with its certificate signing request.
-pub(crate) struct Request {
+pub(crate) struct SigningRequest {
     pub(crate) key: PKey<Private>,
     /// PKCS #10 in DER.
     pub(crate) csr: Vec<u8>,
@@ -22,11 +22,11 @@ pub(crate) fn make(
     wanted: KeyType,
     key: Option<PKey<Private>>,
     names: &[String],
-) -> Result<Request, String> {
+) -> Result<SigningRequest, String> {
     let make = || {
         let key = key.map_or_else(|| generate(wanted), Ok)?;
         let csr = request(&key, names)?;
-        Ok(Request { key, csr })
+        Ok(SigningRequest { key, csr })
     };
     make().map_err(|error: ErrorStack| reason(&error))
 }

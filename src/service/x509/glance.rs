@@ -3,7 +3,7 @@
 
 use super::keys::wrap;
 use acme_dns_core::key::KeyType;
-use acme_dns_core::pem::{Form, KeyDer};
+use acme_dns_core::pem::{KeyDer, KeyForm};
 use acme_dns_core::schedule::Validity;
 use acme_dns_core::time::UnixTime;
 use std::cell::RefCell;
@@ -74,9 +74,9 @@ fn of_leaf(leaf: &Certificate, key: KeyType) -> Option<Glance> {
 /// Puts a key into PKCS #8, as the one that a certificate is for. `None`: it is of another type.
 pub(crate) fn pkcs8(key: KeyDer, leaf: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let wanted = match key.form {
-        Form::Pkcs8 => return Some(key.der),
-        Form::Pkcs1 => RSA,
-        Form::Sec1 => EC,
+        KeyForm::Pkcs8 => return Some(key.der),
+        KeyForm::Pkcs1 => RSA,
+        KeyForm::Sec1 => EC,
     };
     let leaf = Certificate::from_der(leaf).ok()?;
     let algorithm = leaf.tbs_certificate.subject_public_key_info.algorithm;

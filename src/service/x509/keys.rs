@@ -4,7 +4,7 @@
 //! too, or asks for a passphrase at the terminal. So it sees DER only ([`acme_dns_core::pem`]).
 
 use acme_dns_core::key::KeyType;
-use acme_dns_core::pem::{Form, KeyDer, LINE, NO_KEY, decode};
+use acme_dns_core::pem::{KeyForm, KeyDer, LINE, NO_KEY, decode};
 use openssl::ec::{Asn1Flag, EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
@@ -19,9 +19,9 @@ pub(crate) fn private_key(pem: &[u8]) -> Result<PKey<Private>, &'static str> {
 
 fn parse(KeyDer { form, der }: &KeyDer) -> Result<PKey<Private>, ErrorStack> {
     match form {
-        Form::Pkcs8 => PKey::private_key_from_pkcs8(der),
-        Form::Pkcs1 => PKey::from_rsa(Rsa::private_key_from_der(der)?),
-        Form::Sec1 => PKey::from_ec_key(EcKey::private_key_from_der(der)?),
+        KeyForm::Pkcs8 => PKey::private_key_from_pkcs8(der),
+        KeyForm::Pkcs1 => PKey::from_rsa(Rsa::private_key_from_der(der)?),
+        KeyForm::Sec1 => PKey::from_ec_key(EcKey::private_key_from_der(der)?),
     }
 }
 

@@ -9,8 +9,8 @@ use crate::schedule::pace::Stake;
 use crate::schedule::simulation::config;
 use crate::schedule::track::{AFTER_OTHERS, GateSubject, Track};
 use crate::schedule::{
-    Action, Authority, CONCURRENCY, Known, Loading, OrderLimit, POLLS, Progress, Provider, Renewal,
-    RenewalInfo, RenewalInfoOutcome, Schedule, Validity, Window,
+    Authority, CONCURRENCY, Known, Loading, OrderLimit, POLLS, Progress, ProviderIdentity, Renewal,
+    RenewalInfo, RenewalInfoOutcome, RenewalWindow, Schedule, Task, Validity,
 };
 use crate::time::UnixTime;
 use proptest::prelude::*;
@@ -125,7 +125,8 @@ fn known(number: usize, left: Option<i64>, is_under_way: bool) -> Known {
     });
     let names =
         vec![format!("h{number}.z{}.test", number % 4), format!("h{number}.z{}.test", number % 3)];
-    let provider = Provider { id: ProviderId::new(number % 2), name: format!("dns{}", number % 2) };
+    let provider =
+        ProviderIdentity { id: ProviderId::new(number % 2), name: format!("dns{}", number % 2) };
     Known { validity, authorities, names, provider, is_under_way, ..missing() }
 }
 
@@ -148,13 +149,13 @@ impl World {
             let action = self.schedule.poll(self.now);
             check(&self.schedule)?;
             let found = match &action {
-                Some(Action::Obtain(attempt)) => Some((attempt.variant, attempt.issuer)),
+                Some(Task::Obtain(attempt)) => Some((attempt.variant, attempt.issuer)),
                 _ => None,
             };
             prop_assert_eq!(found, expected);
             match action {
-                Some(Action::Obtain(attempt)) => self.attempts.push(attempt.variant),
-                Some(Action::AskRenewalInfo { variant }) => self.questions.push(variant),
+                Some(Task::Obtain(attempt)) => self.attempts.push(attempt.variant),
+                Some(Task::AskRenewalInfo { variant }) => self.questions.push(variant),
                 None => break,
             }
         }
@@ -197,7 +198,7 @@ impl World {
             Event::Failed(kind, scope, asked, ordered) => self.fail(kind, scope, asked, ordered),
             Event::Informed(from, long) if !self.questions.is_empty() => {
                 let start = UnixTime(self.now.0 + from);
-                let window = Window { start, end: UnixTime(start.0 + long) };
+                let window = RenewalWindow { start, end: UnixTime(start.0 + long) };
                 let info = RenewalInfo { window, retry_after: None, explanation_url: None };
                 let outcome = RenewalInfoOutcome::Answered(info);
                 let variant = self.questions.remove(0);
