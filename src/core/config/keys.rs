@@ -3,7 +3,7 @@
 //!
 //! Nothing is parsed: a library would leave copies of the key on the heap, which the workers share.
 
-use crate::pem::{KeyForm, KeyDer, decode};
+use crate::pem::{KeyDer, KeyForm, decode};
 
 const WRONG: &str = "holds no unencrypted private key in PEM";
 

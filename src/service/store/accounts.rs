@@ -4,7 +4,7 @@ use super::door::{MAX_KEY, Place};
 use super::layout::{ACCOUNT, ACCOUNT_KEY, ACCOUNTS, NEW_ACCOUNT_KEY};
 use super::{Store, StoreError, files};
 use crate::x509::keys;
-use acme_dns_core::pem::{self, KeyForm, KeyDer};
+use acme_dns_core::pem::{self, KeyDer, KeyForm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;

@@ -13,6 +13,10 @@ use std::path::Path;
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
 const AS_IT_IS: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
 
+/// The most looks at the system's list of locks: it is read in pieces, and a lock that is there all the time may be
+/// missing from a reading during which others go.
+const LOOKS: usize = 20;
+
 /// The length of a title in a line of the log.
 const MAX_TITLE: usize = 80;
 
@@ -37,7 +41,8 @@ impl fmt::Display for Holder {
 /// here, as from another container.
 pub(crate) fn lock_holder(state_path: &Path) -> Option<Holder> {
     let stat = statat(CWD, state_path.join(LOCK), AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    let pid = pid_of(&fs::read_to_string("/proc/locks").ok()?, stat.st_ino)?;
+    let find = |_| pid_of(&fs::read_to_string("/proc/locks").ok()?, stat.st_ino);
+    let pid = (0..LOOKS).find_map(find)?;
     Some(Holder { pid, title: title(pid) })
 }
 
@@ -97,6 +102,8 @@ mod tests {
     use super::{ask_for_sign, last_sign, lock_holder, pid_of};
     use crate::store::Store;
     use std::fs::{self, File};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
     use std::time::{Duration, SystemTime};
 
     #[test]
@@ -120,6 +127,32 @@ mod tests {
         assert_eq!(holder.pid, std::process::id());
         assert!(holder.to_string().contains("acme_dns_service"), "{holder}");
         drop(lock);
+    }
+
+    #[test]
+    fn the_holder_is_found_while_other_locks_come_and_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let others = tempfile::tempdir().unwrap();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for part in 0..3 {
+                let path = |number: usize| others.path().join(format!("{part}-{number}"));
+                let files: Vec<File> = (0..80).map(|n| File::create(path(n)).unwrap()).collect();
+                let is_over = &is_over;
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) {
+                        files.iter().for_each(|file| file.lock().unwrap());
+                        files.iter().for_each(|file| file.unlock().unwrap());
+                    }
+                });
+            }
+            let store = Store::open(dir.path()).unwrap();
+            let lock = store.lock().unwrap().unwrap();
+            let missed = (0..200).filter(|_| lock_holder(store.path()).is_none()).count();
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(missed, 0);
+            drop(lock);
+        });
     }
 
     #[test]

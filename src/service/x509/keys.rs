@@ -4,7 +4,7 @@
 //! too, or asks for a passphrase at the terminal. So it sees DER only ([`acme_dns_core::pem`]).
 
 use acme_dns_core::key::KeyType;
-use acme_dns_core::pem::{KeyForm, KeyDer, LINE, NO_KEY, decode};
+use acme_dns_core::pem::{KeyDer, KeyForm, LINE, NO_KEY, decode};
 use openssl::ec::{Asn1Flag, EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
