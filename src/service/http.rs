@@ -61,12 +61,12 @@ pub enum HttpError {
 }
 
 /// A client, with the certificates that it trusts besides the system's.
-type Known = (Option<Vec<u8>>, Client);
+type KnownClient = (Option<Vec<u8>>, Client);
 
 /// The HTTP clients of one runtime, whose tasks their connections are. Those that trust the same are
 /// one, because OpenSSL takes some 50 ms to read the system's certificates.
 #[derive(Debug, Default)]
-pub struct Clients(RefCell<Vec<Known>>);
+pub struct Clients(RefCell<Vec<KnownClient>>);
 
 impl Clients {
     /// Gives a client. It trusts the system's certificates and the given ones (PEM, one or more),
@@ -76,7 +76,7 @@ impl Clients {
     /// # Errors
     /// The certificates cannot be read, or the TLS library refuses to start.
     pub fn get(&self, trusted_certificate: Option<&[u8]>) -> Result<Client, HttpError> {
-        let is_known = |known: &&Known| known.0.as_deref() == trusted_certificate;
+        let is_known = |known: &&KnownClient| known.0.as_deref() == trusted_certificate;
         if let Some((_, client)) = self.0.borrow().iter().find(is_known) {
             return Ok(client.clone());
         }

@@ -262,8 +262,8 @@ impl Draft {
         for (id, (binding, choice)) in entries {
             let (wants_staple, is_own) = (binding.wants_staple, binding.keeps_own);
             let certificate = match choice {
-                ServerCertificate::Line(certificate) => certificate,
-                ServerCertificate::Own(issuers, provider) => {
+                DraftCertificate::Line(certificate) => certificate,
+                DraftCertificate::Own(issuers, provider) => {
                     self.check_names(&binding, &issuers)?;
                     let owners = self.owners(&issuers, provider);
                     register.add(binding, issuers, provider, &owners)?
@@ -319,7 +319,7 @@ impl Draft {
         binding: &Binding,
         register: &Register,
         lines: &Holders,
-    ) -> Result<ServerCertificate, DraftError> {
+    ) -> Result<DraftCertificate, DraftError> {
         let Binding { wanted, names, .. } = binding;
         let suits = |id: CertificateId| {
             register.settings.get(id).is_some_and(|settings| self.suits(wanted, settings))
@@ -328,7 +328,7 @@ impl Draft {
             let name = wanted.name.as_deref().unwrap_or_default();
             let id = register.by_name.get(name).copied().filter(|id| suits(*id));
             return id
-                .map(ServerCertificate::Line)
+                .map(DraftCertificate::Line)
                 .ok_or_else(|| binding.error(different_settings(name)));
         }
         let is_meant = |id: CertificateId| {
@@ -341,12 +341,12 @@ impl Draft {
             })
         };
         match lines.covering(names, |id| suits(id) && is_meant(id)) {
-            Some(id) => Ok(ServerCertificate::Line(id)),
+            Some(id) => Ok(DraftCertificate::Line(id)),
             None => {
                 let (issuers, provider) = self.resolve(wanted, "acme_dns").map_err(|message| {
                     DraftError { message, location: binding.directive.clone() }
                 })?;
-                Ok(ServerCertificate::Own(issuers, provider))
+                Ok(DraftCertificate::Own(issuers, provider))
             }
         }
     }
@@ -388,7 +388,7 @@ impl Draft {
 }
 
 /// Certificate that a server gets.
-enum ServerCertificate {
+enum DraftCertificate {
     /// Certificate of a line.
     Line(CertificateId),
     /// Certificate of its own, from these issuers and by this provider.

@@ -7,16 +7,16 @@
 //! ```
 
 use super::tree::{List, Tree, directory, value};
-use super::{Candidate, Origin, TargetCa};
+use super::{ImportCandidate, ImportOrigin, TargetCa};
 use std::path::PathBuf;
 use url::Position;
 
-pub(super) fn certificates(root: &Tree) -> List<Candidate> {
+pub(super) fn certificates(root: &Tree) -> List<ImportCandidate> {
     let candidate = |name: String| {
         let (directory_of, domain) = (root.join(&name), name.strip_suffix("_ecc").unwrap_or(&name));
         let conf = root.text(&directory_of.join(format!("{domain}.conf")));
-        let api = |text: String| value(&text, "Le_API").map_or(Origin::Unknown, directory);
-        Candidate {
+        let api = |text: String| value(&text, "Le_API").map_or(ImportOrigin::Unknown, directory);
+        ImportCandidate {
             chain: directory_of.join("fullchain.cer").into(),
             issuers: None,
             key: directory_of.join(format!("{domain}.key")).into(),

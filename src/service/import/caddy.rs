@@ -10,18 +10,18 @@
 //! nothing of those is taken.
 
 use super::tree::{List, Tree, directory, server};
-use super::{Candidate, Origin, TargetCa};
+use super::{ImportCandidate, ImportOrigin, TargetCa};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use url::{Position, Url};
 
-pub(super) fn certificates(root: &Tree) -> List<Candidate> {
+pub(super) fn certificates(root: &Tree) -> List<ImportCandidate> {
     let mut found = Vec::new();
     for issuer in directories(root, &root.join("certificates"))? {
         for directory in directories(root, &issuer)? {
             let Some(name) = directory.file_name().and_then(|name| name.to_str()) else { continue };
             let file = |end: &str| directory.join(format!("{name}.{end}"));
-            found.push(Candidate {
+            found.push(ImportCandidate {
                 chain: file("crt").into(),
                 issuers: None,
                 key: file("key").into(),
@@ -32,7 +32,7 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     Ok(found)
 }
 
-fn origin(root: &Tree, path: &Path) -> Result<Origin, String> {
+fn origin(root: &Tree, path: &Path) -> Result<ImportOrigin, String> {
     #[derive(Deserialize)]
     struct Resource {
         issuer_data: Option<IssuerData>,
@@ -49,7 +49,7 @@ fn origin(root: &Tree, path: &Path) -> Result<Origin, String> {
     let data = data.unwrap_or_default();
     let origin = if data.ca.is_empty() { server(&data.url) } else { directory(&data.ca) };
     match origin {
-        Origin::Unknown => Err(format!("\"{}\" names no ACME CA", path.display())),
+        ImportOrigin::Unknown => Err(format!("\"{}\" names no ACME CA", path.display())),
         origin => Ok(origin),
     }
 }

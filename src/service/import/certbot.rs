@@ -7,16 +7,17 @@
 //! ```
 
 use super::tree::{List, Tree, directory, value};
-use super::{Candidate, Origin, TargetCa};
+use super::{ImportCandidate, ImportOrigin, TargetCa};
 use std::path::PathBuf;
 use url::Position;
 
-pub(super) fn certificates(root: &Tree) -> List<Candidate> {
+pub(super) fn certificates(root: &Tree) -> List<ImportCandidate> {
     let live = root.join("live");
     let candidate = |name: String| {
         let renewal = root.text(&root.join("renewal").join(format!("{name}.conf")));
-        let directory = |text: String| value(&text, "server").map_or(Origin::Unknown, directory);
-        Candidate {
+        let directory =
+            |text: String| value(&text, "server").map_or(ImportOrigin::Unknown, directory);
+        ImportCandidate {
             chain: live.join(&name).join("fullchain.pem").into(),
             issuers: None,
             key: live.join(&name).join("privkey.pem").into(),

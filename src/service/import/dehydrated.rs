@@ -9,7 +9,7 @@
 //! A certificate does not say which CA it is from: the configuration does, or the only account.
 
 use super::tree::{List, Tree, directory, value};
-use super::{Candidate, Origin, TargetCa};
+use super::{ImportCandidate, ImportOrigin, TargetCa};
 use acme_dns_core::config::issuer::known_directory;
 use acme_dns_core::encoding::from_base64;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,13 @@ use url::Url;
 /// The CA where the configuration names none.
 const DEFAULT: &str = "letsencrypt";
 
-pub(super) fn certificates(root: &Tree) -> List<Candidate> {
+pub(super) fn certificates(root: &Tree) -> List<ImportCandidate> {
     let config = config(root)?;
     let origin = origin(root, &config);
     let directory = place(root, &config, "CERTDIR", "certs");
     let candidate = |name: String| {
         let directory = directory.join(name);
-        Candidate {
+        ImportCandidate {
             chain: directory.join("fullchain.pem").into(),
             issuers: None,
             key: directory.join("privkey.pem").into(),
@@ -66,21 +66,21 @@ fn place(root: &Tree, config: &str, variable: &str, usual: &str) -> PathBuf {
 }
 
 /// The CA of all certificates.
-fn origin(root: &Tree, config: &str) -> Origin {
+fn origin(root: &Tree, config: &str) -> ImportOrigin {
     if let Some(name) = value(config, "CA") {
         return ca(name);
     }
     let names = root.names(&place(root, config, "ACCOUNTDIR", "accounts")).unwrap_or_default();
     let accounts: Vec<Url> = names.iter().filter_map(|name| account_of(name)).collect();
     match accounts.as_slice() {
-        [only] => Origin::Directory(only.clone()),
-        _ if config.is_empty() => Origin::Unknown,
+        [only] => ImportOrigin::Directory(only.clone()),
+        _ if config.is_empty() => ImportOrigin::Unknown,
         _ => ca(DEFAULT),
     }
 }
 
 /// A CA by its URL, or by dehydrated's name for it.
-fn ca(text: &str) -> Origin {
+fn ca(text: &str) -> ImportOrigin {
     let url = match text {
         "buypass" => "https://api.buypass.com/acme/directory",
         "buypass-test" => "https://api.test4.buypass.no/acme/directory",

@@ -7,18 +7,18 @@
 //! ```
 
 use super::tree::{List, Tree, server};
-use super::{Candidate, Origin, TargetCa};
+use super::{ImportCandidate, ImportOrigin, TargetCa};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use url::Position;
 
-pub(super) fn certificates(root: &Tree) -> List<Candidate> {
+pub(super) fn certificates(root: &Tree) -> List<ImportCandidate> {
     let directory = root.join("certificates");
     let names = root.names(&directory)?.into_iter();
     let names = names.filter(|name| !name.ends_with(".issuer.crt"));
     let names = names.filter_map(|name| Some(name.strip_suffix(".crt")?.to_owned()));
     let file = |name: &str, end: &str| directory.join(format!("{name}.{end}"));
-    let candidate = |name: String| Candidate {
+    let candidate = |name: String| ImportCandidate {
         chain: file(&name, "crt").into(),
         issuers: Some(file(&name, "issuer.crt")),
         key: file(&name, "key").into(),
@@ -27,16 +27,16 @@ pub(super) fn certificates(root: &Tree) -> List<Candidate> {
     Ok(names.map(candidate).collect())
 }
 
-fn origin(root: &Tree, path: &Path) -> Result<Origin, String> {
+fn origin(root: &Tree, path: &Path) -> Result<ImportOrigin, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Resource {
         cert_url: Option<String>,
     }
-    let Some(json) = root.read(path)? else { return Ok(Origin::Unknown) };
+    let Some(json) = root.read(path)? else { return Ok(ImportOrigin::Unknown) };
     let resource: Resource = serde_json::from_slice(&json)
         .map_err(|_| format!("\"{}\" does not say which CA it is from", path.display()))?;
-    Ok(resource.cert_url.map_or(Origin::Unknown, |url| server(&url)))
+    Ok(resource.cert_url.map_or(ImportOrigin::Unknown, |url| server(&url)))
 }
 
 pub(super) fn accounts(root: &Tree, wanted: &TargetCa<'_>) -> List<PathBuf> {

@@ -75,7 +75,7 @@ pub fn fingerprint(certificate: &[u8]) -> [u8; 32] {
 
 /// A file that may hold the key of an account.
 #[derive(Clone, Debug)]
-pub struct AccountFile {
+pub struct ImportedAccountFile {
     /// Its path.
     pub path: PathBuf,
     /// The issuer, and the `acme_dns_import` that it was found by: an index into the configuration's.
@@ -85,17 +85,17 @@ pub struct AccountFile {
 
 /// Lists the files with keys of accounts at an issuer's CA, the best first.
 #[must_use]
-pub fn account_files(config: &Config, issuer: IssuerId) -> Vec<AccountFile> {
+pub fn account_files(config: &Config, issuer: IssuerId) -> Vec<ImportedAccountFile> {
     let Some(wanted) = TargetCa::of(config, issuer) else { return Vec::new() };
     let files = |(import, settings)| {
         let paths = accounts(settings, &wanted).into_iter();
-        paths.map(move |path| AccountFile { path, issuer, import })
+        paths.map(move |path| ImportedAccountFile { path, issuer, import })
     };
     config.imports.iter().enumerate().flat_map(files).collect()
 }
 
 /// The key of an account as another client has it, which was not parsed.
-pub struct AccountKey {
+pub struct ImportedKey {
     /// The file that it is in.
     pub file: File,
     /// The key, in PEM, where the file holds more.
@@ -108,17 +108,17 @@ pub struct AccountKey {
 /// It cannot be opened, or must not be: its tree belongs to somebody who could not read it.
 pub fn open_account_key(
     config: &Config,
-    AccountFile { path, issuer, import }: &AccountFile,
-) -> Result<Option<AccountKey>, String> {
+    ImportedAccountFile { path, issuer, import }: &ImportedAccountFile,
+) -> Result<Option<ImportedKey>, String> {
     let Some(import) = config.imports.get(*import) else { return Ok(None) };
     let tree = open(import)?;
     let Some((file, _)) = tree.open_file(path)? else { return Ok(None) };
     if import.format != ImportFormat::Traefik {
-        return Ok(Some(AccountKey { file, pem: None }));
+        return Ok(Some(ImportedKey { file, pem: None }));
     }
     let Some(wanted) = TargetCa::of(config, *issuer) else { return Ok(None) };
     let pem = traefik::account_key(&tree, path, &wanted)?;
-    Ok(pem.map(|pem| AccountKey { file, pem: Some(pem) }))
+    Ok(pem.map(|pem| ImportedKey { file, pem: Some(pem) }))
 }
 
 /// The CA whose account is looked for.
@@ -143,13 +143,13 @@ impl<'a> TargetCa<'a> {
 }
 
 /// A certificate in a tree.
-struct Candidate {
+struct ImportCandidate {
     chain: PemPart,
     /// Rest of the chain, where the chain's own file has the leaf alone.
     issuers: Option<PathBuf>,
     key: PemPart,
     /// Its origin; an error if that cannot be read.
-    origin: Result<Origin, String>,
+    origin: Result<ImportOrigin, String>,
 }
 
 /// A part of a certificate, in PEM.
@@ -182,7 +182,7 @@ impl From<PathBuf> for PemPart {
 
 /// The CA that something in a tree is from, as far as the tree says so.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Origin {
+enum ImportOrigin {
     /// Nothing.
     Unknown,
     /// The URL of its directory.
@@ -191,7 +191,7 @@ enum Origin {
     Server(Url),
 }
 
-impl Origin {
+impl ImportOrigin {
     fn is(&self, directory: &Url) -> bool {
         match self {
             Self::Unknown => true,
@@ -201,7 +201,7 @@ impl Origin {
     }
 }
 
-fn candidates(import: &Import, tree: &Tree) -> List<Candidate> {
+fn candidates(import: &Import, tree: &Tree) -> List<ImportCandidate> {
     let list = match import.format {
         ImportFormat::AcmeSh => acme_sh::certificates,
         ImportFormat::Caddy => caddy::certificates,

@@ -1,7 +1,7 @@
 //! The search for certificates in the trees.
 
 use super::tree::Tree;
-use super::{Candidate, ImportedCertificate, Origin, candidates, fingerprint, open};
+use super::{ImportCandidate, ImportOrigin, ImportedCertificate, candidates, fingerprint, open};
 use crate::event::{CertificatesEvent, Event, OriginEvent};
 use crate::x509::{chain_from_pem, dns_names, key_type, keys, material, reason, validity};
 use acme_dns_core::config::{Certificate, Config};
@@ -23,7 +23,7 @@ use url::Url;
 /// A certificate in a tree that may be wanted.
 struct Leaf {
     tree: Rc<Tree>,
-    candidate: Candidate,
+    candidate: ImportCandidate,
     names: Vec<String>,
     validity: Validity,
 }
@@ -94,7 +94,7 @@ fn read_leaves(config: &Config, names: &HashSet<&str>) -> (Vec<Leaf>, Vec<String
 }
 
 /// `None`: the chain is not there, as where none was issued yet.
-fn read_leaf(tree: &Rc<Tree>, candidate: Candidate) -> Result<Option<Leaf>, String> {
+fn read_leaf(tree: &Rc<Tree>, candidate: ImportCandidate) -> Result<Option<Leaf>, String> {
     let path = candidate.chain.path();
     let Some(pem) = tree.read_part(&candidate.chain)? else { return Ok(None) };
     let failed = |error: String| format!("\"{}\" cannot be used: {error}", path.display());
@@ -171,20 +171,24 @@ fn take(
 
 /// Finds the directory of the CA that a certificate is from, which is one of those that are wanted. The first
 /// one, where it is not known.
-fn issuer_of(config: &Config, wanted: &Certificate, origin: &Origin) -> Result<String, String> {
+fn issuer_of(
+    config: &Config,
+    wanted: &Certificate,
+    origin: &ImportOrigin,
+) -> Result<String, String> {
     let mut issuers = wanted.issuers.iter().filter_map(|id| config.issuers.get(*id));
     let is_from = |url: &str| Url::parse(url).is_ok_and(|url| origin.is(&url));
     let issuer = issuers.find(|issuer| is_from(&issuer.directory));
     issuer.map(|issuer| issuer.directory.clone()).ok_or_else(|| {
         let url = match origin {
-            Origin::Directory(url) | Origin::Server(url) => url.as_str(),
-            Origin::Unknown => "",
+            ImportOrigin::Directory(url) | ImportOrigin::Server(url) => url.as_str(),
+            ImportOrigin::Unknown => "",
         };
         format!("it is from another CA than configured ({url})")
     })
 }
 
-fn read_chain(tree: &Tree, candidate: &Candidate) -> Result<Vec<X509>, String> {
+fn read_chain(tree: &Tree, candidate: &ImportCandidate) -> Result<Vec<X509>, String> {
     let pem = tree.read_part(&candidate.chain)?.ok_or("it is gone")?;
     let mut chain = chain_from_pem(&pem)?;
     if let (1, Some(path)) = (chain.len(), &candidate.issuers)

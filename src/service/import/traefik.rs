@@ -9,7 +9,7 @@
 //! The account's URL tells the host of the CA.
 
 use super::tree::{List, Tree, server};
-use super::{Candidate, Origin, PemPart, TargetCa};
+use super::{ImportCandidate, ImportOrigin, PemPart, TargetCa};
 use acme_dns_core::encoding::from_base64;
 use acme_dns_core::pem::LINE;
 use serde::Deserialize;
@@ -54,22 +54,22 @@ struct Entry<'a> {
 }
 
 impl Resolver<'_> {
-    fn origin(&self) -> Origin {
+    fn origin(&self) -> ImportOrigin {
         let registration = self.account.as_ref().and_then(|account| account.registration.as_ref());
         let uri = registration.and_then(|registration| registration.uri.as_deref());
-        uri.map_or(Origin::Unknown, server)
+        uri.map_or(ImportOrigin::Unknown, server)
     }
 
     /// Tells whether its account is known to be at a CA.
     fn is_at(&self, wanted: &TargetCa<'_>) -> bool {
         match self.origin() {
-            Origin::Unknown => wanted.is_only,
+            ImportOrigin::Unknown => wanted.is_only,
             origin => origin.is(&wanted.directory),
         }
     }
 }
 
-pub(super) fn certificates(root: &Tree, path: &Path) -> List<Candidate> {
+pub(super) fn certificates(root: &Tree, path: &Path) -> List<ImportCandidate> {
     let file = file(path);
     with(root, &file, |resolvers| {
         let mut found = Vec::new();
@@ -78,7 +78,7 @@ pub(super) fn certificates(root: &Tree, path: &Path) -> List<Candidate> {
             for entry in resolver.certificates.iter().flatten() {
                 // What is not base64 is found to be no PEM.
                 let part = |base64| PemPart::Entry { file: file.clone(), pem: decode(base64) };
-                found.push(Candidate {
+                found.push(ImportCandidate {
                     chain: part(entry.certificate),
                     issuers: None,
                     key: part(entry.key),

@@ -5,7 +5,7 @@
 //! link, what only root can: no link is followed out of the tree then. Files belong to root or to the
 //! owner of the tree.
 
-use super::{Origin, PemPart};
+use super::{ImportOrigin, PemPart};
 use crate::store::door::{MAX_FILE, MAX_KEY, entries_of, open_step, read_link_in};
 use acme_dns_core::text::errno;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
@@ -290,11 +290,11 @@ pub(super) fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Makes the origin of a directory's URL.
-pub(super) fn directory(url: &str) -> Origin {
-    Url::parse(url).map_or(Origin::Unknown, Origin::Directory)
+pub(super) fn directory(url: &str) -> ImportOrigin {
+    Url::parse(url).map_or(ImportOrigin::Unknown, ImportOrigin::Directory)
 }
 
 /// Makes the origin of the URL of something else of a CA.
-pub(super) fn server(url: &str) -> Origin {
-    Url::parse(url).map_or(Origin::Unknown, Origin::Server)
+pub(super) fn server(url: &str) -> ImportOrigin {
+    Url::parse(url).map_or(ImportOrigin::Unknown, ImportOrigin::Server)
 }

@@ -9,15 +9,15 @@
 //! Nothing says which CA any of it is from. The account is taken where there is only one issuer.
 
 use super::tree::{List, Tree};
-use super::{Candidate, Origin, TargetCa};
+use super::{ImportCandidate, ImportOrigin, TargetCa};
 use std::path::PathBuf;
 
-pub(super) fn certificates(root: &Tree) -> List<Candidate> {
-    let candidate = |name: &String| Candidate {
+pub(super) fn certificates(root: &Tree) -> List<ImportCandidate> {
+    let candidate = |name: &String| ImportCandidate {
         chain: root.join(name).join("cert.pem").into(),
         issuers: None,
         key: root.join("private").join(name).join("key.pem").into(),
-        origin: Ok(Origin::Unknown),
+        origin: Ok(ImportOrigin::Unknown),
     };
     Ok(root.names(root.path())?.iter().map(candidate).collect())
 }

@@ -295,13 +295,13 @@ impl Place {
 /// A directory of a version of a certificate, open: what is read in it is of this one, whatever takes its
 /// name.
 #[derive(Debug)]
-pub(crate) struct Directory<'a> {
+pub(crate) struct OpenDirectory<'a> {
     door: &'a Door,
     descriptor: OwnedFd,
     path: PathBuf,
 }
 
-impl<'a> Directory<'a> {
+impl<'a> OpenDirectory<'a> {
     pub(crate) fn new(door: &'a Door, descriptor: OwnedFd, path: PathBuf) -> Self {
         Self { door, descriptor, path }
     }

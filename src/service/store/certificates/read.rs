@@ -6,7 +6,7 @@ use super::{CERTS, FULL_CHAIN, ISSUER, KEY, REVOKED, Store, StoreError, certific
 use crate::stamp::FileStamp;
 use crate::store::Trust;
 use crate::store::door::{
-    Directory, Door, MAX_FILE, MAX_KEY, Place, entries_of, open_beneath, read_link_in,
+    Door, MAX_FILE, MAX_KEY, OpenDirectory, Place, entries_of, open_beneath, read_link_in,
 };
 use crate::store::error::failed;
 use crate::x509::glance::{Glance, glance, glance_at_leaf, pkcs8};
@@ -206,7 +206,7 @@ impl Certificates {
     }
 
     /// Opens the version that is served, or the plain directory in its place.
-    fn open_version(&self, name: &str) -> Result<Directory<'_>, StoreError> {
+    fn open_version(&self, name: &str) -> Result<OpenDirectory<'_>, StoreError> {
         let path = self.path().join(name);
         let link = read_link_in(&self.directory, OsStr::new(name));
         let (path, relative) = match link.map_err(|e| failed("readlink", &path)(e.into()))? {
@@ -217,7 +217,7 @@ impl Certificates {
             Some(_) => return Err(StoreError::invalid(&path, NO_VERSION)),
         };
         match open_beneath(&self.directory, &relative, OFlags::PATH) {
-            Ok(descriptor) => Ok(Directory::new(&self.door, descriptor, path)),
+            Ok(descriptor) => Ok(OpenDirectory::new(&self.door, descriptor, path)),
             Err(error) => Err(failed("open", &path)(error.into())),
         }
     }
@@ -302,7 +302,7 @@ fn decode(files: &Files<'_>) -> Result<Material, StoreError> {
 }
 
 pub(super) struct Files<'a> {
-    directory: Directory<'a>,
+    directory: OpenDirectory<'a>,
     /// Stamp of the full chain's file.
     stamp: FileStamp,
     pub(super) full_chain: Zeroizing<Vec<u8>>,
@@ -311,11 +311,11 @@ pub(super) struct Files<'a> {
 }
 
 /// Tells whether a version was revoked. It is as if it were not there.
-fn is_revoked(version: &Directory<'_>) -> bool {
+fn is_revoked(version: &OpenDirectory<'_>) -> bool {
     version.read(REVOKED, MAX_KEY).is_ok_and(|mark| mark.is_some())
 }
 
-fn read_version(directory: Directory<'_>) -> Result<Files<'_>, StoreError> {
+fn read_version(directory: OpenDirectory<'_>) -> Result<Files<'_>, StoreError> {
     let read = |name: &str, max| {
         directory.read(name, max)?.ok_or_else(|| {
             failed("open", &directory.path().join(name))(io::Error::from_raw_os_error(ENOENT))
@@ -332,7 +332,7 @@ const ENOENT: i32 = Errno::NOENT.raw_os_error();
 
 /// Tells whether a version can be served.
 pub(super) fn is_usable(version: &Place) -> Result<bool, StoreError> {
-    let files = Directory::open(version).and_then(read_version);
+    let files = OpenDirectory::open(version).and_then(read_version);
     match files.and_then(|files| parse(&files)) {
         Ok(_) => Ok(true),
         Err(error) if error.is_about_content() => Ok(false),
