@@ -13,7 +13,8 @@ use crate::ports::{self, Port};
 use crate::process::{Process, read_log, run};
 use crate::rt;
 
-const API_KEY: &str = "testbed";
+/// The key of the HTTP API.
+pub const API_KEY: &str = "testbed";
 const SCHEMA: &str = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
 const START: Duration = Duration::from_secs(20);
 
@@ -116,6 +117,12 @@ impl PowerDns {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
+    }
+
+    /// Returns the URL of the HTTP API, without the path.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        format!("http://{}", self.web.addr())
     }
 
     pub(crate) fn api(&self) -> Api {

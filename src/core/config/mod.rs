@@ -28,7 +28,8 @@ pub mod zone;
 
 pub use import::{Import, ImportFormat};
 pub use provider::{
-    CloudflareCredentials, CloudflareSettings, Provider, ProviderKind, RequestLimit,
+    CloudflareCredentials, CloudflareSettings, PowerDnsSettings, Provider, ProviderKind,
+    RequestLimit,
 };
 pub use secret::SecretCheck;
 pub use text::is_file_name;

@@ -54,6 +54,17 @@ pub(super) fn check_global_key(secret: &[u8]) -> Result<(), &'static str> {
     }
 }
 
+/// Checks a secret of a server that takes any word.
+///
+/// # Errors
+/// It cannot be sent in a header.
+pub(super) fn check_word(secret: &[u8]) -> Result<(), &'static str> {
+    match secret.iter().all(u8::is_ascii_graphic) {
+        true => Ok(()),
+        false => Err("does not hold one word of printable ASCII"),
+    }
+}
+
 /// A key without a prefix has 37 to 45 hexadecimal digits. So may a token: that length is left alone.
 fn is_global_key(secret: &[u8]) -> bool {
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');

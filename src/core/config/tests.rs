@@ -107,9 +107,28 @@ fn a_provider_takes_a_limit_of_requests() {
     }
 }
 
+#[test]
+fn powerdns_has_defaults_and_another_word() {
+    let api: &[&str] = &["api", "http://127.0.0.1:8081/"];
+    let key: &[&str] = &["api_key", "env:K"];
+    let provider = read_provider("pdns", None, &[api, key]).unwrap();
+    let ProviderKind::PowerDns(settings) = provider.kind else { panic!("{provider:?}") };
+    assert_eq!(settings.api, "http://127.0.0.1:8081");
+    assert_eq!((settings.server_id.as_str(), settings.ttl), ("localhost", 60));
+    for (block, expected) in [
+        (&[api][..], "no \"api_key_file\" or \"api_key\" is defined for provider \"p\""),
+        (&[key], "no \"api\" is defined for provider \"p\""),
+        (&[&["server_id", "a/b"]], "invalid server id \"a/b\" in \"server_id\" directive"),
+    ] {
+        assert_eq!(read_provider("p", Some("powerdns"), block).expect_err(expected), expected);
+    }
+}
+
 fn cloudflare(provider: Provider) -> CloudflareSettings {
-    let ProviderKind::Cloudflare(cloudflare) = provider.kind;
-    cloudflare
+    match provider.kind {
+        ProviderKind::Cloudflare(cloudflare) => cloudflare,
+        other => panic!("{other:?}"),
+    }
 }
 
 const ACCEPT: &[&str] = &["accept_terms_of_service"];
@@ -409,9 +428,21 @@ fn mistakes_in_a_provider_are_told() {
         assert_eq!(error, *expected, "{block:?}");
     }
     for (name, kind, expected) in [
-        ("route53", None, "unknown provider type \"route53\", the known type is \"cloudflare\""),
-        ("cf", None, "unknown provider type \"cf\", the known type is \"cloudflare\""),
-        ("cf", Some("CF"), "unknown provider type \"CF\", the known type is \"cloudflare\""),
+        (
+            "route53",
+            None,
+            "unknown provider type \"route53\", the known types are \"cloudflare\", \"powerdns\"",
+        ),
+        (
+            "cf",
+            None,
+            "unknown provider type \"cf\", the known types are \"cloudflare\", \"powerdns\"",
+        ),
+        (
+            "cf",
+            Some("CF"),
+            "unknown provider type \"CF\", the known types are \"cloudflare\", \"powerdns\"",
+        ),
         ("", Some("cloudflare"), "invalid provider name \"\""),
     ] {
         assert_eq!(read_provider(name, kind, &[]).expect_err(name), expected);

@@ -7,6 +7,8 @@
 pub mod cloudflare;
 mod error;
 mod payer;
+pub mod powerdns;
+mod txt;
 mod zone;
 
 pub use error::{About, ProviderError, Refusal, RefusalReason};
@@ -21,6 +23,7 @@ use acme_dns_core::id::{ProviderId, Table};
 use async_trait::async_trait;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use std::rc::Rc;
 
 /// A TXT record that an order needs.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -122,13 +125,22 @@ pub fn providers(
     clients: &Clients,
     tell: impl Fn(ProviderEvent) + 'static,
 ) -> Result<Table<ProviderId, Box<dyn DnsProvider>>, HttpError> {
-    let cloudflare = cloudflare::Maker::new(clients, tell);
+    let tell: Rc<dyn Fn(ProviderEvent)> = Rc::new(tell);
+    let of_cloudflare = Rc::clone(&tell);
+    let cloudflare = cloudflare::Maker::new(clients, move |event| of_cloudflare(event));
     let make = |config: &Provider| -> Result<Box<dyn DnsProvider>, HttpError> {
         let name = &config.name;
         Ok(match &config.kind {
             ProviderKind::Cloudflare(settings) => {
                 Box::new(cloudflare.make(name, settings, &secret)?)
             }
+            ProviderKind::PowerDns(settings) => Box::new(powerdns::PowerDns::new(
+                name,
+                settings,
+                &secret,
+                clients,
+                Rc::clone(&tell),
+            )?),
         })
     };
     configs.values().map(make).collect()

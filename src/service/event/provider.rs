@@ -24,12 +24,22 @@ pub enum ProviderEvent {
         /// The error.
         why: String,
     },
+    /// Somebody else has overwritten records that were just created.
+    Overwritten {
+        /// Name of the provider.
+        provider: String,
+        /// Name of the records.
+        name: String,
+    },
 }
 
 impl ProviderEvent {
     pub(super) fn level(&self) -> Level {
         match self {
-            Self::Limited { .. } | Self::ShareUsed { .. } | Self::Retrying { .. } => Level::Notice,
+            Self::Limited { .. }
+            | Self::ShareUsed { .. }
+            | Self::Retrying { .. }
+            | Self::Overwritten { .. } => Level::Notice,
         }
     }
 }
@@ -47,6 +57,10 @@ impl fmt::Display for ProviderEvent {
                 "certificate \"{certificate}\" has used its share of the DNS provider's rate limit: its next \
                  request in {} s",
                 pause.as_secs()
+            ),
+            Self::Overwritten { provider, name } => write!(
+                f,
+                "provider \"{provider}\": another client has overwritten TXT record \"{name}\"; writing it again"
             ),
             Self::Retrying { why } => write!(f, "{why}; retrying"),
         }

@@ -176,7 +176,10 @@ fn check_issuer(issuer: &Issuer) {
 
 fn check_provider(provider: &Provider) {
     assert_file_name(&provider.name);
-    let ProviderKind::Cloudflare(cloudflare) = &provider.kind;
+    let cloudflare = match &provider.kind {
+        ProviderKind::Cloudflare(cloudflare) => cloudflare,
+        ProviderKind::PowerDns(powerdns) => return assert_url(&powerdns.api),
+    };
     assert_url(&cloudflare.api);
     assert!(cloudflare.ttl == 1 || (60..=86_400).contains(&cloudflare.ttl));
     assert!(cloudflare.zone_id.as_ref().is_none_or(|id| !id.is_empty() && !id.contains('/')));

@@ -13,6 +13,7 @@ const DEFAULT_TTL: u32 = 60;
 /// The block of this type.
 pub(super) const FORM: Form = Form {
     name: "cloudflare",
+    aliases: &[],
     fields: &[
         Field::optional("token", Kind::Secret(check_token)),
         Field::optional("email", Kind::Text(is_email, "e-mail address")),

@@ -26,6 +26,8 @@ pub struct RequestLimit {
 pub(super) struct Form {
     /// The word of the type in the configuration.
     pub(super) name: &'static str,
+    /// Other words for it.
+    pub(super) aliases: &'static [&'static str],
     /// Its settings.
     pub(super) fields: &'static [Field],
     /// The ways to authorize, each as the fields that belong together. A block must have all of one of

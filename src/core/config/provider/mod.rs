@@ -5,10 +5,12 @@
 
 mod cloudflare;
 mod fields;
+mod powerdns;
 mod types;
 
 pub use cloudflare::{CloudflareCredentials, CloudflareSettings};
 pub use fields::RequestLimit;
+pub use powerdns::PowerDnsSettings;
 pub use types::ProviderKind;
 
 use super::text::{arguments, duplicate, invalid_parameter, is_file_name};

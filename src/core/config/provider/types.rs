@@ -3,19 +3,28 @@
 
 use super::cloudflare::{self, CloudflareSettings};
 use super::fields::{Form, Values};
+use super::powerdns::{self, PowerDnsSettings};
 
 /// The settings of a provider, by its type.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ProviderKind {
     /// Cloudflare's API v4.
     Cloudflare(CloudflareSettings),
+    /// PowerDNS's HTTP API.
+    PowerDns(PowerDnsSettings),
 }
 
 /// All types.
-const TYPES: &[Type] = &[Type {
-    form: &cloudflare::FORM,
-    build: |values| cloudflare::build(values).map(ProviderKind::Cloudflare),
-}];
+const TYPES: &[Type] = &[
+    Type {
+        form: &cloudflare::FORM,
+        build: |values| cloudflare::build(values).map(ProviderKind::Cloudflare),
+    },
+    Type {
+        form: &powerdns::FORM,
+        build: |values| powerdns::build(values).map(ProviderKind::PowerDns),
+    },
+];
 
 /// A type of provider.
 #[derive(Debug)]
@@ -28,7 +37,8 @@ pub(super) struct Type {
 impl Type {
     /// Finds a type by its word in the configuration.
     pub(super) fn find(name: &str) -> Result<&'static Self, String> {
-        TYPES.iter().find(|kind| kind.form.name == name).ok_or_else(|| {
+        let is_it = |form: &Form| form.name == name || form.aliases.contains(&name);
+        TYPES.iter().find(|kind| is_it(kind.form)).ok_or_else(|| {
             let known: Vec<String> =
                 TYPES.iter().map(|kind| format!("\"{}\"", kind.form.name)).collect();
             let are = if known.len() == 1 { "type is" } else { "types are" };

@@ -10,7 +10,6 @@ mod budget;
 mod client;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-mod txt;
 mod zones;
 
 pub use budget::Budget;
@@ -18,6 +17,7 @@ pub use client::Timing;
 
 use super::{
     About, DnsProvider, PlacedRecord, ProviderError, Refusal, Rule, SparedRecord, TxtRecord, Zone,
+    txt,
 };
 use crate::event::ProviderEvent;
 use crate::http::{Clients, HttpError};

@@ -1,4 +1,4 @@
-//! TXT content as Cloudflare writes it: strings in quotes (RFC 1035 section 5.1).
+//! TXT content as APIs write it: strings in quotes (RFC 1035 section 5.1).
 
 /// The longest string of a TXT record, in octets (RFC 1035 section 3.3.14).
 const MAX_STRING: usize = 255;
