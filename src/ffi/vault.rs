@@ -11,7 +11,7 @@ use super::privileges::Ids;
 use acme_dns_core::config::keys::{check_account_key, check_key, check_mac_key};
 use acme_dns_core::config::{Resources, SecretCheck, SecretId, SecretSource};
 use acme_dns_core::text::errno;
-use acme_dns_service::import::AccountKey;
+use acme_dns_service::import::ImportedKey;
 use openssl::x509::X509;
 use secrecy::SecretString;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -198,7 +198,11 @@ impl Vault {
     }
 
     /// Reads the key of an account of another client, in PEM or as a JWK, as it is.
-    pub(super) fn account_key(&mut self, key: AccountKey, path: &Path) -> Result<SecretId, String> {
+    pub(super) fn account_key(
+        &mut self,
+        key: ImportedKey,
+        path: &Path,
+    ) -> Result<SecretId, String> {
         let path = path.to_string_lossy();
         let length = match key.pem {
             None => self.read_open(key.file, &path)?.0,

@@ -25,6 +25,7 @@ mod lone;
 mod matrix;
 mod pebble;
 mod process;
+mod providers;
 mod reload;
 mod renewal;
 mod renewal_info;
