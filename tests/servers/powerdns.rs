@@ -177,6 +177,19 @@ impl PowerDns {
             .unwrap_or_else(|e| panic!("cannot set records in {zone}: {e}"));
     }
 
+    /// The time to live of an RRset in seconds, and its contents in the presentation format; `None` if there is none.
+    #[must_use]
+    pub fn rrset(&self, name: &str, kind: &str) -> Option<(u64, Vec<String>)> {
+        let name = fqdn(name);
+        let path = format!("/zones/{}", zone_id(&self.zone_of(&name)));
+        let zone = self.must(Method::GET, &path, None);
+        let sets = zone["rrsets"].as_array()?;
+        let set = sets.iter().find(|set| set["name"] == *name && set["type"] == kind)?;
+        let contents = set["records"].as_array()?.iter().map(|record| &record["content"]);
+        let contents = contents.filter_map(|content| content.as_str().map(str::to_owned));
+        Some((set["ttl"].as_u64()?, contents.collect()))
+    }
+
     /// Removes the records of one name and type.
     pub fn delete_rrset(&self, name: &str, kind: &str) {
         self.set_rrset(name, kind, &[]);

@@ -13,6 +13,9 @@ use std::rc::Rc;
 
 const NAME: &str = "_acme-challenge.example.com";
 
+/// Another one than that of the server's own records.
+const TTL: u32 = 300;
+
 struct Bed {
     server: Server,
     events: Rc<RefCell<Vec<ProviderEvent>>>,
@@ -32,7 +35,7 @@ impl Bed {
             api: self.server.api_url(),
             api_key: SecretId(0),
             server_id: server_id.to_owned(),
-            ttl: 60,
+            ttl: TTL,
             trusted_certificate: None,
         };
         let events = Rc::clone(&self.events);
@@ -69,13 +72,15 @@ fn values_come_and_go_and_foreign_ones_stay_as_they_are() {
     let bed = Bed::new();
     let foreign = ["\"a\\\"b\\\\c\\200 ;\" \"two\""];
     bed.server.set_rrset(NAME, "TXT", &foreign);
-    let before = bed.values();
+    let before = bed.server.rrset(NAME, "TXT");
+    assert_eq!(before.as_ref().map(|(ttl, _)| *ttl), Some(60));
     let provider = bed.provider();
     let zone = run(provider.listed_zone_of(NAME)).unwrap();
     assert_eq!(zone.name, "example.com");
     assert_eq!(provider.name_servers(&zone).unwrap(), ["ns1.example.com"]);
     run(provider.create(&zone, &[txt("one"), txt("two")])).unwrap();
-    assert_eq!(bed.values().len(), 3);
+    let (ttl, values) = bed.server.rrset(NAME, "TXT").unwrap();
+    assert_eq!((ttl, values.len()), (60, 3), "the RRset has had a time to live");
     let both = [placed(&zone, "one", None), placed(&zone, "two", Some("two"))];
     let rule = |candidate: &Candidate<'_>| match candidate.value {
         "one" => Err(Kept::NotConfigured),
@@ -84,7 +89,7 @@ fn values_come_and_go_and_foreign_ones_stay_as_they_are() {
     let spared = run(provider.remove(&both, &rule)).unwrap();
     assert_eq!((spared.len(), &spared[0].record), (1, &txt("one")));
     run(provider.remove(&both, &|_| Ok(()))).unwrap();
-    assert_eq!(bed.values(), before);
+    assert_eq!(bed.server.rrset(NAME, "TXT"), before);
     assert!(bed.events.borrow().is_empty());
 }
 
@@ -95,7 +100,7 @@ fn an_rrset_without_values_is_gone() {
     let zone = run(provider.listed_zone_of(NAME)).unwrap();
     run(provider.create(&zone, &[txt("one")])).unwrap();
     run(provider.remove(&[placed(&zone, "ONE", None)], &|_| Ok(()))).unwrap();
-    assert_eq!(bed.values(), ["one"]);
+    assert_eq!(bed.server.rrset(NAME, "TXT"), Some((TTL.into(), vec!["\"one\"".to_owned()])));
     run(provider.remove(&[placed(&zone, "one", None)], &|_| Ok(()))).unwrap();
     assert!(bed.values().is_empty());
     bed.server.remove_zone("example.com");
