@@ -8,7 +8,7 @@ use acme_dns_core::config::draft::{Draft, Finished};
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::provider::ProviderReader;
 use acme_dns_core::config::server::ServerNames;
-use acme_dns_core::config::zone::Zone;
+use acme_dns_core::config::zone::SharedZone;
 use acme_dns_core::config::{
     CloudflareCredentials, Issuer, Location, Propagation, Provider, ProviderKind, Resources,
     SecretCheck, SecretId, SecretSource,
@@ -124,7 +124,7 @@ fn simple(draft: &mut Draft, directive: &str, args: &[&str]) {
         }
         "acme_dns_shared_zone" => {
             if let [arg] = args
-                && let Ok(zone) = Zone::parse(arg, 4096)
+                && let Ok(zone) = SharedZone::parse(arg, 4096)
             {
                 assert_file_name(&zone.name);
                 assert!(zone.size >= 8 * 4096);

@@ -3,8 +3,8 @@
 
 use acme_dns_core::id::{IssuerId, ProviderId, VariantId};
 use acme_dns_core::schedule::{
-    Action, Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, Provider,
-    Renewal, Schedule, Scope, Validity,
+    Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, ProviderIdentity,
+    Renewal, Schedule, Scope, Task, Validity,
 };
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::store::Store;
@@ -73,7 +73,7 @@ fn progress(store: &Store) {
     assert_eq!(store.load_progress("a").ok(), Some(progress.clone()));
     let mut schedule = begin(None, Renewal::default(), progress);
     let next = schedule.poll_timeout().expect("it is due some time");
-    if let Some(Action::Obtain(attempt)) = schedule.poll(next.max(NOW)) {
+    if let Some(Task::Obtain(attempt)) = schedule.poll(next.max(NOW)) {
         let failure = Failure {
             kind: FailureKind::Temporary,
             retry_after: Some(Duration::MAX),
@@ -100,7 +100,7 @@ fn begin(validity: Option<Validity>, renewal: Renewal, progress: Progress) -> Sc
         renewal,
         progress,
         authorities,
-        provider: Provider { id: ProviderId::default(), name: "dns".to_owned() },
+        provider: ProviderIdentity { id: ProviderId::default(), name: "dns".to_owned() },
         names: vec!["a.example".to_owned()],
         fingerprint: Fingerprint::default(),
         is_under_way: false,
