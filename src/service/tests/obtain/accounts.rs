@@ -7,6 +7,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Environment;
 use acme_dns_service::acme::{AcmeError, ObtainError, Obtainer, certificate_id};
 use acme_dns_service::engine::Service;
+use acme_dns_service::event::{AccountEvent, ActionEvent, Event, Subject};
 use http::header::{LINK, RETRY_AFTER};
 use http::{HeaderValue, Method};
 use openssl::ec::{EcGroup, EcKey};
@@ -67,8 +68,8 @@ impl Bed {
         self.key_file("account_key.new.pem").exists()
     }
 
-    pub(crate) fn notices(&self) -> Vec<String> {
-        self.log.lines(Level::Notice)
+    pub(crate) fn notices(&self) -> Vec<Event> {
+        self.log.events(Level::Notice)
     }
 
     /// Counts the accounts that the CA was asked for, apart from searches.
@@ -113,6 +114,11 @@ fn sec1(key: &PKey<Private>) -> String {
 
 pub(crate) fn problem(status: u16, kind: &str, detail: &str) -> Action {
     Action::Problem { status, kind: kind.into(), detail: detail.into(), retry_after: None }
+}
+
+/// Makes an event of the account at the bed's issuer.
+pub(crate) fn of_pebble(event: AccountEvent) -> Event {
+    Event::Account(Subject::Issuer("pebble".into()), event)
 }
 
 #[test]
@@ -178,10 +184,13 @@ fn an_account_is_found_by_a_key_from_a_file_else_created() {
     }
     assert_eq!(urls[0], urls[1]);
     assert_eq!(bed.creations(), 1);
-    let [created, found, updated] = bed.notices().try_into().unwrap();
-    assert!(created.ends_with(&format!("account created at {}", urls[0])), "{created}");
-    assert!(found.ends_with(&format!("account found at {}", urls[0])), "{found}");
-    assert!(updated.ends_with("contacts of the account updated"), "{updated}");
+    let url = urls[0].clone();
+    let told = [
+        AccountEvent::Created { url: url.clone() },
+        AccountEvent::Found { url },
+        AccountEvent::ContactsUpdated,
+    ];
+    assert_eq!(bed.notices(), told.map(of_pebble));
 }
 
 #[test]
@@ -203,8 +212,11 @@ fn a_key_from_a_file_replaces_the_account_on_disk() {
     assert_ne!(first, second);
     assert_eq!(bed.entries("accounts"), ["pebble", "pebble~1"]);
     assert_eq!(bed.account().unwrap(), second);
-    let [warning] = bed.log.lines(Level::Warn).try_into().unwrap();
-    assert!(warning.contains("\"account_key\" is another key"), "{warning}");
+    let warnings = bed.log.events(Level::Warn);
+    let [Event::Account(_, AccountEvent::SetAside { why, .. })] = &warnings[..] else {
+        panic!("{warnings:?}");
+    };
+    assert!(why.contains("\"account_key\" is another key"), "{why}");
 }
 
 #[test]
@@ -227,10 +239,10 @@ fn an_account_whose_answer_was_not_read_is_found_at_the_next_start() {
     let bed = Bed::start();
     let work = async |obtainer: &Obtainer| obtainer.account(ISSUER, Environment::Production).await;
     die_at(&bed, &AcmeStep::NewAccount, Death::AfterItWasDone, work);
-    assert_eq!(bed.notices(), [""; 0]);
+    assert_eq!(bed.notices(), []);
     let url = bed.account().unwrap();
-    let [found, _updated] = bed.notices().try_into().unwrap();
-    assert!(found.ends_with(&format!("account found at {url}")), "{found}");
+    let told = [AccountEvent::Found { url }, AccountEvent::ContactsUpdated];
+    assert_eq!(bed.notices(), told.map(of_pebble));
     assert_eq!(bed.creations(), 1);
 }
 
@@ -247,6 +259,7 @@ fn the_staging_environment_has_an_account_of_its_own() {
     bed.config.issuers[ISSUER].staging = Some(proxy.directory_url());
     let trusted = bed.config.issuers[ISSUER].trusted_certificate.as_mut().unwrap();
     trusted.extend(fs::read(proxy.ca_file()).unwrap());
+    let mut urls = Vec::new();
     for round in 0..2 {
         for (environment, ca) in
             [(Environment::Staging, &proxy), (Environment::Production, &bed.proxy)]
@@ -256,14 +269,15 @@ fn the_staging_environment_has_an_account_of_its_own() {
             let start = format!("https://{}/", ca.addr());
             assert!(url.starts_with(&start), "{round} {environment:?}: {url}");
             assert_eq!(ca.traffic.count(&AcmeStep::NewAccount.requests()), 1, "{environment:?}");
+            urls.push(url);
         }
     }
     let files = ["account.json", "account_key.pem", "staging"];
     assert_eq!(bed.entries("accounts/pebble"), files);
     assert_eq!(bed.entries("accounts/pebble/staging"), files[..2]);
-    let [staging, production] = bed.notices().try_into().unwrap();
-    assert!(staging.starts_with("acme_dns: staging of issuer \"pebble\": account created"));
-    assert!(production.starts_with("acme_dns: issuer \"pebble\": account created"));
+    let created = |url: &String| AccountEvent::Created { url: url.clone() };
+    let staging = Event::Account(Subject::Staging("pebble".into()), created(&urls[0]));
+    assert_eq!(bed.notices(), [staging, of_pebble(created(&urls[1]))]);
 }
 
 #[test]
@@ -435,10 +449,13 @@ fn what_a_ca_does_not_have_is_asked_for_once() {
         let found = wait_until(Duration::from_secs(30), || refused.exists().then_some(()));
         assert!(found.is_some(), "{refusal:?}: {:#?}", log.all());
         service.stop();
-        let errors = log.lines(Level::Error);
-        let start =
-            "acme_dns: \"actions/rollover-pebble\" cannot be done: changing the account key ";
-        assert!(errors.iter().any(|line| line.starts_with(start)), "{refusal:?}: {errors:?}");
+        let is_refused = |event: &Event| match event {
+            Event::Action(file, ActionEvent::Refused { why, .. }) => {
+                file == "rollover-pebble" && why.starts_with("changing the account key ")
+            }
+            _ => false,
+        };
+        assert!(log.has(is_refused), "{refusal:?}: {:#?}", log.events(Level::Error));
         assert_eq!(bed.proxy.traffic.count(&requests), 1, "{refusal:?}");
         assert!(!actions.join("rollover-pebble").exists() && !bed.has_new_key(), "{refusal:?}");
         fs::remove_file(refused).unwrap();

@@ -5,6 +5,7 @@ use super::support::{Bed, CERTIFICATE, Log};
 use acme_dns_core::level::Level;
 use acme_dns_service::acme::ObtainError;
 use acme_dns_service::engine::Service;
+use acme_dns_service::event::{Event, OrderEvent, Subject};
 use http::HeaderValue;
 use http::header::{DATE, RETRY_AFTER};
 use openssl::asn1::Asn1Time;
@@ -166,26 +167,25 @@ impl Bed {
 #[test]
 fn a_certificate_that_only_our_clock_refuses_is_kept_and_the_clock_is_named() {
     let bed = Bed::start();
-    for (row, change, told) in [
+    for (row, change, difference, ahead) in [
         // Our clock is two hours behind: what the CA issues now lies in the future.
-        ("behind", Change::dates(2 * HOUR, 90 * DAY, 2 * HOUR), "7200 s behind"),
-        ("ahead", Change::dates(-100 * DAY, -10 * DAY, -100 * DAY), "8640000 s ahead of"),
-        ("most of its life", Change::dates(-75 * DAY, 15 * DAY, -75 * DAY), "6480000 s ahead"),
+        ("behind", Change::dates(2 * HOUR, 90 * DAY, 2 * HOUR), 7200, false),
+        ("ahead", Change::dates(-100 * DAY, -10 * DAY, -100 * DAY), 8_640_000, true),
+        ("most of its life", Change::dates(-75 * DAY, 15 * DAY, -75 * DAY), 6_480_000, true),
     ] {
         let _ = fs::remove_dir_all(bed.state());
         bed.proxy.traffic.clear_faults();
         bed.proxy.traffic.clear_log();
         bed.change_certificates(change);
-        let errors = bed.log.lines(Level::Error).len();
+        let errors = bed.log.events(Level::Error).len();
         bed.obtain().unwrap_or_else(|error| panic!("{row}: {error}"));
-        let [error] = bed.log.lines(Level::Error).split_off(errors).try_into().unwrap();
-        let start = "acme_dns: issuer \"pebble\": the clock of this host is ";
+        let [error] = bed.log.events(Level::Error).split_off(errors).try_into().unwrap();
+        let Event::Order(subject, OrderEvent::ClockSkew { seconds, is_ahead }) = error else {
+            panic!("{row}: {error}");
+        };
+        assert_eq!((subject, is_ahead), (Subject::Issuer("pebble".into()), ahead), "{row}");
         // A second may pass.
-        let seconds = told.split(' ').next().unwrap();
-        let direction = &told[seconds.len()..];
-        assert!(error.starts_with(start) && error.contains(direction), "{row}: {error}");
-        let shown: i64 = error[start.len()..].split(' ').next().unwrap().parse().unwrap();
-        assert!((shown - seconds.parse::<i64>().unwrap()).abs() < 30, "{row}: {error}");
+        assert!(seconds.abs_diff(difference) < 30, "{row}: {seconds}");
         assert_eq!(bed.orders(), 1, "{row}");
         assert_eq!(bed.entries("orders"), [""; 0], "{row}");
     }
@@ -236,18 +236,19 @@ fn names_that_the_ca_adds_are_accepted_and_not_ordered_again() {
         bed.config.certificates[CERTIFICATE].names = super::support::names(ordered);
         bed.change_certificates(Change::names(held));
         let log = bed.serve_until_quiet();
+        let notices = log.events(Level::Notice);
+        let is_remark =
+            |event: &&Event| matches!(event, Event::Order(_, OrderEvent::Remarkable { .. }));
+        let remarks: Vec<_> = notices.iter().filter(is_remark).cloned().collect();
         let added = added.map(|name| {
-            format!(
-                "acme_dns: certificate \"example.test\": the CA has added names that were not \
-                 ordered: {name}"
-            )
+            let note = format!("the CA has added names that were not ordered: {name}");
+            let subject = Subject::Certificate("example.test".into());
+            Event::Order(subject, OrderEvent::Remarkable { note })
         });
-        let notices = log.lines(Level::Notice);
-        let found = notices.iter().find(|line| line.contains("has added"));
-        assert_eq!(found, added.as_ref(), "{held:?}: {notices:#?}");
+        assert_eq!(remarks, Vec::from_iter(added), "{held:?}: {notices:#?}");
         let log = bed.serve_until_quiet();
         assert_eq!(bed.orders(), 1, "{held:?}: {:#?}", log.all());
-        assert_eq!(log.lines(Level::Warn), [""; 0], "{held:?}");
+        assert_eq!(log.events(Level::Warn), [], "{held:?}");
     }
 }
 

@@ -5,6 +5,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{FailureKind, Scope};
 use acme_dns_service::acme::{KeyChoice, Leftovers};
 use acme_dns_service::dns::{PlacedRecord, TxtRecord, Zone};
+use acme_dns_service::event::{Event, OrderEvent, RecordsEvent};
 use acme_dns_service::store::{JournalEntry, PendingOrder};
 use servers::acme_proxy::AcmeStep;
 use servers::traffic::{Action, Fault, Match};
@@ -265,8 +266,12 @@ fn a_record_that_cannot_be_removed_stays_in_the_journal_until_it_can() {
     }
     bed.obtain().unwrap();
     assert_eq!(bed.journal(), ["example.test.json"]);
-    let [warning] = bed.log.lines(Level::Warn).try_into().unwrap();
-    assert!(warning.contains("TXT _acme-challenge.example.test cannot be removed"), "{warning}");
+    let warnings = bed.log.events(Level::Warn);
+    let [Event::Records(_, RecordsEvent::NotRemoved { names, is_earlier, .. })] = &warnings[..]
+    else {
+        panic!("{warnings:?}");
+    };
+    assert_eq!((names.as_str(), *is_earlier), ("_acme-challenge.example.test", false));
     // The next order of the same certificate does not forget it.
     bed.obtain().unwrap();
     assert_eq!(bed.journal(), ["example.test.json", "example.test~2.json"]);
@@ -283,8 +288,9 @@ fn a_process_that_dies_while_records_are_up_cleans_up_at_its_next_start() {
     bed.run(async |obtainer| {
         let working = obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured);
         // Cloudflare's answer is in the journal by then.
-        let is_up =
-            || bed.log.lines(Level::Debug).iter().any(|l| l.contains("waiting for the servers"));
+        let is_wait =
+            |event: &Event| matches!(event, Event::Order(_, OrderEvent::WaitingForServers));
+        let is_up = || bed.log.has(is_wait);
         let up = async {
             while !is_up() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -336,10 +342,16 @@ fn records_of_a_provider_that_is_gone_are_named_once_and_kept() {
         assert_eq!(obtainer.clean_journal().await, Leftovers::default());
         assert_eq!(obtainer.clean_journal().await, Leftovers::default());
     });
-    let warnings = bed.log.lines(Level::Warn);
+    let warnings = bed.log.events(Level::Warn);
     assert_eq!(warnings.len(), 2, "{warnings:#?}");
-    assert!(warnings.iter().any(|w| w.contains("_acme-challenge.old.example")
-        && w.contains("no \"acme_dns_provider\" named \"gone\"")));
-    assert!(warnings.iter().any(|w| w.contains("broken.json")));
+    let (names, provider) = ("_acme-challenge.old.example".into(), "gone".into());
+    let gone = RecordsEvent::ProviderGone { names, provider };
+    assert!(bed.log.has(|event| matches!(event, Event::Records(_, told) if *told == gone)));
+    assert!(bed.log.has(|event| match event {
+        Event::Records(_, RecordsEvent::EntrySetAside { aside: Ok(path), .. }) => {
+            path.ends_with("journal/broken.invalid")
+        }
+        _ => false,
+    }));
     assert_eq!(bed.journal(), ["broken.invalid", "old.example.json"]);
 }

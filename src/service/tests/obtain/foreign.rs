@@ -23,7 +23,7 @@ fn obtain_and_renew(bed: &Bed, ca: &ForeignCa) -> Vec<u8> {
     let second = bed.run(async |obtainer| obtainer.obtain(VARIANT, ISSUER, KeyChoice::New).await);
     let second = second.unwrap_or_else(|error| panic!("{error}\n{}", ca.log()));
     assert_ne!(first.serial, second.serial);
-    assert_eq!(bed.log.lines(Level::Warn), [""; 0]);
+    assert_eq!(bed.log.events(Level::Warn), []);
     bed.assert_clean();
     let kept = bed.store().load_certificate("example.test").unwrap().unwrap();
     assert_eq!(kept.facts.names, ["*.example.test", "example.test"]);

@@ -1,11 +1,12 @@
 //! Accounts that other clients have made, with keys of other types: taken over by one key change.
 
-use super::accounts::{pkcs8, problem};
+use super::accounts::{of_pebble, pkcs8, problem};
 use super::key_changes::{Death, die_at};
 use super::support::{Bed, ISSUER};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Environment;
 use acme_dns_service::acme::Obtainer;
+use acme_dns_service::event::{AccountEvent, Event};
 use openssl::base64::encode_block;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
@@ -94,11 +95,8 @@ fn an_account_with_an_rsa_key_is_taken_over_with_one_key_change() {
         // The next start finds nothing to do, with the RSA key in the configuration still.
         bed.obtain().unwrap();
         assert_eq!((bed.account().unwrap(), bed.key_changes()), (url.clone(), 1), "{is_imported}");
-        assert_eq!(bed.log.lines(Level::Warn), [""; 0], "{is_imported}");
-        let taken = format!(
-            "acme_dns: issuer \"pebble\": account {url} taken over: an ECDSA key has replaced its \
-             old one"
-        );
+        assert_eq!(bed.log.events(Level::Warn), [], "{is_imported}");
+        let taken = of_pebble(AccountEvent::TakenOver { url });
         assert!(bed.notices().contains(&taken), "{is_imported}: {:?}", bed.notices());
         assert_eq!(bed.creations(), 0, "{is_imported}");
         if !is_imported {
@@ -156,12 +154,11 @@ fn where_a_key_cannot_be_changed_an_imported_account_is_left_and_a_given_key_is_
         bed.import_key(&key);
         bed.obtain().unwrap_or_else(|error| panic!("{row}: {error}"));
         assert_ne!(bed.account().unwrap(), url, "{row}");
-        let [warning] = bed.log.lines(Level::Warn).try_into().unwrap();
-        assert!(
-            warning.contains("a new one will be created: the account that"),
-            "{row}: {warning}"
-        );
-        assert!(warning.contains(told), "{row}: {warning}");
+        let warnings = bed.log.events(Level::Warn);
+        let [Event::Account(_, AccountEvent::SetAside { why, .. })] = &warnings[..] else {
+            panic!("{row}: {warnings:?}");
+        };
+        assert!(why.starts_with("the account that") && why.contains(told), "{row}: {why}");
         assert!(bed.key_changes() <= 1, "{row}: it is asked for once");
 
         fs::remove_dir_all(bed.state()).unwrap();

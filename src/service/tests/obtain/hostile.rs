@@ -10,6 +10,7 @@ use acme_dns_service::acme::{KeyChoice, Leftovers, ObtainError};
 use acme_dns_service::dns::{
     DnsProvider, PlacedRecord, ProviderError, Rule, SparedRecord, TxtRecord, Zone,
 };
+use acme_dns_service::event::{Event, OrderEvent, RecordsEvent, Subject};
 use acme_dns_service::resolver::Resolver;
 use acme_dns_service::store::{JournalEntry, PendingOrder};
 use async_trait::async_trait;
@@ -124,6 +125,11 @@ impl Bed {
     }
 }
 
+/// Says whether an order of before was not resumed for a reason that has this text.
+fn is_not_resumed(event: &Event, reason: &str) -> bool {
+    matches!(event, Event::Order(_, OrderEvent::NotResumed { why, .. }) if why.contains(reason))
+}
+
 #[test]
 fn a_forged_order_for_another_name_writes_nothing_and_is_placed_anew() {
     let mut bed = Bed::start();
@@ -134,9 +140,12 @@ fn a_forged_order_for_another_name_writes_nothing_and_is_placed_anew() {
     bed.obtain().unwrap();
     assert_eq!(bed.deactivated().len(), 1, "that of the forged order");
     assert!(!bed.created().contains("deep"));
-    let warnings = bed.log.lines(Level::Warn).join("\n");
     let expected = "it has an authorization for \"admin.deep.example.test\", which was not ordered";
-    assert!(warnings.contains(expected), "{warnings}");
+    assert!(
+        bed.log.has(|event| is_not_resumed(event, expected)),
+        "{:#?}",
+        bed.log.events(Level::Warn)
+    );
     bed.assert_clean();
 }
 
@@ -384,8 +393,8 @@ fn an_order_of_a_forged_url_does_not_stop_the_renewal() {
         });
         assert_eq!(bed.entries("orders"), [""; 0], "{action:?}");
     }
-    let warnings = bed.log.lines(Level::Warn);
-    let told = warnings.iter().filter(|line| line.ends_with("; placing a new order"));
+    let warnings = bed.log.events(Level::Warn);
+    let told = warnings.iter().filter(|event| is_not_resumed(event, "reading the order "));
     assert_eq!(told.count(), 3, "{warnings:?}");
 }
 
@@ -409,22 +418,24 @@ fn a_forged_journal_removes_nothing_but_our_challenges() {
         ("spf-hidden", "_acme-challenge.www.example.test", VALUE, Some(&spf), quiet),
     ] {
         let before = bed.testbed.cloudflare.records();
-        let warned = bed.log.lines(Level::Warn).len();
+        let warned = bed.log.events(Level::Warn).len();
         let entry = bed.entry(name, value, id.map(String::as_str));
         bed.store().journal_write(row, &entry).unwrap();
         assert_eq!(bed.clean(), Leftovers::default(), "{row}");
         assert_eq!(bed.clean(), Leftovers::default(), "{row}");
         assert_eq!(bed.testbed.cloudflare.records(), before, "{row}");
-        let warnings = bed.log.lines(Level::Warn).split_off(warned);
+        let warnings = bed.log.events(Level::Warn).split_off(warned);
         if why == quiet {
-            assert_eq!(warnings, [""; 0], "{row}");
+            assert_eq!(warnings, [], "{row}");
             assert_eq!(bed.journal().iter().find(|file| file.contains(row)), None);
             continue;
         }
-        let [warning] = warnings.try_into().unwrap();
-        let begin =
-            format!("acme_dns: journal entry \"{row}\": not removed: TXT \"{name}\" ({why}); ");
-        assert!(warning.starts_with(&begin) && warning.contains("moved to"), "{warning}");
+        let spared = RecordsEvent::Spared {
+            entry: row.into(),
+            what: format!("TXT \"{name}\" ({why})"),
+            aside: Some(bed.state().join(format!("journal/{row}.invalid"))),
+        };
+        assert_eq!(warnings, [Event::Records(Subject::Service, spared)]);
         assert!(bed.journal().contains(&format!("{row}.invalid")), "{row}");
     }
 }
@@ -446,9 +457,9 @@ fn entries_of_earlier_orders_are_cleaned_as_ever() {
     let left: Vec<String> = bed.testbed.cloudflare.records().into_iter().map(|r| r.id).collect();
     assert_eq!(left, [kept]);
     assert_eq!(bed.journal(), ["example.test.invalid"]);
-    let notices = bed.log.lines(Level::Notice);
-    let removed = format!("acme_dns: TXT {NAME}, {old} of an earlier order removed");
-    assert!(notices.contains(&removed), "{notices:?}");
+    let notices = bed.log.events(Level::Notice);
+    let removed = RecordsEvent::Removed { names: format!("{NAME}, {old}") };
+    assert!(notices.contains(&Event::Records(Subject::Service, removed)), "{notices:?}");
 }
 
 /// A provider whose records have no comments.
@@ -502,13 +513,12 @@ fn without_comments_only_names_of_the_configuration_are_removed() {
     });
     assert_eq!(*records.borrow(), [record(old)]);
     assert_eq!(bed.journal(), ["old.json"]);
-    let [warning] = bed.log.lines(Level::Warn).try_into().unwrap();
-    assert_eq!(
-        warning,
-        "acme_dns: journal entry \"old\": left in the zone: TXT \"_acme-challenge.old.example.test\" \
-         (no certificate of the configuration has this name); remove it by hand, then \
-         \"journal/old.json\""
-    );
+    let spared = RecordsEvent::Spared {
+        entry: "old".into(),
+        what: format!("TXT \"{old}\" (no certificate of the configuration has this name)"),
+        aside: None,
+    };
+    assert_eq!(bed.log.events(Level::Warn), [Event::Records(Subject::Service, spared)]);
 }
 
 #[test]
@@ -542,10 +552,6 @@ fn each_record_is_removed_at_its_own_provider() {
     assert_eq!(*records[0].borrow(), [record(&other)]);
     assert_eq!(*records[1].borrow(), [record(VALUE)]);
     assert_eq!(bed.journal(), ["three.json"]);
-    let [warning] = bed.log.lines(Level::Warn).try_into().unwrap();
-    assert_eq!(
-        warning,
-        "acme_dns: TXT _acme-challenge.example.test cannot be removed: no \"acme_dns_provider\" named \
-         \"gone\" is defined any more"
-    );
+    let gone = RecordsEvent::ProviderGone { names: NAME.into(), provider: "gone".into() };
+    assert_eq!(bed.log.events(Level::Warn), [Event::Records(Subject::Service, gone)]);
 }

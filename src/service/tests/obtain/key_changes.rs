@@ -1,8 +1,9 @@
 //! Changes of account keys: done, interrupted, refused.
 
-use super::accounts::{p256, pkcs8, problem};
+use super::accounts::{of_pebble, p256, pkcs8, problem};
 use super::support::{Bed, ISSUER, VARIANT};
 use acme_dns_service::acme::{AcmeError, KeyChoice, Obtainer};
+use acme_dns_service::event::AccountEvent;
 use futures_util::future::join;
 use servers::acme_proxy::AcmeStep;
 use servers::traffic::{Action, Fault};
@@ -68,7 +69,7 @@ fn a_changed_key_is_the_accounts_from_then_on() {
     bed.obtain().unwrap();
     assert_eq!(bed.account().unwrap(), url);
     assert_eq!(bed.creations(), 1);
-    assert_eq!(bed.notices()[1], "acme_dns: issuer \"pebble\": account key changed");
+    assert_eq!(bed.notices()[1], of_pebble(AccountEvent::KeyChanged));
     bed.assert_hidden(&[]);
 }
 
@@ -122,9 +123,8 @@ fn a_process_that_dies_in_a_key_change_finds_out_at_its_next_start() {
         assert!(!bed.has_new_key(), "{death:?}");
         let is_old = death == Death::BeforeItIsDone;
         assert_eq!(bed.kept_key() == old, is_old, "{death:?}");
-        let notice = bed.notices().pop().unwrap();
-        let expected = if is_old { "account key unchanged" } else { "account key changed" };
-        assert!(notice.contains(expected), "{death:?}: {notice}");
+        let told = if is_old { AccountEvent::KeyUnchanged } else { AccountEvent::KeyChanged };
+        assert_eq!(bed.notices().pop(), Some(of_pebble(told)), "{death:?}");
         bed.assert_hidden(&[]);
     }
 }

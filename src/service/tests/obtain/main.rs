@@ -20,6 +20,7 @@ use acme_dns_core::id::VariantId;
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_service::acme::{KeyChoice, ObtainError};
+use acme_dns_service::event::{AccountEvent, Event, OrderEvent, Subject};
 use futures_util::future::join_all;
 use http::Method;
 use openssl::x509::X509;
@@ -44,10 +45,12 @@ fn obtains_apex_and_wildcard_and_cleans_up() {
     assert_eq!((stored.facts.validity, &stored.material), (issued.validity, &issued.material));
     assert!(issued.issuer.starts_with("Pebble Intermediate CA"), "{}", issued.issuer);
     assert_eq!(bed.testbed.pebble.certificate_status(&issued.serial).as_deref(), Some("Valid"));
-    let [account] = bed.log.lines(Level::Notice).try_into().unwrap();
-    assert!(account.starts_with("acme_dns: issuer \"pebble\": account created at "), "{account}");
-    assert_eq!(bed.log.lines(Level::Warn), [""; 0]);
-    assert_eq!(bed.log.lines(Level::Error), [""; 0]);
+    let [account] = bed.log.events(Level::Notice).try_into().unwrap();
+    let url = bed.account().unwrap();
+    let created = AccountEvent::Created { url };
+    assert_eq!(account, Event::Account(Subject::Issuer("pebble".into()), created));
+    assert_eq!(bed.log.events(Level::Warn), []);
+    assert_eq!(bed.log.events(Level::Error), []);
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn orders_at_the_same_time_create_one_account_and_the_next_start_uses_it() {
     bed.obtain().unwrap();
     assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewAccount.requests()), 1);
     assert_eq!(bed.proxy.traffic.count(&AcmeStep::Directory.requests()), 2);
-    assert_eq!(bed.log.lines(Level::Notice).len(), 1);
+    assert_eq!(bed.log.events(Level::Notice).len(), 1);
 }
 
 #[test]
@@ -154,8 +157,10 @@ fn a_listed_profile_is_asked_for_and_another_only_if_it_is_required() {
     assert!(validity.not_after.since(validity.not_before) < Duration::from_secs(7 * 86_400));
     bed.set_profile("odd", false);
     bed.obtain().unwrap();
-    let [warning] = bed.log.lines(Level::Warn).try_into().unwrap();
-    assert!(warning.contains("without the profile \"odd\": the CA offers default, shortlived"));
+    let offered = vec!["default".into(), "shortlived".into()];
+    let missing = OrderEvent::ProfileMissing { profile: "odd".into(), offered };
+    let subject = Subject::Certificate("example.test".into());
+    assert_eq!(bed.log.events(Level::Warn), [Event::Order(subject, missing)]);
     bed.set_profile("odd", true);
     let error = bed.obtain_error();
     assert_eq!(
@@ -183,8 +188,12 @@ fn an_account_that_the_ca_forgot_is_replaced_once() {
     results.1.unwrap();
     assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewAccount.requests()), 1);
     assert_eq!(bed.entries("accounts"), ["pebble", "pebble~1"]);
-    let [warning] = bed.log.lines(Level::Warn).try_into().unwrap();
-    assert!(warning.contains("does not know the account any more"), "{warning}");
+    let warnings = bed.log.events(Level::Warn);
+    let [Event::Account(_, AccountEvent::SetAside { path, why })] = &warnings[..] else {
+        panic!("{warnings:?}");
+    };
+    assert!(path.ends_with("accounts/pebble~1"), "{path:?}");
+    assert!(why.contains("does not know the account any more"), "{why}");
 }
 
 #[test]

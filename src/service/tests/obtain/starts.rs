@@ -6,6 +6,7 @@ use acme_dns_core::config::{ExternalAccount, SecretId};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::engine::{Service, Settings};
+use acme_dns_service::event::{Event, OrderEvent};
 use secrecy::SecretString;
 use servers::acme_proxy::AcmeStep;
 use servers::process::wait_until;
@@ -81,8 +82,12 @@ fn a_ca_that_refuses_is_tried_by_three_restarts_in_an_hour() {
     let logs: Vec<_> =
         (0..STARTS).map(|number| start_until(&bed, bed.testbed.token(), number, ENDS)).collect();
     assert_eq!(count(&bed, AcmeStep::NewOrder), 4, "the first start, and three more");
-    let waits = logs[8].lines(Level::Warn);
-    assert!(waits.iter().any(|line| line.contains("\"actions/renew-NAME\" tries at once")));
+    let waits = logs[8].events(Level::Warn);
+    assert!(
+        waits
+            .iter()
+            .any(|event| event.to_string().contains("\"actions/renew-NAME\" tries at once"))
+    );
 }
 
 /// A copy of the state path as it is now, which is what a kill leaves.
@@ -136,11 +141,19 @@ fn a_ca_without_a_way_to_it_is_told_at_the_first_request() {
     let away = Fault::new(AcmeStep::Directory.requests(), Action::Drop);
     bed.proxy.traffic.inject(away.times(2));
     let log = start_until(&bed, bed.testbed.token(), 0, &["\" issued by"]);
-    let notices = log.lines(Level::Notice);
-    let told: Vec<_> = notices.iter().filter(|line| line.contains("; retrying in ")).collect();
-    assert!(told.len() == 1 && told[0].contains("reading the directory"), "{notices:#?}");
+    let notices = log.events(Level::Notice);
+    let unreachable = notices.iter().filter_map(|event| match event {
+        Event::Order(_, OrderEvent::Retrying { why, is_unreachable: true, .. }) => Some(why),
+        _ => None,
+    });
+    let unreachable: Vec<_> = unreachable.collect();
+    assert!(
+        unreachable.len() == 1 && unreachable[0].contains("reading the directory"),
+        "{notices:#?}"
+    );
     let plan = "certificate \"example.test\" is ordered now from \"pebble\" (https://127.0.0.1:";
-    let told = notices.iter().find(|line| line.contains(plan)).unwrap();
+    let lines = log.all();
+    let told = lines.iter().find(|line| line.contains(plan)).unwrap();
     assert!(
         told.ends_with(") by provider \"cloudflare\", for example.test, *.example.test"),
         "{told}"

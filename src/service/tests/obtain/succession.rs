@@ -3,11 +3,10 @@
 use super::accounts::problem;
 use super::support::{Bed, CERTIFICATE, ISSUER, Log};
 use acme_dns_core::id::{CertificateId, Table};
-use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::{Loading, Renewal};
 use acme_dns_service::engine::{Service, Settings};
-use acme_dns_service::event::Event;
+use acme_dns_service::event::{Event, OriginEvent};
 use acme_dns_service::host::{Host, NoRoom};
 use openssl::x509::X509;
 use servers::acme_proxy::AcmeStep;
@@ -148,11 +147,16 @@ fn a_certificate_goes_on_under_its_new_name_with_the_time_of_its_renewal() {
     assert_eq!(host.served(CERTIFICATE), ["a.example.test example.test"]);
     let kept: Option<Renewal> = bed.store().load_renewal("web").unwrap();
     assert_eq!(kept.map(|kept| kept.hasty), Some(7));
-    let line = "acme_dns: certificate \"web\" takes over from \"example.test\", valid until ";
-    assert!(host.log.lines(Level::Notice).iter().any(|l| l.starts_with(line)));
+    let succeeds = |event: &Event| match event {
+        Event::Origin(name, OriginEvent::Succeeds { from, .. }) => {
+            (name.as_str(), from.as_str()) == ("web", "example.test")
+        }
+        _ => false,
+    };
+    assert!(host.log.has(succeeds), "{:#?}", host.log.all());
     // Now it is its own.
     let again = look(&mut bed, &[("web", &["a.example.test", "example.test"])], &[]);
-    assert!(!again.log.all().iter().any(|line| line.contains("takes over")));
+    assert!(!again.log.has(succeeds), "{:#?}", again.log.all());
 }
 
 #[test]

@@ -35,11 +35,11 @@ use tokio::task::LocalSet;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
-pub(crate) struct Log(Mutex<Vec<(Level, String)>>);
+pub(crate) struct Log(Mutex<Vec<Event>>);
 
 impl Host for Log {
     fn tell(&self, event: &Event) {
-        self.0.lock().unwrap().push((event.level(), format!("acme_dns: {event}")));
+        self.0.lock().unwrap().push(event.clone());
     }
 
     fn publish(&self, _: CertificateId, _: &Material) -> Result<(), NoRoom> {
@@ -48,17 +48,25 @@ impl Host for Log {
 }
 
 impl Log {
-    pub(crate) fn lines(&self, level: Level) -> Vec<String> {
-        let lines = self.0.lock().unwrap();
-        lines.iter().filter(|(l, _)| *l == level).map(|(_, line)| line.clone()).collect()
+    /// Gives the events of a level.
+    pub(crate) fn events(&self, level: Level) -> Vec<Event> {
+        self.0.lock().unwrap().iter().filter(|event| event.level() == level).cloned().collect()
     }
 
+    /// Says whether an event has been told.
+    pub(crate) fn has(&self, is_it: impl FnMut(&Event) -> bool) -> bool {
+        self.0.lock().unwrap().iter().any(is_it)
+    }
+
+    /// Gives the lines of the log, each with its level.
     pub(crate) fn with_levels(&self) -> Vec<(Level, String)> {
-        self.0.lock().unwrap().clone()
+        let line = |event: &Event| (event.level(), format!("acme_dns: {event}"));
+        self.0.lock().unwrap().iter().map(line).collect()
     }
 
+    /// Gives the lines of the log.
     pub(crate) fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(|(_, line)| line.clone()).collect()
+        self.with_levels().into_iter().map(|(_, line)| line).collect()
     }
 }
 

@@ -1,23 +1,22 @@
 //! The propagation check against real servers: PowerDNS on 127.0.0.1 is one server of the zone,
 //! and answers for the zone as a resolver does where no other is named; 127.0.0.2 is another.
 //!
-//! What has to happen while a check waits is set off by a line that it logs, in another thread.
+//! What has to happen while a check waits is set off by an event that it tells, in another thread.
 
 mod bed;
 mod views;
 mod zone_cuts;
 
 use acme_dns_core::config::Propagation;
-use acme_dns_core::level::Level;
 use acme_dns_service::event::VisibilityEvent;
 use acme_dns_service::propagation::{Checker, PropagationError};
 use bed::{Bed, LONG, NAME, ZONE, block_on};
 use futures_util::future::join_all;
 use servers::knot::Knot;
 use servers::unbound::Unbound;
+use std::cell::RefCell;
 use std::net::{TcpListener, UdpSocket};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -25,44 +24,46 @@ fn records(values: &[&str]) -> Vec<(String, String)> {
     values.iter().map(|&value| (NAME.to_owned(), value.to_owned())).collect()
 }
 
-/// Runs one check and returns its result with its log.
+/// Runs one check and returns its result with its events.
 fn wait(
     checker: &Checker,
     records: &[(String, String)],
-) -> (Result<(), PropagationError>, Vec<(Level, String)>) {
-    wait_and(checker, records, "never logged", || {})
+) -> (Result<(), PropagationError>, Vec<VisibilityEvent>) {
+    wait_and(checker, records, |_| false, || {})
 }
 
-/// The same; `action` runs in another thread when the text `on` is logged first.
+/// The same; `action` runs in another thread at the first event that is meant.
 fn wait_and(
     checker: &Checker,
     records: &[(String, String)],
-    on: &str,
+    is_meant: impl Fn(&VisibilityEvent) -> bool,
     action: impl FnOnce() + Send,
-) -> (Result<(), PropagationError>, Vec<(Level, String)>) {
-    let lines = Arc::new(Mutex::new(Vec::new()));
+) -> (Result<(), PropagationError>, Vec<VisibilityEvent>) {
+    let events = RefCell::new(Vec::new());
     let (trigger, triggered) = channel();
     let result = thread::scope(|scope| {
         scope.spawn(move || triggered.recv().map(|()| action()));
         let tell = |event: VisibilityEvent| {
-            let line = event.to_string();
-            if line.contains(on) {
+            if is_meant(&event) {
                 let _ = trigger.send(());
             }
-            lines.lock().expect("no panic").push((event.level(), line));
+            events.borrow_mut().push(event);
         };
         let result = block_on(checker.wait(ZONE, records, &tell));
         drop(trigger);
         result
     });
-    let lines = std::mem::take(&mut *lines.lock().expect("no panic"));
-    (result, lines)
+    (result, events.into_inner())
 }
 
-#[track_caller]
-fn assert_logged(lines: &[(Level, String)], level: Level, text: &str) {
-    let found = lines.iter().any(|(l, line)| *l == level && line.contains(text));
-    assert!(found, "no {level:?} line with {text:?} in {lines:#?}");
+/// Says whether an event is about a server that lacks records, with this text.
+fn lacks(text: &str) -> impl Fn(&VisibilityEvent) -> bool {
+    move |event| matches!(event, VisibilityEvent::Lacking { lacks, .. } if lacks.contains(text))
+}
+
+/// Makes the event of a server that does not count.
+fn ignored(server: String, why: &str, is_new: bool) -> VisibilityEvent {
+    VisibilityEvent::Ignored { server, zone: ZONE.into(), why: why.into(), is_new }
 }
 
 #[test]
@@ -75,16 +76,16 @@ fn returns_when_every_server_has_the_records() {
         "ns1 A 127.0.0.1\n_acme-challenge TXT a\n_acme-challenge TXT b\n_acme-challenge TXT old",
     );
     bed.put(NAME, &["b", "a"]);
-    let (result, lines) = wait(&bed.checker(), &records(&["a", "b"]));
+    let (result, events) = wait(&bed.checker(), &records(&["a", "b"]));
     result.expect("visible");
     let servers = bed.text("ns1.example.test (127.0.0.1:PORT), ns2.example.test (127.0.0.2:PORT)");
-    assert_logged(&lines, Level::Debug, &servers);
+    assert_eq!(events[0], VisibilityEvent::Servers { zone: ZONE.into(), servers });
 }
 
 #[test]
 fn waits_for_records_that_come_later() {
     let bed = Bed::start();
-    let on = "has no name \"_acme-challenge.example.test\"";
+    let on = lacks("has no name \"_acme-challenge.example.test\"");
     let put = || bed.put(NAME, &["a", "b"]);
     wait_and(&bed.checker(), &records(&["a", "b"]), on, put).0.expect("visible");
 }
@@ -95,7 +96,8 @@ fn waits_for_the_second_of_two_values_and_for_other_names() {
     bed.put(NAME, &["a"]);
     let mut wanted = records(&["a", "b"]);
     wanted.push(("_acme-challenge.www.example.test".to_owned(), "c".to_owned()));
-    let on = "has 1 TXT record at \"_acme-challenge.example.test\", none with \"b\" (and 1 more";
+    let on =
+        lacks("has 1 TXT record at \"_acme-challenge.example.test\", none with \"b\" (and 1 more");
     let (result, _) = wait_and(&bed.checker(), &wanted, on, || {
         bed.put("_acme-challenge.www.example.test", &["c"]);
         bed.put(NAME, &["a", "b"]);
@@ -109,7 +111,7 @@ fn waits_for_a_server_that_answers_without_the_record() {
     let knot = Knot::start(&bed.dir.path().join("knot"), bed.second(), ZONE, "ns1 A 127.0.0.1");
     bed.put(NAME, &["a"]);
     let on = bed.text("ns2.example.test (127.0.0.2:PORT) has no name");
-    let (result, _) = wait_and(&bed.checker(), &records(&["a"]), &on, || {
+    let (result, _) = wait_and(&bed.checker(), &records(&["a"]), lacks(&on), || {
         knot.set_records("ns1 A 127.0.0.1\n_acme-challenge TXT a");
     });
     result.expect("visible");
@@ -144,15 +146,15 @@ fn ignores_a_server_that_refuses_and_an_address_without_a_server() {
     // Nothing listens there.
     bed.dns.set_rrset("ns2.example.test", "A", &["127.0.0.2", "127.0.0.3"]);
     bed.put(NAME, &["a"]);
-    let (result, lines) = wait(&bed.checker(), &records(&["a"]));
+    let (result, events) = wait(&bed.checker(), &records(&["a"]));
     result.expect("ns1 has the record");
-    let refused =
-        bed.text("ignoring ns2.example.test (127.0.0.2:PORT) of zone \"example.test\": REFUSED");
-    assert_logged(&lines, Level::Info, &refused);
-    let closed = bed.text(
-        "ignoring ns2.example.test (127.0.0.3:PORT) of zone \"example.test\": Connection refused",
-    );
-    assert_logged(&lines, Level::Info, &closed);
+    for (server, why) in [
+        ("ns2.example.test (127.0.0.2:PORT)", "REFUSED"),
+        ("ns2.example.test (127.0.0.3:PORT)", "Connection refused (os error 111)"),
+    ] {
+        let expected = ignored(bed.text(server), why, true);
+        assert!(events.contains(&expected), "{expected:?}: {events:#?}");
+    }
 }
 
 #[test]
@@ -162,13 +164,13 @@ fn ignores_a_server_that_never_answers_and_remembers_it() {
     let _tcp = TcpListener::bind(bed.second()).expect("a socket");
     bed.put(NAME, &["a"]);
     let checker = bed.checker();
-    let (result, lines) = wait(&checker, &records(&["a"]));
+    let (result, events) = wait(&checker, &records(&["a"]));
     result.expect("ns1 has the record");
-    let silent = bed.text("ignoring ns2.example.test (127.0.0.2:PORT) of zone \"example.test\": ");
-    assert_logged(&lines, Level::Info, &format!("{silent}no answer"));
-    let (result, lines) = wait(&checker, &records(&["a"]));
+    let silent = |why, is_new| ignored(bed.text("ns2.example.test (127.0.0.2:PORT)"), why, is_new);
+    assert!(events.contains(&silent("no answer", true)), "{events:#?}");
+    let (result, events) = wait(&checker, &records(&["a"]));
     result.expect("ns1 has the record");
-    assert_logged(&lines, Level::Debug, &format!("{silent}it did not answer the last time"));
+    assert!(events.contains(&silent("it did not answer the last time", false)), "{events:#?}");
 }
 
 #[test]
@@ -177,9 +179,12 @@ fn asks_over_tcp_what_is_too_long_for_udp() {
     let values: Vec<String> = (0..20).map(|i| format!("{i:043}")).collect();
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
     bed.put(NAME, &values);
-    let (result, lines) = wait(&bed.checker(), &records(&[values[0], values[19]]));
+    let (result, events) = wait(&bed.checker(), &records(&[values[0], values[19]]));
     result.expect("visible");
-    assert!(!lines.iter().any(|(_, line)| line.contains("waiting")), "{lines:#?}");
+    let is_wait = |event: &VisibilityEvent| {
+        matches!(event, VisibilityEvent::Lacking { .. } | VisibilityEvent::StillWaiting { .. })
+    };
+    assert!(!events.iter().any(is_wait), "{events:#?}");
 }
 
 #[test]
@@ -214,7 +219,9 @@ fn asks_a_resolver_for_the_servers_only() {
     let port = bed.dns.addr().port();
     let settings = Propagation::Check { timeout: LONG, interval, resolvers, port };
     let put = || bed.put(NAME, &["a"]);
-    wait_and(&Checker::new(&settings), &records(&["a"]), "has no name", put).0.expect("visible");
+    wait_and(&Checker::new(&settings), &records(&["a"]), lacks("has no name"), put)
+        .0
+        .expect("visible");
     let log = unbound.log();
     for asked in ["example.test. NS IN", "ns1.example.test. A IN", "ns1.example.test. AAAA IN"] {
         assert!(log.contains(asked), "{asked} was not asked:\n{log}");
@@ -248,13 +255,19 @@ fn waits_until_the_zone_is_there() {
     let bed = Bed::start();
     bed.put(NAME, &["a"]);
     bed.dns.remove_zone(ZONE);
-    let on = bed.text("resolver 127.0.0.1:PORT: NS of \"example.test\": REFUSED");
-    let (result, lines) = wait_and(&bed.checker(), &records(&["a"]), &on, || {
-        bed.dns.create_zone(ZONE);
-        bed.put(NAME, &["a"]);
-    });
+    let refused = bed.text("resolver 127.0.0.1:PORT: NS of \"example.test\": REFUSED");
+    let missing = VisibilityEvent::NoServers { zone: ZONE.into(), why: refused, is_first: true };
+    let (result, events) = wait_and(
+        &bed.checker(),
+        &records(&["a"]),
+        |event| *event == missing,
+        || {
+            bed.dns.create_zone(ZONE);
+            bed.put(NAME, &["a"]);
+        },
+    );
     result.expect("visible");
-    assert_logged(&lines, Level::Info, "cannot find the servers of zone \"example.test\" yet: ");
+    assert!(events.contains(&missing), "{events:#?}");
 }
 
 #[test]
@@ -306,9 +319,10 @@ fn an_address_of_a_family_without_route_does_not_matter() {
 #[test]
 fn contacts_nobody_when_the_check_is_off() {
     let checker = Checker::new(&Propagation::Off { delay: Duration::ZERO });
-    let (result, lines) = wait(&checker, &records(&["a"]));
+    let (result, events) = wait(&checker, &records(&["a"]));
     result.expect("waited");
-    assert_logged(&lines, Level::Debug, "waiting 0ns for the records of zone \"example.test\"");
+    let unchecked = VisibilityEvent::Unchecked { zone: ZONE.into(), delay: Duration::ZERO };
+    assert_eq!(events, [unchecked]);
 }
 
 #[test]

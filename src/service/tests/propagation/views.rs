@@ -16,25 +16,25 @@ fn wait(
     checker: &Checker,
     (zone, servers): (&str, Option<&[&str]>),
     name: &str,
-    on_line: impl Fn(&str),
-) -> (Result<(), PropagationError>, Vec<(Level, String)>) {
-    let lines = RefCell::new(Vec::new());
+    on_event: impl Fn(&VisibilityEvent),
+) -> (Result<(), PropagationError>, Vec<VisibilityEvent>) {
+    let events = RefCell::new(Vec::new());
     let servers: Option<Vec<String>> =
         servers.map(|servers| servers.iter().map(|server| (*server).to_owned()).collect());
     let tell = |event: VisibilityEvent| {
-        on_line(&event.to_string());
-        lines.borrow_mut().push((event.level(), event.to_string()));
+        on_event(&event);
+        events.borrow_mut().push(event);
     };
     let asked = ZoneServers { zone, servers: servers.as_deref() };
     let records = [(name.to_owned(), "v".to_owned())];
     let result = block_on(checker.wait_for(asked, &records, &tell));
-    (result, lines.into_inner())
+    (result, events.into_inner())
 }
 
-/// The lines that everybody sees.
-fn aloud(lines: &[(Level, String)]) -> Vec<&str> {
-    let is_aloud = |level: &Level| *level == Level::Notice || *level == Level::Warn;
-    lines.iter().filter(|(level, _)| is_aloud(level)).map(|(_, line)| line.as_str()).collect()
+/// Gives the events that everybody sees.
+fn aloud(events: &[VisibilityEvent]) -> Vec<&VisibilityEvent> {
+    let is_aloud = |event: &&VisibilityEvent| matches!(event.level(), Level::Notice | Level::Warn);
+    events.iter().filter(is_aloud).collect()
 }
 
 const PROVIDER: (&str, Option<&[&str]>) = (ZONE, Some(&["A.ns.test."]));
@@ -43,7 +43,7 @@ const PROVIDER: (&str, Option<&[&str]>) = (ZONE, Some(&["A.ns.test."]));
 fn a_zone_that_is_delegated_to_others_is_waited_for_with_that_as_the_reason() {
     let bed = Bed::with_provider();
     let _knot = bed.knot(ZONE, "ns1 A 127.0.0.1\n_acme-challenge TXT v");
-    let (result, lines) =
+    let (result, events) =
         wait(&Checker::new(&bed.settings(Duration::from_millis(900))), PROVIDER, NAME, |_| {});
     let text = result.expect_err("the CA will not see it").to_string();
     for part in
@@ -51,16 +51,18 @@ fn a_zone_that_is_delegated_to_others_is_waited_for_with_that_as_the_reason() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let [line] = aloud(&lines)[..] else { panic!("{lines:#?}") };
-    assert!(line.contains("waiting for zone \"example.test\", at most 0 s: it is delegated to"));
+    let [VisibilityEvent::Elsewhere { zone, why, is_first: true, .. }] = aloud(&events)[..] else {
+        panic!("{events:#?}")
+    };
+    assert!(zone == ZONE && why.starts_with("it is delegated to"), "{why}");
 }
 
 #[test]
 fn a_zone_that_moves_in_time_is_waited_for() {
     let bed = Bed::with_provider();
     let _knot = bed.knot(ZONE, "ns1 A 127.0.0.1\n_acme-challenge TXT v");
-    let move_it = |line: &str| {
-        if line.contains("waiting for zone") {
+    let move_it = |event: &VisibilityEvent| {
+        if matches!(event, VisibilityEvent::Elsewhere { .. }) {
             std::thread::scope(|scope| {
                 scope.spawn(|| bed.dns.set_rrset(ZONE, "NS", &["a.ns.test."]));
             });
@@ -82,13 +84,15 @@ fn where_this_machine_sees_servers_that_do_not_speak_for_the_zone_the_provider_d
     for (expected, change) in views {
         change();
         let checker = Checker::new(&bed.settings(LONG));
-        let (result, lines) = wait(&checker, PROVIDER, NAME, |_| {});
+        let (result, events) = wait(&checker, PROVIDER, NAME, |_| {});
         result.unwrap_or_else(|error| panic!("{expected}: {error}"));
-        let [line] = aloud(&lines)[..] else { panic!("{lines:#?}") };
-        assert!(line.contains(expected) && line.contains("a.ns.test"), "{line}");
-        let (result, lines) = wait(&checker, PROVIDER, NAME, |_| {});
+        let [VisibilityEvent::Remarkable { note }] = aloud(&events)[..] else {
+            panic!("{events:#?}")
+        };
+        assert!(note.contains(expected) && note.contains("a.ns.test"), "{note}");
+        let (result, events) = wait(&checker, PROVIDER, NAME, |_| {});
         result.expect("visible");
-        assert_eq!(aloud(&lines), [""; 0], "it is said once");
+        assert!(aloud(&events).is_empty(), "it is said once: {events:#?}");
     }
 }
 
@@ -98,14 +102,20 @@ fn the_servers_of_both_are_asked() {
     bed.dns.set_rrset(ZONE, "NS", &["ns1.example.test.", "a.ns.test."]);
     bed.dns.set_rrset(NAME, "TXT", &["\"v\""]);
     let knot = bed.knot(ZONE, "ns1 A 127.0.0.1");
-    let put = |line: &str| {
-        if line.contains("a.ns.test (127.0.0.2") && line.contains("has no name") {
+    let is_wait = |event: &VisibilityEvent| match event {
+        VisibilityEvent::Lacking { lacks, .. } => {
+            lacks.contains("a.ns.test (127.0.0.2") && lacks.contains("has no name")
+        }
+        _ => false,
+    };
+    let put = |event: &VisibilityEvent| {
+        if is_wait(event) {
             knot.set_records("ns1 A 127.0.0.1\n_acme-challenge TXT v");
         }
     };
-    let (result, lines) = wait(&Checker::new(&bed.settings(LONG)), PROVIDER, NAME, put);
+    let (result, events) = wait(&Checker::new(&bed.settings(LONG)), PROVIDER, NAME, put);
     result.expect("visible at both");
-    assert!(lines.iter().any(|(_, line)| line.contains("has no name")), "{lines:#?}");
+    assert!(events.iter().any(is_wait), "{events:#?}");
 }
 
 #[test]
@@ -136,13 +146,15 @@ fn nothing_is_asked_of_who_answers_in_the_place_of_all_servers() {
         for servers in [&[][..], &["ns1.example.test"]] {
             let checker = Checker::new(&bed.settings_at(LONG, port)).with_blind_delay(delay);
             let begun = Instant::now();
-            let (result, lines) = wait(&checker, (ZONE, Some(servers)), NAME, |_| {});
+            let (result, events) = wait(&checker, (ZONE, Some(servers)), NAME, |_| {});
             result.expect("it goes on");
             assert!(begun.elapsed() >= delay && begun.elapsed() < Duration::from_secs(20));
-            let [line] = aloud(&lines)[..] else { panic!("{lines:#?}") };
-            for part in ["port 53 is intercepted", "not authoritative", "waiting 300ms"] {
-                assert!(line.contains(part), "{part}: {line}");
-            }
+            let [VisibilityEvent::Intercepted { servers, delay: waited, .. }] = aloud(&events)[..]
+            else {
+                panic!("{events:#?}")
+            };
+            assert_eq!(*waited, delay);
+            assert!(servers.contains("not authoritative"), "{servers}");
         }
     }
 }
