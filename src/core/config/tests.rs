@@ -2,10 +2,8 @@
 
 use super::binding::{Request, Wanted};
 use super::issuer::IssuerReader;
-use super::provider::ProviderReader;
 use super::{
-    CloudflareCredentials, CloudflareSettings, ExternalAccount, Issuer, Profile, Propagation,
-    Provider, ProviderKind, RequestLimit, Resources, SecretCheck, SecretId, SecretSource,
+    ExternalAccount, Issuer, Profile, Propagation, Resources, SecretCheck, SecretId, SecretSource,
 };
 use crate::key::KeyType;
 use crate::name::Name;
@@ -13,6 +11,7 @@ use std::time::Duration;
 
 mod domains;
 mod draft;
+mod provider;
 
 /// Files and environment that exist in thought only: whatever has "missing" in its name is not
 /// there.
@@ -62,73 +61,6 @@ fn read_issuer(name: &str, block: Block<'_>) -> Result<Issuer, String> {
         reader.set(line[0], &line[1..], &mut Fake::default())?;
     }
     reader.finish()
-}
-
-fn read_provider(name: &str, kind: Option<&str>, block: Block<'_>) -> Result<Provider, String> {
-    read_provider_with(&mut Fake::default(), name, kind, block)
-}
-
-fn read_provider_with(
-    fake: &mut Fake,
-    name: &str,
-    kind: Option<&str>,
-    block: Block<'_>,
-) -> Result<Provider, String> {
-    let mut reader = ProviderReader::new(name, kind)?;
-    for line in block {
-        reader.set(line[0], &line[1..], fake)?;
-    }
-    reader.finish()
-}
-
-#[test]
-fn a_provider_takes_a_limit_of_requests() {
-    let limit = |args: &[&str]| {
-        let mut reader = ProviderReader::parse(args)?;
-        reader.set("token", &["env:T"], &mut Fake::default())?;
-        reader.finish().map(|provider| cloudflare(provider).requests)
-    };
-    let of = |number, seconds| RequestLimit { number, span: Duration::from_secs(seconds) };
-    for (args, expected) in [
-        (&["cloudflare"][..], Ok(None)),
-        (&["cloudflare", "requests=1200/5m"], Ok(Some(of(1200, 300)))),
-        (&["other", "cloudflare", "requests=4/1s"], Ok(Some(of(4, 1)))),
-        (&["cloudflare", "cloudflare", "requests=1000000/1d"], Ok(Some(of(1_000_000, 86_400)))),
-        (&["cloudflare", "requests=0/5m"], Err("requests=0/5m")),
-        (&["cloudflare", "requests=12"], Err("requests=12")),
-        (&["cloudflare", "requests=12/0"], Err("requests=12/0")),
-        (&["cloudflare", "requests=12/2d"], Err("requests=12/2d")),
-        (&["cloudflare", "requests=x/5m"], Err("requests=x/5m")),
-        (&["cloudflare", "request=12/5m"], Err("request=12/5m")),
-        (&["cloudflare", "requests=1/1m", "requests=2/1m"], Err("requests=2/1m")),
-    ] {
-        let expected = expected.map_err(|parameter| format!("invalid parameter \"{parameter}\""));
-        assert_eq!(limit(args), expected, "{args:?}");
-    }
-}
-
-#[test]
-fn powerdns_has_defaults_and_another_word() {
-    let api: &[&str] = &["api", "http://127.0.0.1:8081/"];
-    let key: &[&str] = &["api_key", "env:K"];
-    let provider = read_provider("pdns", None, &[api, key]).unwrap();
-    let ProviderKind::PowerDns(settings) = provider.kind else { panic!("{provider:?}") };
-    assert_eq!(settings.api, "http://127.0.0.1:8081");
-    assert_eq!((settings.server_id.as_str(), settings.ttl), ("localhost", 60));
-    for (block, expected) in [
-        (&[api][..], "no \"api_key_file\" or \"api_key\" is defined for provider \"p\""),
-        (&[key], "no \"api\" is defined for provider \"p\""),
-        (&[&["server_id", "a/b"]], "invalid server id \"a/b\" in \"server_id\" directive"),
-    ] {
-        assert_eq!(read_provider("p", Some("powerdns"), block).expect_err(expected), expected);
-    }
-}
-
-fn cloudflare(provider: Provider) -> CloudflareSettings {
-    match provider.kind {
-        ProviderKind::Cloudflare(cloudflare) => cloudflare,
-        other => panic!("{other:?}"),
-    }
 }
 
 const ACCEPT: &[&str] = &["accept_terms_of_service"];
@@ -339,113 +271,6 @@ fn mistakes_in_an_issuer_are_told() {
     for (name, block, expected) in rows {
         let error = read_issuer(name, block).expect_err(expected);
         assert_eq!(error, *expected, "{name} {block:?}");
-    }
-}
-
-#[test]
-fn a_provider_has_defaults() {
-    let mut fake = Fake::default();
-    let block: Block<'_> = &[&["token_file", "token"]];
-    let provider = read_provider_with(&mut fake, "cloudflare", None, block).expect("valid");
-    assert_eq!(provider.name, "cloudflare");
-    assert_eq!(fake.secrets, [SecretSource::File("token".to_owned())]);
-    let cloudflare = cloudflare(provider);
-    assert!(matches!(cloudflare.credentials, CloudflareCredentials::Token(SecretId(0))));
-    assert_eq!(cloudflare.api, "https://api.cloudflare.com/client/v4");
-    assert_eq!((cloudflare.ttl, cloudflare.zone_id), (60, None));
-    assert_eq!(cloudflare.trusted_certificate, None);
-}
-
-#[test]
-fn a_provider_has_what_its_block_says() {
-    let mut fake = Fake::default();
-    let block: Block<'_> = &[
-        &["email", "me@example.test"],
-        &["key", "env:CF_KEY"],
-        &["zone_id", "023e105f4ecef8ad9ca31a8372d0c353"],
-        &["ttl", "1"],
-        &["api", "http://127.0.0.1:8080/client/v4/"],
-        &["trusted_certificate", "ca.pem"],
-    ];
-    let provider = read_provider_with(&mut fake, "cf-2", Some("cloudflare"), block).expect("valid");
-    assert_eq!(provider.name, "cf-2");
-    assert_eq!(fake.secrets, [SecretSource::Environment("CF_KEY".to_owned())]);
-    let cloudflare = cloudflare(provider);
-    let CloudflareCredentials::Key { email, key } = cloudflare.credentials else {
-        panic!("not a key");
-    };
-    assert_eq!((email.as_str(), key), ("me@example.test", SecretId(0)));
-    assert_eq!(cloudflare.zone_id.as_deref(), Some("023e105f4ecef8ad9ca31a8372d0c353"));
-    assert_eq!((cloudflare.ttl, cloudflare.api.as_str()), (1, "http://127.0.0.1:8080/client/v4"));
-    assert_eq!(cloudflare.trusted_certificate.as_deref(), Some("ca.pem".as_bytes()));
-}
-
-#[test]
-fn mistakes_in_a_provider_are_told() {
-    const TOKEN: &[&str] = &["token_file", "token"];
-    const EMAIL: &[&str] = &["email", "me@example.test"];
-    const KEY: &[&str] = &["key_file", "key"];
-    const TTL: &str = "in \"ttl\" directive, it must be 60 to 86400, or 1 for automatic";
-    let rows: &[(Block<'_>, &str)] = &[
-        (&[], "no \"token_file\" or \"token\" is defined for provider \"cloudflare\""),
-        (&[KEY], "no \"email\" is defined for provider \"cloudflare\""),
-        (&[EMAIL], "no \"key_file\" or \"key\" is defined for provider \"cloudflare\""),
-        (&[TOKEN, KEY], "provider \"cloudflare\" has both \"token_file\" and \"key_file\""),
-        (&[TOKEN, EMAIL], "provider \"cloudflare\" has both \"token_file\" and \"email\""),
-        (&[TOKEN, TOKEN], "\"token_file\" directive is duplicate"),
-        (&[TOKEN, &["token", "env:T"]], "\"token\" directive is duplicate"),
-        (&[KEY, &["key", "env:K"]], "\"key\" directive is duplicate"),
-        (&[EMAIL, EMAIL], "\"email\" directive is duplicate"),
-        (&[&["token_file"]], "invalid number of arguments in \"token_file\" directive"),
-        (&[&["token_file", "missing"]], "cannot read \"missing\""),
-        (&[&["token", "env:missing"]], "cannot read \"missing\""),
-        (
-            &[&["token", "s3cret"]],
-            "\"token\" takes \"env:NAME\", a secret in a file is named by \"token_file\"",
-        ),
-        (
-            &[&["key", "env:"]],
-            "\"key\" takes \"env:NAME\", a secret in a file is named by \"key_file\"",
-        ),
-        (&[&["email", "me"]], "invalid e-mail address \"me\" in \"email\" directive"),
-        (&[&["zone_id", ""]], "invalid zone id \"\" in \"zone_id\" directive"),
-        (&[&["zone_id", "a/b"]], "invalid zone id \"a/b\" in \"zone_id\" directive"),
-        (&[&["zone_id", "a"], &["zone_id", "a"]], "\"zone_id\" directive is duplicate"),
-        (&[&["ttl", "59"]], &format!("invalid value \"59\" {TTL}")),
-        (&[&["ttl", "86401"]], &format!("invalid value \"86401\" {TTL}")),
-        (&[&["ttl", "1h"]], &format!("invalid value \"1h\" {TTL}")),
-        (&[&["ttl", "60"], &["ttl", "60"]], "\"ttl\" directive is duplicate"),
-        (
-            &[&["api", "http://cf.test/"]],
-            "invalid URL \"http://cf.test/\" in \"api\" directive: \
-             only a loopback address can be used without TLS",
-        ),
-        (&[&["trusted_certificate", "missing"]], "cannot load \"missing\""),
-        (&[&["tokens", "x"]], "unknown directive \"tokens\""),
-    ];
-    for (block, expected) in rows {
-        let error = read_provider("cloudflare", None, block).expect_err(expected);
-        assert_eq!(error, *expected, "{block:?}");
-    }
-    for (name, kind, expected) in [
-        (
-            "route53",
-            None,
-            "unknown provider type \"route53\", the known types are \"cloudflare\", \"powerdns\"",
-        ),
-        (
-            "cf",
-            None,
-            "unknown provider type \"cf\", the known types are \"cloudflare\", \"powerdns\"",
-        ),
-        (
-            "cf",
-            Some("CF"),
-            "unknown provider type \"CF\", the known types are \"cloudflare\", \"powerdns\"",
-        ),
-        ("", Some("cloudflare"), "invalid provider name \"\""),
-    ] {
-        assert_eq!(read_provider(name, kind, &[]).expect_err(name), expected);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Domains files: how lines are read, and which servers use their certificates.
 
-use super::{ACCEPT, names, read_issuer, read_provider};
+use super::provider::read_provider;
+use super::{ACCEPT, names, read_issuer};
 use crate::config::Location;
 use crate::config::binding::Request;
 use crate::config::domains::{parameters, parse};

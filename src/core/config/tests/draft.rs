@@ -1,6 +1,7 @@
 //! References between servers, issuers, providers and certificates.
 
-use super::{ACCEPT, names, read_issuer, read_provider};
+use super::provider::read_provider;
+use super::{ACCEPT, names, read_issuer};
 use crate::config::binding::Request;
 use crate::config::draft::{BindingId, Draft, Finished};
 use crate::config::{Location, Propagation};
