@@ -18,7 +18,7 @@ endef
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom build demo recording live test matrix deb deb-test docker-test bench bench-versions attack soak fuzz memcheck upgrade lint clean
+.PHONY: help packages linters sbom build demo recording live test matrix deb deb-test docker-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -54,7 +54,7 @@ live: build ## The real Cloudflare and Let's Encrypt's staging: ZONE=example.com
 # NGINX_BINARY=... ACME_DNS_MODULE=... tests another build instead.
 # Most tests wait for servers and for pauses, the end-to-end tests most of all, so that many run at once.
 test: build ## All tests; TEST=name only those whose name contains it
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test -p acme-dns-core -p acme-dns-service -- $(TEST)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test -p acme-dns-core -p acme-dns-service -- $(TEST)
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test -p servers -p testbed -- $(TEST)
 
 # From NGINX 1.29.2 on sessions are looked up after the server is chosen: the tests that run in a chroot are run there.
@@ -85,6 +85,10 @@ bench-versions: build ## Handshakes, start, reload, orders and swaps, next to th
 # SECONDS=600 is how long each target runs; TARGETS="dns acme" chooses.
 fuzz: packages ## Feeds the readers of what comes from outside with what nobody expects
 	@tests/fuzz/run $(or $(SECONDS),60) $(TARGETS)
+
+# `make test` has one error for each call.
+faults: packages ## Every operation on files, with every error of every system call
+	STORE_FAULTS=all cargo test -p acme-dns-service --test store -- --nocapture every_operation
 
 memcheck: packages ## NGINX with the module under valgrind: no invalid access, no leak at a reload
 	@$(CARGO_RUN) memcheck
