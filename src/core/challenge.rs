@@ -5,6 +5,9 @@ use std::fmt;
 /// The label in front of the name that is proven.
 const LABEL: &str = "_acme-challenge.";
 
+/// The beginning of the name beside that of a challenge.
+const SIBLING: &str = "_acme-challenge-";
+
 /// The length of a value: a SHA-256 digest in base64url without padding.
 const VALUE: usize = 43;
 
@@ -12,6 +15,23 @@ const VALUE: usize = 43;
 #[must_use]
 pub fn record_name(base: &str) -> String {
     format!("{LABEL}{base}")
+}
+
+/// The name beside that of a challenge with a suffix: nobody has it, unless a wildcard gives it.
+#[must_use]
+pub fn sibling_name(base: &str, suffix: &str) -> String {
+    format!("{SIBLING}{suffix}.{base}")
+}
+
+/// Standing of a name among those of challenge records.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NameStanding {
+    /// It belongs to a certificate of the configuration: a challenge's own name, or what that is an alias of.
+    Configured,
+    /// The challenge of an order of before was an alias of it.
+    Delegated,
+    /// Nothing is known of it.
+    Unknown,
 }
 
 /// A record that is to be removed, as far as it is known.
@@ -65,28 +85,29 @@ impl fmt::Display for Kept {
 }
 
 /// Decides whether a record may be removed; nothing is removed without that. Where a record comes
-/// from a file, its name, its value and its identifier are only somebody's word. `is_configured`
-/// says whether a name, in lower case, is the challenge name of a certificate of the configuration.
+/// from a file, its name, its value and its identifier are only somebody's word. `standing` gives the
+/// standing of a name, in lower case.
 ///
 /// # Errors
 /// Why it is left alone.
 pub fn may_remove(
     candidate: &Candidate<'_>,
-    is_configured: impl FnOnce(&str) -> bool,
+    standing: impl FnOnce(&str) -> NameStanding,
 ) -> Result<(), Kept> {
     let Candidate { kind, name, value, mark } = *candidate;
     if kind != "TXT" {
         return Err(Kept::Type);
     }
     let name = name.to_ascii_lowercase();
-    if !name.starts_with(LABEL) || !is_value(value) {
+    let standing = standing(&name);
+    let is_challenge = name.starts_with(LABEL) || standing != NameStanding::Unknown;
+    if !is_challenge || !is_value(value) {
         return Err(Kept::Form);
     }
-    match mark {
-        Mark::Ours | Mark::Unread => Ok(()),
-        Mark::Missing => Err(Kept::Unmarked),
-        Mark::Unsupported if is_configured(&name) => Ok(()),
-        Mark::Unsupported => Err(Kept::NotConfigured),
+    match (mark, standing) {
+        (Mark::Ours | Mark::Unread, _) | (Mark::Unsupported, NameStanding::Configured) => Ok(()),
+        (Mark::Missing, _) => Err(Kept::Unmarked),
+        (Mark::Unsupported, _) => Err(Kept::NotConfigured),
     }
 }
 
@@ -97,10 +118,12 @@ fn is_value(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Candidate, Kept, Mark, may_remove};
+    use super::{Candidate, Kept, Mark, NameStanding, may_remove};
 
     const OURS: &str = "_acme-challenge.example.com";
     const OLD: &str = "_acme-challenge.old.example";
+    const TARGET: &str = "shop.acme.example.net";
+    const OLD_TARGET: &str = "old.acme.example.net";
     const VALUE: &str = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0";
 
     #[test]
@@ -131,9 +154,23 @@ mod tests {
             ("TXT", OURS, "", Ours, Err(Kept::Form)),
             ("TXT", OURS, &longer, Ours, Err(Kept::Form)),
             ("TXT", OURS, &odd, Ours, Err(Kept::Form)),
+            // What challenges are, or were, aliases of.
+            ("TXT", TARGET, VALUE, Ours, Ok(())),
+            ("TXT", TARGET, VALUE, Unsupported, Ok(())),
+            ("TXT", TARGET, VALUE, Missing, Err(Kept::Unmarked)),
+            ("TXT", TARGET, "v=spf1 -all", Ours, Err(Kept::Form)),
+            ("A", TARGET, VALUE, Ours, Err(Kept::Type)),
+            ("TXT", OLD_TARGET, VALUE, Ours, Ok(())),
+            ("TXT", OLD_TARGET, VALUE, Unread, Ok(())),
+            ("TXT", OLD_TARGET, VALUE, Unsupported, Err(Kept::NotConfigured)),
         ] {
             let candidate = Candidate { kind, name, value, mark };
-            assert_eq!(may_remove(&candidate, |name| name == OURS), expected, "{candidate:?}");
+            let standing = |name: &str| match name {
+                OURS | TARGET => NameStanding::Configured,
+                OLD_TARGET => NameStanding::Delegated,
+                _ => NameStanding::Unknown,
+            };
+            assert_eq!(may_remove(&candidate, standing), expected, "{candidate:?}");
         }
     }
 }

@@ -137,18 +137,22 @@ impl PowerDns {
         if rt::block_on(self.api.call(Method::GET, &path, None)).is_ok_and(|z| z.is_some()) {
             return;
         }
-        let server = format!("ns1.{zone}");
+        // A host has no underscore: a zone such as `_acme-challenge.example.test` has its parent's server.
+        let hosts = match zone.split_once('.') {
+            Some((label, parent)) if label.starts_with('_') => parent,
+            _ => zone,
+        };
+        let server = format!("ns1.{hosts}");
         // The last figure is the time for which resolvers remember that a name is not there.
         let soa = format!("{server} hostmaster.{zone} 1 3600 600 86400 60");
         let rrset = |name: &str, kind: &str, content: &str| {
             json!({"name": name, "type": kind, "ttl": 60,
                    "records": [{"content": content, "disabled": false}]})
         };
-        let rrsets = [
-            rrset(zone, "SOA", &soa),
-            rrset(zone, "NS", &server),
-            rrset(&server, "A", &ports::address().to_string()),
-        ];
+        let mut rrsets = vec![rrset(zone, "SOA", &soa), rrset(zone, "NS", &server)];
+        if hosts == zone {
+            rrsets.push(rrset(&server, "A", &ports::address().to_string()));
+        }
         let body = json!({"name": zone, "kind": "Native", "rrsets": rrsets, "soa_edit_api": ""});
         self.must(Method::POST, "/zones", Some(body));
     }

@@ -121,6 +121,16 @@ impl Draft {
         if self.providers.values().any(|other| other.name == provider.name) {
             return Err(format!("duplicate provider \"{}\"", provider.name));
         }
+        for zone in &provider.zones {
+            let has_it = |other: &&Provider| other.zones.contains(zone);
+            if let Some(other) = self.providers.values().find(has_it) {
+                let zone = zone.as_str();
+                return Err(format!(
+                    "zone \"{zone}\" is bound to provider \"{}\" already",
+                    other.name
+                ));
+            }
+        }
         self.providers.push(provider);
         Ok(())
     }
@@ -263,10 +273,10 @@ impl Draft {
             let (wants_staple, is_own) = (binding.wants_staple, binding.keeps_own);
             let certificate = match choice {
                 DraftCertificate::Line(certificate) => certificate,
-                DraftCertificate::Own(issuers, provider) => {
-                    self.check_names(&binding, &issuers)?;
-                    let owners = self.owners(&issuers, provider);
-                    register.add(binding, issuers, provider, &owners)?
+                DraftCertificate::Own(parties) => {
+                    self.check_names(&binding, &parties.issuers)?;
+                    let owners = self.owners(&parties);
+                    register.add(binding, parties, &owners)?
                 }
             };
             register.certificates[certificate].staples |= wants_staple;
@@ -292,14 +302,13 @@ impl Draft {
     fn register_lines(&mut self, register: &mut Register) -> Result<Holders, DraftError> {
         let mut holders = Holders::default();
         for Domains { wanted, location, lines } in std::mem::take(&mut self.domains) {
-            let (issuers, provider) = self
-                .resolve(&wanted, "acme_dns_domains")
-                .map_err(|message| DraftError { message, location })?;
-            let owners = self.owners(&issuers, provider);
             for line in lines {
-                self.check_names(&line, &issuers)?;
-                let names = line.names.clone();
-                holders.add(register.add(line, issuers.clone(), provider, &owners)?, &names);
+                let parties = self
+                    .resolve(&wanted, &line.names, "acme_dns_domains")
+                    .map_err(|message| DraftError { message, location: location.clone() })?;
+                self.check_names(&line, &parties.issuers)?;
+                let (names, owners) = (line.names.clone(), self.owners(&parties));
+                holders.add(register.add(line, parties, &owners)?, &names);
             }
         }
         Ok(holders)
@@ -343,10 +352,10 @@ impl Draft {
         match lines.covering(names, |id| suits(id) && is_meant(id)) {
             Some(id) => Ok(DraftCertificate::Line(id)),
             None => {
-                let (issuers, provider) = self.resolve(wanted, "acme_dns").map_err(|message| {
+                let parties = self.resolve(wanted, names, "acme_dns").map_err(|message| {
                     DraftError { message, location: binding.directive.clone() }
                 })?;
-                Ok(DraftCertificate::Own(issuers, provider))
+                Ok(DraftCertificate::Own(parties))
             }
         }
     }
@@ -354,8 +363,9 @@ impl Draft {
     /// Tells whether a certificate has what a server asks for besides names.
     fn suits(&self, wanted: &Wanted, settings: &CertificateSettings) -> bool {
         let name = |issuer: &IssuerId| self.issuers.get(*issuer).map(|issuer| &issuer.name);
-        let issuers = settings.issuers.iter().map(name);
-        let provider = self.providers.get(settings.provider).map(|provider| &provider.name);
+        let parties = &settings.parties;
+        let issuers = parties.issuers.iter().map(name);
+        let provider = self.providers.get(parties.provider).map(|provider| &provider.name);
         (wanted.issuers.is_empty() || issuers.eq(wanted.issuers.iter().map(Some)))
             && (wanted.provider.is_none() || wanted.provider.as_ref() == provider)
             && (wanted.keys.is_empty() || wanted.keys == settings.keys)
@@ -363,17 +373,19 @@ impl Draft {
     }
 
     /// The names of issuers and of a provider.
-    fn owners(&self, issuers: &[IssuerId], provider: ProviderId) -> String {
-        let names: Vec<&str> = issuers.iter().map(|i| self.issuers[*i].name.as_str()).collect();
-        format!("{} {}", names.join(","), self.providers[provider].name)
+    fn owners(&self, parties: &CertificateParties) -> String {
+        let names = parties.issuers.iter().map(|id| self.issuers[*id].name.as_str());
+        let names: Vec<&str> = names.collect();
+        format!("{} {}", names.join(","), self.providers[parties.provider].name)
     }
 
     /// The issuers and the provider that are meant.
     fn resolve(
         &self,
         wanted: &Wanted,
+        names: &[Name],
         directive: &str,
-    ) -> Result<(Vec<IssuerId>, ProviderId), String> {
+    ) -> Result<CertificateParties, String> {
         let issuer = |wanted| {
             let names = self.issuers.values().map(|issuer| issuer.name.as_str());
             choose("issuer", names, wanted, directive)
@@ -382,8 +394,35 @@ impl Draft {
             [] => vec![issuer(None)?],
             names => names.iter().map(|name| issuer(Some(name))).collect::<Result<_, _>>()?,
         };
-        let names = self.providers.values().map(|provider| provider.name.as_str());
-        Ok((issuers, choose("provider", names, wanted.provider.as_deref(), directive)?))
+        // Without a zone it makes no difference.
+        let has_zones = self.providers.values().any(|provider| !provider.zones.is_empty());
+        let provider_is_given = has_zones && wanted.provider.is_some();
+        let provider = self.resolve_provider(wanted.provider.as_deref(), names, directive)?;
+        Ok(CertificateParties { issuers, provider, provider_is_given })
+    }
+
+    /// The provider that is meant: the one without zones, or where there is none the one that has a zone of
+    /// the first name. What an alias leads to shows at run time only.
+    fn resolve_provider(
+        &self,
+        wanted: Option<&str>,
+        names: &[Name],
+        directive: &str,
+    ) -> Result<ProviderId, String> {
+        let all = || self.providers.values().map(|provider| provider.name.as_str());
+        if wanted.is_some() || all().len() < 2 {
+            return choose("provider", all(), wanted, directive);
+        }
+        let is_free = |id: &ProviderId| self.providers[*id].zones.is_empty();
+        let free: Vec<ProviderId> = self.providers.ids().filter(is_free).collect();
+        let bound = || names.iter().map(|name| bound_provider(&self.providers, name.base()));
+        match free[..] {
+            [only] => Ok(only),
+            [_, _, ..] if bound().any(|provider| provider.is_none()) => {
+                choose("provider", all(), None, directive)
+            }
+            _ => Ok(bound().flatten().next().unwrap_or_default()),
+        }
     }
 }
 
@@ -391,8 +430,8 @@ impl Draft {
 enum DraftCertificate {
     /// Certificate of a line.
     Line(CertificateId),
-    /// Certificate of its own, from these issuers and by this provider.
-    Own(Vec<IssuerId>, ProviderId),
+    /// Certificate of its own, from and by these.
+    Own(CertificateParties),
 }
 
 /// Gives those of the names that stand in a certificate.
@@ -418,6 +457,15 @@ pub fn without_redundant(names: Vec<Name>) -> Vec<Name> {
         !name.is_wildcard() && parent.is_some_and(|parent| wildcards.contains(parent))
     };
     names.into_iter().filter(|name| !covered(name)).collect()
+}
+
+/// Finds the provider that is bound to the longest zone which holds a name.
+pub(super) fn bound_provider(
+    providers: &Table<ProviderId, Provider>,
+    name: &str,
+) -> Option<ProviderId> {
+    let labels = |id: ProviderId| Some((providers[id].zone_labels(name)?, id));
+    providers.ids().filter_map(labels).max_by_key(|(labels, _)| *labels).map(|(_, id)| id)
 }
 
 /// The only one, or the one that is named.
@@ -456,9 +504,16 @@ struct Register {
 struct CertificateSettings {
     names: Vec<Name>,
     keys: Vec<KeyType>,
+    parties: CertificateParties,
+    reuses_key: bool,
+}
+
+/// The issuers and the provider of a certificate.
+#[derive(Clone, Eq, Hash, PartialEq)]
+struct CertificateParties {
     issuers: Vec<IssuerId>,
     provider: ProviderId,
-    reuses_key: bool,
+    provider_is_given: bool,
 }
 
 impl CertificateSettings {
@@ -474,8 +529,7 @@ impl Register {
     fn add(
         &mut self,
         binding: Binding,
-        issuers: Vec<IssuerId>,
-        provider: ProviderId,
+        parties: CertificateParties,
         owners: &str,
     ) -> Result<CertificateId, DraftError> {
         let keys = match binding.wanted.keys.as_slice() {
@@ -485,7 +539,7 @@ impl Register {
         let mut sorted = binding.names.clone();
         sorted.sort();
         let reuses_key = binding.wanted.reuses_key.unwrap_or(false);
-        let settings = CertificateSettings { names: sorted, keys, issuers, provider, reuses_key };
+        let settings = CertificateSettings { names: sorted, keys, parties, reuses_key };
         let name = match &binding.wanted.name {
             Some(name) => match self.by_name.get(name) {
                 None => name.clone(),
@@ -521,8 +575,9 @@ impl Register {
             name,
             names: binding.names,
             variants: IdRange::new(first, self.variants.next_id()),
-            issuers: settings.issuers.clone(),
-            provider,
+            issuers: settings.parties.issuers.clone(),
+            provider: settings.parties.provider,
+            provider_is_given: settings.parties.provider_is_given,
             reuses_key,
             staples: false,
         });

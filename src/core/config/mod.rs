@@ -115,8 +115,10 @@ pub struct Certificate {
     pub variants: IdRange<VariantId>,
     /// Its CAs, at least one: the next one is for when those before keep failing.
     pub issuers: Vec<IssuerId>,
-    /// The DNS provider of its names.
+    /// The DNS provider of its names, but for those that are in zones of another.
     pub provider: ProviderId,
+    /// Set if the provider has all of them, whoever has a zone.
+    pub provider_is_given: bool,
     /// Set if a renewal keeps the key.
     pub reuses_key: bool,
     /// Set if a server that it is for has OCSP responses stapled to it (`ssl_stapling on`).
@@ -140,6 +142,18 @@ impl Config {
     pub fn variant(&self, id: VariantId) -> Option<(&Variant, &Certificate)> {
         let variant = self.variants.get(id)?;
         Some((variant, self.certificates.get(variant.certificate)?))
+    }
+
+    /// The provider that is to have a record of a certificate, by the record's name: the one of `provider=`,
+    /// else the one with the longest zone that holds it, else the certificate's if that has no
+    /// zones. `None` where all are bound to other zones.
+    pub fn provider_of(&self, certificate: &Certificate, name: &str) -> Option<ProviderId> {
+        let own = certificate.provider;
+        if certificate.provider_is_given {
+            return Some(own);
+        }
+        let is_free = self.providers.get(own).is_some_and(|provider| provider.zones.is_empty());
+        draft::bound_provider(&self.providers, name).or_else(|| is_free.then_some(own))
     }
 }
 

@@ -47,6 +47,7 @@ impl Config {
             variants: IdRange::new(first, self.variants.next_id()),
             issuers: vec![IssuerId::default()],
             provider: ProviderId::default(),
+            provider_is_given: false,
             reuses_key: false,
             staples: false,
         });

@@ -12,6 +12,7 @@ use std::time::Duration;
 mod domains;
 mod draft;
 mod provider;
+mod zones;
 
 /// Files and environment that exist in thought only: whatever has "missing" in its name is not
 /// there.

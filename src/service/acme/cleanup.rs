@@ -157,6 +157,11 @@ async fn clean_entry(
 /// Takes out of an entry what is never removed, wherever it is.
 fn removable(state: &ObtainerState, mut entry: JournalEntry) -> (JournalEntry, Vec<SparedRecord>) {
     let mut spared = Vec::new();
+    for JournalRecord { challenge, placed, .. } in &entry.records {
+        if let Some(challenge) = challenge {
+            state.note_target(challenge, &placed.record.name);
+        }
+    }
     entry.records.retain(|JournalRecord { placed: PlacedRecord { record, .. }, .. }| {
         let (name, value) = (record.name.as_str(), record.value.as_str());
         let candidate = Candidate { kind: "TXT", name, value, mark: Mark::Unread };
@@ -215,7 +220,7 @@ pub(super) async fn remove(
     source: EntrySource,
 ) -> Result<Removal, String> {
     let mut by_provider: BTreeMap<&str, Vec<PlacedRecord>> = BTreeMap::new();
-    for JournalRecord { provider, placed } in &entry.records {
+    for JournalRecord { provider, placed, .. } in &entry.records {
         let id = placed.id.clone().filter(|_| source == EntrySource::Order);
         by_provider.entry(provider).or_default().push(PlacedRecord { id, ..placed.clone() });
     }

@@ -2,7 +2,7 @@
 
 use super::problem::{Problem, SHOWN, more};
 use super::step::Step;
-use crate::dns::{About, ProviderError};
+use crate::dns::{About, ProviderError, RouteError};
 use crate::propagation::PropagationError;
 use crate::store::StoreError;
 use acme_dns_core::schedule::{Failure, FailureKind, Scope};
@@ -296,6 +296,22 @@ pub enum ObtainError {
     /// The DNS provider failed.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// Another DNS provider than the certificate's own failed, which has one of its records.
+    #[error(transparent)]
+    OtherProvider(ProviderError),
+    /// All DNS providers are bound to other zones.
+    #[error("no \"acme_dns_provider\" has \"{name}\" in its \"zones\"{why}: {what_to_do}")]
+    NoProvider {
+        /// The name of the record.
+        name: String,
+        /// The alias that leads to it, if one does.
+        why: String,
+        /// Advice for a person.
+        what_to_do: &'static str,
+    },
+    /// The name of a challenge is an alias that leads nowhere.
+    #[error(transparent)]
+    Route(#[from] RouteError),
     /// The TXT records did not become visible.
     #[error(transparent)]
     Propagation(#[from] PropagationError),
@@ -327,13 +343,15 @@ impl ObtainError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Acme(error) => error.is_permanent(),
-            Self::Provider(error) => error.is_permanent(),
+            Self::Provider(error) | Self::OtherProvider(error) => error.is_permanent(),
             Self::Invalid(problems) => problems.iter().any(|(_, problem)| problem.is_permanent()),
             // Another order costs as much, and would bring the same.
             Self::Certificate(_)
             | Self::NoProfile { .. }
             | Self::NoChallenge { .. }
-            | Self::NoSuchCertificate => true,
+            | Self::NoSuchCertificate
+            | Self::NoProvider { .. }
+            | Self::Route(_) => true,
             // The order is forgotten, and the next one need not be like it.
             Self::NotOrdered { .. } | Self::TooManyAuthorizations { .. } => false,
             Self::Bug
@@ -377,8 +395,16 @@ impl ObtainError {
                 About::Zone(zone) | About::Quota { zone, .. } => Scope::Zone(zone.to_string()),
                 About::Name => Scope::Certificate,
             },
+            // Others of this certificate's provider need not fail.
+            Self::OtherProvider(error) => match error.about() {
+                About::Quota { zone, ours } if *ours > 0 => Scope::Room(zone.to_string()),
+                About::Zone(zone) | About::Quota { zone, .. } => Scope::Zone(zone.to_string()),
+                About::Provider | About::Credentials | About::Name => Scope::Certificate,
+            },
             // Another CA would not change it.
-            Self::Store(_) | Self::Unrecorded(_) => Scope::Certificate,
+            Self::NoProvider { .. } | Self::Store(_) | Self::Unrecorded(_) | Self::Route(_) => {
+                Scope::Certificate
+            }
             Self::Propagation(
                 PropagationError::NoServers { zone, .. }
                 | PropagationError::Moved { zone, .. }
@@ -402,16 +428,28 @@ impl ObtainError {
         }
     }
 
+    /// Tells whether nothing was created at the provider.
+    pub(super) fn is_definite(&self) -> bool {
+        match self {
+            Self::Provider(error) | Self::OtherProvider(error) => error.is_definite(),
+            _ => false,
+        }
+    }
+
     /// Tells whether the next attempt can go on with the order.
     pub(super) fn leaves_order_alive(&self) -> bool {
         match self {
             Self::Acme(AcmeError::Failed { .. } | AcmeError::Store(_)) => true,
             Self::Acme(error) => error.is("rateLimited") || error.is("serverInternal"),
             // What it refuses for other reasons than the names is not the order's fault.
-            Self::Provider(error) => !error.is_permanent() || *error.about() != About::Name,
+            Self::Provider(error) | Self::OtherProvider(error) => {
+                !error.is_permanent() || *error.about() != About::Name
+            }
             Self::Propagation(_)
             | Self::Timeout { .. }
             | Self::Early { .. }
+            | Self::NoProvider { .. }
+            | Self::Route(_)
             | Self::Store(_)
             | Self::Unrecorded(_) => true,
             Self::Bug
@@ -450,7 +488,7 @@ impl ObtainError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Acme(error) => error.retry_after(),
-            Self::Provider(error) => error.retry_after(),
+            Self::Provider(error) | Self::OtherProvider(error) => error.retry_after(),
             Self::Early { wait, .. } => Some(*wait),
             _ => None,
         }

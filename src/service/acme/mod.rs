@@ -34,6 +34,7 @@ mod problem;
 mod records;
 mod regular;
 mod renewal_info;
+mod routes;
 mod single_flight;
 mod solver;
 mod step;
@@ -48,7 +49,7 @@ pub use problem::Problem;
 pub use renewal_info::{RenewalAnswer, certificate_id};
 pub use step::Step;
 
-use crate::dns::{DnsProvider, TxtRecord, Zone};
+use crate::dns::{DnsProvider, TxtRecord};
 use crate::event::{OrderEvent, Subject};
 use crate::host::Host;
 use crate::http::{Clients, HttpError};
@@ -56,7 +57,7 @@ use crate::propagation::Checker;
 use crate::resolver::Resolver;
 use crate::store::{IssuedPem, PendingOrder, Store};
 use acme_dns_core::challenge::{Candidate, Kept, may_remove, record_name};
-use acme_dns_core::config::{Certificate, Config, SecretId};
+use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::id::{IssuerId, ProviderId, Table, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
@@ -67,6 +68,7 @@ use acme_dns_core::time::UnixTime;
 use attempt::OrderAttempt;
 use issuer::IssuerClient;
 use order::Order;
+use routes::Routes;
 use secrecy::SecretString;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -132,6 +134,7 @@ struct ObtainerState {
     teller: Teller,
     /// The names of the challenge records of all certificates.
     challenges: HashSet<String>,
+    routes: Routes,
     /// Journal entries that are worked on.
     active: RefCell<HashSet<String>>,
     /// Journal entries that were warned of and stay.
@@ -154,19 +157,9 @@ impl ObtainerState {
         self.provider_named(name).ok_or(ObtainError::NoSuchCertificate)
     }
 
-    /// Names the provider that is to have the records of a name.
-    fn provider_for(&self, certificate: &Certificate) -> Result<&str, ObtainError> {
-        let provider = self.config.providers.get(certificate.provider);
-        provider.map(|provider| &*provider.name).ok_or(ObtainError::NoSuchCertificate)
-    }
-
-    async fn zone_of(&self, provider: &str, name: &str) -> Result<Zone, ObtainError> {
-        Ok(self.provider(provider)?.zone_of(name, &self.resolver).await?)
-    }
-
     /// Tells whether a record may be removed from its zone.
     fn may_remove(&self, candidate: &Candidate<'_>) -> Result<(), Kept> {
-        may_remove(candidate, |name| self.challenges.contains(name))
+        may_remove(candidate, |name| self.standing(name))
     }
 
     fn provider_named(&self, name: &str) -> Option<&dyn DnsProvider> {
@@ -202,6 +195,7 @@ impl Obtainer {
                 resolver: Resolver::of(&config.propagation),
                 config,
                 challenges,
+                routes: Routes::default(),
                 issuers,
                 providers,
                 store,
@@ -244,7 +238,11 @@ impl Obtainer {
     /// Gives what the schedule has to know of the last attempt for a variant, which failed.
     #[must_use]
     pub fn failure(&self, variant: VariantId, error: &ObtainError) -> Failure {
-        let name = self.state.config.variants.get(variant).map(|variant| &variant.name);
+        let found = self.state.config.variant(variant);
+        if let Some((_, certificate)) = found {
+            self.state.forget_routes(certificate.names.iter().map(Name::base));
+        }
+        let name = found.map(|(variant, _)| &variant.name);
         let ordered = name.and_then(|name| self.state.orders.borrow_mut().remove(name));
         Failure {
             ordered: ordered == Some(OrderOrigin::Now),

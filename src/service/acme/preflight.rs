@@ -5,6 +5,7 @@ use super::error::ObtainError;
 use crate::dns::on_account_of;
 use crate::store::StoredCertificate;
 use acme_dns_core::challenge::record_name;
+use acme_dns_core::name::Name;
 use std::collections::BTreeSet;
 
 impl OrderAttempt<'_> {
@@ -21,13 +22,16 @@ impl OrderAttempt<'_> {
         if has_issued && self.issuer.may_trust_us() {
             return Ok(());
         }
-        let provider = self.state.provider_for(self.certificate)?;
-        let names = self.certificate.names.iter().map(|name| record_name(name.base()));
-        let names: BTreeSet<String> = names.collect();
+        let main = self.state.own_provider(self.certificate)?;
+        let names: BTreeSet<&str> = self.certificate.names.iter().map(Name::base).collect();
         on_account_of(&self.certificate.name, async {
             // One after the other: the provider has found most zones after the first name.
-            for name in &names {
-                self.state.zone_of(provider, name).await?;
+            for name in names {
+                let route = self.state.route(name, &self.teller).await?;
+                let own = route.is_delegated().then(|| record_name(name));
+                let (name, own) = (route.target(), own.as_deref());
+                let provider = self.state.provider_for(self.certificate, name, own)?;
+                self.state.zone_of((main, provider), name, own).await?;
             }
             Ok(())
         })

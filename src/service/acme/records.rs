@@ -20,6 +20,8 @@ use tokio::task::spawn_local;
 pub(super) struct WantedRecord {
     /// The name of the provider in the configuration that is to have it.
     pub(super) provider: String,
+    /// The name of the challenge, where that is an alias of the record's.
+    pub(super) challenge: Option<String>,
     pub(super) record: TxtRecord,
 }
 
@@ -36,16 +38,24 @@ pub(super) struct Records {
     state: Rc<ObtainerState>,
     active: ActiveEntry,
     claim: Option<Claim>,
+    /// The provider of the certificate.
+    own_provider: String,
     records: Vec<JournalRecord>,
     teller: Teller,
 }
 
 impl Records {
-    pub(super) fn new(state: &Rc<ObtainerState>, certificate: &str, teller: &Teller) -> Self {
+    pub(super) fn new(
+        state: &Rc<ObtainerState>,
+        certificate: &str,
+        own_provider: &str,
+        teller: &Teller,
+    ) -> Self {
         Self {
             state: Rc::clone(state),
             active: ActiveEntry::take_free(state, certificate),
             claim: None,
+            own_provider: own_provider.to_owned(),
             records: Vec::new(),
             teller: teller.clone(),
         }
@@ -66,7 +76,7 @@ impl Records {
             match result {
                 Ok(ids) => self.note_ids(&share.positions, ids),
                 Err(error) => {
-                    if matches!(&error, ObtainError::Provider(error) if error.is_definite()) {
+                    if error.is_definite() {
                         refused.extend(share.positions.iter().copied());
                     }
                     first_error = first_error.or(Some(error));
@@ -89,7 +99,9 @@ impl Records {
         let names = names_of(&records);
         let zone = share.zone.name.clone();
         self.teller.records(RecordsEvent::Creating { names, zone });
-        Ok(self.state.provider(&share.provider)?.create(&share.zone, &records).await?)
+        let provider = &share.provider;
+        let created = self.state.provider(provider)?.create(&share.zone, &records).await;
+        created.map_err(|error| ObtainerState::provider_error(&self.own_provider, provider, error))
     }
 
     /// Takes records out that are certain not to be there: nobody has to look for them.
@@ -156,25 +168,28 @@ impl Records {
         let mut zones: BTreeMap<(String, String), Zone> = BTreeMap::new();
         let mut records: Vec<JournalRecord> = Vec::new();
         // One after the other: a provider has found most zones after the first name.
-        for WantedRecord { provider, record } in wanted {
+        for WantedRecord { provider, challenge, record } in wanted {
             if records.iter().any(|other| other.placed.record == record) {
                 continue;
             }
             let key = (provider.clone(), record.name.clone());
             let zone = match zones.get(&key) {
                 Some(zone) => zone.clone(),
-                None => self.state.zone_of(&provider, &record.name).await?,
+                None => {
+                    let providers = (self.own_provider.as_str(), provider.as_str());
+                    self.state.zone_of(providers, &record.name, challenge.as_deref()).await?
+                }
             };
             zones.insert(key, zone.clone());
-            records
-                .push(JournalRecord { provider, placed: PlacedRecord { record, zone, id: None } });
+            let placed = PlacedRecord { record, zone, id: None };
+            records.push(JournalRecord { provider, challenge, placed });
         }
         Ok(records)
     }
 
     fn by_zone(&self) -> Vec<ZoneShare> {
         let mut shares: Vec<ZoneShare> = Vec::new();
-        for (position, JournalRecord { provider, placed }) in self.records.iter().enumerate() {
+        for (position, JournalRecord { provider, placed, .. }) in self.records.iter().enumerate() {
             let is_it = |share: &&mut ZoneShare| {
                 share.provider == *provider && share.zone.id == placed.zone.id
             };

@@ -8,11 +8,13 @@ pub mod cloudflare;
 mod error;
 mod payer;
 pub mod powerdns;
+mod route;
 mod txt;
 mod zone;
 
 pub use error::{About, ProviderError, Refusal, RefusalReason};
 pub use payer::on_account_of;
+pub use route::{Route, RouteError, follow};
 
 use crate::event::ProviderEvent;
 use crate::http::{Clients, HttpError};

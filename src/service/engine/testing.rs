@@ -93,6 +93,7 @@ pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> S
     let mut config = Config {
         issuers: Table::from(vec![Issuer::with_directory("ca", DIRECTORY)]),
         providers: Table::from(vec![Provider {
+            zones: Vec::new(),
             name: "dns".to_owned(),
             kind: ProviderKind::Cloudflare(CloudflareSettings {
                 credentials: CloudflareCredentials::Token(SecretId(0)),

@@ -78,6 +78,20 @@ pub enum VisibilityEvent {
         /// A server, and what it lacks.
         lacks: String,
     },
+    /// The name of a challenge is an alias, and the record goes to what it is an alias of.
+    Delegated {
+        /// The challenge's name.
+        challenge: String,
+        /// The record's name.
+        target: String,
+    },
+    /// Nobody can tell whether a name is an alias.
+    AliasUnknown {
+        /// The name of a challenge, or one that it leads to.
+        name: String,
+        /// The error.
+        why: String,
+    },
     /// A server does not count.
     Ignored {
         /// The server.
@@ -100,6 +114,7 @@ impl VisibilityEvent {
             Self::Remarkable { .. } | Self::Elsewhere { is_first: true, .. } => Level::Notice,
             Self::NoServers { is_first: true, .. }
             | Self::StillWaiting { .. }
+            | Self::Delegated { .. }
             | Self::Ignored { is_new: true, .. } => Level::Info,
             Self::Unchecked { .. }
             | Self::Servers { .. }
@@ -107,6 +122,7 @@ impl VisibilityEvent {
             | Self::NoServers { .. }
             | Self::Shown { .. }
             | Self::Lacking { .. }
+            | Self::AliasUnknown { .. }
             | Self::Ignored { .. } => Level::Debug,
         }
     }
@@ -145,6 +161,15 @@ impl fmt::Display for VisibilityEvent {
                 "still waiting for TXT records of zone \"{zone}\", at most {} s: {lacks}",
                 timeout.as_secs()
             ),
+            Self::Delegated { challenge, target } => {
+                write!(f, "\"{challenge}\" is an alias of \"{target}\", which gets the TXT record")
+            }
+            Self::AliasUnknown { name, why } => {
+                write!(
+                    f,
+                    "cannot find out whether \"{name}\" is an alias, it is taken for none: {why}"
+                )
+            }
             Self::Ignored { server, zone, why, .. } => {
                 write!(f, "ignoring {server} of zone \"{zone}\": {why}")
             }

@@ -12,8 +12,8 @@ mod servers;
 mod view;
 
 use crate::event::VisibilityEvent;
-use crate::resolver::Resolver;
-use crate::resolver::query::{QueryError, TxtAnswer, ask_txt};
+use crate::resolver::query::{QueryError, TxtAnswer, ask_txt, without_dot};
+use crate::resolver::{ResolveError, Resolver};
 use acme_dns_core::config::Propagation;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use hickory_proto::rr::Name;
@@ -159,6 +159,29 @@ impl Checker {
             *blind_delay = delay;
         }
         self
+    }
+
+    /// Finds the name that a name is an alias of (CNAME), in lower case and without a final dot; `None` if
+    /// it is none. The servers of its zone are asked, and the resolver where none of them answers or
+    /// the check is off.
+    ///
+    /// # Errors
+    /// The resolver does not answer either.
+    pub async fn alias(
+        &self,
+        resolver: &Resolver,
+        name: &str,
+    ) -> Result<Option<String>, ResolveError> {
+        let Ok(asked) = parse_name(name) else { return Ok(None) };
+        let known = match &self.mode {
+            Mode::Check { cache, .. } => sleepless(cache.alias(&asked)).await,
+            Mode::Off { .. } => None,
+        };
+        let target = match known {
+            Some(target) => target,
+            None => resolver.alias(&asked).await?,
+        };
+        Ok(target.map(|target| without_dot(&target.to_lowercase())))
     }
 
     /// Waits until every authoritative server of `zone` serves all of `records`: pairs of a name

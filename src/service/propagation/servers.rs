@@ -3,9 +3,10 @@
 
 use super::progress::NameServer;
 use super::view::{ComparedViews, ServerGroup, compare, list};
-use crate::resolver::query::{ask_referral, ask_soa, without_dot};
+use crate::resolver::query::{ask_alias, ask_referral, ask_soa, without_dot};
 use crate::resolver::{ResolveError, Resolver};
 use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use hickory_proto::rr::{Name, RData, RecordType};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -143,6 +144,22 @@ impl NameServerCache {
         };
         *entry = Some((lookup.clone(), Instant::now() + memory));
         lookup
+    }
+
+    /// Asks the servers of its zone for the name that a name is an alias of. Gives the first answer; `None`
+    /// if there is none.
+    pub(super) async fn alias(&self, name: &Name) -> Option<Option<Name>> {
+        let zone = self.resolver.zone_of(name).await.ok()??;
+        let set = self.servers(&ZoneQuestion { zone, provider: Some(Vec::new()) }).await.ok()?;
+        let servers = set.servers().iter().filter(|server| !set.is_silent(server));
+        let mut answers: FuturesUnordered<_> =
+            servers.map(|server| ask_alias(server.address, name, false)).collect();
+        while let Some(answer) = answers.next().await {
+            if let Ok(target) = answer {
+                return Some(target);
+            }
+        }
+        None
     }
 
     /// Forgets the servers of a zone.

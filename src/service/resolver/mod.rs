@@ -13,7 +13,7 @@ mod system;
 use acme_dns_core::config::Propagation;
 use futures_util::future::join;
 use hickory_proto::rr::{Name, RData, RecordType};
-use query::{ask_soa, resolve, without_dot};
+use query::{ask_alias, ask_soa, resolve, without_dot};
 use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
 
@@ -118,6 +118,21 @@ impl Resolver {
             }
         }
         if has_answer { Ok(None) } else { Err(ResolveError(errors.join(", "))) }
+    }
+
+    /// Asks for the name that a name is an alias of, until one resolver answers; `None` if it is none.
+    pub(crate) async fn alias(&self, name: &Name) -> Result<Option<Name>, ResolveError> {
+        let mut errors = Vec::new();
+        for resolver in self.servers() {
+            match ask_alias(resolver, name, true).await {
+                Ok(target) => return Ok(target),
+                Err(error) => errors.push(format!(
+                    "resolver {resolver}: CNAME of \"{}\": {error}",
+                    without_dot(name)
+                )),
+            }
+        }
+        Err(ResolveError(errors.join(", ")))
     }
 
     /// Asks for records of a name until one resolver has some.

@@ -94,6 +94,28 @@ pub(crate) async fn ask_soa(
     Ok((read_soa(&answer, name), answer.metadata.authoritative))
 }
 
+/// Asks a server for the name that a name is an alias of; `None` if it is none.
+pub(crate) async fn ask_alias(
+    server: SocketAddr,
+    name: &Name,
+    recursion: bool,
+) -> Result<Option<Name>, QueryError> {
+    let answer = ask(server, name, RecordType::CNAME, recursion).await?;
+    if !recursion && !answer.metadata.authoritative {
+        return Err(QueryError::NotAuthoritative);
+    }
+    Ok(read_alias(&answer, name))
+}
+
+fn read_alias(answer: &Message, name: &Name) -> Option<Name> {
+    answer.answers.iter().filter(|record| record.name == *name).find_map(|record| {
+        match &record.data {
+            RData::CNAME(target) => Some(target.0.clone()),
+            _ => None,
+        }
+    })
+}
+
 fn read_soa(answer: &Message, name: &Name) -> Option<Name> {
     let of_kind = |kind| move |record: &&Record| record.record_type() == kind;
     if answer.answers.iter().filter(of_kind(RecordType::CNAME)).any(|alias| alias.name == *name) {

@@ -25,6 +25,8 @@ pub struct JournalEntry {
 pub struct JournalRecord {
     /// The name of its provider in the configuration.
     pub provider: String,
+    /// The name of the challenge, where that is an alias of the record's.
+    pub challenge: Option<String>,
     /// The record.
     pub placed: PlacedRecord,
 }
@@ -46,6 +48,8 @@ struct EntryFile {
 struct RecordLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     provider: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    challenge: Option<String>,
     #[serde(flatten)]
     placed: PlacedRecord,
 }
@@ -54,7 +58,8 @@ impl JournalEntry {
     /// Makes an entry whose records are all at one provider.
     #[must_use]
     pub fn of(provider: &str, records: Vec<PlacedRecord>) -> Self {
-        let record = |placed| JournalRecord { provider: provider.to_owned(), placed };
+        let record =
+            |placed| JournalRecord { provider: provider.to_owned(), challenge: None, placed };
         Self { records: records.into_iter().map(record).collect() }
     }
 }
@@ -71,6 +76,7 @@ impl From<JournalEntry> for EntryFile {
         let own = |name: String| provider.is_none().then_some(name);
         let line = |record: JournalRecord| RecordLine {
             provider: own(record.provider),
+            challenge: record.challenge,
             placed: record.placed,
         };
         let records = entry.records.into_iter().map(line).collect();
@@ -86,7 +92,7 @@ impl TryFrom<EntryFile> for JournalEntry {
         let record = |line: RecordLine| -> Result<_, Self::Error> {
             let provider = line.provider.or_else(|| of_all.clone());
             let provider = provider.ok_or("a record has no provider")?;
-            Ok(JournalRecord { provider, placed: line.placed })
+            Ok(JournalRecord { provider, challenge: line.challenge, placed: line.placed })
         };
         Ok(Self { records: records.into_iter().map(record).collect::<Result<_, _>>()? })
     }
@@ -190,6 +196,7 @@ mod tests {
     fn each_record_has_a_provider() {
         let record = |provider: &str, value| JournalRecord {
             provider: provider.into(),
+            challenge: None,
             placed: placed(value, None),
         };
         let entry = JournalEntry { records: vec![record("p", "v"), record("q", "w")] };

@@ -13,8 +13,9 @@ pub use fields::RequestLimit;
 pub use powerdns::PowerDnsSettings;
 pub use types::ProviderKind;
 
-use super::text::{arguments, duplicate, invalid_parameter, is_file_name};
+use super::text::{arguments, duplicate, invalid_parameter, is_file_name, wrong_arguments};
 use super::{Resources, SecretId};
+use crate::name::Name;
 use fields::Values;
 use types::Type;
 
@@ -23,6 +24,8 @@ use types::Type;
 pub struct Provider {
     /// The name in the configuration.
     pub name: String,
+    /// The zones that it is bound to: only what is in them goes to it. None for a provider of everything else.
+    pub zones: Vec<Name>,
     /// The provider's type, with its settings.
     pub kind: ProviderKind,
     /// All secrets that the settings refer to.
@@ -34,7 +37,16 @@ pub struct Provider {
 pub struct ProviderReader {
     name: String,
     kind: &'static Type,
+    zones: Vec<Name>,
     values: Values,
+}
+
+impl Provider {
+    /// Gives the number of labels of the longest of its zones that holds a name.
+    pub(super) fn zone_labels(&self, name: &str) -> Option<usize> {
+        let holding = self.zones.iter().filter(|zone| holds(zone.as_str(), name));
+        holding.map(|zone| zone.as_str().split('.').count()).max()
+    }
 }
 
 impl ProviderReader {
@@ -68,7 +80,7 @@ impl ProviderReader {
             return Err(format!("invalid provider name \"{name}\""));
         }
         let kind = Type::find(kind.unwrap_or(name))?;
-        Ok(Self { name: name.to_owned(), kind, values: Values::default() })
+        Ok(Self { name: name.to_owned(), kind, zones: Vec::new(), values: Values::default() })
     }
 
     /// Reads one directive of the block.
@@ -81,6 +93,9 @@ impl ProviderReader {
         args: &[&str],
         resources: &mut dyn Resources,
     ) -> Result<(), String> {
+        if directive == "zones" {
+            return self.set_zones(args);
+        }
         let field = self.kind.form.fields.iter().find(|field| field.is_set_by(directive));
         let field = field.ok_or_else(|| format!("unknown directive \"{directive}\""))?;
         let [argument] = arguments(directive, args)?;
@@ -90,18 +105,42 @@ impl ProviderReader {
         self.values.read(field, directive, argument, resources)
     }
 
+    fn set_zones(&mut self, args: &[&str]) -> Result<(), String> {
+        if !self.zones.is_empty() {
+            return Err(duplicate("zones"));
+        }
+        if args.is_empty() {
+            return Err(wrong_arguments("zones"));
+        }
+        for text in args {
+            let invalid = || format!("invalid zone \"{text}\" in \"zones\" directive");
+            let zone = Name::parse(text).ok().filter(|zone| !zone.is_wildcard());
+            let zone = zone.ok_or_else(invalid)?;
+            if self.zones.contains(&zone) {
+                return Err(format!("zone \"{text}\" is listed twice in \"zones\" directive"));
+            }
+            self.zones.push(zone);
+        }
+        Ok(())
+    }
+
     /// Ends the block.
     ///
     /// # Errors
     /// A required setting is missing, or the credentials are missing, incomplete or ambiguous.
     pub fn finish(self) -> Result<Provider, String> {
-        let Self { name, kind, values } = self;
+        let Self { name, kind, zones, values } = self;
         kind.form.check(&name, &values)?;
         let secrets = values.secrets();
         match (kind.build)(values) {
-            Some(kind) => Ok(Provider { name, kind, secrets }),
+            Some(kind) => Ok(Provider { name, zones, kind, secrets }),
             // Its table and its `build` disagree.
             None => Err(format!("provider \"{name}\" is not complete")),
         }
     }
+}
+
+/// Says whether a zone holds a name.
+fn holds(zone: &str, name: &str) -> bool {
+    name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }

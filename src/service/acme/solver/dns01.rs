@@ -12,7 +12,10 @@ use instant_acme::ChallengeType;
 pub(super) const METHOD: ChallengeMethod = ChallengeMethod {
     name: "dns-01",
     kind: || ChallengeType::Dns01,
-    solver: |task| Box::new(Dns01(Records::new(task.state, &task.variant.name, task.teller))),
+    solver: |task| {
+        let own = task.state.own_provider(task.certificate).unwrap_or_default();
+        Box::new(Dns01(Records::new(task.state, &task.variant.name, own, task.teller)))
+    },
 };
 
 /// The solver of an order's dns-01 challenges.
@@ -25,13 +28,16 @@ impl Solver for Dns01 {
         task: &SolverTask<'_>,
         challenges: &[&Challenge],
     ) -> Result<(), ObtainError> {
-        let wanted = |challenge: &&Challenge| {
-            let provider = task.state.provider_for(task.certificate)?.to_owned();
-            let name = record_name(challenge.name.base());
-            let record = TxtRecord { name, value: challenge.digest.clone() };
-            Ok(WantedRecord { provider, record })
-        };
-        let wanted = challenges.iter().map(wanted).collect::<Result<_, ObtainError>>()?;
+        let mut wanted = Vec::with_capacity(challenges.len());
+        for challenge in challenges {
+            let route = task.state.route(challenge.name.base(), task.teller).await?;
+            let own = route.is_delegated().then(|| record_name(challenge.name.base()));
+            let (name, value) = (route.target().to_owned(), challenge.digest.clone());
+            let provider = task.state.provider_for(task.certificate, &name, own.as_deref())?;
+            let provider = provider.to_owned();
+            let record = TxtRecord { name, value };
+            wanted.push(WantedRecord { provider, challenge: own, record });
+        }
         self.0.create(wanted).await
     }
 

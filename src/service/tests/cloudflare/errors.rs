@@ -187,8 +187,12 @@ fn the_legacy_pair_is_accepted_and_explained() {
     let credentials =
         CloudflareCredentials::Key { email: "you@example.com".to_owned(), key: SecretId(3) };
     let kind = ProviderKind::Cloudflare(Settings { credentials, ..bed.settings() });
-    let config =
-        Table::from(vec![Provider { name: "cf".to_owned(), kind, secrets: vec![SecretId(3)] }]);
+    let config = Table::from(vec![Provider {
+        name: "cf".to_owned(),
+        zones: Vec::new(),
+        kind,
+        secrets: vec![SecretId(3)],
+    }]);
     let made = |secret: &'static str| {
         let secret = move |id: SecretId| {
             assert_eq!(id, SecretId(3));

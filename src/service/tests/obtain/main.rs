@@ -2,6 +2,7 @@
 
 mod accounts;
 mod certificates;
+mod delegation;
 mod faults;
 mod foreign;
 mod handed_over;

@@ -137,6 +137,7 @@ impl Bed {
             }]),
             providers: Table::from(vec![Provider {
                 name: "cloudflare".into(),
+                zones: Vec::new(),
                 kind: ProviderKind::Cloudflare(CloudflareSettings {
                     credentials: CloudflareCredentials::Token(SecretId(0)),
                     zone_id: None,

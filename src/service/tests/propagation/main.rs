@@ -3,6 +3,7 @@
 //!
 //! What has to happen while a check waits is set off by an event that it tells, in another thread.
 
+mod aliases;
 mod bed;
 mod views;
 mod zone_cuts;

@@ -1,0 +1,162 @@
+//! The routes of challenges that this process has found, and the names that it may clean up after them.
+
+use super::ObtainerState;
+use super::error::ObtainError;
+use super::teller::Teller;
+use crate::dns::{ProviderError, Route, Zone, follow};
+use crate::event::VisibilityEvent;
+use acme_dns_core::challenge::{NameStanding, record_name, sibling_name};
+use acme_dns_core::config::Certificate;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// Age up to which a route is remembered.
+const MEMORY: Duration = Duration::from_secs(300);
+
+/// The number of random bytes in the name beside a challenge's.
+const SUFFIX: usize = 4;
+
+/// Routes that have been found.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    /// The routes of challenges and the times at which they were found, by the challenges' names.
+    known: RefCell<HashMap<String, (Route, Instant)>>,
+    /// The challenges that are or were aliases of a name, by that name in lower case.
+    targets: RefCell<HashMap<String, HashSet<String>>>,
+}
+
+impl ObtainerState {
+    /// Finds the name that the record of a domain's challenge goes to.
+    ///
+    /// # Errors
+    /// Aliases lead nowhere.
+    pub(super) async fn route(&self, base: &str, teller: &Teller) -> Result<Route, ObtainError> {
+        let challenge = record_name(base);
+        if let Some((route, found)) = self.routes.known.borrow().get(&challenge)
+            && found.elapsed() < MEMORY
+        {
+            return Ok(route.clone());
+        }
+        let sibling = sibling_name(base, &random_suffix());
+        // Where nobody can tell, a name is taken for none; the next order asks again.
+        let unknown = RefCell::new(None);
+        let alias = async |name: &str| match self.checker.alias(&self.resolver, name).await {
+            Ok(target) => target,
+            Err(error) => {
+                *unknown.borrow_mut() = Some((name.to_owned(), error.to_string()));
+                None
+            }
+        };
+        let route = follow(&challenge, &sibling, alias).await?;
+        if route.is_delegated() {
+            self.note_target(&challenge, route.target());
+            let target = route.target().to_owned();
+            teller.visibility(VisibilityEvent::Delegated { challenge: challenge.clone(), target });
+        }
+        match unknown.into_inner() {
+            Some((name, why)) => teller.visibility(VisibilityEvent::AliasUnknown { name, why }),
+            None => {
+                let entry = (route.clone(), Instant::now());
+                self.routes.known.borrow_mut().insert(challenge, entry);
+            }
+        }
+        Ok(route)
+    }
+
+    /// Forgets the routes of domains, which may be the reason of a failure.
+    pub(super) fn forget_routes<'a>(&self, bases: impl Iterator<Item = &'a str>) {
+        let mut known = self.routes.known.borrow_mut();
+        bases.for_each(|base| {
+            known.remove(&record_name(base));
+        });
+    }
+
+    /// Remembers that the name of a challenge is or was an alias of another.
+    pub(super) fn note_target(&self, challenge: &str, target: &str) {
+        let mut targets = self.routes.targets.borrow_mut();
+        let challenges = targets.entry(target.to_ascii_lowercase()).or_default();
+        challenges.insert(challenge.to_ascii_lowercase());
+    }
+
+    /// Gives the standing of a name, in lower case, among those of challenge records.
+    pub(super) fn standing(&self, name: &str) -> NameStanding {
+        let targets = self.routes.targets.borrow();
+        match targets.get(name) {
+            _ if self.challenges.contains(name) => NameStanding::Configured,
+            Some(of) if of.iter().any(|challenge| self.challenges.contains(challenge)) => {
+                NameStanding::Configured
+            }
+            Some(_) => NameStanding::Delegated,
+            None => NameStanding::Unknown,
+        }
+    }
+
+    /// Names the provider of a certificate.
+    pub(super) fn own_provider(&self, certificate: &Certificate) -> Result<&str, ObtainError> {
+        let provider = self.config.providers.get(certificate.provider);
+        provider.map(|provider| provider.name.as_str()).ok_or(ObtainError::NoSuchCertificate)
+    }
+
+    /// Names the provider that is to have a record of a certificate. `challenge` is the name of its
+    /// challenge where that is an alias.
+    pub(super) fn provider_for(
+        &self,
+        certificate: &Certificate,
+        name: &str,
+        challenge: Option<&str>,
+    ) -> Result<&str, ObtainError> {
+        let provider = self.config.provider_of(certificate, name);
+        let provider = provider.and_then(|provider| self.config.providers.get(provider));
+        provider.map(|provider| provider.name.as_str()).ok_or_else(|| match challenge {
+            None => ObtainError::NoProvider {
+                name: name.to_owned(),
+                why: String::new(),
+                what_to_do: "add its zone to those of a provider",
+            },
+            Some(challenge) => ObtainError::NoProvider {
+                name: name.to_owned(),
+                why: format!(", of which \"{challenge}\" is an alias"),
+                what_to_do: "add the zone of that name to those of a provider, or remove the alias",
+            },
+        })
+    }
+
+    /// Makes the error of an order out of that of a provider. `own` is the provider of its certificate.
+    pub(super) fn provider_error(own: &str, provider: &str, error: ProviderError) -> ObtainError {
+        match provider == own {
+            true => ObtainError::Provider(error),
+            false => ObtainError::OtherProvider(error),
+        }
+    }
+
+    /// Finds the zone of a record. `own` is the provider of the certificate, `challenge` the name of the
+    /// record's challenge where that is an alias.
+    pub(super) async fn zone_of(
+        &self,
+        (own, provider): (&str, &str),
+        name: &str,
+        challenge: Option<&str>,
+    ) -> Result<Zone, ObtainError> {
+        let found = self.provider(provider)?.zone_of(name, &self.resolver).await;
+        let found = found.map_err(|error| match (error, challenge) {
+            (ProviderError::NoZone { action, detail, about, .. }, Some(challenge)) => {
+                let advice = format!(
+                    "\"{challenge}\" is an alias of \"{name}\": give the credentials access to the \
+                     zone of that name, or remove the alias"
+                );
+                ProviderError::NoZone { action, detail, advice, about }
+            }
+            (error, _) => error,
+        });
+        found.map_err(|error| Self::provider_error(own, provider, error))
+    }
+}
+
+/// Makes the random part of a name that nobody has.
+fn random_suffix() -> String {
+    let mut bytes = [0; SUFFIX];
+    // Without randomness the name is still one that nobody has.
+    let _ = openssl::rand::rand_bytes(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

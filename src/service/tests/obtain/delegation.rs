@@ -1,0 +1,239 @@
+//! Challenges whose names are aliases: the record goes to what they lead to, and is removed there.
+
+use super::support::{Bed, CERTIFICATE, ISSUER, VARIANT, names};
+use acme_dns_core::config::{
+    CloudflareCredentials, CloudflareSettings, Provider, ProviderKind, SecretId,
+};
+use acme_dns_core::id::ProviderId;
+use acme_dns_core::schedule::Scope;
+use acme_dns_service::acme::{KeyChoice, Leftovers, ObtainError};
+use acme_dns_service::event::{Event, Subject, VisibilityEvent};
+use http::Method;
+use secrecy::SecretString;
+use servers::acme_proxy::AcmeStep;
+use servers::cloudflare::Token;
+use servers::traffic::Match;
+use std::fs;
+use std::time::Duration;
+
+const CHALLENGE: &str = "_acme-challenge.example.test";
+const TARGET: &str = "shop.acme.test";
+
+/// The account has another zone, `acme.test`.
+fn bed() -> Bed {
+    let bed = Bed::start();
+    let testbed = &bed.testbed;
+    testbed.cloudflare.add_zone(&testbed.dns, "acme.test");
+    bed
+}
+
+/// Gives the names of all records that were created.
+fn created(bed: &Bed) -> Vec<String> {
+    let requests = bed.testbed.cloudflare.traffic.requests(&Match::any().method(Method::POST));
+    let bodies = requests.iter().map(|request| request.body());
+    let named = |body: String| {
+        let names = body.split("\"name\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut names: Vec<String> = bodies.flat_map(named).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[test]
+fn a_record_goes_to_what_its_challenge_is_an_alias_of() {
+    let bed = bed();
+    bed.testbed.dns.set_cname(CHALLENGE, "first.acme.test");
+    bed.testbed.dns.set_cname("first.acme.test", TARGET);
+    bed.obtain().unwrap();
+    assert_eq!(created(&bed), [TARGET]);
+    bed.assert_clean();
+    let delegated =
+        VisibilityEvent::Delegated { challenge: CHALLENGE.into(), target: TARGET.into() };
+    let subject = Subject::Certificate("example.test".into());
+    assert!(bed.log.has(|event| *event == Event::Visibility(subject.clone(), delegated.clone())));
+}
+
+#[test]
+fn an_alias_of_a_wildcard_is_seen_through() {
+    let mut bed = bed();
+    bed.testbed.dns.set_cname("*.example.test", "lb.elsewhere.test");
+    bed.config.certificates[CERTIFICATE].names = names(&["www.example.test", "example.test"]);
+    bed.obtain().unwrap();
+    assert_eq!(created(&bed), [CHALLENGE, "_acme-challenge.www.example.test"]);
+    bed.assert_clean();
+}
+
+#[test]
+fn aliases_that_lead_nowhere_cost_no_order() {
+    for (row, target, expected) in [
+        (
+            "loop",
+            "_acme-challenge.www.example.test",
+            "\"_acme-challenge.example.test\" -> \"_acme-challenge.www.example.test\" -> \
+             \"_acme-challenge.example.test\" is a loop of aliases; remove one of these CNAME records",
+        ),
+        (
+            "foreign",
+            "x.elsewhere.test",
+            "\"_acme-challenge.example.test\" is an alias of \"x.elsewhere.test\": give the credentials access to \
+             the zone of that name, or remove the alias",
+        ),
+    ] {
+        let bed = bed();
+        bed.testbed.dns.create_zone("elsewhere.test");
+        bed.testbed.dns.set_cname(CHALLENGE, target);
+        bed.testbed.dns.set_cname("_acme-challenge.www.example.test", CHALLENGE);
+        let error = bed.obtain_error();
+        assert!(error.to_string().ends_with(expected), "{row}: {error}");
+        assert_eq!(error.failure().scope, Scope::Certificate, "{row}");
+        assert!(error.is_permanent(), "{row}");
+        assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 0, "{row}");
+        // It is looked for anew.
+        bed.testbed.dns.delete_rrset(CHALLENGE, "CNAME");
+        bed.obtain().unwrap_or_else(|error| panic!("{row}: {error}"));
+        bed.assert_clean();
+    }
+}
+
+#[test]
+fn a_route_that_failed_is_looked_for_anew() {
+    let bed = bed();
+    bed.testbed.dns.create_zone("elsewhere.test");
+    bed.testbed.dns.set_cname(CHALLENGE, "x.elsewhere.test");
+    bed.run(async |obtainer| {
+        let error = obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await.unwrap_err();
+        assert!(matches!(error, ObtainError::Provider(_)), "{error}");
+        let _ = obtainer.failure(VARIANT, &error);
+        std::thread::scope(|scope| {
+            scope.spawn(|| bed.testbed.dns.set_cname(CHALLENGE, TARGET));
+        });
+        obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await.unwrap();
+    });
+    assert_eq!(created(&bed), [TARGET]);
+}
+
+#[test]
+fn what_an_order_of_before_has_left_at_a_target_is_removed_even_when_the_alias_is_gone() {
+    for is_configured in [true, false] {
+        let mut bed = bed();
+        bed.testbed.dns.set_cname(CHALLENGE, TARGET);
+        bed.testbed.cloudflare.pause_propagation();
+        bed.run(async |obtainer| {
+            let working = obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured);
+            let is_wait = |event: &Event| {
+                matches!(event, Event::Visibility(_, VisibilityEvent::Lacking { .. }))
+            };
+            let up = async {
+                while !bed.log.has(is_wait) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::select! {
+                result = working => panic!("{result:?}"),
+                () = up => {}
+            }
+        });
+        let entry = fs::read_to_string(bed.state().join("journal/example.test.json")).unwrap();
+        assert!(entry.contains(CHALLENGE) && entry.contains(TARGET), "{entry}");
+        assert_eq!(bed.testbed.cloudflare.txt_records().len(), 2);
+        bed.testbed.dns.delete_rrset(CHALLENGE, "CNAME");
+        if !is_configured {
+            bed.config.certificates[CERTIFICATE].names = names(&["other.example.test"]);
+        }
+        assert_eq!(bed.run(async |o| o.clean_journal().await), Leftovers::default());
+        bed.assert_clean();
+    }
+}
+
+#[test]
+fn a_challenge_may_be_a_zone_of_its_own() {
+    let bed = bed();
+    bed.testbed.cloudflare.add_zone(&bed.testbed.dns, CHALLENGE);
+    bed.obtain().unwrap();
+    let zone = bed.testbed.cloudflare.zone_id(CHALLENGE);
+    let requests = bed.testbed.cloudflare.traffic.requests(&Match::any().method(Method::POST));
+    assert!(requests.iter().all(|request| request.request.path.contains(&zone)), "only that zone");
+    bed.assert_clean();
+}
+
+#[test]
+fn a_servers_silence_does_not_stop_an_order() {
+    let mut bed = bed();
+    let acme_dns_core::config::Propagation::Check { port, .. } = &mut bed.config.propagation else {
+        panic!("it checks");
+    };
+    // Nobody listens there: the resolver is asked for the alias, and no server for the record.
+    let closed = servers::ports::Port::reserve();
+    *port = closed.number();
+    bed.testbed.dns.set_cname(CHALLENGE, TARGET);
+    let error = bed.obtain_error();
+    assert!(matches!(error, ObtainError::Propagation(_)), "{error}");
+    assert_eq!(created(&bed), [TARGET]);
+    bed.assert_clean();
+}
+
+/// Adds a provider that is bound to a zone, with another token.
+fn bind(bed: &mut Bed, zone: &str, token: &str) {
+    let first = bed.config.providers[ProviderId::new(0)].clone();
+    let ProviderKind::Cloudflare(settings) = first.kind.clone() else { panic!("{first:?}") };
+    let credentials = CloudflareCredentials::Token(SecretId(1));
+    bed.config.providers.push(Provider {
+        name: "bound".into(),
+        zones: names(&[zone]),
+        kind: ProviderKind::Cloudflare(CloudflareSettings { credentials, ..settings }),
+        secrets: vec![SecretId(1)],
+    });
+    bed.secrets = vec![SecretString::from(token.to_owned())];
+}
+
+#[test]
+fn a_target_in_a_zone_of_another_provider_goes_to_that_provider() {
+    let token = "token-of-acme-test-0123456789-0123456789";
+    let mut bed = bed();
+    bed.testbed.cloudflare.add_token(Token::new(token).zones(&["acme.test"]));
+    bind(&mut bed, "acme.test", token);
+    bed.testbed.dns.set_cname("_acme-challenge.www.example.test", TARGET);
+    bed.config.certificates[CERTIFICATE].names = names(&["www.example.test", "example.test"]);
+    bed.obtain().unwrap();
+    assert_eq!(created(&bed), [CHALLENGE, TARGET]);
+    bed.assert_clean();
+    // The other provider's trouble is this certificate's only.
+    bed.testbed.cloudflare.revoke_token(token);
+    let error = bed.obtain_error();
+    assert!(error.to_string().contains("provider \"bound\""), "{error}");
+    assert_eq!(error.failure().scope, Scope::Certificate);
+    assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 1);
+}
+
+#[test]
+fn a_name_in_nobodys_zones_costs_no_order_and_says_what_to_do() {
+    let mut bed = bed();
+    bed.config.providers[ProviderId::new(0)].zones = names(&["acme.test"]);
+    let rows = [
+        (
+            None,
+            "no \"acme_dns_provider\" has \"_acme-challenge.example.test\" in its \"zones\": add its zone to \
+                those of a provider",
+        ),
+        (
+            Some("x.elsewhere.test"),
+            "no \"acme_dns_provider\" has \"x.elsewhere.test\" in its \"zones\", of which \
+                \"_acme-challenge.example.test\" is an alias: add the zone of that name to those of a provider, or \
+                remove the alias",
+        ),
+    ];
+    for (target, expected) in rows {
+        if let Some(target) = target {
+            bed.testbed.dns.set_cname(CHALLENGE, target);
+        }
+        let error = bed.obtain_error();
+        assert_eq!(error.to_string(), expected);
+        assert!(error.is_permanent());
+    }
+    assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 0);
+    bed.testbed.dns.set_cname(CHALLENGE, TARGET);
+    bed.obtain().unwrap();
+    assert_eq!(created(&bed), [TARGET]);
+}
