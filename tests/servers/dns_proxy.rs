@@ -54,6 +54,12 @@ impl Questions {
         Self::new(name, &[16])
     }
 
+    /// Updates of a zone.
+    #[must_use]
+    pub fn updates(zone: &str) -> Self {
+        Self::new(zone, &[6])
+    }
+
     fn new(name: &str, kinds: &[u16]) -> Self {
         Self { name: name.to_ascii_lowercase(), kinds: kinds.to_vec(), transport: None }
     }
@@ -277,10 +283,12 @@ fn disguised(state: &Mutex<State>, mut answer: Vec<u8>) -> Vec<u8> {
     answer
 }
 
-/// An answer that the server has not given.
+/// An answer that the server has not given: the question alone, without what came with it.
 fn faulty(action: DnsAction, message: &[u8]) -> Vec<u8> {
-    let mut answer = message.to_vec();
-    if let [_, _, flags, code, ..] = answer.as_mut_slice() {
+    // A name has two octets more than its text, and type and class follow.
+    let end = question(message).map_or(HEADER, |(name, _)| HEADER + name.len() + 6);
+    let mut answer = message.get(..end).unwrap_or(message).to_vec();
+    if let [_, _, flags, code, _, _, counts @ ..] = answer.as_mut_slice() {
         // A response (RFC 1035 section 4.1.1).
         *flags |= 0x80;
         match action {
@@ -288,6 +296,7 @@ fn faulty(action: DnsAction, message: &[u8]) -> Vec<u8> {
             DnsAction::Truncate => *flags |= 0x02 | 0x04,
             _ => return b"this is no message".to_vec(),
         }
+        counts.iter_mut().take(6).for_each(|count| *count = 0);
     }
     answer
 }
@@ -324,6 +333,8 @@ mod tests {
         assert_eq!(question(&message[..16]), None);
         assert_eq!(faulty(DnsAction::ServerFailure, &message)[..4], [1, 2, 0x81, 2]);
         assert_eq!(faulty(DnsAction::Truncate, &message)[..4], [1, 2, 0x87, 0]);
+        let with_more = [&message[..], b"more"].concat();
+        assert_eq!(faulty(DnsAction::Truncate, &with_more)[4..], message[4..]);
         assert_ne!(faulty(DnsAction::Garbage, &message)[..2], [1, 2]);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::process::{Process, run};
+use crate::tsig::TsigKey;
 
 const START: Duration = Duration::from_secs(20);
 
@@ -28,6 +29,23 @@ impl Knot {
     /// If it does not come up.
     #[must_use]
     pub fn start(dir: &Path, addr: SocketAddr, zone: &str, records: &str) -> Self {
+        Self::start_with_keys(dir, addr, zone, records, &[], &[])
+    }
+
+    /// Starts a server as [`start`](Self::start) does. `updaters` may update the zone, `others` are keys
+    /// that it knows.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    #[must_use]
+    pub fn start_with_keys(
+        dir: &Path,
+        addr: SocketAddr,
+        zone: &str,
+        records: &str,
+        updaters: &[&TsigKey],
+        others: &[&TsigKey],
+    ) -> Self {
         fs::create_dir_all(dir).unwrap_or_else(|e| panic!("cannot create {}: {e}", dir.display()));
         let config = format!(
             "server:\n    rundir: {dir}\n    listen: {ip}@{port}\n    udp-workers: 1\n    \
@@ -35,11 +53,14 @@ impl Knot {
              control:\n    listen: {dir}/knot.sock\n\
              database:\n    storage: {dir}\n\
              log:\n  - target: stdout\n    any: info\n\
+             {keys}\
              zone:\n  - domain: {zone}\n    file: {dir}/zone\n    zonefile-sync: -1\n    \
-             zonefile-load: whole\n    journal-content: none\n",
+             zonefile-load: whole\n    journal-content: none\n{acl}",
             dir = dir.display(),
             ip = addr.ip(),
             port = addr.port(),
+            keys = keys(updaters, others),
+            acl = if updaters.is_empty() { "" } else { "    acl: updates\n" },
         );
         let path = dir.join("knot.conf");
         fs::write(&path, config).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
@@ -53,16 +74,46 @@ impl Knot {
         Self { process, dir: dir.to_owned(), serial }
     }
 
+    /// The TXT records of the zone as `knotc` prints them: name, time to live, type, and the value in quotes.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    #[must_use]
+    pub fn all_txt(&self) -> Vec<String> {
+        let records = self.control(&["zone-read", "--"]);
+        records.lines().filter(|line| line.contains(" TXT ")).map(str::to_owned).collect()
+    }
+
     /// Replaces the records of the zone.
     ///
     /// # Panics
     /// If the server does not take them.
     pub fn set_records(&self, records: &str) {
         write_zone(&self.dir, &self.serial, records);
-        let mut command = Command::new("/usr/sbin/knotc");
-        command.arg("-s").arg(self.dir.join("knot.sock")).args(["-b", "zone-reload"]);
-        run(&mut command).unwrap_or_else(|e| panic!("{e}\n{}", self.process.log()));
+        self.control(&["-b", "zone-reload"]);
     }
+
+    fn control(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("/usr/sbin/knotc");
+        command.arg("-s").arg(self.dir.join("knot.sock")).args(arguments);
+        run(&mut command).unwrap_or_else(|e| panic!("{e}\n{}", self.process.log()))
+    }
+}
+
+/// The sections of the keys, and of what they may.
+fn keys(updaters: &[&TsigKey], others: &[&TsigKey]) -> String {
+    if updaters.is_empty() {
+        return String::new();
+    }
+    let keys = updaters.iter().chain(others).map(|TsigKey { name, algorithm, secret }| {
+        format!("  - id: {name}\n    algorithm: {algorithm}\n    secret: {secret}\n")
+    });
+    let names: Vec<&str> = updaters.iter().map(|key| key.name.as_str()).collect();
+    format!(
+        "key:\n{}acl:\n  - id: updates\n    key: [{}]\n    action: update\n",
+        keys.collect::<String>(),
+        names.join(", ")
+    )
 }
 
 fn write_zone(dir: &Path, serial: &AtomicU32, records: &str) {

@@ -12,6 +12,7 @@
 pub mod acme_proxy;
 pub mod authority;
 pub mod bed;
+pub mod bind;
 pub mod cloudflare;
 pub mod dns_proxy;
 pub mod foreign_ca;
@@ -26,6 +27,7 @@ pub mod powerdns;
 pub mod process;
 pub mod rt;
 pub mod traffic;
+pub mod tsig;
 pub mod unbound;
 
 pub use bed::{Testbed, ZONE};

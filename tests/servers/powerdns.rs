@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::ports::{self, Port};
 use crate::process::{Process, read_log, run};
 use crate::rt;
+use crate::tsig::TsigKey;
 
 /// The key of the HTTP API.
 pub const API_KEY: &str = "testbed";
@@ -157,6 +158,22 @@ impl PowerDns {
         self.must(Method::POST, "/zones", Some(body));
     }
 
+    /// Makes keys known, and lets the first of them update a zone.
+    ///
+    /// # Panics
+    /// If `pdnsutil` fails.
+    pub fn set_update_keys(&self, zone: &str, updater: &TsigKey, others: &[&TsigKey]) {
+        let util = |arguments: &[&str]| {
+            let mut command = Command::new("/usr/bin/pdnsutil");
+            command.arg(format!("--config-dir={}", self.dir.display())).args(arguments);
+            run(&mut command).unwrap_or_else(|e| panic!("{e}"));
+        };
+        for TsigKey { name, algorithm, secret } in others.iter().chain(&[updater]) {
+            util(&["import-tsig-key", name, algorithm, secret]);
+        }
+        util(&["set-meta", zone, "TSIG-ALLOW-DNSUPDATE", &updater.name]);
+    }
+
     /// Removes a zone with all it has.
     pub fn remove_zone(&self, zone: &str) {
         self.must(Method::DELETE, &format!("/zones/{}", zone_id(&fqdn(zone))), None);
@@ -289,7 +306,7 @@ fn launch(dir: &Path, port: &Port, web: &Port) -> Process {
          webserver-port={web}\nwebserver-allow-from={address}\nwebserver-loglevel=none\n\
          cache-ttl=0\nquery-cache-ttl=0\nnegquery-cache-ttl=0\nzone-cache-refresh-interval=0\n\
          zone-metadata-cache-ttl=0\nsecurity-poll-suffix=\nloglevel=5\nlog-dns-queries=yes\n\
-         version-string=anonymous\nreceiver-threads=1\ndistributor-threads=2\n",
+         version-string=anonymous\ndnsupdate=yes\nreceiver-threads=1\ndistributor-threads=2\n",
         dir = dir.display(),
         dns = port.number(),
         web = web.number(),

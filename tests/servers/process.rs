@@ -17,6 +17,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Pause of a wait between two looks at its condition.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
+/// Longest time until a signal has stopped a program.
+const STOP: Duration = Duration::from_secs(10);
+
 /// Waits until `condition` gives a value; `None` after `timeout`.
 pub fn wait_until<T>(timeout: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + timeout;
@@ -97,6 +100,9 @@ impl Process {
     /// Stops it where it is (SIGSTOP): connections are accepted by the kernel, but not answered.
     pub fn pause(&mut self) {
         self.signal(Signal::STOP);
+        // On a busy machine its threads run on until the first of them has taken the signal.
+        let pid = self.child.id();
+        wait_until(STOP, || (!self.is_running() || is_stopped(pid)).then_some(()));
     }
 
     /// Ends a [`pause`](Self::pause).
@@ -155,6 +161,16 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Returns whether all threads of a process are stopped: proc(5), `/proc/PID/stat`.
+fn is_stopped(pid: u32) -> bool {
+    let is_stopped = |thread: fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('T'))
+    };
+    fs::read_dir(format!("/proc/{pid}/task"))
+        .is_ok_and(|mut threads| threads.all(|thread| thread.is_ok_and(is_stopped)))
 }
 
 pub(crate) fn read_log(path: &Path) -> String {
