@@ -52,6 +52,9 @@ pub enum HttpError {
     /// The credentials hold a character that no header may carry.
     #[error("the credentials of provider \"{0}\" hold a character that cannot be sent in a header")]
     Credentials(String),
+    /// The key of updates is none.
+    #[error("the TSIG key of provider \"{0}\" has no secret in base64")]
+    TsigKey(String),
     /// The connection broke, or took too long.
     #[error("{}", describe(.0))]
     Transport(reqwest::Error),

@@ -28,8 +28,8 @@ pub mod zone;
 
 pub use import::{Import, ImportFormat};
 pub use provider::{
-    CloudflareCredentials, CloudflareSettings, PowerDnsSettings, Provider, ProviderKind,
-    RequestLimit,
+    CloudflareCredentials, CloudflareSettings, DnsServer, PowerDnsSettings, Provider, ProviderKind,
+    RequestLimit, Rfc2136Settings, TsigAlgorithm,
 };
 pub use secret::SecretCheck;
 pub use text::is_file_name;

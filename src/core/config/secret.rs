@@ -65,6 +65,32 @@ pub(super) fn check_word(secret: &[u8]) -> Result<(), &'static str> {
     }
 }
 
+/// Checks the secret of a TSIG key: base64 (RFC 4648 section 4), as `tsig-keygen` and `keymgr` print it.
+///
+/// # Errors
+/// It is none.
+pub(super) fn check_tsig_secret(secret: &[u8]) -> Result<(), &'static str> {
+    let padding = secret.iter().rev().take_while(|byte| **byte == b'=').count();
+    let digits = secret.get(..secret.len() - padding).unwrap_or_default();
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let is_whole = match padding {
+        // Padding may be left out; a single digit more than whole groups makes no byte.
+        0 => digits.len() % 4 != 1,
+        1 | 2 => secret.len().is_multiple_of(4),
+        _ => false,
+    };
+    if is_whole && !digits.is_empty() && digits.iter().all(is_digit) {
+        return Ok(());
+    }
+    if secret.windows(6).any(|word| word == b"secret") {
+        Err("holds the definition of a key, it must hold its base64 secret alone")
+    } else if is_quote(secret.first()) {
+        Err("has quotes around the secret: remove them")
+    } else {
+        Err("holds no TSIG secret in base64")
+    }
+}
+
 /// A key without a prefix has 37 to 45 hexadecimal digits. So may a token: that length is left alone.
 fn is_global_key(secret: &[u8]) -> bool {
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -194,7 +220,8 @@ fn is_quote(byte: Option<&u8>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_global_key, check_token};
+    use super::{check_global_key, check_token, check_tsig_secret};
+    use crate::encoding::from_base64;
 
     /// A token as they were until 2026; not one of anybody.
     const EARLY: &str = "8M7wS6hCpXVc-DoRnPPY_UCWPgy8aea4Wy6kCe5T";
@@ -224,6 +251,34 @@ mod tests {
         for token in [EARLY, &scannable("cfut_"), &scannable("cfat_")] {
             let why = check_global_key(token.as_bytes()).expect_err(token);
             assert!(why.contains("holds an API token, not a global API key"), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_tsig_secret_is_base64() {
+        for good in ["c2VjcmV0", "AA", "AA==", "AAA=", "+/+/"] {
+            assert_eq!(check_tsig_secret(good.as_bytes()), Ok(()), "{good}");
+        }
+        // Whatever passes can be decoded.
+        let symbols = [b'A', b'+', b'=', b'-'];
+        for number in 0..4_usize.pow(8) {
+            let digits = (0..8).map(|place| symbols[(number >> (2 * place)) & 3]);
+            let text: Vec<u8> = digits.skip_while(|digit| *digit == b'-').collect();
+            let can_be_decoded = || from_base64(&String::from_utf8_lossy(&text)).is_some();
+            assert!(check_tsig_secret(&text).is_err() || can_be_decoded(), "{text:?}");
+        }
+        for (bad, expected) in [
+            ("", "holds no TSIG secret"),
+            ("=", "holds no TSIG secret"),
+            ("A", "holds no TSIG secret"),
+            ("AAAA=", "holds no TSIG secret"),
+            ("AA AA", "holds no TSIG secret"),
+            ("-_-_", "holds no TSIG secret"),
+            ("\"c2VjcmV0\"", "has quotes"),
+            ("key \"k\" {\n\talgorithm hmac-sha256;\n\tsecret \"c2VjcmV0\";\n};", "the definition"),
+        ] {
+            let why = check_tsig_secret(bad.as_bytes()).expect_err(bad);
+            assert!(why.contains(expected), "{bad}: {why}");
         }
     }
 

@@ -213,7 +213,7 @@ fn waiting(retry_after: &Option<Duration>) -> String {
 /// An answer that says no.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Refusal {
-    /// The status of HTTP.
+    /// The status of HTTP; 0 where the provider does not speak that.
     pub status: u16,
     /// The provider's own codes and texts.
     pub reasons: Vec<RefusalReason>,
@@ -238,13 +238,15 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for reason in &self.reasons {
+        let text = |reason: &RefusalReason| match reason {
             // Some answers have a text only.
-            if reason.code != 0 {
-                write!(f, "{} ", reason.code)?;
-            }
-            write!(f, "\"{}\", ", reason.text)?;
+            RefusalReason { code: 0, text } => format!("\"{text}\""),
+            RefusalReason { code, text } => format!("{code} \"{text}\""),
+        };
+        let mut parts: Vec<String> = self.reasons.iter().map(text).collect();
+        if self.status != 0 {
+            parts.push(format!("HTTP status {}", self.status));
         }
-        write!(f, "HTTP status {}", self.status)
+        f.write_str(&parts.join(", "))
     }
 }

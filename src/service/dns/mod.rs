@@ -8,6 +8,7 @@ pub mod cloudflare;
 mod error;
 mod payer;
 pub mod powerdns;
+pub mod rfc2136;
 mod route;
 mod txt;
 mod zone;
@@ -135,6 +136,9 @@ pub fn providers(
         Ok(match &config.kind {
             ProviderKind::Cloudflare(settings) => {
                 Box::new(cloudflare.make(name, settings, &secret)?)
+            }
+            ProviderKind::Rfc2136(settings) => {
+                Box::new(rfc2136::Rfc2136::new(name, settings, &secret)?)
             }
             ProviderKind::PowerDns(settings) => Box::new(powerdns::PowerDns::new(
                 name,

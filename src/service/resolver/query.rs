@@ -180,7 +180,7 @@ async fn over_udp(
 }
 
 /// Connects a socket, so that it takes packets of its server only and hears of closed ports.
-async fn connect_udp(server: SocketAddr) -> io::Result<UdpSocket> {
+pub(crate) async fn connect_udp(server: SocketAddr) -> io::Result<UdpSocket> {
     let local: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),

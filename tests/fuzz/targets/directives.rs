@@ -15,7 +15,7 @@ use acme_dns_core::config::{
 };
 use acme_dns_core::key::KeyType;
 use acme_dns_core::name::Name;
-use fuzzing::{assert_domain_name, assert_file_name};
+use fuzzing::{assert_domain_name, assert_file_name, assert_line};
 use libfuzzer_sys::fuzz_target;
 use std::collections::HashSet;
 
@@ -178,6 +178,11 @@ fn check_provider(provider: &Provider) {
     assert_file_name(&provider.name);
     let cloudflare = match &provider.kind {
         ProviderKind::Cloudflare(cloudflare) => cloudflare,
+        ProviderKind::Rfc2136(rfc2136) => {
+            assert!(rfc2136.server.port != 0 && !rfc2136.server.host.is_empty());
+            assert!((1..=86_400).contains(&rfc2136.ttl));
+            return assert_line(&rfc2136.key_name, 253);
+        }
         ProviderKind::PowerDns(powerdns) => return assert_url(&powerdns.api),
     };
     assert_url(&cloudflare.api);

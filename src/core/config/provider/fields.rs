@@ -54,6 +54,8 @@ pub(super) enum Kind {
     Text(fn(&str) -> bool, &'static str),
     /// A number that passes a check, and what it must be where it does not.
     Number(fn(u32) -> bool, &'static str),
+    /// `on` or `off`.
+    Flag,
     /// A URL that requests are made to.
     Url,
     /// A file of certificates in PEM.
@@ -68,6 +70,7 @@ enum Value {
     Secret(SecretId),
     Text(String),
     Number(u32),
+    Flag(bool),
     Certificates(Vec<u8>),
     Requests(RequestLimit),
 }
@@ -107,6 +110,10 @@ impl Form {
 impl Field {
     pub(super) const fn optional(name: &'static str, kind: Kind) -> Self {
         Self { name, kind, is_required: false }
+    }
+
+    pub(super) const fn required(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, is_required: true }
     }
 
     /// Tells whether a directive of the block sets it.
@@ -159,6 +166,11 @@ impl Values {
                 let refuse = || format!("{}, it must be {must}", invalid("value"));
                 Value::Number(number.ok_or_else(refuse)?)
             }
+            Kind::Flag => match argument {
+                "on" => Value::Flag(true),
+                "off" => Value::Flag(false),
+                _ => return Err(format!("{}, it must be \"on\" or \"off\"", invalid("value"))),
+            },
             Kind::Url => Value::Text(url(directive, argument)?.trim_end_matches('/').to_owned()),
             Kind::Certificates => Value::Certificates(resources.certificates(argument)?),
             Kind::Requests => return Err(invalid("value")),
@@ -200,6 +212,10 @@ impl Values {
 
     pub(super) fn number(&mut self, field: &str) -> Option<u32> {
         if let Value::Number(number) = self.take(field)? { Some(number) } else { None }
+    }
+
+    pub(super) fn flag(&mut self, field: &str) -> Option<bool> {
+        if let Value::Flag(flag) = self.take(field)? { Some(flag) } else { None }
     }
 
     pub(super) fn certificates(&mut self, field: &str) -> Option<Vec<u8>> {

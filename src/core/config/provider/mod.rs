@@ -6,11 +6,13 @@
 mod cloudflare;
 mod fields;
 mod powerdns;
+mod rfc2136;
 mod types;
 
 pub use cloudflare::{CloudflareCredentials, CloudflareSettings};
 pub use fields::RequestLimit;
 pub use powerdns::PowerDnsSettings;
+pub use rfc2136::{DnsServer, Rfc2136Settings, TsigAlgorithm};
 pub use types::ProviderKind;
 
 use super::text::{arguments, duplicate, invalid_parameter, is_file_name, wrong_arguments};

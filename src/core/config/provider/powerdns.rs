@@ -18,8 +18,8 @@ pub(super) const FORM: Form = Form {
     name: "powerdns",
     aliases: &["pdns"],
     fields: &[
-        Field { name: "api", kind: Kind::Url, is_required: true },
-        Field { name: "api_key", kind: Kind::Secret(check_word), is_required: true },
+        Field::required("api", Kind::Url),
+        Field::required("api_key", Kind::Secret(check_word)),
         Field::optional("server_id", Kind::Text(is_server_id, "server id")),
         Field::optional("ttl", Kind::Number(is_ttl, "1 to 2147483647")),
         Field::optional("trusted_certificate", Kind::Certificates),

@@ -4,12 +4,15 @@
 use super::cloudflare::{self, CloudflareSettings};
 use super::fields::{Form, Values};
 use super::powerdns::{self, PowerDnsSettings};
+use super::rfc2136::{self, Rfc2136Settings};
 
 /// The settings of a provider, by its type.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ProviderKind {
     /// Cloudflare's API v4.
     Cloudflare(CloudflareSettings),
+    /// Dynamic updates (RFC 2136).
+    Rfc2136(Rfc2136Settings),
     /// PowerDNS's HTTP API.
     PowerDns(PowerDnsSettings),
 }
@@ -19,6 +22,10 @@ const TYPES: &[Type] = &[
     Type {
         form: &cloudflare::FORM,
         build: |values| cloudflare::build(values).map(ProviderKind::Cloudflare),
+    },
+    Type {
+        form: &rfc2136::FORM,
+        build: |values| rfc2136::build(values).map(ProviderKind::Rfc2136),
     },
     Type {
         form: &powerdns::FORM,

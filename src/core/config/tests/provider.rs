@@ -2,8 +2,8 @@
 
 use super::super::provider::ProviderReader;
 use super::super::{
-    CloudflareCredentials, CloudflareSettings, Provider, ProviderKind, RequestLimit, SecretId,
-    SecretSource,
+    CloudflareCredentials, CloudflareSettings, DnsServer, Provider, ProviderKind, RequestLimit,
+    Rfc2136Settings, SecretId, SecretSource, TsigAlgorithm,
 };
 use super::{Block, Fake};
 use std::time::Duration;
@@ -101,6 +101,63 @@ fn a_provider_has_what_its_block_says() {
 }
 
 #[test]
+fn rfc2136_has_defaults_and_another_word() {
+    let server: &[&str] = &["server", "[2001:db8::1]:5353"];
+    let name: &[&str] = &["key_name", "Update.example.com."];
+    let key: &[&str] = &["key", "env:K"];
+    let provider = read_provider("nsupdate", None, &[server, name, key]).unwrap();
+    assert_eq!(provider.secrets, [SecretId(0)]);
+    let defaults = Rfc2136Settings {
+        server: DnsServer { host: "2001:db8::1".to_owned(), port: 5353 },
+        key_name: "update.example.com".to_owned(),
+        key: SecretId(0),
+        algorithm: TsigAlgorithm::Sha256,
+        tcp: false,
+        ttl: 60,
+    };
+    assert_eq!(provider.kind, ProviderKind::Rfc2136(defaults.clone()));
+    let more: [&[&str]; 3] = [&["algorithm", "HMAC-SHA512."], &["tcp", "on"], &["ttl", "120"]];
+    let block = [&[server, name, &["key_file", "/k"]][..], &more].concat();
+    let provider = read_provider("p", Some("rfc2136"), &block).unwrap();
+    let algorithm = TsigAlgorithm::Sha512;
+    let settings = Rfc2136Settings { algorithm, tcp: true, ttl: 120, ..defaults };
+    assert_eq!(provider.kind, ProviderKind::Rfc2136(settings));
+}
+
+#[test]
+fn mistakes_in_rfc2136_are_told() {
+    let server: &[&str] = &["server", "ns1.example.com"];
+    let name: &[&str] = &["key_name", "update"];
+    let key: &[&str] = &["key", "env:K"];
+    let rows: [(Block<'_>, &str); 12] = [
+        (&[], "no \"server\" is defined for provider \"p\""),
+        (&[server, key], "no \"key_name\" is defined for provider \"p\""),
+        (&[server, name], "no \"key_file\" or \"key\" is defined for provider \"p\""),
+        (&[&["server", "ns1:0"]], "invalid address \"ns1:0\" in \"server\" directive"),
+        (&[&["server", "a", "b"]], "invalid number of arguments in \"server\" directive"),
+        (&[&["key_name", "a b"]], "invalid key name \"a b\" in \"key_name\" directive"),
+        (&[&["key_name", "."]], "invalid key name \".\" in \"key_name\" directive"),
+        (
+            &[&["key", "c2VjcmV0"]],
+            "\"key\" takes \"env:NAME\", a secret in a file is named by \"key_file\"",
+        ),
+        (
+            &[&["algorithm", "hmac-md5"]],
+            "invalid algorithm \"hmac-md5\" in \"algorithm\" directive",
+        ),
+        (
+            &[&["tcp", "yes"]],
+            "invalid value \"yes\" in \"tcp\" directive, it must be \"on\" or \"off\"",
+        ),
+        (&[&["ttl", "0"]], "invalid value \"0\" in \"ttl\" directive, it must be 1 to 86400"),
+        (&[&["zone_id", "a"]], "unknown directive \"zone_id\""),
+    ];
+    for (block, expected) in rows {
+        assert_eq!(read_provider("p", Some("rfc2136"), block).expect_err(expected), expected);
+    }
+}
+
+#[test]
 fn powerdns_has_defaults_and_another_word() {
     let api: &[&str] = &["api", "http://127.0.0.1:8081/"];
     let key: &[&str] = &["api_key", "env:K"];
@@ -168,17 +225,17 @@ fn mistakes_in_a_provider_are_told() {
         (
             "route53",
             None,
-            "unknown provider type \"route53\", the known types are \"cloudflare\", \"powerdns\"",
+            "unknown provider type \"route53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\"",
         ),
         (
             "cf",
             None,
-            "unknown provider type \"cf\", the known types are \"cloudflare\", \"powerdns\"",
+            "unknown provider type \"cf\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\"",
         ),
         (
             "cf",
             Some("CF"),
-            "unknown provider type \"CF\", the known types are \"cloudflare\", \"powerdns\"",
+            "unknown provider type \"CF\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\"",
         ),
         ("", Some("cloudflare"), "invalid provider name \"\""),
     ] {
