@@ -1,7 +1,14 @@
 //! Certificates by DNS providers other than Cloudflare, each with the server itself.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use servers::bed::write_secret;
+use servers::knot::Knot;
+use servers::pebble::PebbleOptions;
+use servers::ports::Port;
 use servers::powerdns::API_KEY;
+use servers::tsig::TsigKey;
 
 use crate::site::{LIMIT, Site};
 
@@ -42,4 +49,38 @@ fn powerdns_that_refuses_the_key_is_reported_without_it() {
     let line = site.nginx.wait_for_log("check that \"api_key_file\"", LIMIT);
     assert!(line.contains("[error]") && line.contains("401"), "{line}");
     assert!(!site.nginx.log().contains(WRONG));
+}
+
+#[test]
+fn updates_prove_apex_and_wildcard_and_keep_what_is_foreign() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // nginx's workers and helper run as another user when the tests run as root.
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let (key, port) = (TsigKey::new("update.example.test", "hmac-sha256"), Port::reserve());
+    let records = "ns1 A 127.0.0.1\n_acme-challenge TXT \"somebody else's\"";
+    let knot_dir = dir.path().join("knot");
+    let knot = Knot::start_with_keys(&knot_dir, port.addr(), "example.test", records, &[&key], &[]);
+    // Knot is all the DNS that there is.
+    let mut site = Site::with(|options| PebbleOptions { dns: port.addr(), ..options });
+    site.propagation = format!(
+        "acme_dns_propagation timeout=30s interval=200ms resolvers={} port={};\n",
+        port.addr(),
+        port.number()
+    );
+    let key_file = dir.path().join("key");
+    write_secret(&key_file, &key.secret);
+    site.provider = Some(format!(
+        "acme_dns_provider primary nsupdate {{ server {}; key_name {}; key_file {}; }}\n",
+        port.addr(),
+        key.name,
+        key_file.display()
+    ));
+    site.set_servers(&["example.test *.example.test"]);
+    site.start_nginx();
+    assert_eq!(site.wait_for_certificate("example.test").leaf.sans.len(), 2);
+    servers::process::wait_until(LIMIT, || (knot.all_txt().len() == 1).then_some(()))
+        .unwrap_or_else(|| panic!("{:?} is left:\n{}", knot.all_txt(), site.nginx.log()));
+    assert!(knot.all_txt()[0].contains("somebody else's"), "{:?}", knot.all_txt());
+    let log = site.nginx.log();
+    assert!(!log.contains(&key.secret) && !log.contains("[error]"), "{log}");
 }
