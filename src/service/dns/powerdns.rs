@@ -4,26 +4,27 @@
 //! reads and writes a zone here, and after a write the RRset is read again: what another client has
 //! overwritten in between is written again. Values of others are sent back exactly as they came.
 
+use super::request::{self, Answer};
 use super::{
-    About, DnsProvider, PlacedRecord, ProviderError, Refusal, RefusalReason, Rule, SparedRecord,
-    TxtRecord, Zone, txt,
+    About, DnsProvider, PlacedRecord, ProviderError, Redactor, Refusal, RefusalReason, Rule,
+    SparedRecord, TxtRecord, Zone, txt,
 };
 use crate::event::ProviderEvent;
-use crate::http::{Clients, HttpError, describe, read_limited, retry_after};
+use crate::http::{Clients, HttpError};
 use crate::resolver::Resolver;
 use acme_dns_core::challenge::{Candidate, Mark};
 use acme_dns_core::config::{PowerDnsSettings as Settings, SecretId};
-use acme_dns_core::text::{excerpt, list, one_line};
+use acme_dns_core::text::{excerpt, list};
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 use url::Url;
@@ -31,8 +32,8 @@ use url::Url;
 /// The longest answer, in bytes: servers that know no filter send a whole zone.
 const MAX_ANSWER: usize = 16 << 20;
 
-/// The longest text of the server's that is shown, in characters.
-const MAX_TEXT: usize = 200;
+/// The longest name of a zone or a server that is taken, in characters.
+const MAX_NAME: usize = 400;
 
 /// So many zones are named where none fits.
 const SHOWN_ZONES: usize = 5;
@@ -63,8 +64,7 @@ pub struct PowerDns {
     http: reqwest::Client,
     base: Url,
     key: HeaderValue,
-    /// Kept to be cut out of texts that come from elsewhere.
-    secret: SecretString,
+    redactor: Redactor,
     ttl: u32,
     /// The writer of each zone, by its identifier.
     writers: RefCell<HashMap<String, Rc<Mutex<()>>>>,
@@ -104,7 +104,7 @@ impl PowerDns {
             http: clients.get(settings.trusted_certificate.as_deref())?,
             base,
             key,
-            secret,
+            redactor: Redactor::new([secret]),
             ttl: settings.ttl,
             writers: RefCell::default(),
             name_servers: RefCell::default(),
@@ -125,10 +125,6 @@ impl PowerDns {
         body: Option<&Value>,
         action: &str,
     ) -> Result<Value, ProviderError> {
-        let unreachable = |error: &reqwest::Error| ProviderError::Unreachable {
-            action: action.to_owned(),
-            detail: self.clean(&describe(error)),
-        };
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push("zones").extend(zone.map(|zone| zone.id.as_str()));
@@ -140,21 +136,14 @@ impl PowerDns {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| unreachable(&error))?;
-        let status = response.status();
-        let wait = retry_after(response.headers(), SystemTime::now());
-        let body = match read_limited(response, MAX_ANSWER).await {
-            Ok(body) => body,
-            Err(HttpError::Transport(error)) => return Err(unreachable(&error)),
-            Err(error) => return Err(ProviderError::unexpected(action, &error.to_string())),
-        };
-        if !status.is_success() {
-            return Err(self.refusal(status, wait, &body, zone, action));
+        let answer = request::send(request, MAX_ANSWER, &self.redactor, action).await?;
+        if !answer.status.is_success() {
+            return Err(self.refusal(&answer, zone, action));
         }
-        if body.is_empty() {
+        if answer.body.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&body)
+        serde_json::from_slice(&answer.body)
             .map_err(|_| ProviderError::unexpected(action, "it is not JSON, check \"api\""))
     }
 
@@ -175,17 +164,12 @@ impl PowerDns {
     }
 
     /// Reads an answer that is not a success.
-    fn refusal(
-        &self,
-        status: StatusCode,
-        retry_after: Option<Duration>,
-        body: &[u8],
-        zone: Option<&Zone>,
-        action: &str,
-    ) -> ProviderError {
+    fn refusal(&self, answer: &Answer, zone: Option<&Zone>, action: &str) -> ProviderError {
+        let Answer { status, retry_after, body } = answer;
         let action = action.to_owned();
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
-        let words = json.get("error").and_then(Value::as_str).map(|text| self.clean(text));
+        let words = json.get("error").and_then(Value::as_str);
+        let words = words.map(|text| self.redactor.clean(text));
         let reasons = words.iter().map(|text| RefusalReason { code: 0, text: text.clone() });
         let refusal = Refusal { status: status.as_u16(), reasons: reasons.collect() };
         let refused = |advice: &str, about| ProviderError::Refused {
@@ -195,7 +179,7 @@ impl PowerDns {
             about,
         };
         match (status.as_u16(), zone) {
-            (429, _) => ProviderError::Throttled { action, retry_after },
+            (429, _) => ProviderError::Throttled { action, retry_after: *retry_after },
             (408 | 500.., _) => ProviderError::Unavailable { action, refusal },
             (401 | 403, _) => ProviderError::Unauthorized {
                 action,
@@ -394,13 +378,6 @@ impl PowerDns {
             self.name_servers.borrow_mut().insert(zone.id.clone(), names);
         }
     }
-
-    /// Makes a text from elsewhere fit for a log.
-    fn clean(&self, text: &str) -> String {
-        let secret = self.secret.expose_secret();
-        let text = if secret.is_empty() { text.to_owned() } else { text.replace(secret, "***") };
-        one_line(&text).chars().take(MAX_TEXT).collect()
-    }
 }
 
 #[async_trait(?Send)]
@@ -506,7 +483,7 @@ fn is_disabled(record: &Value) -> bool {
 
 /// Gives a name without its final dot, in lower case.
 fn bare(name: &str) -> String {
-    excerpt(name.trim_end_matches('.'), MAX_TEXT * 2).to_ascii_lowercase()
+    excerpt(name.trim_end_matches('.'), MAX_NAME).to_ascii_lowercase()
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

@@ -1,26 +1,22 @@
 //! Requests to Cloudflare's API. What their answers mean is in `answer`.
 
-use super::super::ProviderError;
+use super::super::{ProviderError, Redactor, request};
 use super::budget::Budget;
-use crate::http::{Clients, HttpError, describe, read_limited, retry_after};
+use crate::http::{Clients, HttpError};
 use acme_dns_core::config::{CloudflareCredentials, CloudflareSettings as Settings, SecretId};
-use acme_dns_core::text::one_line;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
 /// The longest answer, in bytes: a page of zones is a tenth of it.
 const MAX_ANSWER: usize = 1 << 20;
-
-/// The longest text of Cloudflare's that is shown, in characters.
-const MAX_TEXT: usize = 200;
 
 /// Requests at the same time: enough for many orders at once, few enough to be polite.
 const CONCURRENT: usize = 16;
@@ -104,8 +100,7 @@ pub(super) struct ApiClient {
     base: Url,
     headers: HeaderMap,
     kind: CredentialKind,
-    /// Kept to be cut out of texts that come from elsewhere.
-    secret: SecretString,
+    redactor: Redactor,
     budget: Rc<Budget>,
     slots: Semaphore,
     /// Time at which Cloudflare last accepted a request.
@@ -143,8 +138,8 @@ impl ApiClient {
             }
         };
         let (slots, accepted) = (Semaphore::new(CONCURRENT), Cell::default());
-        let timing = Timing::default();
-        Ok(Self { http, base, headers, kind, secret, budget, slots, accepted, timing })
+        let (timing, redactor) = (Timing::default(), Redactor::new([secret]));
+        Ok(Self { http, base, headers, kind, redactor, budget, slots, accepted, timing })
     }
 
     pub(super) fn kind(&self) -> CredentialKind {
@@ -223,10 +218,6 @@ impl ApiClient {
             action: call.action.to_owned(),
             retry_after: Some(left),
         };
-        let unreachable = |error: &reqwest::Error| ProviderError::Unreachable {
-            action: call.action.to_owned(),
-            detail: self.clean(&describe(error)),
-        };
         self.budget.acquire(self.timing.patience).await.map_err(throttled)?;
         // Only then, as who waits for his share must not keep others from theirs. The semaphore is
         // never closed.
@@ -239,15 +230,8 @@ impl ApiClient {
         if let Some(body) = call.body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| unreachable(&error))?;
-        let status = response.status();
-        let wait = retry_after(response.headers(), SystemTime::now());
-        let body = match read_limited(response, MAX_ANSWER).await {
-            Ok(body) => body,
-            Err(HttpError::Transport(error)) => return Err(unreachable(&error)),
-            Err(error) => return Err(ProviderError::unexpected(call.action, &error.to_string())),
-        };
-        let reply = self.interpret(call, status, wait, &body);
+        let answer = request::send(request, MAX_ANSWER, &self.redactor, call.action).await?;
+        let reply = self.interpret(call, answer.status, answer.retry_after, &answer.body);
         if let Err(ProviderError::Throttled { retry_after: Some(wait), .. }) = &reply {
             self.budget.pause(*wait);
             self.budget.handle_throttled(*wait);
@@ -269,9 +253,7 @@ impl ApiClient {
 
     /// Makes a text from elsewhere fit for a log.
     pub(super) fn clean(&self, text: &str) -> String {
-        let secret = self.secret.expose_secret();
-        let text = if secret.is_empty() { text.to_owned() } else { text.replace(secret, "***") };
-        one_line(&text).chars().take(MAX_TEXT).collect()
+        self.redactor.clean(text)
     }
 }
 
