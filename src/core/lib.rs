@@ -6,6 +6,7 @@
 //! nginx, without a network and on a simulated clock.
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 pub mod challenge;
 pub mod config;
 pub mod encoding;

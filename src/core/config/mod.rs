@@ -28,7 +28,8 @@ pub mod zone;
 
 pub use import::{Import, ImportFormat};
 pub use provider::{
-    CloudflareCredentials, CloudflareSettings, DnsServer, PowerDnsSettings, Provider, ProviderKind,
+    AcmeDnsCredentials, AcmeDnsSettings, CloudflareCredentials, CloudflareSettings, DnsServer,
+    DuckDnsSettings, HttpReqSettings, HttpReqUser, PowerDnsSettings, Provider, ProviderKind,
     RequestLimit, Rfc2136Settings, TsigAlgorithm,
 };
 pub use secret::SecretCheck;

@@ -6,6 +6,8 @@
 //! so `nginx -t` finds such a mistake. What it says tells the mistake and never quotes what it has found. No
 //! secret is copied here: workers share the heap of the master that reads it.
 
+use crate::accounts;
+
 /// A check of a secret, without surrounding white space; an error follows the name of its source, as in
 /// `"file" is empty`.
 pub type SecretCheck = fn(&[u8]) -> Result<(), &'static str>;
@@ -88,6 +90,45 @@ pub(super) fn check_tsig_secret(secret: &[u8]) -> Result<(), &'static str> {
         Err("has quotes around the secret: remove them")
     } else {
         Err("holds no TSIG secret in base64")
+    }
+}
+
+/// Checks a password, which may hold anything but control characters.
+///
+/// # Errors
+/// It cannot be sent.
+pub(super) fn check_password(secret: &[u8]) -> Result<(), &'static str> {
+    let text = std::str::from_utf8(secret).map_err(|_| "is not text in UTF-8")?;
+    match text.contains(char::is_control) {
+        true => Err("has a control character or several lines, it must hold the password alone"),
+        false => Ok(()),
+    }
+}
+
+/// Checks a token that is a UUID (RFC 9562 section 4).
+///
+/// # Errors
+/// It is none.
+pub(super) fn check_uuid(secret: &[u8]) -> Result<(), &'static str> {
+    const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
+    let lengths = secret.split(|byte| *byte == b'-').map(<[u8]>::len);
+    let is_of_uuid = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
+    match lengths.eq(GROUPS) && secret.iter().all(is_of_uuid) {
+        true => Ok(()),
+        false => Err(
+            "must hold the token alone: hexadecimal digits in five groups, with \"-\" between them",
+        ),
+    }
+}
+
+/// Checks a document with accounts of acme-dns.
+///
+/// # Errors
+/// It is none.
+pub(super) fn check_accounts(secret: &[u8]) -> Result<(), &'static str> {
+    match accounts::read(secret)?.is_empty() {
+        true => Err("has no account"),
+        false => Ok(()),
     }
 }
 
@@ -220,7 +261,10 @@ fn is_quote(byte: Option<&u8>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_global_key, check_token, check_tsig_secret};
+    use super::{
+        check_accounts, check_global_key, check_password, check_token, check_tsig_secret,
+        check_uuid,
+    };
     use crate::encoding::from_base64;
 
     /// A token as they were until 2026; not one of anybody.
@@ -280,6 +324,20 @@ mod tests {
             let why = check_tsig_secret(bad.as_bytes()).expect_err(bad);
             assert!(why.contains(expected), "{bad}: {why}");
         }
+    }
+
+    #[test]
+    fn secrets_of_other_providers_are_checked() {
+        let uuid = "a7c4d0ad-114e-40ef-BA1D-d217904a50f2";
+        assert_eq!(check_uuid(uuid.as_bytes()), Ok(()));
+        for text in [&uuid[1..], &uuid[..35], &format!("\"{uuid}\""), &uuid.replace('7', "x")] {
+            assert!(check_uuid(text.as_bytes()).is_err(), "{text}");
+        }
+        assert_eq!(check_password("pa ss:w\u{f6}rd".as_bytes()), Ok(()));
+        for text in [&b"a\nb"[..], b"a\0", b"\xff"] {
+            assert!(check_password(text).is_err(), "{text:?}");
+        }
+        assert_eq!(check_accounts(b"{}"), Err("has no account"));
     }
 
     #[test]

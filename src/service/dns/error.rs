@@ -153,6 +153,14 @@ impl ProviderError {
         matches!(self, Self::Unauthorized { .. } | Self::Refused { .. } | Self::NoZone { .. })
     }
 
+    /// Makes it the error of a request that `done` others have come before: these may have done something.
+    pub(super) fn after(self, done: usize) -> Self {
+        match self.is_definite() && done > 0 {
+            true => Self::Unclear(Box::new(self)),
+            false => self,
+        }
+    }
+
     /// Makes the same refusal an answer to `what`; the zone that it is about is not known.
     pub(super) fn of(mut self, what: String) -> Self {
         if let Self::Unauthorized { action, about, .. } | Self::Refused { action, about, .. } =

@@ -4,14 +4,18 @@
 //! [`providers`]. Which names get which records is decided in [`crate::acme`], whether they are
 //! visible in [`crate::propagation`]; neither is in here.
 
+pub mod acme_dns;
 pub mod cloudflare;
+pub mod duckdns;
 mod error;
+pub mod httpreq;
 mod payer;
 pub mod powerdns;
 mod redact;
 mod request;
 pub mod rfc2136;
 mod route;
+mod spacing;
 mod txt;
 mod zone;
 
@@ -22,7 +26,7 @@ pub use route::{Route, RouteError, follow};
 use crate::event::ProviderEvent;
 use crate::http::{Clients, HttpError};
 use crate::resolver::Resolver;
-use acme_dns_core::challenge::{Candidate, Kept};
+use acme_dns_core::challenge::{Candidate, Kept, Mark};
 use acme_dns_core::config::{Provider, ProviderKind, SecretId};
 use acme_dns_core::id::{ProviderId, Table};
 use async_trait::async_trait;
@@ -74,6 +78,15 @@ pub struct SparedRecord {
     pub why: Kept,
 }
 
+/// A limit of the values that a record set can have.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ValueLimit {
+    /// The record set, whatever names it has.
+    pub record_set: String,
+    /// The number of its values; one more pushes out the oldest.
+    pub values: usize,
+}
+
 /// A DNS provider.
 #[async_trait(?Send)]
 pub trait DnsProvider {
@@ -92,6 +105,13 @@ pub trait DnsProvider {
     fn name_servers(&self, zone: &Zone) -> Option<Vec<String>> {
         let _ = zone;
         Some(Vec::new())
+    }
+
+    /// Gives the limit of the record set that has the values of a name, if it has one. No more than that many of an
+    /// order are created before they are removed, and no other order has values there meanwhile.
+    fn value_limit(&self, name: &str) -> Option<ValueLimit> {
+        let _ = name;
+        None
     }
 
     /// Creates records of one zone together and gives their ids in the same order. An identical
@@ -118,6 +138,24 @@ pub trait DnsProvider {
         placed: &[PlacedRecord],
         rule: &Rule<'_>,
     ) -> Result<Vec<SparedRecord>, ProviderError>;
+}
+
+/// Parts records into those that may be removed and the others, for providers that cannot be asked what
+/// they have.
+fn by_rule<'a>(
+    placed: &'a [PlacedRecord],
+    rule: &Rule<'_>,
+) -> (Vec<&'a PlacedRecord>, Vec<SparedRecord>) {
+    let (mut removable, mut spared) = (Vec::new(), Vec::new());
+    for one in placed {
+        let TxtRecord { name, value } = &one.record;
+        let mark = if one.id.is_some() { Mark::Ours } else { Mark::Unsupported };
+        match rule(&Candidate { kind: "TXT", name, value, mark }) {
+            Ok(()) => removable.push(one),
+            Err(why) => spared.push(SparedRecord { record: one.record.clone(), why }),
+        }
+    }
+    (removable, spared)
 }
 
 /// Makes the clients of the providers of a configuration, in its order. `tell` hears of requests that
@@ -150,6 +188,15 @@ pub fn providers(
                 clients,
                 Rc::clone(&tell),
             )?),
+            ProviderKind::AcmeDns(settings) => {
+                Box::new(acme_dns::AcmeDns::new(name, settings, &secret, clients)?)
+            }
+            ProviderKind::DuckDns(settings) => {
+                Box::new(duckdns::DuckDns::new(name, settings, &secret, clients)?)
+            }
+            ProviderKind::HttpReq(settings) => {
+                Box::new(httpreq::HttpReq::new(name, settings, &secret, clients)?)
+            }
         })
     };
     configs.values().map(make).collect()

@@ -4,7 +4,7 @@
 //! reads and writes a zone here, and after a write the RRset is read again: what another client has
 //! overwritten in between is written again. Values of others are sent back exactly as they came.
 
-use super::request::{self, Answer};
+use super::request::{self, Answer, PAUSES, pause, retrying};
 use super::{
     About, DnsProvider, PlacedRecord, ProviderError, Redactor, Refusal, RefusalReason, Rule,
     SparedRecord, TxtRecord, Zone, txt,
@@ -40,17 +40,6 @@ const SHOWN_ZONES: usize = 5;
 
 /// So often an RRset is written until it stays as it should be.
 const MAX_WRITES: usize = 20;
-
-/// The longest pause asked for by the server that is sat out.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Pauses between tries.
-const PAUSES: [Duration; 4] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-];
 
 /// Pause before an RRset is read again: a client that has read it before our write has written by then.
 const READ_BACK: Duration = Duration::from_millis(250);
@@ -154,13 +143,7 @@ impl PowerDns {
         query: &[(&str, &str)],
         action: &str,
     ) -> Result<Value, ProviderError> {
-        let mut pauses = PAUSES.iter();
-        loop {
-            match self.call(Method::GET, zone, query, None, action).await {
-                Ok(value) => return Ok(value),
-                Err(error) => pause(error, pauses.next()).await?,
-            }
-        }
+        retrying(async || self.call(Method::GET, zone, query, None, action).await).await
     }
 
     /// Reads an answer that is not a success.
@@ -429,18 +412,6 @@ impl DnsProvider for PowerDns {
         // What can be removed is, whatever happens to the rest.
         let removed = join_all(removals).await;
         Ok(removed.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-    }
-}
-
-/// Waits before the next try, or gives the error back where there is none.
-async fn pause(error: ProviderError, next: Option<&Duration>) -> Result<(), ProviderError> {
-    let asked = error.retry_after().unwrap_or_default();
-    match next {
-        Some(next) if !error.is_permanent() && asked <= PATIENCE => {
-            sleep(asked.max(*next)).await;
-            Ok(())
-        }
-        _ => Err(error),
     }
 }
 

@@ -136,11 +136,11 @@ fn refuses_bad_providers() {
     let rows = [
         provider(
             &format!("acme_dns_provider r53 {{ {HERE}\n}}"),
-            "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\" in HERE",
+            "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\" in HERE",
         ),
         provider(
             &format!("acme_dns_provider main r53 {{ {HERE}\n}}"),
-            "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\" in HERE",
+            "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\" in HERE",
         ),
         provider(
             &format!("acme_dns_provider a/b cloudflare {{ {HERE}\n}}"),

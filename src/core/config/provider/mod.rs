@@ -3,14 +3,20 @@
 //! [`types`] is the table of the types, with a file for the settings of each, such as [`cloudflare`];
 //! [`fields`] reads single settings. What a provider does is in the service's `dns`, not in here.
 
+mod acme_dns;
 mod cloudflare;
+mod duckdns;
 mod fields;
+mod httpreq;
 mod powerdns;
 mod rfc2136;
 mod types;
 
+pub use acme_dns::{AcmeDnsCredentials, AcmeDnsSettings};
 pub use cloudflare::{CloudflareCredentials, CloudflareSettings};
+pub use duckdns::DuckDnsSettings;
 pub use fields::RequestLimit;
+pub use httpreq::{HttpReqSettings, HttpReqUser};
 pub use powerdns::PowerDnsSettings;
 pub use rfc2136::{DnsServer, Rfc2136Settings, TsigAlgorithm};
 pub use types::ProviderKind;

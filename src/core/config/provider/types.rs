@@ -1,8 +1,11 @@
 //! The table of the types of providers. A new type is a file beside this one, a variant of
 //! [`ProviderKind`] and a line in [`TYPES`].
 
+use super::acme_dns::{self, AcmeDnsSettings};
 use super::cloudflare::{self, CloudflareSettings};
+use super::duckdns::{self, DuckDnsSettings};
 use super::fields::{Form, Values};
+use super::httpreq::{self, HttpReqSettings};
 use super::powerdns::{self, PowerDnsSettings};
 use super::rfc2136::{self, Rfc2136Settings};
 
@@ -15,6 +18,12 @@ pub enum ProviderKind {
     Rfc2136(Rfc2136Settings),
     /// PowerDNS's HTTP API.
     PowerDns(PowerDnsSettings),
+    /// acme-dns.
+    AcmeDns(AcmeDnsSettings),
+    /// DuckDNS.
+    DuckDns(DuckDnsSettings),
+    /// The protocol `httpreq`.
+    HttpReq(HttpReqSettings),
 }
 
 /// All types.
@@ -30,6 +39,18 @@ const TYPES: &[Type] = &[
     Type {
         form: &powerdns::FORM,
         build: |values| powerdns::build(values).map(ProviderKind::PowerDns),
+    },
+    Type {
+        form: &acme_dns::FORM,
+        build: |values| acme_dns::build(values).map(ProviderKind::AcmeDns),
+    },
+    Type {
+        form: &duckdns::FORM,
+        build: |values| duckdns::build(values).map(ProviderKind::DuckDns),
+    },
+    Type {
+        form: &httpreq::FORM,
+        build: |values| httpreq::build(values).map(ProviderKind::HttpReq),
     },
 ];
 

@@ -2,8 +2,8 @@
 
 use super::super::provider::ProviderReader;
 use super::super::{
-    CloudflareCredentials, CloudflareSettings, DnsServer, Provider, ProviderKind, RequestLimit,
-    Rfc2136Settings, SecretId, SecretSource, TsigAlgorithm,
+    AcmeDnsCredentials, CloudflareCredentials, CloudflareSettings, DnsServer, HttpReqUser,
+    Provider, ProviderKind, RequestLimit, Rfc2136Settings, SecretId, SecretSource, TsigAlgorithm,
 };
 use super::{Block, Fake};
 use std::time::Duration;
@@ -27,6 +27,82 @@ fn read_provider_with(
         reader.set(line[0], &line[1..], fake)?;
     }
     reader.finish()
+}
+
+#[test]
+fn acme_dns_has_accounts_or_one_account() {
+    let api: &[&str] = &["api", "https://auth.test/"];
+    let of = |block: Block<'_>| {
+        let block = [&[api], block].concat();
+        read_provider("acme-dns", None, &block).map(|provider| match provider.kind {
+            ProviderKind::AcmeDns(settings) => (settings.api, settings.credentials),
+            other => panic!("{other:?}"),
+        })
+    };
+    let (username, password, subdomain): (&[&str], &[&str], &[&str]) =
+        (&["username", "u"], &["password_file", "p"], &["subdomain", "d-4"]);
+    let document = AcmeDnsCredentials::Document(SecretId(0));
+    assert_eq!(of(&[&["account_file", "a"]]), Ok(("https://auth.test".to_owned(), document)));
+    let account = AcmeDnsCredentials::Account {
+        username: "u".to_owned(),
+        password: SecretId(0),
+        subdomain: "d-4".to_owned(),
+    };
+    assert_eq!(of(&[username, password, subdomain]).unwrap().1, account);
+    for (block, expected) in [
+        (&[][..], "no \"account_file\" or \"account\" is defined for provider \"acme-dns\""),
+        (&[username, password], "no \"subdomain\" is defined for provider \"acme-dns\""),
+        (&[subdomain], "no \"username\" is defined for provider \"acme-dns\""),
+        (
+            &[subdomain, &["account", "env:A"]],
+            "provider \"acme-dns\" has both \"account\" and \"subdomain\"",
+        ),
+        (
+            &[&["subdomain", "d.auth.test"]],
+            "invalid subdomain \"d.auth.test\" in \"subdomain\" directive",
+        ),
+    ] {
+        assert_eq!(of(block).expect_err(expected), expected);
+    }
+}
+
+#[test]
+fn duckdns_needs_a_token() {
+    let token: &[&str] = &["token", "env:T"];
+    let provider = read_provider("duckdns", None, &[token]).unwrap();
+    let ProviderKind::DuckDns(settings) = provider.kind else { panic!("{provider:?}") };
+    assert_eq!(settings.api, "https://www.duckdns.org");
+    let expected = "no \"token_file\" or \"token\" is defined for provider \"duckdns\"";
+    assert_eq!(read_provider("duckdns", None, &[]).expect_err(expected), expected);
+}
+
+#[test]
+fn httpreq_has_a_user_with_a_password_or_none() {
+    let endpoint: &[&str] = &["endpoint", "https://dns.test/hook/"];
+    let of = |block: Block<'_>| {
+        let block = [&[endpoint], block].concat();
+        read_provider("httpreq", None, &block).map(|provider| match provider.kind {
+            ProviderKind::HttpReq(settings) => settings,
+            other => panic!("{other:?}"),
+        })
+    };
+    let (username, password): (&[&str], &[&str]) = (&["username", "u"], &["password", "env:P"]);
+    let open = of(&[]).unwrap();
+    assert_eq!((open.endpoint.as_str(), open.user), ("https://dns.test/hook", None));
+    let user = HttpReqUser { name: "u".to_owned(), password: SecretId(0) };
+    assert_eq!(of(&[username, password]).unwrap().user, Some(user));
+    for (block, expected) in [
+        (
+            &[username][..],
+            "no \"password_file\" or \"password\" is defined for provider \"httpreq\"",
+        ),
+        (&[password], "no \"username\" is defined for provider \"httpreq\""),
+        (&[&["username", "a:b"]], "invalid user name \"a:b\" in \"username\" directive"),
+    ] {
+        assert_eq!(of(block).expect_err(expected), expected);
+    }
+    let missing = "no \"endpoint\" is defined for provider \"httpreq\"";
+    assert_eq!(read_provider("httpreq", None, &[]).expect_err(missing), missing);
 }
 
 fn cloudflare(provider: Provider) -> CloudflareSettings {
@@ -225,17 +301,17 @@ fn mistakes_in_a_provider_are_told() {
         (
             "route53",
             None,
-            "unknown provider type \"route53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\"",
+            "unknown provider type \"route53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\"",
         ),
         (
             "cf",
             None,
-            "unknown provider type \"cf\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\"",
+            "unknown provider type \"cf\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\"",
         ),
         (
             "cf",
             Some("CF"),
-            "unknown provider type \"CF\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\"",
+            "unknown provider type \"CF\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\"",
         ),
         ("", Some("cloudflare"), "invalid provider name \"\""),
     ] {

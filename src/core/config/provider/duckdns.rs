@@ -1,0 +1,40 @@
+//! The settings of DuckDNS.
+
+use super::super::SecretId;
+use super::super::secret::check_uuid;
+use super::fields::{Field, Form, Kind, Values};
+
+/// The base URL of the API.
+const API: &str = "https://www.duckdns.org";
+
+/// The block of this type.
+pub(super) const FORM: Form = Form {
+    name: "duckdns",
+    aliases: &[],
+    fields: &[
+        Field { name: "token", kind: Kind::Secret(check_uuid), is_required: true },
+        Field::optional("api", Kind::Url),
+        Field::optional("trusted_certificate", Kind::Certificates),
+    ],
+    credentials: &[],
+};
+
+/// The settings of DuckDNS.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DuckDnsSettings {
+    /// The account's token.
+    pub token: SecretId,
+    /// The URL that `/update` is below, without a final slash.
+    pub api: String,
+    /// Certificates in PEM that are trusted for the API's host, besides the system's.
+    pub trusted_certificate: Option<Vec<u8>>,
+}
+
+/// Makes the settings; `None` if they are not complete.
+pub(super) fn build(mut values: Values) -> Option<DuckDnsSettings> {
+    Some(DuckDnsSettings {
+        token: values.secret("token")?,
+        api: values.text("api").unwrap_or_else(|| API.to_owned()),
+        trusted_certificate: values.certificates("trusted_certificate"),
+    })
+}

@@ -1,0 +1,51 @@
+//! Times between changes of one record set, for servers that keep few values of it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// The times of the last changes of record sets.
+pub(super) struct Spacing {
+    least: Duration,
+    changed: RefCell<HashMap<String, Instant>>,
+}
+
+impl Spacing {
+    /// Makes a spacing of at least a time between two changes.
+    pub(super) fn new(least: Duration) -> Self {
+        Self { least, changed: RefCell::default() }
+    }
+
+    /// Waits until a record set may be changed.
+    pub(super) async fn wait(&self, record_set: &str) {
+        let changed = self.changed.borrow().get(record_set).copied();
+        if let Some(changed) = changed {
+            sleep_until(changed + self.least).await;
+        }
+    }
+
+    /// Notes a change, or what may have been one.
+    pub(super) fn note(&self, record_set: &str) {
+        self.changed.borrow_mut().insert(record_set.to_owned(), Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Spacing;
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_second_change_waits() {
+        let spacing = Spacing::new(Duration::from_secs(60));
+        let begun = Instant::now();
+        spacing.wait("a").await;
+        spacing.note("a");
+        spacing.wait("b").await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        spacing.wait("a").await;
+        assert_eq!(begun.elapsed().as_secs(), 60);
+    }
+}
