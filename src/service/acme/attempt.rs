@@ -9,9 +9,11 @@ use super::issuer::IssuerClient;
 use super::order::{Authorization, Order, Replaces};
 use super::problem::printable;
 use super::renewal_info::certificate_id;
+use super::rounds::divide;
 use super::solver::{Challenge, SolverTask, Solvers};
 use super::teller::Teller;
 use super::{Issued, ObtainerState, OrderOrigin, now};
+use crate::dns::ValueLimit;
 use crate::event::OrderEvent;
 use crate::store::{IssuedPem, PendingOrder, Store, StoreError, StoredCertificate};
 use crate::x509::csr;
@@ -289,40 +291,50 @@ impl OrderAttempt<'_> {
 
     /// Proves to the CA that the names are ours, as far as the order still asks for it.
     async fn authorize(&self, order: &mut Order) -> Result<(), ObtainError> {
-        let mut solvers = Solvers::default();
-        let authorized = self.prove(order, &mut solvers).await;
-        solvers.clean_up();
-        authorized
+        let authorizations = order.authorizations().await?;
+        let pending = pending(&authorizations)?;
+        if pending.is_empty() {
+            return order.wait_ready().await;
+        }
+        self.issuer.note_challenge();
+        let Self { state, variant, certificate, teller, .. } = self;
+        let task = SolverTask { state, variant, certificate, teller };
+        let mut limited = Vec::with_capacity(pending.len());
+        for (authorization, challenge) in pending {
+            limited.push((authorization, challenge, challenge.limit(&task).await?));
+        }
+        let mut rounds = divide(limited, |(.., limit)| limit.clone()).into_iter();
+        while let Some(round) = rounds.next() {
+            let mut solvers = Solvers::default();
+            let proven = self.prove(order, &task, &round, rounds.len() == 0, &mut solvers).await;
+            solvers.clean_up();
+            proven?;
+        }
+        Ok(())
     }
 
-    async fn prove(&self, order: &mut Order, solvers: &mut Solvers) -> Result<(), ObtainError> {
-        let authorizations = order.authorizations().await?;
-        let pending: Vec<&Authorization> =
-            authorizations.iter().filter(|a| a.status == AuthorizationStatus::Pending).collect();
-        let failed: Vec<_> = authorizations.iter().filter_map(Authorization::failure).collect();
-        if !failed.is_empty() {
-            return Err(ObtainError::Invalid(failed));
+    /// Proves the names of a round.
+    async fn prove(
+        &self,
+        order: &mut Order,
+        task: &SolverTask<'_>,
+        round: &[(&Authorization, &Challenge, Option<ValueLimit>)],
+        is_last: bool,
+        solvers: &mut Solvers,
+    ) -> Result<(), ObtainError> {
+        let (authorizations, challenges): (Vec<&Authorization>, Vec<&Challenge>) =
+            round.iter().map(|(authorization, challenge, _)| (*authorization, *challenge)).unzip();
+        solvers.present(task, &challenges).await?;
+        self.teller.order(OrderEvent::WaitingForServers);
+        solvers.wait().await?;
+        for authorization in &authorizations {
+            order.answer(authorization).await?;
         }
-        // Before anything is written: one of them is enough to distrust the order.
-        if let Some(other) = pending.iter().find(|authorization| !authorization.is_ordered) {
-            return Err(ObtainError::NotOrdered { name: other.name.clone() });
+        self.teller.order(OrderEvent::Answered { number: authorizations.len() });
+        match is_last {
+            true => order.wait_ready().await,
+            false => order.wait_decided(&authorizations).await,
         }
-        if !pending.is_empty() {
-            self.issuer.note_challenge();
-            let challenges: Vec<&Challenge> =
-                pending.iter().map(|a| a.challenge()).collect::<Result<_, _>>()?;
-            let Self { state, variant, certificate, teller, .. } = self;
-            solvers
-                .present(&SolverTask { state, variant, certificate, teller }, &challenges)
-                .await?;
-            self.teller.order(OrderEvent::WaitingForServers);
-            solvers.wait().await?;
-            for authorization in &pending {
-                order.answer(authorization).await?;
-            }
-            self.teller.order(OrderEvent::Answered { number: pending.len() });
-        }
-        order.wait_ready().await
     }
 
     async fn issue(
@@ -450,6 +462,23 @@ impl OrderAttempt<'_> {
     fn names(&self) -> Vec<String> {
         self.certificate.names.iter().map(|name| name.as_str().to_owned()).collect()
     }
+}
+
+/// Gives what is left to prove of authorizations; an error if nothing can come of one of them.
+fn pending(
+    authorizations: &[Authorization],
+) -> Result<Vec<(&Authorization, &Challenge)>, ObtainError> {
+    let failed: Vec<_> = authorizations.iter().filter_map(Authorization::failure).collect();
+    if !failed.is_empty() {
+        return Err(ObtainError::Invalid(failed));
+    }
+    let is_pending = |a: &&Authorization| a.status == AuthorizationStatus::Pending;
+    let pending = || authorizations.iter().filter(is_pending);
+    // Before anything is written: one of them is enough to distrust the order.
+    if let Some(other) = pending().find(|authorization| !authorization.is_ordered) {
+        return Err(ObtainError::NotOrdered { name: other.name.clone() });
+    }
+    pending().map(|authorization| Ok((authorization, authorization.challenge()?))).collect()
 }
 
 fn list(profiles: &[String]) -> String {

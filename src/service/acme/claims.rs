@@ -2,36 +2,55 @@
 
 use super::ObtainerState;
 use crate::dns::TxtRecord;
+use std::collections::HashSet;
 use std::rc::Rc;
+
+/// What one order at a time has.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Claimed {
+    /// A record.
+    Record(TxtRecord),
+    /// A record set that can have so few values that another order would push them out.
+    RecordSet(String),
+}
 
 /// Marks records as being worked on. A CA may give the same challenge, and so the same record, to
 /// two orders, or to an order and the one before it, whose records are being removed: one after the
-/// other.
+/// other. So it is where a record set has no room for the values of two.
 pub(super) struct Claim {
     state: Rc<ObtainerState>,
-    records: Vec<TxtRecord>,
+    claimed: HashSet<Claimed>,
 }
 
 impl Claim {
-    /// Takes the records unless one of them is taken.
+    /// Takes records, each with the name of its provider, unless one of them is taken.
     pub(super) fn take<'a>(
         state: &Rc<ObtainerState>,
-        records: impl Iterator<Item = &'a TxtRecord>,
+        records: impl Iterator<Item = (&'a str, &'a TxtRecord)>,
     ) -> Option<Self> {
-        let records: Vec<TxtRecord> = records.cloned().collect();
+        let mut own = HashSet::new();
+        for (provider, record) in records {
+            let provider = state.provider_named(provider);
+            let limit = provider.and_then(|provider| provider.value_limit(&record.name));
+            own.extend(limit.map(|limit| Claimed::RecordSet(limit.record_set)));
+            own.insert(Claimed::Record(record.clone()));
+        }
         let mut claimed = state.claimed.borrow_mut();
-        if records.iter().any(|record| claimed.contains(record)) {
+        if !claimed.is_disjoint(&own) {
             return None;
         }
-        claimed.extend(records.iter().cloned());
-        Some(Self { state: Rc::clone(state), records })
+        claimed.extend(own.iter().cloned());
+        Some(Self { state: Rc::clone(state), claimed: own })
     }
 
     /// Takes the records as soon as all of them are free.
-    pub(super) async fn wait(state: &Rc<ObtainerState>, records: &[TxtRecord]) -> Self {
+    pub(super) async fn wait<'a>(
+        state: &Rc<ObtainerState>,
+        records: impl Iterator<Item = (&'a str, &'a TxtRecord)> + Clone,
+    ) -> Self {
         loop {
             let unclaimed = state.unclaimed.notified();
-            if let Some(claim) = Self::take(state, records.iter()) {
+            if let Some(claim) = Self::take(state, records.clone()) {
                 return claim;
             }
             unclaimed.await;
@@ -42,9 +61,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut claimed = self.state.claimed.borrow_mut();
-        self.records.iter().for_each(|record| {
-            claimed.remove(record);
-        });
+        claimed.retain(|other| !self.claimed.contains(other));
         self.state.unclaimed.notify_waiters();
     }
 }

@@ -126,7 +126,8 @@ async fn clean_entry(
         return Cleaning::Done;
     }
     let names = names_of(records_of(&entry));
-    let Some(_claim) = Claim::take(state, records_of(&entry)) else { return Cleaning::Waiting };
+    let claimed = entry.records.iter().map(|one| (one.provider.as_str(), &one.placed.record));
+    let Some(_claim) = Claim::take(state, claimed) else { return Cleaning::Waiting };
     let removed = match &*entry.records {
         [] => Ok(Removal::Done(Vec::new())),
         _ => remove(state, active, &entry, EntrySource::Disk).await,

@@ -10,7 +10,8 @@
 //! `attempt` takes this way once for one certificate. `issuer`, `account`, `order` and `transport` talk to
 //! the CA; `solver` proves names; `records` and `cleanup` create and remove what solvers need. All
 //! records of an order are created together and waited for together. They are removed as soon as the
-//! order is ready or has failed; those of a process that died are in the journal.
+//! order is ready or has failed; those of a process that died are in the journal. Where a provider has no
+//! room for all of them, names are proven in rounds ([`rounds`]).
 //!
 //! When something is ordered, and what becomes of a certificate, is decided in [`crate::engine`].
 
@@ -34,6 +35,7 @@ mod problem;
 mod records;
 mod regular;
 mod renewal_info;
+mod rounds;
 mod routes;
 mod single_flight;
 mod solver;
@@ -66,6 +68,7 @@ use acme_dns_core::schedule::{Environment, Failure, Validity};
 use acme_dns_core::text::list;
 use acme_dns_core::time::UnixTime;
 use attempt::OrderAttempt;
+use claims::Claimed;
 use issuer::IssuerClient;
 use order::Order;
 use routes::Routes;
@@ -146,8 +149,8 @@ struct ObtainerState {
     unread: RefCell<HashMap<String, u32>>,
     /// Orders of the last attempts, by the names of variants.
     orders: RefCell<HashMap<String, OrderOrigin>>,
-    /// The records that an order or the removal of what an earlier one left is at work on.
-    claimed: RefCell<HashSet<TxtRecord>>,
+    /// What an order or the removal of what an earlier one left is at work on.
+    claimed: RefCell<HashSet<Claimed>>,
     /// Some of them are free again.
     unclaimed: Notify,
 }

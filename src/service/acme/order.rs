@@ -297,6 +297,29 @@ impl Order {
         session.transport.call(Step::Authorization, teller, read).await
     }
 
+    /// Waits until the CA has decided on authorizations that were answered, and fails if that has ended the
+    /// order.
+    pub(super) async fn wait_decided(
+        &mut self,
+        authorizations: &[&Authorization],
+    ) -> Result<(), ObtainError> {
+        let started = Instant::now();
+        let mut pauses = Pauses::default();
+        let mut asked = None;
+        for authorization in authorizations {
+            while self.reread(authorization.index).await? == AuthorizationStatus::Pending {
+                let waited = started.elapsed();
+                let Some(left) = PATIENCE.checked_sub(waited) else {
+                    return Err(ObtainError::Timeout { status: "pending", waited });
+                };
+                sleep(pauses.next(asked).min(left)).await;
+                asked = self.session.transport.last().retry_after;
+            }
+        }
+        self.refresh().await?;
+        self.check_alive().await
+    }
+
     /// Waits until the order can be finalized.
     pub(super) async fn wait_ready(&mut self) -> Result<(), ObtainError> {
         let is_pending = |order: &OrderState| order.status == OrderStatus::Pending;

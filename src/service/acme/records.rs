@@ -63,8 +63,8 @@ impl Records {
 
     /// Creates the records: all of a zone together, the zones at the same time.
     pub(super) async fn create(&mut self, wanted: Vec<WantedRecord>) -> Result<(), ObtainError> {
-        let claimed: Vec<TxtRecord> = wanted.iter().map(|wanted| wanted.record.clone()).collect();
-        self.claim = Some(Claim::wait(&self.state, &claimed).await);
+        let claimed = wanted.iter().map(|wanted| (wanted.provider.as_str(), &wanted.record));
+        self.claim = Some(Claim::wait(&self.state, claimed).await);
         self.records = on_account_of(&self.active.id, self.find_zones(wanted)).await?;
         self.write_journal().await?;
         let shares = self.by_zone();

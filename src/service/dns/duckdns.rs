@@ -119,8 +119,11 @@ impl DuckDns {
         let TxtRecord { name, value } = record;
         let action = format!("provider \"{}\" cannot create TXT record \"{name}\"", self.name);
         self.spacing.wait(domain).await;
-        self.values.borrow_mut().insert(domain.to_owned(), value.clone());
-        self.update(domain, ("txt", value), &action).await
+        let set = self.update(domain, ("txt", value), &action).await;
+        if !set.as_ref().is_err_and(ProviderError::is_definite) {
+            self.values.borrow_mut().insert(domain.to_owned(), value.clone());
+        }
+        set
     }
 
     /// Clears the record of a domain, unless it is known to have another value by now.

@@ -3,8 +3,9 @@
 use super::{Challenge, ChallengeMethod, Solver, SolverTask};
 use crate::acme::error::ObtainError;
 use crate::acme::records::{Records, WantedRecord};
-use crate::dns::TxtRecord;
+use crate::dns::{TxtRecord, ValueLimit};
 use acme_dns_core::challenge::record_name;
+use acme_dns_core::name::Name;
 use async_trait::async_trait;
 use instant_acme::ChallengeType;
 
@@ -12,6 +13,7 @@ use instant_acme::ChallengeType;
 pub(super) const METHOD: ChallengeMethod = ChallengeMethod {
     name: "dns-01",
     kind: || ChallengeType::Dns01,
+    limit: |task, name| Box::pin(limit(task, name)),
     solver: |task| {
         let own = task.state.own_provider(task.certificate).unwrap_or_default();
         Box::new(Dns01(Records::new(task.state, &task.variant.name, own, task.teller)))
@@ -48,4 +50,12 @@ impl Solver for Dns01 {
     fn clean_up(self: Box<Self>) {
         self.0.clean_up();
     }
+}
+
+/// Gives the limit of the record set that the record of a name's challenge belongs to.
+async fn limit(task: &SolverTask<'_>, name: &Name) -> Result<Option<ValueLimit>, ObtainError> {
+    let route = task.state.route(name.base(), task.teller).await?;
+    let own = route.is_delegated().then(|| record_name(name.base()));
+    let provider = task.state.provider_for(task.certificate, route.target(), own.as_deref())?;
+    Ok(task.state.provider(provider)?.value_limit(route.target()))
 }

@@ -10,14 +10,19 @@ mod dns01;
 use super::ObtainerState;
 use super::error::ObtainError;
 use super::teller::Teller;
+use crate::dns::ValueLimit;
 use acme_dns_core::config::{Certificate, Variant};
 use acme_dns_core::name::Name;
 use async_trait::async_trait;
+use futures_util::future::LocalBoxFuture;
 use instant_acme::{AuthorizationHandle, ChallengeType};
 use std::rc::Rc;
 
 /// The types of challenges that we solve, the preferred ones first.
 const METHODS: &[ChallengeMethod] = &[dns01::METHOD];
+
+/// A limit that is looked for.
+type LimitFuture<'a> = LocalBoxFuture<'a, Result<Option<ValueLimit>, ObtainError>>;
 
 /// A type of challenge that we solve.
 #[derive(Debug)]
@@ -25,6 +30,8 @@ pub(super) struct ChallengeMethod {
     /// Its name at CAs.
     name: &'static str,
     kind: fn() -> ChallengeType,
+    /// Gives the limit that what is presented for a name keeps to, if there is one.
+    limit: for<'a> fn(&'a SolverTask<'_>, &'a Name) -> LimitFuture<'a>,
     /// Makes the solver for an order.
     solver: fn(&SolverTask<'_>) -> Box<dyn Solver>,
 }
@@ -66,6 +73,14 @@ impl Challenge {
         let method = METHODS.iter().find(offers)?;
         let digest = handle.challenge((method.kind)())?.key_authorization().dns_value();
         Some(Self { method, name: name.clone(), digest })
+    }
+
+    /// Gives the limit that what is presented for it keeps to, if there is one.
+    pub(super) async fn limit(
+        &self,
+        task: &SolverTask<'_>,
+    ) -> Result<Option<ValueLimit>, ObtainError> {
+        (self.method.limit)(task, &self.name).await
     }
 
     /// Gives its type, to answer it.
