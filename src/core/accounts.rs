@@ -49,8 +49,10 @@ pub fn read(document: &[u8]) -> Result<HashMap<&str, Account<'_>>, &'static str>
 }
 
 fn account<'a>(object: &HashMap<&str, Text<'a>>) -> Option<Account<'a>> {
+    // lego writes "SubDomain".
     let word = |name: &str| {
-        let text = object.get(name)?.0?;
+        let mut members = object.iter().filter(|(member, _)| member.eq_ignore_ascii_case(name));
+        let text = members.next()?.1.0?;
         (!text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())).then_some(text)
     };
     Some(Account {
@@ -126,7 +128,7 @@ mod tests {
         // lego 4.9.1, and acme-dns-client.
         let document = br#"{
             "example.com": {"fulldomain": "d4.auth.test", "subdomain": "d4", "username": "u", "password": "p-_1"},
-            "example.org": {"username": "v", "password": "q", "fulldomain": "e5.auth.test", "subdomain": "e5",
+            "example.org": {"Username": "v", "password": "q", "fulldomain": "e5.auth.test", "SubDomain": "e5",
                             "allowfrom": ["192.0.2.0/24", 1, {}], "server_url": "https://auth.test", "n": [1.5, null]}
         }"#;
         let accounts = read(document).unwrap();

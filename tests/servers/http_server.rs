@@ -40,6 +40,8 @@ pub enum Flavor {
     Cloudflare,
     /// A problem document (RFC 7807).
     Acme,
+    /// A page for people.
+    Plain,
 }
 
 #[derive(Clone)]

@@ -9,15 +9,19 @@
 //! NGINX, the clients of what it serves and the measurements are not here but in the crate `testbed`, so
 //! that a unit test of the service builds without them.
 
+pub mod acme_dns;
 pub mod acme_proxy;
 pub mod authority;
 pub mod bed;
 pub mod bind;
 pub mod cloudflare;
 pub mod dns_proxy;
+pub mod duckdns;
 pub mod foreign_ca;
 pub mod http_server;
+pub mod httpreq;
 pub mod knot;
+pub mod lego;
 pub mod ocsp;
 pub mod package;
 pub mod paths;
