@@ -49,7 +49,7 @@ pub fn read(document: &[u8]) -> Result<HashMap<&str, Account<'_>>, &'static str>
 }
 
 fn account<'a>(object: &HashMap<&str, Text<'a>>) -> Option<Account<'a>> {
-    // lego writes "SubDomain".
+    // Older versions of lego's library write "SubDomain".
     let word = |name: &str| {
         let mut members = object.iter().filter(|(member, _)| member.eq_ignore_ascii_case(name));
         let text = members.next()?.1.0?;
@@ -125,7 +125,6 @@ mod tests {
 
     #[test]
     fn accounts_of_all_clients_are_read() {
-        // lego 4.9.1, and acme-dns-client.
         let document = br#"{
             "example.com": {"fulldomain": "d4.auth.test", "subdomain": "d4", "username": "u", "password": "p-_1"},
             "example.org": {"Username": "v", "password": "q", "fulldomain": "e5.auth.test", "SubDomain": "e5",

@@ -1,8 +1,8 @@
 //! A stand-in of acme-dns, which writes through to PowerDNS.
 //!
 //! No package of it is to be had. It keeps two values of an account and replaces the one whose time, in seconds, is
-//! the older; of two with one time, it may take either, so this one takes the one that was written last. lego is run
-//! against it to keep it honest.
+//! the older; of two with one time, it may take either, so this one takes the one that was written last.
+//! acme.sh's script is run against it to keep it honest.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

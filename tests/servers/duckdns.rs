@@ -1,13 +1,12 @@
 //! A stand-in of DuckDNS, which writes through to PowerDNS. It behaves as <https://www.duckdns.org/spec.jsp> says:
-//! one TXT record for a domain and whatever is below it, and `OK` or `KO`. lego is run against it to keep it honest.
+//! one TXT record for a domain and whatever is below it, and `OK` or `KO`. acme.sh's script
+//! is run against it to keep it honest.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Method;
 use url::form_urlencoded::parse;
 
-use crate::authority::Authority;
 use crate::http_server::{Flavor, Handler, HttpServer};
 use crate::powerdns::{Api, PowerDns, Rrset, fqdn};
 use crate::traffic::{Reply, Request, Traffic};
@@ -36,39 +35,20 @@ impl DuckDns {
     /// If no port is free.
     #[must_use]
     pub fn start(dns: &PowerDns) -> Self {
-        Self::listen(dns, None)
-    }
-
-    /// The same with TLS, for clients that know one URL only.
-    ///
-    /// # Panics
-    /// If no port is free.
-    #[must_use]
-    pub fn start_with_tls(dns: &PowerDns, authority: &Authority) -> Self {
-        Self::listen(dns, Some(authority))
-    }
-
-    fn listen(dns: &PowerDns, authority: Option<&Authority>) -> Self {
         dns.create_zone(ZONE);
         let api = dns.api();
         let handler: Handler = Arc::new(move |request| {
             let api = api.clone();
             Box::pin(async move { handle(&api, &request).await })
         });
-        let server = HttpServer::start(Flavor::Plain, authority.map(Authority::acceptor), handler);
+        let server = HttpServer::start(Flavor::Plain, None, handler);
         Self { traffic: server.traffic(), server }
     }
 
     /// The URL that `/update` is below.
     #[must_use]
     pub fn api_url(&self) -> String {
-        format!("http://{}", self.addr())
-    }
-
-    /// The address that it listens at.
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.server.addr()
+        format!("http://{}", self.server.addr())
     }
 }
 

@@ -11,6 +11,7 @@
 
 pub mod acme_dns;
 pub mod acme_proxy;
+pub mod acme_sh;
 pub mod authority;
 pub mod bed;
 pub mod bind;

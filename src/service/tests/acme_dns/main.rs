@@ -1,4 +1,4 @@
-//! The provider `acme-dns` against a stand-in, as which lego takes it too.
+//! The provider `acme-dns` against a stand-in, which acme.sh's script takes for acme-dns, too.
 
 use acme_dns_core::config::{
     AcmeDnsCredentials as Credentials, AcmeDnsSettings as Settings, SecretId,
@@ -9,11 +9,9 @@ use acme_dns_service::http::Clients;
 use secrecy::SecretString;
 use serde_json::json;
 use servers::acme_dns::{Account, AcmeDns as StandIn};
-use servers::pebble::{Pebble, PebbleOptions};
 use servers::powerdns::PowerDns;
 use servers::traffic::{Action, Fault, Match, Reply};
-use servers::{ZONE, lego};
-use std::fs;
+use servers::{ZONE, acme_sh};
 use std::time::{Duration, Instant};
 
 const NAME: &str = "_acme-challenge.example.test";
@@ -188,26 +186,33 @@ fn trouble_passes_or_is_an_error_that_does() {
 }
 
 #[test]
-fn lego_obtains_by_the_same_stand_in_and_its_accounts_are_ours() {
+fn acme_sh_is_content_with_the_same_stand_in() {
     let bed = Bed::new();
-    bed.dns.create_zone(ZONE);
-    let pebble = Pebble::start(&bed.dir.path().join("ca"), PebbleOptions::new(bed.dns.addr()));
-    let (api, file) = (bed.stand_in.api_url(), bed.dir.path().join("accounts.json"));
-    let settings =
-        [("ACME_DNS_API_BASE", api.as_str()), ("ACME_DNS_STORAGE_PATH", file.to_str().unwrap())];
-    let dir = bed.dir.path().join("lego");
-    let obtain =
-        || lego::obtain(&pebble, &bed.dns, &dir, "acme-dns", &settings, &[ZONE, "*.example.test"]);
-    // It registers an account, and asks for the alias.
-    let asked = obtain().expect_err("there is no alias yet");
-    let document = fs::read_to_string(&file).expect(&asked);
-    let accounts = acme_dns_core::accounts::read(document.as_bytes()).expect(&document);
-    let subdomain = accounts[ZONE].subdomain;
-    bed.dns.set_cname(NAME, &format!("{subdomain}.{}", servers::acme_dns::ZONE));
-    obtain().unwrap();
-    let provider = bed.make(Credentials::Document(SecretId(0)), &document);
-    create(&provider, &[txt('a'), txt('b')]).unwrap();
-    let mut served = bed.dns.txt_records(&format!("{subdomain}.{}", servers::acme_dns::ZONE));
+    let Account { username, password, subdomain } = &bed.account;
+    let settings = [
+        ("ACMEDNS_BASE_URL", bed.stand_in.api_url()),
+        ("ACMEDNS_USERNAME", username.clone()),
+        ("ACMEDNS_PASSWORD", password.clone()),
+        ("ACMEDNS_SUBDOMAIN", subdomain.clone()),
+    ];
+    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let script = ("dns_acmedns", "add");
+    acme_sh::call(bed.dir.path(), script, (NAME, &value('a')), &settings).unwrap();
+    create(&bed.provider(), &[txt('a')]).unwrap();
+    let log = bed.stand_in.traffic.log();
+    let [theirs, ours] = &*log else { panic!("{log:?}") };
+    assert_eq!((ours.json(), &ours.request.path), (theirs.json(), &theirs.request.path));
+    for name in ["x-api-user", "x-api-key", "content-type"] {
+        assert_eq!(ours.request.headers[name], theirs.request.headers[name], "{name}");
+    }
+}
+
+#[test]
+fn the_values_are_served_at_the_target_of_the_alias() {
+    let bed = Bed::new();
+    create(&bed.provider(), &[txt('a'), txt('b')]).unwrap();
+    let name = format!("{}.{}", bed.account.subdomain, servers::acme_dns::ZONE);
+    let mut served = bed.dns.txt_records(&name);
     served.sort();
     assert_eq!(served, [value('a'), value('b')]);
 }

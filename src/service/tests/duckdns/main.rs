@@ -1,4 +1,4 @@
-//! The provider `duckdns` against a stand-in, as which lego takes it too.
+//! The provider `duckdns` against a stand-in, which acme.sh's script takes for DuckDNS, too.
 
 use acme_dns_core::challenge::Kept;
 use acme_dns_core::config::{DuckDnsSettings as Settings, Propagation, SecretId};
@@ -7,10 +7,8 @@ use acme_dns_service::dns::{About, DnsProvider, PlacedRecord, ProviderError, Txt
 use acme_dns_service::http::Clients;
 use acme_dns_service::resolver::Resolver;
 use secrecy::SecretString;
-use servers::authority::Authority;
+use servers::acme_sh;
 use servers::duckdns::{DuckDns as StandIn, TOKEN};
-use servers::lego;
-use servers::pebble::{Pebble, PebbleOptions};
 use servers::powerdns::PowerDns;
 use servers::traffic::{Action, Fault, Match, Reply};
 use std::time::{Duration, Instant};
@@ -178,4 +176,21 @@ fn values_keep_their_distance() {
     assert!(begun.elapsed() < Duration::from_millis(600), "the first one does not wait");
     create(&provider, "b").unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(700));
+}
+
+#[test]
+fn acme_sh_is_content_with_the_same_stand_in() {
+    let bed = Bed::new();
+    let api = format!("{}/update", bed.stand_in.api_url());
+    let settings = [("DuckDNS_API", api.as_str()), ("DuckDNS_Token", TOKEN)];
+    let provider = bed.provider();
+    for function in ["add", "rm"] {
+        let script = ("dns_duckdns", function);
+        acme_sh::call(bed.dir.path(), script, (NAME, "a"), &settings).unwrap();
+    }
+    create(&provider, "a").unwrap();
+    run(provider.remove(&[placed("a")], &|_| Ok(()))).unwrap();
+    let requests = bed.requests();
+    let [set, cleared, ours_set, ours_cleared] = &*requests else { panic!("{requests:?}") };
+    assert_eq!((ours_set, ours_cleared), (set, &cleared.replace("&txt=&", "&")));
 }

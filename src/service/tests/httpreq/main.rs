@@ -1,4 +1,4 @@
-//! The provider `httpreq` against a stand-in, as which lego takes it too.
+//! The provider `httpreq` against a stand-in, which lego takes for such a server, too.
 
 use acme_dns_core::challenge::{Candidate, Kept};
 use acme_dns_core::config::{HttpReqSettings as Settings, HttpReqUser, SecretId};
