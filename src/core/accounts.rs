@@ -49,7 +49,7 @@ pub fn read(document: &[u8]) -> Result<HashMap<&str, Account<'_>>, &'static str>
 }
 
 fn account<'a>(object: &HashMap<&str, Text<'a>>) -> Option<Account<'a>> {
-    // Older versions of lego's library write "SubDomain".
+    // Clients in Go read, and perhaps write, such names in any case.
     let word = |name: &str| {
         let mut members = object.iter().filter(|(member, _)| member.eq_ignore_ascii_case(name));
         let text = members.next()?.1.0?;

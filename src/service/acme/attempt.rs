@@ -6,7 +6,7 @@
 
 use super::error::{AcmeError, ObtainError};
 use super::issuer::IssuerClient;
-use super::order::{Authorization, Order, Replaces};
+use super::order::{Authorization, Order, Replaces, check};
 use super::problem::printable;
 use super::renewal_info::certificate_id;
 use super::rounds::divide;
@@ -468,10 +468,7 @@ impl OrderAttempt<'_> {
 fn pending(
     authorizations: &[Authorization],
 ) -> Result<Vec<(&Authorization, &Challenge)>, ObtainError> {
-    let failed: Vec<_> = authorizations.iter().filter_map(Authorization::failure).collect();
-    if !failed.is_empty() {
-        return Err(ObtainError::Invalid(failed));
-    }
+    check(authorizations)?;
     let is_pending = |a: &&Authorization| a.status == AuthorizationStatus::Pending;
     let pending = || authorizations.iter().filter(is_pending);
     // Before anything is written: one of them is enough to distrust the order.

@@ -92,7 +92,7 @@ impl Authorization {
     }
 
     /// Gives the reason why nothing can come of it any more.
-    pub(super) fn failure(&self) -> Option<(String, Problem)> {
+    fn failure(&self) -> Option<(String, Problem)> {
         dead(self.status)?;
         Some((self.name.clone(), self.problem.clone()?))
     }
@@ -115,6 +115,15 @@ impl Authorization {
         let challenge = ordered.and_then(|name| Challenge::choose(name, handle));
         let (is_ordered, offered) = (ordered.is_some(), offered.join(", "));
         Self { index, name, status, is_ordered, challenge, offered, problem }
+    }
+}
+
+/// Fails if nothing can come of one of an order's authorizations any more, with the reasons.
+pub(super) fn check(authorizations: &[Authorization]) -> Result<(), ObtainError> {
+    let failed: Vec<_> = authorizations.iter().filter_map(Authorization::failure).collect();
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(ObtainError::Invalid(failed)),
     }
 }
 
@@ -298,7 +307,8 @@ impl Order {
     }
 
     /// Waits until the CA has decided on authorizations that were answered, and fails if that has ended the
-    /// order.
+    /// order. The order itself is not read: its authorizations, of which some are still to be answered, may come in
+    /// another sequence then.
     pub(super) async fn wait_decided(
         &mut self,
         authorizations: &[&Authorization],
@@ -316,8 +326,7 @@ impl Order {
                 asked = self.session.transport.last().retry_after;
             }
         }
-        self.refresh().await?;
-        self.check_alive().await
+        check(&self.authorizations().await?)
     }
 
     /// Waits until the order can be finalized.

@@ -10,6 +10,7 @@ mod hostile;
 mod key_changes;
 mod lenient;
 mod reading;
+mod rounds;
 mod service;
 mod staples;
 mod starts;

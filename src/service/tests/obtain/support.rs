@@ -240,10 +240,22 @@ impl Bed {
 
     /// Lets a service of its own work, and waits for the end of what goes on behind it.
     pub(crate) fn run<T>(&self, work: impl AsyncFnOnce(&Saving) -> T) -> T {
+        self.run_in(&self.obtainer(), work)
+    }
+
+    /// The same, with other providers.
+    pub(crate) fn run_with<T>(
+        &self,
+        providers: Table<ProviderId, Box<dyn DnsProvider>>,
+        work: impl AsyncFnOnce(&Saving) -> T,
+    ) -> T {
+        self.run_in(&self.obtainer_with(providers), work)
+    }
+
+    fn run_in<T>(&self, obtainer: &Saving, work: impl AsyncFnOnce(&Saving) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let obtainer = self.obtainer();
         let tasks = LocalSet::new();
-        let work = async { tokio::time::timeout(PATIENCE, work(&obtainer)).await };
+        let work = async { tokio::time::timeout(PATIENCE, work(obtainer)).await };
         let done = tasks.block_on(&runtime, work);
         let rest = async { tokio::time::timeout(PATIENCE, tasks).await };
         assert!(runtime.block_on(rest).is_ok(), "the removal of TXT records does not end");
