@@ -27,8 +27,8 @@ const SIZE: usize = 64 * 1024;
 /// Reason that a full vault gives.
 const FULL: &str = "secrets are limited to 64 KB in total";
 
-/// Length of the longest secret, in bytes; a larger file is something else.
-const MAX_SECRET: usize = 4096;
+/// Length of the longest secret, in bytes: a document with some dozens of accounts. A larger file is something else.
+const MAX_SECRET: usize = 16 * 1024;
 
 /// Length from which on a secret is not found in the value of a variable by chance, in bytes.
 const UNMISTAKABLE: usize = 8;

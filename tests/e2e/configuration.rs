@@ -41,7 +41,8 @@ impl Bench {
         nginx.add_file("empty", " \n");
         nginx.add_file("two-words", "a token\n");
         nginx.add_file("quoted", "\"a-token\"\r\n");
-        nginx.add_file("long", "x".repeat(5000));
+        nginx.add_file("long", "x".repeat(20_000));
+        nginx.add_file("account", "{\"username\": \"u\", \"password\": \"s3cr3t\"}");
         nginx.add_file("not-a-certificate.pem", "hello\n");
         nginx.add_file("exposed", "a-token\n");
         fs::set_permissions(nginx.dir().join("exposed"), Permissions::from_mode(0o644))

@@ -3,7 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use servers::acme_dns::AcmeDns;
 use servers::bed::write_secret;
+use servers::duckdns::{DuckDns, TOKEN};
+use servers::httpreq::{HttpReq, PASSWORD, USER};
 use servers::knot::Knot;
 use servers::pebble::PebbleOptions;
 use servers::ports::Port;
@@ -83,4 +86,65 @@ fn updates_prove_apex_and_wildcard_and_keep_what_is_foreign() {
     assert!(knot.all_txt()[0].contains("somebody else's"), "{:?}", knot.all_txt());
     let log = site.nginx.log();
     assert!(!log.contains(&key.secret) && !log.contains("[error]"), "{log}");
+}
+
+#[test]
+fn httpreq_proves_apex_and_wildcard_by_a_server_of_the_users() {
+    let mut site = Site::new();
+    let stand_in = HttpReq::start(&site.bed.dns, servers::ZONE);
+    let password_file = site.bed.dir().join("password");
+    write_secret(&password_file, PASSWORD);
+    let (endpoint, password_file) = (stand_in.endpoint(), password_file.display());
+    site.provider = Some(format!(
+        "acme_dns_provider httpreq {{ endpoint {endpoint}; username {USER}; password_file {password_file}; }}\n"
+    ));
+    site.set_servers(&["example.test *.example.test"]);
+    site.start_nginx();
+    assert_eq!(site.wait_for_certificate("example.test").leaf.sans.len(), 2);
+    let is_clean = || site.bed.dns.txt_records("_acme-challenge.example.test").is_empty();
+    servers::process::wait_until(LIMIT, || is_clean().then_some(())).expect("both are gone");
+    assert_eq!(stand_in.traffic.log().len(), 4);
+    assert!(!site.nginx.log().contains(PASSWORD));
+}
+
+#[test]
+fn duckdns_proves_a_name_and_keeps_its_token_to_itself() {
+    let mut site = Site::new();
+    let stand_in = DuckDns::start(&site.bed.dns);
+    let token_file = site.bed.dir().join("duckdns_token");
+    write_secret(&token_file, TOKEN);
+    let (api, token_file) = (stand_in.api_url(), token_file.display());
+    site.provider =
+        Some(format!("acme_dns_provider duckdns {{ api {api}; token_file {token_file}; }}\n"));
+    site.set_servers(&["x.testbed.duckdns.org"]);
+    site.start_nginx();
+    assert_eq!(site.wait_for_certificate("x.testbed.duckdns.org").leaf.sans.len(), 1);
+    let is_clean = || site.bed.dns.txt_records("testbed.duckdns.org").is_empty();
+    servers::process::wait_until(LIMIT, || is_clean().then_some(())).expect("it is gone");
+    assert!(!site.nginx.log().contains(TOKEN));
+}
+
+#[test]
+fn acme_dns_gets_the_values_of_a_document_of_accounts() {
+    let mut site = Site::new();
+    let stand_in = AcmeDns::start(&site.bed.dns);
+    let account = stand_in.register();
+    let file = site.bed.dir().join("accounts.json");
+    let servers::acme_dns::Account { username, password, subdomain } = &account;
+    write_secret(
+        &file,
+        &format!(
+            "{{\"example.test\": {{\"username\": \"{username}\", \"password\": \"{password}\", \
+             \"subdomain\": \"{subdomain}\"}}}}"
+        ),
+    );
+    let (api, file) = (stand_in.api_url(), file.display());
+    site.provider =
+        Some(format!("acme_dns_provider acme-dns {{ api {api}; account_file {file}; }}\n"));
+    site.set_servers(&["example.test *.example.test"]);
+    site.start_nginx();
+    let is_there = || stand_in.values(&account).iter().all(|value| value.len() == 43);
+    let has_two = || stand_in.values(&account).len() == 2 && is_there();
+    servers::process::wait_until(LIMIT, || has_two().then_some(())).expect("two values");
+    assert!(!site.nginx.log().contains(password));
 }

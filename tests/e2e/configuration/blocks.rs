@@ -136,11 +136,13 @@ fn refuses_bad_providers() {
     let rows = [
         provider(
             &format!("acme_dns_provider r53 {{ {HERE}\n}}"),
-            "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\" in HERE",
+            "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \
+             \"acme-dns\", \"duckdns\", \"httpreq\" in HERE",
         ),
         provider(
             &format!("acme_dns_provider main r53 {{ {HERE}\n}}"),
-            "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\" in HERE",
+            "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \
+             \"acme-dns\", \"duckdns\", \"httpreq\" in HERE",
         ),
         provider(
             &format!("acme_dns_provider a/b cloudflare {{ {HERE}\n}}"),
@@ -168,7 +170,7 @@ fn refuses_bad_providers() {
         ),
         bad("token_file modules;", "read() \"DIR/modules\" failed (21: Is a directory) in HERE"),
         bad("token_file empty;", "\"DIR/empty\" is empty in HERE"),
-        bad("token_file long;", "\"DIR/long\" exceeds 4096 bytes in HERE"),
+        bad("token_file long;", "\"DIR/long\" exceeds 16384 bytes in HERE"),
         bad(
             "token_file two-words;",
             "\"DIR/two-words\" does not hold one word of printable ASCII in HERE",
@@ -216,4 +218,50 @@ fn refuses_bad_providers() {
     bench.nginx.env("LINE_OF_A_FILE", "CF_Token=a-token");
     bench.nginx.env("API_TOKEN", "cfut_a-token");
     bench.refuses(&rows);
+}
+
+#[test]
+fn refuses_bad_providers_of_other_types() {
+    let incomplete = |kind: &str, body: &str, message: &str| {
+        provider(&format!("acme_dns_provider p {kind} {{ {body} }}{HERE}"), message)
+    };
+    let bad = |kind: &str, body: &str, message: &str| {
+        provider(&format!("acme_dns_provider p {kind} {{\n    {body} {HERE}\n}}"), message)
+    };
+    let rows = [
+        incomplete(
+            "acme-dns",
+            "api https://auth.example;",
+            "no \"account_file\" or \"account\" is defined for provider \"p\" in HERE",
+        ),
+        incomplete(
+            "acme-dns",
+            "api https://auth.example; username u; password_file token;",
+            "no \"subdomain\" is defined for provider \"p\" in HERE",
+        ),
+        bad(
+            "acme-dns",
+            "account_file account;",
+            "\"DIR/account\" holds a single account, it must hold an object with an account for each \
+             domain in HERE",
+        ),
+        bad(
+            "duckdns",
+            "token_file token;",
+            "\"DIR/token\" must hold the token alone: hexadecimal digits in five groups, with \"-\" \
+             between them in HERE",
+        ),
+        incomplete(
+            "httpreq",
+            "endpoint https://dns.example; username u;",
+            "no \"password_file\" or \"password\" is defined for provider \"p\" in HERE",
+        ),
+        bad(
+            "httpreq",
+            "endpoint http://dns.example;",
+            "invalid URL \"http://dns.example\" in \"endpoint\" directive: only a loopback address can \
+             be used without TLS in HERE",
+        ),
+    ];
+    Bench::new().refuses(&rows);
 }
