@@ -26,6 +26,9 @@ use url::Url;
 /// The longest answer, in bytes.
 const MAX_ANSWER: usize = 64 << 10;
 
+/// What the name of a challenge begins with.
+const CHALLENGE: &str = "_acme-challenge.";
+
 /// The number of values that the server keeps.
 const VALUES: usize = 2;
 
@@ -116,11 +119,16 @@ impl AcmeDns {
         })
     }
 
-    /// Gives the account that has the records of a name.
+    /// Gives the account that has the records of a name: of what an alias leads to, or of a challenge whose alias
+    /// is not known.
     fn account(&self, name: &str) -> Option<&Account> {
-        match &self.accounts {
-            Accounts::One(account) => Some(account),
-            Accounts::ByDomain(accounts) => accounts.get(&domain_of(name)),
+        let name = name.to_ascii_lowercase();
+        let is_of = |account: &&Account| name.split('.').next() == Some(&account.subdomain);
+        match (&self.accounts, name.strip_prefix(CHALLENGE)) {
+            (Accounts::One(account), Some(_)) => Some(account),
+            (Accounts::One(account), None) => Some(account).filter(is_of),
+            (Accounts::ByDomain(accounts), Some(domain)) => accounts.get(domain),
+            (Accounts::ByDomain(accounts), None) => accounts.values().find(is_of),
         }
     }
 
@@ -129,13 +137,11 @@ impl AcmeDns {
     }
 
     fn no_account(&self, name: &str) -> ProviderError {
-        let domain = domain_of(name);
+        let advice = "let \"_acme-challenge\" be an alias of the \"fulldomain\" of an account, and define that";
         ProviderError::NoZone {
             action: self.action(name),
-            detail: format!("the file of accounts has none for \"{domain}\""),
-            advice: format!(
-                "register one, make \"{name}\" an alias of its \"fulldomain\", and add it"
-            ),
+            detail: "no account of the provider has this name".to_owned(),
+            advice: advice.to_owned(),
             about: About::Name,
         }
     }
@@ -225,10 +231,5 @@ fn account_of(username: &str, password: &str, subdomain: &str) -> Option<Account
     let mut password = HeaderValue::from_str(password).ok()?;
     password.set_sensitive(true);
     let username = HeaderValue::from_str(username).ok()?;
-    Some(Account { username, password, subdomain: subdomain.to_owned() })
-}
-
-/// Gives the domain that the name of a challenge record proves.
-fn domain_of(name: &str) -> String {
-    name.strip_prefix("_acme-challenge.").unwrap_or(name).to_ascii_lowercase()
+    Some(Account { username, password, subdomain: subdomain.to_ascii_lowercase() })
 }

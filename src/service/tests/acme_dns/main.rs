@@ -105,7 +105,7 @@ fn two_values_stand_together_and_stay() {
     create(&provider, &[txt('c'), txt('d')]).unwrap();
     assert_eq!(bed.values(), [value('c'), value('d')]);
     let limit = provider.value_limit(NAME).unwrap();
-    assert_eq!((limit.values, provider.value_limit("other").unwrap()), (2, limit));
+    assert_eq!((limit.values, provider.value_limit("_acme-challenge.other").unwrap()), (2, limit));
 }
 
 #[test]
@@ -137,12 +137,20 @@ fn each_domain_has_its_account_in_a_document() {
     create(&provider, &[txt('a'), of_other, txt('b')]).unwrap();
     assert_eq!(bed.values(), [value('a'), value('b')]);
     assert!(bed.stand_in.values(&other).contains(&value('o')));
+    // What an alias leads to.
+    let target = format!("{}.{}", bed.account.subdomain, servers::acme_dns::ZONE);
+    create(&provider, &[TxtRecord { name: target.clone(), value: value('t') }]).unwrap();
+    assert!(bed.values().contains(&value('t')));
+    assert_eq!(provider.value_limit(&target), provider.value_limit(NAME));
     let unknown = TxtRecord { name: "_acme-challenge.x.other.test".to_owned(), value: value('u') };
-    assert_eq!(provider.value_limit(&unknown.name), None);
+    for name in [&unknown.name, "x.auth.test"] {
+        assert_eq!(provider.value_limit(name), None, "{name}");
+        assert_eq!(bed.provider().value_limit(name).is_some(), name.starts_with("_acme-"));
+    }
     bed.stand_in.traffic.clear_log();
     let error = create(&provider, &[txt('a'), unknown]).unwrap_err();
     assert!(error.is_definite() && *error.about() == About::Name, "{error}");
-    for part in ["has none for \"x.other.test\"", "alias of its \"fulldomain\""] {
+    for part in ["\"_acme-challenge.x.other.test\"", "an alias of the \"fulldomain\""] {
         assert!(error.to_string().contains(part), "{error}");
     }
     assert!(bed.stand_in.traffic.log().is_empty());

@@ -8,17 +8,11 @@ use acme_dns_core::config::{
 use acme_dns_core::id::{ProviderId, Table};
 use acme_dns_core::key::KeyType;
 use acme_dns_service::acme::{Issued, KeyChoice, ObtainError};
-use acme_dns_service::dns::acme_dns::AcmeDns;
+use acme_dns_service::dns::DnsProvider;
 use acme_dns_service::dns::duckdns::DuckDns;
-use acme_dns_service::dns::{
-    DnsProvider, PlacedRecord, ProviderError, Rule, SparedRecord, TxtRecord, ValueLimit, Zone,
-};
 use acme_dns_service::http::Clients;
-use acme_dns_service::resolver::Resolver;
-use async_trait::async_trait;
 use futures_util::future::join_all;
 use secrecy::SecretString;
-use servers::ZONE;
 use servers::acme_dns::{AcmeDns as AcmeDnsStandIn, ZONE as AUTH_ZONE};
 use servers::duckdns::{DuckDns as DuckDnsStandIn, TOKEN};
 use servers::traffic::{Action, Fault, Match, Reply};
@@ -39,7 +33,12 @@ fn with_duckdns(certificates: &[(&str, &[&str])]) -> (Bed, DuckDnsStandIn) {
 }
 
 fn providers(name: &str, kind: ProviderKind) -> Table<ProviderId, Provider> {
-    Table::from(vec![Provider { name: name.to_owned(), kind, secrets: vec![SecretId(1)] }])
+    Table::from(vec![Provider {
+        name: name.to_owned(),
+        zones: Vec::new(),
+        kind,
+        secrets: vec![SecretId(1)],
+    }])
 }
 
 fn set_certificates(bed: &mut Bed, certificates: &[(&str, &[&str])]) {
@@ -118,36 +117,6 @@ fn orders_of_one_record_set_wait_for_each_other() {
     assert!(cleared.iter().all(|change| change.is_none()), "{changes:?}");
 }
 
-/// acme-dns for names whose zone is known: this host's resolvers do not know it.
-struct InZone(AcmeDns);
-
-#[async_trait(?Send)]
-impl DnsProvider for InZone {
-    async fn zone_of(&self, _: &str, _: &Resolver) -> Result<Zone, ProviderError> {
-        Ok(Zone { id: ZONE.to_owned(), name: ZONE.to_owned() })
-    }
-
-    fn value_limit(&self, name: &str) -> Option<ValueLimit> {
-        self.0.value_limit(name)
-    }
-
-    async fn create(
-        &self,
-        zone: &Zone,
-        records: &[TxtRecord],
-    ) -> Result<Vec<String>, ProviderError> {
-        self.0.create(zone, records).await
-    }
-
-    async fn remove(
-        &self,
-        placed: &[PlacedRecord],
-        rule: &Rule<'_>,
-    ) -> Result<Vec<SparedRecord>, ProviderError> {
-        self.0.remove(placed, rule).await
-    }
-}
-
 #[test]
 fn three_names_of_one_account_of_acme_dns_are_proven_in_two_rounds() {
     let mut bed = Bed::start();
@@ -161,20 +130,13 @@ fn three_names_of_one_account_of_acme_dns_are_proven_in_two_rounds() {
     };
     let api = stand_in.api_url();
     let settings = AcmeDnsSettings { api, credentials, trusted_certificate: None };
-    let secret = |_| bed.secrets[0].clone();
-    let provider = AcmeDns::new("acme-dns", &settings, secret, &Clients::default()).unwrap();
     bed.config.providers = providers("acme-dns", ProviderKind::AcmeDns(settings));
-    // What an alias leads to is not looked at.
-    bed.config.propagation = Propagation::Off { delay: Duration::ZERO };
     for name in ["example.test", "a.example.test"] {
         let target = format!("{}.{AUTH_ZONE}", account.subdomain);
         bed.testbed.dns.set_cname(&format!("_acme-challenge.{name}"), &target);
     }
     set_certificates(&mut bed, &[("all", &["example.test", "*.example.test", "a.example.test"])]);
-    let providers = Table::from(vec![Box::new(InZone(provider)) as Box<dyn DnsProvider>]);
-    bed.run_with(providers, async |saving| {
-        saving.obtain(VARIANT, ISSUER, KeyChoice::Configured).await.unwrap();
-    });
+    bed.obtain().unwrap();
     let requests = stand_in.traffic.log();
     let [.., second, third] = &*requests else { panic!("{requests:?}") };
     assert_eq!(requests.len(), 3);
