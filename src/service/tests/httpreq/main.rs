@@ -166,7 +166,7 @@ fn refusals_say_what_to_do() {
     assert!(text.contains("redirects are not followed") && !text.contains('<'), "{text}");
     assert!(error.is_definite());
     let outside = TxtRecord { name: "_acme-challenge.other.test".to_owned(), ..txt("v") };
-    let error = run(bed.provider().create(&zone(), &[outside.clone()])).unwrap_err();
+    let error = run(bed.provider().create(&zone(), std::slice::from_ref(&outside))).unwrap_err();
     assert!(error.is_definite() && error.to_string().contains("is in no zone of mine"), "{error}");
     let error = run(bed.provider().create(&zone(), &[txt("v"), outside])).unwrap_err();
     assert!(error.is_permanent() && !error.is_definite(), "the first one is there: {error}");
