@@ -89,6 +89,10 @@ impl Name {
             return Err(NameError::Wildcard);
         }
         let base = to_a_labels(base)?;
+        // With a final dot, behind `*.` or in other digits it shows only now.
+        if base.parse::<IpAddr>().is_ok() {
+            return Err(NameError::Address);
+        }
         check_labels(&base)?;
         if CHALLENGE.len() + base.len() > MAX_NAME {
             return Err(NameError::Unprovable);
@@ -247,6 +251,10 @@ mod tests {
             ("192.0.2.1", NameError::Address),
             ("2001:db8::1", NameError::Address),
             ("[2001:db8::1]", NameError::Address),
+            ("192.0.2.1.", NameError::Address),
+            ("*.192.0.2.1", NameError::Address),
+            ("192\u{ff0e}0.2.1", NameError::Address),
+            ("\u{ff11}92.0.2.1", NameError::Address),
             (long_label.as_str(), NameError::Label),
             (long_name.as_str(), NameError::TooLong),
             ("a..example", NameError::Label),
