@@ -17,6 +17,12 @@ pub fn record_name(base: &str) -> String {
     format!("{LABEL}{base}")
 }
 
+/// Gives the name that a record proves, without `*.`; `None` if it is not the record of a challenge.
+#[must_use]
+pub fn base_of(record_name: &str) -> Option<&str> {
+    record_name.strip_prefix(LABEL).filter(|base| !base.is_empty())
+}
+
 /// The name beside that of a challenge with a suffix: nobody has it, unless a wildcard gives it.
 #[must_use]
 pub fn sibling_name(base: &str, suffix: &str) -> String {

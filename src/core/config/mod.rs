@@ -28,9 +28,10 @@ pub mod zone;
 
 pub use import::{Import, ImportFormat};
 pub use provider::{
-    AcmeDnsCredentials, AcmeDnsSettings, CloudflareCredentials, CloudflareSettings, DnsServer,
-    DuckDnsSettings, HttpReqSettings, HttpReqUser, PowerDnsSettings, Provider, ProviderKind,
-    RequestLimit, Rfc2136Settings, TsigAlgorithm,
+    AcmeDnsCredentials, AcmeDnsSettings, CloudflareCredentials, CloudflareSettings, CommandLine,
+    DnsServer, DuckDnsSettings, ExecProtocol, ExecSettings, HttpReqSettings, HttpReqUser,
+    PowerDnsSettings, ProgramFile, Provider, ProviderKind, RequestLimit, Rfc2136Settings,
+    TsigAlgorithm,
 };
 pub use secret::SecretCheck;
 pub use text::is_file_name;

@@ -132,6 +132,18 @@ pub(super) fn check_accounts(secret: &[u8]) -> Result<(), &'static str> {
     }
 }
 
+/// Checks a secret that is given to a program, which may be a document of many lines.
+///
+/// # Errors
+/// It cannot be the value of a variable.
+pub(super) fn check_text(secret: &[u8]) -> Result<(), &'static str> {
+    match std::str::from_utf8(secret) {
+        Ok(text) if !text.contains('\0') => Ok(()),
+        Ok(_) => Err("has a NUL character"),
+        Err(_) => Err("is not text in UTF-8"),
+    }
+}
+
 /// A key without a prefix has 37 to 45 hexadecimal digits. So may a token: that length is left alone.
 fn is_global_key(secret: &[u8]) -> bool {
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 mod domains;
 mod draft;
+mod exec;
 mod provider;
 mod zones;
 

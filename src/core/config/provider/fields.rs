@@ -2,7 +2,8 @@
 //!
 //! Which settings a type of provider has is not in here: each type lists its own.
 
-use super::super::text::{invalid_parameter, time, url};
+use super::super::secret::check_text;
+use super::super::text::{arguments, duplicate, invalid_parameter, time, url, wrong_arguments};
 use super::super::{Resources, SecretCheck, SecretId, SecretSource};
 use std::time::Duration;
 
@@ -19,6 +20,15 @@ pub struct RequestLimit {
     pub number: usize,
     /// The time.
     pub span: Duration,
+}
+
+/// A program and its first arguments.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CommandLine {
+    /// The program's absolute path.
+    pub program: String,
+    /// The arguments before those of a protocol.
+    pub arguments: Vec<String>,
 }
 
 /// The block of a type of provider: what it may and must hold.
@@ -62,6 +72,27 @@ pub(super) enum Kind {
     Certificates,
     /// A limit of requests such as `1200/5m`: a parameter beside the block's name.
     Requests,
+    /// One of a few words; the first is what holds where none is given.
+    Choice(&'static [Choice]),
+    /// A time within bounds.
+    Time { least: Duration, most: Duration },
+    /// A program by its absolute path, and arguments.
+    Command,
+    /// A variable of a program's environment, written as `env NAME VALUE`. It may be repeated.
+    Variable,
+    /// A variable with a secret, written as `secret NAME FILE` or `secret NAME env:VARIABLE`. It may be
+    /// repeated.
+    SecretVariable,
+}
+
+/// A word that decides which other settings a block has.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) word: &'static str,
+    /// The settings without which it is not complete.
+    pub(super) needs: &'static [&'static str],
+    /// Other settings that only it has.
+    pub(super) takes: &'static [&'static str],
 }
 
 /// A value as it was read.
@@ -73,6 +104,11 @@ enum Value {
     Flag(bool),
     Certificates(Vec<u8>),
     Requests(RequestLimit),
+    Choice(&'static str),
+    Time(Duration),
+    Command(CommandLine),
+    Variable(String, String),
+    SecretVariable(String, SecretId),
 }
 
 /// The values of a block, each with the directive that has set it.
@@ -102,8 +138,37 @@ impl Form {
         let required = self.fields.iter().filter(|field| field.is_required);
         match of_way.chain(required).find(|field| values.set_by(field.name).is_none()) {
             Some(field) => missing(field),
-            None => Ok(()),
+            None => self.check_choices(name, values),
         }
+    }
+
+    /// Checks that the settings go with the words that are chosen.
+    fn check_choices(&self, name: &str, values: &Values) -> Result<(), String> {
+        for field in self.fields {
+            let Kind::Choice(choices) = field.kind else { continue };
+            let word = values.chosen(field.name);
+            let is_it = |choice: &&Choice| word.is_none_or(|word| word == choice.word);
+            let Some(chosen) = choices.iter().find(is_it) else { continue };
+            let with = format!("\"{} {}\" of provider \"{name}\"", field.name, chosen.word);
+            let of = |choice: &Choice| choice.needs.iter().chain(choice.takes).copied();
+            let has = |name: &str| of(chosen).any(|of| of == name);
+            let foreign = choices.iter().flat_map(of).filter(|name| !has(name));
+            if let Some(other) = foreign.into_iter().find_map(|name| values.set_by(name)) {
+                return Err(format!("\"{other}\" makes no sense with {with}"));
+            }
+            let missing = chosen.needs.iter().find(|name| values.set_by(name).is_none());
+            if let Some(missing) = missing {
+                return Err(format!("no \"{missing}\" is defined for {with}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Choice {
+    /// Makes a word that decides nothing else.
+    pub(super) const fn new(word: &'static str) -> Self {
+        Self { word, needs: &[], takes: &[] }
     }
 }
 
@@ -123,6 +188,11 @@ impl Field {
             Kind::Requests => false,
             _ => directive == self.name,
         }
+    }
+
+    /// Tells whether it may stand several times.
+    fn is_repeated(&self) -> bool {
+        matches!(self.kind, Kind::Variable | Kind::SecretVariable)
     }
 
     /// Tells whether it is the parameter `name`.
@@ -145,38 +215,53 @@ impl Values {
         self.0.iter().find(|(name, ..)| *name == field).map(|(_, directive, _)| &**directive)
     }
 
-    /// Reads the argument of a directive.
+    /// Reads the arguments of a directive.
     pub(super) fn read(
         &mut self,
         field: &'static Field,
         directive: &str,
-        argument: &str,
+        args: &[&str],
         resources: &mut dyn Resources,
     ) -> Result<(), String> {
-        let invalid =
-            |what: &str| format!("invalid {what} \"{argument}\" in \"{directive}\" directive");
+        if !field.is_repeated() && self.set_by(field.name).is_some() {
+            return Err(duplicate(directive));
+        }
         let value = match field.kind {
-            Kind::Secret(check) => {
-                Value::Secret(resources.secret(&secret_source(directive, argument)?, check)?)
+            Kind::Command => Value::Command(command(directive, args)?),
+            Kind::Variable => {
+                let [name, value] = arguments(directive, args)?;
+                Value::Variable(self.new_variable(directive, name)?, value.to_owned())
             }
-            Kind::Text(is_valid, _) if is_valid(argument) => Value::Text(argument.to_owned()),
-            Kind::Text(_, what) => return Err(invalid(what)),
-            Kind::Number(is_valid, must) => {
-                let number = argument.parse().ok().filter(|number| is_valid(*number));
-                let refuse = || format!("{}, it must be {must}", invalid("value"));
-                Value::Number(number.ok_or_else(refuse)?)
+            Kind::SecretVariable => {
+                let [name, source] = arguments(directive, args)?;
+                let name = self.new_variable(directive, name)?;
+                let source = match source.strip_prefix("env:") {
+                    Some(variable) => SecretSource::Environment(variable.to_owned()),
+                    None => SecretSource::File(source.to_owned()),
+                };
+                Value::SecretVariable(name, resources.secret(&source, check_text)?)
             }
-            Kind::Flag => match argument {
-                "on" => Value::Flag(true),
-                "off" => Value::Flag(false),
-                _ => return Err(format!("{}, it must be \"on\" or \"off\"", invalid("value"))),
-            },
-            Kind::Url => Value::Text(url(directive, argument)?.trim_end_matches('/').to_owned()),
-            Kind::Certificates => Value::Certificates(resources.certificates(argument)?),
-            Kind::Requests => return Err(invalid("value")),
+            _ => single(field, directive, args, resources)?,
         };
         self.0.push((field.name, directive.to_owned(), value));
         Ok(())
+    }
+
+    /// Checks the name of a variable that is to be set.
+    fn new_variable(&self, directive: &str, name: &str) -> Result<String, String> {
+        let is_letter = |b: u8| b.is_ascii_alphabetic() || b == b'_';
+        let is_valid = name.bytes().all(|b| is_letter(b) || b.is_ascii_digit());
+        if !is_valid || !name.bytes().next().is_some_and(is_letter) {
+            return Err(format!("invalid variable \"{name}\" in \"{directive}\" directive"));
+        }
+        let is_it = |value: &Value| match value {
+            Value::Variable(other, _) | Value::SecretVariable(other, _) => other == name,
+            _ => false,
+        };
+        match self.0.iter().any(|(.., value)| is_it(value)) {
+            true => Err(format!("duplicate variable \"{name}\" in \"{directive}\" directive")),
+            false => Ok(name.to_owned()),
+        }
     }
 
     /// Reads the value of a parameter.
@@ -193,13 +278,16 @@ impl Values {
 
     /// Lists the secrets that were read.
     pub(super) fn secrets(&self) -> Vec<SecretId> {
-        let id = |value: &Value| if let Value::Secret(id) = value { Some(*id) } else { None };
+        let id = |value: &Value| match value {
+            Value::Secret(id) | Value::SecretVariable(_, id) => Some(*id),
+            _ => None,
+        };
         self.0.iter().filter_map(|(.., value)| id(value)).collect()
     }
 
     fn take(&mut self, field: &str) -> Option<Value> {
         let at = self.0.iter().position(|(name, ..)| *name == field)?;
-        Some(self.0.swap_remove(at).2)
+        Some(self.0.remove(at).2)
     }
 
     pub(super) fn secret(&mut self, field: &str) -> Option<SecretId> {
@@ -225,6 +313,101 @@ impl Values {
     pub(super) fn requests(&mut self, field: &str) -> Option<RequestLimit> {
         if let Value::Requests(limit) = self.take(field)? { Some(limit) } else { None }
     }
+
+    /// Gives the word that a block has chosen.
+    fn chosen(&self, field: &str) -> Option<&'static str> {
+        self.0.iter().find_map(|(name, _, value)| match value {
+            Value::Choice(word) if *name == field => Some(*word),
+            _ => None,
+        })
+    }
+
+    pub(super) fn choice(&mut self, field: &str) -> Option<&'static str> {
+        if let Value::Choice(word) = self.take(field)? { Some(word) } else { None }
+    }
+
+    pub(super) fn time(&mut self, field: &str) -> Option<Duration> {
+        if let Value::Time(time) = self.take(field)? { Some(time) } else { None }
+    }
+
+    pub(super) fn command(&mut self, field: &str) -> Option<CommandLine> {
+        if let Value::Command(command) = self.take(field)? { Some(command) } else { None }
+    }
+
+    /// Lists all variables, in their order.
+    pub(super) fn variables(&self) -> Vec<(String, String)> {
+        let variables = self.0.iter().filter_map(|(.., value)| match value {
+            Value::Variable(name, value) => Some((name.clone(), value.clone())),
+            _ => None,
+        });
+        variables.collect()
+    }
+
+    /// Lists all variables with secrets, in their order.
+    pub(super) fn secret_variables(&self) -> Vec<(String, SecretId)> {
+        let variables = self.0.iter().filter_map(|(.., value)| match value {
+            Value::SecretVariable(name, id) => Some((name.clone(), *id)),
+            _ => None,
+        });
+        variables.collect()
+    }
+}
+
+/// Reads a setting that has one argument.
+fn single(
+    field: &'static Field,
+    directive: &str,
+    args: &[&str],
+    resources: &mut dyn Resources,
+) -> Result<Value, String> {
+    let [argument] = arguments(directive, args)?;
+    let invalid =
+        |what: &str| format!("invalid {what} \"{argument}\" in \"{directive}\" directive");
+    let refuse = |must: &str| format!("{}, it must be {must}", invalid("value"));
+    Ok(match field.kind {
+        Kind::Secret(check) => {
+            Value::Secret(resources.secret(&secret_source(directive, argument)?, check)?)
+        }
+        Kind::Text(is_valid, _) if is_valid(argument) => Value::Text(argument.to_owned()),
+        Kind::Text(_, what) => return Err(invalid(what)),
+        Kind::Number(is_valid, must) => {
+            let number = argument.parse().ok().filter(|number| is_valid(*number));
+            Value::Number(number.ok_or_else(|| refuse(must))?)
+        }
+        Kind::Flag => match argument {
+            "on" => Value::Flag(true),
+            "off" => Value::Flag(false),
+            _ => return Err(refuse("\"on\" or \"off\"")),
+        },
+        Kind::Url => Value::Text(url(directive, argument)?.trim_end_matches('/').to_owned()),
+        Kind::Certificates => Value::Certificates(resources.certificates(argument)?),
+        Kind::Choice(choices) => {
+            let known = choices.iter().find(|choice| choice.word == argument);
+            let words: Vec<String> =
+                choices.iter().map(|choice| format!("\"{}\"", choice.word)).collect();
+            Value::Choice(known.ok_or_else(|| refuse(&words.join(" or ")))?.word)
+        }
+        Kind::Time { least, most } => {
+            let within = time(argument).filter(|time| (least..=most).contains(time));
+            let bounds = format!("{}s to {}s", least.as_secs(), most.as_secs());
+            Value::Time(within.ok_or_else(|| refuse(&bounds))?)
+        }
+        Kind::Requests | Kind::Command | Kind::Variable | Kind::SecretVariable => {
+            return Err(invalid("value"));
+        }
+    })
+}
+
+/// Reads a program and its arguments.
+fn command(directive: &str, args: &[&str]) -> Result<CommandLine, String> {
+    let (program, arguments) = args.split_first().ok_or_else(|| wrong_arguments(directive))?;
+    if !program.starts_with('/') || program.ends_with('/') {
+        return Err(format!(
+            "invalid program \"{program}\" in \"{directive}\" directive, it must be an absolute path"
+        ));
+    }
+    let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    Ok(CommandLine { program: (*program).to_owned(), arguments })
 }
 
 /// Finds out where a secret is. It must not be in the configuration itself: its text would stay in

@@ -6,6 +6,7 @@
 mod acme_dns;
 mod cloudflare;
 mod duckdns;
+mod exec;
 mod fields;
 mod httpreq;
 mod powerdns;
@@ -15,13 +16,14 @@ mod types;
 pub use acme_dns::{AcmeDnsCredentials, AcmeDnsSettings};
 pub use cloudflare::{CloudflareCredentials, CloudflareSettings};
 pub use duckdns::DuckDnsSettings;
-pub use fields::RequestLimit;
+pub use exec::{ExecProtocol, ExecSettings, ProgramFile};
+pub use fields::{CommandLine, RequestLimit};
 pub use httpreq::{HttpReqSettings, HttpReqUser};
 pub use powerdns::PowerDnsSettings;
 pub use rfc2136::{DnsServer, Rfc2136Settings, TsigAlgorithm};
 pub use types::ProviderKind;
 
-use super::text::{arguments, duplicate, invalid_parameter, is_file_name, wrong_arguments};
+use super::text::{duplicate, invalid_parameter, is_file_name, wrong_arguments};
 use super::{Resources, SecretId};
 use crate::name::Name;
 use fields::Values;
@@ -106,11 +108,7 @@ impl ProviderReader {
         }
         let field = self.kind.form.fields.iter().find(|field| field.is_set_by(directive));
         let field = field.ok_or_else(|| format!("unknown directive \"{directive}\""))?;
-        let [argument] = arguments(directive, args)?;
-        if self.values.set_by(field.name).is_some() {
-            return Err(duplicate(directive));
-        }
-        self.values.read(field, directive, argument, resources)
+        self.values.read(field, directive, args, resources)
     }
 
     fn set_zones(&mut self, args: &[&str]) -> Result<(), String> {

@@ -4,6 +4,7 @@
 use super::acme_dns::{self, AcmeDnsSettings};
 use super::cloudflare::{self, CloudflareSettings};
 use super::duckdns::{self, DuckDnsSettings};
+use super::exec::{self, ExecSettings, ProgramFile};
 use super::fields::{Form, Values};
 use super::httpreq::{self, HttpReqSettings};
 use super::powerdns::{self, PowerDnsSettings};
@@ -24,6 +25,19 @@ pub enum ProviderKind {
     DuckDns(DuckDnsSettings),
     /// The protocol `httpreq`.
     HttpReq(HttpReqSettings),
+    /// A program of the user's.
+    Exec(ExecSettings),
+}
+
+impl ProviderKind {
+    /// Lists the files that are carried out.
+    #[must_use]
+    pub fn program_files(&self) -> Vec<ProgramFile> {
+        match self {
+            Self::Exec(settings) => settings.files(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// All types.
@@ -52,6 +66,7 @@ const TYPES: &[Type] = &[
         form: &httpreq::FORM,
         build: |values| httpreq::build(values).map(ProviderKind::HttpReq),
     },
+    Type { form: &exec::FORM, build: |values| exec::build(values).map(ProviderKind::Exec) },
 ];
 
 /// A type of provider.

@@ -16,7 +16,7 @@ pub(super) fn read_provider(
     read_provider_with(&mut Fake::default(), name, kind, block)
 }
 
-fn read_provider_with(
+pub(super) fn read_provider_with(
     fake: &mut Fake,
     name: &str,
     kind: Option<&str>,
@@ -301,17 +301,17 @@ fn mistakes_in_a_provider_are_told() {
         (
             "route53",
             None,
-            "unknown provider type \"route53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\"",
+            "unknown provider type \"route53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\"",
         ),
         (
             "cf",
             None,
-            "unknown provider type \"cf\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\"",
+            "unknown provider type \"cf\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\"",
         ),
         (
             "cf",
             Some("CF"),
-            "unknown provider type \"CF\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\"",
+            "unknown provider type \"CF\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\"",
         ),
         ("", Some("cloudflare"), "invalid provider name \"\""),
     ] {
