@@ -8,6 +8,7 @@ use super::cycle::Cycle;
 use super::identity::{Identity, NamedUser};
 use super::memory::SharedMemory;
 use super::privileges::KeptCapabilities;
+use super::programs::PlacedProgram;
 use super::registry;
 use super::vault::Vault;
 use acme_dns_core::config::draft::Draft;
@@ -37,6 +38,8 @@ pub(super) struct CoreConf {
     pub(super) user: Option<NamedUser>,
     /// The group that may read `certs/`: `acme_dns_state_path ... group=`.
     pub(super) certs_group: Option<u32>,
+    /// Files that the service carries out.
+    pub(super) programs: Vec<PlacedProgram>,
     /// The servers that have one of our certificates.
     pub(super) servers: Vec<BoundServer>,
     pub(super) ready: Option<Ready>,
@@ -82,6 +85,7 @@ impl CoreConf {
             zone: None,
             user: None,
             certs_group: None,
+            programs: Vec::new(),
             servers: Vec::new(),
             ready: None,
             when_last,

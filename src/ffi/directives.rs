@@ -8,6 +8,7 @@ use super::conf::{CoreConf, core_conf};
 use super::identity::{NamedUser, find_group};
 use super::nginx::CONF_ERROR;
 use super::parser::{DirectiveError, Parser, PathBase, duplicate};
+use super::programs::PlacedProgram;
 use super::vault::ConfResources;
 use acme_dns_core::config::domains;
 use acme_dns_core::config::issuer::IssuerReader;
@@ -131,8 +132,12 @@ fn set_issuer(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), Dir
 
 fn set_provider(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
     let mut reader = ProviderReader::parse(args)?;
+    let location = cf.location();
     read_block(cf, conf, |name, args, resources| reader.set(name, args, resources))?;
-    Ok(conf.draft.add_provider(reader.finish()?)?)
+    let provider = reader.finish()?;
+    let placed = |file| PlacedProgram { file, location: location.clone() };
+    conf.programs.extend(provider.kind.program_files().into_iter().map(placed));
+    Ok(conf.draft.add_provider(provider)?)
 }
 
 /// Gives each directive of a block to `set`.

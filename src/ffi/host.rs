@@ -1,5 +1,6 @@
 //! nginx as the service sees it: the service's `Host`, by the relay, shared memory and `reload`.
 
+use super::child;
 use super::memory::{SlotReader, Writer};
 use super::nginx::{is_logged, log, process, update_time};
 use super::relay::Relay;
@@ -9,6 +10,7 @@ use acme_dns_core::material::Material;
 use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
 use ngx::ffi::NGX_PROCESS_HELPER;
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Process around the service.
@@ -45,6 +47,10 @@ impl Host for NginxHost {
 
     fn reload(&self) -> Result<(), String> {
         reload::request()
+    }
+
+    fn prepare_program(&self, command: &mut Command) {
+        child::prepare(command);
     }
 
     fn died(&self) {

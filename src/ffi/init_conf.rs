@@ -7,6 +7,7 @@ use super::cycle::{CoreSettings, Cycle};
 use super::identity;
 use super::memory::SharedMemory;
 use super::nginx::{is_test, loading, tell_test};
+use super::programs;
 use acme_dns_core::config::draft::Finished;
 use acme_dns_core::config::sharing::Shared;
 use acme_dns_core::config::state_path::DefaultPath;
@@ -56,6 +57,7 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
     let settings = cycle.core_settings().ok_or(NO_MEMORY)?;
     let user = conf.user.as_ref();
     let identity = identity::decide(user, &settings, conf.certs_group, &config.state_path, warn)?;
+    programs::check(&conf.programs, &settings, &identity)?;
     conf.vault.finish(identity.workers, warn);
     warn_of_lost_proxy(&settings, warn);
     let memory = SharedMemory::new(config.certificates.len(), room);

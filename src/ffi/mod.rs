@@ -8,7 +8,7 @@
 //! | C | [`callback`], [`bindings`] |
 //! | nginx's API | [`nginx`], [`pool`], [`cycle`], [`parser`], [`module_ctx`], [`http_ctx`] |
 //! | OpenSSL's API | [`openssl`], [`session`] |
-//! | processes | [`heap`], [`privileges`], [`identity`], [`relay`], [`reload`] |
+//! | processes | [`heap`], [`privileges`], [`identity`], [`relay`], [`reload`], [`child`], [`programs`] |
 //! | data | [`memory`] (certificates for the workers), [`vault`] (secrets) |
 //! | the handshake | [`self_signed`], [`pair`], [`certificate`], [`owner`] |
 //! | servers | [`ssl_conf`], [`bound`], [`sharing`], [`variables`] |
@@ -30,6 +30,7 @@ mod bindings;
 mod bound;
 mod callback;
 mod certificate;
+mod child;
 mod conf;
 mod core_module;
 mod cycle;
@@ -56,6 +57,7 @@ mod pair;
 mod parser;
 mod pool;
 mod privileges;
+mod programs;
 mod registry;
 mod relay;
 mod reload;

@@ -3,6 +3,7 @@
 use crate::event::Event;
 use acme_dns_core::id::CertificateId;
 use acme_dns_core::material::Material;
+use std::process::Command;
 
 /// Error: shared memory has no room for a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,6 +33,10 @@ pub trait Host: Send + Sync + 'static {
     fn published(&self, _certificate: CertificateId) -> Option<Material> {
         None
     }
+
+    /// Prepares a program that is about to be started as a process of its own: it is to have none of this
+    /// process's descriptors and ways with signals, and to end with it.
+    fn prepare_program(&self, _command: &mut Command) {}
 
     /// Notes that the service has ended by a fault, and its thread with it.
     fn died(&self) {}

@@ -6,7 +6,7 @@
 
 use super::claims::{ActiveEntry, Claim};
 use super::{Obtainer, ObtainerState, names_of};
-use crate::dns::{PlacedRecord, SparedRecord, on_account_of};
+use crate::dns::{PlacedRecord, REMOVAL_LIMIT, SparedRecord, on_account_of};
 use crate::event::RecordsEvent;
 use crate::store::{JournalEntry, JournalRecord, StoreError};
 use acme_dns_core::challenge::{Candidate, Kept, Mark};
@@ -16,9 +16,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
-
-/// Longest time that removing records may take before it is left to a later time.
-const CLEAN_UP: Duration = Duration::from_secs(120);
 
 /// Longest time that a request may be under way at a provider after its client has gone or has given up:
 /// what it creates late is found only by looking again.
@@ -228,8 +225,12 @@ pub(super) async fn remove(
     let removals = by_provider.iter().map(|(name, placed)| remove_at(state, name, placed));
     // What can be removed is, whatever happens to the rest.
     let removals = on_account_of(&active.id, join_all(removals));
-    let Ok(removed) = timeout(CLEAN_UP, removals).await else {
-        return Err(format!("not done in {} s", CLEAN_UP.as_secs()));
+    let limit = |(name, placed): (&&str, &Vec<PlacedRecord>)| {
+        Some(state.provider_named(name)?.removal_limit(placed.len()))
+    };
+    let limit = by_provider.iter().filter_map(limit).max().unwrap_or(REMOVAL_LIMIT);
+    let Ok(removed) = timeout(limit, removals).await else {
+        return Err(format!("not done in {} s", limit.as_secs()));
     };
     let spared = removed.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten();
     let id = &active.id;

@@ -1,5 +1,6 @@
 //! Errors of DNS providers, with what a person can do about them.
 
+use crate::program::ProgramError;
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
@@ -98,6 +99,16 @@ pub enum ProviderError {
         /// Answer of each resolver.
         detail: String,
     },
+    /// A program has failed that was to do it.
+    #[error("{action}: {error}")]
+    Program {
+        /// The action.
+        action: String,
+        /// The error.
+        error: Box<ProgramError>,
+        /// The cause.
+        about: About,
+    },
     /// No zone holds the name, as far as the credentials can see.
     #[error("{action}: {detail}; {advice}")]
     NoZone {
@@ -127,6 +138,7 @@ impl ProviderError {
             | Self::Unexpected { .. }
             | Self::Unresolved { .. } => false,
             Self::Unauthorized { .. } | Self::Refused { .. } | Self::NoZone { .. } => true,
+            Self::Program { error, .. } => error.is_permanent(),
             Self::Unclear(error) => error.is_permanent(),
         }
     }
@@ -142,6 +154,7 @@ impl ProviderError {
             Self::Unresolved { .. } => &About::Name,
             Self::Unauthorized { about, .. }
             | Self::Refused { about, .. }
+            | Self::Program { about, .. }
             | Self::NoZone { about, .. } => about,
             Self::Unclear(error) => error.about(),
         }
@@ -150,7 +163,11 @@ impl ProviderError {
     /// Tells whether it is certain that nothing of what was asked for was done.
     #[must_use]
     pub fn is_definite(&self) -> bool {
-        matches!(self, Self::Unauthorized { .. } | Self::Refused { .. } | Self::NoZone { .. })
+        match self {
+            Self::Unauthorized { .. } | Self::Refused { .. } | Self::NoZone { .. } => true,
+            Self::Program { error, .. } => !error.was_started(),
+            _ => false,
+        }
     }
 
     /// Makes it the error of a request that `done` others have come before: these may have done something.

@@ -8,10 +8,10 @@ pub mod acme_dns;
 pub mod cloudflare;
 pub mod duckdns;
 mod error;
+pub mod exec;
 pub mod httpreq;
 mod payer;
 pub mod powerdns;
-mod redact;
 mod request;
 pub mod rfc2136;
 mod route;
@@ -25,15 +25,21 @@ pub use route::{Route, RouteError, follow};
 
 use crate::event::ProviderEvent;
 use crate::http::{Clients, HttpError};
+use crate::program::Programs;
+use crate::redact::Redactor;
 use crate::resolver::Resolver;
 use acme_dns_core::challenge::{Candidate, Kept, Mark};
 use acme_dns_core::config::{Provider, ProviderKind, SecretId};
 use acme_dns_core::id::{ProviderId, Table};
 use async_trait::async_trait;
-use redact::Redactor;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
+use std::time::Duration;
+
+/// Longest time that removing records may take before it is left to a later time, where a provider says nothing
+/// else.
+pub const REMOVAL_LIMIT: Duration = Duration::from_secs(120);
 
 /// A TXT record that an order needs.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -127,6 +133,12 @@ pub trait DnsProvider {
         records: &[TxtRecord],
     ) -> Result<Vec<String>, ProviderError>;
 
+    /// Gives the longest time that removing so many records may take before it is left to a later time.
+    fn removal_limit(&self, records: usize) -> Duration {
+        let _ = records;
+        REMOVAL_LIMIT
+    }
+
     /// Removes records, of one zone or of several, and gives those that are there and may not be
     /// removed. A record with an id was created by this process. Any other is found by name, type and
     /// exact content, and removed if `rule` allows it; one that is not there counts as removed.
@@ -159,7 +171,7 @@ fn by_rule<'a>(
 }
 
 /// Makes the clients of the providers of a configuration, in its order. `tell` hears of requests that
-/// take longer than usual.
+/// take longer than usual, and what programs print.
 ///
 /// # Errors
 /// The TLS library refuses trusted certificates, or credentials cannot be sent in a header.
@@ -167,6 +179,7 @@ pub fn providers(
     configs: &Table<ProviderId, Provider>,
     secret: impl Fn(SecretId) -> SecretString,
     clients: &Clients,
+    programs: &Rc<Programs>,
     tell: impl Fn(ProviderEvent) + 'static,
 ) -> Result<Table<ProviderId, Box<dyn DnsProvider>>, HttpError> {
     let tell: Rc<dyn Fn(ProviderEvent)> = Rc::new(tell);
@@ -197,6 +210,13 @@ pub fn providers(
             ProviderKind::HttpReq(settings) => {
                 Box::new(httpreq::HttpReq::new(name, settings, &secret, clients)?)
             }
+            ProviderKind::Exec(settings) => Box::new(exec::Exec::new(
+                name,
+                settings,
+                &secret,
+                Rc::clone(programs),
+                Rc::clone(&tell),
+            )),
         })
     };
     configs.values().map(make).collect()

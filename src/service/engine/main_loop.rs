@@ -23,8 +23,9 @@ use crate::acme::Obtainer;
 use crate::dns;
 use crate::event::{CertificateEvent, Event, ProcessEvent};
 use crate::http::{Clients, HttpError};
+use crate::program::Programs;
 use crate::propagation::Checker;
-use crate::store::Lock;
+use crate::store::{Lock, programs_path};
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::id::VariantId;
 use acme_dns_core::level::Level;
@@ -152,9 +153,13 @@ impl Running {
         let clients = Clients::default();
         let config = &self.site.config;
         let secret = |id: SecretId| self.secrets.get(id);
+        let host = Arc::clone(&self.site.host);
+        let homes = programs_path(&config.state_path);
+        let programs = Programs::new(homes, move |command| host.prepare_program(command));
         let site = Rc::clone(&self.site);
         let tell = move |event| site.host.tell(&Event::Provider(event));
-        let providers = dns::providers(&config.providers, secret, &clients, tell)?;
+        let providers =
+            dns::providers(&config.providers, secret, &clients, &Rc::new(programs), tell)?;
         let checker = Checker::new(&config.propagation);
         let (store, host) = (self.site.store.clone(), Arc::clone(&self.site.host));
         let config = Rc::new(Config::clone(config));

@@ -24,6 +24,13 @@ pub enum ProviderEvent {
         /// The error.
         why: String,
     },
+    /// A program has printed a line.
+    Output {
+        /// Name of the provider.
+        provider: String,
+        /// The line, without secrets.
+        line: String,
+    },
     /// Somebody else has overwritten records that were just created.
     Overwritten {
         /// Name of the provider.
@@ -40,6 +47,7 @@ impl ProviderEvent {
             | Self::ShareUsed { .. }
             | Self::Retrying { .. }
             | Self::Overwritten { .. } => Level::Notice,
+            Self::Output { .. } => Level::Info,
         }
     }
 }
@@ -62,6 +70,9 @@ impl fmt::Display for ProviderEvent {
                 f,
                 "provider \"{provider}\": another client has overwritten TXT record \"{name}\"; writing it again"
             ),
+            Self::Output { provider, line } => {
+                write!(f, "program of provider \"{provider}\" says: {line}")
+            }
             Self::Retrying { why } => write!(f, "{why}; retrying"),
         }
     }

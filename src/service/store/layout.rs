@@ -12,6 +12,7 @@
 //! orders/<name>.order           the order that is under way
 //! actions/                      what a person asks for
 //! journal/<name>.json           TXT records that are up, or may be
+//! programs/<number>/            home directory of a program that runs
 //! ```
 
 use std::ffi::OsStr;
@@ -25,6 +26,7 @@ pub(super) const VERSIONS: &str = ".versions";
 pub(super) const ORDERS: &str = "orders";
 pub(super) const JOURNAL: &str = "journal";
 pub(super) const ACTIONS: &str = "actions";
+pub(super) const PROGRAMS: &str = "programs";
 
 /// Files of an account.
 pub(super) const ACCOUNT: &str = "account.json";
@@ -48,6 +50,12 @@ pub(super) const ASIDE: &str = ".invalid";
 #[must_use]
 pub fn certificates_path(state_path: &Path) -> PathBuf {
     state_path.join(CERTS)
+}
+
+/// Path of the directory of home directories of programs.
+#[must_use]
+pub fn programs_path(state_path: &Path) -> PathBuf {
+    state_path.join(PROGRAMS)
 }
 
 /// Path of the link to the files of a certificate. It is made anew with each version.

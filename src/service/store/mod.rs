@@ -31,8 +31,8 @@ pub use door::Trust;
 pub use error::StoreError;
 pub(crate) use holder::{ask_for_sign, last_sign, lock_holder};
 pub use journal::{JournalEntry, JournalFile, JournalRecord};
-pub use layout::certificates_path;
 pub(crate) use layout::{certificate_of, certificate_path, full_chain_path};
+pub use layout::{certificates_path, programs_path};
 pub use orders::PendingOrder;
 pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_over};
 

@@ -3,7 +3,7 @@
 use super::StoreError;
 use super::door::entries_of;
 use super::error::failed;
-use super::layout::{ACCOUNTS, ACTIONS, CERTS, JOURNAL, LOCK, ORDERS};
+use super::layout::{ACCOUNTS, ACTIONS, CERTS, JOURNAL, LOCK, ORDERS, PROGRAMS};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, fchmod, fstat,
     openat, openat2, statat,
@@ -119,7 +119,7 @@ pub fn take_over(state_path: &Path, user: User, forced: bool) -> TakeOver {
 }
 
 /// The directories that the store makes.
-const DIRECTORIES: [&str; 5] = [CERTS, ACCOUNTS, ORDERS, JOURNAL, ACTIONS];
+const DIRECTORIES: [&str; 6] = [CERTS, ACCOUNTS, ORDERS, JOURNAL, ACTIONS, PROGRAMS];
 
 /// Directories with keys, which nobody else has a reason to read.
 const PRIVATE: [&str; 2] = [ACCOUNTS, ORDERS];

@@ -137,12 +137,12 @@ fn refuses_bad_providers() {
         provider(
             &format!("acme_dns_provider r53 {{ {HERE}\n}}"),
             "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \
-             \"acme-dns\", \"duckdns\", \"httpreq\" in HERE",
+             \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\" in HERE",
         ),
         provider(
             &format!("acme_dns_provider main r53 {{ {HERE}\n}}"),
             "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \
-             \"acme-dns\", \"duckdns\", \"httpreq\" in HERE",
+             \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\" in HERE",
         ),
         provider(
             &format!("acme_dns_provider a/b cloudflare {{ {HERE}\n}}"),

@@ -8,11 +8,13 @@ use acme_dns_core::id::Table;
 use acme_dns_service::dns::cloudflare::{Budget, Cloudflare, Timing};
 use acme_dns_service::dns::{About, DnsProvider, providers};
 use acme_dns_service::http::Clients;
+use acme_dns_service::program::Programs;
 use acme_dns_service::resolver::Resolver;
 use http::Method;
 use secrecy::SecretString;
 use servers::cloudflare::Token;
 use servers::traffic::{Action, Fault, Match};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -198,7 +200,8 @@ fn the_legacy_pair_is_accepted_and_explained() {
             assert_eq!(id, SecretId(3));
             SecretString::from(secret)
         };
-        let made = providers(&config, secret, &Clients::default(), |_| {}).unwrap();
+        let programs = Rc::new(Programs::new(PathBuf::new(), |_| {}));
+        let made = providers(&config, secret, &Clients::default(), &programs, |_| {}).unwrap();
         made.into_values().next().unwrap()
     };
     let resolver = Resolver::new(&[]);

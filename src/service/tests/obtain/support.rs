@@ -17,6 +17,7 @@ use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::http::Clients;
 use acme_dns_service::import::Imports;
+use acme_dns_service::program::Programs;
 use acme_dns_service::propagation::Checker;
 use acme_dns_service::store::Store;
 use secrecy::SecretString;
@@ -25,7 +26,7 @@ use servers::acme_proxy::AcmeProxy;
 use servers::pebble::PebbleOptions;
 use std::fs;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -196,7 +197,8 @@ impl Bed {
     pub(crate) fn obtainer(&self) -> Saving {
         let secret = |id: SecretId| self.secret(id);
         let clients = Clients::default();
-        let providers = dns::providers(&self.config.providers, secret, &clients, |_| {});
+        let programs = Rc::new(Programs::new(PathBuf::new(), |_| {}));
+        let providers = dns::providers(&self.config.providers, secret, &clients, &programs, |_| {});
         self.obtainer_with(providers.unwrap())
     }
 

@@ -2,29 +2,53 @@
 
 use acme_dns_core::text::one_line;
 use secrecy::{ExposeSecret, SecretString};
+use std::fmt;
 use url::form_urlencoded::byte_serialize;
 
 /// The longest text that is shown, in characters.
 const MAX_TEXT: usize = 200;
 
+/// Shortest line of a secret of several lines that is cut out by itself, in octets: a bracket of a document is
+/// none.
+const MIN_LINE: usize = 4;
+
 /// The secrets of a provider, to be cut out of texts that come from elsewhere.
-pub(super) struct Redactor(Vec<SecretString>);
+pub struct Redactor(Vec<SecretString>);
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redactor").finish_non_exhaustive()
+    }
+}
 
 impl Redactor {
-    pub(super) fn new(secrets: impl IntoIterator<Item = SecretString>) -> Self {
-        let mut forms: Vec<SecretString> = secrets.into_iter().flat_map(forms).collect();
+    /// Makes one that hides these secrets, and each line of those that have several.
+    pub fn new(secrets: impl IntoIterator<Item = SecretString>) -> Self {
+        let with_lines = secrets.into_iter().flat_map(|secret| {
+            let lines = secret.expose_secret().lines().map(str::trim);
+            let lines = lines.filter(|line| line.len() >= MIN_LINE).map(SecretString::from);
+            let mut all: Vec<SecretString> = lines.collect();
+            all.push(secret);
+            all
+        });
+        let mut forms: Vec<SecretString> = with_lines.flat_map(forms).collect();
         forms.retain(|form| !form.expose_secret().is_empty());
         // One that holds another goes first: what is left of it would tell the rest.
         forms.sort_by_key(|form| std::cmp::Reverse(form.expose_secret().len()));
         Self(forms)
     }
 
-    /// Makes a text fit for a log.
-    pub(super) fn clean(&self, text: &str) -> String {
+    /// Puts `***` in the place of each secret.
+    #[must_use]
+    pub fn hide(&self, text: &str) -> String {
         let hide =
             |text: String, secret: &SecretString| text.replace(secret.expose_secret(), "***");
-        let text = self.0.iter().fold(text.to_owned(), hide);
-        one_line(&text).chars().take(MAX_TEXT).collect()
+        self.0.iter().fold(text.to_owned(), hide)
+    }
+
+    /// Makes a text fit for a log.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        one_line(&self.hide(text)).chars().take(MAX_TEXT).collect()
     }
 }
 
@@ -73,5 +97,8 @@ mod tests {
             assert_eq!(redactor.clean(text), expected, "{text}");
         }
         assert_eq!(redactor.clean(&"x".repeat(300)).len(), 200);
+        let document = Redactor::new([SecretString::from("{\n  \"key\": \"k/1\"\n}")]);
+        assert_eq!(document.hide("a } \"key\": \"k/1\""), "a } ***");
+        assert!(!format!("{document:?}").contains("k/1"));
     }
 }
