@@ -14,6 +14,7 @@ use crate::site::NOBODY;
 
 mod blocks;
 mod inherited;
+mod programs;
 
 /// In a row: the line that the message has to name.
 const HERE: &str = "# HERE";

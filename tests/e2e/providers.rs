@@ -1,7 +1,8 @@
 //! Certificates by DNS providers other than Cloudflare, each with the server itself.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use servers::acme_dns::AcmeDns;
 use servers::bed::write_secret;
@@ -11,9 +12,10 @@ use servers::knot::Knot;
 use servers::pebble::PebbleOptions;
 use servers::ports::Port;
 use servers::powerdns::API_KEY;
+use servers::process::wait_until;
 use servers::tsig::TsigKey;
 
-use crate::site::{LIMIT, Site};
+use crate::site::{LIMIT, SERVICE, Site};
 
 const FOREIGN: [&str; 1] = ["\"somebody else's\""];
 
@@ -37,7 +39,7 @@ fn powerdns_proves_apex_and_wildcard_and_keeps_what_is_foreign() {
     site.start_nginx();
     assert_eq!(site.wait_for_certificate("example.test").leaf.sans.len(), 2);
     let is_clean = || site.bed.dns.txt_records("_acme-challenge.example.test").len() == 1;
-    servers::process::wait_until(LIMIT, || is_clean().then_some(())).expect("ours are gone");
+    wait_until(LIMIT, || is_clean().then_some(())).expect("ours are gone");
     let left = site.bed.dns.txt_records("_acme-challenge.example.test");
     assert!(left.iter().all(|value| value.contains("somebody else's")), "{left:?}");
     assert_eq!(site.bed.cloudflare.traffic.requests(&servers::traffic::Match::any()).len(), 0);
@@ -58,7 +60,7 @@ fn powerdns_that_refuses_the_key_is_reported_without_it() {
 fn updates_prove_apex_and_wildcard_and_keep_what_is_foreign() {
     let dir = tempfile::tempdir().expect("a directory");
     // nginx's workers and helper run as another user when the tests run as root.
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("a mode");
     let (key, port) = (TsigKey::new("update.example.test", "hmac-sha256"), Port::reserve());
     let records = "ns1 A 127.0.0.1\n_acme-challenge TXT \"somebody else's\"";
     let knot_dir = dir.path().join("knot");
@@ -81,7 +83,7 @@ fn updates_prove_apex_and_wildcard_and_keep_what_is_foreign() {
     site.set_servers(&["example.test *.example.test"]);
     site.start_nginx();
     assert_eq!(site.wait_for_certificate("example.test").leaf.sans.len(), 2);
-    servers::process::wait_until(LIMIT, || (knot.all_txt().len() == 1).then_some(()))
+    wait_until(LIMIT, || (knot.all_txt().len() == 1).then_some(()))
         .unwrap_or_else(|| panic!("{:?} is left:\n{}", knot.all_txt(), site.nginx.log()));
     assert!(knot.all_txt()[0].contains("somebody else's"), "{:?}", knot.all_txt());
     let log = site.nginx.log();
@@ -102,7 +104,7 @@ fn httpreq_proves_apex_and_wildcard_by_a_server_of_the_users() {
     site.start_nginx();
     assert_eq!(site.wait_for_certificate("example.test").leaf.sans.len(), 2);
     let is_clean = || site.bed.dns.txt_records("_acme-challenge.example.test").is_empty();
-    servers::process::wait_until(LIMIT, || is_clean().then_some(())).expect("both are gone");
+    wait_until(LIMIT, || is_clean().then_some(())).expect("both are gone");
     assert_eq!(stand_in.traffic.log().len(), 4);
     assert!(!site.nginx.log().contains(PASSWORD));
 }
@@ -120,7 +122,7 @@ fn duckdns_proves_a_name_and_keeps_its_token_to_itself() {
     site.start_nginx();
     assert_eq!(site.wait_for_certificate("x.testbed.duckdns.org").leaf.sans.len(), 1);
     let is_clean = || site.bed.dns.txt_records("testbed.duckdns.org").is_empty();
-    servers::process::wait_until(LIMIT, || is_clean().then_some(())).expect("it is gone");
+    wait_until(LIMIT, || is_clean().then_some(())).expect("it is gone");
     assert!(!site.nginx.log().contains(TOKEN));
 }
 
@@ -147,4 +149,97 @@ fn acme_dns_proves_apex_and_wildcard_with_a_document_of_accounts() {
     site.start_nginx();
     assert_eq!(site.wait_for_certificate("example.test").leaf.sans.len(), 2);
     assert!(!site.nginx.log().contains(password));
+}
+
+/// A hook of dehydrated's kind, which changes PowerDNS by its API, and says too much.
+const HOOK: &str = r#"#!/bin/sh
+echo "hook of $(id -u), key is $KEY"
+grep ^NoNewPrivs /proc/self/status
+echo descriptors: $(ls /proc/self/fd)
+case $1 in
+deploy_challenge) change='"REPLACE","ttl":60,"records":[{"content":"\"'$4'\"","disabled":false}]' ;;
+clean_challenge) change='"DELETE"' ;;
+esac
+curl --silent --show-error --fail -X PATCH -H "X-API-Key: $KEY" "$API/api/v1/servers/localhost/zones/example.test." \
+    --data '{"rrsets":[{"name":"_acme-challenge.'$2'.","type":"TXT","changetype":'"$change"'}]}'
+"#;
+
+/// A site whose provider is a script.
+fn with_hook(script: &str) -> Site {
+    let mut site = Site::new();
+    let (hook, key_file) = (site.nginx.dir().join("hook.sh"), site.bed.dir().join("api_key"));
+    fs::write(&hook, script).expect("it can be written");
+    fs::set_permissions(&hook, Permissions::from_mode(0o755)).expect("a mode");
+    write_secret(&key_file, API_KEY);
+    site.provider = Some(format!(
+        "acme_dns_provider own exec {{ command {}; env API {}; secret KEY {}; }}\n",
+        hook.display(),
+        site.bed.dns.api_url(),
+        key_file.display()
+    ));
+    site.set_servers(&["example.test"]);
+    site
+}
+
+#[test]
+fn a_hook_proves_a_name_and_its_secret_is_not_logged() {
+    let mut site = with_hook(HOOK);
+    site.start_nginx();
+    site.wait_for_certificate("example.test");
+    let is_clean = || site.bed.dns.txt_records("_acme-challenge.example.test").is_empty();
+    wait_until(LIMIT, || is_clean().then_some(())).expect("the record is removed");
+    site.wait_until_clean();
+    let log = site.nginx.log();
+    let says = "acme_dns: program of provider \"own\" says: ";
+    for line in [
+        &*format!("hook of {SERVICE}, key is ***"),
+        "NoNewPrivs: 1",
+        // The last is that of the directory.
+        "descriptors: 0 1 2 3",
+    ] {
+        assert!(log.contains(&format!("{says}{line}")), "{line}: {log}");
+    }
+    assert!(!log.contains(API_KEY) && !log.contains("unknown process"), "{log}");
+    let homes = site.state().join("programs");
+    assert!(fs::read_dir(homes).is_ok_and(|mut homes| homes.next().is_none()));
+}
+
+#[test]
+fn no_signal_is_blocked_or_ignored_in_a_program() {
+    let mut site = Site::new();
+    // Not a script: a shell unblocks them itself.
+    let command = "command /usr/bin/grep -h ^Sig /proc/self/status";
+    site.provider = Some(format!("acme_dns_provider own exec {{ protocol lego; {command}; }}\n"));
+    site.set_servers(&["example.test"]);
+    site.start_nginx();
+    for set in ["SigBlk: ", "SigIgn: "] {
+        let line = site.nginx.wait_for_log(set, LIMIT);
+        let (_, digits) = line.split_once(set).expect("it is there");
+        let signals = u64::from_str_radix(digits.trim(), 16).expect("a set of signals");
+        // From 32 on they are the C library's.
+        assert_eq!(signals & 0x7fff_ffff, 0, "{line}");
+    }
+}
+
+#[test]
+fn no_hook_outlives_its_service() {
+    // It writes its number into its home directory, whose place is known.
+    let mut site = with_hook("#!/bin/sh\necho $$ > $HOME/pid\nwhile :; do sleep 1; done\n");
+    site.start_nginx();
+    let file = site.state().join("programs/1/pid");
+    let started =
+        || wait_until(LIMIT, || fs::read_to_string(&file).ok().filter(|pid| pid.ends_with('\n')));
+    let pid = started().expect("a hook runs");
+    let is_gone = |pid: &str| !Path::new("/proc").join(pid.trim()).exists();
+    assert!(!is_gone(&pid));
+    let helper = site.nginx.wait_for_helper();
+    let killed = std::process::Command::new("kill").args(["-9", &helper.to_string()]).status();
+    assert!(killed.is_ok_and(|status| status.success()));
+    wait_until(LIMIT, || is_gone(&pid).then_some(())).expect("the hook is gone");
+    site.wait_for_other_helper(&[helper]);
+    // The next service removes what is left, and is stopped in good order with its hook.
+    let other = || started().filter(|other| *other != pid);
+    let other = wait_until(LIMIT, other).expect("another hook runs");
+    site.nginx.quit();
+    wait_until(LIMIT, || is_gone(&other).then_some(())).expect("the other is gone");
 }
