@@ -18,7 +18,7 @@ endef
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom build demo recording live test matrix deb deb-test docker-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
+.PHONY: help packages linters sbom providers build demo recording live test matrix deb deb-test docker-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -35,6 +35,10 @@ $(LINTERS)/complete: tests/linters.txt
 # Needs `cargo install cargo-cyclonedx`. What is random in it, and the time, is left out: the same crates make the same file.
 sbom: ## The list of all crates in the module, docker/sbom.cdx.json, after Cargo.lock has changed
 	docker/sbom
+
+providers: ## The table of DNS providers, docs/providers.md, after a type or a setting has changed
+	cargo run --quiet -p acme-dns-core --example providers > target/providers.md
+	mv target/providers.md docs/providers.md
 
 build: packages ## Builds NGINX 1.28.3 and the module for it
 	cargo build --release --features vendored

@@ -3,12 +3,19 @@
 
 use super::super::SecretId;
 use super::super::secret::{check_accounts, check_word};
+use super::document::Facts;
 use super::fields::{Field, Form, Kind, Values};
 
 /// The block of this type.
 pub(super) const FORM: Form = Form {
     name: "acme-dns",
     aliases: &[],
+    facts: Facts {
+        title: "acme-dns",
+        values: "the last two",
+        removal: "never: new values push out old ones",
+        proof: "a stand-in, which acme.sh uses too",
+    },
     fields: &[
         Field { name: "api", kind: Kind::Url, is_required: true },
         Field::optional("account", Kind::Secret(check_accounts)),

@@ -2,6 +2,7 @@
 
 use super::super::SecretId;
 use super::super::secret::{check_global_key, check_token};
+use super::document::Facts;
 use super::fields::{Field, Form, Kind, RequestLimit, Values};
 
 /// The base URL of the API.
@@ -14,6 +15,12 @@ const DEFAULT_TTL: u32 = 60;
 pub(super) const FORM: Form = Form {
     name: "cloudflare",
     aliases: &[],
+    facts: Facts {
+        title: "Cloudflare's API v4",
+        values: "any",
+        removal: "one by one",
+        proof: "a stand-in, which acme.sh, lexicon, octoDNS and Cloudflare's own library use too",
+    },
     fields: &[
         Field::optional("token", Kind::Secret(check_token)),
         Field::optional("email", Kind::Text(is_email, "e-mail address")),

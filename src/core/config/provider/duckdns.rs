@@ -2,6 +2,7 @@
 
 use super::super::SecretId;
 use super::super::secret::check_uuid;
+use super::document::Facts;
 use super::fields::{Field, Form, Kind, Values};
 
 /// The base URL of the API.
@@ -11,6 +12,12 @@ const API: &str = "https://www.duckdns.org";
 pub(super) const FORM: Form = Form {
     name: "duckdns",
     aliases: &[],
+    facts: Facts {
+        title: "DuckDNS",
+        values: "one, so that a name and its wildcard are proven in turns",
+        removal: "all at once",
+        proof: "a stand-in, which acme.sh uses too",
+    },
     fields: &[
         Field { name: "token", kind: Kind::Secret(check_uuid), is_required: true },
         Field::optional("api", Kind::Url),

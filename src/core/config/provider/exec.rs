@@ -1,6 +1,7 @@
 //! The settings of programs that change the DNS: hooks that were written for other ACME clients.
 
 use super::super::SecretId;
+use super::document::Facts;
 use super::fields::{Choice, CommandLine, Field, Form, Kind, Values};
 use std::time::Duration;
 
@@ -24,6 +25,12 @@ const BY_NAME: &str = "\
 pub(super) const FORM: Form = Form {
     name: "exec",
     aliases: &[],
+    facts: Facts {
+        title: "A program: hooks of dehydrated, lego and certbot, scripts of acme.sh",
+        values: "as the program",
+        removal: "one by one, or all of a name with `removal name`",
+        proof: "lexicon and acme.sh with PowerDNS 4.7, and scripts of the tests",
+    },
     fields: &[
         Field::optional(
             "protocol",

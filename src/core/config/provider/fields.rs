@@ -5,6 +5,7 @@
 use super::super::secret::check_text;
 use super::super::text::{arguments, duplicate, invalid_parameter, time, url, wrong_arguments};
 use super::super::{Resources, SecretCheck, SecretId, SecretSource};
+use super::document::Facts;
 use std::time::Duration;
 
 /// The longest time over which requests are counted.
@@ -38,6 +39,8 @@ pub(super) struct Form {
     pub(super) name: &'static str,
     /// Other words for it.
     pub(super) aliases: &'static [&'static str],
+    /// What the documentation says of it.
+    pub(super) facts: Facts,
     /// Its settings.
     pub(super) fields: &'static [Field],
     /// The ways to authorize, each as the fields that belong together. A block must have all of one of
@@ -187,6 +190,14 @@ impl Field {
             Kind::Secret(_) => directive.strip_suffix("_file").unwrap_or(directive) == self.name,
             Kind::Requests => false,
             _ => directive == self.name,
+        }
+    }
+
+    /// Writes it as the documentation does.
+    pub(super) fn documented(&self) -> String {
+        match self.kind {
+            Kind::Secret(_) => format!("`{0}_file` or `{0}`", self.name),
+            _ => format!("`{}`", self.name),
         }
     }
 

@@ -2,12 +2,19 @@
 
 use super::super::SecretId;
 use super::super::secret::check_password;
+use super::document::Facts;
 use super::fields::{Field, Form, Kind, Values};
 
 /// The block of this type.
 pub(super) const FORM: Form = Form {
     name: "httpreq",
     aliases: &[],
+    facts: Facts {
+        title: "A server of your own, by lego's protocol",
+        values: "as the server",
+        removal: "one by one",
+        proof: "a stand-in, which lego uses too",
+    },
     fields: &[
         Field { name: "endpoint", kind: Kind::Url, is_required: true },
         Field::optional("username", Kind::Text(is_username, "user name")),

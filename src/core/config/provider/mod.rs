@@ -5,6 +5,7 @@
 
 mod acme_dns;
 mod cloudflare;
+mod document;
 mod duckdns;
 mod exec;
 mod fields;
@@ -15,6 +16,7 @@ mod types;
 
 pub use acme_dns::{AcmeDnsCredentials, AcmeDnsSettings};
 pub use cloudflare::{CloudflareCredentials, CloudflareSettings};
+pub use document::document;
 pub use duckdns::DuckDnsSettings;
 pub use exec::{ExecProtocol, ExecSettings, ProgramFile};
 pub use fields::{CommandLine, RequestLimit};

@@ -2,6 +2,7 @@
 
 use super::super::SecretId;
 use super::super::secret::check_word;
+use super::document::Facts;
 use super::fields::{Field, Form, Kind, Values};
 
 /// A record lives for seconds only.
@@ -17,6 +18,12 @@ const SERVER_ID: &str = "localhost";
 pub(super) const FORM: Form = Form {
     name: "powerdns",
     aliases: &["pdns"],
+    facts: Facts {
+        title: "PowerDNS's HTTP API",
+        values: "any",
+        removal: "one by one",
+        proof: "PowerDNS 4.7",
+    },
     fields: &[
         Field::required("api", Kind::Url),
         Field::required("api_key", Kind::Secret(check_word)),

@@ -2,6 +2,7 @@
 
 use super::super::SecretId;
 use super::super::secret::check_tsig_secret;
+use super::document::Facts;
 use super::fields::{Field, Form, Kind, Values};
 use std::fmt;
 use std::net::IpAddr;
@@ -22,6 +23,12 @@ const MAX_LABEL: usize = 63;
 pub(super) const FORM: Form = Form {
     name: "rfc2136",
     aliases: &["nsupdate"],
+    facts: Facts {
+        title: "Dynamic updates (RFC 2136) with TSIG",
+        values: "any",
+        removal: "one by one",
+        proof: "BIND 9.18, Knot 3.2 and PowerDNS 4.7",
+    },
     fields: &[
         Field::required("server", Kind::Text(is_server, "address")),
         Field::required("key_name", Kind::Text(is_name, "key name")),

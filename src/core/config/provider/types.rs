@@ -69,6 +69,11 @@ const TYPES: &[Type] = &[
     Type { form: &exec::FORM, build: |values| exec::build(values).map(ProviderKind::Exec) },
 ];
 
+/// Gives the blocks of all types.
+pub(super) fn forms() -> impl Iterator<Item = &'static Form> {
+    TYPES.iter().map(|kind| kind.form)
+}
+
 /// A type of provider.
 #[derive(Debug)]
 pub(super) struct Type {

@@ -1,6 +1,6 @@
 //! The `acme_dns_provider` block of each type.
 
-use super::super::provider::ProviderReader;
+use super::super::provider::{ProviderReader, document};
 use super::super::{
     AcmeDnsCredentials, CloudflareCredentials, CloudflareSettings, DnsServer, HttpReqUser,
     Provider, ProviderKind, RequestLimit, Rfc2136Settings, SecretId, SecretSource, TsigAlgorithm,
@@ -317,4 +317,10 @@ fn mistakes_in_a_provider_are_told() {
     ] {
         assert_eq!(read_provider(name, kind, &[]).expect_err(name), expected);
     }
+}
+
+#[test]
+fn the_document_is_that_of_the_table() {
+    let written = include_str!("../../../../docs/providers.md");
+    assert!(document() == written, "`make providers` writes it:\n{}", document());
 }
