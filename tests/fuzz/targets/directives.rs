@@ -10,8 +10,8 @@ use acme_dns_core::config::provider::ProviderReader;
 use acme_dns_core::config::server::ServerNames;
 use acme_dns_core::config::zone::SharedZone;
 use acme_dns_core::config::{
-    CloudflareCredentials, Issuer, Location, Propagation, Provider, ProviderKind, Resources,
-    SecretCheck, SecretId, SecretSource,
+    AcmeDnsCredentials, CloudflareCredentials, CloudflareSettings, Issuer, Location, Propagation,
+    Provider, ProviderKind, Resources, SecretCheck, SecretId, SecretSource,
 };
 use acme_dns_core::key::KeyType;
 use acme_dns_core::name::Name;
@@ -176,21 +176,50 @@ fn check_issuer(issuer: &Issuer) {
 
 fn check_provider(provider: &Provider) {
     assert_file_name(&provider.name);
-    let cloudflare = match &provider.kind {
-        ProviderKind::Cloudflare(cloudflare) => cloudflare,
-        ProviderKind::Rfc2136(rfc2136) => {
-            assert!(rfc2136.server.port != 0 && !rfc2136.server.host.is_empty());
-            assert!((1..=86_400).contains(&rfc2136.ttl));
-            return assert_line(&rfc2136.key_name, 253);
+    provider.zones.iter().for_each(check_name);
+    match &provider.kind {
+        ProviderKind::Cloudflare(settings) => check_cloudflare(settings),
+        ProviderKind::Rfc2136(settings) => {
+            assert!(settings.server.port != 0 && !settings.server.host.is_empty());
+            assert!((1..=86_400).contains(&settings.ttl));
+            assert_line(&settings.key_name, 253);
         }
-        ProviderKind::PowerDns(powerdns) => return assert_url(&powerdns.api),
-    };
-    assert_url(&cloudflare.api);
-    assert!(cloudflare.ttl == 1 || (60..=86_400).contains(&cloudflare.ttl));
-    assert!(cloudflare.zone_id.as_ref().is_none_or(|id| !id.is_empty() && !id.contains('/')));
-    if let CloudflareCredentials::Key { email, .. } = &cloudflare.credentials {
-        assert!(http::HeaderValue::from_str(email).is_ok(), "{email}");
+        ProviderKind::PowerDns(settings) => assert_url(&settings.api),
+        ProviderKind::AcmeDns(settings) => {
+            assert_url(&settings.api);
+            if let AcmeDnsCredentials::Account { username, subdomain, .. } = &settings.credentials {
+                assert_header(username);
+                assert!(!subdomain.is_empty() && !subdomain.contains('.'), "{subdomain}");
+            }
+        }
+        ProviderKind::DuckDns(settings) => assert_url(&settings.api),
+        ProviderKind::HttpReq(settings) => {
+            assert_url(&settings.endpoint);
+            assert!(settings.user.as_ref().is_none_or(|user| !user.name.contains(':')));
+        }
+        ProviderKind::Exec(settings) => {
+            assert!(settings.files().iter().all(|file| file.path.starts_with('/')));
+            assert!(!settings.timeout.is_zero());
+            let names = settings.variables.iter().map(|(name, _)| name);
+            let names: Vec<_> =
+                names.chain(settings.secrets.iter().map(|(name, _)| name)).collect();
+            assert!(names.iter().all(|name| !name.is_empty() && !name.contains('=')));
+        }
     }
+}
+
+fn check_cloudflare(settings: &CloudflareSettings) {
+    assert_url(&settings.api);
+    assert!(settings.ttl == 1 || (60..=86_400).contains(&settings.ttl));
+    assert!(settings.zone_id.as_ref().is_none_or(|id| !id.is_empty() && !id.contains('/')));
+    if let CloudflareCredentials::Key { email, .. } = &settings.credentials {
+        assert_header(email);
+    }
+}
+
+/// It can be sent in a header.
+fn assert_header(text: &str) {
+    assert!(http::HeaderValue::from_str(text).is_ok(), "{text}");
 }
 
 /// A request can be made of it, as it is written.
