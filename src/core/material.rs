@@ -125,6 +125,9 @@ pub enum MaterialError {
     /// There is no pair, or a pair without a certificate.
     #[error("the record holds no certificate")]
     Empty,
+    /// A text is not UTF-8, or a flag has no meaning: another version may have written it.
+    #[error("the record has a field of an unknown form")]
+    Unknown,
 }
 
 impl Material {
@@ -220,15 +223,21 @@ impl<'a> RecordReader<'a> {
     }
 
     fn source(&mut self) -> Result<Option<Source>, MaterialError> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let directory = text(self.bytes()?);
+        let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(_) => Err(MaterialError::Unknown),
+        };
+        let directory = text(self.bytes()?)?;
         if directory.is_empty() {
             return Ok(None);
         }
-        let profile = Some(text(self.bytes()?)).filter(|profile| !profile.is_empty());
-        let ordered = Some(text(self.bytes()?)).filter(|ordered| !ordered.is_empty());
+        let profile = Some(text(self.bytes()?)?).filter(|profile| !profile.is_empty());
+        let ordered = Some(text(self.bytes()?)?).filter(|ordered| !ordered.is_empty());
         let ordered = ordered.map(|names| names.split(',').map(str::to_owned).collect());
         let flags = self.length()?;
+        if flags & !(IS_IMPORTED | IS_NOT_KEPT) != 0 {
+            return Err(MaterialError::Unknown);
+        }
         let (is_imported, is_kept) = (flags & IS_IMPORTED != 0, flags & IS_NOT_KEPT == 0);
         Ok(Some(Source { directory, profile, ordered, is_imported, is_kept }))
     }
@@ -303,6 +312,30 @@ mod tests {
         let common = without.len() - 8;
         assert_eq!(with[..common], without[..common]);
         assert_eq!(with[common..], [1, 0, 0, 0, b'r', 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_field_that_this_version_does_not_write_is_refused() {
+        let source = Source {
+            directory: "d".to_owned(),
+            profile: Some("p".to_owned()),
+            ordered: Some(vec!["o".to_owned()]),
+            is_imported: true,
+            is_kept: false,
+        };
+        let (key, chain) = (b"k".to_vec().into(), vec![b"c".to_vec()]);
+        let pair = Pair { key, chain, staple: None, source: Some(source) };
+        let bytes = Material { pairs: vec![pair] }.encode().to_vec();
+        assert!(Material::decode(&bytes).is_ok());
+        // Behind each text there is a length: directory, profile, names, flags.
+        let flags = bytes.len() - 4;
+        for (at, byte) in
+            [(flags - 1, 0xff), (flags - 6, 0xff), (flags - 11, 0xff), (flags, 7), (flags + 3, 1)]
+        {
+            let mut changed = bytes.clone();
+            changed[at] = byte;
+            assert_eq!(Material::decode(&changed), Err(MaterialError::Unknown), "{at}");
+        }
     }
 
     #[test]
