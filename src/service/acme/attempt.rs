@@ -299,6 +299,8 @@ impl OrderAttempt<'_> {
         self.issuer.note_challenge();
         let Self { state, variant, certificate, teller, .. } = self;
         let task = SolverTask { state, variant, certificate, teller };
+        let bases = pending.iter().map(|(_, challenge)| challenge.base());
+        state.find_routes(bases, teller).await;
         let mut limited = Vec::with_capacity(pending.len());
         for (authorization, challenge) in pending {
             limited.push((authorization, challenge, challenge.limit(&task).await?));

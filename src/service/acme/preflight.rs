@@ -24,6 +24,7 @@ impl OrderAttempt<'_> {
         }
         let main = self.state.own_provider(self.certificate)?;
         let names: BTreeSet<&str> = self.certificate.names.iter().map(Name::base).collect();
+        self.state.find_routes(names.iter().copied(), &self.teller).await;
         on_account_of(&self.certificate.name, async {
             // One after the other: the provider has found most zones after the first name.
             for name in names {

@@ -7,6 +7,7 @@ use crate::dns::{ProviderError, Route, Zone, follow};
 use crate::event::VisibilityEvent;
 use acme_dns_core::challenge::{NameStanding, record_name, sibling_name};
 use acme_dns_core::config::Certificate;
+use futures_util::stream::{self, StreamExt};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -14,13 +15,20 @@ use std::time::{Duration, Instant};
 /// Age up to which a route is remembered.
 const MEMORY: Duration = Duration::from_secs(300);
 
+/// The same where nobody could tell: long enough for one order, which does not wait for the same silence
+/// again and again.
+const UNKNOWN_MEMORY: Duration = Duration::from_secs(60);
+
+/// So many routes are looked for at a time.
+const AT_ONCE: usize = 8;
+
 /// The number of random bytes in the name beside a challenge's.
 const SUFFIX: usize = 4;
 
 /// Routes that have been found.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    /// The routes of challenges and the times at which they were found, by the challenges' names.
+    /// The routes of challenges and the times until which they hold, by the challenges' names.
     known: RefCell<HashMap<String, (Route, Instant)>>,
     /// The challenges that are or were aliases of a name, by that name in lower case.
     targets: RefCell<HashMap<String, HashSet<String>>>,
@@ -33,13 +41,13 @@ impl ObtainerState {
     /// Aliases lead nowhere.
     pub(super) async fn route(&self, base: &str, teller: &Teller) -> Result<Route, ObtainError> {
         let challenge = record_name(base);
-        if let Some((route, found)) = self.routes.known.borrow().get(&challenge)
-            && found.elapsed() < MEMORY
+        if let Some((route, until)) = self.routes.known.borrow().get(&challenge)
+            && Instant::now() < *until
         {
             return Ok(route.clone());
         }
         let sibling = sibling_name(base, &random_suffix());
-        // Where nobody can tell, a name is taken for none; the next order asks again.
+        // Where nobody can tell, a name is taken for none.
         let unknown = RefCell::new(None);
         let alias = async |name: &str| match self.checker.alias(&self.resolver, name).await {
             Ok(target) => target,
@@ -54,14 +62,23 @@ impl ObtainerState {
             let target = route.target().to_owned();
             teller.visibility(VisibilityEvent::Delegated { challenge: challenge.clone(), target });
         }
-        match unknown.into_inner() {
-            Some((name, why)) => teller.visibility(VisibilityEvent::AliasUnknown { name, why }),
-            None => {
-                let entry = (route.clone(), Instant::now());
-                self.routes.known.borrow_mut().insert(challenge, entry);
+        let memory = match unknown.into_inner() {
+            Some((name, why)) => {
+                teller.visibility(VisibilityEvent::AliasUnknown { name, why });
+                UNKNOWN_MEMORY
             }
-        }
+            None => MEMORY,
+        };
+        let entry = (route.clone(), Instant::now() + memory);
+        self.routes.known.borrow_mut().insert(challenge, entry);
         Ok(route)
+    }
+
+    /// Looks for the routes of domains, several at a time, so that [`Self::route`] knows them.
+    pub(super) async fn find_routes(&self, bases: impl Iterator<Item = &str>, teller: &Teller) {
+        let routes = stream::iter(bases).map(|base| self.route(base, teller));
+        // Whoever needs one of them hears of its error.
+        routes.buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
     }
 
     /// Forgets the routes of domains, which may be the reason of a failure.

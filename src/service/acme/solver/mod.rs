@@ -83,6 +83,11 @@ impl Challenge {
         (self.method.limit)(task, &self.name).await
     }
 
+    /// Gives the name to prove, without `*.`.
+    pub(super) fn base(&self) -> &str {
+        self.name.base()
+    }
+
     /// Gives its type, to answer it.
     pub(super) fn kind(&self) -> ChallengeType {
         (self.method.kind)()

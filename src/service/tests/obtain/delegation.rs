@@ -2,9 +2,10 @@
 
 use super::support::{Bed, CERTIFICATE, ISSUER, VARIANT, names};
 use acme_dns_core::config::{
-    CloudflareCredentials, CloudflareSettings, Provider, ProviderKind, SecretId,
+    CloudflareCredentials, CloudflareSettings, Propagation, Provider, ProviderKind, SecretId,
 };
 use acme_dns_core::id::ProviderId;
+use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Scope;
 use acme_dns_service::acme::{KeyChoice, Leftovers, ObtainError};
 use acme_dns_service::event::{Event, Subject, VisibilityEvent};
@@ -12,6 +13,7 @@ use http::Method;
 use secrecy::SecretString;
 use servers::acme_proxy::AcmeStep;
 use servers::cloudflare::Token;
+use servers::ports::Port;
 use servers::traffic::Match;
 use std::fs;
 use std::time::Duration;
@@ -148,6 +150,35 @@ fn what_an_order_of_before_has_left_at_a_target_is_removed_even_when_the_alias_i
 }
 
 #[test]
+fn where_nobody_can_tell_an_order_asks_once_and_goes_on() {
+    let mut bed = bed();
+    let closed = Port::reserve();
+    bed.config.propagation = Propagation::Check {
+        timeout: Duration::from_millis(500),
+        interval: Duration::from_millis(100),
+        resolvers: vec![closed.addr()],
+        port: closed.number(),
+    };
+    let held = names(&["example.test", "*.example.test", "www.example.test"]);
+    bed.config.certificates[CERTIFICATE].names = held;
+    let error = bed.obtain_error();
+    assert!(matches!(error, ObtainError::Propagation(_)), "{error}");
+    assert_eq!(created(&bed), [CHALLENGE, "_acme-challenge.www.example.test"]);
+    let mut unknown: Vec<String> =
+        bed.log.events(Level::Debug).into_iter().filter_map(unknown_alias).collect();
+    unknown.sort();
+    assert_eq!(unknown, [CHALLENGE, "_acme-challenge.www.example.test"]);
+    bed.assert_clean();
+}
+
+fn unknown_alias(event: Event) -> Option<String> {
+    match event {
+        Event::Visibility(_, VisibilityEvent::AliasUnknown { name, .. }) => Some(name),
+        _ => None,
+    }
+}
+
+#[test]
 fn a_challenge_may_be_a_zone_of_its_own() {
     let bed = bed();
     bed.testbed.cloudflare.add_zone(&bed.testbed.dns, CHALLENGE);
@@ -161,11 +192,11 @@ fn a_challenge_may_be_a_zone_of_its_own() {
 #[test]
 fn a_servers_silence_does_not_stop_an_order() {
     let mut bed = bed();
-    let acme_dns_core::config::Propagation::Check { port, .. } = &mut bed.config.propagation else {
+    let Propagation::Check { port, .. } = &mut bed.config.propagation else {
         panic!("it checks");
     };
     // Nobody listens there: the resolver is asked for the alias, and no server for the record.
-    let closed = servers::ports::Port::reserve();
+    let closed = Port::reserve();
     *port = closed.number();
     bed.testbed.dns.set_cname(CHALLENGE, TARGET);
     let error = bed.obtain_error();
