@@ -3,8 +3,7 @@
 
 use super::super::SecretId;
 use super::super::secret::{check_accounts, check_word};
-use super::document::Facts;
-use super::fields::{Field, Form, Kind, Values};
+use super::fields::{Facts, Field, Form, Kind, Values};
 
 /// The block of this type.
 pub(super) const FORM: Form = Form {

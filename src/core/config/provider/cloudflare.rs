@@ -2,8 +2,7 @@
 
 use super::super::SecretId;
 use super::super::secret::{check_global_key, check_token};
-use super::document::Facts;
-use super::fields::{Field, Form, Kind, RequestLimit, Values};
+use super::fields::{Facts, Field, Form, Kind, RequestLimit, Values};
 
 /// The base URL of the API.
 const API: &str = "https://api.cloudflare.com/client/v4";

@@ -1,20 +1,7 @@
 //! The document of all types of providers, docs/providers.md, made out of their table.
 
-use super::fields::{Field, Form};
+use super::fields::{Facts, Field, Form};
 use super::types::forms;
-
-/// What the documentation says of a type.
-#[derive(Debug)]
-pub(super) struct Facts {
-    /// The API, the server or the protocol.
-    pub(super) title: &'static str,
-    /// The number of values that a name may have.
-    pub(super) values: &'static str,
-    /// The way in which values are removed.
-    pub(super) removal: &'static str,
-    /// What the type was tested against.
-    pub(super) proof: &'static str,
-}
 
 /// What stands before the table.
 const HEAD: &str = "\

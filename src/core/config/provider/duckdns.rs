@@ -2,8 +2,7 @@
 
 use super::super::SecretId;
 use super::super::secret::check_uuid;
-use super::document::Facts;
-use super::fields::{Field, Form, Kind, Values};
+use super::fields::{Facts, Field, Form, Kind, Values};
 
 /// The base URL of the API.
 const API: &str = "https://www.duckdns.org";

@@ -1,8 +1,7 @@
 //! The settings of programs that change the DNS: hooks that were written for other ACME clients.
 
 use super::super::SecretId;
-use super::document::Facts;
-use super::fields::{Choice, CommandLine, Field, Form, Kind, Values};
+use super::fields::{Choice, CommandLine, Facts, Field, Form, Kind, Values};
 use std::time::Duration;
 
 /// Time for a program where none is set: hooks wait for their provider, and some for the DNS.

@@ -5,7 +5,6 @@
 use super::super::secret::check_text;
 use super::super::text::{arguments, duplicate, invalid_parameter, time, url, wrong_arguments};
 use super::super::{Resources, SecretCheck, SecretId, SecretSource};
-use super::document::Facts;
 use std::time::Duration;
 
 /// The longest time over which requests are counted.
@@ -46,6 +45,19 @@ pub(super) struct Form {
     /// The ways to authorize, each as the fields that belong together. A block must have all of one of
     /// them, and none of another.
     pub(super) credentials: &'static [&'static [&'static str]],
+}
+
+/// What the documentation says of a type.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// The API, the server or the protocol.
+    pub(super) title: &'static str,
+    /// The number of values that a name may have.
+    pub(super) values: &'static str,
+    /// The way in which values are removed.
+    pub(super) removal: &'static str,
+    /// What the type was tested against.
+    pub(super) proof: &'static str,
 }
 
 /// A setting that a type of provider has.

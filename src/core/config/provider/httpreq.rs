@@ -2,8 +2,7 @@
 
 use super::super::SecretId;
 use super::super::secret::check_password;
-use super::document::Facts;
-use super::fields::{Field, Form, Kind, Values};
+use super::fields::{Facts, Field, Form, Kind, Values};
 
 /// The block of this type.
 pub(super) const FORM: Form = Form {

@@ -2,8 +2,7 @@
 
 use super::super::SecretId;
 use super::super::secret::check_word;
-use super::document::Facts;
-use super::fields::{Field, Form, Kind, Values};
+use super::fields::{Facts, Field, Form, Kind, Values};
 
 /// A record lives for seconds only.
 const DEFAULT_TTL: u32 = 60;

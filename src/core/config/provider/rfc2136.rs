@@ -2,8 +2,7 @@
 
 use super::super::SecretId;
 use super::super::secret::check_tsig_secret;
-use super::document::Facts;
-use super::fields::{Field, Form, Kind, Values};
+use super::fields::{Facts, Field, Form, Kind, Values};
 use std::fmt;
 use std::net::IpAddr;
 
