@@ -28,7 +28,7 @@ impl fmt::Debug for Account<'_> {
 /// Reads a document: accounts by their domains.
 ///
 /// # Errors
-/// What is wrong with it, to follow its name.
+/// The mistake, to follow its name.
 pub fn read(document: &[u8]) -> Result<HashMap<&str, Account<'_>>, &'static str> {
     const NO_JSON: &str = "does not hold a JSON object with an account for each domain";
     // The JSON reader would decode it into memory of its own.

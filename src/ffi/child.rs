@@ -13,7 +13,7 @@ const LAST_SIGNAL: i32 = 64;
 /// The last descriptor that is looked at where the kernel cannot close them together.
 const LAST_DESCRIPTOR: i32 = 1023;
 
-/// What programs make is for their user alone; nginx has cleared the mask.
+/// Mask by which what programs make is for their user alone; nginx has cleared its own.
 const UMASK: libc::mode_t = 0o077;
 
 /// Has a command begin with none of this process's descriptors but the standard ones, with signals as every

@@ -5,7 +5,7 @@ use crate::dns::TxtRecord;
 use std::collections::HashSet;
 use std::rc::Rc;
 
-/// What one order at a time has.
+/// Record or record set that one order at a time has.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Claimed {
     /// A record.

@@ -149,7 +149,7 @@ struct ObtainerState {
     unread: RefCell<HashMap<String, u32>>,
     /// Orders of the last attempts, by the names of variants.
     orders: RefCell<HashMap<String, OrderOrigin>>,
-    /// What an order or the removal of what an earlier one left is at work on.
+    /// Records and record sets that an order, or the removal of those of an earlier one, is at work on.
     claimed: RefCell<HashSet<Claimed>>,
     /// Some of them are free again.
     unclaimed: Notify,

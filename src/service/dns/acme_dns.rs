@@ -26,7 +26,7 @@ use url::Url;
 /// The longest answer, in bytes.
 const MAX_ANSWER: usize = 64 << 10;
 
-/// What the name of a challenge begins with.
+/// Beginning of the name of a challenge.
 const CHALLENGE: &str = "_acme-challenge.";
 
 /// The number of values that the server keeps.

@@ -3,7 +3,7 @@
 use super::fields::{Facts, Field, Form};
 use super::types::forms;
 
-/// What stands before the table.
+/// Head of the page.
 const HEAD: &str = "\
 # DNS providers
 

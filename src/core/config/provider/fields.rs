@@ -38,7 +38,7 @@ pub(super) struct Form {
     pub(super) name: &'static str,
     /// Other words for it.
     pub(super) aliases: &'static [&'static str],
-    /// What the documentation says of it.
+    /// Facts for its documentation.
     pub(super) facts: Facts,
     /// Its settings.
     pub(super) fields: &'static [Field],
@@ -47,7 +47,7 @@ pub(super) struct Form {
     pub(super) credentials: &'static [&'static [&'static str]],
 }
 
-/// What the documentation says of a type.
+/// Facts of a type for its documentation.
 #[derive(Debug)]
 pub(super) struct Facts {
     /// The API, the server or the protocol.
@@ -56,7 +56,7 @@ pub(super) struct Facts {
     pub(super) values: &'static str,
     /// The way in which values are removed.
     pub(super) removal: &'static str,
-    /// What the type was tested against.
+    /// Servers that the type was tested with, or their stand-ins.
     pub(super) proof: &'static str,
 }
 
