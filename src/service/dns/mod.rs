@@ -152,10 +152,10 @@ pub trait DnsProvider {
     ) -> Result<Vec<SparedRecord>, ProviderError>;
 }
 
-/// Parts records into those that may be removed and the others, for providers that cannot be asked what
-/// they have.
+/// Parts records into those that may be removed and the others, for providers that remove without a look at
+/// what they have.
 fn by_rule<'a>(
-    placed: &'a [PlacedRecord],
+    placed: impl IntoIterator<Item = &'a PlacedRecord>,
     rule: &Rule<'_>,
 ) -> (Vec<&'a PlacedRecord>, Vec<SparedRecord>) {
     let (mut removable, mut spared) = (Vec::new(), Vec::new());

@@ -12,10 +12,11 @@ mod tsig;
 
 pub use exchange::Patience;
 
-use super::{DnsProvider, PlacedRecord, ProviderError, Rule, SparedRecord, TxtRecord, Zone};
+use super::{
+    DnsProvider, PlacedRecord, ProviderError, Rule, SparedRecord, TxtRecord, Zone, by_rule,
+};
 use crate::http::HttpError;
 use crate::resolver::query::{TxtAnswer, read_txt};
-use acme_dns_core::challenge::{Candidate, Mark};
 use acme_dns_core::config::{Rfc2136Settings as Settings, SecretId};
 use acme_dns_core::encoding::from_base64;
 use acme_dns_core::text::list;
@@ -234,15 +235,8 @@ impl Rfc2136 {
         let names = names_of(placed.iter().map(|placed| &placed.record));
         let what = format_args!("remove {} from zone \"{}\"", all(&names), zone.name);
         let action = self.action(what);
-        let (mut removable, mut refused) = (Vec::new(), Vec::new());
-        for PlacedRecord { record, id, .. } in placed {
-            let mark = if id.is_some() { Mark::Ours } else { Mark::Unsupported };
-            let (name, value) = (record.name.as_str(), record.value.as_str());
-            match rule(&Candidate { kind: "TXT", name, value, mark }) {
-                Ok(()) => removable.push(record),
-                Err(why) => refused.push(SparedRecord { record: record.clone(), why }),
-            }
-        }
+        let (removable, refused) = by_rule(placed.iter().copied(), rule);
+        let removable: Vec<&TxtRecord> = removable.iter().map(|placed| &placed.record).collect();
         self.update(zone, &removable, Change::Delete, &action).await?;
         let mut spared = Vec::new();
         for one in refused {
