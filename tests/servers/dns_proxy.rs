@@ -109,7 +109,9 @@ struct State {
 
 /// A running proxy. It ends when it is dropped.
 pub struct DnsProxy {
-    port: Port,
+    addr: SocketAddr,
+    /// Its own while it runs, unless the address was given.
+    port: Option<Port>,
     state: Arc<Mutex<State>>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -128,8 +130,18 @@ impl DnsProxy {
     #[must_use]
     pub fn start(upstream: SocketAddr) -> Self {
         let port = Port::reserve();
+        let mut proxy = Self::start_at(port.addr(), upstream);
+        proxy.port = Some(port);
+        proxy
+    }
+
+    /// Starts one at an address, such as another of the machine's with the port of `upstream`.
+    ///
+    /// # Panics
+    /// If it cannot listen.
+    #[must_use]
+    pub fn start_at(addr: SocketAddr, upstream: SocketAddr) -> Self {
         let state: Arc<Mutex<State>> = Arc::default();
-        let addr = port.addr();
         let sockets = rt::block_on(async {
             Ok::<_, std::io::Error>((UdpSocket::bind(addr).await?, TcpListener::bind(addr).await?))
         });
@@ -138,7 +150,7 @@ impl DnsProxy {
             rt::runtime().spawn(over_udp(Arc::new(udp), upstream, state.clone())),
             rt::runtime().spawn(over_tcp(tcp, upstream, state.clone())),
         ];
-        Self { port, state, tasks }
+        Self { addr, port: None, state, tasks }
     }
 
     /// From now on answers come as from the resolver of a router that has all questions to port 53
@@ -150,7 +162,7 @@ impl DnsProxy {
     /// Returns the address that it listens at.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.port.addr()
+        self.addr
     }
 
     /// Adds a fault that strikes until [`clear`](Self::clear). Of several that fit a question, the

@@ -5,6 +5,7 @@
 
 mod aliases;
 mod bed;
+mod faults;
 mod views;
 mod zone_cuts;
 
