@@ -5,6 +5,8 @@
 //! whose answer was lost is sent again.
 
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod refusal;
 #[cfg(test)]
 mod tests;
