@@ -8,14 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderName, Method};
+use http::Method;
 
 use crate::authority::{Authority, read};
+use crate::http_forward::forward;
 use crate::http_server::{Flavor, Handler, HttpServer};
 use crate::pebble::Pebble;
 use crate::rt;
-use crate::traffic::{Match, Reply, Request, Traffic};
+use crate::traffic::{Match, Reply, Traffic};
 
 /// Pebble's path of new orders.
 const NEW_ORDER: &str = "/order-plz";
@@ -152,28 +152,4 @@ impl AcmeProxy {
     pub fn restart(&mut self) {
         self.server.listen();
     }
-}
-
-async fn forward(
-    client: &reqwest::Client,
-    upstream: &str,
-    request: Request,
-) -> Result<Reply, reqwest::Error> {
-    let query = if request.query.is_empty() { "" } else { "?" };
-    let url = format!("{upstream}{}{query}{}", request.path, request.query);
-    let mut headers = request.headers;
-    drop_hop_headers(&mut headers);
-    let answer = client.request(request.method, url).headers(headers).body(request.body);
-    let answer = answer.send().await?;
-    let (status, mut headers) = (answer.status().as_u16(), answer.headers().clone());
-    drop_hop_headers(&mut headers);
-    Ok(Reply { status, headers, body: answer.bytes().await? })
-}
-
-/// The other side makes its own.
-fn drop_hop_headers(headers: &mut http::HeaderMap) {
-    for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
-        headers.remove(name);
-    }
-    headers.remove(HeaderName::from_static("keep-alive"));
 }

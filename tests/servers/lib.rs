@@ -19,6 +19,7 @@ pub mod cloudflare;
 pub mod dns_proxy;
 pub mod duckdns;
 pub mod foreign_ca;
+pub mod http_forward;
 pub mod http_server;
 pub mod httpreq;
 pub mod knot;

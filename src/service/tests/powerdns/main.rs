@@ -1,4 +1,6 @@
-//! The PowerDNS provider against PowerDNS.
+//! The PowerDNS provider against PowerDNS, and with a proxy before it that lets requests go wrong.
+
+mod faults;
 
 use acme_dns_core::challenge::{Candidate, Kept};
 use acme_dns_core::config::{PowerDnsSettings as Settings, SecretId};
@@ -31,8 +33,12 @@ impl Bed {
     }
 
     fn make(&self, server_id: &str, key: &str) -> PowerDns {
+        self.make_at(&self.server.api_url(), server_id, key)
+    }
+
+    fn make_at(&self, api: &str, server_id: &str, key: &str) -> PowerDns {
         let settings = Settings {
-            api: self.server.api_url(),
+            api: api.to_owned(),
             api_key: SecretId(0),
             server_id: server_id.to_owned(),
             ttl: TTL,
