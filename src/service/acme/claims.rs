@@ -43,15 +43,20 @@ impl Claim {
         Some(Self { state: Rc::clone(state), claimed: own })
     }
 
-    /// Takes the records as soon as all of them are free.
+    /// Takes the records as soon as all of them are free. `tell_waiting` is called once where they are not.
     pub(super) async fn wait<'a>(
         state: &Rc<ObtainerState>,
         records: impl Iterator<Item = (&'a str, &'a TxtRecord)> + Clone,
+        tell_waiting: impl FnOnce(),
     ) -> Self {
+        let mut tell_waiting = Some(tell_waiting);
         loop {
             let unclaimed = state.unclaimed.notified();
             if let Some(claim) = Self::take(state, records.clone()) {
                 return claim;
+            }
+            if let Some(tell) = tell_waiting.take() {
+                tell();
             }
             unclaimed.await;
         }

@@ -64,7 +64,11 @@ impl Records {
     /// Creates the records: all of a zone together, the zones at the same time.
     pub(super) async fn create(&mut self, wanted: Vec<WantedRecord>) -> Result<(), ObtainError> {
         let claimed = wanted.iter().map(|wanted| (wanted.provider.as_str(), &wanted.record));
-        self.claim = Some(Claim::wait(&self.state, claimed).await);
+        let tell_waiting = || {
+            let names = names_of(wanted.iter().map(|wanted| &wanted.record));
+            self.teller.records(RecordsEvent::WaitingForOthers { names });
+        };
+        self.claim = Some(Claim::wait(&self.state, claimed, tell_waiting).await);
         self.records = on_account_of(&self.active.id, self.find_zones(wanted)).await?;
         self.write_journal().await?;
         let shares = self.by_zone();

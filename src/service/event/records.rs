@@ -7,6 +7,11 @@ use std::path::PathBuf;
 /// Event of TXT records; `names` are theirs, as a line has them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RecordsEvent {
+    /// Another order has them, or what they would push out.
+    WaitingForOthers {
+        /// Their names.
+        names: String,
+    },
     /// They are created.
     Creating {
         /// Their names.
@@ -72,7 +77,7 @@ impl RecordsEvent {
     pub(super) fn level(&self) -> Level {
         match self {
             Self::Creating { .. } | Self::Unconfirmed { .. } => Level::Debug,
-            Self::Removed { .. } => Level::Notice,
+            Self::Removed { .. } | Self::WaitingForOthers { .. } => Level::Notice,
             Self::NotRemoved { .. }
             | Self::ProviderGone { .. }
             | Self::Spared { .. }
@@ -86,6 +91,11 @@ impl RecordsEvent {
 impl fmt::Display for RecordsEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::WaitingForOthers { names } => write!(
+                f,
+                "another order has TXT {names}, or others for which there is no room beside them: waiting \
+                 until it has removed its own"
+            ),
             Self::Creating { names, zone } => write!(f, "creating TXT {names} in zone \"{zone}\""),
             Self::Unconfirmed { names } => {
                 write!(f, "TXT {names} may still appear: their creation was never confirmed")

@@ -7,9 +7,11 @@ use acme_dns_core::config::{
 };
 use acme_dns_core::id::{ProviderId, Table};
 use acme_dns_core::key::KeyType;
+use acme_dns_core::level::Level;
 use acme_dns_service::acme::{Issued, KeyChoice, ObtainError};
 use acme_dns_service::dns::DnsProvider;
 use acme_dns_service::dns::duckdns::DuckDns;
+use acme_dns_service::event::{Event, RecordsEvent};
 use acme_dns_service::http::Clients;
 use futures_util::future::join_all;
 use secrecy::SecretString;
@@ -115,6 +117,10 @@ fn orders_of_one_record_set_wait_for_each_other() {
     assert_eq!(changes.len(), 8, "{changes:?}");
     assert!(set.iter().all(|change| change.is_some()), "{changes:?}");
     assert!(cleared.iter().all(|change| change.is_none()), "{changes:?}");
+    let is_wait =
+        |event: &&Event| matches!(event, Event::Records(_, RecordsEvent::WaitingForOthers { .. }));
+    let notices = bed.log.events(Level::Notice);
+    assert!(notices.iter().filter(is_wait).count() >= 2, "{notices:#?}");
 }
 
 #[test]
