@@ -62,6 +62,7 @@ test: build ## All tests; TEST=name only those whose name contains it
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test -p servers -p testbed -- $(TEST)
 
 # From NGINX 1.29.2 on sessions are looked up after the server is chosen: the tests that run in a chroot are run there.
+# MATRIX_PROFILE=quick compiles the module as CI does, without the optimizations that take long.
 matrix: packages ## The module with each NGINX that is supported; FROM="vendored bookworm trixie sid" chooses
 	@$(CARGO_RUN) matrix -- $(FROM)
 	@$(if $(FROM),,NGINX_FROM=sid cargo test --quiet -p testbed --test e2e -- sessions::a_)

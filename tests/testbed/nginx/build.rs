@@ -100,13 +100,15 @@ impl NginxBuild {
         Self::found(binary, artifact(&messages)?, None)
     }
 
-    /// Builds the module for the nginx of a Debian suite, and gets that nginx.
+    /// Builds the module for the nginx of a Debian suite, and gets that nginx. `MATRIX_PROFILE` is another profile than
+    /// that of a release.
     ///
     /// # Errors
     /// When a package cannot be had, or cargo fails.
     pub fn debian(suite: &str) -> Result<Self, String> {
         let source = debian_files(suite).join(SOURCE);
-        let mut cargo = cargo_build("release");
+        let profile = std::env::var("MATRIX_PROFILE");
+        let mut cargo = cargo_build(profile.as_deref().unwrap_or("release"));
         cargo.env("NGINX_SOURCE_DIR", &source).env("NGINX_BUILD_DIR", source.join("objs"));
         // The module's file has the same name for every nginx: in a directory of its own it does
         // not make cargo build the vendored one again. All suites share what they can there.
