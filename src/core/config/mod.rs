@@ -30,8 +30,8 @@ pub use import::{Import, ImportFormat};
 pub use provider::{
     AcmeDnsCredentials, AcmeDnsSettings, CloudflareCredentials, CloudflareSettings, CommandLine,
     DnsServer, DuckDnsSettings, ExecProtocol, ExecSettings, HttpReqSettings, HttpReqUser,
-    PowerDnsSettings, ProgramFile, Provider, ProviderKind, RequestLimit, Rfc2136Settings,
-    TsigAlgorithm,
+    LibrarySettings, LibraryType, PowerDnsSettings, ProgramFile, Provider, ProviderKind,
+    RequestLimit, Rfc2136Settings, SettingValue, TsigAlgorithm, Writes,
 };
 pub use secret::SecretCheck;
 pub use text::is_file_name;

@@ -25,6 +25,8 @@ const KEY_FOR_TOKEN: &str = "holds a global API key, not an API token: name it b
 
 const TOKEN_FOR_KEY: &str = "holds an API token, not a global API key: name it by \"token_file\" or \"token\", without \"email\"";
 
+const PLACEHOLDER: &str = "holds a placeholder, write the secret itself";
+
 /// Checks an API token of Cloudflare.
 ///
 /// # Errors
@@ -93,6 +95,65 @@ pub(super) fn check_tsig_secret(secret: &[u8]) -> Result<(), &'static str> {
     }
 }
 
+/// Checks a token or a key of a provider whose alphabet is not known.
+///
+/// # Errors
+/// It has what no such credential has.
+pub(super) fn check_credential(secret: &[u8]) -> Result<(), &'static str> {
+    let is_word = secret.iter().all(u8::is_ascii_graphic);
+    if !is_word || is_quote(secret.first()) && secret.first() == secret.last() {
+        Err(mistake(secret))
+    } else if is_placeholder(secret) {
+        Err(PLACEHOLDER)
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks a private RSA key in PEM.
+///
+/// # Errors
+/// It is none, or has a passphrase.
+pub(super) fn check_rsa_key(secret: &[u8]) -> Result<(), &'static str> {
+    let has = |text: &[u8]| secret.windows(text.len()).any(|part| part == text);
+    if has(b"ENCRYPTED") {
+        Err("holds a key with a passphrase: `openssl rsa` removes it")
+    } else if has(b"-----BEGIN PRIVATE KEY-----") || has(b"-----BEGIN RSA PRIVATE KEY-----") {
+        Ok(())
+    } else {
+        Err("holds no private RSA key in PEM")
+    }
+}
+
+/// Checks the key of a service account of Google Cloud.
+///
+/// # Errors
+/// It is none.
+pub(super) fn check_service_account(secret: &[u8]) -> Result<(), &'static str> {
+    match is_object_with(secret, &["\"private_key\"", "\"client_email\""]) {
+        true => Ok(()),
+        false => Err("holds no key of a service account in JSON, as Google Cloud gives it out"),
+    }
+}
+
+/// Checks the key of a service account of Yandex Cloud, in JSON or in base64.
+///
+/// # Errors
+/// It is none.
+pub(super) fn check_yandex_key(secret: &[u8]) -> Result<(), &'static str> {
+    let is_json = is_object_with(secret, &["\"private_key\"", "\"service_account_id\""]);
+    match is_json || check_tsig_secret(secret).is_ok() {
+        true => Ok(()),
+        false => Err("holds no key of a service account, as JSON or as base64 on one line"),
+    }
+}
+
+/// Tells whether a text looks like a JSON object with these members. It is not parsed: nothing is copied.
+fn is_object_with(text: &[u8], members: &[&str]) -> bool {
+    let has = |member: &&str| text.windows(member.len()).any(|part| part == member.as_bytes());
+    text.starts_with(b"{") && text.ends_with(b"}") && members.iter().all(|member| has(member))
+}
+
 /// Checks a password, which may hold anything but control characters.
 ///
 /// # Errors
@@ -155,11 +216,7 @@ fn check_alphabet(secret: &[u8]) -> Result<(), &'static str> {
     if !secret.iter().all(|byte| is_of_token(*byte)) {
         return Err(mistake(secret));
     }
-    if is_placeholder(secret) {
-        Err("holds a placeholder, write the secret itself")
-    } else {
-        Ok(())
-    }
+    if is_placeholder(secret) { Err(PLACEHOLDER) } else { Ok(()) }
 }
 
 /// Tells whether a text is what an example has in the place of a secret, such as `YOUR-API-TOKEN`.

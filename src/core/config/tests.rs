@@ -18,7 +18,7 @@ mod zones;
 /// Files and environment that exist in thought only: whatever has "missing" in its name is not
 /// there.
 #[derive(Default)]
-struct Fake {
+pub(super) struct Fake {
     secrets: Vec<SecretSource>,
     warnings: Vec<String>,
 }

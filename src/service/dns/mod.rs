@@ -217,6 +217,7 @@ pub fn providers(
                 Rc::clone(programs),
                 Rc::clone(&tell),
             )),
+            ProviderKind::Library(_) => return Err(HttpError::NoProgram(name.clone())),
         })
     };
     configs.values().map(make).collect()

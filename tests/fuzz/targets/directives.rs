@@ -205,6 +205,11 @@ fn check_provider(provider: &Provider) {
                 names.chain(settings.secrets.iter().map(|(name, _)| name)).collect();
             assert!(names.iter().all(|name| !name.is_empty() && !name.contains('=')));
         }
+        ProviderKind::Library(settings) => {
+            assert!((settings.kind.least_ttl()..=86_400).contains(&settings.ttl));
+            let known: HashSet<&str> = settings.kind.setting_names().collect();
+            assert!(settings.values.iter().all(|(name, _)| known.contains(name)));
+        }
     }
 }
 

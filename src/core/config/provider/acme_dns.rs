@@ -16,7 +16,7 @@ pub(super) const FORM: Form = Form {
         proof: "a stand-in, which acme.sh uses too",
     },
     fields: &[
-        Field { name: "api", kind: Kind::Url, is_required: true },
+        Field::required("api", Kind::Url),
         Field::optional("account", Kind::Secret(check_accounts)),
         Field::optional("username", Kind::Text(is_word, "user name")),
         Field::optional("password", Kind::Secret(check_word)),

@@ -1,7 +1,7 @@
 //! The document of all types of providers, docs/providers.md, made out of their table.
 
 use super::fields::{Facts, Field, Form};
-use super::types::forms;
+use super::types::types;
 
 /// Head of the page.
 const HEAD: &str = "\
@@ -18,7 +18,7 @@ an API that cannot be reached in tests, which clients of other projects use as w
 /// Writes the document.
 #[must_use]
 pub fn document() -> String {
-    forms().fold(HEAD.to_owned(), |text, form| text + &row(form))
+    types().fold(HEAD.to_owned(), |text, kind| text + &row(&kind.form))
 }
 
 fn row(form: &Form) -> String {

@@ -18,7 +18,7 @@ pub(super) const FORM: Form = Form {
         proof: "a stand-in, which acme.sh uses too",
     },
     fields: &[
-        Field { name: "token", kind: Kind::Secret(check_uuid), is_required: true },
+        Field::required("token", Kind::Secret(check_uuid)),
         Field::optional("api", Kind::Url),
         Field::optional("trusted_certificate", Kind::Certificates),
     ],

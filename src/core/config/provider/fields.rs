@@ -10,6 +10,9 @@ use std::time::Duration;
 /// The longest time over which requests are counted.
 const MAX_SPAN: Duration = Duration::from_secs(86_400);
 
+/// The longest time to live that is of any use.
+const MAX_TTL: u32 = 86_400;
+
 /// The most requests within it.
 const MAX_REQUESTS: usize = 1_000_000;
 
@@ -32,7 +35,7 @@ pub struct CommandLine {
 }
 
 /// The block of a type of provider: what it may and must hold.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
     /// The word of the type in the configuration.
     pub(super) name: &'static str,
@@ -48,7 +51,7 @@ pub(super) struct Form {
 }
 
 /// Facts of a type for its documentation.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     /// The API, the server or the protocol.
     pub(super) title: &'static str,
@@ -68,6 +71,9 @@ pub(super) struct Field {
     /// Set if no block is complete without it. Settings of which one of several will do are listed in
     /// [`Form::credentials`] instead.
     pub(super) is_required: bool,
+    /// The variables that lego and acme.sh read it from; those whose names end in `_FILE` or `_PATH` hold
+    /// the name of a file.
+    pub(super) also: &'static [&'static str],
 }
 
 /// The kinds of settings, by how they are written and checked.
@@ -79,8 +85,12 @@ pub(super) enum Kind {
     Text(fn(&str) -> bool, &'static str),
     /// A number that passes a check, and what it must be where it does not.
     Number(fn(u32) -> bool, &'static str),
+    /// A time to live in seconds: the provider's least, or more.
+    Ttl { least: u32 },
     /// `on` or `off`.
     Flag,
+    /// `on`, which says that a danger is known; and that danger.
+    Consent(&'static str),
     /// A URL that requests are made to.
     Url,
     /// A file of certificates in PEM.
@@ -110,6 +120,17 @@ pub(super) struct Choice {
     pub(super) takes: &'static [&'static str],
 }
 
+/// A setting of a provider that is handed on as it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SettingValue {
+    /// A text; a number too.
+    Text(String),
+    /// `on` or `off`.
+    Flag(bool),
+    /// A secret.
+    Secret(SecretId),
+}
+
 /// A value as it was read.
 #[derive(Debug)]
 enum Value {
@@ -117,6 +138,7 @@ enum Value {
     Text(String),
     Number(u32),
     Flag(bool),
+    Consent,
     Certificates(Vec<u8>),
     Requests(RequestLimit),
     Choice(&'static str),
@@ -137,8 +159,12 @@ impl Form {
 
     /// Checks that the block of the provider `name` is complete and unambiguous.
     pub(super) fn check(&self, name: &str, values: &Values) -> Result<(), String> {
-        let missing = |field: &Field| {
-            Err(format!("no {} is defined for provider \"{name}\"", field.directives()))
+        let missing = |field: &Field| match field.kind {
+            Kind::Consent(danger) => {
+                let consent = field.name;
+                Err(format!("\"{consent} on\" is required for provider \"{name}\": {danger}"))
+            }
+            _ => Err(format!("no {} is defined for provider \"{name}\"", field.directives())),
         };
         let begun = |way: &[&str]| way.iter().find_map(|field| values.set_by(field));
         let mut ways = self.credentials.iter().filter_map(|way| Some((way, begun(way)?)));
@@ -189,11 +215,16 @@ impl Choice {
 
 impl Field {
     pub(super) const fn optional(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, is_required: false }
+        Self { name, kind, is_required: false, also: &[] }
     }
 
     pub(super) const fn required(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, is_required: true }
+        Self { name, kind, is_required: true, also: &[] }
+    }
+
+    /// Adds the variables that lego and acme.sh read it from.
+    pub(super) const fn also(self, variables: &'static [&'static str]) -> Self {
+        Self { also: variables, ..self }
     }
 
     /// Tells whether a directive of the block sets it.
@@ -357,6 +388,18 @@ impl Values {
         if let Value::Command(command) = self.take(field)? { Some(command) } else { None }
     }
 
+    /// Lists the settings that are handed on as they are.
+    pub(super) fn settings(self) -> Vec<(&'static str, SettingValue)> {
+        let settings = self.0.into_iter().filter_map(|(name, _, value)| match value {
+            Value::Text(text) => Some((name, SettingValue::Text(text))),
+            Value::Choice(word) => Some((name, SettingValue::Text(word.to_owned()))),
+            Value::Flag(flag) => Some((name, SettingValue::Flag(flag))),
+            Value::Secret(id) => Some((name, SettingValue::Secret(id))),
+            _ => None,
+        });
+        settings.collect()
+    }
+
     /// Lists all variables, in their order.
     pub(super) fn variables(&self) -> Vec<(String, String)> {
         let variables = self.0.iter().filter_map(|(.., value)| match value {
@@ -396,6 +439,17 @@ fn single(
         Kind::Number(is_valid, must) => {
             let number = argument.parse().ok().filter(|number| is_valid(*number));
             Value::Number(number.ok_or_else(|| refuse(must))?)
+        }
+        Kind::Ttl { least } => match argument.parse() {
+            Ok(seconds) if seconds < least => {
+                return Err(format!("{}, the least is {least}", invalid("value")));
+            }
+            Ok(seconds) if seconds <= MAX_TTL => Value::Number(seconds),
+            _ => return Err(refuse(&format!("{least} to {MAX_TTL}"))),
+        },
+        Kind::Consent(_) if argument == "on" => Value::Consent,
+        Kind::Consent(danger) => {
+            return Err(format!("{}, it must be \"on\": {danger}", invalid("value")));
         }
         Kind::Flag => match argument {
             "on" => Value::Flag(true),

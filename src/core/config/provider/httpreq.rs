@@ -15,7 +15,7 @@ pub(super) const FORM: Form = Form {
         proof: "a stand-in, which lego uses too",
     },
     fields: &[
-        Field { name: "endpoint", kind: Kind::Url, is_required: true },
+        Field::required("endpoint", Kind::Url),
         Field::optional("username", Kind::Text(is_username, "user name")),
         Field::optional("password", Kind::Secret(check_password)),
         Field::optional("trusted_certificate", Kind::Certificates),

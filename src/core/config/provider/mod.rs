@@ -10,6 +10,7 @@ mod duckdns;
 mod exec;
 mod fields;
 mod httpreq;
+mod library;
 mod powerdns;
 mod rfc2136;
 mod types;
@@ -19,8 +20,9 @@ pub use cloudflare::{CloudflareCredentials, CloudflareSettings};
 pub use document::document;
 pub use duckdns::DuckDnsSettings;
 pub use exec::{ExecProtocol, ExecSettings, ProgramFile};
-pub use fields::{CommandLine, RequestLimit};
+pub use fields::{CommandLine, RequestLimit, SettingValue};
 pub use httpreq::{HttpReqSettings, HttpReqUser};
+pub use library::{LibrarySettings, LibraryType, Writes, library_types};
 pub use powerdns::PowerDnsSettings;
 pub use rfc2136::{DnsServer, Rfc2136Settings, TsigAlgorithm};
 pub use types::ProviderKind;
@@ -28,8 +30,8 @@ pub use types::ProviderKind;
 use super::text::{duplicate, invalid_parameter, is_file_name, wrong_arguments};
 use super::{Resources, SecretId};
 use crate::name::Name;
-use fields::Values;
-use types::Type;
+use fields::{Form, Values};
+use types::{Type, types};
 
 /// A DNS provider: one block.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,7 +50,7 @@ pub struct Provider {
 #[derive(Debug)]
 pub struct ProviderReader {
     name: String,
-    kind: &'static Type,
+    kind: Type,
     zones: Vec<Name>,
     values: Values,
 }
@@ -91,7 +93,8 @@ impl ProviderReader {
         if !is_file_name(name) {
             return Err(format!("invalid provider name \"{name}\""));
         }
-        let kind = Type::find(kind.unwrap_or(name))?;
+        let kind = kind.unwrap_or(name);
+        let kind = Type::find(kind).ok_or_else(|| unknown_type(kind))?;
         Ok(Self { name: name.to_owned(), kind, zones: Vec::new(), values: Values::default() })
     }
 
@@ -109,7 +112,7 @@ impl ProviderReader {
             return self.set_zones(args);
         }
         let field = self.kind.form.fields.iter().find(|field| field.is_set_by(directive));
-        let field = field.ok_or_else(|| format!("unknown directive \"{directive}\""))?;
+        let field = field.ok_or_else(|| unknown_directive(&self.kind, directive))?;
         self.values.read(field, directive, args, resources)
     }
 
@@ -140,12 +143,31 @@ impl ProviderReader {
         let Self { name, kind, zones, values } = self;
         kind.form.check(&name, &values)?;
         let secrets = values.secrets();
-        match (kind.build)(values) {
+        match kind.build(values) {
             Some(kind) => Ok(Provider { name, zones, kind, secrets }),
             // Its table and its `build` disagree.
             None => Err(format!("provider \"{name}\" is not complete")),
         }
     }
+}
+
+/// Message of a directive that a block of this type does not have.
+fn unknown_directive(kind: &Type, directive: &str) -> String {
+    let Form { name, .. } = kind.form;
+    match directive {
+        "trusted_certificate" if kind.library().is_some() => format!(
+            "\"trusted_certificate\" is not a setting of type \"{name}\": its program trusts the \
+             certificates of the system, add yours there"
+        ),
+        _ => format!("unknown directive \"{directive}\""),
+    }
+}
+
+/// Message of a type that there is not.
+fn unknown_type(name: &str) -> String {
+    let known = types().filter(|kind| kind.library().is_none());
+    let known: Vec<String> = known.map(|kind| format!("\"{}\"", kind.form.name)).collect();
+    format!("unknown provider type \"{name}\", the known types are {}", known.join(", "))
 }
 
 /// Says whether a zone holds a name.

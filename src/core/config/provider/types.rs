@@ -1,5 +1,5 @@
 //! The table of the types of providers. A new type is a file beside this one, a variant of
-//! [`ProviderKind`] and a line in [`TYPES`].
+//! [`ProviderKind`] and a line in [`TYPES`]; types of the library have a table of their own, [`super::library`].
 
 use super::acme_dns::{self, AcmeDnsSettings};
 use super::cloudflare::{self, CloudflareSettings};
@@ -7,6 +7,7 @@ use super::duckdns::{self, DuckDnsSettings};
 use super::exec::{self, ExecSettings, ProgramFile};
 use super::fields::{Form, Values};
 use super::httpreq::{self, HttpReqSettings};
+use super::library::{LibrarySettings, LibraryType, library_types};
 use super::powerdns::{self, PowerDnsSettings};
 use super::rfc2136::{self, Rfc2136Settings};
 
@@ -27,6 +28,8 @@ pub enum ProviderKind {
     HttpReq(HttpReqSettings),
     /// A program of the user's.
     Exec(ExecSettings),
+    /// A type of the library that `acme-dns-providers` calls.
+    Library(LibrarySettings),
 }
 
 impl ProviderKind {
@@ -40,57 +43,61 @@ impl ProviderKind {
     }
 }
 
-/// All types.
+/// Types of our own.
 const TYPES: &[Type] = &[
-    Type {
-        form: &cloudflare::FORM,
-        build: |values| cloudflare::build(values).map(ProviderKind::Cloudflare),
-    },
-    Type {
-        form: &rfc2136::FORM,
-        build: |values| rfc2136::build(values).map(ProviderKind::Rfc2136),
-    },
-    Type {
-        form: &powerdns::FORM,
-        build: |values| powerdns::build(values).map(ProviderKind::PowerDns),
-    },
-    Type {
-        form: &acme_dns::FORM,
-        build: |values| acme_dns::build(values).map(ProviderKind::AcmeDns),
-    },
-    Type {
-        form: &duckdns::FORM,
-        build: |values| duckdns::build(values).map(ProviderKind::DuckDns),
-    },
-    Type {
-        form: &httpreq::FORM,
-        build: |values| httpreq::build(values).map(ProviderKind::HttpReq),
-    },
-    Type { form: &exec::FORM, build: |values| exec::build(values).map(ProviderKind::Exec) },
+    Type::own(cloudflare::FORM, |values| cloudflare::build(values).map(ProviderKind::Cloudflare)),
+    Type::own(rfc2136::FORM, |values| rfc2136::build(values).map(ProviderKind::Rfc2136)),
+    Type::own(powerdns::FORM, |values| powerdns::build(values).map(ProviderKind::PowerDns)),
+    Type::own(acme_dns::FORM, |values| acme_dns::build(values).map(ProviderKind::AcmeDns)),
+    Type::own(duckdns::FORM, |values| duckdns::build(values).map(ProviderKind::DuckDns)),
+    Type::own(httpreq::FORM, |values| httpreq::build(values).map(ProviderKind::HttpReq)),
+    Type::own(exec::FORM, |values| exec::build(values).map(ProviderKind::Exec)),
 ];
 
-/// Gives the blocks of all types.
-pub(super) fn forms() -> impl Iterator<Item = &'static Form> {
-    TYPES.iter().map(|kind| kind.form)
+/// A type of provider.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Type {
+    pub(super) form: Form,
+    origin: Origin,
 }
 
-/// A type of provider.
-#[derive(Debug)]
-pub(super) struct Type {
-    pub(super) form: &'static Form,
-    /// Makes the settings out of values that [`Form::check`] has passed.
-    pub(super) build: fn(Values) -> Option<ProviderKind>,
+/// What makes the settings of a type.
+#[derive(Clone, Copy, Debug)]
+enum Origin {
+    Own(fn(Values) -> Option<ProviderKind>),
+    Library(&'static LibraryType),
+}
+
+/// Lists all types, our own first.
+pub(super) fn types() -> impl Iterator<Item = Type> {
+    let of_library =
+        library_types().map(|row| Type { form: row.form(), origin: Origin::Library(row) });
+    TYPES.iter().copied().chain(of_library)
 }
 
 impl Type {
+    const fn own(form: Form, build: fn(Values) -> Option<ProviderKind>) -> Self {
+        Self { form, origin: Origin::Own(build) }
+    }
+
     /// Finds a type by its word in the configuration.
-    pub(super) fn find(name: &str) -> Result<&'static Self, String> {
-        let is_it = |form: &Form| form.name == name || form.aliases.contains(&name);
-        TYPES.iter().find(|kind| is_it(kind.form)).ok_or_else(|| {
-            let known: Vec<String> =
-                TYPES.iter().map(|kind| format!("\"{}\"", kind.form.name)).collect();
-            let are = if known.len() == 1 { "type is" } else { "types are" };
-            format!("unknown provider type \"{name}\", the known {are} {}", known.join(", "))
-        })
+    pub(super) fn find(name: &str) -> Option<Self> {
+        types().find(|kind| kind.form.name == name || kind.form.aliases.contains(&name))
+    }
+
+    /// Gives the row of a type of the library.
+    pub(super) fn library(&self) -> Option<&'static LibraryType> {
+        match self.origin {
+            Origin::Own(_) => None,
+            Origin::Library(row) => Some(row),
+        }
+    }
+
+    /// Makes the settings out of values that [`Form::check`] has passed.
+    pub(super) fn build(&self, values: Values) -> Option<ProviderKind> {
+        match self.origin {
+            Origin::Own(build) => build(values),
+            Origin::Library(row) => Some(ProviderKind::Library(row.build(values))),
+        }
     }
 }

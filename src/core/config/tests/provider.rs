@@ -299,9 +299,9 @@ fn mistakes_in_a_provider_are_told() {
     }
     for (name, kind, expected) in [
         (
-            "route53",
+            "r53",
             None,
-            "unknown provider type \"route53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\"",
+            "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\"",
         ),
         (
             "cf",
