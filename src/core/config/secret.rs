@@ -331,8 +331,8 @@ fn is_quote(byte: Option<&u8>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        check_accounts, check_global_key, check_password, check_token, check_tsig_secret,
-        check_uuid,
+        check_accounts, check_credential, check_global_key, check_password, check_rsa_key,
+        check_service_account, check_token, check_tsig_secret, check_uuid, check_yandex_key,
     };
     use crate::encoding::from_base64;
 
@@ -407,6 +407,41 @@ mod tests {
             assert!(check_password(text).is_err(), "{text:?}");
         }
         assert_eq!(check_accounts(b"{}"), Err("has no account"));
+    }
+
+    #[test]
+    fn credentials_and_documents_of_clouds_are_checked() {
+        for text in ["T0k3n", "a/b+c==", "prefix.secret", "\u{24}a=b", "a'b"] {
+            assert_eq!(check_credential(text.as_bytes()), Ok(()), "{text}");
+        }
+        for (text, expected) in [
+            ("\"T0k3n\"", "has quotes"),
+            ("T0k3n # mine", "has a comment"),
+            ("a\nb", "more than one line"),
+            ("{\n\"a\": 1}", "holds JSON"),
+            ("YOUR_API_KEY", "holds a placeholder"),
+        ] {
+            let why = check_credential(text.as_bytes()).expect_err(text);
+            assert!(why.contains(expected) && !why.contains("Cloudflare"), "{text}: {why}");
+        }
+        let pem = |label: &str| format!("-----BEGIN {label}-----\nAA==\n-----END {label}-----");
+        for label in ["PRIVATE KEY", "RSA PRIVATE KEY"] {
+            assert_eq!(check_rsa_key(pem(label).as_bytes()), Ok(()), "{label}");
+        }
+        for label in ["ENCRYPTED PRIVATE KEY", "EC PRIVATE KEY", "CERTIFICATE"] {
+            assert!(check_rsa_key(pem(label).as_bytes()).is_err(), "{label}");
+        }
+        let google = "{\n  \"private_key\": \"k\",\n  \"client_email\": \"e\"\n}";
+        let yandex = "{\"service_account_id\": \"i\", \"private_key\": \"k\"}";
+        assert_eq!(check_service_account(google.as_bytes()), Ok(()));
+        assert_eq!(check_yandex_key(yandex.as_bytes()), Ok(()));
+        assert_eq!(check_yandex_key(b"eyJhIjoxfQ=="), Ok(()));
+        for text in ["{}", "k", yandex, "eyJhIjoxfQ=="] {
+            assert!(check_service_account(text.as_bytes()).is_err(), "{text}");
+        }
+        for text in ["{}", google, "eyJh\nIjoxfQ=="] {
+            assert!(check_yandex_key(text.as_bytes()).is_err(), "{text}");
+        }
     }
 
     #[test]

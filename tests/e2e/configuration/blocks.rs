@@ -136,13 +136,13 @@ fn refuses_bad_providers() {
     let rows = [
         provider(
             &format!("acme_dns_provider r53 {{ {HERE}\n}}"),
-            "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \
-             \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\" in HERE",
+            "unknown provider type \"r53\", the types are \"cloudflare\", \"rfc2136\", \"powerdns\", \
+             \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\" for hooks of other clients, and 66 more in \
+             docs/providers.md in HERE",
         ),
         provider(
-            &format!("acme_dns_provider main r53 {{ {HERE}\n}}"),
-            "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \
-             \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\" in HERE",
+            &format!("acme_dns_provider main hetzer {{ {HERE}\n}}"),
+            "unknown provider type \"hetzer\", did you mean \"hetzner\"? in HERE",
         ),
         provider(
             &format!("acme_dns_provider a/b cloudflare {{ {HERE}\n}}"),
@@ -211,7 +211,15 @@ fn refuses_bad_providers() {
              address can be used without TLS in HERE",
         ),
         bad("token_file;", "invalid number of arguments in \"token_file\" directive in HERE"),
-        bad("region eu;", "unknown directive \"region\" in HERE"),
+        bad("colour blue;", "unknown directive \"colour\" in HERE"),
+        bad(
+            "tokn_file token;",
+            "unknown directive \"tokn_file\", did you mean \"token_file\"? in HERE",
+        ),
+        bad(
+            "CF_Token 0123456789abcdef;",
+            "\"CF_Token\" is called \"token_file\" or \"token\" here in HERE",
+        ),
     ];
     let mut bench = Bench::new();
     bench.nginx.env("EMPTY_TOKEN", "");
@@ -261,6 +269,56 @@ fn refuses_bad_providers_of_other_types() {
             "endpoint http://dns.example;",
             "invalid URL \"http://dns.example\" in \"endpoint\" directive: only a loopback address can \
              be used without TLS in HERE",
+        ),
+    ];
+    Bench::new().refuses(&rows);
+}
+
+#[test]
+fn refuses_bad_providers_of_the_library() {
+    let incomplete = |kind: &str, body: &str, message: &str| {
+        provider(&format!("acme_dns_provider p {kind} {{ {body} }}{HERE}"), message)
+    };
+    let bad = |kind: &str, body: &str, message: &str| {
+        provider(&format!("acme_dns_provider p {kind} {{\n    {body} {HERE}\n}}"), message)
+    };
+    let rows = [
+        incomplete(
+            "hetzner",
+            "ttl 60;",
+            "no \"token_file\" or \"token\" is defined for provider \"p\" in HERE",
+        ),
+        bad(
+            "hetzner",
+            "api_key_file token;",
+            "\"api_key_file\" is not a setting of type \"hetzner\", which has \"token_file\" or \"token\", \
+             \"ttl\" in HERE",
+        ),
+        bad(
+            "hetzner",
+            "token_file quoted;",
+            "\"DIR/quoted\" has quotes around the secret, which become a part of it: remove them in HERE",
+        ),
+        bad(
+            "gandi",
+            "ttl 60;",
+            "invalid value \"60\" in \"ttl\" directive, the least is 300 in HERE",
+        ),
+        bad(
+            "gcloud",
+            "service_account_file account;",
+            "\"DIR/account\" holds no key of a service account in JSON, as Google Cloud gives it out in HERE",
+        ),
+        bad(
+            "transip",
+            "private_key_file token;",
+            "\"DIR/token\" holds no private RSA key in PEM in HERE",
+        ),
+        incomplete(
+            "joker",
+            "username u; password_file token;",
+            "\"zone_rewrite on\" is required for provider \"p\": the API of this provider can only replace \
+             all records of a zone, so what it cannot show, and what others change meanwhile, is lost in HERE",
         ),
     ];
     Bench::new().refuses(&rows);

@@ -16,11 +16,12 @@ pub(super) const FORM: Form = Form {
         proof: "a stand-in, which acme.sh uses too",
     },
     fields: &[
-        Field::required("api", Kind::Url),
-        Field::optional("account", Kind::Secret(check_accounts)),
-        Field::optional("username", Kind::Text(is_word, "user name")),
-        Field::optional("password", Kind::Secret(check_word)),
-        Field::optional("subdomain", Kind::Text(is_subdomain, "subdomain")),
+        Field::required("api", Kind::Url).also(&["ACME_DNS_API_BASE", "ACMEDNS_BASE_URL"]),
+        Field::optional("account", Kind::Secret(check_accounts)).also(&["ACME_DNS_STORAGE_PATH"]),
+        Field::optional("username", Kind::Text(is_word, "user name")).also(&["ACMEDNS_USERNAME"]),
+        Field::optional("password", Kind::Secret(check_word)).also(&["ACMEDNS_PASSWORD"]),
+        Field::optional("subdomain", Kind::Text(is_subdomain, "subdomain"))
+            .also(&["ACMEDNS_SUBDOMAIN"]),
         Field::optional("trusted_certificate", Kind::Certificates),
     ],
     credentials: &[&["account"], &["username", "password", "subdomain"]],

@@ -21,10 +21,22 @@ pub(super) const FORM: Form = Form {
         proof: "a stand-in, which acme.sh, lexicon, octoDNS and Cloudflare's own library use too",
     },
     fields: &[
-        Field::optional("token", Kind::Secret(check_token)),
-        Field::optional("email", Kind::Text(is_email, "e-mail address")),
-        Field::optional("key", Kind::Secret(check_global_key)),
-        Field::optional("zone_id", Kind::Text(is_zone_id, "zone id")),
+        Field::optional("token", Kind::Secret(check_token)).also(&[
+            "CF_DNS_API_TOKEN",
+            "CLOUDFLARE_DNS_API_TOKEN",
+            "CF_Token",
+        ]),
+        Field::optional("email", Kind::Text(is_email, "e-mail address")).also(&[
+            "CF_API_EMAIL",
+            "CLOUDFLARE_EMAIL",
+            "CF_Email",
+        ]),
+        Field::optional("key", Kind::Secret(check_global_key)).also(&[
+            "CF_API_KEY",
+            "CLOUDFLARE_API_KEY",
+            "CF_Key",
+        ]),
+        Field::optional("zone_id", Kind::Text(is_zone_id, "zone id")).also(&["CF_Zone_ID"]),
         Field::optional("ttl", Kind::Number(is_ttl, "60 to 86400, or 1 for automatic")),
         Field::optional("requests", Kind::Requests),
         Field::optional("api", Kind::Url),

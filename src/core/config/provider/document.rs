@@ -1,6 +1,7 @@
 //! The document of all types of providers, docs/providers.md, made out of their table.
 
-use super::fields::{Facts, Field, Form};
+use super::fields::{Facts, Field, Form, Kind};
+use super::library::{LibraryType, Writes};
 use super::types::types;
 
 /// Head of the page.
@@ -9,24 +10,61 @@ const HEAD: &str = "\
 
 `make providers` writes this page from the table that `nginx -t` reads (`src/core/config/provider`). The blocks are described under
 [acme_dns_provider](directives.md#acme_dns_provider). The last column says what each type was tested against: real servers, or a stand-in of
-an API that cannot be reached in tests, which clients of other projects use as well. Every type also takes `zones`.
+an API that cannot be reached in tests, which clients of other projects use as well. Every type also takes `zones` and `zone`.
 
 | type | for | settings | values of a name | removal | tested against |
+|---|---|---|---|---|---|
+";
+
+/// Text between the tables.
+const LIBRARY: &str = "
+## Types of acme-dns-providers
+
+These types need the program `acme-dns-providers` beside the module. It speaks to their APIs by the library
+[dns-update](https://crates.io/crates/dns-update), and trusts the certificates of the system. The last column is meant literally: where it
+says \"the library's own tests only\", the type has not been tried here. `ttl` is optional everywhere, and the least TTL is the default.
+
+Where \"record set\" stands, all values of a name are read, changed and written back, so one that another host adds in between is lost. The
+same goes for all records of a \"whole zone\", hence `zone_rewrite on;`.
+
+| type | for | settings | least TTL | writes | tested against |
 |---|---|---|---|---|---|
 ";
 
 /// Writes the document.
 #[must_use]
 pub fn document() -> String {
-    types().fold(HEAD.to_owned(), |text, kind| text + &row(&kind.form))
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for kind in types() {
+        match kind.library() {
+            None => own.push(row(&kind.form)),
+            Some(library) => others.push(library_row(&kind.form, library)),
+        }
+    }
+    others.sort_unstable();
+    [HEAD, &own.concat(), LIBRARY, &others.concat()].concat()
 }
 
 fn row(form: &Form) -> String {
     let Facts { title, values, removal, proof } = form.facts;
-    let words: Vec<String> =
-        [form.name].iter().chain(form.aliases).map(|word| format!("`{word}`")).collect();
-    let (words, settings) = (words.join(", "), settings(form));
+    let (words, settings) = (words(form), settings(form));
     format!("| {words} | {title} | {settings} | {values} | {removal} | {proof} |\n")
+}
+
+fn library_row(form: &Form, library: &LibraryType) -> String {
+    let Facts { title, proof, .. } = form.facts;
+    let (words, settings, ttl) = (words(form), settings(form), library.least_ttl());
+    let writes = match library.writes {
+        Writes::Record => "record",
+        Writes::Set => "record set",
+        Writes::Zone => "whole zone",
+    };
+    format!("| {words} | {title} | {settings} | {ttl} | {writes} | {proof} |\n")
+}
+
+fn words(form: &Form) -> String {
+    let words: Vec<String> = form.words().map(|word| format!("`{word}`")).collect();
+    words.join(", ")
 }
 
 /// Lists the settings: those that are required, the ways to authorize, and the others.
@@ -39,7 +77,10 @@ fn settings(form: &Form) -> String {
         of_way.map(Field::documented).collect::<Vec<_>>().join(" with ")
     });
     let ways: Vec<String> = ways.collect();
-    let is_other = |field: &&Field| !field.is_required && !is_credential(field);
+    // A time to live of that kind has a column of its own.
+    let is_other = |field: &&Field| {
+        !field.is_required && !is_credential(field) && !matches!(field.kind, Kind::Ttl { .. })
+    };
     let others = form.fields.iter().filter(is_other).map(Field::documented);
     // Where nothing is a way, too, the others need not be taken.
     let may_be_open = form.credentials.iter().any(|way| way.is_empty());

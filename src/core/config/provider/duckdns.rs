@@ -18,7 +18,8 @@ pub(super) const FORM: Form = Form {
         proof: "a stand-in, which acme.sh uses too",
     },
     fields: &[
-        Field::required("token", Kind::Secret(check_uuid)),
+        Field::required("token", Kind::Secret(check_uuid))
+            .also(&["DUCKDNS_TOKEN", "DuckDNS_Token"]),
         Field::optional("api", Kind::Url),
         Field::optional("trusted_certificate", Kind::Certificates),
     ],

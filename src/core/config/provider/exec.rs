@@ -40,7 +40,7 @@ pub(super) const FORM: Form = Form {
                 Choice { word: "acme.sh", needs: &["hook"], takes: &["home"] },
             ]),
         ),
-        Field::optional("command", Kind::Command),
+        Field::optional("command", Kind::Command).also(&["EXEC_PATH"]),
         Field::optional("cleanup", Kind::Command),
         Field::optional("chain", Kind::Flag),
         Field::optional("hook", Kind::Text(is_hook, "name of a script")),

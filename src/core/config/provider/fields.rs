@@ -153,6 +153,11 @@ enum Value {
 pub(super) struct Values(Vec<(&'static str, String, Value)>);
 
 impl Form {
+    /// Lists the words of the type.
+    pub(super) fn words(self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
     fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
     }
@@ -236,12 +241,33 @@ impl Field {
         }
     }
 
+    /// Tells whether a variable is one that other clients read it from; lego takes each with `_FILE`
+    /// behind, too.
+    pub(super) fn is_read_from(&self, variable: &str) -> bool {
+        let is_it = |other: &&str| {
+            let file = variable.strip_suffix("_FILE").unwrap_or(variable);
+            [variable, file].iter().any(|name| name.eq_ignore_ascii_case(other))
+        };
+        self.also.iter().any(|other| is_it(&other))
+    }
+
+    /// Tells whether a directive sets it, as opposed to a parameter.
+    pub(super) fn is_directive(&self) -> bool {
+        !matches!(self.kind, Kind::Requests)
+    }
+
+    /// Lists the words that set it.
+    pub(super) fn words(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Secret(_) => vec![format!("{}_file", self.name), self.name.to_owned()],
+            _ => vec![self.name.to_owned()],
+        }
+    }
+
     /// Writes it as the documentation does.
     pub(super) fn documented(&self) -> String {
-        match self.kind {
-            Kind::Secret(_) => format!("`{0}_file` or `{0}`", self.name),
-            _ => format!("`{}`", self.name),
-        }
+        let words: Vec<String> = self.words().iter().map(|word| format!("`{word}`")).collect();
+        words.join(" or ")
     }
 
     /// Tells whether it may stand several times.
@@ -256,10 +282,8 @@ impl Field {
 
     /// Lists the directives that set it, for messages.
     pub(super) fn directives(&self) -> String {
-        match self.kind {
-            Kind::Secret(_) => format!("\"{0}_file\" or \"{0}\"", self.name),
-            _ => format!("\"{}\"", self.name),
-        }
+        let words: Vec<String> = self.words().iter().map(|word| format!("\"{word}\"")).collect();
+        words.join(" or ")
     }
 }
 

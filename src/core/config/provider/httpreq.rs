@@ -15,9 +15,11 @@ pub(super) const FORM: Form = Form {
         proof: "a stand-in, which lego uses too",
     },
     fields: &[
-        Field::required("endpoint", Kind::Url),
-        Field::optional("username", Kind::Text(is_username, "user name")),
-        Field::optional("password", Kind::Secret(check_password)),
+        Field::required("endpoint", Kind::Url).also(&["HTTPREQ_ENDPOINT", "ACMEPROXY_ENDPOINT"]),
+        Field::optional("username", Kind::Text(is_username, "user name"))
+            .also(&["HTTPREQ_USERNAME", "ACMEPROXY_USERNAME"]),
+        Field::optional("password", Kind::Secret(check_password))
+            .also(&["HTTPREQ_PASSWORD", "ACMEPROXY_PASSWORD"]),
         Field::optional("trusted_certificate", Kind::Certificates),
     ],
     // Without a user, requests are not authorized.

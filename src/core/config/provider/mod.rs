@@ -1,7 +1,8 @@
 //! DNS providers in the configuration: the block `acme_dns_provider NAME [TYPE] { ... }`.
 //!
-//! [`types`] is the table of the types, with a file for the settings of each, such as [`cloudflare`];
-//! [`fields`] reads single settings. What a provider does is in the service's `dns`, not in here.
+//! [`types`] is the table of the types, with a file for the settings of each, such as [`cloudflare`], and
+//! one more for those of a library, [`library`]; [`fields`] reads single settings, [`mistakes`] says what is
+//! wrong with a word. What a provider does is in the service's `dns`, not in here.
 
 mod acme_dns;
 mod cloudflare;
@@ -11,9 +12,11 @@ mod exec;
 mod fields;
 mod httpreq;
 mod library;
+mod mistakes;
 mod powerdns;
 mod rfc2136;
 mod types;
+mod variables;
 
 pub use acme_dns::{AcmeDnsCredentials, AcmeDnsSettings};
 pub use cloudflare::{CloudflareCredentials, CloudflareSettings};
@@ -26,12 +29,14 @@ pub use library::{LibrarySettings, LibraryType, Writes, library_types};
 pub use powerdns::PowerDnsSettings;
 pub use rfc2136::{DnsServer, Rfc2136Settings, TsigAlgorithm};
 pub use types::ProviderKind;
+pub use variables::{SettingVariables, variables};
 
 use super::text::{duplicate, invalid_parameter, is_file_name, wrong_arguments};
 use super::{Resources, SecretId};
 use crate::name::Name;
-use fields::{Form, Values};
-use types::{Type, types};
+use fields::Values;
+use mistakes::{unknown_directive, unknown_type};
+use types::Type;
 
 /// A DNS provider: one block.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -149,25 +154,6 @@ impl ProviderReader {
             None => Err(format!("provider \"{name}\" is not complete")),
         }
     }
-}
-
-/// Message of a directive that a block of this type does not have.
-fn unknown_directive(kind: &Type, directive: &str) -> String {
-    let Form { name, .. } = kind.form;
-    match directive {
-        "trusted_certificate" if kind.library().is_some() => format!(
-            "\"trusted_certificate\" is not a setting of type \"{name}\": its program trusts the \
-             certificates of the system, add yours there"
-        ),
-        _ => format!("unknown directive \"{directive}\""),
-    }
-}
-
-/// Message of a type that there is not.
-fn unknown_type(name: &str) -> String {
-    let known = types().filter(|kind| kind.library().is_none());
-    let known: Vec<String> = known.map(|kind| format!("\"{}\"", kind.form.name)).collect();
-    format!("unknown provider type \"{name}\", the known types are {}", known.join(", "))
 }
 
 /// Says whether a zone holds a name.

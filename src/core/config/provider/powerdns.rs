@@ -24,9 +24,10 @@ pub(super) const FORM: Form = Form {
         proof: "PowerDNS 4.7",
     },
     fields: &[
-        Field::required("api", Kind::Url),
-        Field::required("api_key", Kind::Secret(check_word)),
-        Field::optional("server_id", Kind::Text(is_server_id, "server id")),
+        Field::required("api", Kind::Url).also(&["PDNS_API_URL", "PDNS_Url"]),
+        Field::required("api_key", Kind::Secret(check_word)).also(&["PDNS_API_KEY", "PDNS_Token"]),
+        Field::optional("server_id", Kind::Text(is_server_id, "server id"))
+            .also(&["PDNS_SERVER_NAME", "PDNS_ServerId"]),
         Field::optional("ttl", Kind::Number(is_ttl, "1 to 2147483647")),
         Field::optional("trusted_certificate", Kind::Certificates),
     ],

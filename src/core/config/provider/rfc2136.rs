@@ -29,10 +29,12 @@ pub(super) const FORM: Form = Form {
         proof: "BIND 9.18, Knot 3.2 and PowerDNS 4.7",
     },
     fields: &[
-        Field::required("server", Kind::Text(is_server, "address")),
-        Field::required("key_name", Kind::Text(is_name, "key name")),
-        Field::required("key", Kind::Secret(check_tsig_secret)),
-        Field::optional("algorithm", Kind::Text(is_algorithm, "algorithm")),
+        Field::required("server", Kind::Text(is_server, "address"))
+            .also(&["RFC2136_NAMESERVER", "NSUPDATE_SERVER"]),
+        Field::required("key_name", Kind::Text(is_name, "key name")).also(&["RFC2136_TSIG_KEY"]),
+        Field::required("key", Kind::Secret(check_tsig_secret)).also(&["RFC2136_TSIG_SECRET"]),
+        Field::optional("algorithm", Kind::Text(is_algorithm, "algorithm"))
+            .also(&["RFC2136_TSIG_ALGORITHM"]),
         Field::optional("tcp", Kind::Flag),
         Field::optional("ttl", Kind::Number(is_ttl, "1 to 86400")),
     ],

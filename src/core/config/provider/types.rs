@@ -82,7 +82,7 @@ impl Type {
 
     /// Finds a type by its word in the configuration.
     pub(super) fn find(name: &str) -> Option<Self> {
-        types().find(|kind| kind.form.name == name || kind.form.aliases.contains(&name))
+        types().find(|kind| kind.form.words().any(|word| word == name))
     }
 
     /// Gives the row of a type of the library.

@@ -137,7 +137,11 @@ fn mistakes_in_the_block_of_a_program_are_named() {
             "duplicate variable \"A\" in \"secret\" directive",
         ),
         (&[&["secret", "A", "/missing"]], "cannot read \"/missing\""),
-        (&[&["ttl", "60"]], "unknown directive \"ttl\""),
+        (
+            &[&["ttl", "60"]],
+            "\"ttl\" is not a setting of type \"exec\", which has \"protocol\", \"command\", \"cleanup\", \
+             \"chain\", \"hook\", \"home\", \"removal\", \"timeout\", \"env\", \"secret\"",
+        ),
     ];
     for (block, expected) in rows {
         assert_eq!(exec(block).expect_err(expected), *expected);

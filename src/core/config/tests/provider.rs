@@ -226,7 +226,11 @@ fn mistakes_in_rfc2136_are_told() {
             "invalid value \"yes\" in \"tcp\" directive, it must be \"on\" or \"off\"",
         ),
         (&[&["ttl", "0"]], "invalid value \"0\" in \"ttl\" directive, it must be 1 to 86400"),
-        (&[&["zone_id", "a"]], "unknown directive \"zone_id\""),
+        (
+            &[&["zone_id", "a"]],
+            "\"zone_id\" is not a setting of type \"rfc2136\", which has \"server\", \"key_name\", \
+             \"key_file\" or \"key\", \"algorithm\", \"tcp\", \"ttl\"",
+        ),
     ];
     for (block, expected) in rows {
         assert_eq!(read_provider("p", Some("rfc2136"), block).expect_err(expected), expected);
@@ -291,27 +295,41 @@ fn mistakes_in_a_provider_are_told() {
              only a loopback address can be used without TLS",
         ),
         (&[&["trusted_certificate", "missing"]], "cannot load \"missing\""),
-        (&[&["tokens", "x"]], "unknown directive \"tokens\""),
+        (&[&["tokens", "x"]], "unknown directive \"tokens\", did you mean \"token\"?"),
+        (&[&["tokn_file", "x"]], "unknown directive \"tokn_file\", did you mean \"token_file\"?"),
+        (&[&["zonse", "a.test"]], "unknown directive \"zonse\", did you mean \"zone\"?"),
+        (&[&["colour", "blue"]], "unknown directive \"colour\""),
+        (&[&["requests", "1/1m"]], "unknown directive \"requests\""),
+        (&[&["CF_Token", "x"]], "\"CF_Token\" is called \"token_file\" or \"token\" here"),
+        (
+            &[&["CLOUDFLARE_DNS_API_TOKEN_FILE", "x"]],
+            "\"CLOUDFLARE_DNS_API_TOKEN_FILE\" is called \"token_file\" or \"token\" here",
+        ),
+        (&[&["CF_API_EMAIL", "x"]], "\"CF_API_EMAIL\" is called \"email\" here"),
+        (
+            &[&["api_key_file", "x"]],
+            "\"api_key_file\" is not a setting of type \"cloudflare\", which has \"token_file\" or \
+             \"token\", \"email\", \"key_file\" or \"key\", \"zone_id\", \"ttl\", \"api\", \
+             \"trusted_certificate\"",
+        ),
     ];
     for (block, expected) in rows {
         let error = read_provider("cloudflare", None, block).expect_err(expected);
         assert_eq!(error, *expected, "{block:?}");
     }
     for (name, kind, expected) in [
+        ("hetzer", None, "unknown provider type \"hetzer\", did you mean \"hetzner\"?"),
         (
-            "r53",
-            None,
-            "unknown provider type \"r53\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\"",
+            "cf",
+            Some("Cloudflare"),
+            "unknown provider type \"Cloudflare\", did you mean \"cloudflare\"?",
         ),
         (
             "cf",
             None,
-            "unknown provider type \"cf\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\"",
-        ),
-        (
-            "cf",
-            Some("CF"),
-            "unknown provider type \"CF\", the known types are \"cloudflare\", \"rfc2136\", \"powerdns\", \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\"",
+            "unknown provider type \"cf\", the types are \"cloudflare\", \"rfc2136\", \"powerdns\", \
+             \"acme-dns\", \"duckdns\", \"httpreq\", \"exec\" for hooks of other clients, and 66 more in \
+             docs/providers.md",
         ),
         ("", Some("cloudflare"), "invalid provider name \"\""),
     ] {
