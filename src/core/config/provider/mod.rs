@@ -15,6 +15,8 @@ mod library;
 mod mistakes;
 mod powerdns;
 mod rfc2136;
+#[cfg(test)]
+mod tests;
 mod types;
 mod variables;
 
