@@ -3,7 +3,7 @@
 use super::ObtainerState;
 use super::error::ObtainError;
 use super::teller::Teller;
-use crate::dns::{ProviderError, Route, Zone, follow};
+use crate::dns::{About, DnsProvider, ProviderError, Route, Zone, follow};
 use crate::event::VisibilityEvent;
 use acme_dns_core::challenge::{NameStanding, record_name, sibling_name};
 use acme_dns_core::config::Certificate;
@@ -147,6 +147,31 @@ impl ObtainerState {
         }
     }
 
+    /// Finds the zone of a name: the one of the provider's block, else the one that the provider or the DNS
+    /// names.
+    async fn own_zone_of(
+        &self,
+        provider: &str,
+        client: &dyn DnsProvider,
+        name: &str,
+    ) -> Result<Zone, ProviderError> {
+        let config = self.config.providers.values().find(|config| config.name == provider);
+        let Some(given) = config.and_then(|config| config.zone_of(name)) else {
+            return client.zone_of(name, &self.resolver).await;
+        };
+        let zone = client.zone_named(given).await?;
+        match zone.name.eq_ignore_ascii_case(given) {
+            true => Ok(zone),
+            false => Err(ProviderError::NoZone {
+                action: format!("provider \"{provider}\" cannot use zone \"{given}\""),
+                detail: format!("of the zones that it can see, \"{}\" holds that name", zone.name),
+                advice: "correct \"zone\" in its block, or give the credentials access to it"
+                    .to_owned(),
+                about: About::Name,
+            }),
+        }
+    }
+
     /// Finds the zone of a record. `own` is the provider of the certificate, `challenge` the name of the
     /// record's challenge where that is an alias.
     pub(super) async fn zone_of(
@@ -155,7 +180,7 @@ impl ObtainerState {
         name: &str,
         challenge: Option<&str>,
     ) -> Result<Zone, ObtainError> {
-        let found = self.provider(provider)?.zone_of(name, &self.resolver).await;
+        let found = self.own_zone_of(provider, self.provider(provider)?, name).await;
         let found = found.map_err(|error| match (error, challenge) {
             (ProviderError::NoZone { action, detail, about, .. }, Some(challenge)) => {
                 let advice = format!(

@@ -141,6 +141,10 @@ impl DuckDns {
 #[async_trait(?Send)]
 impl DnsProvider for DuckDns {
     async fn zone_of(&self, name: &str, _: &Resolver) -> Result<Zone, ProviderError> {
+        self.zone_named(name).await
+    }
+
+    async fn zone_named(&self, name: &str) -> Result<Zone, ProviderError> {
         let domain = domain_of(name).ok_or_else(|| ProviderError::NoZone {
             action: format!("provider \"{}\" cannot find the domain of \"{name}\"", self.name),
             detail: "it is not below a domain of duckdns.org".to_owned(),

@@ -105,6 +105,15 @@ pub trait DnsProvider {
         zone::find(name, resolver).await
     }
 
+    /// Gives the zone that the configuration names, whatever the DNS says: from a list of the provider's
+    /// zones, or, as this default does, by its name alone.
+    ///
+    /// # Errors
+    /// The provider has no such zone, as far as the credentials may see, or cannot be asked.
+    async fn zone_named(&self, zone: &str) -> Result<Zone, ProviderError> {
+        Ok(Zone { id: zone.to_owned(), name: zone.to_owned() })
+    }
+
     /// Gives the names of the servers of a zone, in A-labels, as far as the provider says which they
     /// are; `None` for a zone that it does not let us read, whose name may then be that of a domain
     /// below it.

@@ -369,6 +369,10 @@ impl DnsProvider for PowerDns {
         self.listed_zone_of(name).await
     }
 
+    async fn zone_named(&self, zone: &str) -> Result<Zone, ProviderError> {
+        self.listed_zone_of(zone).await
+    }
+
     fn name_servers(&self, zone: &Zone) -> Option<Vec<String>> {
         Some(self.name_servers.borrow().get(&zone.id).cloned().unwrap_or_default())
     }

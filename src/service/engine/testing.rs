@@ -94,6 +94,7 @@ pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> S
         issuers: Table::from(vec![Issuer::with_directory("ca", DIRECTORY)]),
         providers: Table::from(vec![Provider {
             zones: Vec::new(),
+            zone: None,
             name: "dns".to_owned(),
             kind: ProviderKind::Cloudflare(CloudflareSettings {
                 credentials: CloudflareCredentials::Token(SecretId(0)),

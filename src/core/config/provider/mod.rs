@@ -33,7 +33,9 @@ pub use rfc2136::{DnsServer, Rfc2136Settings, TsigAlgorithm};
 pub use types::ProviderKind;
 pub use variables::{SettingVariables, variables};
 
-use super::text::{duplicate, invalid_parameter, is_file_name, wrong_arguments};
+use super::text::{
+    arguments, duplicate, invalid_parameter, is_file_name, set_once, wrong_arguments,
+};
 use super::{Resources, SecretId};
 use crate::name::Name;
 use fields::Values;
@@ -47,6 +49,8 @@ pub struct Provider {
     pub name: String,
     /// The zones that it is bound to: only what is in them goes to it. None for a provider of everything else.
     pub zones: Vec<Name>,
+    /// The zone of all names that are in it, whatever the DNS says.
+    pub zone: Option<Name>,
     /// The provider's type, with its settings.
     pub kind: ProviderKind,
     /// All secrets that the settings refer to.
@@ -59,6 +63,7 @@ pub struct ProviderReader {
     name: String,
     kind: Type,
     zones: Vec<Name>,
+    zone: Option<Name>,
     values: Values,
 }
 
@@ -67,6 +72,12 @@ impl Provider {
     pub(super) fn zone_labels(&self, name: &str) -> Option<usize> {
         let holding = self.zones.iter().filter(|zone| holds(zone.as_str(), name));
         holding.map(|zone| zone.as_str().split('.').count()).max()
+    }
+
+    /// Gives the zone of a name, if the configuration says which it is.
+    #[must_use]
+    pub fn zone_of(&self, name: &str) -> Option<&str> {
+        self.zone.as_ref().map(Name::as_str).filter(|zone| holds(zone, name))
     }
 }
 
@@ -102,7 +113,8 @@ impl ProviderReader {
         }
         let kind = kind.unwrap_or(name);
         let kind = Type::find(kind).ok_or_else(|| unknown_type(kind))?;
-        Ok(Self { name: name.to_owned(), kind, zones: Vec::new(), values: Values::default() })
+        let name = name.to_owned();
+        Ok(Self { name, kind, zones: Vec::new(), zone: None, values: Values::default() })
     }
 
     /// Reads one directive of the block.
@@ -115,8 +127,13 @@ impl ProviderReader {
         args: &[&str],
         resources: &mut dyn Resources,
     ) -> Result<(), String> {
-        if directive == "zones" {
-            return self.set_zones(args);
+        match directive {
+            "zones" => return self.set_zones(args),
+            "zone" => {
+                let [text] = arguments(directive, args)?;
+                return set_once(&mut self.zone, directive, zone_name(directive, text)?);
+            }
+            _ => {}
         }
         let field = self.kind.form.fields.iter().find(|field| field.is_set_by(directive));
         let field = field.ok_or_else(|| unknown_directive(&self.kind, directive))?;
@@ -131,9 +148,7 @@ impl ProviderReader {
             return Err(wrong_arguments("zones"));
         }
         for text in args {
-            let invalid = || format!("invalid zone \"{text}\" in \"zones\" directive");
-            let zone = Name::parse(text).ok().filter(|zone| !zone.is_wildcard());
-            let zone = zone.ok_or_else(invalid)?;
+            let zone = zone_name("zones", text)?;
             if self.zones.contains(&zone) {
                 return Err(format!("zone \"{text}\" is listed twice in \"zones\" directive"));
             }
@@ -147,13 +162,37 @@ impl ProviderReader {
     /// # Errors
     /// A required setting is missing, or the credentials are missing, incomplete or ambiguous.
     pub fn finish(self) -> Result<Provider, String> {
-        let Self { name, kind, zones, values } = self;
+        let Self { name, kind, zones, zone, values } = self;
         kind.form.check(&name, &values)?;
+        check_zone(&name, zone.as_ref(), &zones)?;
         let secrets = values.secrets();
         match kind.build(values) {
-            Some(kind) => Ok(Provider { name, zones, kind, secrets }),
+            Some(kind) => Ok(Provider { name, zones, zone, kind, secrets }),
             // Its table and its `build` disagree.
             None => Err(format!("provider \"{name}\" is not complete")),
+        }
+    }
+}
+
+/// Reads the name of a zone.
+fn zone_name(directive: &str, text: &str) -> Result<Name, String> {
+    let zone = Name::parse(text).ok().filter(|zone| !zone.is_wildcard());
+    zone.ok_or_else(|| format!("invalid zone \"{text}\" in \"{directive}\" directive"))
+}
+
+/// Checks that the zone of a provider has names that go to it. A part of a zone may be bound, and so may
+/// more than the zone.
+fn check_zone(name: &str, zone: Option<&Name>, zones: &[Name]) -> Result<(), String> {
+    let Some(zone) = zone.map(Name::as_str) else { return Ok(()) };
+    let meets = |bound: &Name| holds(zone, bound.as_str()) || holds(bound.as_str(), zone);
+    match zones.is_empty() || zones.iter().any(meets) {
+        true => Ok(()),
+        false => {
+            let bound: Vec<String> = zones.iter().map(|bound| format!("\"{bound}\"")).collect();
+            let bound = bound.join(", ");
+            Err(format!(
+                "\"zone {zone}\" of provider \"{name}\" makes no sense: its \"zones\" bind it to {bound}"
+            ))
         }
     }
 }

@@ -87,3 +87,35 @@ fn mistakes_in_zones_are_told() {
     let several = read(&[("x", &[]), ("y", &[]), ("a", &["a.test"])], &["a.test", "c.test"], &[]);
     assert!(several.unwrap_err().starts_with("several \"acme_dns_provider\" are defined"));
 }
+
+#[test]
+fn the_zone_of_names_can_be_given() {
+    let zone = &["zone", "Example.test."][..];
+    let provider = read_provider("cloudflare", None, &[TOKEN, zone]).unwrap();
+    for (name, expected) in [
+        ("example.test", Some("example.test")),
+        ("_acme-challenge.www.example.test", Some("example.test")),
+        ("xexample.test", None),
+        ("test", None),
+    ] {
+        assert_eq!(provider.zone_of(name), expected, "{name}");
+    }
+    for (lines, expected) in [
+        (&[&["zone"][..]][..], "invalid number of arguments in \"zone\" directive"),
+        (&[&["zone", "a.test", "b.test"]], "invalid number of arguments in \"zone\" directive"),
+        (&[&["zone", "*.a.test"]], "invalid zone \"*.a.test\" in \"zone\" directive"),
+        (&[zone, zone], "\"zone\" directive is duplicate"),
+        (
+            &[zone, &["zones", "a.test", "b.test"]],
+            "\"zone example.test\" of provider \"cloudflare\" makes no sense: its \"zones\" bind it to \
+             \"a.test\", \"b.test\"",
+        ),
+    ] {
+        let block = [&[TOKEN], lines].concat();
+        assert_eq!(read_provider("cloudflare", None, &block).unwrap_err(), expected);
+    }
+    // A part of the zone, and more than it.
+    for zones in [&["zones", "sub.example.test"][..], &["zones", "a.test", "example.test"]] {
+        assert!(read_provider("cloudflare", None, &[TOKEN, zone, zones]).is_ok(), "{zones:?}");
+    }
+}

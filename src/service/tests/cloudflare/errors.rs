@@ -192,6 +192,7 @@ fn the_legacy_pair_is_accepted_and_explained() {
     let config = Table::from(vec![Provider {
         name: "cf".to_owned(),
         zones: Vec::new(),
+        zone: None,
         kind,
         secrets: vec![SecretId(3)],
     }]);

@@ -6,16 +6,23 @@ use acme_dns_core::config::{
 };
 use acme_dns_core::id::ProviderId;
 use acme_dns_core::level::Level;
+use acme_dns_core::name::Name;
 use acme_dns_core::schedule::Scope;
 use acme_dns_service::acme::{KeyChoice, Leftovers, ObtainError};
+use acme_dns_service::dns::{
+    About, DnsProvider, PlacedRecord, ProviderError, Rule, SparedRecord, TxtRecord, Zone,
+};
 use acme_dns_service::event::{Event, Subject, VisibilityEvent};
+use async_trait::async_trait;
 use http::Method;
 use secrecy::SecretString;
 use servers::acme_proxy::AcmeStep;
 use servers::cloudflare::Token;
 use servers::ports::Port;
 use servers::traffic::Match;
+use std::cell::RefCell;
 use std::fs;
+use std::rc::Rc;
 use std::time::Duration;
 
 const CHALLENGE: &str = "_acme-challenge.example.test";
@@ -213,6 +220,7 @@ fn bind(bed: &mut Bed, zone: &str, token: &str) {
     bed.config.providers.push(Provider {
         name: "bound".into(),
         zones: names(&[zone]),
+        zone: None,
         kind: ProviderKind::Cloudflare(CloudflareSettings { credentials, ..settings }),
         secrets: vec![SecretId(1)],
     });
@@ -267,4 +275,71 @@ fn a_name_in_nobodys_zones_costs_no_order_and_says_what_to_do() {
     bed.testbed.dns.set_cname(CHALLENGE, TARGET);
     bed.obtain().unwrap();
     assert_eq!(created(&bed), [TARGET]);
+}
+
+/// A provider that finds zones in the DNS, and refuses every record.
+#[derive(Default)]
+struct Refusing {
+    zones: Rc<RefCell<Vec<Zone>>>,
+}
+
+#[async_trait(?Send)]
+impl DnsProvider for Refusing {
+    async fn create(&self, zone: &Zone, _: &[TxtRecord]) -> Result<Vec<String>, ProviderError> {
+        self.zones.borrow_mut().push(zone.clone());
+        let text = String::new;
+        let (action, detail, advice, about) = (text(), text(), text(), About::Name);
+        Err(ProviderError::NoZone { action, detail, advice, about })
+    }
+
+    async fn remove(
+        &self,
+        _: &[PlacedRecord],
+        _: &Rule<'_>,
+    ) -> Result<Vec<SparedRecord>, ProviderError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn the_zone_of_the_configuration_beats_that_of_the_dns() {
+    let mut bed = bed();
+    bed.testbed.dns.create_zone("www.example.test");
+    for (zone, name, expected) in [
+        (None, "www.example.test", "www.example.test"),
+        (Some("example.test"), "www.example.test", "example.test"),
+        // Which nobody else has heard of.
+        (Some("inner.example.test"), "a.inner.example.test", "inner.example.test"),
+        (Some("inner.example.test"), "www.example.test", "www.example.test"),
+    ] {
+        bed.config.providers[ProviderId::new(0)].zone = zone.map(|zone| Name::parse(zone).unwrap());
+        bed.config.certificates[CERTIFICATE].names = names(&[name]);
+        let provider = Refusing::default();
+        let zones = Rc::clone(&provider.zones);
+        let providers: Vec<Box<dyn DnsProvider>> = vec![Box::new(provider)];
+        let obtained = bed.run_with(providers.into(), async |obtainer| {
+            obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await
+        });
+        assert!(matches!(obtained, Err(ObtainError::Provider(_))), "{zone:?} {name}");
+        let expected = Zone { id: expected.to_owned(), name: expected.to_owned() };
+        assert_eq!(*zones.borrow(), [expected], "{zone:?} {name}");
+    }
+}
+
+#[test]
+fn a_zone_of_the_configuration_that_the_provider_does_not_have_costs_no_order() {
+    let mut bed = bed();
+    bed.config.providers[ProviderId::new(0)].zone = Name::parse("sub.example.test").ok();
+    bed.config.certificates[CERTIFICATE].names = names(&["a.sub.example.test"]);
+    let error = bed.obtain_error();
+    assert_eq!(
+        error.to_string(),
+        "provider \"cloudflare\" cannot use zone \"sub.example.test\": of the zones that it can see, \
+         \"example.test\" holds that name; correct \"zone\" in its block, or give the credentials access to it"
+    );
+    assert!(error.is_permanent());
+    assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 0);
+    // It is that of other names.
+    bed.config.certificates[CERTIFICATE].names = names(&["example.test"]);
+    bed.obtain().unwrap();
 }

@@ -38,6 +38,7 @@ fn providers(name: &str, kind: ProviderKind) -> Table<ProviderId, Provider> {
     Table::from(vec![Provider {
         name: name.to_owned(),
         zones: Vec::new(),
+        zone: None,
         kind,
         secrets: vec![SecretId(1)],
     }])

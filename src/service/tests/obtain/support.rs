@@ -139,6 +139,7 @@ impl Bed {
             providers: Table::from(vec![Provider {
                 name: "cloudflare".into(),
                 zones: Vec::new(),
+                zone: None,
                 kind: ProviderKind::Cloudflare(CloudflareSettings {
                     credentials: CloudflareCredentials::Token(SecretId(0)),
                     zone_id: None,
