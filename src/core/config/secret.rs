@@ -151,7 +151,7 @@ pub(super) fn check_yandex_key(secret: &[u8]) -> Result<(), &'static str> {
 /// Tells whether a text looks like a JSON object with these members. It is not parsed: nothing is copied.
 fn is_object_with(text: &[u8], members: &[&str]) -> bool {
     let has = |member: &&str| text.windows(member.len()).any(|part| part == member.as_bytes());
-    text.starts_with(b"{") && text.ends_with(b"}") && members.iter().all(|member| has(member))
+    text.starts_with(b"{") && text.ends_with(b"}") && members.iter().all(has)
 }
 
 /// Checks a password, which may hold anything but control characters.

@@ -244,11 +244,10 @@ impl Field {
     /// Tells whether a variable is one that other clients read it from; lego takes each with `_FILE`
     /// behind, too.
     pub(super) fn is_read_from(&self, variable: &str) -> bool {
-        let is_it = |other: &&str| {
-            let file = variable.strip_suffix("_FILE").unwrap_or(variable);
-            [variable, file].iter().any(|name| name.eq_ignore_ascii_case(other))
-        };
-        self.also.iter().any(|other| is_it(&other))
+        let bare = variable.strip_suffix("_FILE").unwrap_or(variable);
+        let is_it =
+            |other: &&str| [variable, bare].iter().any(|name| name.eq_ignore_ascii_case(other));
+        self.also.iter().any(is_it)
     }
 
     /// Tells whether a directive sets it, as opposed to a parameter.
