@@ -31,7 +31,7 @@ pub use provider::{
     AcmeDnsCredentials, AcmeDnsSettings, CloudflareCredentials, CloudflareSettings, CommandLine,
     DnsServer, DuckDnsSettings, ExecProtocol, ExecSettings, HttpReqSettings, HttpReqUser,
     LibrarySettings, LibraryType, PowerDnsSettings, ProgramFile, Provider, ProviderKind,
-    RequestLimit, Rfc2136Settings, SettingValue, TsigAlgorithm, Writes,
+    RequestLimit, Rfc2136Settings, SettingValue, TsigAlgorithm, Writes, library_types,
 };
 pub use secret::SecretCheck;
 pub use text::is_file_name;

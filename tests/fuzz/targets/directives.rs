@@ -176,7 +176,7 @@ fn check_issuer(issuer: &Issuer) {
 
 fn check_provider(provider: &Provider) {
     assert_file_name(&provider.name);
-    provider.zones.iter().for_each(check_name);
+    provider.zones.iter().chain(&provider.zone).for_each(check_name);
     match &provider.kind {
         ProviderKind::Cloudflare(settings) => check_cloudflare(settings),
         ProviderKind::Rfc2136(settings) => {

@@ -20,7 +20,7 @@ an API that cannot be reached in tests, which clients of other projects use as w
 const LIBRARY: &str = "
 ## Types of acme-dns-providers
 
-These types need the program `acme-dns-providers` beside the module. It speaks to their APIs by the library
+These types need the program `acme-dns-providers` beside the module. It calls their APIs through the library
 [dns-update](https://crates.io/crates/dns-update), and trusts the certificates of the system. The last column is meant literally: where it
 says \"the library's own tests only\", the type has not been tried here. `ttl` is optional everywhere, and the least TTL is the default.
 
