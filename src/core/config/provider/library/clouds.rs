@@ -97,7 +97,7 @@ pub(super) const TYPES: &[LibraryType] = &[
             text("access_key", &["HUAWEICLOUD_ACCESS_KEY_ID"]),
             secret("secret_key", &["HUAWEICLOUD_SECRET_ACCESS_KEY"]),
             region(&["HUAWEICLOUD_REGION"]),
-            ttl(300),
+            TTL,
         ],
         ..SET
     },

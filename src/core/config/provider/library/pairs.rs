@@ -246,7 +246,7 @@ pub(super) const TYPES: &[LibraryType] = &[
         fields: &[
             secret("api_key", &["WEBSUPPORT_API_KEY", "WS_ApiKey"]),
             secret("api_secret", &["WEBSUPPORT_SECRET", "WS_ApiSecret"]),
-            ttl(600),
+            ttl(120),
         ],
         ..RECORD
     },

@@ -1,6 +1,6 @@
 //! Types of servers that people run themselves or rent.
 
-use super::settings::{TTL, host, number, optional, password, secret, text, ttl, url};
+use super::settings::{TTL, host, number, optional, password, secret, text, url};
 use super::{LibraryType, RECORD, SET};
 
 /// The types.
@@ -25,7 +25,7 @@ pub(super) const TYPES: &[LibraryType] = &[
             url("base_url", &["CPANEL_BASE_URL", "cPanel_Hostname"]),
             text("username", &["CPANEL_USERNAME", "cPanel_Username"]),
             secret("token", &["CPANEL_TOKEN", "cPanel_Apitoken"]),
-            ttl(300),
+            TTL,
         ],
         ..SET
     },

@@ -48,7 +48,7 @@ pub(super) const TYPES: &[LibraryType] = &[
     LibraryType {
         name: "dynu",
         title: "Dynu",
-        fields: &[secret("api_key", &["DYNU_API_KEY"]), ttl(300)],
+        fields: &[secret("api_key", &["DYNU_API_KEY"]), ttl(90)],
         ..RECORD
     },
     LibraryType {
@@ -70,7 +70,7 @@ pub(super) const TYPES: &[LibraryType] = &[
     LibraryType {
         name: "hetzner",
         title: "Hetzner Cloud",
-        fields: &[secret("token", &["HETZNER_API_TOKEN", "HETZNER_Token"]), TTL],
+        fields: &[secret("token", &["HETZNER_API_TOKEN", "HETZNER_TOKEN"]), TTL],
         ..RECORD
     },
     LibraryType {
