@@ -36,9 +36,11 @@ $(LINTERS)/complete: tests/linters.txt
 sbom: ## The list of all crates in the module, docker/sbom.cdx.json, after Cargo.lock has changed
 	docker/sbom
 
-providers: ## The table of DNS providers, docs/providers.md, after a type or a setting has changed
+providers: ## The tables of DNS providers, docs/providers.md and the image's, after a type or a setting has changed
 	cargo run --quiet -p acme-dns-core --example providers > target/providers.md
+	cargo run --quiet -p acme-dns-core --example providers -- image > target/providers.txt
 	mv target/providers.md docs/providers.md
+	mv target/providers.txt docker/entrypoint/lib/providers.txt
 
 build: packages ## Builds NGINX 1.28.3 and the module for it
 	cargo build --release --features vendored

@@ -21,7 +21,7 @@ ZONE_IDS='CF_Zone_ID CLOUDFLARE_ZONE_ID LEXICON_CLOUDFLARE_ZONE_ID'
 # A directive for the secret of a variable, which does not contain the secret.
 secret() {
     case $2 in
-        *_FILE) printf '%s_file %s;' "$1" "$(get "$2")" ;;
+        *_FILE | *_PATH) printf '%s_file %s;' "$1" "$(get "$2")" ;;
         *) printf '%s env:%s;' "$1" "$2" ;;
     esac
 }

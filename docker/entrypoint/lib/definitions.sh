@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # These files share their variables.
-# CA, DNS provider and state path: what all certificates have in common.
+# CA and state path, and with those of provider.sh all that certificates have in common.
 
 # Sets `issuer`, `directory` and `terms`.
 choose_issuer() {
@@ -59,26 +59,6 @@ issuer_block() {
     echo "}"
 }
 
-provider_block() {
-    provider=$(get ACME_DNS_PROVIDER)
-    [ "${provider:-cloudflare}" = cloudflare ] ||
-        fail "ACME_DNS_PROVIDER: $(show "$provider") is not a known DNS provider, \"cloudflare\" is the only one"
-    credentials=$(credentials)
-    api=$(url ACME_DNS_PROVIDER_API https)
-    # shellcheck disable=SC2086 # They are several.
-    zone_variable=$(one_of $ZONE_IDS)
-    zone_id=${zone_variable:+$(content "$zone_variable")}
-    case $zone_id in
-        *[!A-Za-z0-9]*) fail "$zone_variable is not the ID of a zone" ;;
-    esac
-
-    echo "acme_dns_provider cloudflare {"
-    echo "    $credentials"
-    [ -z "$zone_id" ] || echo "    zone_id $zone_id;"
-    [ -z "$api" ] || echo "    api $api;"
-    echo "}"
-}
-
 # The trees of other clients to take certificates over from: pairs of a client and a path.
 imports() {
     words=$(words ACME_DNS_IMPORT)
@@ -124,6 +104,8 @@ definitions() {
     [ -z "$dehydrated_directives" ] || echo "$dehydrated_directives"
     echo
     issuer_block
-    echo
-    provider_block
+    if ! has_own_provider; then
+        echo
+        provider_block
+    fi
 }

@@ -247,8 +247,6 @@ warn_of_orphans() {
 
 # Sets the variables that are not set, and `dehydrated_directives`.
 follow_dehydrated() {
-    [ "$(get PROVIDER | tr '[:upper:]' '[:lower:]')" = cloudflare ] || [ -z "$(get PROVIDER)" ] ||
-        fail "PROVIDER=$(get PROVIDER): only cloudflare is supported"
     find_directories
     case $(get ACME_DNS_STATE_PATH) in
         '' | "${certdir%/certs}") ACME_DNS_STATE_PATH=${certdir%/certs} ;;

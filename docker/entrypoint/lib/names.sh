@@ -87,9 +87,9 @@ NAMES
 
 # The first variable that is there to obtain certificates, or nothing.
 purposeful() {
-    names=$(echo "$CREDENTIALS" | awk '{ for (i = 2; i <= NF; i++) print $i, $i "_FILE" }')
-    # shellcheck disable=SC2086 # They are several.
-    for name in $names $ZONE_IDS PROVIDER $(env | sed -n 's/^\(LEXICON_[A-Za-z0-9_]*\)=.*/\1/p'); do
+    choose_provider
+    # shellcheck disable=SC2046 # They are several.
+    for name in $(provider_variables) PROVIDER $(env | sed -n 's/^\(LEXICON_[A-Za-z0-9_]*\)=.*/\1/p'); do
         if [ -n "$(get "$name")" ] && ! is_mentioned "$name"; then
             echo "$name"
             return

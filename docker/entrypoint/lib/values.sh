@@ -145,10 +145,10 @@ email() {
     fail "$1 is not an e-mail address$(hint "$2")"
 }
 
-# What a variable holds, or the file that it names if it ends in _FILE.
+# What a variable holds, or the file that it names if it ends in _FILE, or in _PATH as lego has it.
 content() {
     case $1 in
-        *_FILE)
+        *_FILE | *_PATH)
             path=$(file "$1")
             tr -d '[:space:]' < "$path"
             ;;

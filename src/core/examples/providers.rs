@@ -1,7 +1,11 @@
-//! Prints docs/providers.md.
+//! Prints what is made out of the table of DNS providers: docs/providers.md, or with the argument `image` the table
+//! of the image.
 
-use acme_dns_core::config::provider::document;
+use acme_dns_core::config::provider::{document, image_table};
 
 fn main() {
-    print!("{}", document());
+    match std::env::args().nth(1).as_deref() {
+        Some("image") => print!("{}", image_table()),
+        _ => print!("{}", document()),
+    }
 }

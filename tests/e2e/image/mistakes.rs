@@ -65,9 +65,47 @@ fn mistakes_stop_the_container_with_one_line() {
             "ACME_DNS_EAB_MAC_KEY is set without ACME_DNS_EAB_KEY_ID",
         ),
         (
-            &[("ACME_DNS_PROVIDER", "route53")],
-            "ACME_DNS_PROVIDER: \"route53\" is not a known DNS provider, \"cloudflare\" is the \
-             only one",
+            &[("ACME_DNS_PROVIDER", "route 53")],
+            "ACME_DNS_PROVIDER: \"route 53\" is not a known DNS provider, docs/providers.md lists them; \
+             those that lego, acme.sh, lexicon or a hook of dehydrated knows can be used by the type \
+             \"exec\"",
+        ),
+        (
+            &[("ACME_DNS_PROVIDER", "hetzner"), ("PROVIDER", "route53")],
+            "ACME_DNS_PROVIDER and PROVIDER contradict each other, set only one of them",
+        ),
+        (
+            &[("PROVIDER", "hetzner")],
+            "HETZNER_API_TOKEN_FILE is not set: the provider \"hetzner\" needs it, the name of a file with \
+             the secret; HETZNER_API_TOKEN may hold the secret itself",
+        ),
+        (
+            &[("PROVIDER", "route53"), ("AWS_SECRET_ACCESS_KEY", SECRET)],
+            "AWS_ACCESS_KEY_ID is not set: the provider \"route53\" needs it",
+        ),
+        (
+            &[("PROVIDER", "hetzner"), ("HETZNER_API_TOKEN", SECRET), ("HETZNER_Token", "another")],
+            "HETZNER_API_TOKEN and HETZNER_Token contradict each other, set only one of them",
+        ),
+        (
+            &[("PROVIDER", "hetzner"), ("HETZNER_API_TOKEN_FILE", "DIR/missing")],
+            "HETZNER_API_TOKEN_FILE: DIR/missing does not exist",
+        ),
+        (
+            &[
+                ("PROVIDER", "hetzner"),
+                ("HETZNER_API_TOKEN", SECRET),
+                ("HETZNER_TTL", "60; user root"),
+            ],
+            "HETZNER_TTL: \"60; user root\" has a character that is not allowed here",
+        ),
+        (
+            &[
+                ("PROVIDER", "hetzner"),
+                ("HETZNER_API_TOKEN", SECRET),
+                ("ACME_DNS_PROVIDER_API", "https://api.example"),
+            ],
+            "ACME_DNS_PROVIDER_API has no effect with the provider \"hetzner\"",
         ),
         (
             &[("ACME_DNS_STATE_PATH", "state")],

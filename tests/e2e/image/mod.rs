@@ -6,6 +6,7 @@ mod health;
 mod mistakes;
 mod moving;
 mod names;
+mod providers;
 mod served;
 mod volume;
 

@@ -239,8 +239,8 @@ fn only_what_cannot_be_known_is_asked_for() {
         assert!(text.contains("acme_dns_state_path /elsewhere;"), "{name}: {text}");
         old.variables.truncate(6);
     }
-    old.variables[1].1 = "route53".to_owned();
+    old.variables[1].1 = "hover".to_owned();
     old.variables.truncate(5);
-    let error = old.generate("").expect_err("there is one only");
-    assert!(error.contains("PROVIDER=route53: only cloudflare is supported"), "{error}");
+    let error = old.generate("").expect_err("it is none of ours");
+    assert!(error.contains("PROVIDER: \"hover\" is not a known DNS provider"), "{error}");
 }
