@@ -84,8 +84,8 @@ fn mistakes_stop_the_container_with_one_line() {
             "AWS_ACCESS_KEY_ID is not set: the provider \"route53\" needs it",
         ),
         (
-            &[("PROVIDER", "hetzner"), ("HETZNER_API_TOKEN", SECRET), ("HETZNER_Token", "another")],
-            "HETZNER_API_TOKEN and HETZNER_Token contradict each other, set only one of them",
+            &[("PROVIDER", "hetzner"), ("HETZNER_API_TOKEN", SECRET), ("HETZNER_TOKEN", "another")],
+            "HETZNER_API_TOKEN and HETZNER_TOKEN contradict each other, set only one of them",
         ),
         (
             &[("PROVIDER", "hetzner"), ("HETZNER_API_TOKEN_FILE", "DIR/missing")],
