@@ -61,7 +61,7 @@ pub(super) struct Type {
     origin: Origin,
 }
 
-/// What makes the settings of a type.
+/// Maker of the settings of a type.
 #[derive(Clone, Copy, Debug)]
 enum Origin {
     Own(fn(Values) -> Option<ProviderKind>),

@@ -1,4 +1,4 @@
-//! What the blocks of library types give.
+//! Settings that the blocks of library types give.
 
 use super::super::fields::{Field, Kind, SettingValue};
 use super::super::tests::{Line, library, line, read, ways};
