@@ -2,7 +2,7 @@
 //!
 //! No package of it is to be had. It keeps two values of an account and replaces the one whose time, in seconds, is
 //! the older; of two with one time, it may take either, so this one takes the one that was written last.
-//! acme.sh's script is run against it to keep it honest.
+//! acme.sh's script and its makers' own library are run against it to keep it honest.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

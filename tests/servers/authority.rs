@@ -32,9 +32,18 @@ impl Authority {
     /// If OpenSSL or the file system refuses.
     #[must_use]
     pub fn create(dir: &Path) -> Self {
+        Self::create_for(dir, "localhost")
+    }
+
+    /// The same for a name of another host, whose place a server of the testbed takes.
+    ///
+    /// # Panics
+    /// If OpenSSL or the file system refuses.
+    #[must_use]
+    pub fn create_for(dir: &Path, host: &str) -> Self {
         fs::create_dir_all(dir).unwrap_or_else(|e| panic!("cannot create {}: {e}", dir.display()));
         let (ca, certificate, key) =
-            make().unwrap_or_else(|e| panic!("cannot make certificates for the testbed: {e}"));
+            make(host).unwrap_or_else(|e| panic!("cannot make certificates for the testbed: {e}"));
         let write = |name: &str, pem: Vec<u8>| {
             let path = dir.join(name);
             fs::write(&path, pem)
@@ -81,7 +90,7 @@ pub(crate) fn read(path: &Path) -> Vec<u8> {
 
 type Pems = (Vec<u8>, Vec<u8>, Vec<u8>);
 
-fn make() -> Result<Pems, ErrorStack> {
+fn make(host: &str) -> Result<Pems, ErrorStack> {
     let (ca_key, ca_name) = (new_key()?, authority_name()?);
     let mut ca = builder(&ca_name, &ca_name, &ca_key)?;
     ca.append_extension(BasicConstraints::new().critical().ca().build()?)?;
@@ -90,10 +99,10 @@ fn make() -> Result<Pems, ErrorStack> {
     let ca: X509 = ca.build();
 
     let key = new_key()?;
-    let subject = name("localhost")?;
+    let subject = name(host)?;
     let mut leaf = builder(&subject, &ca_name, &key)?;
     let names = SubjectAlternativeName::new()
-        .dns("localhost")
+        .dns(host)
         .ip(&ports::address().to_string())
         .build(&leaf.x509v3_context(Some(&ca), None))?;
     leaf.append_extension(names)?;

@@ -1,12 +1,15 @@
 //! A stand-in of DuckDNS, which writes through to PowerDNS. It behaves as <https://www.duckdns.org/spec.jsp> says:
 //! one TXT record for a domain and whatever is below it, and `OK` or `KO`. acme.sh's script
-//! is run against it to keep it honest.
+//! and lego are run against it to keep it honest.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Method;
+use tokio_native_tls::TlsAcceptor;
 use url::form_urlencoded::parse;
 
+use crate::authority::Authority;
 use crate::http_server::{Flavor, Handler, HttpServer};
 use crate::powerdns::{Api, PowerDns, Rrset, fqdn};
 use crate::traffic::{Reply, Request, Traffic};
@@ -35,14 +38,33 @@ impl DuckDns {
     /// If no port is free.
     #[must_use]
     pub fn start(dns: &PowerDns) -> Self {
+        Self::with(dns, None)
+    }
+
+    /// Starts one that takes the place of <https://www.duckdns.org>, with a certificate of `authority`.
+    ///
+    /// # Panics
+    /// If no port is free.
+    #[must_use]
+    pub fn start_in_its_place(dns: &PowerDns, authority: &Authority) -> Self {
+        Self::with(dns, Some(authority.acceptor()))
+    }
+
+    fn with(dns: &PowerDns, tls: Option<TlsAcceptor>) -> Self {
         dns.create_zone(ZONE);
         let api = dns.api();
         let handler: Handler = Arc::new(move |request| {
             let api = api.clone();
             Box::pin(async move { handle(&api, &request).await })
         });
-        let server = HttpServer::start(Flavor::Plain, None, handler);
+        let server = HttpServer::start(Flavor::Plain, tls, handler);
         Self { traffic: server.traffic(), server }
+    }
+
+    /// The address that it listens at.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
     }
 
     /// The URL that `/update` is below.
@@ -62,8 +84,11 @@ async fn handle(dns: &Api, request: &Request) -> Reply {
         pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
     };
     let (txt, is_cleared) = (query("txt"), query("clear") == "true");
+    // lego sends the whole name.
+    let domains = query("domains");
+    let domain = domains.strip_suffix(".duckdns.org").unwrap_or(&domains);
     // A request with neither sets the address.
-    if query("domains") != DOMAIN || query("token") != TOKEN || (txt.is_empty() && !is_cleared) {
+    if domain != DOMAIN || query("token") != TOKEN || (txt.is_empty() && !is_cleared) {
         return plain(200, "KO");
     }
     let contents = if is_cleared { Vec::new() } else { vec![format!("\"{txt}\"")] };

@@ -1,7 +1,7 @@
 //! A stand-in of a server with the protocol `httpreq`, which writes through to PowerDNS.
 //!
-//! There is no such server to install: everybody writes their own. It takes what lego sends and nothing else; lego
-//! itself is run against it to keep it honest.
+//! There is no such server to install: everybody writes their own. It takes what lego sends and nothing else. lego
+//! and the script of acme.sh for acmeproxy are run against it to keep it honest.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

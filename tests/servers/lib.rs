@@ -16,6 +16,7 @@ pub mod authority;
 pub mod bed;
 pub mod bind;
 pub mod cloudflare;
+pub mod connect_proxy;
 pub mod dns_proxy;
 pub mod duckdns;
 pub mod foreign_ca;

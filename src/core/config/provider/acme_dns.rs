@@ -13,7 +13,7 @@ pub(super) const FORM: Form = Form {
         title: "acme-dns",
         values: "the last two",
         removal: "never: new values push out old ones",
-        proof: "a stand-in, which acme.sh uses too",
+        proof: "a stand-in, which acme.sh and pyacmedns use too",
     },
     fields: &[
         Field::required("api", Kind::Url).also(&["ACME_DNS_API_BASE", "ACMEDNS_BASE_URL"]),

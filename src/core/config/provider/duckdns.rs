@@ -15,7 +15,7 @@ pub(super) const FORM: Form = Form {
         title: "DuckDNS",
         values: "one, so that a name and its wildcard are proven in turns",
         removal: "all at once",
-        proof: "a stand-in, which acme.sh uses too",
+        proof: "a stand-in, which acme.sh and lego use too",
     },
     fields: &[
         Field::required("token", Kind::Secret(check_uuid))

@@ -12,7 +12,7 @@ pub(super) const FORM: Form = Form {
         title: "A server of your own, by lego's protocol",
         values: "as the server",
         removal: "one by one",
-        proof: "a stand-in, which lego uses too",
+        proof: "a stand-in, which lego and acme.sh use too",
     },
     fields: &[
         Field::required("endpoint", Kind::Url).also(&["HTTPREQ_ENDPOINT", "ACMEPROXY_ENDPOINT"]),

@@ -1,4 +1,4 @@
-//! The provider `acme-dns` against a stand-in, which acme.sh's script takes for acme-dns, too.
+//! The provider `acme-dns` against a stand-in, which acme.sh's script and the library pyacmedns take for acme-dns, too.
 
 use acme_dns_core::config::{
     AcmeDnsCredentials as Credentials, AcmeDnsSettings as Settings, SecretId,
@@ -9,9 +9,11 @@ use acme_dns_service::http::Clients;
 use secrecy::SecretString;
 use serde_json::json;
 use servers::acme_dns::{Account, AcmeDns as StandIn};
+use servers::package::from_pypi;
 use servers::powerdns::PowerDns;
 use servers::traffic::{Action, Fault, Match, Reply};
 use servers::{ZONE, acme_sh};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const NAME: &str = "_acme-challenge.example.test";
@@ -223,4 +225,26 @@ fn the_values_are_served_at_the_target_of_the_alias() {
     let mut served = bed.dns.txt_records(&name);
     served.sort();
     assert_eq!(served, [value('a'), value('b')]);
+}
+
+#[test]
+fn the_library_of_the_makers_of_acme_dns_is_content_with_the_same_stand_in() {
+    const SCRIPT: &str = "
+import pyacmedns, sys
+client = pyacmedns.Client(sys.argv[1])
+account = client.register_account(None)
+client.update_txt_record(account, sys.argv[2])
+print(account['username'], account['password'], account['subdomain'])
+";
+    let bed = Bed::new();
+    let python = from_pypi("pyacmedns", &["pyacmedns==0.4", "requests==2.32.5"]).join("bin/python");
+    let mut command = Command::new(python);
+    command.args(["-c", SCRIPT, &bed.stand_in.api_url(), &value('a')]);
+    let printed = servers::process::run(&mut command).unwrap();
+    let words: Vec<String> = printed.split_whitespace().map(str::to_owned).collect();
+    let [username, password, subdomain] = words.try_into().expect("three words");
+    let account = Account { username, password, subdomain };
+    // The account that the library has registered is one for us.
+    create(&bed.with_account(&account), &[txt('b')]).unwrap();
+    assert_eq!(bed.stand_in.values(&account), [value('a'), value('b')]);
 }

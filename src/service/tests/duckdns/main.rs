@@ -1,4 +1,4 @@
-//! The provider `duckdns` against a stand-in, which acme.sh's script takes for DuckDNS, too.
+//! The provider `duckdns` against a stand-in, which acme.sh's script and lego take for DuckDNS, too.
 
 use acme_dns_core::challenge::Kept;
 use acme_dns_core::config::{DuckDnsSettings as Settings, Propagation, SecretId};
@@ -7,10 +7,13 @@ use acme_dns_service::dns::{About, DnsProvider, PlacedRecord, ProviderError, Txt
 use acme_dns_service::http::Clients;
 use acme_dns_service::resolver::Resolver;
 use secrecy::SecretString;
-use servers::acme_sh;
+use servers::authority::Authority;
+use servers::connect_proxy::ConnectProxy;
 use servers::duckdns::{DuckDns as StandIn, TOKEN};
+use servers::pebble::{Pebble, PebbleOptions};
 use servers::powerdns::PowerDns;
 use servers::traffic::{Action, Fault, Match, Reply};
+use servers::{acme_sh, lego};
 use std::time::{Duration, Instant};
 
 const DOMAIN: &str = "testbed.duckdns.org";
@@ -193,4 +196,24 @@ fn acme_sh_is_content_with_the_same_stand_in() {
     let requests = bed.requests();
     let [set, cleared, ours_set, ours_cleared] = &*requests else { panic!("{requests:?}") };
     assert_eq!((ours_set, ours_cleared), (set, &cleared.replace("&txt=&", "&")));
+}
+
+#[test]
+fn lego_obtains_by_a_stand_in_in_the_place_of_duckdns() {
+    let dir = tempfile::tempdir().unwrap();
+    let dns = PowerDns::start(&dir.path().join("dns"));
+    let authority = Authority::create_for(&dir.path().join("authority"), "www.duckdns.org");
+    let stand_in = StandIn::start_in_its_place(&dns, &authority);
+    let proxy = ConnectProxy::start(stand_in.addr());
+    let pebble = Pebble::start(&dir.path().join("ca"), PebbleOptions::new(dns.addr()));
+    let trusted = authority.ca_file().display().to_string();
+    let settings =
+        [("DUCKDNS_TOKEN", TOKEN), ("HTTPS_PROXY", &proxy.url()), ("SSL_CERT_FILE", &trusted)];
+    let own = dir.path().join("lego");
+    lego::obtain(&pebble, &dns, &own, "duckdns", &settings, &[DOMAIN]).unwrap();
+    let requests = stand_in.traffic.log().into_iter().map(|entry| entry.request.query);
+    let requests: Vec<String> = requests.collect();
+    let [set, cleared] = &*requests else { panic!("{requests:?}") };
+    assert!(set.contains("clear=false") && cleared.contains("clear=true"), "{requests:?}");
+    assert!(dns.txt_records(DOMAIN).is_empty());
 }

@@ -1,4 +1,4 @@
-//! The provider `httpreq` against a stand-in, which lego takes for such a server, too.
+//! The provider `httpreq` against a stand-in, which lego and acme.sh's script for acmeproxy take for such a server, too.
 
 use acme_dns_core::challenge::{Candidate, Kept};
 use acme_dns_core::config::{HttpReqSettings as Settings, HttpReqUser, SecretId};
@@ -11,7 +11,7 @@ use servers::httpreq::{HttpReq as StandIn, PASSWORD, USER};
 use servers::pebble::{Pebble, PebbleOptions};
 use servers::powerdns::PowerDns;
 use servers::traffic::{Action, Fault, Match, Reply};
-use servers::{ZONE, lego};
+use servers::{ZONE, acme_sh, lego};
 use std::time::{Duration, Instant};
 
 const NAME: &str = "_acme-challenge.example.test";
@@ -218,4 +218,24 @@ fn lego_obtains_by_the_same_stand_in() {
     for name in ["authorization", "content-type"] {
         assert_eq!(ours.request.headers[name], theirs.request.headers[name], "{name}");
     }
+}
+
+#[test]
+fn acme_sh_is_content_with_the_same_stand_in() {
+    let bed = Bed::new();
+    let endpoint = bed.stand_in.endpoint();
+    let settings = [
+        ("ACMEPROXY_ENDPOINT", endpoint.as_str()),
+        ("ACMEPROXY_USERNAME", USER),
+        ("ACMEPROXY_PASSWORD", PASSWORD),
+    ];
+    let call = |function| {
+        let script = ("dns_acmeproxy", function);
+        acme_sh::call(bed.dir.path(), script, (NAME, "theirs"), &settings).unwrap();
+    };
+    call("add");
+    bed.create(&bed.provider(), &["ours"]).unwrap();
+    assert_eq!(bed.values(), ["ours", "theirs"]);
+    call("rm");
+    assert_eq!(bed.values(), ["ours"]);
 }
