@@ -16,6 +16,8 @@ pub mod level;
 pub mod material;
 pub mod name;
 pub mod pem;
+pub mod providers_protocol;
+pub mod redact;
 pub mod schedule;
 pub mod staple;
 pub mod stock;

@@ -19,7 +19,6 @@ pub mod import;
 pub mod ocsp;
 pub mod program;
 pub mod propagation;
-mod redact;
 pub mod reload;
 pub mod resolver;
 pub mod stamp;

@@ -15,7 +15,7 @@ mod home;
 mod output;
 mod running;
 
-pub use crate::redact::Redactor;
+pub use acme_dns_core::redact::Redactor;
 pub use error::ProgramError;
 pub use file::{User, check_file};
 

@@ -1,6 +1,6 @@
 //! What programs print: lines for the log, of a length and a number that are bounded.
 
-use crate::redact::Redactor;
+use acme_dns_core::redact::Redactor;
 use acme_dns_core::text::excerpt;
 use std::collections::VecDeque;
 use tokio::io::AsyncReadExt;

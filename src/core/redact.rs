@@ -1,6 +1,7 @@
 //! Texts from elsewhere in our log: short, in one line, and without secrets.
 
-use acme_dns_core::text::one_line;
+use crate::encoding::base64url;
+use crate::text::one_line;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use url::form_urlencoded::byte_serialize;
@@ -11,6 +12,9 @@ const MAX_TEXT: usize = 200;
 /// Shortest line of a secret of several lines that is cut out by itself, in octets: a bracket of a document is
 /// none.
 const MIN_LINE: usize = 4;
+
+/// Shortest part of base64 that is cut out, in characters.
+const MIN_BASE64: usize = 8;
 
 /// The secrets of a provider, to be cut out of texts that come from elsewhere.
 pub struct Redactor(Vec<SecretString>);
@@ -47,20 +51,38 @@ impl Redactor {
     }
 
     /// Makes a text fit for a log.
-    pub(crate) fn clean(&self, text: &str) -> String {
+    #[must_use]
+    pub fn clean(&self, text: &str) -> String {
         one_line(&self.hide(text)).chars().take(MAX_TEXT).collect()
     }
 }
 
-/// Gives the forms in which a text may repeat a secret: as it is, and as it stands in a URL or a form, whose
-/// digits may be small.
+/// Gives the forms in which a text may repeat a secret: as it is, as it stands in a URL or a form, whose digits may
+/// be small, and in base64, as a part of something longer.
 fn forms(secret: SecretString) -> Vec<SecretString> {
-    let encoded: String = byte_serialize(secret.expose_secret().as_bytes()).collect();
+    let bytes = secret.expose_secret().as_bytes();
+    let encoded: String = byte_serialize(bytes).collect();
     let spaced = encoded.replace('+', "%20");
-    let encodings = [with_small_digits(&spaced), with_small_digits(&encoded), spaced, encoded];
-    let mut forms = vec![secret];
-    forms.extend(encodings.into_iter().map(SecretString::from));
+    let mut forms = vec![with_small_digits(&spaced), with_small_digits(&encoded), spaced, encoded];
+    for before in 0..3 {
+        let for_urls = base64_part(bytes, before);
+        forms.push(for_urls.replace('-', "+").replace('_', "/"));
+        forms.push(for_urls);
+    }
+    let mut forms: Vec<SecretString> = forms.into_iter().map(SecretString::from).collect();
+    forms.push(secret);
     forms
+}
+
+/// Gives the characters of base64 that follow from a secret alone, when there are so many octets before it and
+/// others behind it. Nothing if there are few of them: they would be found everywhere.
+fn base64_part(secret: &[u8], before: usize) -> String {
+    let mut bytes = vec![0; before];
+    bytes.extend(secret);
+    let encoded = base64url(&bytes);
+    let (from, to) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+    let part = encoded.get(from..to).unwrap_or_default();
+    if part.len() < MIN_BASE64 { String::new() } else { part.to_owned() }
 }
 
 /// Writes the digits of a percent-encoded text in lower case.
@@ -79,6 +101,7 @@ fn with_small_digits(encoded: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::Redactor;
+    use crate::encoding::base64url;
     use secrecy::SecretString;
 
     #[test]
@@ -100,5 +123,13 @@ mod tests {
         let document = Redactor::new([SecretString::from("{\n  \"key\": \"k/1\"\n}")]);
         assert_eq!(document.hide("a } \"key\": \"k/1\""), "a } ***");
         assert!(!format!("{document:?}").contains("k/1"));
+        let redactor = Redactor::new([SecretString::from("p\u{e4}ssw\u{f6}rd~?>")]);
+        for user in ["", "a", "ab", "abc"] {
+            let basic = base64url(format!("{user}:p\u{e4}ssw\u{f6}rd~?>").as_bytes());
+            for text in [basic.replace('-', "+").replace('_', "/"), basic] {
+                let hidden = redactor.hide(&text);
+                assert!(hidden.contains("***") && hidden.len() < 12, "{user}: {hidden}");
+            }
+        }
     }
 }
