@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod failure;
+mod reach;
 mod settings;
 mod task;
 mod types;

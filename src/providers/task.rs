@@ -1,6 +1,7 @@
 //! One request, from its settings to its answer.
 
 use crate::failure::sort;
+use crate::reach::explain;
 use crate::settings::Settings;
 use crate::types::TYPES;
 use acme_dns_core::providers_protocol::{
@@ -39,7 +40,7 @@ pub(crate) fn run(request: Request) -> Answer {
         match timeout(limit, task).await {
             Ok(Ok(Ok(found))) => Answer::Ok(found),
             Ok(Ok(Err(Broken { done, error }))) => {
-                let (kind, text) = sort(&error);
+                let (kind, text) = explained(&error).await;
                 failed(kind, redactor.hide(&text), done)
             }
             Ok(Err(error)) => {
@@ -59,6 +60,14 @@ pub(crate) fn run(request: Request) -> Answer {
 
 fn failed(kind: FailureKind, text: String, done: usize) -> Answer {
     Answer::Error(Failure { kind, text, done })
+}
+
+/// Sorts an error, and gives a text that says what to look for.
+async fn explained(error: &Error) -> (FailureKind, String) {
+    match sort(error) {
+        (FailureKind::Unreachable, text) => (FailureKind::Unreachable, explain(&text).await),
+        other => other,
+    }
 }
 
 async fn perform(request: Request) -> Result<Vec<NameValues>, Broken> {

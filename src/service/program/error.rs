@@ -52,14 +52,24 @@ pub enum ProgramError {
     },
     /// It was ended because it has taken too long.
     #[error(
-        "it was not done in {} s and was ended; set \"timeout\" higher if it needs longer{}",
+        "it was not done in {} s and was ended{advice}{}",
         .after.as_secs(), shown(.last)
     )]
     TimedOut {
         /// Time that it was given.
         after: Duration,
+        /// Advice for a person, or nothing.
+        advice: &'static str,
         /// The last lines.
         last: Vec<String>,
+    },
+    /// It is not the program that is expected, and was sent nothing.
+    #[error("\"{path}\" {mistake}")]
+    Unsuitable {
+        /// The program.
+        path: String,
+        /// The difference, and what to do about it.
+        mistake: String,
     },
     /// It has ended, and nobody knows how.
     #[error("its status is lost: {why}{}", shown(.last))]
@@ -88,17 +98,26 @@ impl ProgramError {
         Self::NotStarted { path: path.to_owned(), error: errno(error), advice, is_temporary }
     }
 
-    /// Tells whether it was started, and may have done something.
+    /// Tells whether it was started with a task, and may have done something.
     #[must_use]
     pub fn was_started(&self) -> bool {
-        !matches!(self, Self::Unsafe(_) | Self::NoHome(_) | Self::NotStarted { .. })
+        !matches!(
+            self,
+            Self::Unsafe(_)
+                | Self::NoHome(_)
+                | Self::NotStarted { .. }
+                | Self::Unsuitable { .. }
+        )
     }
 
     /// Tells whether it fails whatever it is asked for.
     #[must_use]
     pub fn is_general(&self) -> bool {
         match self {
-            Self::Unsafe(_) | Self::NoHome(_) | Self::NotStarted { .. } => true,
+            Self::Unsafe(_)
+            | Self::NoHome(_)
+            | Self::NotStarted { .. }
+            | Self::Unsuitable { .. } => true,
             Self::Failed { status, .. } => matches!(*status, NOT_EXECUTABLE | NOT_FOUND),
             Self::TimedOut { .. } => true,
             Self::Killed { .. } | Self::Lost { .. } => false,
@@ -109,7 +128,7 @@ impl ProgramError {
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Unsafe(_) => true,
+            Self::Unsafe(_) | Self::Unsuitable { .. } => true,
             Self::NotStarted { is_temporary, .. } => !is_temporary,
             Self::Failed { status, .. } => matches!(*status, NOT_EXECUTABLE | NOT_FOUND),
             Self::NoHome(_) | Self::Killed { .. } | Self::TimedOut { .. } | Self::Lost { .. } => {
@@ -120,12 +139,12 @@ impl ProgramError {
 }
 
 /// Makes an error of the end of a program, if it is one.
-pub(super) fn of(end: End, last: Vec<String>) -> Option<ProgramError> {
+pub(super) fn of(end: End, last: Vec<String>, advice: &'static str) -> Option<ProgramError> {
     match end {
         End::Status(0) => None,
         End::Status(status) => Some(ProgramError::Failed { status, last }),
         End::Signal(signal) => Some(ProgramError::Killed { signal, last }),
-        End::TimedOut(after) => Some(ProgramError::TimedOut { after, last }),
+        End::TimedOut(after) => Some(ProgramError::TimedOut { after, advice, last }),
         End::Lost(why) => Some(ProgramError::Lost { why, last }),
     }
 }

@@ -54,9 +54,23 @@ pub struct Call {
     pub arguments: Vec<String>,
     /// Variables of its environment, besides those that every program has.
     pub variables: Vec<(String, String)>,
-    /// Text of its standard input.
-    pub input: Option<SecretString>,
+    /// Its standard input.
+    pub input: Input,
 }
+
+/// Standard input of a program.
+pub enum Input {
+    /// Nothing.
+    Nothing,
+    /// A text.
+    Text(SecretString),
+    /// A text that depends on the first line that it prints; with none, its input ends. The log does not show what
+    /// such a program prints, but for its errors.
+    Reply(Box<Reply>),
+}
+
+/// Gives what a program is sent, by the first line that it prints.
+pub type Reply = dyn Fn(&str) -> Option<SecretString>;
 
 /// A program that is to run.
 pub struct Program<'a> {
@@ -68,6 +82,8 @@ pub struct Program<'a> {
     pub redactor: &'a Redactor,
     /// The time that it may take.
     pub timeout: Duration,
+    /// Advice for a person if it takes longer, or nothing.
+    pub timeout_advice: &'static str,
 }
 
 /// Runs programs.
@@ -127,13 +143,13 @@ impl Programs {
                 sleep(REST_OF_OUTPUT).await;
             };
             tokio::select! {
-                ((), (), ()) = exchange(pipes, call.input.as_ref(), &output) => {}
+                ((), (), ()) = exchange(pipes, &call.input, &output) => {}
                 () = rest => {}
             }
         };
         let (end, ()) = tokio::join!(ending, reading);
         let (standard, last) = output.into_inner().finish();
-        match error::of(end, last) {
+        match error::of(end, last, program.timeout_advice) {
             Some(error) => Err(error),
             None => Ok(standard),
         }
@@ -141,7 +157,7 @@ impl Programs {
 
     fn start(&self, call: &Call, home: &Home) -> io::Result<Running> {
         let mut command = Command::new(&call.path);
-        let has_input = call.input.is_some();
+        let has_input = !matches!(call.input, Input::Nothing);
         command
             .args(&call.arguments)
             .env_clear()
@@ -167,21 +183,31 @@ struct Pipes {
 }
 
 /// Writes the input of a program, and reads all that it prints.
-async fn exchange(
-    pipes: Pipes,
-    input: Option<&SecretString>,
-    output: &RefCell<Output<'_>>,
-) -> ((), (), ()) {
+async fn exchange(pipes: Pipes, input: &Input, output: &RefCell<Output<'_>>) -> ((), (), ()) {
     let Pipes { input: sender, output: standard, errors } = pipes;
+    let (tell_first, first) = oneshot::channel();
+    let mut tell_first = Some(tell_first);
     let feed = async {
-        if let (Some(mut sender), Some(input)) = (sender, input) {
+        let text = match input {
+            Input::Nothing => None,
+            Input::Text(text) => Some(text.clone()),
+            Input::Reply(reply) => first.await.ok().and_then(|line: String| reply(&line)),
+        };
+        if let (Some(mut sender), Some(text)) = (sender, text) {
             // A program need not read it.
-            let _written = sender.write_all(input.expose_secret().as_bytes()).await;
+            let _written = sender.write_all(text.expose_secret().as_bytes()).await;
         }
+    };
+    let is_shown = !matches!(input, Input::Reply(_));
+    let read_standard = |line: &[u8]| {
+        if let Some(tell_first) = tell_first.take() {
+            let _nobody_asks = tell_first.send(String::from_utf8_lossy(line).into_owned());
+        }
+        output.borrow_mut().add_standard(line, is_shown);
     };
     tokio::join!(
         feed,
-        read_pipe(standard, |line| output.borrow_mut().add_standard(line)),
+        read_pipe(standard, read_standard),
         read_pipe(errors, |line| output.borrow_mut().add(line)),
     )
 }

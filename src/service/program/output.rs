@@ -36,14 +36,16 @@ impl<'a> Output<'a> {
         Self { redactor, tell, lines: 0, last: VecDeque::new(), standard: String::new() }
     }
 
-    /// Adds a line of standard output, which is kept as it is too.
-    pub(super) fn add_standard(&mut self, line: &[u8]) {
+    /// Adds a line of standard output, which is kept as it is too; `is_shown` says whether it is for the log.
+    pub(super) fn add_standard(&mut self, line: &[u8], is_shown: bool) {
         let text = String::from_utf8_lossy(line);
         if self.standard.len() + text.len() < MAX_STANDARD {
             self.standard.push_str(&text);
             self.standard.push('\n');
         }
-        self.add(line);
+        if is_shown {
+            self.add(line);
+        }
     }
 
     /// Adds a line.

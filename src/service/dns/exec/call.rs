@@ -1,7 +1,7 @@
 //! The ways in which programs are called: arguments and environment of each protocol.
 
 use crate::dns::TxtRecord;
-use crate::program::Call;
+use crate::program::{Call, Input};
 use acme_dns_core::challenge::base_of;
 use acme_dns_core::config::{CommandLine, ExecProtocol, ExecSettings};
 use secrecy::{ExposeSecret, SecretString};
@@ -72,7 +72,7 @@ pub(super) fn call(
         // The name of the process comes first.
         let words = ["-c", ADAPTOR, "acme.sh", home, hook, &verb, &record.name, &record.value];
         let arguments = words.map(str::to_owned).to_vec();
-        let input = Some(assignments(secrets));
+        let input = Input::Text(assignments(secrets));
         return Some(Call { path: SHELL.to_owned(), arguments, variables, input });
     }
     let exposed =
@@ -89,7 +89,7 @@ pub(super) fn call(
     };
     let CommandLine { program, arguments: mut words } = command.clone();
     words.extend(arguments);
-    Some(Call { path: program, arguments: words, variables, input: None })
+    Some(Call { path: program, arguments: words, variables, input: Input::Nothing })
 }
 
 /// `deploy_challenge DOMAIN TOKEN VALUE`, with three more words for each further record.

@@ -90,6 +90,7 @@ impl Exec {
             files: &self.files,
             redactor: &self.redactor,
             timeout: self.settings.timeout,
+            timeout_advice: "; set \"timeout\" higher if it needs longer",
         };
         let tell = |line| {
             let provider = self.name.clone();
