@@ -160,8 +160,7 @@ mod tests {
         assert_eq!(to_value(&request).unwrap(), json);
         assert_eq!(to_value(Answer::Ok(Vec::new())).unwrap(), json!({"ok": []}));
         let answer = r#"{"error": {"kind": "rate_limited", "text": "HTTP 429"}}"#;
-        let failure =
-            Failure { kind: FailureKind::RateLimited, text: "HTTP 429".into(), done: 0 };
+        let failure = Failure { kind: FailureKind::RateLimited, text: "HTTP 429".into(), done: 0 };
         assert_eq!(from_str::<Answer>(answer).unwrap(), Answer::Error(failure));
     }
 }

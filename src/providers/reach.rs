@@ -54,7 +54,10 @@ mod tests {
     fn the_host_of_a_request_is_found_without_its_secrets() {
         for (text, expected) in [
             ("Failed to send request to https://a.test/x?key=k: error", Some("https://a.test")),
-            ("error sending request for url (https://u:p@a.test:8443/)", Some("https://a.test:8443")),
+            (
+                "error sending request for url (https://u:p@a.test:8443/)",
+                Some("https://a.test:8443"),
+            ),
             ("to http://127.0.0.1:5000/2013/: x", Some("http://127.0.0.1:5000")),
             ("to https://a.test: x", Some("https://a.test")),
             ("lightsail request: x", None),

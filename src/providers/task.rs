@@ -27,7 +27,8 @@ struct Broken {
 
 /// Does a request. Its failures are without secrets.
 pub(crate) fn run(request: Request) -> Answer {
-    let redactor = Redactor::new(request.secrets.values().map(|it| SecretString::from(it.as_str())));
+    let redactor =
+        Redactor::new(request.secrets.values().map(|it| SecretString::from(it.as_str())));
     let limit = Duration::from_secs(request.timeout);
     // A panic is an answer, and what it prints might be a secret.
     panic::set_hook(Box::new(|_| {}));

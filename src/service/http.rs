@@ -55,9 +55,6 @@ pub enum HttpError {
     /// The key of updates is none.
     #[error("the TSIG key of provider \"{0}\" has no secret in base64")]
     TsigKey(String),
-    /// The program that a type of provider needs is not there.
-    #[error("provider \"{0}\" needs the program acme-dns-providers, which this build cannot call")]
-    NoProgram(String),
     /// The connection broke, or took too long.
     #[error("{}", describe(.0))]
     Transport(reqwest::Error),

@@ -10,6 +10,7 @@ pub mod duckdns;
 mod error;
 pub mod exec;
 pub mod httpreq;
+pub mod library;
 mod payer;
 pub mod powerdns;
 mod request;
@@ -31,6 +32,7 @@ use acme_dns_core::challenge::{Candidate, Kept, Mark};
 use acme_dns_core::config::{Provider, ProviderKind, SecretId};
 use acme_dns_core::id::{ProviderId, Table};
 use acme_dns_core::redact::Redactor;
+use acme_dns_core::text::list;
 use async_trait::async_trait;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -179,6 +181,21 @@ fn by_rule<'a>(
     (removable, spared)
 }
 
+/// Lists the names of records, each once.
+fn names_of<'a>(records: impl IntoIterator<Item = &'a TxtRecord>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = records.into_iter().map(|record| record.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Lists records in a message by their names.
+fn txt_records(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    let noun = if names.len() == 1 { "TXT record" } else { "TXT records" };
+    format!("{noun} {}", list(&quoted))
+}
+
 /// Makes the clients of the providers of a configuration, in its order. `tell` hears of requests that
 /// take longer than usual, and what programs print.
 ///
@@ -194,6 +211,7 @@ pub fn providers(
     let tell: Rc<dyn Fn(ProviderEvent)> = Rc::new(tell);
     let of_cloudflare = Rc::clone(&tell);
     let cloudflare = cloudflare::Maker::new(clients, move |event| of_cloudflare(event));
+    let writers = Rc::default();
     let make = |config: &Provider| -> Result<Box<dyn DnsProvider>, HttpError> {
         let name = &config.name;
         Ok(match &config.kind {
@@ -226,7 +244,14 @@ pub fn providers(
                 Rc::clone(programs),
                 Rc::clone(&tell),
             )),
-            ProviderKind::Library(_) => return Err(HttpError::NoProgram(name.clone())),
+            ProviderKind::Library(settings) => Box::new(library::Library::new(
+                name,
+                settings,
+                &secret,
+                Rc::clone(programs),
+                Rc::clone(&writers),
+                Rc::clone(&tell),
+            )),
         })
     };
     configs.values().map(make).collect()

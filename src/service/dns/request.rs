@@ -131,8 +131,10 @@ pub(super) async fn pause(
     next: Option<&Duration>,
 ) -> Result<(), ProviderError> {
     let asked = error.retry_after().unwrap_or_default();
+    // A program that has failed has had its time.
+    let is_final = error.is_permanent() || matches!(error, ProviderError::Program { .. });
     match next {
-        Some(next) if !error.is_permanent() && asked <= PATIENCE => {
+        Some(next) if !is_final && asked <= PATIENCE => {
             sleep(asked.max(*next)).await;
             Ok(())
         }

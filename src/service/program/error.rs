@@ -103,10 +103,7 @@ impl ProgramError {
     pub fn was_started(&self) -> bool {
         !matches!(
             self,
-            Self::Unsafe(_)
-                | Self::NoHome(_)
-                | Self::NotStarted { .. }
-                | Self::Unsuitable { .. }
+            Self::Unsafe(_) | Self::NoHome(_) | Self::NotStarted { .. } | Self::Unsuitable { .. }
         )
     }
 

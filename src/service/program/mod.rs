@@ -20,6 +20,7 @@ pub use error::ProgramError;
 pub use file::{User, check_file};
 
 use acme_dns_core::config::ProgramFile;
+use acme_dns_core::providers_protocol::PROGRAM;
 use home::Home;
 use output::{Output, read_pipe};
 use running::Running;
@@ -90,6 +91,8 @@ pub struct Program<'a> {
 pub struct Programs {
     /// Directory of their home directories.
     homes: PathBuf,
+    /// Path of `acme-dns-providers`.
+    providers_program: String,
     last_home: Cell<u64>,
     prepare: Box<dyn Fn(&mut Command)>,
     places: Semaphore,
@@ -107,7 +110,20 @@ impl Programs {
     pub fn new(homes: PathBuf, prepare: impl Fn(&mut Command) + 'static) -> Self {
         home::remove_all(&homes);
         let places = Semaphore::new(MAX_RUNNING);
-        Self { homes, last_home: Cell::default(), prepare: Box::new(prepare), places }
+        let (providers_program, last_home) = (PROGRAM.to_owned(), Cell::default());
+        Self { homes, providers_program, last_home, prepare: Box::new(prepare), places }
+    }
+
+    /// Sets the path of the program `acme-dns-providers`.
+    #[must_use]
+    pub fn with_providers_program(mut self, path: impl Into<String>) -> Self {
+        self.providers_program = path.into();
+        self
+    }
+
+    /// Gives the path of the program `acme-dns-providers`; its name where no path is set.
+    pub(crate) fn providers_program(&self) -> &str {
+        &self.providers_program
     }
 
     /// Runs a program to its end, and gives its standard output. `tell` hears each line of what it prints,

@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
 /// Length up to which a line is read, in octets. Secrets are cut out of that, and what is shown is shorter.
-const MAX_RAW_LINE: usize = 8192;
+const MAX_RAW_LINE: usize = 64 << 10;
 
 /// Length of a line as it is shown, in characters.
 const MAX_LINE: usize = 1000;
@@ -20,7 +20,7 @@ const LAST: usize = 5;
 const MAX_LAST_LINE: usize = 200;
 
 /// Length up to which standard output is kept, in octets.
-const MAX_STANDARD: usize = 16 << 10;
+const MAX_STANDARD: usize = 64 << 10;
 
 /// Output of one program.
 pub(super) struct Output<'a> {

@@ -16,12 +16,12 @@ pub use exchange::Patience;
 
 use super::{
     DnsProvider, PlacedRecord, ProviderError, Rule, SparedRecord, TxtRecord, Zone, by_rule,
+    names_of, txt_records,
 };
 use crate::http::HttpError;
 use crate::resolver::query::{TxtAnswer, read_txt};
 use acme_dns_core::config::{Rfc2136Settings as Settings, SecretId};
 use acme_dns_core::encoding::from_base64;
-use acme_dns_core::text::list;
 use async_trait::async_trait;
 use exchange::{Answer, Request};
 use futures_util::future::join_all;
@@ -235,7 +235,7 @@ impl Rfc2136 {
         rule: &Rule<'_>,
     ) -> Result<Vec<SparedRecord>, ProviderError> {
         let names = names_of(placed.iter().map(|placed| &placed.record));
-        let what = format_args!("remove {} from zone \"{}\"", all(&names), zone.name);
+        let what = format_args!("remove {} from zone \"{}\"", txt_records(&names), zone.name);
         let action = self.action(what);
         let (removable, refused) = by_rule(placed.iter().copied(), rule);
         let removable: Vec<&TxtRecord> = removable.iter().map(|placed| &placed.record).collect();
@@ -258,7 +258,7 @@ impl DnsProvider for Rfc2136 {
         zone: &Zone,
         records: &[TxtRecord],
     ) -> Result<Vec<String>, ProviderError> {
-        let what = all(&names_of(records));
+        let what = txt_records(&names_of(records));
         let action = self.action(format_args!("create {what} in zone \"{}\"", zone.name));
         let each: Vec<&TxtRecord> = records.iter().collect();
         self.update(zone, &each, Change::Add, &action).await?;
@@ -292,19 +292,4 @@ fn fqdn(name: &str) -> Option<Name> {
     let mut name = Name::from_ascii(name).ok()?;
     name.set_fqdn(true);
     Some(name)
-}
-
-/// Lists the names of records, each once.
-fn names_of<'a>(records: impl IntoIterator<Item = &'a TxtRecord>) -> Vec<&'a str> {
-    let mut names: Vec<&str> = records.into_iter().map(|record| record.name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
-/// Lists records in a message by their names.
-fn all(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
-    let noun = if names.len() == 1 { "TXT record" } else { "TXT records" };
-    format!("{noun} {}", list(&quoted))
 }
