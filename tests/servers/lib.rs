@@ -25,6 +25,7 @@ pub mod http_server;
 pub mod httpreq;
 pub mod knot;
 pub mod lego;
+pub mod moto;
 pub mod ocsp;
 pub mod package;
 pub mod paths;
