@@ -53,7 +53,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const MAX_WRITES: usize = 4;
 
 /// Pause before records are read again: a client that has read them before our write has written by then.
-const READ_BACK: Duration = Duration::from_millis(250);
+const READ_BACK: Duration = Duration::from_millis(500);
 
 /// The provider of one `acme_dns_provider` block.
 pub struct Library {
