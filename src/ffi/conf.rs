@@ -8,7 +8,7 @@ use super::cycle::Cycle;
 use super::identity::{Identity, NamedUser};
 use super::memory::SharedMemory;
 use super::privileges::KeptCapabilities;
-use super::programs::PlacedProgram;
+use super::programs::{LibraryBlock, PlacedProgram};
 use super::registry;
 use super::vault::Vault;
 use acme_dns_core::config::draft::Draft;
@@ -40,6 +40,10 @@ pub(super) struct CoreConf {
     pub(super) certs_group: Option<u32>,
     /// Files that the service carries out.
     pub(super) programs: Vec<PlacedProgram>,
+    /// `acme_dns_providers`
+    pub(super) providers_program: Option<String>,
+    /// The first provider that needs that program.
+    pub(super) library: Option<LibraryBlock>,
     /// The servers that have one of our certificates.
     pub(super) servers: Vec<BoundServer>,
     pub(super) ready: Option<Ready>,
@@ -86,6 +90,8 @@ impl CoreConf {
             user: None,
             certs_group: None,
             programs: Vec::new(),
+            providers_program: None,
+            library: None,
             servers: Vec::new(),
             ready: None,
             when_last,

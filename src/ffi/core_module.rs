@@ -6,7 +6,7 @@
 use super::callback::callback;
 use super::conf::{CoreConf, core_conf};
 use super::cycle::Cycle;
-use super::directives::{DEFINITIONS, table, user_command};
+use super::directives::{DEFINITIONS, providers_command, table, user_command};
 use super::heap;
 use super::helper;
 use super::http_module::NGX_HTTP_ACME_DNS_MODULE;
@@ -25,16 +25,21 @@ use super::registry;
 use super::stream_module::NGX_STREAM_ACME_DNS_MODULE;
 use acme_dns_service::event::NginxEvent;
 use ngx::ffi::{
-    NGX_CONF_TAKE12, NGX_CORE_MODULE, NGX_DIRECT_CONF, NGX_MAIN_CONF, NGX_PROCESS_HELPER,
-    NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_command_t,
-    ngx_core_module_t, ngx_int_t, ngx_module_t, ngx_str_t,
+    NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CORE_MODULE, NGX_DIRECT_CONF, NGX_MAIN_CONF,
+    NGX_PROCESS_HELPER, NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER,
+    ngx_command_t, ngx_core_module_t, ngx_int_t, ngx_module_t, ngx_str_t,
 };
 use std::ffi::{c_char, c_void};
 use std::io;
 use std::ptr;
 
-static mut COMMANDS: [ngx_command_t; DEFINITIONS + 2] =
-    table(NGX_MAIN_CONF, &[user_command(NGX_MAIN_CONF | NGX_DIRECT_CONF | NGX_CONF_TAKE12)]);
+static mut COMMANDS: [ngx_command_t; DEFINITIONS + 3] = table(
+    NGX_MAIN_CONF,
+    &[
+        user_command(NGX_MAIN_CONF | NGX_DIRECT_CONF | NGX_CONF_TAKE12),
+        providers_command(NGX_MAIN_CONF | NGX_DIRECT_CONF | NGX_CONF_TAKE1),
+    ],
+);
 
 static mut MODULE_CTX: ngx_core_module_t = ngx_core_module_t {
     name: ngx_str_t { len: 8, data: c"acme_dns".as_ptr().cast_mut().cast() },

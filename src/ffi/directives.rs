@@ -8,7 +8,7 @@ use super::conf::{CoreConf, core_conf};
 use super::identity::{NamedUser, find_group};
 use super::nginx::CONF_ERROR;
 use super::parser::{DirectiveError, Parser, PathBase, duplicate};
-use super::programs::PlacedProgram;
+use super::programs::{LibraryBlock, PlacedProgram};
 use super::vault::ConfResources;
 use acme_dns_core::config::domains;
 use acme_dns_core::config::issuer::IssuerReader;
@@ -102,6 +102,11 @@ pub(super) const fn user_command(flags: u32) -> ngx_command_t {
     command(c"acme_dns_user", flags, setter!(set_user), 0)
 }
 
+/// Makes the entry of `acme_dns_providers`, which is for `main` only.
+pub(super) const fn providers_command(flags: u32) -> ngx_command_t {
+    command(c"acme_dns_providers", flags, setter!(set_providers_program), 0)
+}
+
 /// Has a directive read into the configuration.
 fn read(
     cf: &Parser,
@@ -137,6 +142,9 @@ fn set_provider(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), D
     let provider = reader.finish()?;
     let placed = |file| PlacedProgram { file, location: location.clone() };
     conf.programs.extend(provider.kind.program_files().into_iter().map(placed));
+    if conf.library.is_none() {
+        conf.library = LibraryBlock::of(&provider, location);
+    }
     Ok(conf.draft.add_provider(provider)?)
 }
 
@@ -170,6 +178,21 @@ fn set_user(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), Direc
     let user = NamedUser::find(first(args), args.get(1).copied(), cf.location())?;
     match conf.user.replace(user) {
         Some(_) => Err(duplicate("acme_dns_user")),
+        None => Ok(()),
+    }
+}
+
+fn set_providers_program(
+    _: &Parser,
+    args: &[&str],
+    conf: &mut CoreConf,
+) -> Result<(), DirectiveError> {
+    let path = first(args);
+    if !path.starts_with('/') {
+        return Err(format!("invalid program \"{path}\", it must be an absolute path").into());
+    }
+    match conf.providers_program.replace(path.to_owned()) {
+        Some(_) => Err(duplicate("acme_dns_providers")),
         None => Ok(()),
     }
 }

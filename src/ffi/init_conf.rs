@@ -49,7 +49,12 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
         name_certificate(server, request.and_then(|id| finished.certificate(id)), &finished.config);
     }
     install_all(&conf.servers);
-    let config = finished.config;
+    let mut config = finished.config;
+    if let Some(block) = &conf.library {
+        let program = programs::find(conf.providers_program.as_deref(), block)?;
+        config.providers_program = Some(program.file.path.clone());
+        conf.programs.push(program);
+    }
     let room = room(conf.zone.as_ref(), config.variants.len(), warn);
     check_state_path(&config.state_path).map_err(|error| {
         format!("state path \"{}\" cannot be used: {error}", config.state_path.display())

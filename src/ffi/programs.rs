@@ -3,13 +3,73 @@
 
 use super::cycle::CoreSettings;
 use super::identity::Identity;
-use acme_dns_core::config::{Location, ProgramFile};
+use acme_dns_core::config::{Location, ProgramFile, Provider, ProviderKind};
+use acme_dns_core::providers_protocol::PROGRAM;
 use acme_dns_service::program::{User, check_file};
+use std::ffi::{CStr, OsStr, c_void};
+use std::fs;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// File that is carried out, with the place of its block.
 pub(super) struct PlacedProgram {
     pub(super) file: ProgramFile,
     pub(super) location: Location,
+}
+
+/// Block of a provider that needs the program `acme-dns-providers`.
+pub(super) struct LibraryBlock {
+    provider: String,
+    kind: &'static str,
+    location: Location,
+}
+
+impl LibraryBlock {
+    /// Makes one of a provider that needs the program.
+    pub(super) fn of(provider: &Provider, location: Location) -> Option<Self> {
+        let ProviderKind::Library(settings) = &provider.kind else { return None };
+        Some(Self { provider: provider.name.clone(), kind: settings.kind.name, location })
+    }
+}
+
+/// Finds the program `acme-dns-providers`: the one that is named, or the one beside the module.
+///
+/// # Errors
+/// It is not there, with the place of the block that needs it.
+pub(super) fn find(named: Option<&str>, block: &LibraryBlock) -> Result<PlacedProgram, String> {
+    let LibraryBlock { provider, kind, location } = block;
+    let beside = || directory_of_module().map(|dir| dir.join(PROGRAM).display().to_string());
+    let path = named.map(str::to_owned).or_else(beside);
+    let path = path.ok_or("acme_dns: the directory of the module cannot be found")?;
+    // What cannot be looked at is there, for all that is known.
+    if !Path::new(&path).try_exists().unwrap_or(true) {
+        return Err(format!(
+            "provider \"{provider}\" of type \"{kind}\" needs the program {PROGRAM}, which is not at {path}; install \
+             the package or name it with \"acme_dns_providers\" in {location}"
+        ));
+    }
+    let file = ProgramFile { path, is_script: false };
+    Ok(PlacedProgram { file, location: location.clone() })
+}
+
+/// Gives the directory of the file that this code was loaded from.
+fn directory_of_module() -> Option<PathBuf> {
+    let here: *const c_void = (find as fn(Option<&str>, &LibraryBlock) -> _) as *const c_void;
+    let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: writes to `info`, if it knows the address.
+    if unsafe { libc::dladdr(here, info.as_mut_ptr()) } == 0 {
+        return None;
+    }
+    // SAFETY: all zero bits are valid, and so is what was written.
+    let info = unsafe { info.assume_init() };
+    if info.dli_fname.is_null() {
+        return None;
+    }
+    // SAFETY: a string of the dynamic linker's, which stays as long as this code.
+    let file = unsafe { CStr::from_ptr(info.dli_fname) };
+    let directory = Path::new(OsStr::from_bytes(file.to_bytes())).parent()?;
+    fs::canonicalize(directory).ok()
 }
 
 /// Checks that nobody but those who may write the configuration can write to programs.

@@ -289,6 +289,7 @@ impl Draft {
             state_path: self.state_path.unwrap_or(default_state_path),
             issuers: self.issuers,
             providers: self.providers,
+            providers_program: None,
             certificates: register.certificates,
             variants: register.variants,
             propagation: self.propagation.unwrap_or_default(),

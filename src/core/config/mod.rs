@@ -53,6 +53,8 @@ pub struct Config {
     pub issuers: Table<IssuerId, Issuer>,
     /// The DNS providers.
     pub providers: Table<ProviderId, Provider>,
+    /// The program `acme-dns-providers`, where a provider needs it.
+    pub providers_program: Option<String>,
     /// The certificates that are served.
     pub certificates: Table<CertificateId, Certificate>,
     /// Variants that are ordered for them: those of one certificate follow each other.

@@ -15,6 +15,7 @@ impl Config {
             state_path: path.into(),
             issuers: Table::default(),
             providers: Table::default(),
+            providers_program: None,
             certificates: Table::default(),
             variants: Table::default(),
             propagation: Propagation::default(),

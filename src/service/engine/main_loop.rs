@@ -156,6 +156,7 @@ impl Running {
         let host = Arc::clone(&self.site.host);
         let homes = programs_path(&config.state_path);
         let programs = Programs::new(homes, move |command| host.prepare_program(command));
+        let programs = programs.with_providers_program(config.providers_program.as_deref());
         let site = Rc::clone(&self.site);
         let tell = move |event| site.host.tell(&Event::Provider(event));
         let providers =

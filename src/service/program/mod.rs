@@ -114,10 +114,12 @@ impl Programs {
         Self { homes, providers_program, last_home, prepare: Box::new(prepare), places }
     }
 
-    /// Sets the path of the program `acme-dns-providers`.
+    /// Sets the path of the program `acme-dns-providers`, where it is known.
     #[must_use]
-    pub fn with_providers_program(mut self, path: impl Into<String>) -> Self {
-        self.providers_program = path.into();
+    pub fn with_providers_program(mut self, path: Option<&str>) -> Self {
+        if let Some(path) = path {
+            path.clone_into(&mut self.providers_program);
+        }
         self
     }
 

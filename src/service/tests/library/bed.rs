@@ -96,7 +96,7 @@ impl Bed {
 
 fn programs(dir: &TempDir, path: &str) -> Rc<Programs> {
     let programs = Programs::new(dir.path().join("homes"), crate::child::prepare);
-    Rc::new(programs.with_providers_program(path))
+    Rc::new(programs.with_providers_program(Some(path)))
 }
 
 /// Finds the program where cargo has built it.
