@@ -3,15 +3,20 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use servers::acme_dns::AcmeDns;
 use servers::bed::write_secret;
 use servers::duckdns::{DuckDns, TOKEN};
 use servers::httpreq::{HttpReq, PASSWORD, USER};
 use servers::knot::Knot;
+use servers::moto::Moto;
+use servers::paths::providers_program;
 use servers::pebble::PebbleOptions;
 use servers::ports::Port;
-use servers::powerdns::API_KEY;
+use servers::powerdns::{API_KEY, PowerDns};
 use servers::process::wait_until;
 use servers::tsig::TsigKey;
 
@@ -242,4 +247,50 @@ fn no_hook_outlives_its_service() {
     let other = wait_until(LIMIT, other).expect("another hook runs");
     site.nginx.quit();
     wait_until(LIMIT, || is_gone(&other).then_some(())).expect("the other is gone");
+}
+
+/// moto serves no DNS: what it has at a name is copied to the server that Pebble asks.
+fn mirror(moto: &Moto, zone: &str, dns: &PowerDns, is_done: &AtomicBool) {
+    const NAME: &str = "_acme-challenge.example.test";
+    let mut copied = Vec::new();
+    while !is_done.load(Ordering::Relaxed) {
+        let values = moto.txt(zone, NAME);
+        if values != copied {
+            let contents: Vec<&str> = values.iter().map(String::as_str).collect();
+            dns.set_rrset(NAME, "TXT", &contents);
+            copied = values;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn route_53_proves_apex_and_wildcard_by_the_program_of_the_library() {
+    let mut site = Site::new();
+    let moto = Moto::server(site.bed.dir());
+    let zone = moto.create_zone("example.test");
+    moto.set_txt(&zone, "_acme-challenge.example.test", &["somebody else's"]);
+    let key_file = site.bed.dir().join("aws_key");
+    write_secret(&key_file, "s3cr/t+key");
+    site.provider = Some(format!(
+        "acme_dns_provider aws route53 {{ access_key_id AKIDEXAMPLE; secret_access_key_file {}; \
+         hosted_zone_id {zone}; endpoint http://{}; }}\n",
+        key_file.display(),
+        moto.addr()
+    ));
+    site.nginx.main(format!("acme_dns_providers {};\n", providers_program().display()));
+    site.set_servers(&["example.test *.example.test"]);
+    site.start_nginx();
+    let (is_done, client) = (AtomicBool::new(false), site.trusting("example.test"));
+    let dns = &site.bed.dns;
+    thread::scope(|scope| {
+        scope.spawn(|| mirror(&moto, &zone, dns, &is_done));
+        let sans = wait_until(LIMIT, || client.handshake().ok().map(|chain| chain.leaf.sans.len()));
+        let left = || moto.txt(&zone, "_acme-challenge.example.test");
+        let clean = wait_until(LIMIT, || (left() == ["\"somebody else's\""]).then_some(()));
+        is_done.store(true, Ordering::Relaxed);
+        assert_eq!(sans, Some(2), "{}", site.nginx.log());
+        clean.unwrap_or_else(|| panic!("{:?}", left()));
+    });
+    assert!(!site.nginx.log().contains("s3cr/t"));
 }

@@ -25,6 +25,17 @@ pub fn workspace_dir() -> PathBuf {
         .map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
+/// The program `acme-dns-providers`, which `make test` has built.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn providers_program() -> PathBuf {
+    let path = cache_dir().with_file_name("debug").join("acme-dns-providers");
+    assert!(path.exists(), "{}: run cargo build -p acme-dns-providers", path.display());
+    path
+}
+
 /// Makes `cache_dir()/name` once, however many test processes ask for it at the same time.
 ///
 /// `make` fills the directory that it is given; it takes its final name only when it is complete.

@@ -4,6 +4,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
+use servers::paths::providers_program;
+
 use super::{Bench, HERE, ISSUER, SERVER};
 use crate::site::NOBODY;
 
@@ -81,4 +83,44 @@ fn refuses_programs_without_a_master() {
     bench.user = "daemon; master_process off";
     let message = "\"DIR/hooks/hook.sh\" cannot be run with \"master_process off\" in HERE";
     bench.refuses(&[(http, message.to_owned())]);
+}
+
+/// A block of a library type.
+fn library() -> String {
+    format!(
+        "acme_dns_provider cloud hetzner {{ {HERE}\n    token_file token;\n}}\n{SERVER}\n{ISSUER}"
+    )
+}
+
+#[test]
+fn a_type_of_the_library_needs_the_program_beside_the_module() {
+    let mut bench = Bench::new();
+    let missing = |path: &str| {
+        format!(
+            "provider \"cloud\" of type \"hetzner\" needs the program acme-dns-providers, which is not at {path}; \
+             install the package or name it with \"acme_dns_providers\" in HERE"
+        )
+    };
+    bench.refuses(&[(library(), missing("DIR/modules/acme-dns-providers"))]);
+    let program = bench.nginx.dir().join("modules/acme-dns-providers");
+    fs::copy(providers_program(), &program).expect("it can be copied");
+    assert_eq!(bench.test(&library()), (true, Vec::new()));
+    set(&program, 0, 0o757);
+    let open = "\"DIR/modules/acme-dns-providers\" can be written by everyone in HERE";
+    bench.refuses(&[(library(), open.to_owned())]);
+    // Another one is named.
+    let named = providers_program();
+    let main = |path: &str| format!("daemon; acme_dns_providers {path}");
+    bench.user = main(&named.display().to_string()).leak();
+    assert_eq!(bench.test(&library()), (true, Vec::new()));
+    bench.user = "daemon; acme_dns_providers /nowhere/program";
+    bench.refuses(&[(library(), missing("/nowhere/program"))]);
+    // Without such a type nobody looks.
+    let others = format!("{}\n{SERVER}\n{ISSUER}", super::PROVIDER);
+    assert_eq!(bench.test(&others), (true, Vec::new()));
+    bench.user = "daemon; acme_dns_providers bin/program";
+    let (good, lines) = bench.test(&others);
+    let message =
+        "invalid program \"bin/program\", it must be an absolute path in DIR/nginx.conf:2";
+    assert_eq!((good, lines), (false, vec![format!("[emerg] {message}")]));
 }

@@ -10,11 +10,10 @@ use acme_dns_service::dns::{
 use acme_dns_service::event::{Event, ProviderEvent};
 use acme_dns_service::program::Programs;
 use secrecy::SecretString;
-use servers::paths::cache_dir;
+use servers::paths::providers_program;
 use std::cell::RefCell;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::rc::Rc;
 use tempfile::TempDir;
 
@@ -39,7 +38,7 @@ impl Bed {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self {
-            programs: programs(&dir, &program()),
+            programs: programs(&dir, &providers_program().display().to_string()),
             dir,
             environment: Vec::new(),
             writers: Rc::default(),
@@ -97,13 +96,6 @@ impl Bed {
 fn programs(dir: &TempDir, path: &str) -> Rc<Programs> {
     let programs = Programs::new(dir.path().join("homes"), crate::child::prepare);
     Rc::new(programs.with_providers_program(Some(path)))
-}
-
-/// Finds the program where cargo has built it.
-pub(crate) fn program() -> String {
-    let path: PathBuf = cache_dir().with_file_name("debug").join("acme-dns-providers");
-    assert!(path.exists(), "{}: run cargo build -p acme-dns-providers", path.display());
-    path.display().to_string()
 }
 
 pub(crate) fn kind_of(name: &str) -> &'static LibraryType {

@@ -1,6 +1,6 @@
 //! All types: the program knows those of the module, and its errors have no secret in them.
 
-use crate::bed::{NAME, program};
+use crate::bed::NAME;
 use acme_dns_core::config::LibraryType;
 use acme_dns_core::config::provider::library_types;
 use acme_dns_core::encoding::base64url;
@@ -8,6 +8,7 @@ use acme_dns_core::providers_protocol::{
     Action, Answer, FailureKind, Hello, NameValues, Request, VERSION,
 };
 use openssl::rsa::Rsa;
+use servers::paths::providers_program;
 use servers::ports::Port;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -25,7 +26,7 @@ const SECRET: &str = "s3cr/t+w\u{f6}rd=x";
 
 #[test]
 fn the_program_has_the_types_of_the_module() {
-    let output = Command::new(program()).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(providers_program()).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success());
     let hello: Hello = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(hello.protocol, VERSION);
@@ -117,7 +118,7 @@ fn request(kind: &LibraryType, pem: &str) -> (Request, Vec<String>) {
 
 /// Has the program do a request, with a proxy; gives its answer and all that it says.
 fn ask(request: &Request, proxy: &str) -> (Answer, String) {
-    let mut command = Command::new(program());
+    let mut command = Command::new(providers_program());
     command.env_clear().envs([("HTTPS_PROXY", proxy), ("HTTP_PROXY", proxy)]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
