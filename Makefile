@@ -18,7 +18,7 @@ endef
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom providers build demo recording live test matrix deb deb-test docker-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
+.PHONY: help packages linters sbom providers program build demo recording live test matrix deb deb-test docker-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -33,7 +33,7 @@ $(LINTERS)/complete: tests/linters.txt
 	touch $@
 
 # Needs `cargo install cargo-cyclonedx`. What is random in it, and the time, is left out: the same crates make the same file.
-sbom: ## The list of all crates in the module, docker/sbom.cdx.json, after Cargo.lock has changed
+sbom: ## The lists of all crates in module and program, docker/sbom*.cdx.json, after Cargo.lock has changed
 	docker/sbom
 
 providers: ## The tables of DNS providers, docs/providers.md and the image's, after a type or a setting has changed
@@ -44,6 +44,10 @@ providers: ## The tables of DNS providers, docs/providers.md and the image's, af
 
 build: packages ## Builds NGINX 1.28.3 and the module for it
 	cargo build --release --features vendored
+
+# It stands beside the module: target/providers/acme-dns-providers.
+program: packages ## Builds the program for DNS providers of the library dns-update
+	cargo build --profile providers -p acme-dns-providers
 
 demo: build ## NGINX obtains a wildcard certificate from servers on this machine; ONCE=1 only checks it
 	@$(CARGO_RUN) demo
@@ -60,6 +64,8 @@ live: build ## The real Cloudflare and Let's Encrypt's staging: ZONE=example.com
 # NGINX_BINARY=... ACME_DNS_MODULE=... tests another build instead.
 # Most tests wait for servers and for pauses, the end-to-end tests most of all, so that many run at once.
 test: build ## All tests; TEST=name only those whose name contains it
+	cargo build -p acme-dns-providers
+	cargo test -p acme-dns-providers -- $(TEST)
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test -p acme-dns-core -p acme-dns-service -- $(TEST)
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test -p servers -p testbed -- $(TEST)
 
@@ -122,7 +128,7 @@ lint: linters ## Formatting, clippy, documents, shellcheck, hadolint, and the li
 	cargo clippy --release --workspace --all-targets --features vendored,testbed/docker -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --quiet --no-deps --workspace --document-private-items --features vendored
 	shellcheck docker/entrypoint/*.sh docker/entrypoint/lib/*.sh docker/healthcheck docker/licenses docker/nginx-source docker/sbom \
-		docker/deb/build docker/deb/*.postinst tests/install-packages tests/manifests tests/summaries tests/docker/run tests/docker/bases/make \
+		docker/deb/build docker/deb/providers docker/deb/*.postinst tests/install-packages tests/manifests tests/summaries tests/docker/run tests/docker/bases/make \
 		tests/docker/bases/nginx/*.sh src/service/dns/exec/adaptor.sh
 	$(LINTERS)/bin/hadolint docker/Dockerfile tests/docker/bases/nginx/Dockerfile
 	docker/sbom check
