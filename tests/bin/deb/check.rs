@@ -16,6 +16,7 @@ use crate::Package;
 use crate::chroot::Chroot;
 
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_http_acme_dns_module.so";
+const PROVIDERS: &str = "/usr/lib/nginx/modules/acme-dns-providers";
 const LINK: &str = "/etc/nginx/modules-enabled/50-mod-http-acme-dns.conf";
 
 /// Included by the nginx.conf of both distributions.
@@ -30,10 +31,11 @@ pub(crate) fn check(
     bed: &Testbed,
     package: &Package,
     other: Option<&Package>,
+    providers: &Path,
 ) -> Result<(), String> {
     run(Command::new("lintian")
         .args(["--allow-root", "--fail-on", "error,warning"])
-        .arg(&package.path))
+        .args([&package.path, providers]))
     .map_err(|e| format!("lintian: {e}"))?;
     let chroot = Chroot::new(package)?;
     // It makes nginx's own directories.
@@ -56,6 +58,7 @@ pub(crate) fn check(
     has_documents(&chroot, package)?;
     serves_with_nginx_conf(&chroot, package, load)?;
     takes_examples(&chroot, package)?;
+    takes_providers(&chroot, package, load, providers)?;
     obtains(bed, &chroot, package, load)?;
     if package.is_debian {
         stays_disabled(&chroot, package)?;
@@ -183,6 +186,43 @@ fn serves_with_nginx_conf(chroot: &Chroot, package: &Package, load: &str) -> Res
     if chroot.inside(STATE).exists() {
         return Err(format!("`nginx -t` has made {STATE}"));
     }
+    fs::remove_file(chroot.inside(SITE))
+        .and_then(|()| fs::remove_file(chroot.inside(TOKEN)))
+        .map_err(|e| format!("cannot clean up: {e}"))
+}
+
+/// The module finds the program for providers once its package is there, and the package goes without a trace.
+fn takes_providers(
+    chroot: &Chroot,
+    package: &Package,
+    load: &str,
+    providers: &Path,
+) -> Result<(), String> {
+    chroot.write(TOKEN, "a-token", 0o600)?;
+    let site = format!(
+        "acme_dns_issuer letsencrypt-staging {{ contact you@example.com; accept_terms_of_service; }}\n\
+         acme_dns_provider hetzner {{ token_file {TOKEN}; }}\n\
+         server {{ listen 443 ssl; server_name example.com; acme_dns on; }}\n"
+    );
+    chroot.write(SITE, &site, 0o644)?;
+    let nginx_conf = "/etc/nginx/nginx.conf";
+    let original = fs::read_to_string(chroot.inside(nginx_conf)).map_err(|e| e.to_string())?;
+    if !package.is_debian {
+        chroot.write(nginx_conf, &format!("{load}\n{original}"), 0o644)?;
+    }
+    let missing = format!("which is not at {PROVIDERS}; install the package");
+    match test_nginx_conf(chroot, package) {
+        Err(said) if said.contains(&missing) => {}
+        said => return Err(format!("it does not say what is missing: {said:?}")),
+    }
+    chroot.apt("install", &[&chroot.bring(providers)?])?;
+    test_nginx_conf(chroot, package)?;
+    let said = chroot.run("sh", &["-c", &format!("{PROVIDERS} </dev/null")])?;
+    if !said.starts_with("{\"protocol\":") {
+        return Err(format!("{PROVIDERS} says: {said}"));
+    }
+    chroot.apt("purge", &["nginx-acme-dns-providers"])?;
+    chroot.write(nginx_conf, &original, 0o644)?;
     fs::remove_file(chroot.inside(SITE))
         .and_then(|()| fs::remove_file(chroot.inside(TOKEN)))
         .map_err(|e| format!("cannot clean up: {e}"))

@@ -1,6 +1,6 @@
-//! `make deb`: a package of the module for every nginx that we support. With `--test`, each of them
-//! is installed beside its nginx, obtains a certificate, and is removed again. With `--kept`, the
-//! modules are those that `make matrix` has just built.
+//! `make deb`: a package of the module for every nginx that we support, and one of the program
+//! `acme-dns-providers` for all of them. With `--test`, each of them is installed beside its nginx, obtains
+//! a certificate, and is removed again. With `--kept`, the modules are those that `make matrix` has just built.
 //!
 //! Arguments choose among them: `vendored`, which stands for the nginx of nginx.org, or the name of a
 //! Debian suite.
@@ -53,8 +53,18 @@ fn main() -> ExitCode {
             }
         }
     }
-    if has("--test") && !packages.is_empty() {
-        failed += test_all(&packages);
+    println!("==> package of acme-dns-providers");
+    match caught(providers) {
+        Ok(path) => {
+            println!("    {}", path.display());
+            if has("--test") && !packages.is_empty() {
+                failed += test_all(&packages, &path);
+            }
+        }
+        Err(error) => {
+            failed += 1;
+            println!("    failed: {error}");
+        }
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -79,13 +89,23 @@ fn package(from: &str, kept: bool) -> Result<Package, String> {
     Ok(Package { name, path, suite, is_debian, build })
 }
 
+/// Builds the program for providers, and its package.
+fn providers() -> Result<PathBuf, String> {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace_dir()).args(["build", "--locked", "--profile", "providers"]);
+    run(cargo.args(["--package", "acme-dns-providers"]))?;
+    let program = cache_dir().with_file_name("providers").join("acme-dns-providers");
+    let mut script = Command::new(workspace_dir().join("docker/deb/providers"));
+    Ok(PathBuf::from(run(script.arg(program).arg(output_dir()))?.trim()))
+}
+
 /// `deb` in cargo's target directory.
 fn output_dir() -> PathBuf {
     cache_dir().parent().unwrap_or(Path::new("target")).join("deb")
 }
 
 /// The number of those that fail.
-fn test_all(packages: &[Package]) -> usize {
+fn test_all(packages: &[Package], providers: &Path) -> usize {
     let bed = Testbed::start();
     let mut failed = 0;
     for package in packages {
@@ -93,7 +113,7 @@ fn test_all(packages: &[Package]) -> usize {
         let start = Instant::now();
         // One for another version of nginx, if there is one.
         let other = packages.iter().find(|other| other.build.version != package.build.version);
-        match caught(|| check::check(&bed, package, other)) {
+        match caught(|| check::check(&bed, package, other, providers)) {
             Ok(()) => println!("    ok after {:.1?}", start.elapsed()),
             Err(error) => {
                 failed += 1;
