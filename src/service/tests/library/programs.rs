@@ -4,9 +4,14 @@ use crate::bed::{Bed, Made, NAME, create, run, txt};
 use acme_dns_service::dns::ProviderError;
 use acme_dns_service::dns::library::Library;
 use servers::http_server::{Flavor, HttpServer};
+use servers::paths::providers_program;
 use servers::ports::Port;
 use servers::traffic::{Reply, Request};
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -131,6 +136,33 @@ fn a_program_that_is_not_there_is_not_run() {
         detail(&error),
         format!("stat() \"{}\" failed (2: No such file or directory)", path.display())
     );
+}
+
+/// What is not dumpable belongs to root, whoever runs it.
+#[test]
+fn the_memory_of_the_program_is_closed_to_its_own_user() {
+    let root = fs::metadata("/proc/self").unwrap().uid();
+    if root != 0 {
+        return;
+    }
+    let user = "65534";
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", user, "--regid", user, "--clear-groups"]).arg(providers_program());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut hello = String::new();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut hello).unwrap();
+    assert!(hello.contains("\"protocol\":1"), "{hello}");
+    let proc = Path::new("/proc").join(child.id().to_string());
+    let status = fs::read_to_string(proc.join("status")).unwrap();
+    assert!(status.contains("Uid:\t65534"), "{status}");
+    assert_eq!(fs::metadata(proc.join("environ")).unwrap().uid(), root);
+    let limits = fs::read_to_string(proc.join("limits")).unwrap();
+    let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(cores.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
+    // Nobody asks it for anything.
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]
