@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// So much of a line that makes no sense is shown, in characters.
 const MAX_SHOWN: usize = 80;
@@ -37,7 +38,8 @@ impl Library {
         let request = self.request(action, zone, records);
         let request = request.ok_or_else(|| unexpected("the request is not JSON"))?;
         let mistake = Rc::new(RefCell::new(None));
-        let output = self.run(request, Rc::clone(&mistake)).await;
+        let limit = self.limit(records.len());
+        let output = self.run(request, limit, Rc::clone(&mistake)).await;
         if let Some(mistake) = mistake.take() {
             let path = self.file.path.clone();
             // Why it has failed is more than that its greeting is none.
@@ -64,6 +66,7 @@ impl Library {
     async fn run(
         &self,
         request: SecretString,
+        limit: Duration,
         mistake: Rc<RefCell<Option<String>>>,
     ) -> Result<String, ProgramError> {
         let kind = self.settings.kind.name;
@@ -85,7 +88,7 @@ impl Library {
             files: std::slice::from_ref(&self.file),
             redactor: &self.redactor,
             // It ends by itself before, with an answer.
-            timeout: self.limit + self.limit / 4,
+            timeout: limit.saturating_add(limit / 4),
             timeout_advice: "",
         };
         let tell = |line| {
@@ -115,7 +118,7 @@ impl Library {
             zone: zone.to_owned(),
             records: records.to_vec(),
             ttl: self.settings.ttl,
-            timeout: self.limit.as_secs(),
+            timeout: self.limit(records.len()).as_secs(),
         };
         let mut line = serde_json::to_string(&request).ok()?;
         line.push('\n');

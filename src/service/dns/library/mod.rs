@@ -12,8 +12,8 @@ pub use writers::Writers;
 
 use super::request::retrying;
 use super::{
-    DnsProvider, PlacedRecord, ProviderError, Redactor, Rule, SparedRecord, TxtRecord, Zone,
-    by_rule, names_of, txt_records,
+    DnsProvider, PlacedRecord, ProviderError, REMOVAL_LIMIT, Redactor, Rule, SparedRecord,
+    TxtRecord, Zone, by_rule, names_of, txt_records,
 };
 use crate::event::ProviderEvent;
 use crate::program::Programs;
@@ -46,8 +46,11 @@ const PASSED_ON: [&str; 10] = [
     "SSL_CERT_DIR",
 ];
 
-/// Time that a request may take.
+/// Time that a request for one name may take.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// A further name adds one of so many parts of it.
+const LIMIT_PARTS: u32 = 6;
 
 /// So often records are written until they stay.
 const MAX_WRITES: usize = 4;
@@ -117,11 +120,17 @@ impl Library {
         self
     }
 
-    /// Changes the time that a request may take.
+    /// Changes the time that a request for one name may take.
     #[must_use]
     pub fn with_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
+    }
+
+    /// Gives the time that a request may take: names are done one after the other.
+    fn limit(&self, names: usize) -> Duration {
+        let more = u32::try_from(names.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.limit.saturating_add((self.limit / LIMIT_PARTS).saturating_mul(more))
     }
 
     fn action(&self, what: impl fmt::Display) -> String {
@@ -236,6 +245,10 @@ impl DnsProvider for Library {
         self.settle(&zone.name, by_name(records), &failed).await?;
         // Its value is all that tells a record from others.
         Ok(records.iter().map(|record| record.value.clone()).collect())
+    }
+
+    fn removal_limit(&self, records: usize) -> Duration {
+        REMOVAL_LIMIT.saturating_add(self.limit(records))
     }
 
     async fn remove(
