@@ -18,7 +18,7 @@ endef
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom providers program build demo recording live test matrix deb deb-test docker-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
+.PHONY: help packages linters sbom providers doctor-doc program build demo recording live test matrix deb deb-test docker-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -41,6 +41,10 @@ providers: ## The tables of DNS providers, docs/providers.md and the image's, af
 	cargo run --quiet -p acme-dns-core --example providers -- image > target/providers.txt
 	mv target/providers.md docs/providers.md
 	mv target/providers.txt docker/entrypoint/lib/providers.txt
+
+doctor-doc: ## The table of the doctor's findings, docs/doctor.md, after a row has changed
+	cargo run --quiet -p acme-dns-core --example doctor > target/doctor.md
+	mv target/doctor.md docs/doctor.md
 
 build: packages ## Builds NGINX 1.28.3 and the module for it
 	cargo build --release --features vendored

@@ -7,9 +7,11 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod caa;
 pub mod challenge;
 pub mod config;
 pub mod encoding;
+pub mod findings;
 pub mod id;
 pub mod key;
 pub mod level;
