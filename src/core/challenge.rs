@@ -117,6 +117,60 @@ pub fn may_remove(
     }
 }
 
+/// Beginning of the name of a test record.
+const TEST: &str = "_acme-challenge-test-";
+
+/// Beginning of the value of a test record, which no digest has.
+const TEST_VALUE: &str = "acme-dns-check-";
+
+/// A TXT record that shows whether a provider's records come and go: none that a CA takes for an answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TestRecord {
+    name: String,
+    value: String,
+}
+
+impl TestRecord {
+    /// Makes one with a name of its own in a zone.
+    #[must_use]
+    pub fn below(zone: &str, suffix: &str, random: &str) -> Self {
+        Self::at(&format!("{TEST}{suffix}.{zone}"), random)
+    }
+
+    /// Makes one at a name that others have records at, too.
+    #[must_use]
+    pub fn at(name: &str, random: &str) -> Self {
+        Self { name: name.to_owned(), value: format!("{TEST_VALUE}{random}") }
+    }
+
+    /// Gives its name, without a final dot.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives its value.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Decides whether a record may be removed after a test: this very one, which nobody else can have made. It
+    /// is the rule of the process that has created it, and of no other.
+    ///
+    /// # Errors
+    /// Why it is left alone.
+    pub fn may_remove(&self, candidate: &Candidate<'_>) -> Result<(), Kept> {
+        let Candidate { kind, name, value, mark } = *candidate;
+        match mark {
+            _ if kind != "TXT" => Err(Kept::Type),
+            _ if !name.eq_ignore_ascii_case(&self.name) || value != self.value => Err(Kept::Form),
+            Mark::Missing => Err(Kept::Unmarked),
+            Mark::Ours | Mark::Unread | Mark::Unsupported => Ok(()),
+        }
+    }
+}
+
 fn is_value(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     text.len() == VALUE && text.bytes().all(allowed)
@@ -124,7 +178,7 @@ fn is_value(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Candidate, Kept, Mark, NameStanding, may_remove};
+    use super::{Candidate, Kept, Mark, NameStanding, TestRecord, may_remove};
 
     const OURS: &str = "_acme-challenge.example.com";
     const OLD: &str = "_acme-challenge.old.example";
@@ -178,5 +232,34 @@ mod tests {
             };
             assert_eq!(may_remove(&candidate, standing), expected, "{candidate:?}");
         }
+    }
+
+    #[test]
+    fn a_test_record_is_removed_by_its_own_rule_only() {
+        use Mark::{Missing, Ours, Unread, Unsupported};
+        let own = TestRecord::below("example.com", "0123abcd", "ff");
+        let at = TestRecord::at(OURS, "ff");
+        assert_eq!(own.name(), "_acme-challenge-test-0123abcd.example.com");
+        let (test, value) = (own.name(), own.value());
+        for (kind, name, value, mark, expected) in [
+            ("TXT", test, value, Ours, Ok(())),
+            ("TXT", test, value, Unread, Ok(())),
+            ("TXT", test, value, Unsupported, Ok(())),
+            ("TXT", test, value, Missing, Err(Kept::Unmarked)),
+            ("A", test, value, Ours, Err(Kept::Type)),
+            ("TXT", test, VALUE, Ours, Err(Kept::Form)),
+            ("TXT", test, "acme-dns-check-fe", Ours, Err(Kept::Form)),
+            ("TXT", "_acme-challenge-test-0123abce.example.com", value, Ours, Err(Kept::Form)),
+            ("TXT", OURS, value, Ours, Err(Kept::Form)),
+        ] {
+            let candidate = Candidate { kind, name, value, mark };
+            assert_eq!(own.may_remove(&candidate), expected, "{candidate:?}");
+            let standing = |_: &str| NameStanding::Configured;
+            let usual = may_remove(&candidate, standing);
+            assert!(value == VALUE || usual.is_err(), "{candidate:?}");
+        }
+        let candidate = |value| Candidate { kind: "TXT", name: OURS, value, mark: Unsupported };
+        assert_eq!(at.may_remove(&candidate(at.value())), Ok(()));
+        assert_eq!(at.may_remove(&candidate(VALUE)), Err(Kept::Form));
     }
 }

@@ -54,6 +54,18 @@ impl Questions {
         Self::new(name, &[16])
     }
 
+    /// For the CAA records of a name.
+    #[must_use]
+    pub fn caa(name: &str) -> Self {
+        Self::new(name, &[257])
+    }
+
+    /// For the SOA record of a zone.
+    #[must_use]
+    pub fn soa(zone: &str) -> Self {
+        Self::new(zone, &[6])
+    }
+
     /// Updates of a zone.
     #[must_use]
     pub fn updates(zone: &str) -> Self {
@@ -91,6 +103,8 @@ pub enum DnsAction {
     Truncate,
     /// Over TCP, the connection is closed instead of an answer.
     Close,
+    /// It is answered, with its name in lower case.
+    LowerCase,
 }
 
 #[derive(Clone, Debug)]
@@ -222,6 +236,10 @@ async fn over_udp(socket: Arc<UdpSocket>, upstream: SocketAddr, state: Arc<Mutex
                     let answer = forward_udp(upstream, &message).await.ok();
                     answer.map(|answer| disguised(&state, answer))
                 }
+                Some(DnsAction::LowerCase) => {
+                    let lower = in_lower_case(&message);
+                    forward_udp(upstream, &lower).await.ok()
+                }
                 Some(DnsAction::Silence | DnsAction::Close) => None,
                 Some(action) => Some(faulty(action, &message)),
             };
@@ -265,6 +283,11 @@ async fn connection(
                 disguised(state, receive(&mut server).await?)
             }
             Some(DnsAction::Close) => return Ok(()),
+            Some(DnsAction::LowerCase) => {
+                let mut server = TcpStream::connect(upstream).await?;
+                send(&mut server, &in_lower_case(&message)).await?;
+                receive(&mut server).await?
+            }
             Some(DnsAction::Silence) => std::future::pending().await,
             Some(action) => faulty(action, &message),
         };
@@ -281,6 +304,15 @@ async fn receive(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 async fn send(stream: &mut TcpStream, message: &[u8]) -> std::io::Result<()> {
     let length = u16::try_from(message.len()).map_err(std::io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes(), message].concat()).await
+}
+
+/// A question as some name servers repeat it.
+fn in_lower_case(message: &[u8]) -> Vec<u8> {
+    // A name has two octets more than its text, and the lengths of labels are no letters.
+    let end = question(message).map_or(HEADER, |(name, _)| HEADER + name.len() + 2);
+    let mut lower = message.to_vec();
+    lower.iter_mut().take(end).skip(HEADER).for_each(|octet| octet.make_ascii_lowercase());
+    lower
 }
 
 /// An answer as who stands in between gives it.

@@ -190,10 +190,15 @@ impl PowerDns {
     /// Sets the records of one name and type in the zone that the name belongs to. Contents are
     /// in the presentation format: a TXT value has quotes, a name has its dot.
     pub fn set_rrset(&self, name: &str, kind: &str, contents: &[&str]) {
+        self.set_rrset_for(60, name, kind, contents);
+    }
+
+    /// Does the same, with a time to live in seconds.
+    pub fn set_rrset_for(&self, ttl: u32, name: &str, kind: &str, contents: &[&str]) {
         let name = fqdn(name);
         let zone = self.zone_of(&name);
         let contents = contents.iter().map(|&c| c.to_owned()).collect();
-        let rrset = Rrset { name, kind: kind.to_owned(), ttl: 60, contents };
+        let rrset = Rrset { name, kind: kind.to_owned(), ttl, contents };
         rt::block_on(self.api.set_rrsets(&zone, &[rrset]))
             .unwrap_or_else(|e| panic!("cannot set records in {zone}: {e}"));
     }

@@ -33,6 +33,9 @@ rows! {
     C03 = "C03" Fail: "credentials that do not see the zone",
         "the credentials of provider \"{provider}\" see no zone for \"{name}\", which DNS says is \"{zone}\"",
         "give them access to zone \"{zone}\", or use those of the account that has it";
+    C03_BOUND = "C03" Fail: "a zone that no block is for",
+        "\"{name}\" is in zone \"{zone}\", and all providers are bound to other zones",
+        "add it to \"zones\" of the provider that serves it";
     C04 = "C04" Fail: "another account of the right provider",
         "zone \"{zone}\" of provider \"{provider}\" is not the one that is delegated: the internet asks {delegated}, \
          the account's is at {servers}",

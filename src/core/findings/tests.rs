@@ -50,6 +50,11 @@ const WORDS: &[(Row, &str, &str)] = &[
         "give them access to zone \"example.com\", or use those of the account that has it",
     ),
     (
+        C03_BOUND,
+        "\"_acme-challenge.example.com\" is in zone \"example.com\", and all providers are bound to other zones",
+        "add it to \"zones\" of the provider that serves it",
+    ),
+    (
         C04,
         "zone \"example.com\" of provider \"dns\" is not the one that is delegated: the internet asks ada.ns.example, bob.ns.example, the account's is at cat.ns.example, dan.ns.example",
         "use the account whose name servers are ada.ns.example, bob.ns.example, or name the others at the registrar",

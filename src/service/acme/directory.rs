@@ -16,6 +16,7 @@ pub(super) struct Directory {
     json: Bytes,
     profiles: Vec<String>,
     external_account_required: bool,
+    identities: Vec<String>,
     fetched: Instant,
 }
 
@@ -69,11 +70,13 @@ impl Directory {
         let DirectoryJson { mut urls, meta } = serde_json::from_slice(body)?;
         urls.make_absolute(base);
         let profiles = meta["profiles"].as_object().into_iter().flatten();
+        let identities = meta["caaIdentities"].as_array().into_iter().flatten();
         Ok(Self {
             json: serde_json::to_vec(&urls)?.into(),
             urls,
             profiles: profiles.map(|(name, _)| name.clone()).collect(),
             external_account_required: meta["externalAccountRequired"] == true,
+            identities: identities.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
             fetched: Instant::now(),
         })
     }
@@ -95,6 +98,11 @@ impl Directory {
     /// Tells whether a new account needs to be bound to a customer (RFC 8555 section 7.3.4).
     pub(super) fn external_account_required(&self) -> bool {
         self.external_account_required
+    }
+
+    /// Gives the names by which the CA is known in CAA records.
+    pub(super) fn identities(&self) -> &[String] {
+        &self.identities
     }
 
     pub(super) fn new_nonce(&self) -> &str {

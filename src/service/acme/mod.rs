@@ -25,6 +25,7 @@ mod foreign_key;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod hand_over;
+mod inspection;
 mod issuer;
 mod jws;
 mod key_change;
@@ -47,6 +48,7 @@ pub use attempt::KeyChoice;
 pub use cleanup::Leftovers;
 pub use error::{AcmeError, ObtainError};
 pub(crate) use foreign_key::account_key;
+pub(crate) use inspection::{Inspection, inspect};
 pub use problem::Problem;
 pub use renewal_info::{RenewalAnswer, certificate_id};
 pub use step::Step;

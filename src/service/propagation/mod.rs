@@ -17,8 +17,10 @@ use crate::resolver::{ResolveError, Resolver};
 use acme_dns_core::config::Propagation;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use hickory_proto::rr::Name;
+pub(crate) use progress::NameServer;
 use progress::{Standings, WantedValues};
-use servers::{NameServerCache, NameServerError, ServerSet, ZoneQuestion};
+pub(crate) use servers::NameServerError;
+use servers::{NameServerCache, ServerSet, ZoneQuestion};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,6 +186,25 @@ impl Checker {
         Ok(target.map(|target| without_dot(&target.to_lowercase())))
     }
 
+    /// Finds the servers of a zone, as a wait for records does, with their addresses; `None` if the check is
+    /// off, or the zone has no name.
+    pub(crate) async fn servers(
+        &self,
+        asked: ZoneServers<'_>,
+    ) -> Option<Result<Vec<NameServer>, NameServerError>> {
+        let Mode::Check { cache, .. } = &self.mode else { return None };
+        let servers = cache.servers(&question(asked).ok()?).await;
+        Some(servers.map(|set| set.servers().to_vec()))
+    }
+
+    /// Compares what the resolvers and the zone above say of a zone's servers; `None` if they say the same,
+    /// or that cannot be found out.
+    pub(crate) async fn difference(&self, zone: &str) -> Option<String> {
+        let Mode::Check { cache, .. } = &self.mode else { return None };
+        let asked = ZoneServers { zone, servers: Some(&[]) };
+        sleepless(cache.difference(&question(asked).ok()?)).await
+    }
+
     /// Waits until every authoritative server of `zone` serves all of `records`: pairs of a name
     /// without a final dot and a value. Other values at the same name do not matter.
     ///
@@ -225,6 +246,15 @@ impl Checker {
     }
 }
 
+/// Makes the question for the servers of a zone.
+fn question(asked: ZoneServers<'_>) -> Result<ZoneQuestion, PropagationError> {
+    // A name of the provider's that is none is nobody's to ask.
+    let named = |names: &[String]| {
+        names.iter().filter_map(|name| parse_name(&name.to_lowercase()).ok()).collect()
+    };
+    Ok(ZoneQuestion { zone: parse_name(asked.zone)?, provider: asked.servers.map(named) })
+}
+
 /// Outcome of asking all servers.
 enum CheckOutcome {
     /// All have the records.
@@ -250,11 +280,7 @@ impl ZoneWait<'_> {
         records: &[(String, String)],
     ) -> Result<(), PropagationError> {
         let deadline = Instant::now() + self.timeout;
-        // A name of the provider's that is none is nobody's to ask.
-        let named = |names: &[String]| {
-            names.iter().filter_map(|name| parse_name(&name.to_lowercase()).ok()).collect()
-        };
-        let question = ZoneQuestion { zone: parse_name(self.zone)?, provider: provider.map(named) };
+        let question = question(ZoneServers { zone: self.zone, servers: provider })?;
         let wanted = group(records);
         let names: Vec<Name> =
             wanted.iter().map(|wanted| parse_name(&wanted.name)).collect::<Result<_, _>>()?;

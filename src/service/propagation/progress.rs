@@ -21,7 +21,7 @@ const DNS_PORT: u16 = 53;
 
 /// One address of an authoritative server.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct NameServer {
+pub(crate) struct NameServer {
     /// The name in the NS record, without the final dot.
     pub name: String,
     /// Its address.

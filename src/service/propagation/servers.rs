@@ -32,7 +32,7 @@ const MAX_ADDRESSES: usize = 64;
 
 /// A zone whose servers are not known.
 #[derive(Clone, Debug, Error)]
-pub(super) enum NameServerError {
+pub(crate) enum NameServerError {
     /// The resolvers have no answer.
     #[error(transparent)]
     NotFound(#[from] ResolveError),

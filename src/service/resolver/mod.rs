@@ -7,6 +7,7 @@
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub(crate) mod probe;
 pub(crate) mod query;
 mod system;
 
@@ -58,7 +59,8 @@ impl Resolver {
         }
     }
 
-    fn servers(&self) -> Vec<SocketAddr> {
+    /// Gives the addresses of the resolvers.
+    pub(crate) fn servers(&self) -> Vec<SocketAddr> {
         match self.configured.as_slice() {
             [] => system::resolvers(),
             configured => configured.to_vec(),

@@ -116,7 +116,7 @@ fn read_alias(answer: &Message, name: &Name) -> Option<Name> {
     })
 }
 
-fn read_soa(answer: &Message, name: &Name) -> Option<Name> {
+pub(crate) fn read_soa(answer: &Message, name: &Name) -> Option<Name> {
     let of_kind = |kind| move |record: &&Record| record.record_type() == kind;
     if answer.answers.iter().filter(of_kind(RecordType::CNAME)).any(|alias| alias.name == *name) {
         return None;
@@ -164,7 +164,7 @@ async fn ask(
     }
 }
 
-async fn over_udp(
+pub(super) async fn over_udp(
     server: SocketAddr,
     request: &Message,
     bytes: &[u8],
@@ -201,7 +201,7 @@ async fn receive(socket: &UdpSocket, request: &Message) -> Result<Message, Query
     }
 }
 
-async fn over_tcp(
+pub(super) async fn over_tcp(
     server: SocketAddr,
     request: &Message,
     bytes: &[u8],
@@ -277,7 +277,7 @@ pub(crate) fn without_dot(name: &Name) -> String {
 }
 
 /// Writes a code as every DNS tool does.
-fn mnemonic(code: ResponseCode) -> String {
+pub(crate) fn mnemonic(code: ResponseCode) -> String {
     match code {
         ResponseCode::FormErr => "FORMERR".to_owned(),
         ResponseCode::ServFail => "SERVFAIL".to_owned(),

@@ -133,6 +133,14 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens a state path to look into it; nothing is created.
+    ///
+    /// # Errors
+    /// It is not there, or closed to this user.
+    pub(crate) fn look(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { door: Arc::new(Door::open(path, Trust::here(), None)?) })
+    }
+
     /// Goes on with the directory that has the name of the state path now, and creates it if there is none.
     ///
     /// # Errors

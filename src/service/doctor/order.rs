@@ -1,0 +1,83 @@
+//! The checks before an order: those that cost little and find what would cost a part of the CA's limits.
+
+use super::caa::{Caa, Question};
+use super::zone::{asked, bogus, dns_name, missing};
+use super::{DNS_01, authority};
+use crate::propagation::Checker;
+use crate::resolver::Resolver;
+use acme_dns_core::findings::{Finding, Severity};
+use acme_dns_core::name::Name;
+use futures_util::future::join;
+use futures_util::stream::{self, StreamExt};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Longest delay of an order; what is not known by then does not stop it.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// So many zones are looked at at a time.
+const AT_ONCE: usize = 8;
+
+/// Rows that stop an order.
+const STOPPING: [&str; 12] =
+    ["A01", "A02", "A03", "A04", "A05", "A06", "D01", "D02", "D06", "D07", "D15", "D17"];
+
+/// An order that is about to be placed.
+pub(crate) struct Plan<'a> {
+    /// The names of the certificate.
+    pub(crate) names: &'a [Name],
+    /// The zones of its records.
+    pub(crate) zones: &'a BTreeSet<String>,
+    /// Names by which the CA is known in CAA records.
+    pub(crate) identities: &'a [String],
+    /// Our account, if there is one.
+    pub(crate) account: Option<&'a str>,
+}
+
+/// Checks what an order depends on; gives what is wrong, what stops it first.
+pub(crate) async fn check(checker: &Checker, resolver: &Resolver, plan: &Plan<'_>) -> Vec<Finding> {
+    let looking = async {
+        let zones = stream::iter(plan.zones).map(|zone| check_zone(checker, resolver, zone));
+        let zones = zones.buffer_unordered(AT_ONCE).collect::<Vec<_>>();
+        let (zones, caa) = join(zones, check_caa(checker, resolver, plan)).await;
+        zones.into_iter().flatten().chain(caa).collect::<Vec<_>>()
+    };
+    let mut findings = timeout(LIMIT, looking).await.unwrap_or_default();
+    findings.sort_by_key(|finding| !stops(finding));
+    findings
+}
+
+/// Tells whether a finding stops an order.
+pub(crate) fn stops(finding: &Finding) -> bool {
+    finding.severity == Severity::Fail && STOPPING.contains(&finding.id)
+}
+
+async fn check_zone(checker: &Checker, resolver: &Resolver, zone: &str) -> Vec<Finding> {
+    let of_zone = async {
+        // With the check off, this host is not thought to see what the CA sees.
+        let servers = checker.servers(asked(zone)).await?.ok()?;
+        authority::lame(&servers, &dns_name(zone)?).await
+    };
+    let of_resolver = async {
+        let mut findings = missing(resolver, zone).await;
+        findings.extend(bogus(resolver, zone).await);
+        findings
+    };
+    let (lame, mut findings) = join(of_zone, of_resolver).await;
+    findings.extend(lame);
+    findings
+}
+
+async fn check_caa(checker: &Checker, resolver: &Resolver, plan: &Plan<'_>) -> Vec<Finding> {
+    if plan.identities.is_empty() {
+        return Vec::new();
+    }
+    let caa = Caa::ask(resolver, plan.names).await;
+    let question = Question { identities: plan.identities, account: plan.account, method: DNS_01 };
+    let mut findings = caa.findings(&question, plan.names);
+    if let Some(failure) = caa.failure() {
+        findings.extend(super::caa_refused(checker, resolver, failure).await);
+    }
+    findings
+}
