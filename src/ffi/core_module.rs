@@ -7,6 +7,7 @@ use super::callback::callback;
 use super::conf::{CoreConf, core_conf};
 use super::cycle::Cycle;
 use super::directives::{DEFINITIONS, providers_command, table, user_command};
+use super::doctor;
 use super::heap;
 use super::helper;
 use super::http_module::NGX_HTTP_ACME_DNS_MODULE;
@@ -104,12 +105,21 @@ callback! {
 
 callback! {
     /// Puts the configuration into force, in the master. A failure is reported and not returned: nginx would exit, and
-    /// stop serving.
+    /// stop serving. `nginx -t` fails if the doctor was asked and has found a problem.
     fn init_module(cycle: Cycle<'_>) -> ngx_int_t {
-        if is_test() || process() == NGX_PROCESS_SIGNALLER {
+        if process() == NGX_PROCESS_SIGNALLER {
             return OK;
         }
         let Some(mut conf) = core_conf(cycle) else { return OK };
+        if is_test() {
+            return match doctor::run(cycle, &conf) {
+                Ok(()) => OK,
+                Err(message) => {
+                    cycle.emerg(&message);
+                    ERROR
+                }
+            };
+        }
         put_into_force(cycle, &mut conf);
         heap::tidy_at_fork();
         // In single process mode a reload is seen here only.

@@ -6,7 +6,7 @@ use super::nginx::{core_module_index, current_cycle, log_to, text};
 use super::pool::NgxPool;
 use ngx::ffi::{
     NGX_LOG_EMERG, NGX_LOG_WARN, ngx_array_push, ngx_core_conf_t, ngx_cycle_t, ngx_module_t,
-    ngx_msec_t, ngx_path_t, ngx_pcalloc, ngx_str_t,
+    ngx_msec_t, ngx_path_t, ngx_pcalloc, ngx_set_environment, ngx_str_t,
 };
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
@@ -115,6 +115,13 @@ impl<'a> Cycle<'a> {
         let entry = unsafe { configurations.add(index) };
         // SAFETY: as above.
         unsafe { *entry }.cast()
+    }
+
+    /// Gives this process the environment that nginx gives its own: what `env` names. `None`: out of memory.
+    pub(super) fn set_environment(self) -> Option<()> {
+        // SAFETY: a live cycle, and a process with one thread.
+        let environment = unsafe { ngx_set_environment(self.0.as_ptr(), std::ptr::null_mut()) };
+        (!environment.is_null()).then_some(())
     }
 
     /// Gives the settings of nginx's core module; `None` before it has any.

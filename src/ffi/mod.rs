@@ -15,6 +15,7 @@
 //! | the configuration of a cycle | [`registry`], [`conf`], [`directives`], [`server`], [`init_conf`] |
 //! | the helper | [`host`], [`service_process`], [`helper`] |
 //! | the start | [`import`], [`missing`], [`startup`], [`init_module`] |
+//! | the doctor | [`doctor`] |
 //! | modules | [`http_module`], [`stream_module`], [`mail_module`], [`core_module`], [`exports`] |
 //!
 //! Four modules are in the shared object. The core module owns issuers, providers, the state path, shared memory and
@@ -35,6 +36,7 @@ mod conf;
 mod core_module;
 mod cycle;
 mod directives;
+mod doctor;
 mod exports;
 mod heap;
 mod helper;

@@ -23,6 +23,7 @@ use acme_dns_service::event::{Event, ProcessEvent, StateEvent};
 use acme_dns_service::host::Host;
 use acme_dns_service::store::{TakeOver, User, take_over};
 use ngx::ffi::ngx_channel;
+use secrecy::SecretString;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -148,7 +149,7 @@ fn host(ready: &Ready, relay: Option<Arc<Relay>>) -> Arc<NginxHost> {
 fn settings(conf: &CoreConf, ready: &Ready) -> Settings {
     Settings {
         config: Arc::clone(&ready.config),
-        secrets: (0..).map_while(|id| conf.vault.secret(SecretId(id))).collect(),
+        secrets: secrets(conf),
         loading: ready.loading,
         facts: ready.facts.clone(),
         imports: ready.imports.clone(),
@@ -157,6 +158,11 @@ fn settings(conf: &CoreConf, ready: &Ready) -> Settings {
         // A service that is started anew has nothing new to tell.
         is_news: ready.is_news && ready.memory.starts() <= 1,
     }
+}
+
+/// Gives the secrets of a configuration in their order.
+pub(super) fn secrets(conf: &CoreConf) -> Vec<SecretString> {
+    (0..).map_while(|id| conf.vault.secret(SecretId(id))).collect()
 }
 
 /// Waits until nginx has called the manager; `false`: this is not the child of the manager.

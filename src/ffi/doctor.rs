@@ -1,0 +1,129 @@
+//! The doctor: `ACME_DNS_CHECK=all nginx -t`. A process of its own, with the service's user, environment and secrets,
+//! makes the checks of [`acme_dns_service::doctor`]; whether there is a problem is its exit status.
+
+use super::callback::guard;
+use super::child;
+use super::conf::{CoreConf, Ready};
+use super::cycle::Cycle;
+use super::nginx::tell_test;
+use super::privileges;
+use super::service_process::secrets;
+use acme_dns_core::findings::{Report, Request};
+use acme_dns_core::id::CertificateId;
+use acme_dns_core::material::Material;
+use acme_dns_service::doctor::{Settings, check};
+use acme_dns_service::event::Event;
+use acme_dns_service::host::{Host, NoRoom};
+use std::env;
+use std::io::{self, Write};
+use std::process::Command;
+use std::sync::Arc;
+
+/// The variable that asks for a check.
+const VARIABLE: &str = "ACME_DNS_CHECK";
+
+/// Process around a check: nobody listens to its events, since all that counts is in the report.
+struct CheckHost;
+
+impl Host for CheckHost {
+    fn tell(&self, _: &Event) {}
+
+    fn publish(&self, _: CertificateId, _: &Material) -> Result<(), NoRoom> {
+        Ok(())
+    }
+
+    fn prepare_program(&self, command: &mut Command) {
+        child::prepare(command);
+    }
+}
+
+/// Makes the check that the environment asks for, after a configuration was tested; without that, nothing.
+///
+/// # Errors
+/// There is a problem, which has been told.
+pub(super) fn run(cycle: Cycle<'_>, conf: &CoreConf) -> Result<(), String> {
+    let Some(value) = env::var_os(VARIABLE) else { return Ok(()) };
+    let request = Request::parse(&value.to_string_lossy())?;
+    let Some(ready) = conf.ready() else {
+        tell_test("acme_dns: the configuration has no certificates to check");
+        return Ok(());
+    };
+    // SAFETY: this process has one thread.
+    match unsafe { libc::fork() } {
+        -1 => Err(format!("acme_dns: cannot check: {}", io::Error::last_os_error())),
+        0 => {
+            let code = guard(1, || examine(cycle, conf, ready, &request));
+            // Not `exit()`: what nginx, OpenSSL and this module do there is the parent's business.
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(code) };
+        }
+        pid if has_succeeded(pid) => Ok(()),
+        _ => Err("acme_dns: the check has found a problem".to_owned()),
+    }
+}
+
+/// Waits for the end of a process.
+fn has_succeeded(pid: libc::pid_t) -> bool {
+    let mut status = 0;
+    loop {
+        // SAFETY: the status is written there.
+        let ended = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        if ended == pid {
+            return libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
+        }
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return false;
+        }
+    }
+}
+
+/// Checks as the user of the service, and shows the result; gives the exit status.
+fn examine(cycle: Cycle<'_>, conf: &CoreConf, ready: &Ready, request: &Request) -> i32 {
+    privileges::close();
+    let user = match become_user(ready) {
+        Ok(user) => user,
+        Err(error) => {
+            tell_test(&format!("acme_dns: cannot take the user of the service: {error}"));
+            return 1;
+        }
+    };
+    if cycle.set_environment().is_none() {
+        tell_test("acme_dns: out of memory");
+        return 1;
+    }
+    let settings = Settings {
+        config: Arc::clone(&ready.config),
+        secrets: secrets(conf),
+        user,
+        host: Arc::new(CheckHost),
+    };
+    match check(settings, request) {
+        Ok(report) => i32::from(!(show(&report, request.is_json) && report.is_good())),
+        Err(error) => {
+            tell_test(&format!("acme_dns: {error}"));
+            1
+        }
+    }
+}
+
+/// Takes the user that the service takes, and gives its name.
+fn become_user(ready: &Ready) -> io::Result<String> {
+    let identity = &ready.identity;
+    privileges::take_user(identity.user, &identity.groups)?;
+    Ok(match identity.name.as_str() {
+        // SAFETY: a plain system call.
+        "" => format!("number {}", unsafe { libc::geteuid() }),
+        name => name.to_owned(),
+    })
+}
+
+/// Writes the report; false if it cannot be written.
+fn show(report: &Report, is_json: bool) -> bool {
+    match is_json {
+        true => {
+            io::stdout().write_all(report.json().as_bytes()).and_then(|()| io::stdout().flush())
+        }
+        false => io::stderr().write_all(report.table().as_bytes()),
+    }
+    .is_ok()
+}
