@@ -15,6 +15,7 @@ pub use request::Request;
 
 use crate::text::one_line;
 use serde::Serialize;
+use std::fmt;
 
 /// Longest text of another party that a finding shows, in characters.
 const LONGEST: usize = 400;
@@ -59,6 +60,15 @@ impl Finding {
     #[must_use]
     pub fn about(self, subject: &str) -> Self {
         Self { subject: shown(subject), ..self }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, observed, remedy, .. } = self;
+        let (gap, then) =
+            (if id.is_empty() { "" } else { " " }, if remedy.is_empty() { "" } else { "; " });
+        write!(f, "{id}{gap}{observed}{then}{remedy}")
     }
 }
 

@@ -82,7 +82,7 @@ impl OrderAttempt<'_> {
                 Err(error) => return Err(error),
             }
         }
-        self.look_at_zones(previous.as_ref()).await?;
+        self.look_at_zones(Environment::Production, previous.as_ref()).await?;
         // The key is ready long before it is needed.
         let request = self.request(self.key_to_reuse(previous.as_ref()));
         let replaces = previous.as_ref().and_then(|stored| self.replaces(stored));
@@ -112,7 +112,7 @@ impl OrderAttempt<'_> {
     /// that works is all that is asked.
     pub(super) async fn probe(self) -> Result<(), ObtainError> {
         self.note_order(None);
-        self.look_at_zones(None).await?;
+        self.look_at_zones(Environment::Staging, None).await?;
         let mut order = self.place(Environment::Staging, None).await?;
         let authorized = self.authorize(&mut order).await;
         order.abandon().await;
@@ -175,7 +175,7 @@ impl OrderAttempt<'_> {
         };
         if !self.issuer.has_account() {
             // Credentials that are refused cost no account.
-            self.look_at_zones(previous).await?;
+            self.look_at_zones(Environment::Production, previous).await?;
         }
         let session = self.issuer.session(Environment::Production).await?;
         let names = &self.certificate.names;

@@ -5,6 +5,7 @@ use super::step::Step;
 use crate::dns::{About, ProviderError, RouteError};
 use crate::propagation::PropagationError;
 use crate::store::StoreError;
+use acme_dns_core::findings::Finding;
 use acme_dns_core::schedule::{Failure, FailureKind, Scope};
 use acme_dns_core::time::UnixTime;
 use std::rc::Rc;
@@ -312,6 +313,9 @@ pub enum ObtainError {
     /// The name of a challenge is an alias that leads nowhere.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// A check before the order has found what the CA would refuse.
+    #[error("nothing was ordered: {0}")]
+    Check(Box<Finding>),
     /// The TXT records did not become visible.
     #[error(transparent)]
     Propagation(#[from] PropagationError),
@@ -351,6 +355,7 @@ impl ObtainError {
             | Self::NoChallenge { .. }
             | Self::NoSuchCertificate
             | Self::NoProvider { .. }
+            | Self::Check(_)
             | Self::Route(_) => true,
             // The order is forgotten, and the next one need not be like it.
             Self::NotOrdered { .. } | Self::TooManyAuthorizations { .. } => false,
@@ -401,7 +406,10 @@ impl ObtainError {
                 About::Zone(zone) | About::Quota { zone, .. } => Scope::Zone(zone.to_string()),
                 About::Provider | About::Credentials | About::Name => Scope::Certificate,
             },
+            // CAA may allow another CA.
+            Self::Check(finding) if finding.id.starts_with('A') => Scope::Entry,
             // Another CA would not change it.
+            Self::Check(_) => Scope::Certificate,
             Self::NoProvider { .. } | Self::Store(_) | Self::Unrecorded(_) | Self::Route(_) => {
                 Scope::Certificate
             }
@@ -449,6 +457,7 @@ impl ObtainError {
             | Self::Timeout { .. }
             | Self::Early { .. }
             | Self::NoProvider { .. }
+            | Self::Check(_)
             | Self::Route(_)
             | Self::Store(_)
             | Self::Unrecorded(_) => true,

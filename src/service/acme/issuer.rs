@@ -194,6 +194,18 @@ impl IssuerClient {
         self.server(environment)?.session().await
     }
 
+    /// Gives the names by which the CA is known in CAA records, and the URL of our account, if there is one.
+    pub(super) async fn caa_party(
+        &self,
+        environment: Environment,
+    ) -> Result<(Vec<String>, Option<String>), AcmeError> {
+        let server = self.server(environment)?;
+        let directory = server.directory().await?;
+        let account = server.store.load_account(&server.files).ok().flatten();
+        let account = account.filter(|account| account.directory == server.directory_url);
+        Ok((directory.identities().to_vec(), account.map(|account| account.url)))
+    }
+
     /// Forgets the directory, after a failure that a moved resource may have caused.
     pub(super) async fn forget_directory(&self, environment: Environment) {
         if let Ok(server) = self.server(environment) {

@@ -149,6 +149,8 @@ struct ObtainerState {
     looked: RefCell<HashMap<String, Instant>>,
     /// Number of failed readings of earlier attempts' orders, by their URLs, and of journal entries.
     unread: RefCell<HashMap<String, u32>>,
+    /// The names of variants whose last attempt has failed in a way that does not pass by itself.
+    troubled: RefCell<HashSet<String>>,
     /// Orders of the last attempts, by the names of variants.
     orders: RefCell<HashMap<String, OrderOrigin>>,
     /// Records and record sets that an order, or the removal of those of an earlier one, is at work on.
@@ -165,6 +167,11 @@ impl ObtainerState {
     /// Tells whether a record may be removed from its zone.
     fn may_remove(&self, candidate: &Candidate<'_>) -> Result<(), Kept> {
         may_remove(candidate, |name| self.standing(name))
+    }
+
+    /// Tells whether the last attempt for a variant has failed in a way that does not pass by itself.
+    fn is_troubled(&self, variant: &str) -> bool {
+        self.troubled.borrow().contains(variant)
     }
 
     fn provider_named(&self, name: &str) -> Option<&dyn DnsProvider> {
@@ -210,6 +217,7 @@ impl Obtainer {
                 hopeless: RefCell::default(),
                 looked: RefCell::default(),
                 unread: RefCell::default(),
+                troubled: RefCell::default(),
                 orders: RefCell::default(),
                 claimed: RefCell::default(),
                 unclaimed: Notify::new(),
@@ -228,7 +236,11 @@ impl Obtainer {
         issuer: IssuerId,
         key: KeyChoice,
     ) -> Result<Issued, ObtainError> {
-        self.attempt(variant, issuer, key)?.obtain().await
+        let attempt = self.attempt(variant, issuer, key)?;
+        let name = attempt.variant.name.clone();
+        let issued = attempt.obtain().await?;
+        self.state.troubled.borrow_mut().remove(&name);
+        Ok(issued)
     }
 
     /// Finds out whether the staging environment of an issuer would issue a variant. Runs within a
@@ -248,6 +260,9 @@ impl Obtainer {
             self.state.forget_routes(certificate.names.iter().map(Name::base));
         }
         let name = found.map(|(variant, _)| &variant.name);
+        if let Some(name) = name.filter(|_| error.is_permanent()) {
+            self.state.troubled.borrow_mut().insert(name.clone());
+        }
         let ordered = name.and_then(|name| self.state.orders.borrow_mut().remove(name));
         Failure {
             ordered: ordered == Some(OrderOrigin::Now),

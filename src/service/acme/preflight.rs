@@ -1,11 +1,15 @@
-//! The check before an account is made or an order is placed: the zones of all names.
+//! The checks before an account is made or an order is placed: the zones of all names, and before the first order
+//! what else is cheap to find out and would cost a part of the CA's limits ([`crate::doctor::order`]).
 
 use super::attempt::OrderAttempt;
 use super::error::ObtainError;
 use crate::dns::on_account_of;
+use crate::doctor::order::{self, Plan};
+use crate::event::OrderEvent;
 use crate::store::StoredCertificate;
 use acme_dns_core::challenge::record_name;
 use acme_dns_core::name::Name;
+use acme_dns_core::schedule::Environment;
 use std::collections::BTreeSet;
 
 impl OrderAttempt<'_> {
@@ -16,6 +20,7 @@ impl OrderAttempt<'_> {
     /// for a proof since, is asked whatever the DNS provider says.
     pub(super) async fn look_at_zones(
         &self,
+        environment: Environment,
         previous: Option<&StoredCertificate>,
     ) -> Result<(), ObtainError> {
         let has_issued = previous.is_some_and(|previous| self.is_from_issuer(previous));
@@ -25,17 +30,42 @@ impl OrderAttempt<'_> {
         let main = self.state.own_provider(self.certificate)?;
         let names: BTreeSet<&str> = self.certificate.names.iter().map(Name::base).collect();
         self.state.find_routes(names.iter().copied(), &self.teller).await;
-        on_account_of(&self.certificate.name, async {
+        let zones = on_account_of(&self.certificate.name, async {
+            let mut zones = BTreeSet::new();
             // One after the other: the provider has found most zones after the first name.
             for name in names {
                 let route = self.state.route(name, &self.teller).await?;
                 let own = route.is_delegated().then(|| record_name(name));
                 let (name, own) = (route.target(), own.as_deref());
                 let provider = self.state.provider_for(self.certificate, name, own)?;
-                self.state.zone_of((main, provider), name, own).await?;
+                zones.insert(self.state.zone_of((main, provider), name, own).await?.name);
             }
-            Ok(())
-        })
-        .await
+            Ok::<_, ObtainError>(zones)
+        });
+        let zones = zones.await?;
+        let is_first = previous.is_none() || self.state.is_troubled(&self.variant.name);
+        if is_first { self.consult(environment, &zones).await } else { Ok(()) }
+    }
+
+    /// Asks the doctor. A problem that would cost a part of the CA's limits ends the attempt, all else is told.
+    async fn consult(
+        &self,
+        environment: Environment,
+        zones: &BTreeSet<String>,
+    ) -> Result<(), ObtainError> {
+        let (identities, account) = self.issuer.caa_party(environment).await?;
+        let plan = Plan {
+            names: &self.certificate.names,
+            zones,
+            identities: &identities,
+            account: account.as_deref(),
+        };
+        for finding in order::check(&self.state.checker, &self.state.resolver, &plan).await {
+            if order::stops(&finding) {
+                return Err(ObtainError::Check(Box::new(finding)));
+            }
+            self.teller.order(OrderEvent::Checked { finding: finding.to_string() });
+        }
+        Ok(())
     }
 }

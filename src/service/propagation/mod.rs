@@ -186,6 +186,11 @@ impl Checker {
         Ok(target.map(|target| without_dot(&target.to_lowercase())))
     }
 
+    /// Tells whether servers are asked at all.
+    pub(crate) fn is_on(&self) -> bool {
+        matches!(self.mode, Mode::Check { .. })
+    }
+
     /// Finds the servers of a zone, as a wait for records does, with their addresses; `None` if the check is
     /// off, or the zone has no name.
     pub(crate) async fn servers(
