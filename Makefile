@@ -131,7 +131,7 @@ lint: linters ## Formatting, clippy, documents, shellcheck, hadolint, and the li
 	tests/summaries
 	cargo clippy --release --workspace --all-targets --features vendored,testbed/docker -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --quiet --no-deps --workspace --document-private-items --features vendored
-	shellcheck docker/entrypoint/*.sh docker/entrypoint/lib/*.sh docker/healthcheck docker/licenses docker/nginx-source docker/sbom \
+	shellcheck docker/entrypoint/*.sh docker/entrypoint/lib/*.sh docker/check docker/healthcheck docker/licenses docker/nginx-source docker/sbom \
 		docker/deb/build docker/deb/providers docker/deb/*.postinst tests/install-packages tests/manifests tests/summaries tests/docker/run tests/docker/bases/make \
 		tests/docker/bases/nginx/*.sh src/service/dns/exec/adaptor.sh
 	$(LINTERS)/bin/hadolint docker/Dockerfile tests/docker/bases/nginx/Dockerfile

@@ -2,7 +2,7 @@
 //! answers.
 
 use crate::propagation::NameServer;
-use crate::resolver::probe::{Probe, Way, is_answer};
+use crate::resolver::probe::{Probe, Way, dns_name, is_answer};
 use crate::resolver::query::{QueryError, mnemonic, without_dot};
 use acme_dns_core::findings::{Finding, rows};
 use futures_util::future::{join_all, join4};
@@ -311,7 +311,7 @@ pub(super) async fn refuses_caa(
     zone: &str,
     name: &Name,
 ) -> Option<Finding> {
-    let apex = super::zone::dns_name(zone)?;
+    let apex = dns_name(zone)?;
     let ask = async |server: &NameServer| {
         let soa = Probe::new(&apex, RecordType::SOA, Way::Udp).ask(server.address).await;
         if !matches!(Reply::of(soa, &apex), Reply::Knows { .. }) {

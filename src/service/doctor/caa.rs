@@ -1,7 +1,7 @@
 //! CAA records of names (RFC 8659 section 3): the nearest ones count, at the name or above it.
 
 use crate::resolver::Resolver;
-use crate::resolver::probe::{ask_resolver, is_answer};
+use crate::resolver::probe::{ask_resolver, dns_name, is_answer};
 use crate::resolver::query::{mnemonic, without_dot};
 use acme_dns_core::caa::{CaaQuestion, CaaRecord, CaaVerdict, decide};
 use acme_dns_core::findings::{Finding, rows};
@@ -131,10 +131,7 @@ impl Caa {
 
 /// Gives a name and those above it, up to the domain.
 fn climb(base: &str) -> impl Iterator<Item = Name> + use<> {
-    let mut next = Name::from_ascii(base).ok().map(|mut name| {
-        name.set_fqdn(true);
-        name.to_lowercase()
-    });
+    let mut next = dns_name(base).map(|name| name.to_lowercase());
     std::iter::from_fn(move || {
         let name = next.take().filter(|name| name.num_labels() >= LEAST_LABELS)?;
         next = Some(name.base_name());

@@ -1,10 +1,11 @@
 //! The checks before an order: those that cost little and find what would cost a part of the CA's limits.
 
 use super::caa::{Caa, Question};
-use super::zone::{asked, bogus, dns_name, missing};
+use super::zone::{asked, bogus, missing};
 use super::{DNS_01, authority};
 use crate::propagation::Checker;
 use crate::resolver::Resolver;
+use crate::resolver::probe::dns_name;
 use acme_dns_core::findings::{Finding, Severity};
 use acme_dns_core::name::Name;
 use futures_util::future::join;

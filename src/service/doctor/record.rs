@@ -1,9 +1,10 @@
 //! The test record: created through the provider, waited for at all servers, and removed in any case.
 
 use super::Doctor;
-use super::zone::{Place, dns_name, moved};
+use super::zone::{Place, moved};
 use crate::dns::{DnsProvider, PlacedRecord, ProviderError, TxtRecord};
 use crate::propagation::{PropagationError, ZoneServers};
+use crate::resolver::probe::dns_name;
 use crate::resolver::query::{TxtAnswer, ask_txt};
 use acme_dns_core::challenge::{Candidate, TestRecord};
 use acme_dns_core::config::Propagation;

@@ -4,7 +4,7 @@ use super::{Doctor, authority, provider};
 use crate::dns::{DnsProvider, ProviderError, Zone};
 use crate::propagation::{NameServer, NameServerError, ZoneServers};
 use crate::resolver::Resolver;
-use crate::resolver::probe::{ask_resolver, is_answer};
+use crate::resolver::probe::{ask_resolver, dns_name, is_answer};
 use crate::resolver::query::without_dot;
 use acme_dns_core::findings::{Finding, Row, rows};
 use acme_dns_core::id::ProviderId;
@@ -51,13 +51,6 @@ pub(super) struct ZoneReport {
 /// Makes the question for the servers of a zone without the provider's word.
 pub(super) fn asked(zone: &str) -> ZoneServers<'_> {
     ZoneServers { zone, servers: Some(&[]) }
-}
-
-/// Reads a name that ends at the root.
-pub(super) fn dns_name(text: &str) -> Option<Name> {
-    let mut name = Name::from_ascii(text).ok()?;
-    name.set_fqdn(true);
-    Some(name)
 }
 
 impl Doctor {

@@ -79,3 +79,10 @@ pub(crate) async fn ask_resolver(
 pub(crate) fn is_answer(code: ResponseCode) -> bool {
     matches!(code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
+
+/// Reads a name that ends at the root.
+pub(crate) fn dns_name(text: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(text).ok()?;
+    name.set_fqdn(true);
+    Some(name)
+}

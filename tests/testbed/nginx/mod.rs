@@ -4,7 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -226,10 +226,20 @@ impl Nginx {
     /// `nginx -t`: whether the configuration is good, and what nginx says about it.
     #[must_use]
     pub fn test(&self) -> (bool, String) {
-        self.write_config();
-        let output = self.command().arg("-t").stdin(Stdio::null()).output();
-        let output = output.unwrap_or_else(|e| panic!("cannot run nginx: {e}"));
+        let output = self.test_with(&[]);
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Runs `nginx -t` with more variables in its environment, and gives what it says.
+    ///
+    /// # Panics
+    /// If it cannot be run.
+    #[must_use]
+    pub fn test_with(&self, variables: &[(&str, &str)]) -> Output {
+        self.write_config();
+        let mut command = self.command();
+        command.arg("-t").stdin(Stdio::null()).envs(variables.iter().copied());
+        command.output().unwrap_or_else(|e| panic!("cannot run nginx: {e}"))
     }
 
     /// Starts it and waits until all workers are there.
