@@ -112,13 +112,7 @@ callback! {
         }
         let Some(mut conf) = core_conf(cycle) else { return OK };
         if is_test() {
-            return match doctor::run(cycle, &conf) {
-                Ok(()) => OK,
-                Err(message) => {
-                    cycle.emerg(&message);
-                    ERROR
-                }
-            };
+            return if doctor::run(cycle, &conf) { OK } else { ERROR };
         }
         put_into_force(cycle, &mut conf);
         heap::tidy_at_fork();

@@ -37,28 +37,38 @@ impl Host for CheckHost {
     }
 }
 
-/// Makes the check that the environment asks for, after a configuration was tested; without that, nothing.
-///
-/// # Errors
-/// There is a problem, which has been told.
-pub(super) fn run(cycle: Cycle<'_>, conf: &CoreConf) -> Result<(), String> {
-    let Some(value) = env::var_os(VARIABLE) else { return Ok(()) };
-    let request = Request::parse(&value.to_string_lossy())?;
+/// Makes the check that the environment asks for, after a configuration was tested; without that, nothing. Gives
+/// whether the test succeeds. What is said goes to the terminal alone: the log is that of an NGINX at work.
+pub(super) fn run(cycle: Cycle<'_>, conf: &CoreConf) -> bool {
+    let Some(value) = env::var_os(VARIABLE) else { return true };
+    let checked = Request::parse(&value.to_string_lossy());
+    let checked = checked.and_then(|request| run_apart(cycle, conf, &request));
+    if let Err(message) = &checked {
+        tell_test(&format!("acme_dns: {message}"));
+    }
+    // NGINX itself does not say so where a module fails.
+    if checked != Ok(true) {
+        let file = cycle.conf_file().unwrap_or_default();
+        tell_test(&format!("configuration file {file} test failed"));
+    }
+    checked == Ok(true)
+}
+
+/// Makes a check in a process of its own; gives whether there is no problem.
+fn run_apart(cycle: Cycle<'_>, conf: &CoreConf, request: &Request) -> Result<bool, String> {
     let Some(ready) = conf.ready() else {
-        tell_test("acme_dns: the configuration has no certificates to check");
-        return Ok(());
+        return Err("the configuration has no certificates to check".to_owned());
     };
     // SAFETY: this process has one thread.
     match unsafe { libc::fork() } {
-        -1 => Err(format!("acme_dns: cannot check: {}", io::Error::last_os_error())),
+        -1 => Err(format!("the check cannot be made: {}", io::Error::last_os_error())),
         0 => {
-            let code = guard(1, || examine(cycle, conf, ready, &request));
+            let code = guard(1, || examine(cycle, conf, ready, request));
             // Not `exit()`: what nginx, OpenSSL and this module do there is the parent's business.
             // SAFETY: ends the process.
             unsafe { libc::_exit(code) };
         }
-        pid if has_succeeded(pid) => Ok(()),
-        _ => Err("acme_dns: the check has found a problem".to_owned()),
+        pid => Ok(has_succeeded(pid)),
     }
 }
 

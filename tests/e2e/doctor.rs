@@ -62,9 +62,10 @@ fn a_bad_site_is_found_bad_as_a_table_and_as_json() {
     expect(
         &said,
         &[
-            "FAIL  example.test     A01 CAA of \"example.test\" allows digicert.com only\n",
+            "FAIL  example.test    A01 CAA of \"example.test\" allows digicert.com only\n",
             " add the record: example.test. CAA 0 issue \"pebble.letsencrypt.org\"\n",
             "1 problem, no warnings\n",
+            "nginx.conf test failed\n",
         ],
     );
     let (good, printed, said) = check(&site, "all,nowrite,json");
@@ -74,7 +75,7 @@ fn a_bad_site_is_found_bad_as_a_table_and_as_json() {
     assert_eq!((&json["problems"], &finding["id"]), (&1.into(), &"A01".into()), "{json}");
     let (good, _, said) = check(&site, "all,xml");
     assert!(!good, "{said}");
-    expect(&said, &["[emerg]", "invalid value \"all,xml\" of ACME_DNS_CHECK, the forms are"]);
+    expect(&said, &["nginx: acme_dns: invalid value \"all,xml\" of ACME_DNS_CHECK, the forms are"]);
     let (good, _, said) = check(&site, "example.org");
     assert!(!good, "{said}");
     expect(&said, &["asks for \"example.org\", no certificate of the configuration has that name"]);

@@ -35,9 +35,9 @@ FAIL  shop.example.com     D07 \"_acme-challenge.shop.example.com\" is an alias 
 - Without the variable `nginx -t` contacts nobody.
 - In Docker: `docker exec web acme-dns-check`.
 
-The service makes the same checks, without a test record, before the first order of a certificate, and before the next one after a
-failure that will not pass by itself. A problem with which the CA would refuse, and which would cost a part of its limits
-(A01 to A06, D01, D02, D06, D07, D15, D17), stops the order and is its reason in the log; a warning is a line of the log.
+The service makes those of the checks that cost little before the first order of a certificate, and before the next one after a failure that
+will not pass by itself. A problem with which the CA would refuse, and which would cost a part of its limits (A01 to A06, D01, D02, D06,
+D07, D15, D17), stops the order and is its reason in the log. With `acme_dns_propagation off` only D06 and D07 are looked for.
 
 `make doctor-doc` writes this page from the table in `src/core/findings/rows.rs`. A word in braces stands for a name, or for the words of
 a server.

@@ -5,7 +5,6 @@ use super::attempt::OrderAttempt;
 use super::error::ObtainError;
 use crate::dns::on_account_of;
 use crate::doctor::order::{self, Plan};
-use crate::event::OrderEvent;
 use crate::store::StoredCertificate;
 use acme_dns_core::challenge::record_name;
 use acme_dns_core::name::Name;
@@ -47,7 +46,7 @@ impl OrderAttempt<'_> {
         if is_first { self.consult(environment, &zones).await } else { Ok(()) }
     }
 
-    /// Asks the doctor. A problem that would cost a part of the CA's limits ends the attempt, all else is told.
+    /// Asks the doctor. A problem that would cost a part of the CA's limits ends the attempt.
     async fn consult(
         &self,
         environment: Environment,
@@ -60,12 +59,9 @@ impl OrderAttempt<'_> {
             identities: &identities,
             account: account.as_deref(),
         };
-        for finding in order::check(&self.state.checker, &self.state.resolver, &plan).await {
-            if order::stops(&finding) {
-                return Err(ObtainError::Check(Box::new(finding)));
-            }
-            self.teller.order(OrderEvent::Checked { finding: finding.to_string() });
+        match order::check(&self.state.checker, &self.state.resolver, &plan).await {
+            Some(finding) => Err(ObtainError::Check(Box::new(finding))),
+            None => Ok(()),
         }
-        Ok(())
     }
 }

@@ -36,25 +36,27 @@ pub(crate) struct Plan<'a> {
     pub(crate) account: Option<&'a str>,
 }
 
-/// Checks what an order depends on; gives what is wrong, what stops it first. Where propagation is not checked, this
-/// host is not thought to see what the CA sees.
-pub(crate) async fn check(checker: &Checker, resolver: &Resolver, plan: &Plan<'_>) -> Vec<Finding> {
+/// Finds what stops an order. Where propagation is not checked, this host is not thought to see what the CA sees;
+/// what nobody can say, the order finds out.
+pub(crate) async fn check(
+    checker: &Checker,
+    resolver: &Resolver,
+    plan: &Plan<'_>,
+) -> Option<Finding> {
     if !checker.is_on() {
-        return Vec::new();
+        return None;
     }
     let looking = async {
         let zones = stream::iter(plan.zones).map(|zone| check_zone(checker, resolver, zone));
         let zones = zones.buffer_unordered(AT_ONCE).collect::<Vec<_>>();
         let (zones, caa) = join(zones, check_caa(checker, resolver, plan)).await;
-        zones.into_iter().flatten().chain(caa).collect::<Vec<_>>()
+        zones.into_iter().flatten().chain(caa).find(stops)
     };
-    let mut findings = timeout(LIMIT, looking).await.unwrap_or_default();
-    findings.sort_by_key(|finding| !stops(finding));
-    findings
+    timeout(LIMIT, looking).await.ok()?
 }
 
 /// Tells whether a finding stops an order.
-pub(crate) fn stops(finding: &Finding) -> bool {
+fn stops(finding: &Finding) -> bool {
     finding.severity == Severity::Fail && STOPPING.contains(&finding.id)
 }
 

@@ -56,11 +56,6 @@ pub enum OrderEvent {
         /// Names of those that the CA has.
         offered: Vec<String>,
     },
-    /// A check before the first order has found what does not stop it.
-    Checked {
-        /// The finding.
-        finding: String,
-    },
     /// The servers of the zone do not show the TXT records yet.
     WaitingForServers,
     /// So many challenges were answered.
@@ -117,7 +112,6 @@ impl OrderEvent {
             Self::ClockSkew { .. } => Level::Error,
             Self::NotResumed { is_about_others: true, .. }
             | Self::ProfileMissing { .. }
-            | Self::Checked { .. }
             | Self::ChainMissing { .. }
             | Self::Unsaved { .. } => Level::Warn,
             Self::Retrying { is_unreachable: true, .. } | Self::Remarkable { .. } => Level::Notice,
@@ -154,7 +148,6 @@ impl fmt::Display for OrderEvent {
                 "ordering without the profile \"{profile}\": the CA offers {}",
                 listed(offered)
             ),
-            Self::Checked { finding } => write!(f, "{finding}; ordering all the same"),
             Self::WaitingForServers => f.write_str("waiting for the servers of the zone"),
             Self::Answered { number } => write!(f, "{number} challenges answered"),
             Self::Ready => f.write_str("order is ready"),

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod certificates;
+mod checks;
 mod delegation;
 mod faults;
 mod foreign;
