@@ -1,5 +1,8 @@
 //! The doctor: `ACME_DNS_CHECK=all nginx -t`, and the same checks before the first order.
 
+use std::fs;
+
+use reqwest::Method;
 use servers::acme_proxy::AcmeStep;
 use servers::traffic::Match;
 
@@ -107,4 +110,23 @@ fn a_caa_record_that_forbids_stops_the_first_order() {
     // A configuration that is loaded anew is tried at once.
     site.reload();
     site.wait_for_certificate("example.test");
+}
+
+#[test]
+fn a_file_in_the_state_path_has_all_certificates_checked() {
+    let mut site = Site::start(&["example.test"]);
+    site.wait_for_certificate("example.test");
+    let before = site.bed.cloudflare.traffic.requests(&Match::any()).len();
+    site.bed.dns.set_rrset("example.test", "CAA", &OTHER_CA);
+    fs::write(site.state().join("actions/check"), "").expect("it is written");
+    site.reload();
+    let line = site.nginx.wait_for_log("\"actions/check\" found: example.test: A01 CAA of", LIMIT);
+    expect(&line, &["[notice]", "; add the record: example.test. CAA 0 issue"]);
+    site.nginx.wait_for_log("\"actions/check\" found: 1 problem, no warnings", LIMIT);
+    site.nginx.wait_for_log("\"actions/check\" is done", LIMIT);
+    let requests = site.bed.cloudflare.traffic.requests(&Match::any());
+    assert!(
+        requests[before..].iter().all(|request| request.request.method == Method::GET),
+        "no record"
+    );
 }

@@ -11,11 +11,10 @@ const FAIL: u64 = 300;
 pub(super) fn compare(ours: UnixTime, theirs: UnixTime) -> Option<Finding> {
     let ahead = ours.0.saturating_sub(theirs.0);
     let seconds = ahead.unsigned_abs();
-    let row = match seconds {
-        0..=WARN => return None,
-        ..=FAIL => rows::R03,
-        _ => rows::R03_FAR,
-    };
+    if seconds <= WARN {
+        return None;
+    }
+    let row = if seconds > FAIL { rows::R03_FAR } else { rows::R03 };
     let direction = if ahead > 0 { "ahead" } else { "behind" };
     Some(row.finding(&[("seconds", &seconds.to_string()), ("direction", direction)]))
 }

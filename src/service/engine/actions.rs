@@ -1,6 +1,6 @@
 //! Requests of a person: the files of `actions/`, read at each start.
 //!
-//! `renew-NAME`, `revoke-NAME`, `rollover-ISSUER` and `forget-NAME`. To add one: its name in
+//! `check`, `renew-NAME`, `revoke-NAME`, `rollover-ISSUER` and `forget-NAME`. To add one: its name in
 //! [`Actions::read_request`], a [`ActionKind`], and its work in [`carry_out`].
 
 use super::clock::LONGEST_SLEEP;
@@ -10,8 +10,11 @@ use super::revoking::{mark_revoked, read_certificates, read_reason, revoke_all, 
 use super::served::Served;
 use super::site::Site;
 use crate::acme::{KeyChoice, Obtainer};
+use crate::doctor::Doctor;
 use crate::event::{ActionEvent, Event};
+use crate::http::HttpError;
 use crate::store::Store;
+use acme_dns_core::findings::Request;
 use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Schedule;
@@ -39,9 +42,17 @@ struct ActionRequest {
 
 #[derive(Clone)]
 enum ActionKind {
+    /// The doctor's checks of a certificate, or of all.
+    Check(Option<String>),
     Renew,
-    Revoke { certificates: Vec<Vec<u8>>, issuers: Vec<IssuerId>, reason: Option<u8> },
-    ChangeKey { issuer: IssuerId },
+    Revoke {
+        certificates: Vec<Vec<u8>>,
+        issuers: Vec<IssuerId>,
+        reason: Option<u8>,
+    },
+    ChangeKey {
+        issuer: IssuerId,
+    },
     Forget(Forgetting),
 }
 
@@ -130,10 +141,15 @@ impl Actions {
         name: &str,
         text: &[u8],
     ) -> Result<ActionRequest, String> {
-        let unknown = "its name is none of \"renew-NAME\", \"revoke-NAME\", \"rollover-ISSUER\" and \
-                       \"forget-NAME\"";
+        let unknown = "its name is none of \"check\", \"check-NAME\", \"renew-NAME\", \"revoke-NAME\", \
+                       \"rollover-ISSUER\" and \"forget-NAME\"";
+        if name == "check" {
+            let (kind, state) = (ActionKind::Check(None), RequestState::ready());
+            return Ok(ActionRequest { name: name.to_owned(), kind, state });
+        }
         let (verb, of) = name.split_once('-').ok_or(unknown)?;
         let (kind, state) = match verb {
+            "check" => (ActionKind::Check(Some(of.to_owned())), RequestState::ready()),
             "renew" => (ActionKind::Renew, renew(parts.schedule, self.variants_of(of)?)),
             "revoke" => self.read_revocation(parts, name, of, text)?,
             "rollover" => {
@@ -227,8 +243,12 @@ impl Actions {
         }
     }
 
-    /// Begins what is ready.
-    pub(super) fn begin_ready(&mut self, obtainer: &Rc<Obtainer>) {
+    /// Begins what is ready. `doctor` makes the one that is asked.
+    pub(super) fn begin_ready(
+        &mut self,
+        obtainer: &Rc<Obtainer>,
+        doctor: impl Fn() -> Result<Doctor, HttpError>,
+    ) {
         let now = Instant::now();
         for request in &mut self.requests {
             if !matches!(request.state, RequestState::Ready(time) if time <= now) {
@@ -236,10 +256,16 @@ impl Actions {
             }
             request.state = RequestState::Running;
             let (name, kind) = (request.name.clone(), request.kind.clone());
-            let (obtainer, store) = (Rc::clone(obtainer), self.site.store.clone());
+            let (obtainer, site) = (Rc::clone(obtainer), Rc::clone(&self.site));
             let report = self.report.clone();
+            let doctor = matches!(kind, ActionKind::Check(_)).then(&doctor);
             tokio::task::spawn_local(async move {
-                let result = carry_out(kind, &obtainer, &store).await;
+                let result = match (kind, doctor) {
+                    (ActionKind::Check(certificate), Some(doctor)) => {
+                        examine(doctor, certificate, &name, &site).await
+                    }
+                    (kind, _) => carry_out(kind, &obtainer, &site.store).await,
+                };
                 let _ended = report.send(Outcome::Action { name, result });
             });
         }
@@ -284,10 +310,30 @@ fn renew(schedule: &mut Schedule, variants: Vec<VariantId>) -> RequestState {
     RequestState::WaitsFor(variants)
 }
 
+/// Has the doctor look at certificates, without a test record, and tells what it finds.
+async fn examine(
+    doctor: Result<Doctor, HttpError>,
+    certificate: Option<String>,
+    name: &str,
+    site: &Site,
+) -> Result<(), Undone> {
+    let request = Request { certificate, writes: false, is_json: false };
+    let report = match doctor {
+        Ok(doctor) => doctor.run(&request, "").await,
+        Err(error) => Err(error.to_string()),
+    };
+    let report = report.map_err(|why| Undone { why, is_final: true })?;
+    let lines = report.findings.iter().map(|finding| format!("{}: {finding}", finding.subject));
+    for line in lines.chain([report.summary()]) {
+        site.tell(&Event::Action(name.to_owned(), ActionEvent::Found { line }));
+    }
+    Ok(())
+}
+
 async fn carry_out(kind: ActionKind, obtainer: &Obtainer, store: &Store) -> Result<(), Undone> {
     match kind {
-        // The renewal was all.
-        ActionKind::Renew => Ok(()),
+        // The renewal was all; checks are made by the doctor.
+        ActionKind::Renew | ActionKind::Check(_) => Ok(()),
         ActionKind::ChangeKey { issuer } => Ok(obtainer.change_key(issuer).await?),
         ActionKind::Revoke { certificates, issuers, reason } => {
             revoke_all(obtainer, &certificates, &issuers, reason).await?;

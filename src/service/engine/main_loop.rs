@@ -21,6 +21,7 @@ use super::unreadable::{Recovery, Unreadable};
 use super::unsaved::Unsaved;
 use crate::acme::Obtainer;
 use crate::dns;
+use crate::doctor::Doctor;
 use crate::event::{CertificateEvent, Event, ProcessEvent};
 use crate::http::{Clients, HttpError};
 use crate::program::Programs;
@@ -103,7 +104,11 @@ impl Running {
             self.begin_due(&tools);
             self.failures.tell_untold();
             self.stapling.tend(&mut self.served, &tools.clients, &self.report);
-            self.actions.begin_ready(&tools.obtainer);
+            let doctor = || {
+                let secret = |id: SecretId| self.secrets.get(id);
+                Doctor::new(Arc::clone(&self.site.config), secret, Arc::clone(&self.site.host))
+            };
+            self.actions.begin_ready(&tools.obtainer, doctor);
             let pause = self.pause();
             tokio::select! {
                 Some(outcome) = self.outcomes.recv() => {

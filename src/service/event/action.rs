@@ -23,6 +23,11 @@ pub enum ActionEvent {
         /// Pause before the next attempt.
         pause: Duration,
     },
+    /// A check has found this.
+    Found {
+        /// What it is about, and the finding.
+        line: String,
+    },
     /// It is done.
     Done,
     /// It is done, and the file cannot be removed.
@@ -38,7 +43,7 @@ impl ActionEvent {
             Self::Refused { .. } | Self::Retrying { .. } | Self::NotForgotten { .. } => {
                 Level::Error
             }
-            Self::Requested | Self::Done => Level::Notice,
+            Self::Requested | Self::Found { .. } | Self::Done => Level::Notice,
         }
     }
 
@@ -52,6 +57,7 @@ impl ActionEvent {
                 "could not be done: {why}; next attempt in {} s, to cancel it remove the file and reload",
                 pause.as_secs()
             ),
+            Self::Found { line } => write!(f, "found: {line}"),
             Self::Done => write!(f, "is done"),
             Self::NotForgotten { why } => write!(f, "is done, but {why}"),
         }

@@ -77,19 +77,21 @@ fn what_nobody_can_say_stops_no_order_and_costs_little_time() {
 #[test]
 fn a_renewal_is_not_checked_unless_it_was_refused() {
     let bed = Bed::start();
-    bed.run(async |obtainer| {
-        obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await.unwrap();
-        bed.testbed.dns.set_rrset(ZONE, "CAA", &OTHER_CA);
-        obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await.unwrap();
-        let refusal = ObtainError::NoChallenge {
-            wanted: String::new(),
-            name: ZONE.to_owned(),
-            offered: String::new(),
-        };
-        let _noted = obtainer.failure(VARIANT, &refusal);
-        let error = obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await.unwrap_err();
-        assert!(error.to_string().contains("A01"), "{error}");
-    });
+    let obtainer = bed.obtainer();
+    let obtain = || {
+        bed.run_in(&obtainer, async |it| it.obtain(VARIANT, ISSUER, KeyChoice::Configured).await)
+    };
+    obtain().unwrap();
+    bed.testbed.dns.set_rrset(ZONE, "CAA", &OTHER_CA);
+    obtain().unwrap();
+    let refusal = ObtainError::NoChallenge {
+        wanted: String::new(),
+        name: ZONE.to_owned(),
+        offered: String::new(),
+    };
+    let _noted = obtainer.failure(VARIANT, &refusal);
+    let error = obtain().unwrap_err();
+    assert!(error.to_string().contains("A01"), "{error}");
     assert_eq!(orders(&bed), 2);
     // The account is known now.
     let other = "0 issue \"pebble.letsencrypt.org; accounturi=https://ca.example/acct/2\"";

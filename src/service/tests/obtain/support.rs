@@ -255,7 +255,8 @@ impl Bed {
         self.run_in(&self.obtainer_with(providers), work)
     }
 
-    fn run_in<T>(&self, obtainer: &Saving, work: impl AsyncFnOnce(&Saving) -> T) -> T {
+    /// The same, with an obtainer that other work has had.
+    pub(crate) fn run_in<T>(&self, obtainer: &Saving, work: impl AsyncFnOnce(&Saving) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let tasks = LocalSet::new();
         let work = async { tokio::time::timeout(PATIENCE, work(obtainer)).await };
