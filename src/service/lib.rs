@@ -20,6 +20,7 @@ pub mod import;
 pub mod ocsp;
 pub mod program;
 pub mod propagation;
+mod random;
 pub mod reload;
 pub mod resolver;
 pub mod stamp;

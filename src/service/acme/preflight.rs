@@ -9,7 +9,7 @@ use crate::store::StoredCertificate;
 use acme_dns_core::challenge::record_name;
 use acme_dns_core::name::Name;
 use acme_dns_core::schedule::Environment;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl OrderAttempt<'_> {
     /// Looks for the zones of all names. Credentials that are refused, or a zone that is not there, cost
@@ -30,14 +30,16 @@ impl OrderAttempt<'_> {
         let names: BTreeSet<&str> = self.certificate.names.iter().map(Name::base).collect();
         self.state.find_routes(names.iter().copied(), &self.teller).await;
         let zones = on_account_of(&self.certificate.name, async {
-            let mut zones = BTreeSet::new();
+            let mut zones = BTreeMap::new();
             // One after the other: the provider has found most zones after the first name.
             for name in names {
                 let route = self.state.route(name, &self.teller).await?;
                 let own = route.is_delegated().then(|| record_name(name));
                 let (name, own) = (route.target(), own.as_deref());
                 let provider = self.state.provider_for(self.certificate, name, own)?;
-                zones.insert(self.state.zone_of((main, provider), name, own).await?.name);
+                let zone = self.state.zone_of((main, provider), name, own).await?;
+                let servers = self.state.provider(provider)?.name_servers(&zone);
+                zones.insert(zone.name, servers);
             }
             Ok::<_, ObtainError>(zones)
         });
@@ -50,7 +52,7 @@ impl OrderAttempt<'_> {
     async fn consult(
         &self,
         environment: Environment,
-        zones: &BTreeSet<String>,
+        zones: &BTreeMap<String, Option<Vec<String>>>,
     ) -> Result<(), ObtainError> {
         let (identities, account) = self.issuer.caa_party(environment).await?;
         let plan = Plan {

@@ -5,6 +5,7 @@ use super::error::ObtainError;
 use super::teller::Teller;
 use crate::dns::{About, DnsProvider, ProviderError, Route, Zone, follow};
 use crate::event::VisibilityEvent;
+use crate::random::random_hex;
 use acme_dns_core::challenge::{NameStanding, record_name, sibling_name};
 use acme_dns_core::config::Certificate;
 use futures_util::stream::{self, StreamExt};
@@ -46,7 +47,8 @@ impl ObtainerState {
         {
             return Ok(route.clone());
         }
-        let sibling = sibling_name(base, &random_suffix());
+        // Without randomness the name is still one that nobody has.
+        let sibling = sibling_name(base, &random_hex::<SUFFIX>().unwrap_or_default());
         // Where nobody can tell, a name is taken for none.
         let unknown = RefCell::new(None);
         let alias = async |name: &str| match self.checker.alias(&self.resolver, name).await {
@@ -193,12 +195,4 @@ impl ObtainerState {
         });
         found.map_err(|error| Self::provider_error(own, provider, error))
     }
-}
-
-/// Makes the random part of a name that nobody has.
-fn random_suffix() -> String {
-    let mut bytes = [0; SUFFIX];
-    // Without randomness the name is still one that nobody has.
-    let _ = openssl::rand::rand_bytes(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -28,6 +28,7 @@ use crate::host::Host;
 use crate::http::{Clients, HttpError};
 use crate::program::Programs;
 use crate::propagation::Checker;
+use crate::random::random_hex;
 use crate::resolver::Resolver;
 use acme_dns_core::config::{Certificate, Config, Propagation, SecretId};
 use acme_dns_core::findings::{Finding, Report, Request, rows};
@@ -35,6 +36,8 @@ use acme_dns_core::id::{IssuerId, ProviderId, Table};
 use futures_util::stream::{self, StreamExt};
 use secrecy::SecretString;
 use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +87,15 @@ pub struct Doctor {
     resolver: Resolver,
     clients: Clients,
     host: Arc<dyn Host>,
+    /// Directory of the home directories of programs.
+    homes: PathBuf,
+}
+
+impl Drop for Doctor {
+    fn drop(&mut self) {
+        // It is there only if a program was run.
+        let _was_not_there = fs::remove_dir(&self.homes);
+    }
 }
 
 impl Doctor {
@@ -97,10 +109,12 @@ impl Doctor {
         host: Arc<dyn Host>,
     ) -> Result<Self, HttpError> {
         let clients = Clients::default();
-        // Not those of the state path: a service may be at work there.
-        let homes = format!("acme-dns-check-{}", std::process::id());
+        // Not those of the state path: a service may be at work there. What is below the directory of all users
+        // must have a name that nobody has taken.
+        let name = format!("acme-dns-check-{}", random_hex::<16>().unwrap_or_default());
+        let homes = std::env::temp_dir().join(name);
         let preparing = Arc::clone(&host);
-        let programs = Programs::new(std::env::temp_dir().join(homes), move |command| {
+        let programs = Programs::new(homes.clone(), move |command| {
             preparing.prepare_program(command);
         });
         let telling = Arc::clone(&host);
@@ -109,7 +123,7 @@ impl Doctor {
             dns::providers(&config.providers, secret, &clients, &Rc::new(programs), tell)?;
         let (checker, resolver) =
             (Checker::new(&patient(&config.propagation)), Resolver::of(&config.propagation));
-        Ok(Self { config, providers, checker, resolver, clients, host })
+        Ok(Self { config, providers, checker, resolver, clients, host, homes })
     }
 
     /// Makes the check.

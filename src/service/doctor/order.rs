@@ -1,16 +1,16 @@
 //! The checks before an order: those that cost little and find what would cost a part of the CA's limits.
 
 use super::caa::{Caa, Question};
-use super::zone::{asked, bogus, missing};
+use super::zone::{bogus, missing};
 use super::{DNS_01, authority};
-use crate::propagation::Checker;
+use crate::propagation::{Checker, NameServerError, ZoneServers};
 use crate::resolver::Resolver;
 use crate::resolver::probe::dns_name;
 use acme_dns_core::findings::{Finding, Severity};
 use acme_dns_core::name::Name;
 use futures_util::future::join;
 use futures_util::stream::{self, StreamExt};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -28,8 +28,8 @@ const STOPPING: [&str; 12] =
 pub(crate) struct Plan<'a> {
     /// The names of the certificate.
     pub(crate) names: &'a [Name],
-    /// The zones of its records.
-    pub(crate) zones: &'a BTreeSet<String>,
+    /// The zones of its records, each with the servers that its provider names, as far as it says so.
+    pub(crate) zones: &'a BTreeMap<String, Option<Vec<String>>>,
     /// Names by which the CA is known in CAA records.
     pub(crate) identities: &'a [String],
     /// Our account, if there is one.
@@ -47,7 +47,10 @@ pub(crate) async fn check(
         return None;
     }
     let looking = async {
-        let zones = stream::iter(plan.zones).map(|zone| check_zone(checker, resolver, zone));
+        let zones = stream::iter(plan.zones).map(|(zone, named)| {
+            let servers = ZoneServers { zone, servers: named.as_deref() };
+            check_zone(checker, resolver, servers)
+        });
         let zones = zones.buffer_unordered(AT_ONCE).collect::<Vec<_>>();
         let (zones, caa) = join(zones, check_caa(checker, resolver, plan)).await;
         zones.into_iter().flatten().chain(caa).find(stops)
@@ -60,18 +63,26 @@ fn stops(finding: &Finding) -> bool {
     finding.severity == Severity::Fail && STOPPING.contains(&finding.id)
 }
 
-async fn check_zone(checker: &Checker, resolver: &Resolver, zone: &str) -> Vec<Finding> {
-    let of_zone = async {
-        let servers = checker.servers(asked(zone)).await?.ok()?;
-        authority::lame(&servers, &dns_name(zone)?).await
+async fn check_zone(
+    checker: &Checker,
+    resolver: &Resolver,
+    asked: ZoneServers<'_>,
+) -> Vec<Finding> {
+    let of_servers = async {
+        match checker.servers(asked).await {
+            // Where the provider does not say where the zone begins, it is not looked for.
+            Some(Ok(_)) if asked.servers.is_none() => Vec::new(),
+            Some(Ok(servers)) => {
+                let lame = async { authority::lame(&servers, &dns_name(asked.zone)?).await };
+                lame.await.into_iter().collect()
+            }
+            // The delegation may be on its way: that is waited for.
+            None | Some(Err(NameServerError::Moved { .. })) => Vec::new(),
+            Some(Err(_)) => missing(resolver, asked.zone).await,
+        }
     };
-    let of_resolver = async {
-        let mut findings = missing(resolver, zone).await;
-        findings.extend(bogus(resolver, zone).await);
-        findings
-    };
-    let (lame, mut findings) = join(of_zone, of_resolver).await;
-    findings.extend(lame);
+    let (mut findings, bogus) = join(of_servers, bogus(resolver, asked.zone)).await;
+    findings.extend(bogus);
     findings
 }
 

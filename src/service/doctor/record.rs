@@ -4,6 +4,7 @@ use super::Doctor;
 use super::zone::{Place, moved};
 use crate::dns::{DnsProvider, PlacedRecord, ProviderError, TxtRecord};
 use crate::propagation::{PropagationError, ZoneServers};
+use crate::random::random_hex;
 use crate::resolver::probe::dns_name;
 use crate::resolver::query::{TxtAnswer, ask_txt};
 use acme_dns_core::challenge::{Candidate, TestRecord};
@@ -30,7 +31,8 @@ impl Doctor {
         if client.value_limit(&place.name).is_some() {
             return ("no test record, since a name there holds few values".to_owned(), Vec::new());
         }
-        let (Some(suffix), Some(value)) = (random::<NAME_BYTES>(), random::<VALUE_BYTES>()) else {
+        let (Some(suffix), Some(value)) = (random_hex::<NAME_BYTES>(), random_hex::<VALUE_BYTES>())
+        else {
             return ("no test record, since there is no randomness".to_owned(), Vec::new());
         };
         let record = TestRecord::below(&place.zone.name, &suffix, &value);
@@ -190,10 +192,4 @@ impl Failure {
             None => "test record created".to_owned(),
         }
     }
-}
-
-fn random<const LENGTH: usize>() -> Option<String> {
-    let mut bytes = [0; LENGTH];
-    openssl::rand::rand_bytes(&mut bytes).ok()?;
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
