@@ -1,6 +1,9 @@
 //! The doctor: `ACME_DNS_CHECK=all nginx -t`, and the same checks before the first order.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
 use reqwest::Method;
 use servers::acme_proxy::AcmeStep;
@@ -129,4 +132,23 @@ fn a_file_in_the_state_path_has_all_certificates_checked() {
         requests[before..].iter().all(|request| request.request.method == Method::GET),
         "no record"
     );
+}
+
+#[test]
+fn the_images_script_passes_its_words_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let nginx = dir.path().join("nginx");
+    fs::write(&nginx, "#!/bin/sh\necho \"$ACME_DNS_CHECK $*\"\n").expect("it is written");
+    fs::set_permissions(&nginx, Permissions::from_mode(0o755)).expect("a mode");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/check");
+    let path = format!("{}:/usr/bin:/bin", dir.path().display());
+    for (arguments, expected) in [
+        (&[][..], "all -t\n"),
+        (&["example.com,json"], "example.com,json -t\n"),
+        (&["all", "-c", "x.conf"], "all -t -c x.conf\n"),
+    ] {
+        let output = Command::new(&script).args(arguments).env("PATH", &path).output();
+        let output = output.expect("it runs").stdout;
+        assert_eq!(String::from_utf8_lossy(&output), expected, "{arguments:?}");
+    }
 }
