@@ -197,7 +197,7 @@ fn what_cannot_be_done_is_refused_with_the_reason() {
         ("renew-other.test", "", "no certificate \"other.test\" is configured"),
         ("rollover-nobody", "", "no \"acme_dns_issuer\" \"nobody\" is defined"),
         ("revoke-example.test", "because", "its first line is none of the reasons unspecified"),
-        ("dance", "", "its name is none of \"renew-NAME\""),
+        ("dance", "", "its name is none of \"check\""),
     ];
     for (file, content, _) in rows {
         fs::write(site.state().join("actions").join(file), content).expect("it is written");

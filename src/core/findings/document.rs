@@ -31,7 +31,8 @@ FAIL  shop.example.com     D07 \"_acme-challenge.shop.example.com\" is an alias 
   it gives up root first; whether its user can read the state path decides whether the account is checked.
 - The test record is `_acme-challenge-test-`, 8 random hexadecimal digits and the name of the zone: no CA takes it for an answer, and no
   other client's record is touched. It is waited for at all servers of the zone, and removed in any case. `nowrite` leaves it out.
-- Each question has a time limit, and all questions about one certificate together have a minute.
+- Each question has a time limit: an unreachable CA or provider is given up after 20 to 25 seconds, and a test record is waited for no
+  longer than `acme_dns_propagation` says, and at most 45 seconds.
 - Without the variable `nginx -t` contacts nobody.
 - In Docker: `docker exec web acme-dns-check`.
 

@@ -97,7 +97,8 @@ mod tests {
     use std::time::Duration;
 
     fn provider(kind: ProviderKind) -> Provider {
-        Provider { name: "dns".to_owned(), zones: Vec::new(), kind, secrets: Vec::new() }
+        let name = "dns".to_owned();
+        Provider { name, zones: Vec::new(), zone: None, kind, secrets: Vec::new() }
     }
 
     fn api() -> Provider {

@@ -72,12 +72,34 @@ impl Doctor {
             findings.push(self.unprovided(name, via).await);
             return (None, findings);
         };
-        let Some(client) = self.providers.get(provider) else { return (None, findings) };
-        let finding = match timeout(LIMIT, client.zone_of(name, &self.resolver)).await {
+        let (place, of_zone) = self.place_at(name, via, provider).await;
+        findings.extend(of_zone);
+        (place, findings)
+    }
+
+    /// Finds the zone of a record, whose challenge may be an alias of it.
+    async fn place_at(
+        &self,
+        name: &str,
+        via: Option<&str>,
+        provider: ProviderId,
+    ) -> (Option<Place>, Option<Finding>) {
+        let Some(client) = self.providers.get(provider) else { return (None, None) };
+        let given = self.config.providers.get(provider).and_then(|config| config.zone_of(name));
+        let looking = async {
+            match given {
+                Some(zone) => client.zone_named(zone).await,
+                None => client.zone_of(name, &self.resolver).await,
+            }
+        };
+        let finding = match timeout(LIMIT, looking).await {
             Ok(Ok(zone)) => {
-                findings.extend(self.own_zone(name, &zone.name).await);
-                let name = name.to_owned();
-                return (Some(Place { name, provider, zone }), findings);
+                // What the block says beats the DNS.
+                let own = match given {
+                    Some(_) => None,
+                    None => self.own_zone(name, &zone.name).await,
+                };
+                return (Some(Place { name: name.to_owned(), provider, zone }), own);
             }
             Ok(Err(ProviderError::NoZone { .. })) => self.no_zone(name, via, provider).await,
             Ok(Err(error)) => self.explain(provider, &error, name),
@@ -86,8 +108,7 @@ impl Doctor {
                 ("words", &format!("no answer within {} s", LIMIT.as_secs())),
             ]),
         };
-        findings.push(finding);
-        (None, findings)
+        (None, Some(finding))
     }
 
     /// Explains that all providers are bound to other zones.

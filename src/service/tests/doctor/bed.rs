@@ -118,5 +118,6 @@ impl Bed {
 }
 
 pub(crate) fn provider(name: &str, kind: ProviderKind) -> Provider {
-    Provider { name: name.into(), zones: Vec::new(), kind, secrets: vec![SecretId(0)] }
+    let secrets = vec![SecretId(0)];
+    Provider { name: name.into(), zones: Vec::new(), zone: None, kind, secrets }
 }
