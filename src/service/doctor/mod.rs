@@ -117,6 +117,7 @@ impl Doctor {
         let programs = Programs::new(homes.clone(), move |command| {
             preparing.prepare_program(command);
         });
+        let programs = programs.with_providers_program(config.providers_program.as_deref());
         let telling = Arc::clone(&host);
         let tell = move |event| telling.tell(&Event::Provider(event));
         let providers =
