@@ -14,6 +14,10 @@ git archive $(1) | tar -x -C target/earlier/source
 cargo build --release --features vendored --manifest-path target/earlier/source/Cargo.toml --target-dir target/earlier
 endef
 
+# What has to do with DNS: suites of the service, and names in those that are about more.
+DNS_SUITES = acme_dns cloudflare doctor duckdns exec httpreq library powerdns propagation rfc2136 zones
+DNS_TESTS = delegation:: rounds:: checks:: methods:: persist:: providers:: doctor::
+
 .DEFAULT_GOAL = help
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
@@ -67,11 +71,19 @@ live: build ## The real Cloudflare and Let's Encrypt's staging: ZONE=example.com
 
 # NGINX_BINARY=... ACME_DNS_MODULE=... tests another build instead.
 # Most tests wait for servers and for pauses, the end-to-end tests most of all, so that many run at once.
-test: build ## All tests; TEST=name only those whose name contains it
+test: export RUST_TEST_THREADS ?= 8
+test: build ## All tests; TEST=name only those whose name contains it, TEST=dns all that has to do with DNS
 	cargo build -p acme-dns-providers
+ifeq ($(TEST),dns)
+	cargo test -p acme-dns-providers
+	cargo test -p acme-dns-service $(addprefix --test ,$(DNS_SUITES))
+	cargo test -p acme-dns-service --test obtain -- $(DNS_TESTS)
+	cargo test -p testbed --test e2e -- $(DNS_TESTS)
+else
 	cargo test -p acme-dns-providers -- $(TEST)
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test -p acme-dns-core -p acme-dns-service -- $(TEST)
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test -p servers -p testbed -- $(TEST)
+	cargo test -p acme-dns-core -p acme-dns-service -- $(TEST)
+	cargo test -p servers -p testbed -- $(TEST)
+endif
 
 # From NGINX 1.29.2 on sessions are looked up after the server is chosen: the tests that run in a chroot are run there.
 # MATRIX_PROFILE=quick compiles the module as CI does, without the optimizations that take long.
