@@ -52,12 +52,14 @@ fn what_the_ca_would_refuse_is_not_ordered() {
     expect(&bed, "D15");
     ask(&mut bed, dns, dns.port());
     bed.testbed.dns.set_rrset(ZONE, "NS", &["ns2.example.test."]);
+    bed.testbed.cloudflare.set_name_servers(ZONE, &["ns2.example.test"]);
     bed.testbed.dns.set_rrset("ns2.example.test", "A", &["127.0.0.2"]);
     let lame = ([127, 0, 0, 2], dns.port()).into();
     let knot = Knot::start(&bed.testbed.dir().join("knot"), lame, "other.test", "");
     expect(&bed, "D02");
     drop(knot);
     bed.testbed.dns.set_rrset(ZONE, "NS", &["ns1.example.test."]);
+    bed.testbed.cloudflare.set_name_servers(ZONE, &["ns1.example.test"]);
     bed.obtain().unwrap();
 }
 
