@@ -123,11 +123,12 @@ fn examine(cycle: Cycle<'_>, conf: &CoreConf, ready: &Ready, request: &Request) 
 fn become_user(ready: &Ready) -> io::Result<String> {
     let identity = &ready.identity;
     privileges::take_user(identity.user, &identity.groups)?;
-    Ok(match identity.name.as_str() {
-        // SAFETY: a plain system call.
-        "" => format!("number {}", unsafe { libc::geteuid() }),
-        name => name.to_owned(),
-    })
+    if !identity.name.is_empty() {
+        return Ok(identity.name.clone());
+    }
+    // SAFETY: a plain system call.
+    let number = unsafe { libc::geteuid() };
+    Ok(format!("number {number}"))
 }
 
 /// Writes the report; false if it cannot be written.
