@@ -73,14 +73,14 @@ live: build ## The real Cloudflare and Let's Encrypt's staging: ZONE=example.com
 # Most tests wait for servers and for pauses, the end-to-end tests most of all, so that many run at once.
 test: export RUST_TEST_THREADS ?= 8
 test: build ## All tests; TEST=name only those whose name contains it, TEST=dns all that has to do with DNS
-	cargo build -p acme-dns-providers
+	cargo build --profile providers -p acme-dns-providers
 ifeq ($(TEST),dns)
-	cargo test -p acme-dns-providers
+	cargo test --profile providers -p acme-dns-providers
 	cargo test -p acme-dns-service $(addprefix --test ,$(DNS_SUITES))
 	cargo test -p acme-dns-service --test obtain -- $(DNS_TESTS)
 	cargo test -p testbed --test e2e -- $(DNS_TESTS)
 else
-	cargo test -p acme-dns-providers -- $(TEST)
+	cargo test --profile providers -p acme-dns-providers -- $(TEST)
 	cargo test -p acme-dns-core -p acme-dns-service -- $(TEST)
 	cargo test -p servers -p testbed -- $(TEST)
 endif

@@ -31,8 +31,8 @@ pub fn workspace_dir() -> PathBuf {
 /// If it is not there.
 #[must_use]
 pub fn providers_program() -> PathBuf {
-    let path = cache_dir().with_file_name("debug").join("acme-dns-providers");
-    assert!(path.exists(), "{}: run cargo build -p acme-dns-providers", path.display());
+    let path = cache_dir().with_file_name("providers").join("acme-dns-providers");
+    assert!(path.exists(), "{}: run make program", path.display());
     path
 }
 

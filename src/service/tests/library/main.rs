@@ -1,6 +1,6 @@
 //! Providers of the library `dns-update`, by the program `acme-dns-providers` itself, and by programs in its place.
 //!
-//! `make test` has built the program; `cargo build -p acme-dns-providers` does.
+//! `make test` has built the program; `make program` does.
 
 #[path = "../../../ffi/child.rs"]
 mod child;
