@@ -1,12 +1,17 @@
-//! Records of dns-01 (RFC 8555 section 8.4): their names and values, and which may be removed.
+//! Records of dns-01 (RFC 8555 section 8.4) and dns-account-01 (draft-ietf-acme-dns-account-label): their names
+//! and values, and which may be removed.
 
 use std::fmt;
 
 /// The label in front of the name that is proven.
 const LABEL: &str = "_acme-challenge.";
 
-/// The beginning of the name beside that of a challenge.
-const SIBLING: &str = "_acme-challenge-";
+/// The letters of an account's label (RFC 4648 section 6), in lower case.
+const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// The octets of a digest that an account's label is made of, and the letters that they make.
+const LABEL_OCTETS: usize = 10;
+const LABEL_LETTERS: usize = 16;
 
 /// The length of a value: a SHA-256 digest in base64url without padding.
 const VALUE: usize = 43;
@@ -17,16 +22,54 @@ pub fn record_name(base: &str) -> String {
     format!("{LABEL}{base}")
 }
 
-/// Gives the name that a record proves, without `*.`; `None` if it is not the record of a challenge.
+/// The name of an account's own record that proves a name, which is given without `*.`: with dns-account-01
+/// no two accounts share one.
+#[must_use]
+pub fn account_record_name(account_label: &str, base: &str) -> String {
+    format!("{account_label}.{LABEL}{base}")
+}
+
+/// The label of an account, made of the SHA-256 digest of its URL.
+#[must_use]
+pub fn account_label(digest: &[u8; 32]) -> String {
+    let mut label = String::with_capacity(LABEL_LETTERS + 1);
+    label.push('_');
+    let (mut bits, mut count) = (0_u32, 0);
+    for octet in digest.iter().take(LABEL_OCTETS) {
+        bits = (bits << 8 | u32::from(*octet)) & 0xfff;
+        count += 8;
+        while count >= 5 {
+            count -= 5;
+            let letter = usize::try_from(bits >> count & 31).unwrap_or_default();
+            label.push(char::from(BASE32[letter]));
+        }
+    }
+    label
+}
+
+/// Gives the name that a record of dns-01 proves, without `*.`; `None` if it is none.
 #[must_use]
 pub fn base_of(record_name: &str) -> Option<&str> {
     record_name.strip_prefix(LABEL).filter(|base| !base.is_empty())
 }
 
-/// The name beside that of a challenge with a suffix: nobody has it, unless a wildcard gives it.
+/// Gives the name that a record proves, without `*.`, by whichever method; `None` if it is not the record of
+/// a challenge. `record_name` is in lower case.
 #[must_use]
-pub fn sibling_name(base: &str, suffix: &str) -> String {
-    format!("{SIBLING}{suffix}.{base}")
+pub fn domain_of(record_name: &str) -> Option<&str> {
+    base_of(record_name).or_else(|| {
+        let (label, rest) = record_name.strip_prefix('_')?.split_once('.')?;
+        let is_label = label.len() == LABEL_LETTERS && label.bytes().all(|b| BASE32.contains(&b));
+        base_of(rest).filter(|_| is_label)
+    })
+}
+
+/// The name beside that of a challenge, with a suffix to its first label: nobody has it, unless a wildcard
+/// gives it.
+#[must_use]
+pub fn sibling_name(challenge: &str, suffix: &str) -> String {
+    let (label, rest) = challenge.split_once('.').unwrap_or((challenge, ""));
+    format!("{label}-{suffix}.{rest}")
 }
 
 /// Standing of a name among those of challenge records.
@@ -106,7 +149,7 @@ pub fn may_remove(
     }
     let name = name.to_ascii_lowercase();
     let standing = standing(&name);
-    let is_challenge = name.starts_with(LABEL) || standing != NameStanding::Unknown;
+    let is_challenge = domain_of(&name).is_some() || standing != NameStanding::Unknown;
     if !is_challenge || !is_value(value) {
         return Err(Kept::Form);
     }
@@ -178,10 +221,11 @@ fn is_value(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Candidate, Kept, Mark, NameStanding, TestRecord, may_remove};
+    use super::*;
 
     const OURS: &str = "_acme-challenge.example.com";
     const OLD: &str = "_acme-challenge.old.example";
+    const ACCOUNTS: &str = "_ujmmovf2vn55tgye._acme-challenge.example.com";
     const TARGET: &str = "shop.acme.example.net";
     const OLD_TARGET: &str = "old.acme.example.net";
     const VALUE: &str = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0";
@@ -197,6 +241,13 @@ mod tests {
             ("TXT", "_ACME-Challenge.Example.COM", VALUE, Unsupported, Ok(())),
             ("TXT", OURS, VALUE, Unread, Ok(())),
             ("TXT", OURS, VALUE, Missing, Err(Kept::Unmarked)),
+            ("TXT", ACCOUNTS, VALUE, Ours, Ok(())),
+            ("TXT", ACCOUNTS, VALUE, Unsupported, Ok(())),
+            ("TXT", ACCOUNTS, VALUE, Missing, Err(Kept::Unmarked)),
+            ("TXT", ACCOUNTS, "v=spf1 -all", Ours, Err(Kept::Form)),
+            ("TXT", "_short._acme-challenge.example.com", VALUE, Ours, Err(Kept::Form)),
+            ("TXT", "_ujmmovf2vn55tgy1._acme-challenge.example.com", VALUE, Ours, Err(Kept::Form)),
+            ("TXT", "_validation-persist.example.com", VALUE, Ours, Err(Kept::Form)),
             // A name that was taken out of the configuration.
             ("TXT", OLD, VALUE, Ours, Ok(())),
             ("TXT", OLD, VALUE, Unread, Ok(())),
@@ -226,7 +277,7 @@ mod tests {
         ] {
             let candidate = Candidate { kind, name, value, mark };
             let standing = |name: &str| match name {
-                OURS | TARGET => NameStanding::Configured,
+                OURS | ACCOUNTS | TARGET => NameStanding::Configured,
                 OLD_TARGET => NameStanding::Delegated,
                 _ => NameStanding::Unknown,
             };
@@ -261,5 +312,40 @@ mod tests {
         let candidate = |value| Candidate { kind: "TXT", name: OURS, value, mark: Unsupported };
         assert_eq!(at.may_remove(&candidate(at.value())), Ok(()));
         assert_eq!(at.may_remove(&candidate(VALUE)), Err(Kept::Form));
+    }
+
+    /// The example of draft-ietf-acme-dns-account-label: the digest of the account
+    /// `https://example.com/acme/acct/ExampleAccount`.
+    #[test]
+    fn an_account_has_a_label_of_its_own() {
+        let digest = [
+            0xa2, 0x58, 0xc7, 0x54, 0xba, 0xab, 0x7b, 0xd9, 0x9b, 0x04, 0x4f, 0xb6, 0x6b, 0x6b,
+            0xa7, 0x6c, 0x3f, 0xa9, 0xb5, 0x11, 0xe9, 0xd2, 0x83, 0xe1, 0x0b, 0x30, 0xa7, 0xac,
+            0xba, 0x17, 0x9f, 0x05,
+        ];
+        let label = account_label(&digest);
+        assert_eq!(label, "_ujmmovf2vn55tgye");
+        assert_eq!(account_record_name(&label, "example.com"), ACCOUNTS);
+    }
+
+    #[test]
+    fn a_record_says_what_it_proves() {
+        for (name, domain) in [
+            (OURS, Some("example.com")),
+            (ACCOUNTS, Some("example.com")),
+            ("_acme-challenge._acme-challenge.example.com", Some("_acme-challenge.example.com")),
+            ("_acme-challenge.", None),
+            ("_ujmmovf2vn55tgye._acme-challenge.", None),
+            ("_ujmmovf2vn55tgye.example.com", None),
+            ("ujmmovf2vn55tgye._acme-challenge.example.com", None),
+            ("example.com", None),
+        ] {
+            assert_eq!(domain_of(name), domain, "{name}");
+        }
+        assert_eq!(sibling_name(OURS, "1f"), "_acme-challenge-1f.example.com");
+        assert_eq!(
+            sibling_name(ACCOUNTS, "1f"),
+            "_ujmmovf2vn55tgye-1f._acme-challenge.example.com"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The block `acme_dns_issuer NAME { ... }`.
 
+use super::challenge::ChallengeReader;
 use super::contact::{contact, doubt};
 use super::text::{
     arguments, duplicate, invalid_parameter, is_file_name, set_once, url, wrong_arguments,
@@ -47,6 +48,7 @@ pub struct IssuerReader {
     account_key: Option<SecretId>,
     external_account: Option<ExternalAccount>,
     preferred_chain: Option<String>,
+    challenges: ChallengeReader,
 }
 
 /// The URL of the directory that a name stands for, if it is a known one.
@@ -122,6 +124,7 @@ impl IssuerReader {
             account_key: None,
             external_account: None,
             preferred_chain: None,
+            challenges: ChallengeReader::default(),
         })
     }
 
@@ -188,6 +191,8 @@ impl IssuerReader {
                 let pem = resources.certificates(path)?;
                 set_once(&mut self.trusted_certificate, directive, pem)
             }
+            "challenge" => self.challenges.set_methods(directive, args),
+            "persist" => self.challenges.set_persist(directive, args),
             "profile" => set_once(&mut self.profile, directive, profile(directive, args)?),
             _ => Err(format!("unknown directive \"{directive}\"")),
         }
@@ -215,6 +220,7 @@ impl IssuerReader {
                  given must have its account already"
             ));
         }
+        let (challenges, persist) = self.challenges.finish(&name)?;
         Ok(Issuer {
             name,
             directory,
@@ -225,6 +231,8 @@ impl IssuerReader {
             account_key: self.account_key,
             external_account: self.external_account,
             preferred_chain: self.preferred_chain,
+            challenges,
+            persist,
         })
     }
 }

@@ -6,6 +6,7 @@
 //! been read. Every error is one line in nginx's voice, without the file and line that `ffi` adds.
 
 pub mod binding;
+mod challenge;
 mod contact;
 pub mod domains;
 pub mod draft;
@@ -26,6 +27,7 @@ mod tests;
 mod text;
 pub mod zone;
 
+pub use challenge::ChallengeMethod;
 pub use import::{Import, ImportFormat};
 pub use provider::{
     AcmeDnsCredentials, AcmeDnsSettings, CloudflareCredentials, CloudflareSettings, CommandLine,
@@ -88,6 +90,10 @@ pub struct Issuer {
     pub external_account: Option<ExternalAccount>,
     /// The common name of the root that the chain should lead to, where the CA offers several.
     pub preferred_chain: Option<String>,
+    /// The methods by which names are proven, at least one, the preferred ones first.
+    pub challenges: Vec<ChallengeMethod>,
+    /// The time for which records of dns-persist-01 are written; without an end if absent.
+    pub persist: Option<Duration>,
 }
 
 /// The customer of a CA to whom an account belongs (RFC 8555 section 7.3.4).

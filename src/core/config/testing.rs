@@ -68,6 +68,8 @@ impl Issuer {
             account_key: None,
             external_account: None,
             preferred_chain: None,
+            challenges: vec![super::ChallengeMethod::Dns01],
+            persist: None,
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::binding::{Request, Wanted};
 use super::issuer::IssuerReader;
 use super::{
-    ExternalAccount, Issuer, Profile, Propagation, Resources, SecretCheck, SecretId, SecretSource,
+    ChallengeMethod, ExternalAccount, Issuer, Profile, Propagation, Resources, SecretCheck,
+    SecretId, SecretSource,
 };
 use crate::key::KeyType;
 use crate::name::Name;
@@ -85,7 +86,8 @@ fn an_issuer_has_defaults() {
         assert!(issuer.contacts.is_empty());
         assert_eq!((issuer.trusted_certificate, issuer.profile), (None, None));
         assert_eq!((issuer.account_key, issuer.external_account), (None, None));
-        assert_eq!(issuer.preferred_chain, None);
+        assert_eq!((issuer.preferred_chain, issuer.persist), (None, None));
+        assert_eq!(issuer.challenges, [ChallengeMethod::Dns01]);
     }
 }
 
@@ -124,6 +126,7 @@ fn an_issuer_has_what_its_block_says() {
             &["trusted_certificate", "ca.pem"],
             &["profile", "shortlived", "require"],
             &["preferred_chain", "Root X1"],
+            &["challenge", "dns-persist-01", "dns-01"],
         ],
     )
     .expect("valid");
@@ -132,6 +135,7 @@ fn an_issuer_has_what_its_block_says() {
     assert_eq!(issuer.trusted_certificate.as_deref(), Some("ca.pem".as_bytes()));
     assert_eq!(issuer.profile, Some(Profile { name: "shortlived".to_owned(), required: true }));
     assert_eq!(issuer.preferred_chain.as_deref(), Some("Root X1"));
+    assert_eq!(issuer.challenges, [ChallengeMethod::DnsPersist01, ChallengeMethod::Dns01]);
     let issuer = read_issuer("letsencrypt", &[ACCEPT, &["profile", "tlsserver"]]).expect("valid");
     assert_eq!(issuer.profile, Some(Profile { name: "tlsserver".to_owned(), required: false }));
 }

@@ -10,7 +10,7 @@ use super::order::{Authorization, Order, Replaces, check};
 use super::problem::printable;
 use super::renewal_info::certificate_id;
 use super::rounds::divide;
-use super::solver::{Challenge, SolverTask, Solvers};
+use super::solver::{Challenge, SolverTask, Solvers, label_of};
 use super::teller::Teller;
 use super::{Issued, ObtainerState, OrderOrigin, now};
 use crate::dns::ValueLimit;
@@ -19,7 +19,7 @@ use crate::store::{IssuedPem, PendingOrder, Store, StoreError, StoredCertificate
 use crate::x509::csr;
 use crate::x509::verify::{self, Unfit, Verified};
 use crate::x509::{chain_from_pem, display_name, key_type, keys, material, reason};
-use acme_dns_core::config::{Certificate, Variant};
+use acme_dns_core::config::{Certificate, ChallengeMethod, Variant};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Environment;
@@ -292,15 +292,16 @@ impl OrderAttempt<'_> {
     /// Proves to the CA that the names are ours, as far as the order still asks for it.
     async fn authorize(&self, order: &mut Order) -> Result<(), ObtainError> {
         let authorizations = order.authorizations().await?;
-        let pending = pending(&authorizations)?;
+        let pending = pending(&authorizations, order.methods())?;
         if pending.is_empty() {
             return order.wait_ready().await;
         }
         self.issuer.note_challenge();
         let Self { state, variant, certificate, teller, .. } = self;
-        let task = SolverTask { state, variant, certificate, teller };
-        let bases = pending.iter().map(|(_, challenge)| challenge.base());
-        state.find_routes(bases, teller).await;
+        let account_label = label_of(order.account());
+        let task = SolverTask { state, variant, certificate, teller, account_label };
+        let names = pending.iter().map(|(_, challenge)| task.record_name(challenge));
+        state.find_routes(&names.collect::<Vec<_>>(), teller).await;
         let mut limited = Vec::with_capacity(pending.len());
         for (authorization, challenge) in pending {
             limited.push((authorization, challenge, challenge.limit(&task).await?));
@@ -329,8 +330,8 @@ impl OrderAttempt<'_> {
         solvers.present(task, &challenges).await?;
         self.teller.order(OrderEvent::WaitingForServers);
         solvers.wait().await?;
-        for authorization in &authorizations {
-            order.answer(authorization).await?;
+        for (authorization, challenge, _) in round {
+            order.answer(authorization, challenge).await?;
         }
         self.teller.order(OrderEvent::Answered { number: authorizations.len() });
         match is_last {
@@ -467,9 +468,10 @@ impl OrderAttempt<'_> {
 }
 
 /// Gives what is left to prove of authorizations; an error if nothing can come of one of them.
-fn pending(
-    authorizations: &[Authorization],
-) -> Result<Vec<(&Authorization, &Challenge)>, ObtainError> {
+fn pending<'a>(
+    authorizations: &'a [Authorization],
+    methods: &[ChallengeMethod],
+) -> Result<Vec<(&'a Authorization, &'a Challenge)>, ObtainError> {
     check(authorizations)?;
     let is_pending = |a: &&Authorization| a.status == AuthorizationStatus::Pending;
     let pending = || authorizations.iter().filter(is_pending);
@@ -477,7 +479,12 @@ fn pending(
     if let Some(other) = pending().find(|authorization| !authorization.is_ordered) {
         return Err(ObtainError::NotOrdered { name: other.name.clone() });
     }
-    pending().map(|authorization| Ok((authorization, authorization.challenge()?))).collect()
+    let choose = |authorization: &'a Authorization| {
+        let challenge = authorization.challenges().first();
+        let challenge = challenge.ok_or_else(|| authorization.lacks(methods))?;
+        Ok((authorization, challenge))
+    };
+    pending().map(choose).collect()
 }
 
 fn list(profiles: &[String]) -> String {

@@ -14,7 +14,8 @@ use super::transport::Transport;
 use crate::event::{OrderEvent, Subject};
 use crate::http::{Clients, HttpError};
 use crate::store::{self, PendingOrder, Store};
-use acme_dns_core::config::{self, SecretId};
+use crate::x509::reason;
+use acme_dns_core::config::{self, ChallengeMethod, SecretId};
 use acme_dns_core::schedule::Environment;
 use acme_dns_core::url::CaUrls;
 use bytes::Bytes;
@@ -50,6 +51,7 @@ pub(super) struct AcmeServer {
     /// The directory of its account's files.
     pub(super) files: String,
     pub(super) contacts: Vec<String>,
+    methods: Vec<ChallengeMethod>,
     pub(super) account_key: Option<SecretString>,
     /// Key identifier and MAC key.
     pub(super) external_account: Option<(String, SecretString)>,
@@ -75,6 +77,10 @@ pub(super) struct Session {
     pub(super) account: Account,
     pub(super) transport: Transport,
     pub(super) directory: Rc<Directory>,
+    /// The methods by which names are proven, the preferred ones first.
+    pub(super) methods: Vec<ChallengeMethod>,
+    /// The thumbprint of the account's key (RFC 7638), a part of every proof.
+    pub(super) thumbprint: String,
     directory_url: String,
     ours: Rc<OurAccount>,
     _key_stays: OwnedRwLockReadGuard<()>,
@@ -120,6 +126,7 @@ impl IssuerClient {
             directory_url: directory_url.to_owned(),
             files,
             contacts: config.contacts.clone(),
+            methods: config.challenges.clone(),
             account_key: config.account_key.map(&secret),
             external_account: None,
             store: store.clone(),
@@ -267,8 +274,16 @@ impl AcmeServer {
         let ours = self.account.get(|_| true, async || self.make_account(&directory).await).await?;
         let transport = self.transport(&directory);
         let account = self.open(&transport, &ours.kept).await?;
-        let directory_url = self.directory_url.clone();
-        Ok(Session { account, transport, directory, directory_url, ours, _key_stays: key_stays })
+        Ok(Session {
+            account,
+            transport,
+            directory,
+            methods: self.methods.clone(),
+            thumbprint: ours.key.thumbprint().map_err(|error| self.bad_key(reason(&error)))?,
+            directory_url: self.directory_url.clone(),
+            ours,
+            _key_stays: key_stays,
+        })
     }
 
     /// Gives instant-acme the account.
@@ -369,6 +384,8 @@ mod tests {
             account_key: None,
             external_account: None,
             preferred_chain: None,
+            challenges: vec![config::ChallengeMethod::Dns01],
+            persist: None,
         };
         let (store, teller) = (Store::open(state).unwrap(), Teller::new(Arc::new(Silent)));
         let secret = |_| SecretString::from("");

@@ -89,6 +89,17 @@ impl AccountKey {
     }
 }
 
+impl AccountKey {
+    /// Gives the hash of its public half (RFC 7638), by which the CA knows it.
+    pub(super) fn thumbprint(&self) -> Result<String, ErrorStack> {
+        let jwk = self.jwk()?;
+        let member = |name: &str| jwk[name].as_str().unwrap_or_default().to_owned();
+        let (x, y) = (member("x"), member("y"));
+        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+        Ok(base64url(&sha256(canonical.as_bytes())))
+    }
+}
+
 /// A key that signs requests (RFC 8555 section 6.2).
 pub(super) trait SigningKey {
     /// Gives the name of its algorithm (RFC 7518 section 3.1).

@@ -60,7 +60,7 @@ use crate::http::{Clients, HttpError};
 use crate::propagation::Checker;
 use crate::resolver::Resolver;
 use crate::store::{IssuedPem, PendingOrder, Store};
-use acme_dns_core::challenge::{Candidate, Kept, may_remove, record_name};
+use acme_dns_core::challenge::{Candidate, Kept, may_remove};
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::id::{IssuerId, ProviderId, Table, VariantId};
 use acme_dns_core::level::Level;
@@ -137,8 +137,8 @@ struct ObtainerState {
     checker: Checker,
     resolver: Resolver,
     teller: Teller,
-    /// The names of the challenge records of all certificates.
-    challenges: HashSet<String>,
+    /// The names of all certificates, without `*.`.
+    domains: HashSet<String>,
     routes: Routes,
     /// Journal entries that are worked on.
     active: RefCell<HashSet<String>>,
@@ -201,12 +201,12 @@ impl Obtainer {
             issuers.map(|issuer| IssuerClient::new(issuer, &store, clients, &secret, &teller));
         let issuers = issuers.collect::<Result<_, _>>()?;
         let names = config.certificates.values().flat_map(|certificate| &certificate.names);
-        let challenges = names.map(|name| record_name(name.base())).collect();
+        let domains = names.map(|name| name.base().to_owned()).collect();
         Ok(Self {
             state: Rc::new(ObtainerState {
                 resolver: Resolver::of(&config.propagation),
                 config,
-                challenges,
+                domains,
                 routes: Routes::default(),
                 issuers,
                 providers,

@@ -1,38 +1,30 @@
 //! One order at a CA (RFC 8555 section 7.4).
 
+mod authorization;
+mod pauses;
+
+pub(super) use authorization::{Authorization, check};
+
 use super::error::{AcmeError, ObtainError};
 use super::issuer::Session;
-use super::problem::{Problem, printable};
-use super::solver::{self, Challenge};
+use super::problem::Problem;
+use super::solver::Challenge;
 use super::step::Step;
 use super::teller::Teller;
 use crate::event::OrderEvent;
 use crate::store::PendingOrder;
 use crate::x509::chain_from_pem;
+use acme_dns_core::config::ChallengeMethod;
 use acme_dns_core::level::Level;
 use acme_dns_core::name::Name;
 use acme_dns_core::time::UnixTime;
 use instant_acme::{
-    AuthorizationHandle, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error,
-    Identifier, NewOrder, OrderState, OrderStatus,
+    AuthorizationStatus, CertificateIdentifier, Error, Identifier, NewOrder, OrderState,
+    OrderStatus,
 };
+use pauses::{FIRST_POLL, Pauses};
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
-
-/// The pause before an order is read for the first time after something was sent: a fast CA is
-/// done by then.
-const FIRST_POLL: Duration = Duration::from_millis(75);
-
-/// The pauses after that, where the CA asks for none: each is longer than the one before. It is believed
-/// up to the longest of them.
-const POLL: Duration = Duration::from_millis(250);
-const POLL_GROWTH: f64 = 1.6;
-const LONGEST_POLL: Duration = Duration::from_secs(5);
-
-/// A longer pause is only advice: some CAs ask for a day, and are done in a second. Such a CA is asked again
-/// after pauses that begin and end with these.
-const ADVISED_POLL: Duration = Duration::from_secs(1);
-const LONGEST_ADVISED_POLL: Duration = Duration::from_secs(15);
 
 /// Longest time that a CA may take for each of the two waits of an order.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -42,9 +34,6 @@ const AFTERMATH: Duration = Duration::from_secs(10);
 
 /// Number of times that a CSR is sent if the order does not show that it arrived.
 const FINALIZE_ATTEMPTS: usize = 3;
-
-/// So many types of challenges of an authorization are shown.
-const MAX_OFFERED: usize = 16;
 
 /// So many authorizations more than two for each name may an order have: there is one for each.
 const SPARE_AUTHORIZATIONS: usize = 8;
@@ -64,68 +53,6 @@ pub(super) struct Order {
 
 /// The certificate that an order replaces (RFC 9773 section 5).
 pub(super) type Replaces = CertificateIdentifier<'static>;
-
-/// One authorization of an order (RFC 8555 section 7.1.4).
-#[derive(Debug)]
-pub(super) struct Authorization {
-    index: usize,
-    /// The name, with `*.` if it is a wildcard, as the CA has it; printable.
-    pub(super) name: String,
-    pub(super) status: AuthorizationStatus,
-    /// Set if it is of a name that was ordered.
-    pub(super) is_ordered: bool,
-    /// The challenge that we solve, if there is one.
-    challenge: Option<Challenge>,
-    /// The types of its challenges.
-    offered: String,
-    problem: Option<Problem>,
-}
-
-impl Authorization {
-    /// Gives the challenge that we solve.
-    pub(super) fn challenge(&self) -> Result<&Challenge, ObtainError> {
-        self.challenge.as_ref().ok_or_else(|| ObtainError::NoChallenge {
-            wanted: solver::names(),
-            name: self.name.clone(),
-            offered: self.offered.clone(),
-        })
-    }
-
-    /// Gives the reason why nothing can come of it any more.
-    fn failure(&self) -> Option<(String, Problem)> {
-        dead(self.status)?;
-        Some((self.name.clone(), self.problem.clone()?))
-    }
-
-    fn read<'a>(index: usize, handle: &'a mut AuthorizationHandle<'a>, names: &[Name]) -> Self {
-        let identifier = handle.identifier();
-        let name = printable(&identifier.to_string());
-        let ordered = match identifier.identifier {
-            Identifier::Dns(text) => {
-                names.iter().find(|name| name.is_authorized_by(text, identifier.wildcard))
-            }
-            _ => None,
-        };
-        let status = handle.status;
-        let challenges = handle.challenges.iter().take(MAX_OFFERED);
-        let offered: Vec<String> =
-            challenges.map(|challenge| challenge_type(&challenge.r#type)).collect();
-        let problem = handle.challenges.iter().find_map(|challenge| challenge.error.as_ref());
-        let problem = problem.map(Problem::new).or_else(|| dead(status));
-        let challenge = ordered.and_then(|name| Challenge::choose(name, handle));
-        let (is_ordered, offered) = (ordered.is_some(), offered.join(", "));
-        Self { index, name, status, is_ordered, challenge, offered, problem }
-    }
-}
-
-/// Fails if nothing can come of one of an order's authorizations any more, with the reasons.
-pub(super) fn check(authorizations: &[Authorization]) -> Result<(), ObtainError> {
-    let failed: Vec<_> = authorizations.iter().filter_map(Authorization::failure).collect();
-    match failed.is_empty() {
-        true => Ok(()),
-        false => Err(ObtainError::Invalid(failed)),
-    }
-}
 
 impl Order {
     /// Places an order (newOrder).
@@ -202,6 +129,11 @@ impl Order {
         self.session.account.id()
     }
 
+    /// Gives the methods by which names are proven, the preferred ones first.
+    pub(super) fn methods(&self) -> &[ChallengeMethod] {
+        &self.session.methods
+    }
+
     /// Gives the profiles that the CA offers.
     pub(super) fn profiles(&self) -> &[String] {
         self.session.directory.profiles()
@@ -252,17 +184,19 @@ impl Order {
                 authorizations.next().await.transpose()?;
             }
             let Some(handle) = authorizations.next().await else { return Ok(None) };
-            let mut handle = handle?;
-            Ok(Some(Authorization::read(index, &mut handle, names)))
+            Ok(Some(Authorization::read(index, &handle?, names, session)))
         };
         session.transport.call(Step::Authorization, teller, read).await
     }
 
-    /// Tells the CA that what it looks for is there.
-    pub(super) async fn answer(&mut self, authorization: &Authorization) -> Result<(), AcmeError> {
+    /// Tells the CA that what it looks for is there: the challenge that was chosen.
+    pub(super) async fn answer(
+        &mut self,
+        authorization: &Authorization,
+        chosen: &Challenge,
+    ) -> Result<(), AcmeError> {
         let Self { session, inner, names, teller, .. } = self;
         let index = authorization.index;
-        let Some(chosen) = &authorization.challenge else { return Ok(()) };
         let answer = async || {
             let mut authorizations = inner.authorizations();
             for _ in 0..index {
@@ -498,38 +432,6 @@ fn is_unfinished(order: &OrderState) -> bool {
     }
 }
 
-/// The pauses of a wait for the CA.
-struct Pauses {
-    own: Duration,
-    advised: Duration,
-    is_first: bool,
-}
-
-impl Default for Pauses {
-    fn default() -> Self {
-        Self { own: POLL, advised: ADVISED_POLL, is_first: true }
-    }
-}
-
-impl Pauses {
-    /// Gives the next one, of a CA that asks for this.
-    fn next(&mut self, asked: Option<Duration>) -> Duration {
-        let is_first = std::mem::take(&mut self.is_first);
-        match asked.filter(|asked| !asked.is_zero()) {
-            Some(asked) if asked > LONGEST_POLL => {
-                let longer = self.advised.mul_f64(POLL_GROWTH).min(LONGEST_ADVISED_POLL);
-                std::mem::replace(&mut self.advised, longer)
-            }
-            Some(asked) => asked,
-            None if is_first => FIRST_POLL,
-            None => {
-                let longer = self.own.mul_f64(POLL_GROWTH).min(LONGEST_POLL);
-                std::mem::replace(&mut self.own, longer)
-            }
-        }
-    }
-}
-
 fn text(status: OrderStatus) -> &'static str {
     match status {
         OrderStatus::Pending => "pending",
@@ -537,70 +439,5 @@ fn text(status: OrderStatus) -> &'static str {
         OrderStatus::Processing => "processing",
         OrderStatus::Valid => "valid",
         OrderStatus::Invalid => "invalid",
-    }
-}
-
-fn challenge_type(kind: &ChallengeType) -> String {
-    match kind {
-        ChallengeType::Http01 => "http-01".to_owned(),
-        ChallengeType::Dns01 => "dns-01".to_owned(),
-        ChallengeType::TlsAlpn01 => "tls-alpn-01".to_owned(),
-        ChallengeType::Unknown(name) => printable(name),
-        _ => "another".to_owned(),
-    }
-}
-
-/// Gives the fault of an authorization that cannot become valid any more.
-fn dead(status: AuthorizationStatus) -> Option<Problem> {
-    let status = match status {
-        AuthorizationStatus::Pending | AuthorizationStatus::Valid => return None,
-        AuthorizationStatus::Invalid => "invalid",
-        AuthorizationStatus::Revoked => "revoked",
-        AuthorizationStatus::Expired => "expired",
-        AuthorizationStatus::Deactivated => "deactivated",
-    };
-    let detail = format!("the authorization is {status}");
-    Some(Problem { detail, ..Problem::default() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{FIRST_POLL, LONGEST_POLL, PATIENCE, POLL, Pauses};
-    use std::time::Duration;
-
-    fn pauses(asked: Option<u64>) -> impl Iterator<Item = Duration> {
-        let mut pauses = Pauses::default();
-        std::iter::from_fn(move || Some(pauses.next(asked.map(Duration::from_secs))))
-    }
-
-    #[test]
-    fn a_ca_is_believed_for_seconds_and_advised_by_for_more() {
-        for asked in [1, 3, 5] {
-            assert!(pauses(Some(asked)).take(9).all(|pause| pause.as_secs() == asked), "{asked}");
-        }
-        for asked in [6, 60, 310, 86_400] {
-            let pauses: Vec<f64> = pauses(Some(asked)).take(9).map(|p| p.as_secs_f64()).collect();
-            assert!((pauses[0] - 1.0).abs() < 0.01 && pauses.is_sorted(), "{asked}: {pauses:?}");
-            assert!((pauses[8] - 15.0).abs() < 0.01, "{asked}: {pauses:?}");
-        }
-        for asked in [None, Some(0)] {
-            let pauses: Vec<Duration> = pauses(asked).take(12).collect();
-            assert_eq!(pauses[..2], [FIRST_POLL, POLL], "{asked:?}");
-            assert_eq!(pauses[11], LONGEST_POLL, "{asked:?}");
-        }
-    }
-
-    #[test]
-    fn a_day_is_not_waited_for_but_looked_after_a_few_times() {
-        let mut waited = Duration::ZERO;
-        let mut looks = 0;
-        for pause in pauses(Some(86_400)) {
-            waited += pause;
-            if waited > PATIENCE {
-                break;
-            }
-            looks += 1;
-        }
-        assert!((15..40).contains(&looks), "{looks}");
     }
 }

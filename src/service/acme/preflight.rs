@@ -3,10 +3,11 @@
 
 use super::attempt::OrderAttempt;
 use super::error::ObtainError;
+use super::solver::{label_of, record_name_of};
 use crate::dns::on_account_of;
 use crate::doctor::order::{self, Plan};
 use crate::store::StoredCertificate;
-use acme_dns_core::challenge::record_name;
+use acme_dns_core::config::ChallengeMethod;
 use acme_dns_core::name::Name;
 use acme_dns_core::schedule::Environment;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,15 +28,14 @@ impl OrderAttempt<'_> {
             return Ok(());
         }
         let main = self.state.own_provider(self.certificate)?;
-        let names: BTreeSet<&str> = self.certificate.names.iter().map(Name::base).collect();
-        self.state.find_routes(names.iter().copied(), &self.teller).await;
+        let names = self.challenge_names(environment).await?;
+        self.state.find_routes(&names, &self.teller).await;
         let zones = on_account_of(&self.certificate.name, async {
             let mut zones = BTreeMap::new();
             // One after the other: the provider has found most zones after the first name.
-            for name in names {
+            for name in &names {
                 let route = self.state.route(name, &self.teller).await?;
-                let own = route.is_delegated().then(|| record_name(name));
-                let (name, own) = (route.target(), own.as_deref());
+                let (name, own) = (route.target(), route.is_delegated().then_some(name.as_str()));
                 let provider = self.state.provider_for(self.certificate, name, own)?;
                 let zone = self.state.zone_of((main, provider), name, own).await?;
                 let servers = self.state.provider(provider)?.name_servers(&zone);
@@ -65,5 +65,20 @@ impl OrderAttempt<'_> {
             Some(finding) => Err(ObtainError::Check(Box::new(finding))),
             None => Ok(()),
         }
+    }
+
+    /// Gives the names of the challenges by the preferred method. An account that is a part of them is made for
+    /// that.
+    async fn challenge_names(&self, environment: Environment) -> Result<Vec<String>, ObtainError> {
+        let method = self.issuer.config().challenges.first().copied();
+        let method = method.unwrap_or(ChallengeMethod::Dns01);
+        let label = match method {
+            ChallengeMethod::DnsAccount01 => {
+                label_of(self.issuer.session(environment).await?.account.id())
+            }
+            ChallengeMethod::Dns01 | ChallengeMethod::DnsPersist01 => String::new(),
+        };
+        let bases: BTreeSet<&str> = self.certificate.names.iter().map(Name::base).collect();
+        Ok(bases.into_iter().map(|base| record_name_of(method, base, &label)).collect())
     }
 }

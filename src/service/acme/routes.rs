@@ -6,7 +6,7 @@ use super::teller::Teller;
 use crate::dns::{About, DnsProvider, ProviderError, Route, Zone, follow};
 use crate::event::VisibilityEvent;
 use crate::random::random_hex;
-use acme_dns_core::challenge::{NameStanding, record_name, sibling_name};
+use acme_dns_core::challenge::{NameStanding, domain_of, sibling_name};
 use acme_dns_core::config::Certificate;
 use futures_util::stream::{self, StreamExt};
 use std::cell::RefCell;
@@ -36,19 +36,22 @@ pub(super) struct Routes {
 }
 
 impl ObtainerState {
-    /// Finds the name that the record of a domain's challenge goes to.
+    /// Finds the name that the record of a challenge goes to, by the challenge's own name.
     ///
     /// # Errors
     /// Aliases lead nowhere.
-    pub(super) async fn route(&self, base: &str, teller: &Teller) -> Result<Route, ObtainError> {
-        let challenge = record_name(base);
-        if let Some((route, until)) = self.routes.known.borrow().get(&challenge)
+    pub(super) async fn route(
+        &self,
+        challenge: &str,
+        teller: &Teller,
+    ) -> Result<Route, ObtainError> {
+        if let Some((route, until)) = self.routes.known.borrow().get(challenge)
             && Instant::now() < *until
         {
             return Ok(route.clone());
         }
         // Without randomness the name is still one that nobody has.
-        let sibling = sibling_name(base, &random_hex::<SUFFIX>().unwrap_or_default());
+        let sibling = sibling_name(challenge, &random_hex::<SUFFIX>().unwrap_or_default());
         // Where nobody can tell, a name is taken for none.
         let unknown = RefCell::new(None);
         let alias = async |name: &str| match self.checker.alias(&self.resolver, name).await {
@@ -58,11 +61,12 @@ impl ObtainerState {
                 None
             }
         };
-        let route = follow(&challenge, &sibling, alias).await?;
+        let route = follow(challenge, &sibling, alias).await?;
         if route.is_delegated() {
-            self.note_target(&challenge, route.target());
+            self.note_target(challenge, route.target());
             let target = route.target().to_owned();
-            teller.visibility(VisibilityEvent::Delegated { challenge: challenge.clone(), target });
+            let challenge = challenge.to_owned();
+            teller.visibility(VisibilityEvent::Delegated { challenge, target });
         }
         let memory = match unknown.into_inner() {
             Some((name, why)) => {
@@ -72,23 +76,23 @@ impl ObtainerState {
             None => MEMORY,
         };
         let entry = (route.clone(), Instant::now() + memory);
-        self.routes.known.borrow_mut().insert(challenge, entry);
+        self.routes.known.borrow_mut().insert(challenge.to_owned(), entry);
         Ok(route)
     }
 
-    /// Looks for the routes of domains, several at a time, so that [`Self::route`] knows them.
-    pub(super) async fn find_routes(&self, bases: impl Iterator<Item = &str>, teller: &Teller) {
-        let routes = stream::iter(bases).map(|base| self.route(base, teller));
+    /// Looks for the routes of challenges, several at a time, so that [`Self::route`] knows them.
+    pub(super) async fn find_routes(&self, challenges: &[String], teller: &Teller) {
+        let routes = stream::iter(challenges).map(|challenge| self.route(challenge, teller));
         // Whoever needs one of them hears of its error.
         routes.buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
     }
 
     /// Forgets the routes of domains, which may be the reason of a failure.
     pub(super) fn forget_routes<'a>(&self, bases: impl Iterator<Item = &'a str>) {
-        let mut known = self.routes.known.borrow_mut();
-        bases.for_each(|base| {
-            known.remove(&record_name(base));
-        });
+        let bases: HashSet<&str> = bases.collect();
+        let is_other =
+            |challenge: &String| !domain_of(challenge).is_some_and(|d| bases.contains(d));
+        self.routes.known.borrow_mut().retain(|challenge, _| is_other(challenge));
     }
 
     /// Remembers that the name of a challenge is or was an alias of another.
@@ -101,11 +105,11 @@ impl ObtainerState {
     /// Gives the standing of a name, in lower case, among those of challenge records.
     pub(super) fn standing(&self, name: &str) -> NameStanding {
         let targets = self.routes.targets.borrow();
+        let is_ours =
+            |challenge: &str| domain_of(challenge).is_some_and(|d| self.domains.contains(d));
         match targets.get(name) {
-            _ if self.challenges.contains(name) => NameStanding::Configured,
-            Some(of) if of.iter().any(|challenge| self.challenges.contains(challenge)) => {
-                NameStanding::Configured
-            }
+            _ if is_ours(name) => NameStanding::Configured,
+            Some(of) if of.iter().any(|challenge| is_ours(challenge)) => NameStanding::Configured,
             Some(_) => NameStanding::Delegated,
             None => NameStanding::Unknown,
         }

@@ -1,37 +1,39 @@
 //! Solvers of challenges (RFC 8555 section 8): present what the CA looks for, wait until it can be seen,
 //! clean up.
 //!
-//! [`METHODS`] is the table of the types of challenges that there are solvers for, with a file for each.
-//! How TXT records get into a zone and out of it is in [`super::records`], what is said to the CA in
+//! [`SOLVERS`] has a solver for each method of `challenge` in an issuer's block, with a file for each. How TXT records get into a zone and out of it is in [`super::records`], what is said to the CA in
 //! [`super::order`].
 
+mod digest;
 mod dns01;
+mod dns_account01;
 
 use super::ObtainerState;
 use super::error::ObtainError;
+use super::issuer::Session;
 use super::teller::Teller;
 use crate::dns::ValueLimit;
-use acme_dns_core::config::{Certificate, Variant};
+use acme_dns_core::challenge::{account_label, account_record_name, record_name};
+use acme_dns_core::config::{Certificate, ChallengeMethod, Variant};
+use acme_dns_core::encoding::base64url;
 use acme_dns_core::name::Name;
 use async_trait::async_trait;
 use futures_util::future::LocalBoxFuture;
-use instant_acme::{AuthorizationHandle, ChallengeType};
+use instant_acme::ChallengeType;
+use openssl::sha::sha256;
 use std::rc::Rc;
 
-/// The types of challenges that we solve, the preferred ones first.
-const METHODS: &[ChallengeMethod] = &[dns01::METHOD];
+/// The solvers, by their methods.
+const SOLVERS: &[MethodSolver] = &[dns01::SOLVER, dns_account01::SOLVER];
 
 /// A limit that is looked for.
 type LimitFuture<'a> = LocalBoxFuture<'a, Result<Option<ValueLimit>, ObtainError>>;
 
-/// A type of challenge that we solve.
-#[derive(Debug)]
-pub(super) struct ChallengeMethod {
-    /// Its name at CAs.
-    name: &'static str,
-    kind: fn() -> ChallengeType,
-    /// Gives the limit that what is presented for a name keeps to, if there is one.
-    limit: for<'a> fn(&'a SolverTask<'_>, &'a Name) -> LimitFuture<'a>,
+/// The solver of a method.
+struct MethodSolver {
+    method: ChallengeMethod,
+    /// Gives the limit that what is presented for a challenge keeps to, if there is one.
+    limit: for<'a> fn(&'a SolverTask<'_>, &'a Challenge) -> LimitFuture<'a>,
     /// Makes the solver for an order.
     solver: fn(&SolverTask<'_>) -> Box<dyn Solver>,
 }
@@ -57,7 +59,7 @@ trait Solver {
 /// A challenge that we can solve.
 #[derive(Debug)]
 pub(super) struct Challenge {
-    method: &'static ChallengeMethod,
+    method: ChallengeMethod,
     /// The name to prove, as it was ordered: what is presented is made of it, not of the CA's text.
     name: Name,
     /// The digest of the key authorization (RFC 8555 section 8.4), in base64url.
@@ -65,14 +67,20 @@ pub(super) struct Challenge {
 }
 
 impl Challenge {
-    /// Chooses among the challenges of an authorization for `name`.
-    pub(super) fn choose<'a>(name: &Name, handle: &'a mut AuthorizationHandle<'a>) -> Option<Self> {
-        let offers = |method: &&ChallengeMethod| {
-            handle.challenges.iter().any(|c| c.r#type == (method.kind)())
+    /// Finds those among the challenges of an authorization for `name` that we may solve, the preferred
+    /// ones first.
+    pub(super) fn among(
+        name: &Name,
+        offered: &[instant_acme::Challenge],
+        session: &Session,
+    ) -> Vec<Self> {
+        let find = |method: &ChallengeMethod| {
+            let challenge = offered.iter().find(|offer| offer.r#type == kind(*method))?;
+            let key_authorization = format!("{}.{}", challenge.token, session.thumbprint);
+            let digest = base64url(&sha256(key_authorization.as_bytes()));
+            Some(Self { method: *method, name: name.clone(), digest })
         };
-        let method = METHODS.iter().find(offers)?;
-        let digest = handle.challenge((method.kind)())?.key_authorization().dns_value();
-        Some(Self { method, name: name.clone(), digest })
+        session.methods.iter().filter_map(find).collect()
     }
 
     /// Gives the limit that what is presented for it keeps to, if there is one.
@@ -80,23 +88,24 @@ impl Challenge {
         &self,
         task: &SolverTask<'_>,
     ) -> Result<Option<ValueLimit>, ObtainError> {
-        (self.method.limit)(task, &self.name).await
-    }
-
-    /// Gives the name to prove, without `*.`.
-    pub(super) fn base(&self) -> &str {
-        self.name.base()
+        match SOLVERS.iter().find(|solver| solver.method == self.method) {
+            Some(solver) => (solver.limit)(task, self).await,
+            None => Ok(None),
+        }
     }
 
     /// Gives its type, to answer it.
     pub(super) fn kind(&self) -> ChallengeType {
-        (self.method.kind)()
+        kind(self.method)
     }
 }
 
-/// Lists the types of challenges that we solve, for messages.
-pub(super) fn names() -> String {
-    METHODS.iter().map(|method| method.name).collect::<Vec<_>>().join(" or ")
+/// Gives the type of challenge of a method.
+fn kind(method: ChallengeMethod) -> ChallengeType {
+    match method {
+        ChallengeMethod::Dns01 => ChallengeType::Dns01,
+        other => ChallengeType::Unknown(other.name().to_owned()),
+    }
 }
 
 /// The order that solvers work for.
@@ -105,6 +114,28 @@ pub(super) struct SolverTask<'a> {
     pub(super) variant: &'a Variant,
     pub(super) certificate: &'a Certificate,
     pub(super) teller: &'a Teller,
+    /// The label of our account.
+    pub(super) account_label: String,
+}
+
+impl SolverTask<'_> {
+    /// Gives the name of the record that a challenge asks for.
+    pub(super) fn record_name(&self, challenge: &Challenge) -> String {
+        record_name_of(challenge.method, challenge.name.base(), &self.account_label)
+    }
+}
+
+/// Gives the name of the record that proves a name, which is given without `*.`, by a method.
+pub(super) fn record_name_of(method: ChallengeMethod, base: &str, account_label: &str) -> String {
+    match method {
+        ChallengeMethod::Dns01 | ChallengeMethod::DnsPersist01 => record_name(base),
+        ChallengeMethod::DnsAccount01 => account_record_name(account_label, base),
+    }
+}
+
+/// Gives the label of the account with a URL.
+pub(super) fn label_of(account: &str) -> String {
+    account_label(&sha256(account.as_bytes()))
 }
 
 /// The solvers at work on one order: one for each type of challenge that it has.
@@ -118,13 +149,13 @@ impl Solvers {
         task: &SolverTask<'_>,
         challenges: &[&Challenge],
     ) -> Result<(), ObtainError> {
-        for method in METHODS {
-            let of_method = |challenge: &&&Challenge| challenge.method.name == method.name;
-            let own: Vec<&Challenge> = challenges.iter().filter(of_method).copied().collect();
+        for solver in SOLVERS {
+            let is_own = |challenge: &&&Challenge| challenge.method == solver.method;
+            let own: Vec<&Challenge> = challenges.iter().filter(is_own).copied().collect();
             if own.is_empty() {
                 continue;
             }
-            self.0.push((method.solver)(task));
+            self.0.push((solver.solver)(task));
             if let Some(solver) = self.0.last_mut() {
                 solver.present(task, &own).await?;
             }

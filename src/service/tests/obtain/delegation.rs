@@ -37,7 +37,7 @@ fn bed() -> Bed {
 }
 
 /// Gives the names of all records that were created.
-fn created(bed: &Bed) -> Vec<String> {
+pub(super) fn created(bed: &Bed) -> Vec<String> {
     let requests = bed.testbed.cloudflare.traffic.requests(&Match::any().method(Method::POST));
     let bodies = requests.iter().map(|request| request.body());
     let named = |body: String| {

@@ -10,6 +10,7 @@ mod handed_over;
 mod hostile;
 mod key_changes;
 mod lenient;
+mod methods;
 mod reading;
 mod rounds;
 mod service;
