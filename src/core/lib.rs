@@ -18,6 +18,7 @@ pub mod level;
 pub mod material;
 pub mod name;
 pub mod pem;
+pub mod persist;
 pub mod providers_protocol;
 pub mod redact;
 pub mod schedule;
