@@ -1,16 +1,21 @@
 //! A configuration while it is read, and what can be checked only when all of it is there.
 
+mod parties;
+mod register;
+mod request;
+
+pub(super) use parties::bound_provider;
+pub use request::DraftError;
+
 use super::binding::Wanted;
 use super::domains::{self, Holders, Line};
-use super::text::MAX_FILE_NAME;
-use super::{
-    Certificate, Config, Import, Issuer, Location, Propagation, Provider, Reload, Variant,
-};
-use crate::id::{CertificateId, Id, IdRange, IssuerId, ProviderId, Table, VariantId};
-use crate::key::KeyType;
+use super::{Config, Import, Issuer, Location, Propagation, Provider, Reload};
+use crate::id::{CertificateId, IssuerId, ProviderId, Table};
 use crate::name::Name;
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fmt;
+use parties::{CertificateParties, Defined};
+use register::{CertificateSettings, Register, different_settings};
+use request::Binding;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
 /// The most names that a CA puts into one certificate (Let's Encrypt's limit, the lowest of the known).
@@ -44,43 +49,9 @@ struct Domains {
     lines: Vec<Binding>,
 }
 
-#[derive(Debug)]
-struct Binding {
-    wanted: Wanted,
-    names: Vec<Name>,
-    /// The place of the names.
-    location: Location,
-    /// The place of the directive: in the level above, where it is inherited.
-    directive: Location,
-    wants_staple: bool,
-    /// Set if no certificate of other names will do.
-    keeps_own: bool,
-}
-
-impl Binding {
-    fn error(&self, message: String) -> DraftError {
-        DraftError { message, location: self.location.clone() }
-    }
-}
-
 /// Refers to what [`Draft::bind`] was told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BindingId(usize);
-
-/// A mistake that was found when all of the configuration had been read.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct DraftError {
-    /// Description of the mistake.
-    pub message: String,
-    /// The directive that it is about.
-    pub location: Location,
-}
-
-impl fmt::Display for DraftError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}", self.message, self.location)
-    }
-}
 
 /// A configuration in which every reference is resolved.
 #[derive(Debug)]
@@ -275,7 +246,7 @@ impl Draft {
                 DraftCertificate::Line(certificate) => certificate,
                 DraftCertificate::Own(parties) => {
                     self.check_names(&binding, &parties.issuers)?;
-                    let owners = self.owners(&parties);
+                    let owners = self.defined().owners(&parties);
                     register.add(binding, parties, &owners)?
                 }
             };
@@ -299,16 +270,21 @@ impl Draft {
         Ok(Finished { config, certificates, keeps_own })
     }
 
+    fn defined(&self) -> Defined<'_> {
+        Defined { issuers: &self.issuers, providers: &self.providers }
+    }
+
     /// Registers the certificates of all domains files, in their order.
     fn register_lines(&mut self, register: &mut Register) -> Result<Holders, DraftError> {
         let mut holders = Holders::default();
         for Domains { wanted, location, lines } in std::mem::take(&mut self.domains) {
             for line in lines {
                 let parties = self
+                    .defined()
                     .resolve(&wanted, &line.names, "acme_dns_domains")
                     .map_err(|message| DraftError { message, location: location.clone() })?;
                 self.check_names(&line, &parties.issuers)?;
-                let (names, owners) = (line.names.clone(), self.owners(&parties));
+                let (names, owners) = (line.names.clone(), self.defined().owners(&parties));
                 holders.add(register.add(line, parties, &owners)?, &names);
             }
         }
@@ -353,9 +329,10 @@ impl Draft {
         match lines.covering(names, |id| suits(id) && is_meant(id)) {
             Some(id) => Ok(DraftCertificate::Line(id)),
             None => {
-                let parties = self.resolve(wanted, names, "acme_dns").map_err(|message| {
-                    DraftError { message, location: binding.directive.clone() }
-                })?;
+                let parties =
+                    self.defined().resolve(wanted, names, "acme_dns").map_err(|message| {
+                        DraftError { message, location: binding.directive.clone() }
+                    })?;
                 Ok(DraftCertificate::Own(parties))
             }
         }
@@ -371,59 +348,6 @@ impl Draft {
             && (wanted.provider.is_none() || wanted.provider.as_ref() == provider)
             && (wanted.keys.is_empty() || wanted.keys == settings.keys)
             && wanted.reuses_key.is_none_or(|reuses_key| reuses_key == settings.reuses_key)
-    }
-
-    /// The names of issuers and of a provider.
-    fn owners(&self, parties: &CertificateParties) -> String {
-        let names = parties.issuers.iter().map(|id| self.issuers[*id].name.as_str());
-        let names: Vec<&str> = names.collect();
-        format!("{} {}", names.join(","), self.providers[parties.provider].name)
-    }
-
-    /// The issuers and the provider that are meant.
-    fn resolve(
-        &self,
-        wanted: &Wanted,
-        names: &[Name],
-        directive: &str,
-    ) -> Result<CertificateParties, String> {
-        let issuer = |wanted| {
-            let names = self.issuers.values().map(|issuer| issuer.name.as_str());
-            choose("issuer", names, wanted, directive)
-        };
-        let issuers = match wanted.issuers.as_slice() {
-            [] => vec![issuer(None)?],
-            names => names.iter().map(|name| issuer(Some(name))).collect::<Result<_, _>>()?,
-        };
-        // Without a zone it makes no difference.
-        let has_zones = self.providers.values().any(|provider| !provider.zones.is_empty());
-        let provider_is_given = has_zones && wanted.provider.is_some();
-        let provider = self.resolve_provider(wanted.provider.as_deref(), names, directive)?;
-        Ok(CertificateParties { issuers, provider, provider_is_given })
-    }
-
-    /// The provider that is meant: the one without zones, or where there is none the one that has a zone of
-    /// the first name. What an alias leads to shows at run time only.
-    fn resolve_provider(
-        &self,
-        wanted: Option<&str>,
-        names: &[Name],
-        directive: &str,
-    ) -> Result<ProviderId, String> {
-        let all = || self.providers.values().map(|provider| provider.name.as_str());
-        if wanted.is_some() || all().len() < 2 {
-            return choose("provider", all(), wanted, directive);
-        }
-        let is_free = |id: &ProviderId| self.providers[*id].zones.is_empty();
-        let free: Vec<ProviderId> = self.providers.ids().filter(is_free).collect();
-        let bound = || names.iter().map(|name| bound_provider(&self.providers, name.base()));
-        match free[..] {
-            [only] => Ok(only),
-            [_, _, ..] if bound().any(|provider| provider.is_none()) => {
-                choose("provider", all(), None, directive)
-            }
-            _ => Ok(bound().flatten().next().unwrap_or_default()),
-        }
     }
 }
 
@@ -445,10 +369,6 @@ fn certifiable(names: Vec<Name>) -> Result<Vec<Name>, String> {
     }
 }
 
-fn different_settings(name: &str) -> String {
-    format!("certificate \"{name}\" is defined with different settings")
-}
-
 /// The names without those that a wildcard among them covers: what the certificate will hold.
 pub fn without_redundant(names: Vec<Name>) -> Vec<Name> {
     let wildcards: HashSet<String> =
@@ -458,157 +378,4 @@ pub fn without_redundant(names: Vec<Name>) -> Vec<Name> {
         !name.is_wildcard() && parent.is_some_and(|parent| wildcards.contains(parent))
     };
     names.into_iter().filter(|name| !covered(name)).collect()
-}
-
-/// Finds the provider that is bound to the longest zone which holds a name.
-pub(super) fn bound_provider(
-    providers: &Table<ProviderId, Provider>,
-    name: &str,
-) -> Option<ProviderId> {
-    let labels = |id: ProviderId| Some((providers[id].zone_labels(name)?, id));
-    providers.ids().filter_map(labels).max_by_key(|(labels, _)| *labels).map(|(_, id)| id)
-}
-
-/// The only one, or the one that is named.
-fn choose<'a, I: Id>(
-    what: &str,
-    mut defined: impl ExactSizeIterator<Item = &'a str>,
-    wanted: Option<&str>,
-    directive: &str,
-) -> Result<I, String> {
-    match (wanted, defined.len()) {
-        (Some(name), _) => defined
-            .position(|other| other == name)
-            .map(I::new)
-            .ok_or_else(|| format!("no \"acme_dns_{what}\" is defined for \"{what}={name}\"")),
-        (None, 0) => Err(format!("no \"acme_dns_{what}\" is defined for \"{directive}\"")),
-        (None, 1) => Ok(I::new(0)),
-        (None, _) => Err(format!(
-            "several \"acme_dns_{what}\" are defined, \"{directive}\" needs \"{what}=NAME\""
-        )),
-    }
-}
-
-/// The certificates so far.
-#[derive(Default)]
-struct Register {
-    certificates: Table<CertificateId, Certificate>,
-    variants: Table<VariantId, Variant>,
-    settings: Table<CertificateId, CertificateSettings>,
-    /// Of the variants too.
-    by_name: HashMap<String, CertificateId>,
-    by_settings: HashMap<CertificateSettings, CertificateId>,
-}
-
-/// Settings of a certificate: requests with equal ones share it.
-#[derive(Clone, Eq, Hash, PartialEq)]
-struct CertificateSettings {
-    names: Vec<Name>,
-    keys: Vec<KeyType>,
-    parties: CertificateParties,
-    reuses_key: bool,
-}
-
-/// The issuers and the provider of a certificate.
-#[derive(Clone, Eq, Hash, PartialEq)]
-struct CertificateParties {
-    issuers: Vec<IssuerId>,
-    provider: ProviderId,
-    provider_is_given: bool,
-}
-
-impl CertificateSettings {
-    /// The keys as they are written in `key=`.
-    fn keys(&self) -> String {
-        self.keys.iter().map(KeyType::to_string).collect::<Vec<_>>().join(",")
-    }
-}
-
-impl Register {
-    /// The certificate of a binding: one that is there with the same names and settings, or a new
-    /// one. `owners` are the names of the issuers and of the provider.
-    fn add(
-        &mut self,
-        binding: Binding,
-        parties: CertificateParties,
-        owners: &str,
-    ) -> Result<CertificateId, DraftError> {
-        let keys = match binding.wanted.keys.as_slice() {
-            [] => vec![KeyType::default()],
-            keys => keys.to_vec(),
-        };
-        let mut sorted = binding.names.clone();
-        sorted.sort();
-        let reuses_key = binding.wanted.reuses_key.unwrap_or(false);
-        let settings = CertificateSettings { names: sorted, keys, parties, reuses_key };
-        let name = match &binding.wanted.name {
-            Some(name) => match self.by_name.get(name) {
-                None => name.clone(),
-                Some(&id)
-                    if self.settings.get(id) == Some(&settings)
-                        && self.certificates.get(id).is_some_and(|c| c.name == *name) =>
-                {
-                    return Ok(id);
-                }
-                Some(_) => return Err(binding.error(different_settings(name))),
-            },
-            None => match self.by_settings.get(&settings) {
-                Some(&id) => return Ok(id),
-                None => self.free_name(&binding.names, &settings, owners),
-            },
-        };
-        let id = self.certificates.next_id();
-        let first = self.variants.next_id();
-        for key in &settings.keys {
-            // The first has the name of the certificate, so that nothing changes for other software
-            // that reads its files when a second type of key is added.
-            let variant = match self.variants.next_id() == first {
-                true => name.clone(),
-                false => format!("{name}-{}", key.algorithm()),
-            };
-            if self.by_name.insert(variant.clone(), id).is_some() {
-                return Err(binding.error(different_settings(&variant)));
-            }
-            self.variants.push(Variant { name: variant, key: *key, certificate: id });
-        }
-        self.by_settings.entry(settings.clone()).or_insert(id);
-        self.certificates.push(Certificate {
-            name,
-            names: binding.names,
-            variants: IdRange::new(first, self.variants.next_id()),
-            issuers: settings.parties.issuers.clone(),
-            provider: settings.parties.provider,
-            provider_is_given: settings.parties.provider_is_given,
-            reuses_key,
-            staples: false,
-        });
-        self.settings.push(settings);
-        Ok(id)
-    }
-
-    /// The first name of the certificate, `_` for its `*`; with a suffix that follows from the
-    /// settings where another certificate has that name, or where a file system could not hold it.
-    fn free_name(&self, names: &[Name], settings: &CertificateSettings, owners: &str) -> String {
-        let first = names.first().map_or("", Name::as_str).replacen('*', "_", 1);
-        if first.len() <= MAX_FILE_NAME && !self.by_name.contains_key(&first) {
-            return first;
-        }
-        let text = settings.names.iter().map(Name::as_str).collect::<Vec<_>>().join(",");
-        let reuse = if settings.reuses_key { " reuse_key" } else { "" };
-        let mut suffix = fnv1a(format!("{text} {} {owners}{reuse}", settings.keys()).as_bytes());
-        // Names are ASCII, so that any length is a boundary of characters.
-        let stem = first.get(..MAX_FILE_NAME).unwrap_or(&first);
-        loop {
-            let name = format!("{stem}-{suffix:08x}");
-            if !self.by_name.contains_key(&name) {
-                return name;
-            }
-            suffix = suffix.wrapping_add(1);
-        }
-    }
-}
-
-/// FNV-1a with 32 bits: stable over versions and machines, as the standard library's hash is not.
-fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

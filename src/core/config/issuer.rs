@@ -5,7 +5,7 @@ use super::contact::{contact, doubt};
 use super::text::{
     arguments, duplicate, invalid_parameter, is_file_name, set_once, url, wrong_arguments,
 };
-use super::{ExternalAccount, Issuer, Profile, Resources, SecretId, SecretSource};
+use super::{ChallengeMethod, ExternalAccount, Issuer, Profile, Resources, SecretId, SecretSource};
 use crate::schedule::OrderLimit;
 use std::time::Duration;
 
@@ -75,6 +75,17 @@ impl Issuer {
         let host = self.directory.split('/').nth(2).unwrap_or_default();
         let words = host.split(['.', '-', ':']);
         self.directory == GOOGLE_STAGING || words.into_iter().any(|word| word == "staging")
+    }
+
+    /// Tells whether an order can be tried in the CA's staging environment first. With dns-persist-01 alone it
+    /// cannot: a record of that account would stay for nothing.
+    pub fn has_test(&self) -> bool {
+        self.staging.is_some() && self.needs_provider()
+    }
+
+    /// Tells whether a name can only be proven, or can be proven in another way too, through a DNS provider.
+    pub fn needs_provider(&self) -> bool {
+        self.challenges.iter().any(|method| *method != ChallengeMethod::DnsPersist01)
     }
 
     /// Checks whether the CA takes so many names for one certificate.

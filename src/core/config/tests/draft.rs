@@ -486,3 +486,36 @@ fn it_is_told_who_shares_a_certificate() {
     assert!(told(23)[0].contains("\"n19.a.test\" and 3 more, which its"), "{:?}", told(23));
     assert_eq!(told(0), [""; 0]);
 }
+
+#[test]
+fn a_provider_may_be_missing_where_others_write_the_records() {
+    let finish = |methods: &[&[&str]], servers: &[&str]| {
+        let mut draft = Draft::default();
+        for (name, methods) in ["a", "b"].iter().zip(methods) {
+            let directory: &[&str] = &["directory", "https://ca.test/"];
+            let challenge = [&["challenge"], *methods].concat();
+            draft.add_issuer(read_issuer(name, &[directory, ACCEPT, &challenge])?)?;
+        }
+        for parameter in servers {
+            let Request::On(wanted) = Request::parse(&["on", parameter])? else {
+                return Err("off".to_owned());
+            };
+            let (list, place) = (names(&["a.test"]), Location::default());
+            draft.bind(wanted, list, place.clone(), place)?;
+        }
+        let finished = draft.finish(PathBuf::from("/state")).map_err(|error| error.message)?;
+        Ok(finished.config.certificates.values().count())
+    };
+    let (persist, both): (&[&str], &[&str]) = (&["dns-persist-01"], &["dns-persist-01", "dns-01"]);
+    let missing = Err("no \"acme_dns_provider\" is defined for \"acme_dns\"".to_owned());
+    let unknown = Err("no \"acme_dns_provider\" is defined for \"provider=x\"".to_owned());
+    for (methods, server, expected) in [
+        (&[persist][..], "key=rsa:2048", Ok(1)),
+        (&[both], "key=rsa:2048", missing.clone()),
+        (&[persist, both], "issuer=a", Ok(1)),
+        (&[persist, both], "issuer=a,b", missing),
+        (&[persist], "provider=x", unknown),
+    ] {
+        assert_eq!(finish(methods, &[server]), expected, "{methods:?} {server}");
+    }
+}
