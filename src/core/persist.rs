@@ -182,6 +182,8 @@ pub struct Wanted {
     pub issuers: Vec<String>,
     /// The account in all forms that the CA takes, the one to write first; at least one.
     pub accounts: Vec<String>,
+    /// The same with keys that it had before: the CA takes them, and the record is better written anew.
+    pub former: Vec<String>,
     /// Set if it has to be good for a wildcard.
     pub wildcard: bool,
 }
@@ -210,13 +212,14 @@ impl Wanted {
             Ok(parameters) => parameters,
             Err(fault) => return Verdict::Malformed(fault),
         };
-        if !self.accounts.contains(&parameters.account) {
+        let is_former = self.former.contains(&parameters.account);
+        if !is_former && !self.accounts.contains(&parameters.account) {
             return Verdict::OtherAccount;
         }
         match parameters.until {
             Some(until) if until <= now => Verdict::Expired(until),
             _ if self.wildcard && !parameters.wildcard => Verdict::NoWildcard,
-            until => Verdict::Good { until },
+            until => Verdict::Good(Good { until, is_former }),
         }
     }
 
@@ -232,8 +235,7 @@ impl Wanted {
                 }
             }
             match verdict {
-                Verdict::Good { until } => {
-                    let found = Good { until };
+                Verdict::Good(found) => {
                     look.good = Some(look.good.map_or(found, |other| other.better(found)));
                 }
                 verdict => look.fault = look.fault.or(verdict.fault()),
@@ -251,15 +253,15 @@ impl Wanted {
 pub struct Good {
     /// Its end, if it has one.
     pub until: Option<UnixTime>,
+    /// Set if it is of a key that the account had before.
+    pub is_former: bool,
 }
 
 impl Good {
-    /// Gives the one that ends later.
+    /// Gives the one that is of the present key, or ends later.
     fn better(self, other: Self) -> Self {
-        match (self.until, other.until) {
-            (Some(one), Some(two)) => Self { until: Some(one.max(two)) },
-            _ => Self { until: None },
-        }
+        let rank = |good: Self| (!good.is_former, good.until.is_none(), good.until);
+        if rank(other) > rank(self) { other } else { self }
     }
 
     /// Tells whether it is time for another, where records are written for so long.
@@ -267,6 +269,26 @@ impl Good {
     pub fn ends_soon(&self, span: Option<Duration>, now: UnixTime) -> bool {
         let soon = span.map_or(SOON, |span| span / 2);
         self.until.is_some_and(|until| until.since(now) < soon)
+    }
+}
+
+impl Look {
+    /// Joins what several servers show: a record has to be at all of them.
+    #[must_use]
+    pub fn joined(self, other: Self) -> Self {
+        const NOT_ALL: &str = "not all servers of the zone have it";
+        let (one, two) = (self.good, other.good);
+        let fault = match (one, two) {
+            (Some(_), None) | (None, Some(_)) => Some(NOT_ALL.to_owned()),
+            _ => self.fault.or(other.fault),
+        };
+        let good = one.zip(two).map(|(one, two)| if one.better(two) == one { two } else { one });
+        let issuer = if self.own.is_empty() { other.issuer } else { self.issuer };
+        let mut own = self.own;
+        own.extend(other.own);
+        own.sort();
+        own.dedup();
+        Self { good, issuer, own, fault }
     }
 }
 
@@ -295,9 +317,7 @@ pub struct Look {
 /// Judgement of one value.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Verdict {
-    Good {
-        until: Option<UnixTime>,
-    },
+    Good(Good),
     /// Of another CA.
     Foreign,
     OtherAccount,
@@ -308,12 +328,12 @@ enum Verdict {
 
 impl Verdict {
     fn is_own(&self) -> bool {
-        matches!(self, Self::Good { .. } | Self::Expired(_) | Self::NoWildcard)
+        matches!(self, Self::Good(_) | Self::Expired(_) | Self::NoWildcard)
     }
 
     fn fault(self) -> Option<String> {
         match self {
-            Self::Good { .. } | Self::Foreign => None,
+            Self::Good(_) | Self::Foreign => None,
             Self::OtherAccount => Some("there is one of another account".to_owned()),
             Self::Malformed(fault) => Some(format!("there is one that is malformed: {fault}")),
             Self::Expired(until) => Some(format!("there is one that has ended at {until}")),

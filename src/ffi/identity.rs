@@ -47,6 +47,16 @@ impl Identity {
         known.map(|ids| ids.uid).find(|known| *known == uid).map(|uid| Ids { uid, gid })
     }
 
+    /// Names the user of the workers, if they can read what the service can: it is its user too.
+    pub(super) fn shared_user(&self) -> Option<String> {
+        match (self.user, self.workers) {
+            (Some(user), Some(workers)) if user.uid != workers.uid => None,
+            (_, Some(_)) => Some(self.workers_name.clone()),
+            // There is one user for everything.
+            (_, None) => Some(own_name()),
+        }
+    }
+
     /// Gives the owners whose files the master may read in the state path.
     pub(super) fn trust(&self) -> Trust {
         match is_root() {
@@ -100,6 +110,19 @@ fn user(name: &str) -> Option<Ids> {
     let entry = unsafe { libc::getpwnam(name.as_ptr()) };
     // SAFETY: null, or an entry that is good until the next call.
     unsafe { entry.as_ref() }.map(|entry| Ids { uid: entry.pw_uid, gid: entry.pw_gid })
+}
+
+/// Gives the name of this process's user; its number if it has none.
+fn own_name() -> String {
+    // SAFETY: a plain system call.
+    let uid = unsafe { libc::geteuid() };
+    // SAFETY: nginx has one thread while it reads its configuration.
+    let entry = unsafe { libc::getpwuid(uid) };
+    // SAFETY: null, or an entry that is good until the next call.
+    let name = unsafe { entry.as_ref() }.map(|entry| entry.pw_name);
+    // SAFETY: the entry has a name that ends in NUL.
+    let name = name.map(|name| unsafe { CStr::from_ptr(name) });
+    name.map_or_else(|| uid.to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 /// Finds the groups of a user.

@@ -4,14 +4,14 @@
 use super::bound::BoundServer;
 use super::conf::{CoreConf, Ready};
 use super::cycle::{CoreSettings, Cycle};
-use super::identity;
+use super::identity::{self, Identity};
 use super::memory::SharedMemory;
 use super::nginx::{is_test, loading, tell_test};
 use super::programs;
 use acme_dns_core::config::draft::Finished;
 use acme_dns_core::config::sharing::Shared;
 use acme_dns_core::config::state_path::DefaultPath;
-use acme_dns_core::config::{Config, Location, Reload, zone};
+use acme_dns_core::config::{ChallengeMethod, Config, Issuer, Location, Reload, zone};
 use acme_dns_core::id::CertificateId;
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::{Paths, Watch};
@@ -62,6 +62,7 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
     let settings = cycle.core_settings().ok_or(NO_MEMORY)?;
     let user = conf.user.as_ref();
     let identity = identity::decide(user, &settings, conf.certs_group, &config.state_path, warn)?;
+    warn_of_standing_keys(&config, &identity, warn);
     programs::check(&conf.programs, &settings, &identity)?;
     conf.vault.finish(identity.workers, warn);
     warn_of_lost_proxy(&settings, warn);
@@ -112,6 +113,20 @@ fn warn_of_lost_proxy(settings: &CoreSettings<'_>, warn: impl Fn(&str)) {
         warn(&format!(
             "environment variable \"{name}\" names a proxy that is not used for certificates, because nginx does \
              not pass it on: add \"env {name};\" at the top of nginx.conf"
+        ));
+    }
+}
+
+/// Warns of account keys that workers can read, where such a key is all that it takes: with dns-persist-01
+/// nothing else is needed for a certificate. A key of `account_key` lies in the state path too.
+fn warn_of_standing_keys(config: &Config, identity: &Identity, warn: impl Fn(&str)) {
+    let Some(user) = identity.shared_user() else { return };
+    let is_standing = |issuer: &&Issuer| issuer.challenges.contains(&ChallengeMethod::DnsPersist01);
+    for Issuer { name, .. } in config.issuers.values().filter(is_standing) {
+        warn(&format!(
+            "the account key of issuer \"{name}\" can be read by user \"{user}\", as which workers run: whoever \
+             has it can obtain certificates as long as records of dns-persist-01 are there; give the service a \
+             user of its own with \"acme_dns_user\""
         ));
     }
 }

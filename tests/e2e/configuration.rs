@@ -410,6 +410,23 @@ fn warns_of_secret_files_that_workers_can_read() {
 }
 
 #[test]
+fn warns_of_account_keys_that_are_standing_credentials_of_workers() {
+    const PERSIST: &str = "acme_dns_issuer letsencrypt { accept_terms_of_service; challenge \
+                           dns-persist-01; }";
+    let mut bench = Bench::new();
+    // No provider is needed.
+    bench.warns(&format!("{SERVER}\n{PERSIST}"), &[]);
+    bench.user = "nobody nogroup";
+    bench.warns(&format!("{SERVER}\n{ISSUER}\n{PROVIDER}"), &[]);
+    bench.warns(
+        &format!("{SERVER}\n{PERSIST}"),
+        &["the account key of issuer \"letsencrypt\" can be read by user \"nobody\", as which workers \
+           run: whoever has it can obtain certificates as long as records of dns-persist-01 are there; \
+           give the service a user of its own with \"acme_dns_user\""],
+    );
+}
+
+#[test]
 fn refuses_more_secrets_than_there_is_room_for() {
     let mut bench = Bench::new();
     bench.nginx.add_file("long", "x".repeat(4000));

@@ -25,6 +25,7 @@ mod live;
 mod lone;
 mod matrix;
 mod pebble;
+mod persist;
 mod process;
 mod providers;
 mod reload;

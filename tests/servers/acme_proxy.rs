@@ -14,6 +14,7 @@ use crate::authority::{Authority, read};
 use crate::http_forward::forward;
 use crate::http_server::{Flavor, Handler, HttpServer};
 use crate::pebble::Pebble;
+use crate::persist_ca::NewForm;
 use crate::rt;
 use crate::traffic::{Match, Reply, Traffic};
 
@@ -103,6 +104,15 @@ impl AcmeProxy {
     /// If it cannot listen.
     #[must_use]
     pub fn start(dir: &Path, pebble: &Pebble) -> Self {
+        Self::start_with(dir, pebble, None)
+    }
+
+    /// The same, with the newer form of dns-persist-01.
+    ///
+    /// # Panics
+    /// If it cannot listen.
+    pub(crate) fn start_with(dir: &Path, pebble: &Pebble, form: Option<NewForm>) -> Self {
+        let form = form.map(Arc::new);
         let authority = Authority::create(dir);
         let tls = authority.acceptor();
         let ca = read(pebble.ca_file());
@@ -111,13 +121,23 @@ impl AcmeProxy {
         let ordering = pebble.ordering();
         let handler: Handler = Arc::new(move |request| {
             let (client, upstream) = (client.clone(), upstream.clone());
-            let ordering = ordering.clone();
+            let (ordering, form) = (ordering.clone(), form.clone());
             Box::pin(async move {
                 let _one_by_one =
                     if request.path == NEW_ORDER { Some(ordering.lock().await) } else { None };
-                forward(&client, &upstream, request).await.unwrap_or_else(|e| {
-                    Reply::new(502, "text/plain", format!("the authority does not answer: {e}"))
-                })
+                if let Some(form) = &form
+                    && let Some(refusal) = form.before(&request).await
+                {
+                    return refusal;
+                }
+                let mut reply =
+                    forward(&client, &upstream, request.clone()).await.unwrap_or_else(|e| {
+                        Reply::new(502, "text/plain", format!("the authority does not answer: {e}"))
+                    });
+                if let Some(form) = &form {
+                    form.after(&request, &mut reply);
+                }
+                reply
             })
         });
         let server = HttpServer::start(Flavor::Acme, Some(tls), handler);

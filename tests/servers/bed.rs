@@ -13,6 +13,7 @@ use crate::acme_proxy::AcmeProxy;
 use crate::authority::Authority;
 use crate::cloudflare::{Cloudflare, Token};
 use crate::pebble::{Pebble, PebbleOptions};
+use crate::persist_ca::NewForm;
 use crate::ports;
 use crate::powerdns::PowerDns;
 
@@ -106,6 +107,13 @@ impl Testbed {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         AcmeProxy::start(&self.dir().join(format!("proxy-{number}")), &self.pebble)
+    }
+
+    /// Starts a proxy that gives Pebble the newer form of dns-persist-01.
+    #[must_use]
+    pub fn persist_proxy(&self) -> AcmeProxy {
+        let form = NewForm::new(self.dns.api(), ZONE);
+        AcmeProxy::start_with(&self.dir().join("persist"), &self.pebble, Some(form))
     }
 
     /// The directives of nginx.conf that name these servers: issuer `pebble`, provider

@@ -30,6 +30,7 @@ pub mod ocsp;
 pub mod package;
 pub mod paths;
 pub mod pebble;
+pub mod persist_ca;
 pub mod ports;
 pub mod powerdns;
 pub mod process;

@@ -4,6 +4,8 @@ use super::{
 };
 use crate::encoding::from_base64;
 use crate::time::UnixTime;
+use proptest::collection::vec;
+use proptest::prelude::*;
 use serde_json::json;
 use std::time::Duration;
 
@@ -14,7 +16,12 @@ const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
 
 fn wanted(wildcard: bool) -> Wanted {
     let issuers = ["authority.example", "ca.example.net"].map(str::to_owned).to_vec();
-    Wanted { issuers, accounts: vec![ACCOUNT.to_owned()], wildcard }
+    Wanted {
+        issuers,
+        accounts: vec![ACCOUNT.to_owned()],
+        former: vec!["former".to_owned()],
+        wildcard,
+    }
 }
 
 #[test]
@@ -159,12 +166,17 @@ fn values_are_composed_as_the_drafts_show_them() {
     }
 }
 
+fn good(until: Option<i64>) -> Good {
+    Good { until: until.map(UnixTime), is_former: false }
+}
+
 /// What a look at one value finds: `good`, `good UNTIL`, or the fault.
 fn found(value: &str, wildcard: bool) -> String {
     let Look { good, fault, .. } = wanted(wildcard).look([value], NOW);
     match (good, fault) {
-        (Some(Good { until: None }), None) => "good".to_owned(),
-        (Some(Good { until: Some(until) }), None) => format!("good {}", until.0),
+        (Some(Good { is_former: true, .. }), None) => "former".to_owned(),
+        (Some(Good { until: None, .. }), None) => "good".to_owned(),
+        (Some(Good { until: Some(until), .. }), None) => format!("good {}", until.0),
         (None, None) => "nothing".to_owned(),
         (None, Some(fault)) => fault,
         both => panic!("{both:?}"),
@@ -184,6 +196,7 @@ fn values_are_judged() {
         ("authority.example;accounturi=A", false, "good"),
         ("\t Authority.Example. ;\tAccountURI = A ", false, "good"),
         ("ca.example.net; accounturi=A", false, "good"),
+        ("ca.example.net; accounturi=former", false, "former"),
         ("authority.example; accounturi=A; unknown=x-1", false, "good"),
         ("authority.example; accounturi=A; policy=WildCard", true, "good"),
         ("authority.example; accounturi=A; policy=wildcard", false, "good"),
@@ -245,11 +258,11 @@ fn of_several_values_the_best_counts_and_foreign_ones_are_no_matter() {
     ];
     let look = |values: &[String]| wanted(false).look(values.iter().map(String::as_str), NOW);
     let found = look(&values);
-    assert_eq!(found.good, Some(Good { until: Some(UnixTime(1_800_000_900)) }));
+    assert_eq!(found.good, Some(good(Some(1_800_000_900))));
     assert_eq!(found.issuer, "ca.example.net", "the one that is published");
     assert_eq!(found.own, values[2..]);
     let found = look(&[own("; persistUntil=1800000100"), own("")]);
-    assert_eq!(found.good, Some(Good { until: None }));
+    assert_eq!(found.good, Some(good(None)));
     let found = look(&[other]);
     assert_eq!((found.good, found.issuer.as_str()), (None, "authority.example"), "the first");
     assert_eq!((found.own.len(), found.fault.is_some()), (0, true));
@@ -258,10 +271,10 @@ fn of_several_values_the_best_counts_and_foreign_ones_are_no_matter() {
 #[test]
 fn a_record_is_written_anew_at_half_of_its_time() {
     let day = Duration::from_secs(86_400);
-    let until = |days: u32| Good { until: Some(NOW + day * days) };
+    let until = |days: u32| good(Some((NOW + day * days).0));
     for (good, span, expected) in [
-        (Good { until: None }, Some(400), false),
-        (Good { until: None }, None, false),
+        (good(None), Some(400), false),
+        (good(None), None, false),
         (until(200), Some(400), false),
         (until(199), Some(400), true),
         (until(30), None, false),
@@ -281,4 +294,37 @@ fn a_zone_line_can_be_pasted() {
     let line = zone_line("n", &"x".repeat(300));
     let expected = format!("n. IN TXT \"{}\" \"{}\"", "x".repeat(255), "x".repeat(45));
     assert_eq!(line, expected);
+}
+
+#[test]
+fn a_record_has_to_be_at_all_servers() {
+    let own = |rest: &str| format!("authority.example; accounturi={ACCOUNT}{rest}");
+    let look = |values: &[String]| wanted(false).look(values.iter().map(String::as_str), NOW);
+    let joined = |one: &[String], two: &[String]| look(one).joined(look(two));
+    let (endless, short) = (own(""), own("; persistUntil=1800000100"));
+    let (endless, short) = (vec![endless], vec![short]);
+    assert_eq!(joined(&endless, &endless).good, Some(good(None)));
+    for (one, two) in [(&endless, &short), (&short, &endless)] {
+        let found = joined(one, two);
+        assert_eq!(found.good, Some(good(Some(1_800_000_100))), "the one that ends first");
+        assert_eq!(found.own.len(), 2);
+    }
+    for (one, two) in [(&endless[..], &[][..]), (&[], &endless)] {
+        let found = joined(one, two);
+        assert_eq!(found.good, None);
+        assert_eq!(found.fault.as_deref(), Some("not all servers of the zone have it"));
+    }
+    assert_eq!(joined(&[], &[]).fault, None);
+}
+
+proptest! {
+    /// Whatever a zone has at the name, a look ends, and what we write is found again.
+    #[test]
+    fn any_values_can_be_looked_at(values in vec("[ -~\t]{0,60}", 0..4), wildcard: bool) {
+        let wanted = wanted(wildcard);
+        let own = wanted.value("authority.example", None);
+        let all = values.iter().map(String::as_str);
+        prop_assert!(wanted.look(all.clone(), NOW).good.is_none());
+        prop_assert_eq!(wanted.look(all.chain([own.as_str()]), NOW).good, Some(good(None)));
+    }
 }

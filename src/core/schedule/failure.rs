@@ -30,6 +30,8 @@ pub enum FailureKind {
     Validation,
     /// A person.
     Permanent,
+    /// A record that a person adds: it is looked for often, which costs nothing.
+    Waiting,
 }
 
 /// Extent of a failure, and of the pause after it.
@@ -57,6 +59,7 @@ impl Failure {
             FailureKind::Validation => Ladder::Costly,
             _ if self.is_lost => Ladder::Costly,
             FailureKind::Permanent => Ladder::Refused,
+            FailureKind::Waiting => Ladder::Waiting,
             FailureKind::Temporary => Ladder::Temporary,
         }
     }

@@ -199,7 +199,7 @@ impl Progress {
             FailureKind::Validation => failed.staging || has_staging,
             FailureKind::Permanent if failure.is_lost => failed.staging || has_staging,
             // A staging environment that is down must not keep the CA itself from being tried.
-            FailureKind::Temporary | FailureKind::Permanent => {
+            FailureKind::Temporary | FailureKind::Permanent | FailureKind::Waiting => {
                 failed.staging && !failed.failures_here.is_multiple_of(FAILURES_BEFORE_SWITCH)
             }
         };

@@ -144,7 +144,12 @@ impl Schedule {
         let (mut progress, pause) = progress.failed(now, failure, parties, track.current(), random);
         progress.pauses.clear();
         let needs_person = failure.kind != FailureKind::Temporary;
-        let level = progress.told.tell(now, Stake::of(track.current(), now), pause, needs_person);
+        let stake = Stake::of(track.current(), now);
+        let level = match failure.kind {
+            // The record itself is told, once an hour.
+            FailureKind::Waiting if stake != Stake::Pressing => Level::Info,
+            _ => progress.told.tell(now, stake, pause, needs_person),
+        };
         track.progress = progress;
         note_held(&mut self.held, track, now);
         Setback { progress: track.progress.clone(), extent: Extent::Own, level }

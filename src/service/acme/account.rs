@@ -171,7 +171,9 @@ impl AcmeServer {
     ) -> Result<OurAccount, AcmeError> {
         let der = key.pkcs8().map_err(|reason| self.bad_key(reason))?;
         let directory = self.directory_url.clone();
-        let account = store::Account { url, directory, contacts, taken_from, key: der.clone() };
+        let former_keys = Vec::new();
+        let key = der.clone();
+        let account = store::Account { url, directory, contacts, taken_from, former_keys, key };
         self.store.save_account(&self.files, &account).map_err(kept)?;
         let key = AccountKey::from_pkcs8(&der).map_err(|reason| self.bad_key(reason))?;
         Ok(OurAccount { kept: account, key })

@@ -19,7 +19,7 @@ use crate::store::{IssuedPem, PendingOrder, Store, StoreError, StoredCertificate
 use crate::x509::csr;
 use crate::x509::verify::{self, Unfit, Verified};
 use crate::x509::{chain_from_pem, display_name, key_type, keys, material, reason};
-use acme_dns_core::config::{Certificate, ChallengeMethod, Variant};
+use acme_dns_core::config::{Certificate, Variant};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Environment;
@@ -292,14 +292,15 @@ impl OrderAttempt<'_> {
     /// Proves to the CA that the names are ours, as far as the order still asks for it.
     async fn authorize(&self, order: &mut Order) -> Result<(), ObtainError> {
         let authorizations = order.authorizations().await?;
-        let pending = pending(&authorizations, order.methods())?;
+        let pending = pending(&authorizations)?;
         if pending.is_empty() {
             return order.wait_ready().await;
         }
         self.issuer.note_challenge();
+        let pending = self.choose(pending, order.methods()).await?;
         let Self { state, variant, certificate, teller, .. } = self;
-        let account_label = label_of(order.account());
-        let task = SolverTask { state, variant, certificate, teller, account_label };
+        let (account_label, persist) = (label_of(order.account()), self.issuer.config().persist);
+        let task = SolverTask { state, variant, certificate, teller, account_label, persist };
         let names = pending.iter().map(|(_, challenge)| task.record_name(challenge));
         state.find_routes(&names.collect::<Vec<_>>(), teller).await;
         let mut limited = Vec::with_capacity(pending.len());
@@ -467,11 +468,8 @@ impl OrderAttempt<'_> {
     }
 }
 
-/// Gives what is left to prove of authorizations; an error if nothing can come of one of them.
-fn pending<'a>(
-    authorizations: &'a [Authorization],
-    methods: &[ChallengeMethod],
-) -> Result<Vec<(&'a Authorization, &'a Challenge)>, ObtainError> {
+/// Gives the authorizations that are left to prove; an error if nothing can come of one of them.
+fn pending(authorizations: &[Authorization]) -> Result<Vec<&Authorization>, ObtainError> {
     check(authorizations)?;
     let is_pending = |a: &&Authorization| a.status == AuthorizationStatus::Pending;
     let pending = || authorizations.iter().filter(is_pending);
@@ -479,12 +477,7 @@ fn pending<'a>(
     if let Some(other) = pending().find(|authorization| !authorization.is_ordered) {
         return Err(ObtainError::NotOrdered { name: other.name.clone() });
     }
-    let choose = |authorization: &'a Authorization| {
-        let challenge = authorization.challenges().first();
-        let challenge = challenge.ok_or_else(|| authorization.lacks(methods))?;
-        Ok((authorization, challenge))
-    };
-    pending().map(choose).collect()
+    Ok(pending().collect())
 }
 
 fn list(profiles: &[String]) -> String {

@@ -1,5 +1,6 @@
 //! The directory of a CA (RFC 8555 section 7.1.1).
 
+use acme_dns_core::persist::Terms;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -17,6 +18,7 @@ pub(super) struct Directory {
     profiles: Vec<String>,
     external_account_required: bool,
     identities: Vec<String>,
+    persist: Terms,
     fetched: Instant,
 }
 
@@ -77,6 +79,7 @@ impl Directory {
             profiles: profiles.map(|(name, _)| name.clone()).collect(),
             external_account_required: meta["externalAccountRequired"] == true,
             identities: identities.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+            persist: Terms::read(&meta),
             fetched: Instant::now(),
         })
     }
@@ -103,6 +106,11 @@ impl Directory {
     /// Gives the names by which the CA is known in CAA records.
     pub(super) fn identities(&self) -> &[String] {
         &self.identities
+    }
+
+    /// Gives the CA's terms of dns-persist-01.
+    pub(super) fn persist(&self) -> &Terms {
+        &self.persist
     }
 
     pub(super) fn new_nonce(&self) -> &str {

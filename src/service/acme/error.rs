@@ -237,6 +237,17 @@ impl AcmeError {
     }
 }
 
+/// A TXT record that somebody has to add.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NeededRecord {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// The reason why what is there does not do.
+    pub why: Option<String>,
+}
+
 /// An error that ends an attempt to obtain a certificate.
 #[derive(Debug, Error)]
 pub enum ObtainError {
@@ -310,6 +321,12 @@ pub enum ObtainError {
         /// Advice for a person.
         what_to_do: &'static str,
     },
+    /// Records of dns-persist-01 are missing that no provider of the configuration can write.
+    #[error(
+        "waiting for {}, which no provider here can write: add it, the lines before have it",
+        needed(.0)
+    )]
+    Waiting(Vec<NeededRecord>),
     /// The name of a challenge is an alias that leads nowhere.
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -361,6 +378,7 @@ impl ObtainError {
             Self::NotOrdered { .. } | Self::TooManyAuthorizations { .. } => false,
             Self::Bug
             | Self::Timeout { .. }
+            | Self::Waiting(_)
             | Self::Propagation(_)
             | Self::Store(_)
             | Self::Unrecorded(_)
@@ -378,6 +396,7 @@ impl ObtainError {
             _ if matches!(scope, Scope::Room(_)) => FailureKind::Temporary,
             _ if self.is_permanent() => FailureKind::Permanent,
             Self::Invalid(_) => FailureKind::Validation,
+            Self::Waiting(_) => FailureKind::Waiting,
             _ => FailureKind::Temporary,
         };
         Failure {
@@ -458,6 +477,7 @@ impl ObtainError {
             | Self::Early { .. }
             | Self::NoProvider { .. }
             | Self::Check(_)
+            | Self::Waiting(_)
             | Self::Route(_)
             | Self::Store(_)
             | Self::Unrecorded(_) => true,
@@ -502,6 +522,13 @@ impl ObtainError {
             _ => None,
         }
     }
+}
+
+/// Names the records that are missing.
+fn needed(records: &[NeededRecord]) -> String {
+    let names: Vec<String> =
+        records.iter().map(|record| format!("TXT \"{}\"", record.name)).collect();
+    acme_dns_core::text::list(&names)
 }
 
 /// Lists the first problems in a line, and the number of the others.

@@ -104,6 +104,12 @@ impl Session {
         self.requests(teller).post_as_get(step, &self.ours.kept.url, url).await
     }
 
+    /// Gives the thumbprints of the keys that the account had before.
+    pub(super) fn former_thumbprints(&self) -> impl Iterator<Item = &str> {
+        let store::Account { former_keys, taken_from, .. } = &self.ours.kept;
+        former_keys.iter().chain(taken_from).map(String::as_str)
+    }
+
     fn requests<'a>(&'a self, teller: &'a Teller) -> Requests<'a> {
         let Self { transport, directory, ours, .. } = self;
         Requests { transport, directory, key: &ours.key, teller }
@@ -143,7 +149,14 @@ impl IssuerClient {
         production.external_account =
             external_account.map(|bound| (bound.key_id.clone(), secret(bound.mac_key)));
         let staging = config.staging.as_deref().map(|url| {
-            server(url, format!("{name}/staging"), teller.about(Subject::Staging(name.clone())))
+            let mut staging = server(
+                url,
+                format!("{name}/staging"),
+                teller.about(Subject::Staging(name.clone())),
+            );
+            // A record for that account would stay for nothing.
+            staging.methods.retain(|method| *method != ChallengeMethod::DnsPersist01);
+            staging
         });
         Ok(Self {
             config: config.clone(),
@@ -184,6 +197,11 @@ impl IssuerClient {
 
     pub(super) fn config(&self) -> &config::Issuer {
         &self.config
+    }
+
+    /// Gives the methods by which names are proven, the preferred ones first.
+    pub(super) fn methods(&self, environment: Environment) -> Vec<ChallengeMethod> {
+        self.server(environment).map(|server| server.methods.clone()).unwrap_or_default()
     }
 
     fn server(&self, environment: Environment) -> Result<&AcmeServer, AcmeError> {

@@ -15,7 +15,11 @@ use super::jws::{AccountKey, AccountLookup, Requests};
 use super::step::Step;
 use crate::event::AccountEvent;
 use crate::store::StoreError;
+use crate::x509::reason;
 use std::rc::Rc;
+
+/// Number of keys before the present one that are remembered.
+const FORMER_KEYS: usize = 16;
 
 /// Number of tries of a change whose answer was lost and which did not happen.
 const ATTEMPTS: usize = 3;
@@ -32,12 +36,25 @@ impl AcmeServer {
         let Some(url) = directory.key_change() else {
             return Err(self.unsupported(Step::KeyChange));
         };
+        self.keep_thumbprint(&ours)?;
         let new = self.prepare_key(&ours)?;
         let done = self.request_key_change(&directory, url, &ours, &new).await;
         // The next session reads from the disk which key it is, and asks the CA if that is not clear.
         self.account.lock().await.take();
         done?;
         self.adopt_key()
+    }
+
+    /// Keeps the thumbprint of the key: records of dns-persist-01 that have it stay good, whatever comes of the
+    /// change.
+    fn keep_thumbprint(&self, ours: &OurAccount) -> Result<(), AcmeError> {
+        let thumbprint = ours.key.thumbprint().map_err(|error| self.bad_key(reason(&error)))?;
+        let mut account = ours.kept.clone();
+        account.former_keys.retain(|former| *former != thumbprint);
+        account.former_keys.push(thumbprint);
+        let excess = account.former_keys.len().saturating_sub(FORMER_KEYS);
+        account.former_keys.drain(..excess);
+        self.store.save_account(&self.files, &account).map_err(kept)
     }
 
     /// Gives the key of a change whose outcome was never known, else a new one.

@@ -8,15 +8,16 @@
 //! ```
 //!
 //! `attempt` takes this way once for one certificate. `issuer`, `account`, `order` and `transport` talk to
-//! the CA; `solver` proves names; `records` and `cleanup` create and remove what solvers need. All
-//! records of an order are created together and waited for together. They are removed as soon as the
-//! order is ready or has failed; those of a process that died are in the journal. Where a provider has no
-//! room for all of them, names are proven in rounds ([`rounds`]).
+//! the CA; `choice` chooses the method and `solver` proves names; `records` and `cleanup` create and remove what
+//! solvers need, `persist` looks for what stays. All records of an order are created together and waited for
+//! together. They are removed as soon as the order is ready or has failed; those of a process that died are
+//! in the journal. Where a provider has no room for all of them, names are proven in rounds ([`rounds`]).
 //!
 //! When something is ordered, and what becomes of a certificate, is decided in [`crate::engine`].
 
 mod account;
 mod attempt;
+mod choice;
 mod claims;
 mod cleanup;
 mod directory;
@@ -31,6 +32,7 @@ mod jws;
 mod key_change;
 mod operations;
 mod order;
+mod persist;
 mod preflight;
 mod problem;
 mod records;
@@ -46,7 +48,7 @@ mod transport;
 
 pub use attempt::KeyChoice;
 pub use cleanup::Leftovers;
-pub use error::{AcmeError, ObtainError};
+pub use error::{AcmeError, NeededRecord, ObtainError};
 pub(crate) use foreign_key::account_key;
 pub(crate) use inspection::{Inspection, inspect};
 pub use problem::Problem;
@@ -157,6 +159,8 @@ struct ObtainerState {
     claimed: RefCell<HashSet<Claimed>>,
     /// Some of them are free again.
     unclaimed: Notify,
+    /// Times at which missing records of dns-persist-01 were told, by their names.
+    needed: RefCell<HashMap<String, Instant>>,
 }
 
 impl ObtainerState {
@@ -221,6 +225,7 @@ impl Obtainer {
                 orders: RefCell::default(),
                 claimed: RefCell::default(),
                 unclaimed: Notify::new(),
+                needed: RefCell::default(),
             }),
         })
     }

@@ -2,6 +2,7 @@
 //! what else is cheap to find out and would cost a part of the CA's limits ([`crate::doctor::order`]).
 
 use super::attempt::OrderAttempt;
+use super::choice::Readiness;
 use super::error::ObtainError;
 use super::solver::{label_of, record_name_of};
 use crate::dns::on_account_of;
@@ -27,8 +28,12 @@ impl OrderAttempt<'_> {
         if has_issued && self.issuer.may_trust_us() {
             return Ok(());
         }
+        let method = match self.readiness(environment).await? {
+            Readiness::Method(ChallengeMethod::DnsPersist01) | Readiness::Unknown => return Ok(()),
+            Readiness::Method(method) => method,
+        };
         let main = self.state.own_provider(self.certificate)?;
-        let names = self.challenge_names(environment).await?;
+        let names = self.challenge_names(method, environment).await?;
         self.state.find_routes(&names, &self.teller).await;
         let zones = on_account_of(&self.certificate.name, async {
             let mut zones = BTreeMap::new();
@@ -45,13 +50,14 @@ impl OrderAttempt<'_> {
         });
         let zones = zones.await?;
         let is_first = previous.is_none() || self.state.is_troubled(&self.variant.name);
-        if is_first { self.consult(environment, &zones).await } else { Ok(()) }
+        if is_first { self.consult(environment, method, &zones).await } else { Ok(()) }
     }
 
     /// Asks the doctor. A problem that would cost a part of the CA's limits ends the attempt.
     async fn consult(
         &self,
         environment: Environment,
+        method: ChallengeMethod,
         zones: &BTreeMap<String, Option<Vec<String>>>,
     ) -> Result<(), ObtainError> {
         let (identities, account) = self.issuer.caa_party(environment).await?;
@@ -60,6 +66,7 @@ impl OrderAttempt<'_> {
             zones,
             identities: &identities,
             account: account.as_deref(),
+            method: method.name(),
         };
         match order::check(&self.state.checker, &self.state.resolver, &plan).await {
             Some(finding) => Err(ObtainError::Check(Box::new(finding))),
@@ -67,11 +74,12 @@ impl OrderAttempt<'_> {
         }
     }
 
-    /// Gives the names of the challenges by the preferred method. An account that is a part of them is made for
-    /// that.
-    async fn challenge_names(&self, environment: Environment) -> Result<Vec<String>, ObtainError> {
-        let method = self.issuer.config().challenges.first().copied();
-        let method = method.unwrap_or(ChallengeMethod::Dns01);
+    /// Gives the names of the challenges by a method. An account that is a part of them is made for that.
+    async fn challenge_names(
+        &self,
+        method: ChallengeMethod,
+        environment: Environment,
+    ) -> Result<Vec<String>, ObtainError> {
         let label = match method {
             ChallengeMethod::DnsAccount01 => {
                 label_of(self.issuer.session(environment).await?.account.id())

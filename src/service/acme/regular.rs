@@ -4,6 +4,7 @@
 //! or missing, challenges of unknown types may have whatever state. What does not matter to an order
 //! must not end it, so it is put right here; what does matter is left as it is.
 
+use acme_dns_core::config::ChallengeMethod;
 use acme_dns_core::encoding::from_base64;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -62,6 +63,15 @@ pub(super) fn success(body: Bytes, base: &Url, sent: &[u8]) -> Bytes {
         return body;
     };
     bytes(&json)
+}
+
+/// Gives the challenges of dns-persist-01 in an authorization as they are, by their URLs: they have members that
+/// others lack.
+pub(super) fn persistent_challenges(body: &[u8], base: &Url) -> Vec<(String, Value)> {
+    let json = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let challenges = json["challenges"].as_array().into_iter().flatten();
+    let persistent = challenges.filter(|json| json["type"] == ChallengeMethod::DnsPersist01.name());
+    persistent.filter_map(|json| Some((absolute(&json["url"], base)?, json.clone()))).collect()
 }
 
 /// Brings a problem document (RFC 7807) into order. `None`: it is none.

@@ -13,6 +13,8 @@ pub enum Step {
     FindAccount,
     /// Creating the account.
     NewAccount,
+    /// Reading the account.
+    Account,
     /// Changing the account's contacts.
     UpdateAccount,
     /// Replacing the account's key.
@@ -54,6 +56,7 @@ impl Step {
             | Self::NewNonce
             | Self::FindAccount
             | Self::NewAccount
+            | Self::Account
             | Self::UpdateAccount => true,
             Self::KeyChange
             | Self::NewOrder
@@ -77,6 +80,7 @@ impl fmt::Display for Step {
             Self::NewNonce => "getting a nonce",
             Self::FindAccount => "looking for the account",
             Self::NewAccount => "creating the account",
+            Self::Account => "reading the account",
             Self::UpdateAccount => "updating the account",
             Self::KeyChange => "changing the account key",
             Self::NewOrder => "placing the order",

@@ -1,6 +1,8 @@
 //! The subject of events: a certificate, an issuer, or the service as a whole.
 
-use crate::event::{AccountEvent, Event, OrderEvent, RecordsEvent, Subject, VisibilityEvent};
+use crate::event::{
+    AccountEvent, Event, OrderEvent, PersistEvent, RecordsEvent, Subject, VisibilityEvent,
+};
 use crate::host::Host;
 use acme_dns_core::level::Level;
 use std::fmt;
@@ -33,6 +35,10 @@ impl Teller {
 
     pub(super) fn records(&self, event: RecordsEvent) {
         self.host.tell(&Event::Records(self.subject.clone(), event));
+    }
+
+    pub(super) fn persist(&self, event: PersistEvent) {
+        self.host.tell(&Event::Persist(self.subject.clone(), event));
     }
 
     pub(super) fn visibility(&self, event: VisibilityEvent) {

@@ -24,6 +24,8 @@ use http_body_util::{BodyExt, Collected};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use reqwest::Client;
 use serde::Deserialize;
+use serde_json::Value;
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -65,6 +67,8 @@ pub(super) struct Transport {
     /// Answer to instant-acme's request for the directory.
     directory: Bytes,
     last: Arc<Mutex<Exchange>>,
+    /// Challenges of types that instant-acme reduces to what all have, by their URLs.
+    challenges: Arc<Mutex<HashMap<String, Value>>>,
 }
 
 /// The last request and its answer.
@@ -105,12 +109,17 @@ enum AnswerError {
 impl Transport {
     /// Makes a transport for requests to the CA whose URLs `urls` allows.
     pub(super) fn new(client: Client, urls: CaUrls, directory: Bytes) -> Self {
-        Self { client, urls, directory, last: Arc::default() }
+        Self { client, urls, directory, last: Arc::default(), challenges: Arc::default() }
     }
 
     /// Gives the rule for URLs of the CA.
     pub(super) fn urls(&self) -> &CaUrls {
         &self.urls
+    }
+
+    /// Gives a challenge of dns-persist-01 as the CA has sent it, by its URL.
+    pub(super) fn challenge(&self, url: &str) -> Option<Value> {
+        self.challenges.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned()
     }
 
     /// Gives the last request and its answer.
@@ -283,7 +292,12 @@ impl HttpClient for Transport {
             let base = Url::parse(&parts.uri.to_string()).ok();
             let (mut parts, answer) = this.send(parts, body.clone()).await?;
             let answer = match base.filter(|_| parts.status.is_success()) {
-                Some(base) => regular::success(answer, &base, &body),
+                Some(base) => {
+                    let persistent = regular::persistent_challenges(&answer, &base);
+                    let mut known = this.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+                    known.extend(persistent);
+                    regular::success(answer, &base, &body)
+                }
                 None => answer,
             };
             // For a new nonce instant-acme takes no other success.

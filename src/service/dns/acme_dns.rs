@@ -196,6 +196,11 @@ impl AcmeDns {
 
 #[async_trait(?Send)]
 impl DnsProvider for AcmeDns {
+    /// It takes digests only, and keeps the last two.
+    fn can_hold(&self, _: &TxtRecord) -> bool {
+        false
+    }
+
     fn value_limit(&self, name: &str) -> Option<ValueLimit> {
         let record_set = format!("{} {}", self.update, self.account(name)?.subdomain);
         Some(ValueLimit { record_set, values: VALUES })

@@ -159,6 +159,11 @@ impl DnsProvider for DuckDns {
         None
     }
 
+    /// Its one value is pushed out by the next challenge.
+    fn can_hold(&self, _: &TxtRecord) -> bool {
+        false
+    }
+
     fn value_limit(&self, name: &str) -> Option<ValueLimit> {
         Some(ValueLimit { record_set: format!("{}{ZONE}", domain_of(name)?), values: 1 })
     }

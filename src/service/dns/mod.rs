@@ -131,6 +131,12 @@ pub trait DnsProvider {
         None
     }
 
+    /// Tells whether it can hold a record of another method than dns-01, for good: some providers know no other
+    /// names or values, or push the oldest value out.
+    fn can_hold(&self, record: &TxtRecord) -> bool {
+        self.value_limit(&record.name).is_none()
+    }
+
     /// Creates records of one zone together and gives their ids in the same order. An identical
     /// record that exists already counts as created.
     ///

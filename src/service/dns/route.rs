@@ -25,6 +25,12 @@ impl Route {
         Self { names: vec![challenge.to_owned()] }
     }
 
+    /// Gives the challenge's own name.
+    #[must_use]
+    pub fn challenge(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+
     /// Gives the name of the record.
     #[must_use]
     pub fn target(&self) -> &str {

@@ -1,8 +1,8 @@
 //! The checks before an order: those that cost little and find what would cost a part of the CA's limits.
 
+use super::authority;
 use super::caa::{Caa, Question};
 use super::zone::{bogus, missing};
-use super::{DNS_01, authority};
 use crate::propagation::{Checker, NameServerError, ZoneServers};
 use crate::resolver::Resolver;
 use crate::resolver::probe::dns_name;
@@ -34,6 +34,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) identities: &'a [String],
     /// Our account, if there is one.
     pub(crate) account: Option<&'a str>,
+    /// The method by which names are proven, as CAA records name it.
+    pub(crate) method: &'static str,
 }
 
 /// Finds what stops an order. Where propagation is not checked, this host is not thought to see what the CA sees;
@@ -91,7 +93,8 @@ async fn check_caa(checker: &Checker, resolver: &Resolver, plan: &Plan<'_>) -> V
         return Vec::new();
     }
     let caa = Caa::ask(resolver, plan.names).await;
-    let question = Question { identities: plan.identities, account: plan.account, method: DNS_01 };
+    let question =
+        Question { identities: plan.identities, account: plan.account, method: plan.method };
     let mut findings = caa.findings(&question, plan.names);
     if let Some(failure) = caa.failure() {
         findings.extend(super::caa_refused(checker, resolver, failure).await);

@@ -52,7 +52,7 @@ impl Doctor {
         base: &str,
     ) -> (Option<Place>, Vec<Finding>) {
         let challenge = record_name(base);
-        let sibling = sibling_name(base, "check");
+        let sibling = sibling_name(&challenge, "check");
         // Where nobody can tell, whoever asks for the zone hears of it.
         let alias =
             async |name: &str| self.checker.alias(&self.resolver, name).await.unwrap_or_default();

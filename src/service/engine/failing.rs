@@ -148,7 +148,7 @@ impl Failures {
     /// Finds what all certificates wait for.
     fn culprit(&self, failed: Failed, scope: &Scope) -> Culprit {
         let (_, certificate) = self.site.variant(failed.variant);
-        let provider = self.site.config.providers[certificate.provider].name.clone();
+        let provider = self.site.provider_name(certificate.provider);
         match scope {
             Scope::Issuer => Culprit::Ca(self.ca(failed.issuer, failed.environment)),
             Scope::Zone(zone) | Scope::Room(zone) => Culprit::Zone(zone.clone(), provider),

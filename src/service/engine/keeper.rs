@@ -342,6 +342,7 @@ mod tests {
             contacts: Vec::new(),
             key: b"a key".to_vec().into(),
             taken_from: None,
+            former_keys: Vec::new(),
         };
         store.save_account("ca", &account).unwrap();
         store.save_account("ca/staging", &account).unwrap();
@@ -412,6 +413,7 @@ mod tests {
             contacts: Vec::new(),
             key: b"another key".to_vec().into(),
             taken_from: None,
+            former_keys: Vec::new(),
         };
         other.save_account("ca/staging", &account).unwrap();
         assert!(!look(&mut running));

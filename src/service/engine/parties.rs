@@ -26,13 +26,13 @@ pub(super) fn known(
         Authority {
             issuer: *issuer,
             name: config.name.clone(),
-            has_staging: config.staging.is_some(),
+            has_staging: config.has_test(),
             limit: known_order_limit(&config.directory),
         }
     });
     let authorities: Vec<Authority> = authorities.collect();
     let id = certificate.provider;
-    let provider = ProviderIdentity { id, name: site.config.providers[id].name.clone() };
+    let provider = ProviderIdentity { id, name: site.provider_name(id) };
     let mut hasher = DefaultHasher::new();
     settings.0.hash(&mut hasher);
     (&certificate.names, wanted.key.to_string(), &provider.name).hash(&mut hasher);

@@ -85,6 +85,6 @@ fn order_parties(site: &Site, (issuer, provider): Parties) -> OrderParties {
         issuer: issuer.name.clone(),
         directory: issuer.directory.clone(),
         is_staging: issuer.is_staging(),
-        provider: site.config.providers[provider].name.clone(),
+        provider: site.provider_name(provider),
     }
 }

@@ -6,7 +6,7 @@ use crate::event::{CertificateEvent, Event, FilesEvent, OriginEvent, StateEvent}
 use crate::host::Host;
 use crate::store::{CertificateFacts, Store};
 use acme_dns_core::config::{Certificate, Config, Issuer, Variant};
-use acme_dns_core::id::{CertificateId, IdRange, IssuerId, VariantId};
+use acme_dns_core::id::{CertificateId, IdRange, IssuerId, ProviderId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use std::sync::Arc;
@@ -61,6 +61,11 @@ impl Site {
 
     pub(super) fn issuer(&self, issuer: IssuerId) -> &Issuer {
         &self.config.issuers[issuer]
+    }
+
+    /// Returns the name of a provider; nothing where none is defined.
+    pub(super) fn provider_name(&self, provider: ProviderId) -> String {
+        self.config.providers.get(provider).map(|found| found.name.clone()).unwrap_or_default()
     }
 
     /// Returns the name of a variant, which its files have too.

@@ -196,7 +196,7 @@ pub struct OrderParties {
     pub directory: String,
     /// Set if browsers do not trust what it issues.
     pub is_staging: bool,
-    /// Name of the provider in the configuration.
+    /// Name of the provider in the configuration; empty where there is none.
     pub provider: String,
 }
 
@@ -207,7 +207,11 @@ impl fmt::Display for OrderParties {
             true => ", a STAGING CA whose certificates browsers do not trust",
             false => "",
         };
-        write!(f, "from \"{issuer}\" ({directory}{staging}) by provider \"{provider}\"")
+        write!(f, "from \"{issuer}\" ({directory}{staging}) ")?;
+        match provider.is_empty() {
+            true => f.write_str("without a provider"),
+            false => write!(f, "by provider \"{provider}\""),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod next;
 mod nginx;
 mod order;
 mod origin;
+mod persist;
 mod process;
 mod provider;
 mod records;
@@ -31,6 +32,7 @@ pub use next::{Ca, NextAttempt, Sooner};
 pub use nginx::{Meanwhile, NginxEvent};
 pub use order::OrderEvent;
 pub use origin::OriginEvent;
+pub use persist::PersistEvent;
 pub use process::ProcessEvent;
 pub use provider::ProviderEvent;
 pub use records::RecordsEvent;
@@ -59,6 +61,8 @@ pub enum Event {
     Account(Subject, AccountEvent),
     /// TXT records and their journal.
     Records(Subject, RecordsEvent),
+    /// TXT records that stay, of dns-persist-01.
+    Persist(Subject, PersistEvent),
     /// The view that the servers of a zone have of TXT records.
     Visibility(Subject, VisibilityEvent),
     /// A DNS provider.
@@ -89,6 +93,7 @@ impl Event {
             Self::Order(_, event) => event.level(),
             Self::Account(_, event) => event.level(),
             Self::Records(_, event) => event.level(),
+            Self::Persist(_, event) => event.level(),
             Self::Visibility(_, event) => event.level(),
             Self::Provider(event) => event.level(),
             Self::Staple(_, event) => event.level(),
@@ -111,6 +116,7 @@ impl fmt::Display for Event {
             Self::Order(subject, event) => write!(f, "{subject}{event}"),
             Self::Account(subject, event) => write!(f, "{subject}{event}"),
             Self::Records(subject, event) => write!(f, "{subject}{event}"),
+            Self::Persist(subject, event) => write!(f, "{subject}{event}"),
             Self::Visibility(subject, event) => write!(f, "{subject}{event}"),
             Self::Provider(event) => write!(f, "{event}"),
             Self::Staple(name, event) => event.write(f, name),

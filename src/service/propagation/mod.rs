@@ -210,6 +210,26 @@ impl Checker {
         sleepless(cache.difference(&question(asked).ok()?)).await
     }
 
+    /// Asks the servers of its zone for the values of a name's TXT records, or the resolver where the check is
+    /// off. Gives what each of them has that answers, at least one.
+    ///
+    /// # Errors
+    /// None of them answers, or they are not known; the reason.
+    pub async fn values(
+        &self,
+        resolver: &Resolver,
+        name: &str,
+    ) -> Result<Vec<Vec<String>>, String> {
+        let name = parse_name(name).map_err(|error| error.to_string())?;
+        match &self.mode {
+            Mode::Check { cache, .. } => cache.values(&name).await,
+            Mode::Off { .. } => match resolver.txt(&name).await {
+                Ok(values) => Ok(vec![values]),
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+
     /// Waits until every authoritative server of `zone` serves all of `records`: pairs of a name
     /// without a final dot and a value. Other values at the same name do not matter.
     ///

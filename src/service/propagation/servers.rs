@@ -3,7 +3,7 @@
 
 use super::progress::NameServer;
 use super::view::{ComparedViews, ServerGroup, compare, list};
-use crate::resolver::query::{ask_alias, ask_referral, ask_soa, without_dot};
+use crate::resolver::query::{TxtAnswer, ask_alias, ask_referral, ask_soa, ask_txt, without_dot};
 use crate::resolver::{ResolveError, Resolver};
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -160,6 +160,29 @@ impl NameServerCache {
             }
         }
         None
+    }
+
+    /// Asks all servers of its zone for the values of a name's TXT records. Gives what each of them has that
+    /// answers, at least one.
+    pub(super) async fn values(&self, name: &Name) -> Result<Vec<Vec<String>>, String> {
+        let zone = self.resolver.zone_of(name).await.map_err(|error| error.to_string())?;
+        let zone = zone.ok_or("no resolver names a zone that holds it")?;
+        let question = ZoneQuestion { zone, provider: Some(Vec::new()) };
+        let set = self.servers(&question).await.map_err(|error| error.to_string())?;
+        let answers =
+            join_all(set.servers().iter().map(|server| ask_txt(server.address, name))).await;
+        let (mut values, mut failures) = (Vec::new(), Vec::new());
+        for (server, answer) in set.servers().iter().zip(answers) {
+            match answer {
+                Ok(TxtAnswer::Values(found)) => values.push(found),
+                Ok(TxtAnswer::NoName | TxtAnswer::Alias(_)) => values.push(Vec::new()),
+                Err(error) => failures.push(format!("{server}: {error}")),
+            }
+        }
+        match values.is_empty() {
+            true => Err(failures.into_iter().take(LISTED).collect::<Vec<_>>().join(", ")),
+            false => Ok(values),
+        }
     }
 
     /// Forgets the servers of a zone.

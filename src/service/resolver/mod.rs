@@ -14,7 +14,7 @@ mod system;
 use acme_dns_core::config::Propagation;
 use futures_util::future::join;
 use hickory_proto::rr::{Name, RData, RecordType};
-use query::{ask_alias, ask_soa, resolve, without_dot};
+use query::{ask_alias, ask_soa, resolve, resolve_txt, without_dot};
 use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
 
@@ -130,6 +130,21 @@ impl Resolver {
                 Ok(target) => return Ok(target),
                 Err(error) => errors.push(format!(
                     "resolver {resolver}: CNAME of \"{}\": {error}",
+                    without_dot(name)
+                )),
+            }
+        }
+        Err(ResolveError(errors.join(", ")))
+    }
+
+    /// Asks for the values of the TXT records of a name until one resolver answers.
+    pub(crate) async fn txt(&self, name: &Name) -> Result<Vec<String>, ResolveError> {
+        let mut errors = Vec::new();
+        for resolver in self.servers() {
+            match resolve_txt(resolver, name).await {
+                Ok(values) => return Ok(values),
+                Err(error) => errors.push(format!(
+                    "resolver {resolver}: TXT of \"{}\": {error}",
                     without_dot(name)
                 )),
             }

@@ -70,6 +70,15 @@ pub(crate) async fn ask_txt(server: SocketAddr, name: &Name) -> Result<TxtAnswer
     read_txt(&ask(server, name, RecordType::TXT, false).await?, name)
 }
 
+/// Asks a recursive resolver for the values of the TXT records of a name.
+pub(crate) async fn resolve_txt(
+    resolver: SocketAddr,
+    name: &Name,
+) -> Result<Vec<String>, QueryError> {
+    let records = resolve(resolver, name, RecordType::TXT).await?;
+    Ok(records.iter().filter_map(|record| txt_value(&record.data)).collect())
+}
+
 /// Asks a recursive resolver for records.
 pub(crate) async fn resolve(
     resolver: SocketAddr,

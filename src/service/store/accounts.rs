@@ -22,6 +22,8 @@ pub struct Account {
     pub contacts: Vec<String>,
     /// The thumbprint (RFC 7638) of the key of another type from which it was taken over.
     pub taken_from: Option<String>,
+    /// The thumbprints of the keys that it had before, the last ones last.
+    pub former_keys: Vec<String>,
     /// Its private key, PKCS #8 in DER.
     pub key: Zeroizing<Vec<u8>>,
 }
@@ -33,6 +35,8 @@ struct AccountFile {
     contacts: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     taken_from: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former_keys: Vec<String>,
 }
 
 impl fmt::Debug for Account {
@@ -117,8 +121,8 @@ impl Store {
         let Some(file) = path.read_json::<AccountFile>()? else { return Ok(None) };
         let key = read_key(&key_path)?;
         let key = key.ok_or_else(|| key_path.invalid("it is missing"))?;
-        let AccountFile { url, directory, contacts, taken_from } = file;
-        Ok(Some(Account { url, directory, contacts, taken_from, key }))
+        let AccountFile { url, directory, contacts, taken_from, former_keys } = file;
+        Ok(Some(Account { url, directory, contacts, taken_from, former_keys, key }))
     }
 
     /// Keeps the account of an issuer.
@@ -127,9 +131,9 @@ impl Store {
     /// A file cannot be written.
     pub fn save_account(&self, issuer: &str, account: &Account) -> Result<(), StoreError> {
         let (path, _) = self.account_paths(issuer);
-        let Account { url, directory, contacts, taken_from, key } = account.clone();
-        let json = serde_json::to_vec_pretty(&AccountFile { url, directory, contacts, taken_from })
-            .map_err(|e| path.invalid(e.to_string()))?;
+        let Account { url, directory, contacts, taken_from, former_keys, key } = account.clone();
+        let file = AccountFile { url, directory, contacts, taken_from, former_keys };
+        let json = serde_json::to_vec_pretty(&file).map_err(|e| path.invalid(e.to_string()))?;
         // The key first: an account without a key is worth nothing.
         self.save_account_key(issuer, &key)?;
         files::replace(&path, &json)
@@ -274,6 +278,7 @@ mod tests {
             directory: "https://ca.example/directory".into(),
             contacts: vec!["mailto:a@example.com".into()],
             taken_from: None,
+            former_keys: Vec::new(),
             key: key().private_key_to_pkcs8().unwrap().into(),
         }
     }

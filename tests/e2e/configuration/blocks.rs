@@ -59,6 +59,18 @@ fn refuses_bad_issuers() {
             "invalid parameter \"wanted\" in HERE",
         ),
         issuer(
+            &ca(&format!("{good}\n    challenge http-01; {HERE}")),
+            "invalid parameter \"http-01\" in HERE",
+        ),
+        issuer(
+            &ca(&format!("{good}\n    challenge dns-01 dns-01; {HERE}")),
+            "duplicate \"dns-01\" in \"challenge\" directive in HERE",
+        ),
+        issuer(
+            &format!("acme_dns_issuer ca {{\n    {good}\n    persist 400d;\n}} {HERE}"),
+            "issuer \"ca\" has \"persist\", but not \"dns-persist-01\" in \"challenge\" in HERE",
+        ),
+        issuer(
             &ca(&format!("{good}\n    trusted_certificate missing.pem; {HERE}")),
             "open() \"DIR/missing.pem\" failed (2: No such file or directory) in HERE",
         ),

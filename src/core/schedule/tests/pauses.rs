@@ -4,9 +4,10 @@ use super::{
     DAY, HOUR, NOW, PERMANENT, TEMPORARY, VALIDATION, asked, at, attempt, authority, entry, fail,
     good, missing, schedule, v, validity,
 };
+use crate::level::Level;
 use crate::schedule::{
-    Attempt, Authority, Failure, Fingerprint, Known, Loading, OrderLimit, Progress, Renewal,
-    Schedule, Scope,
+    Attempt, Authority, Failure, FailureKind, Fingerprint, Known, Loading, OrderLimit, Progress,
+    Renewal, Schedule, Scope,
 };
 use crate::time::UnixTime;
 use std::time::Duration;
@@ -38,6 +39,17 @@ fn refusals_climb_to_a_day_those_that_cost_an_order_sooner() {
         let mut schedule = schedule(&[missing()], NOW);
         assert_eq!(pauses(&mut schedule, &failure, 5), expected, "{failure:?}");
     }
+}
+
+#[test]
+fn a_record_that_a_person_adds_is_looked_for_often_and_told_quietly() {
+    let waiting = Failure { kind: FailureKind::Waiting, ..TEMPORARY };
+    let mut missing_one = schedule(&[missing()], NOW);
+    let expected = [60, 60, 60, 120, 300, 600, 900, 900];
+    assert_eq!(pauses(&mut missing_one, &waiting, 8), expected);
+    let mut schedule = schedule(&[missing()], NOW);
+    assert!(entry(&mut schedule, NOW).is_some());
+    assert_eq!(schedule.handle_failed(v(0), NOW, &waiting, 0.0).level, Level::Info);
 }
 
 /// A process that is started at a time, with what the one before has kept.

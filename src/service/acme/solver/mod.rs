@@ -7,6 +7,7 @@
 mod digest;
 mod dns01;
 mod dns_account01;
+mod dns_persist01;
 
 use super::ObtainerState;
 use super::error::ObtainError;
@@ -17,14 +18,16 @@ use acme_dns_core::challenge::{account_label, account_record_name, record_name};
 use acme_dns_core::config::{Certificate, ChallengeMethod, Variant};
 use acme_dns_core::encoding::base64url;
 use acme_dns_core::name::Name;
+use acme_dns_core::persist::{self, Malformed, Wanted};
 use async_trait::async_trait;
 use futures_util::future::LocalBoxFuture;
 use instant_acme::ChallengeType;
 use openssl::sha::sha256;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The solvers, by their methods.
-const SOLVERS: &[MethodSolver] = &[dns01::SOLVER, dns_account01::SOLVER];
+const SOLVERS: &[MethodSolver] = &[dns01::SOLVER, dns_account01::SOLVER, dns_persist01::SOLVER];
 
 /// A limit that is looked for.
 type LimitFuture<'a> = LocalBoxFuture<'a, Result<Option<ValueLimit>, ObtainError>>;
@@ -64,6 +67,8 @@ pub(super) struct Challenge {
     name: Name,
     /// The digest of the key authorization (RFC 8555 section 8.4), in base64url.
     digest: String,
+    /// With dns-persist-01, what the record has to say, or the fault of the challenge.
+    persistent: Option<Result<Wanted, Malformed>>,
 }
 
 impl Challenge {
@@ -78,7 +83,12 @@ impl Challenge {
             let challenge = offered.iter().find(|offer| offer.r#type == kind(*method))?;
             let key_authorization = format!("{}.{}", challenge.token, session.thumbprint);
             let digest = base64url(&sha256(key_authorization.as_bytes()));
-            Some(Self { method: *method, name: name.clone(), digest })
+            let persistent = (*method == ChallengeMethod::DnsPersist01).then(|| {
+                let json = session.transport.challenge(&challenge.url).unwrap_or_default();
+                let challenge = session.directory.persist().challenge(&json)?;
+                session.persistent(name.base(), Some(&challenge)).ok_or(Malformed::Number(0))
+            });
+            Some(Self { method: *method, name: name.clone(), digest, persistent })
         };
         session.methods.iter().filter_map(find).collect()
     }
@@ -92,6 +102,16 @@ impl Challenge {
             Some(solver) => (solver.limit)(task, self).await,
             None => Ok(None),
         }
+    }
+
+    /// Gives the name to prove, without `*.`.
+    pub(super) fn base(&self) -> &str {
+        self.name.base()
+    }
+
+    /// Gives what a record that stays has to say, or the fault of the challenge; `None` by other methods.
+    pub(super) fn persistent(&self) -> Option<&Result<Wanted, Malformed>> {
+        self.persistent.as_ref()
     }
 
     /// Gives its type, to answer it.
@@ -116,6 +136,8 @@ pub(super) struct SolverTask<'a> {
     pub(super) teller: &'a Teller,
     /// The label of our account.
     pub(super) account_label: String,
+    /// The time for which records of dns-persist-01 are written.
+    pub(super) persist: Option<Duration>,
 }
 
 impl SolverTask<'_> {
@@ -128,7 +150,8 @@ impl SolverTask<'_> {
 /// Gives the name of the record that proves a name, which is given without `*.`, by a method.
 pub(super) fn record_name_of(method: ChallengeMethod, base: &str, account_label: &str) -> String {
     match method {
-        ChallengeMethod::Dns01 | ChallengeMethod::DnsPersist01 => record_name(base),
+        ChallengeMethod::Dns01 => record_name(base),
+        ChallengeMethod::DnsPersist01 => persist::record_name(base),
         ChallengeMethod::DnsAccount01 => account_record_name(account_label, base),
     }
 }

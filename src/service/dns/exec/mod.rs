@@ -14,7 +14,8 @@ use super::{
 };
 use crate::event::ProviderEvent;
 use crate::program::{Program, Programs, Redactor};
-use acme_dns_core::config::{ExecSettings as Settings, ProgramFile, SecretId};
+use acme_dns_core::challenge::base_of;
+use acme_dns_core::config::{ExecProtocol, ExecSettings as Settings, ProgramFile, SecretId};
 use async_trait::async_trait;
 use call::{Action, Task, call};
 use names::Names;
@@ -163,6 +164,15 @@ impl DnsProvider for Exec {
     fn removal_limit(&self, records: usize) -> Duration {
         let records = u32::try_from(records).unwrap_or(u32::MAX);
         REMOVAL_LIMIT.saturating_add(self.settings.timeout.saturating_mul(records))
+    }
+
+    /// Hooks of dehydrated and certbot are told the domain, and make the name themselves.
+    fn can_hold(&self, record: &TxtRecord) -> bool {
+        use ExecProtocol::{AcmeSh, Certbot, Dehydrated, Lego};
+        match self.settings.protocol {
+            Dehydrated { .. } | Certbot { .. } => base_of(&record.name).is_some(),
+            Lego { .. } | AcmeSh { .. } => true,
+        }
     }
 
     async fn create(

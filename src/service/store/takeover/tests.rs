@@ -49,6 +49,7 @@ fn old() -> Option<(TempDir, PathBuf)> {
         directory: "https://ca.example/directory".into(),
         contacts: Vec::new(),
         taken_from: None,
+        former_keys: Vec::new(),
         key: crate::x509::testing::key().private_key_to_pkcs8().unwrap().into(),
     };
     store.save_account("ca/staging", &account).unwrap();

@@ -213,7 +213,7 @@ fn a_servers_silence_does_not_stop_an_order() {
 }
 
 /// Adds a provider that is bound to a zone, with another token.
-fn bind(bed: &mut Bed, zone: &str, token: &str) {
+pub(super) fn bind(bed: &mut Bed, zone: &str, token: &str) {
     let first = bed.config.providers[ProviderId::new(0)].clone();
     let ProviderKind::Cloudflare(settings) = first.kind.clone() else { panic!("{first:?}") };
     let credentials = CloudflareCredentials::Token(SecretId(1));

@@ -11,6 +11,7 @@ mod hostile;
 mod key_changes;
 mod lenient;
 mod methods;
+mod persist;
 mod reading;
 mod rounds;
 mod service;

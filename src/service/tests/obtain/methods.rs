@@ -12,14 +12,14 @@ use servers::acme_proxy::AcmeStep;
 use servers::traffic::Fault;
 
 /// A bed whose issuer proves names by these methods.
-fn bed(methods: &[ChallengeMethod]) -> Bed {
+pub(super) fn bed(methods: &[ChallengeMethod]) -> Bed {
     let mut bed = Bed::start();
     bed.config.issuers[ISSUER].challenges = methods.to_vec();
     bed
 }
 
 /// Has the CA offer no challenges of these types.
-fn hide(bed: &Bed, hidden: &'static [&'static str]) {
+pub(super) fn hide(bed: &Bed, hidden: &'static [&'static str]) {
     let hide = change(|json| {
         if let Some(challenges) = json["challenges"].as_array_mut() {
             let is_hidden = |kind: &Value| hidden.iter().any(|hidden| kind == hidden);

@@ -61,6 +61,7 @@ impl Fixtures {
             directory: "https://ca.example/directory".to_owned(),
             contacts: vec![contact.to_owned()],
             taken_from: None,
+            former_keys: Vec::new(),
             key: self.key(1).into(),
         }
     }

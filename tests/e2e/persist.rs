@@ -1,0 +1,27 @@
+//! dns-persist-01 without any credential: the record is told, and somebody adds it.
+
+use crate::site::{LIMIT, Site};
+
+const RECORD: &str = "_validation-persist.example.test";
+
+#[test]
+fn a_record_that_is_pasted_from_the_log_brings_apex_and_wildcard() {
+    let mut site = Site::new();
+    site.provider = Some(String::new());
+    site.issuer = "challenge dns-persist-01;".to_owned();
+    site.set_servers(&["example.test *.example.test"]);
+    site.start_nginx();
+    let line = site.nginx.wait_for_log("add it: ", LIMIT);
+    assert!(line.contains("[notice]"), "{line}");
+    let (_, record) = line.split_once("add it: ").expect("the record");
+    let value = record.strip_prefix(&format!("{RECORD}. IN TXT ")).expect("its name");
+    assert!(value.ends_with("; policy=wildcard\""), "{value}");
+    assert!(site.serves_fallback("example.test"));
+    site.bed.dns.set_rrset(RECORD, "TXT", &[value]);
+    // Not to wait for a minute.
+    site.reload();
+    let chain = site.wait_for_certificate("example.test");
+    assert_eq!(chain.leaf.sans.len(), 2);
+    assert_eq!(site.bed.dns.txt_records(RECORD), [value.trim_matches('"')]);
+    assert_eq!(site.bed.cloudflare.traffic.requests(&servers::traffic::Match::any()).len(), 0);
+}
