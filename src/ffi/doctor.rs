@@ -108,6 +108,7 @@ fn examine(cycle: Cycle<'_>, conf: &CoreConf, ready: &Ready, request: &Request) 
         config: Arc::clone(&ready.config),
         secrets: secrets(conf),
         user,
+        shared_user: ready.identity.shared_user(),
         host: Arc::new(CheckHost),
     };
     match check(settings, request) {

@@ -190,7 +190,7 @@ rows! {
         "set it to: {record}";
     P03 = "P03" Warn: "a standing credential that workers can read",
         "the account key of issuer \"{issuer}\" can be read by user \"{user}\", and with dns-persist-01 it is all that is needed",
-        "set \"account_key\" of the issuer to a file of root";
+        "give the service a user of its own with \"acme_dns_user\"";
     X01 = "X01" Fail: "a program that fails",
         "the program of provider \"{provider}\" fails: {words}",
         "run it by hand as the service's user; it has to be executable, and its interpreter installed";

@@ -295,7 +295,7 @@ const WORDS: &[(Row, &str, &str)] = &[
     (
         P03,
         "the account key of issuer \"letsencrypt\" can be read by user \"nobody\", and with dns-persist-01 it is all that is needed",
-        "set \"account_key\" of the issuer to a file of root",
+        "give the service a user of its own with \"acme_dns_user\"",
     ),
     (
         X01,

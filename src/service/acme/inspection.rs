@@ -3,6 +3,7 @@
 use super::directory::Directory;
 use super::error::AcmeError;
 use super::jws::{AccountKey, Requests};
+use super::persist::PersistAccount;
 use super::step::Step;
 use super::teller::Teller;
 use super::transport::Transport;
@@ -11,6 +12,7 @@ use crate::host::Host;
 use crate::http::Clients;
 use crate::store;
 use acme_dns_core::config::Issuer;
+use acme_dns_core::persist::{Terms, Wanted};
 use acme_dns_core::time::UnixTime;
 use acme_dns_core::url::CaUrls;
 use bytes::Bytes;
@@ -33,6 +35,8 @@ pub(crate) struct Inspection {
     pub(crate) date: Option<UnixTime>,
     /// Our account.
     pub(crate) account: Option<InspectedAccount>,
+    /// Its terms of dns-persist-01.
+    terms: Terms,
 }
 
 /// An account of ours at a CA.
@@ -44,6 +48,20 @@ pub(crate) struct InspectedAccount {
     pub(crate) refusal: Option<String>,
     /// Set if the CA waits for a person.
     pub(crate) waits_for_person: bool,
+    /// The thumbprint of its key, and those of the keys that it had before.
+    thumbprints: Vec<String>,
+}
+
+impl Inspection {
+    /// Gives what a record of dns-persist-01 has to say that proves a name, which is given without `*.`; `None` where
+    /// that is not known yet.
+    pub(crate) fn persistent(&self, base: &str) -> Option<Wanted> {
+        let InspectedAccount { url, thumbprints, .. } = self.account.as_ref()?;
+        let mut thumbprints = thumbprints.iter().map(String::as_str);
+        let account =
+            PersistAccount { url, thumbprint: thumbprints.next()?, former: thumbprints.collect() };
+        account.wanted(&self.terms, base, None)
+    }
 }
 
 /// Looks at a CA, and at the account that is ours there.
@@ -89,6 +107,7 @@ pub(crate) async fn inspect(
         requires_external_account: directory.external_account_required(),
         date,
         account,
+        terms: directory.persist().clone(),
     })
 }
 
@@ -105,22 +124,29 @@ async fn look_at_account(
     directory: &Directory,
     teller: &Teller,
 ) -> InspectedAccount {
-    let url = account.url.clone();
-    let of = |refusal, waits_for_person| InspectedAccount { url, refusal, waits_for_person };
+    let (url, mut thumbprints) = (account.url.clone(), Vec::new());
+    let of = |refusal, waits_for_person, thumbprints| InspectedAccount {
+        url,
+        refusal,
+        waits_for_person,
+        thumbprints,
+    };
     let key = match AccountKey::from_pkcs8(&account.key) {
         Ok(key) => key,
-        Err(reason) => return of(Some(reason), false),
+        Err(reason) => return of(Some(reason), false, thumbprints),
     };
+    thumbprints.extend(key.thumbprint().ok());
+    thumbprints.extend(account.former_keys.iter().chain(&account.taken_from).cloned());
     let requests = Requests { transport, directory, key: &key, teller };
     match requests.post_as_get(Step::FindAccount, &account.url, &account.url).await {
         Ok((_, body)) => {
             let json: AccountJson = serde_json::from_slice(&body).unwrap_or_default();
             let is_gone = matches!(json.status.as_str(), "deactivated" | "revoked");
-            of(is_gone.then(|| format!("it is {}", json.status)), false)
+            of(is_gone.then(|| format!("it is {}", json.status)), false, thumbprints)
         }
         Err(error) => {
             let waits = error.is("userActionRequired");
-            of(Some(error.to_string()), waits)
+            of(Some(error.to_string()), waits, thumbprints)
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::dns::{ProviderError, Route, TxtRecord, Zone, on_account_of};
 use crate::event::PersistEvent;
 use acme_dns_core::config::Certificate;
 use acme_dns_core::persist::{
-    ANY_DOMAIN, Challenge, Good, Look, Wanted, end_of, hash_input, hashed_account, record_name,
-    zone_line,
+    ANY_DOMAIN, Challenge, Good, Look, Terms, Wanted, end_of, hash_input, hashed_account,
+    record_name, zone_line,
 };
 use openssl::sha::sha256;
 use std::time::{Duration, Instant};
@@ -60,33 +60,58 @@ pub(super) struct PersistWrite {
     pub(super) is_urgent: bool,
 }
 
-impl Session {
+/// The account that records name, as far as they are made of it.
+pub(super) struct PersistAccount<'a> {
+    /// Its URL.
+    pub(super) url: &'a str,
+    /// The thumbprint of its key (RFC 7638).
+    pub(super) thumbprint: &'a str,
+    /// Those of the keys that it had before.
+    pub(super) former: Vec<&'a str>,
+}
+
+impl PersistAccount<'_> {
     /// Gives what a record has to say that proves a name, which is given without `*.`, but for wildcards. Without a
-    /// challenge: as far as the directory says it.
-    pub(super) fn persistent(&self, base: &str, challenge: Option<&Challenge>) -> Option<Wanted> {
-        let terms = self.directory.persist();
+    /// challenge: as far as the CA's directory says it.
+    pub(super) fn wanted(
+        &self,
+        terms: &Terms,
+        base: &str,
+        challenge: Option<&Challenge>,
+    ) -> Option<Wanted> {
         let issuers = challenge.map_or(terms.issuers(), |challenge| &challenge.issuers);
         if issuers.is_empty() {
             return None;
         }
         let (mut accounts, mut former) = (Vec::new(), Vec::new());
-        let url = self.account.id();
         match terms.hash_prefix() {
             None => {
                 let of_challenge = challenge.and_then(|challenge| challenge.account.as_deref());
-                accounts.push(of_challenge.unwrap_or(url).to_owned());
+                accounts.push(of_challenge.unwrap_or(self.url).to_owned());
             }
             Some(prefix) => {
                 let hashed = |domain: &str, thumbprint: &str| {
-                    hashed_account(prefix, &sha256(&hash_input(domain, thumbprint, url)))
+                    hashed_account(prefix, &sha256(&hash_input(domain, thumbprint, self.url)))
                 };
-                accounts.extend([base, ANY_DOMAIN].map(|domain| hashed(domain, &self.thumbprint)));
-                for thumbprint in self.former_thumbprints() {
+                accounts.extend([base, ANY_DOMAIN].map(|domain| hashed(domain, self.thumbprint)));
+                for thumbprint in &self.former {
                     former.extend([base, ANY_DOMAIN].map(|domain| hashed(domain, thumbprint)));
                 }
             }
         }
         Some(Wanted { issuers: issuers.to_vec(), accounts, former, wildcard: false })
+    }
+}
+
+impl Session {
+    /// Gives what a record has to say that proves a name to this CA, as [`PersistAccount::wanted`].
+    pub(super) fn persistent(&self, base: &str, challenge: Option<&Challenge>) -> Option<Wanted> {
+        let account = PersistAccount {
+            url: self.account.id(),
+            thumbprint: &self.thumbprint,
+            former: self.former_thumbprints().collect(),
+        };
+        account.wanted(self.directory.persist(), base, challenge)
     }
 }
 

@@ -23,10 +23,11 @@ impl Doctor {
             Ok(inspection) => inspection.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
         };
-        let (findings, inspection) = match inspection {
+        let (mut findings, inspection) = match inspection {
             Ok(inspection) => (judge(issuer, &inspection), Some(inspection)),
             Err(words) => (vec![rows::I01.finding(&[("words", &words)])], None),
         };
+        findings.extend(self.check_standing_key(issuer));
         let subject = format!("issuer {}", issuer.name);
         (findings.into_iter().map(|finding| finding.about(&subject)).collect(), inspection)
     }

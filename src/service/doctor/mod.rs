@@ -16,6 +16,7 @@ mod caa;
 mod clock;
 mod issuer;
 pub(crate) mod order;
+mod persist;
 mod provider;
 mod record;
 mod route;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub secrets: Vec<SecretString>,
     /// The name of the user that makes the check, for the heading.
     pub user: String,
+    /// The name of the workers' user, if that can read what the service can.
+    pub shared_user: Option<String>,
     /// Process around it, which prepares programs.
     pub host: Arc<dyn Host>,
 }
@@ -69,10 +72,11 @@ pub struct Settings {
 pub fn check(settings: Settings, request: &Request) -> Result<Report, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
-    let Settings { config, secrets, user, host } = settings;
+    let Settings { config, secrets, user, shared_user, host } = settings;
     let secret = |id: SecretId| secrets.get(id.0).cloned().unwrap_or_default();
     let report = LocalSet::new().block_on(&runtime, async {
-        let doctor = Doctor::new(config, secret, host).map_err(|error| error.to_string())?;
+        let mut doctor = Doctor::new(config, secret, host).map_err(|error| error.to_string())?;
+        doctor.shared_user = shared_user;
         doctor.run(request, &user).await
     });
     runtime.shutdown_background();
@@ -89,6 +93,8 @@ pub struct Doctor {
     host: Arc<dyn Host>,
     /// Directory of the home directories of programs.
     homes: PathBuf,
+    /// Name of the workers' user, if that can read what the service can.
+    shared_user: Option<String>,
 }
 
 impl Drop for Doctor {
@@ -124,7 +130,7 @@ impl Doctor {
             dns::providers(&config.providers, secret, &clients, &Rc::new(programs), tell)?;
         let (checker, resolver) =
             (Checker::new(&patient(&config.propagation)), Resolver::of(&config.propagation));
-        Ok(Self { config, providers, checker, resolver, clients, host, homes })
+        Ok(Self { config, providers, checker, resolver, clients, host, homes, shared_user: None })
     }
 
     /// Makes the check.
@@ -181,7 +187,11 @@ impl Doctor {
             .await;
         let zones = self.check_zones(routes.iter().flat_map(|(places, _)| places), writes).await;
         let caa = stream::iter(certificates)
-            .map(|certificate| self.check_caa(certificate, inspected))
+            .map(async |certificate| {
+                let mut findings = self.check_persist(certificate, inspected).await;
+                findings.extend(self.check_caa(certificate, inspected).await);
+                findings
+            })
             .buffered(AT_ONCE)
             .collect::<Vec<_>>()
             .await;
@@ -226,11 +236,16 @@ impl Doctor {
         inspected: &HashMap<IssuerId, Inspection>,
     ) -> Vec<Finding> {
         let mut findings: Vec<Finding> = Vec::new();
-        for inspection in certificate.issuers.iter().filter_map(|id| inspected.get(id)) {
+        for id in &certificate.issuers {
+            let (Some(issuer), Some(inspection)) =
+                (self.config.issuers.get(*id), inspected.get(id))
+            else {
+                continue;
+            };
             let question = caa::Question {
                 identities: &inspection.identities,
                 account: inspection.account.as_ref().map(|account| account.url.as_str()),
-                method: DNS_01,
+                method: issuer.challenges.first().map_or("", |method| method.name()),
             };
             let caa = caa::Caa::ask(&self.resolver, &certificate.names).await;
             findings.extend(caa.findings(&question, &certificate.names));
@@ -256,9 +271,6 @@ async fn caa_refused(
     let servers = checker.servers(zone::asked(&zone)).await?.ok()?;
     authority::refuses_caa(&servers, &zone, &failure.name).await
 }
-
-/// The challenge that names are proven with.
-const DNS_01: &str = "dns-01";
 
 /// Waits no longer for a test record than people wait.
 fn patient(settings: &Propagation) -> Propagation {

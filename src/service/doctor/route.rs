@@ -27,6 +27,9 @@ const LIMIT: Duration = Duration::from_secs(25);
 impl Doctor {
     /// Finds where the records of a certificate go, and what is in the way.
     pub(super) async fn places_of(&self, certificate: &Certificate) -> (Vec<Place>, Vec<Finding>) {
+        if self.has_persist_only(certificate) {
+            return Default::default();
+        }
         let bases: BTreeSet<&str> = certificate.names.iter().map(DomainName::base).collect();
         let looked = stream::iter(bases)
             .map(|base| self.place_of(certificate, base))

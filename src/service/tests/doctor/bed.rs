@@ -98,6 +98,7 @@ impl Bed {
             config: Arc::new(self.config.clone()),
             secrets: self.secrets.clone(),
             user: "nobody".into(),
+            shared_user: Some("www-data".into()),
             host: Arc::new(Silent),
         };
         check(settings, &Request::parse(request).unwrap())

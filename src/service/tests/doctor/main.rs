@@ -3,6 +3,7 @@
 mod bed;
 mod caa;
 mod names;
+mod persist;
 mod providers;
 mod servers_of_zones;
 
