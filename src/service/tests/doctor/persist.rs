@@ -50,7 +50,7 @@ fn a_record_that_is_missing_or_wrong_is_said_with_the_right_one() {
         (format!("{issuer}; accounturi={ACCOUNT}"), "wildcard"),
         (
             format!("{issuer}; accounturi={ACCOUNT}; policy=wildcard; persistUntil=1"),
-            "persistUntil",
+            "has ended",
         ),
         (format!("{issuer}; accounturi=https://other.example/1; policy=wildcard"), "account"),
     ] {
