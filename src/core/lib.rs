@@ -23,6 +23,7 @@ pub mod providers_protocol;
 pub mod redact;
 pub mod schedule;
 pub mod staple;
+pub mod status;
 pub mod stock;
 pub mod text;
 pub mod time;

@@ -1,0 +1,262 @@
+//! The status of one certificate.
+
+use crate::key::KeyType;
+use crate::time::UnixTime;
+use serde::{Serialize, Serializer};
+
+/// Writes a time as RFC 3339 has it.
+pub(super) fn rfc3339<S: Serializer>(time: &UnixTime, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(time)
+}
+
+/// Writes a time as RFC 3339 has it, or `null`.
+pub(super) fn rfc3339_or_null<S: Serializer>(
+    time: &Option<UnixTime>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => to.collect_str(time),
+        None => to.serialize_none(),
+    }
+}
+
+fn key_type<S: Serializer>(key: &KeyType, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(key)
+}
+
+/// Makes an enum of words, each with its number in shared memory: 0 stands for none of them.
+macro_rules! words {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident { $($(#[$of:meta])* $variant:ident = $number:literal, $word:literal;)+ }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub enum $name { $($(#[$of])* $variant,)+ }
+
+        impl $name {
+            /// All of them, in their order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Gives the word that stands for it in every form.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// Gives its number in shared memory.
+            pub(crate) fn number(self) -> u8 {
+                match self { $(Self::$variant => $number,)+ }
+            }
+
+            /// Finds what has a number.
+            pub(crate) fn of(number: u8) -> Option<Self> {
+                Self::ALL.iter().copied().find(|it| it.number() == number)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.word())
+            }
+        }
+    };
+}
+pub(super) use words;
+
+words! {
+    /// Quality of what clients are given of a certificate; of several variants, the worst.
+    pub enum Served {
+        /// It is valid now.
+        Valid = 1, "valid";
+        /// Its time has not begun or is over.
+        Expired = 2, "expired";
+        /// There is none; clients get a self-signed one, or no answer.
+        None = 3, "none";
+    }
+}
+
+words! {
+    /// Work that is done for a certificate.
+    pub enum Activity {
+        /// None: it is renewed later.
+        Idle = 1, "idle";
+        /// An attempt is under way.
+        Issuing = 2, "issuing";
+        /// It is due, and an attempt begins when there is room, or when a CA or a DNS provider is to be tried again.
+        Waiting = 3, "waiting";
+        /// The last attempt has failed, and another one follows.
+        Failing = 4, "failing";
+    }
+}
+
+words! {
+    /// Origin of a certificate that is served.
+    pub enum Origin {
+        /// It was obtained from a CA of the configuration.
+        Issued = 1, "issued";
+        /// It was taken over from another client, or put there by hand.
+        Imported = 2, "imported";
+        /// It is its own issuer.
+        SelfSigned = 3, "self_signed";
+    }
+}
+
+words! {
+    /// Reason for the time of what happens next.
+    pub enum WhyNext {
+        /// The CA suggests it (ARI, RFC 9773).
+        Ari = 1, "ari";
+        /// The lifetime of the certificate.
+        Lifetime = 2, "lifetime";
+        /// An attempt has failed.
+        Retry = 3, "retry";
+        /// The configuration wants another certificate than is there, or the first.
+        Config = 4, "config";
+        /// A person has asked for it.
+        Request = 5, "request";
+    }
+}
+
+words! {
+    /// Means to have the next attempt sooner than planned.
+    pub enum Remedy {
+        /// A reload of nginx.
+        Reload = 1, "reload";
+        /// The file `actions/renew-NAME` in the state path, and a reload.
+        Request = 2, "request";
+        /// None: the CA or the DNS provider has asked for the pause.
+        Wait = 3, "wait";
+    }
+}
+
+words! {
+    /// Step of an attempt, in their order.
+    pub enum Step {
+        /// Zones, account, order and authorizations.
+        Ordering = 1, "ordering";
+        /// TXT records are written.
+        Records = 2, "records";
+        /// The servers of the zones do not show the TXT records yet.
+        Propagation = 3, "propagation";
+        /// The CA validates.
+        Validation = 4, "validation";
+        /// CSR, certificate, check.
+        Finalize = 5, "finalize";
+    }
+}
+
+/// Plan: when what comes next is done, and why then.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct NextStep {
+    /// Its time; one in the past means as soon as there is room.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: UnixTime,
+    /// Reason for that time.
+    pub reason: WhyNext,
+}
+
+/// Step of an attempt under way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct StepUnderWay {
+    /// The step.
+    pub name: Step,
+    /// Its beginning.
+    #[serde(serialize_with = "rfc3339")]
+    pub since: UnixTime,
+}
+
+/// The last failure.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct LastError {
+    /// The error, as the log has it. It holds words of others: escape it.
+    pub text: String,
+    /// Its time.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: UnixTime,
+    /// Means to try again before the planned time.
+    pub remedy: Remedy,
+}
+
+/// Certificate that clients are given.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServedCertificate {
+    /// The issuer of the configuration that it is from, if it is known.
+    pub issuer: Option<String>,
+    /// The common name of the issuing certificate; a CA's words.
+    #[serde(rename = "issuerCN")]
+    pub issuer_cn: String,
+    /// The serial number, in lower-case hexadecimal digits.
+    pub serial_number: String,
+    /// SHA-256 of the leaf, in lower-case hexadecimal digits.
+    pub cert_fingerprint: String,
+    /// The first moment of its validity.
+    #[serde(serialize_with = "rfc3339")]
+    pub not_before: UnixTime,
+    /// The last.
+    #[serde(serialize_with = "rfc3339")]
+    pub not_after: UnixTime,
+    /// The profile that was wanted.
+    pub profile: Option<String>,
+    /// Origin.
+    pub source: Origin,
+    /// End of the OCSP response that is stapled.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub stapled_until: Option<UnixTime>,
+}
+
+/// A certificate with one type of key.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VariantStatus {
+    /// The type of key that is wanted.
+    #[serde(serialize_with = "key_type")]
+    pub key_type: KeyType,
+    /// What is served of it.
+    pub certificate: Option<ServedCertificate>,
+    /// Time of its renewal; `None`: there is nothing to be renewed.
+    pub renewal: Option<NextStep>,
+}
+
+/// Status of one certificate.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateStatus {
+    /// Its name.
+    pub name: String,
+    /// One word for both that follow: `activity`, unless that is idle, else `served`.
+    pub state: &'static str,
+    /// Quality of what clients are given.
+    pub served: Served,
+    /// Work that is done for it.
+    pub activity: Activity,
+    /// Set if the CA says that it is revoked.
+    pub revoked: bool,
+    /// The names that it is for.
+    pub sans: Vec<String>,
+    /// The issuers that it may be from, the preferred one first.
+    pub issuers: Vec<String>,
+    /// The DNS provider.
+    pub provider: String,
+    /// Number of attempts in a row that have failed.
+    pub failures: u32,
+    /// Time at which a certificate was obtained last.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub last_success: Option<UnixTime>,
+    /// The last failure; `None` after a success.
+    pub last_error: Option<LastError>,
+    /// The next attempt or renewal; `None` while an attempt is under way, or if nothing is known.
+    pub next: Option<NextStep>,
+    /// Step of the attempt under way.
+    pub step: Option<StepUnderWay>,
+    /// Its variants, at least one.
+    pub variants: Vec<VariantStatus>,
+}
+
+impl CertificateStatus {
+    /// Gives the first end of what is served; `None`: nothing is.
+    pub fn not_after(&self) -> Option<UnixTime> {
+        let served = self.variants.iter().filter_map(|variant| variant.certificate.as_ref());
+        served.map(|certificate| certificate.not_after).min()
+    }
+}
