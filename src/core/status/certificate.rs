@@ -44,11 +44,13 @@ macro_rules! words {
             }
 
             /// Gives its number in shared memory.
+            #[allow(dead_code, reason = "not all of them are kept there")]
             pub(crate) fn number(self) -> u8 {
                 match self { $(Self::$variant => $number,)+ }
             }
 
             /// Finds what has a number.
+            #[allow(dead_code, reason = "not all of them are kept there")]
             pub(crate) fn of(number: u8) -> Option<Self> {
                 Self::ALL.iter().copied().find(|it| it.number() == number)
             }
@@ -216,6 +218,8 @@ pub struct VariantStatus {
     pub certificate: Option<ServedCertificate>,
     /// Time of its renewal; `None`: there is nothing to be renewed.
     pub renewal: Option<NextStep>,
+    /// The next attempt, which is later than the renewal if one has failed; `None` while one is under way.
+    pub next: Option<NextStep>,
 }
 
 /// Status of one certificate.

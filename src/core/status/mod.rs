@@ -5,22 +5,45 @@
 //! service --records, figures--> shared memory --copied by a worker--> Page --json, prometheus--> text
 //! ```
 //!
-//! [`encode`] is the form in shared memory, [`page`] the model that is shown, and each form of it is a pure
-//! function of that model. Names, key types and parties are the configuration's, which every process has: only what
+//! [`encode`] is the form in shared memory, [`page`] the model that is shown, which [`assemble`] makes, and each form of
+//! it is a pure function of that model. Names, key types and parties are the configuration's, which every process has: only what
 //! changes is in shared memory. Nothing in here is secret: no key, no token, no account.
 
+pub mod assemble;
 pub mod certificate;
+pub mod encode;
 pub mod figure;
+pub mod json;
 pub mod page;
+pub mod prometheus;
 pub mod query;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
+pub use assemble::{Assembly, Head, Order, PublicArea};
 pub use certificate::{
     Activity, CertificateStatus, LastError, NextStep, Origin, Remedy, Served, ServedCertificate,
     Step, StepUnderWay, VariantStatus, WhyNext,
 };
-pub use figure::{Counted, Phase};
+pub use encode::{Plan, RecordError, ServedRecord};
+pub use figure::{CaAction, Code, Counted, DnsAction, Figure, Phase};
 pub use page::{
     Attempts, Build, Helper, HelperState, IssuerStatus, Listing, Page, PhaseDurations,
     ProviderStatus, RequestCount, Totals, ZoneUse,
 };
 pub use query::{Filter, Query};
+
+use crate::time::UnixTime;
+
+/// Makes a weak entity tag (RFC 9110 section 8.8.3) of a rendered page. The time at which it was rendered does not
+/// count.
+#[must_use]
+pub fn entity_tag(body: &str, now: UnixTime) -> String {
+    let now = now.to_string();
+    let hash = body
+        .split(&now)
+        .fold(0_u64, |before, part| before.rotate_left(1) ^ encode::hash(part.as_bytes()));
+    format!("W/\"{hash:016x}\"")
+}

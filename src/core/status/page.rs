@@ -122,10 +122,10 @@ pub struct Attempts {
 /// Number of requests with the same action and result.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct RequestCount {
-    /// Name of the action, such as `newOrder`; of a request to a DNS provider its HTTP method.
+    /// Name of the action: a resource of the CA, such as `newOrder`, or an operation of a DNS provider, such as `create`.
     pub action: &'static str,
-    /// The status of the answer; 0 if none came.
-    pub code: u16,
+    /// The status of the answer, `ok`, or `error`.
+    pub code: String,
     /// Their number.
     pub count: u64,
 }

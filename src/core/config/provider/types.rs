@@ -33,6 +33,20 @@ pub enum ProviderKind {
 }
 
 impl ProviderKind {
+    /// Gives the word of the type in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Cloudflare(_) => cloudflare::FORM.name,
+            Self::Rfc2136(_) => rfc2136::FORM.name,
+            Self::PowerDns(_) => powerdns::FORM.name,
+            Self::AcmeDns(_) => acme_dns::FORM.name,
+            Self::DuckDns(_) => duckdns::FORM.name,
+            Self::HttpReq(_) => httpreq::FORM.name,
+            Self::Exec(_) => exec::FORM.name,
+        }
+    }
+
     /// Lists the files that are carried out.
     #[must_use]
     pub fn program_files(&self) -> Vec<ProgramFile> {
