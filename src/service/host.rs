@@ -1,8 +1,9 @@
 //! The process around the service, as the service sees it: one trait, which nginx's helper and tests implement.
 
 use crate::event::Event;
-use acme_dns_core::id::CertificateId;
+use acme_dns_core::id::{CertificateId, VariantId};
 use acme_dns_core::material::Material;
+use acme_dns_core::status::{Figure, HelperState, Plan};
 use std::process::Command;
 
 /// Error: shared memory has no room for a certificate.
@@ -33,6 +34,23 @@ pub trait Host: Send + Sync + 'static {
     fn published(&self, _certificate: CertificateId) -> Option<Material> {
         None
     }
+
+    /// Shows the plan for a variant to whoever asks the workers.
+    fn show_plan(&self, _variant: VariantId, _plan: &Plan) {}
+
+    /// Returns the plan that is shown for a variant, by this process or the one before it.
+    fn shown_plan(&self, _variant: VariantId) -> Option<Plan> {
+        None
+    }
+
+    /// Adds to a figure that is shown.
+    fn add(&self, _figure: Figure, _number: u64) {}
+
+    /// Sets a figure that is shown.
+    fn note(&self, _figure: Figure, _number: u64) {}
+
+    /// Shows that this process lives, and what it does.
+    fn show_life(&self, _state: HelperState) {}
 
     /// Prepares a program that is about to be started as a process of its own: it is to have none of this
     /// process's descriptors and ways with signals, and to end with it.

@@ -24,5 +24,6 @@ mod random;
 pub mod reload;
 pub mod resolver;
 pub mod stamp;
+pub mod status;
 pub mod store;
 mod x509;

@@ -47,6 +47,7 @@ mod simulation;
 mod tests;
 mod track;
 mod tree;
+mod view;
 
 pub use clock::{Freshness, Skew};
 pub use failure::{Failure, FailureKind, Scope};
@@ -60,6 +61,7 @@ pub use renewal::{
     Reason, Renewal, RenewalInfo, RenewalInfoError, RenewalInfoOutcome, RenewalWindow,
 };
 pub use setback::{Extent, Remedy, Setback};
+pub use view::Standing;
 
 #[cfg(test)]
 pub(crate) use simulation::config as test_config;

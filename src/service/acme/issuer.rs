@@ -9,13 +9,14 @@ use super::jws::{AccountKey, ExternalAccountBinding, Requests};
 use super::renewal_info::RenewalAnswer;
 use super::single_flight::SingleFlight;
 use super::step::Step;
-use super::teller::Teller;
+use super::teller::{CaCounter, Teller};
 use super::transport::Transport;
 use crate::event::{OrderEvent, Subject};
 use crate::http::{Clients, HttpError};
 use crate::store::{self, PendingOrder, Store};
 use crate::x509::reason;
 use acme_dns_core::config::{self, ChallengeMethod, SecretId};
+use acme_dns_core::id::IssuerId;
 use acme_dns_core::schedule::Environment;
 use acme_dns_core::url::CaUrls;
 use bytes::Bytes;
@@ -60,6 +61,7 @@ pub(super) struct AcmeServer {
     pub(super) account: SingleFlight<Rc<OurAccount>, AcmeError>,
     /// The account's key is not changed while a session lasts.
     pub(super) sessions: Arc<RwLock<()>>,
+    counter: CaCounter,
     client: Client,
     urls: CaUrls,
     directory: SingleFlight<Rc<Directory>, AcmeError>,
@@ -118,13 +120,13 @@ impl Session {
 
 impl IssuerClient {
     pub(super) fn new(
-        config: &config::Issuer,
+        (id, config): (IssuerId, &config::Issuer),
         store: &Store,
         clients: &Clients,
         secret: impl Fn(SecretId) -> SecretString,
         teller: &Teller,
     ) -> Result<Self, HttpError> {
-        let name = &config.name;
+        let (name, counter) = (&config.name, teller.counter(id));
         let client = clients.get(config.trusted_certificate.as_deref())?;
         let external_account = config.external_account.as_ref();
         let server = |directory_url: &str, files: String, teller: Teller| AcmeServer {
@@ -139,6 +141,7 @@ impl IssuerClient {
             teller,
             account: SingleFlight::new(),
             sessions: Arc::default(),
+            counter: counter.clone(),
             client: client.clone(),
             urls: CaUrls::of(directory_url),
             directory: SingleFlight::new(),
@@ -327,8 +330,7 @@ impl AcmeServer {
         let current = |directory: &Rc<Directory>| directory.is_current();
         self.directory
             .get(current, async || {
-                let transport =
-                    Transport::new(self.client.clone(), self.urls.clone(), Bytes::new());
+                let transport = self.transport_with(Bytes::new());
                 let read = async || {
                     let body = transport.get(&self.directory_url).await?;
                     Ok(Directory::parse(&body, &self.directory_url)?)
@@ -342,7 +344,12 @@ impl AcmeServer {
     }
 
     pub(super) fn transport(&self, directory: &Directory) -> Transport {
-        Transport::new(self.client.clone(), self.urls.clone(), directory.json())
+        self.transport_with(directory.json())
+    }
+
+    fn transport_with(&self, directory: Bytes) -> Transport {
+        let (client, urls) = (self.client.clone(), self.urls.clone());
+        Transport::new(client, urls, directory, self.counter.clone())
     }
 
     /// Reads the MAC key, only where it is needed: a mistake in it must not stop an account that
@@ -407,8 +414,14 @@ mod tests {
         };
         let (store, teller) = (Store::open(state).unwrap(), Teller::new(Arc::new(Silent)));
         let secret = |_| SecretString::from("");
-        let issuer =
-            IssuerClient::new(&config, &store, &Clients::default(), secret, &teller).unwrap();
+        let issuer = IssuerClient::new(
+            (IssuerId::default(), &config),
+            &store,
+            &Clients::default(),
+            secret,
+            &teller,
+        )
+        .unwrap();
         (issuer, teller)
     }
 

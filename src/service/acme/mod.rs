@@ -200,7 +200,7 @@ impl Obtainer {
         host: Arc<dyn Host>,
     ) -> Result<Self, HttpError> {
         let teller = Teller::new(host);
-        let issuers = config.issuers.values();
+        let issuers = config.issuers.iter();
         let issuers =
             issuers.map(|issuer| IssuerClient::new(issuer, &store, clients, &secret, &teller));
         let issuers = issuers.collect::<Result<_, _>>()?;

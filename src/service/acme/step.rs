@@ -1,5 +1,6 @@
 //! Steps of obtaining a certificate.
 
+use acme_dns_core::status::CaAction;
 use std::fmt;
 
 /// A step of obtaining a certificate, as RFC 8555 calls it.
@@ -47,6 +48,25 @@ impl Step {
     /// signs nothing any more.
     pub(super) fn is_repeatable(self) -> bool {
         !matches!(self, Self::Finalize | Self::Deactivate | Self::KeyChange)
+    }
+
+    /// Gives the kind of its requests, as they are counted.
+    pub(super) fn action(self) -> CaAction {
+        match self {
+            Self::Directory => CaAction::Directory,
+            Self::NewNonce => CaAction::NewNonce,
+            Self::FindAccount | Self::NewAccount | Self::UpdateAccount | Self::KeyChange => {
+                CaAction::Account
+            }
+            Self::NewOrder => CaAction::NewOrder,
+            Self::Authorization | Self::Deactivate => CaAction::Authorization,
+            Self::Challenge => CaAction::Challenge,
+            Self::Order => CaAction::Order,
+            Self::Finalize => CaAction::Finalize,
+            Self::Certificate | Self::AlternateChain => CaAction::Certificate,
+            Self::RenewalInfo => CaAction::RenewalInfo,
+            Self::Revoke => CaAction::Revoke,
+        }
     }
 
     /// Tells whether every order of the issuer needs this step to succeed, whatever it is for.

@@ -1,10 +1,14 @@
 //! The subject of events: a certificate, an issuer, or the service as a whole.
 
+use super::step::Step;
 use crate::event::{
     AccountEvent, Event, OrderEvent, PersistEvent, RecordsEvent, Subject, VisibilityEvent,
 };
 use crate::host::Host;
+use acme_dns_core::id::IssuerId;
 use acme_dns_core::level::Level;
+use acme_dns_core::status::{Code, Figure};
+use http::StatusCode;
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +27,11 @@ impl Teller {
     /// Makes a teller with another subject.
     pub(super) fn about(&self, subject: Subject) -> Self {
         Self { host: Arc::clone(&self.host), subject }
+    }
+
+    /// Makes a counter of the requests to an issuer.
+    pub(super) fn counter(&self, issuer: IssuerId) -> CaCounter {
+        CaCounter { host: Arc::clone(&self.host), issuer }
     }
 
     pub(super) fn order(&self, event: OrderEvent) {
@@ -48,5 +57,20 @@ impl Teller {
     /// Tells of a failure that nothing follows from.
     pub(super) fn step_failed(&self, level: Level, error: &dyn fmt::Display) {
         self.order(OrderEvent::StepFailed { why: error.to_string(), level });
+    }
+}
+
+/// Counter of the requests to an issuer.
+#[derive(Clone)]
+pub(super) struct CaCounter {
+    host: Arc<dyn Host>,
+    issuer: IssuerId,
+}
+
+impl CaCounter {
+    /// Counts a request, with the status of its answer if one came.
+    pub(super) fn count(&self, step: Step, status: Option<StatusCode>) {
+        let code = status.map_or(Code::Error, |status| Code::Status(status.as_u16()));
+        self.host.add(Figure::CaRequests(self.issuer, step.action(), code), 1);
     }
 }

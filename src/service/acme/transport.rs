@@ -10,7 +10,7 @@ use super::now;
 use super::problem::{MAX_TEXT, Problem};
 use super::regular;
 use super::step::Step;
-use super::teller::Teller;
+use super::teller::{CaCounter, Teller};
 use crate::event::OrderEvent;
 use crate::http::{self as client, HttpError};
 use acme_dns_core::text::excerpt;
@@ -66,6 +66,7 @@ pub(super) struct Transport {
     urls: CaUrls,
     /// Answer to instant-acme's request for the directory.
     directory: Bytes,
+    counter: CaCounter,
     last: Arc<Mutex<Exchange>>,
     /// Challenges of types that instant-acme reduces to what all have, by their URLs.
     challenges: Arc<Mutex<HashMap<String, Value>>>,
@@ -76,6 +77,8 @@ pub(super) struct Transport {
 pub(super) struct Exchange {
     /// Its URL, as far as it is shown.
     pub(super) url: String,
+    /// The step that it is for.
+    step: Option<Step>,
     /// The status of the answer, if one came.
     pub(super) status: Option<StatusCode>,
     /// The type of the answer, without parameters.
@@ -108,8 +111,14 @@ enum AnswerError {
 
 impl Transport {
     /// Makes a transport for requests to the CA whose URLs `urls` allows.
-    pub(super) fn new(client: Client, urls: CaUrls, directory: Bytes) -> Self {
-        Self { client, urls, directory, last: Arc::default(), challenges: Arc::default() }
+    pub(super) fn new(
+        client: Client,
+        urls: CaUrls,
+        directory: Bytes,
+        counter: CaCounter,
+    ) -> Self {
+        let (last, challenges) = (Arc::default(), Arc::default());
+        Self { client, urls, directory, counter, last, challenges }
     }
 
     /// Gives the rule for URLs of the CA.
@@ -138,7 +147,7 @@ impl Transport {
         let mut pauses = PAUSES.iter();
         let mut refused_nonces = 0;
         loop {
-            *self.exchange() = Exchange::default();
+            *self.exchange() = Exchange { step: Some(step), ..Exchange::default() };
             let error = match attempt().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
@@ -213,10 +222,15 @@ impl Transport {
         let url = excerpt(&parts.uri.to_string(), MAX_TARGET);
         // Nothing else is asked for by HEAD.
         let is_nonce = parts.method == Method::HEAD;
-        *self.exchange() = Exchange { url, is_nonce, ..Exchange::default() };
+        let step = self.exchange().step;
+        *self.exchange() = Exchange { url, is_nonce, step, ..Exchange::default() };
         // The client has a name of its own.
         parts.headers.remove(USER_AGENT);
         let answer = self.exchange_bytes(parts, body).await;
+        if let Some(step) = step {
+            let step = if is_nonce { Step::NewNonce } else { step };
+            self.counter.count(step, self.last().status);
+        }
         answer.map_err(|error| Error::Other(Box::new(error)))
     }
 

@@ -6,6 +6,7 @@
 
 pub mod acme_dns;
 pub mod cloudflare;
+mod counted;
 pub mod duckdns;
 mod error;
 pub mod exec;
@@ -20,6 +21,7 @@ mod spacing;
 mod txt;
 mod zone;
 
+pub use counted::counted;
 pub use error::{About, ProviderError, Refusal, RefusalReason};
 pub use payer::on_account_of;
 pub use route::{Route, RouteError, follow};

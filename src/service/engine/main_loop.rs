@@ -16,6 +16,7 @@ use super::served::Served;
 use super::site::Site;
 use super::stapling::Stapling;
 use super::startup::Loaded;
+use super::status::Status;
 use super::tasks::{self, Obtaining};
 use super::unreadable::{Recovery, Unreadable};
 use super::unsaved::Unsaved;
@@ -24,6 +25,7 @@ use crate::dns;
 use crate::doctor::Doctor;
 use crate::event::{CertificateEvent, Event, ProcessEvent};
 use crate::http::{Clients, HttpError};
+use crate::ocsp::OcspError;
 use crate::program::Programs;
 use crate::propagation::Checker;
 use crate::store::{Lock, programs_path};
@@ -54,6 +56,7 @@ pub(super) struct Running {
     unreadable: Unreadable,
     reloading: Reloading,
     data: DataWatch,
+    status: Status,
     report: Report,
     outcomes: mpsc::UnboundedReceiver<Outcome>,
 }
@@ -80,6 +83,7 @@ impl Running {
             unreadable: loaded.unreadable,
             reloading: loaded.reloading,
             data: loaded.data,
+            status: loaded.status,
             report: loaded.report,
             outcomes: loaded.outcomes,
             site,
@@ -149,6 +153,7 @@ impl Running {
             Look::InPlace => {
                 self.unreadable.look(Recovery { schedule, served, stapling });
                 self.data.look(schedule.has_failures());
+                self.status.count_records();
             }
         }
         true
@@ -166,6 +171,7 @@ impl Running {
         let tell = move |event| site.host.tell(&Event::Provider(event));
         let providers =
             dns::providers(&config.providers, secret, &clients, &Rc::new(programs), tell)?;
+        let providers = dns::counted(providers, &self.site.host);
         let checker = Checker::new(&config.propagation);
         let (store, host) = (self.site.store.clone(), Arc::clone(&self.site.host));
         let config = Rc::new(Config::clone(config));
@@ -191,6 +197,7 @@ impl Running {
 
     fn obtain(&mut self, due: Attempt, tools: &Tools) {
         self.unsaved.give_up(due.variant);
+        self.status.begin(&self.schedule, due.variant);
         let obtaining = Obtaining {
             key: self.actions.key_for(due.variant),
             name: self.site.name(due.variant).to_owned(),
@@ -211,12 +218,17 @@ impl Running {
 
     fn handle(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Issued(issuance) => self.commit().issued(*issuance),
+            Outcome::Issued(issuance) => {
+                let (variant, issuer) = (issuance.variant, issuance.issuer);
+                self.commit().issued(*issuance);
+                self.status.issued(&self.schedule, (variant, issuer));
+            }
             Outcome::Saved { variant } => self.commit().saved(variant),
             Outcome::Probed { variant } => self.handle_probed(variant),
             Outcome::Failed { variant, issuer, environment, failure, error } => {
                 let failed = Failed { variant, issuer, environment };
                 self.failures.handle(&mut self.schedule, failed, &failure, &error);
+                self.status.failed(&self.schedule, failed, error.to_string());
             }
             Outcome::RenewalInfo { variant, leaf, answer } => {
                 // It may have been replaced while the CA was asked.
@@ -225,7 +237,13 @@ impl Running {
                 }
             }
             Outcome::Stapling { variant, leaf, host, answer } => {
+                let is_revoked = matches!(answer, Err(OcspError::Revoked(_)));
+                let current = self.served.chain(variant).and_then(|chain| chain.first());
+                let is_known = (is_revoked || answer.is_ok()) && current == Some(&leaf);
                 self.stapling.handle(&mut self.served, variant, (&leaf, host), answer);
+                if is_known {
+                    self.status.note_revocation(&self.schedule, variant, is_revoked);
+                }
             }
             Outcome::Action { name, result } => self.actions.handle(&name, result),
         }
@@ -251,6 +269,7 @@ impl Running {
             site.tell_failure(Level::Error, &error);
         }
         site.tell_life(variant, CertificateEvent::Probed);
+        self.status.probed(&self.schedule, variant);
     }
 
     fn handle_renewal_info(&mut self, variant: VariantId, answer: RenewalTiming) {
@@ -267,6 +286,7 @@ impl Running {
         if let Some((at, reason)) = after.filter(|_| after != before) {
             let explanation = answer.explanation;
             site.tell_life(variant, CertificateEvent::Planned { at, reason, explanation });
+            self.status.show(&self.schedule, variant);
         }
     }
 

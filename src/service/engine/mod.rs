@@ -19,6 +19,7 @@ mod following;
 mod forgetting;
 mod importing;
 mod keeper;
+mod listener;
 mod load;
 mod lock_wait;
 mod locking;
@@ -34,6 +35,7 @@ mod served;
 mod site;
 mod stapling;
 mod startup;
+mod status;
 mod succession;
 mod tasks;
 #[cfg(test)]
@@ -52,6 +54,7 @@ use crate::reload::Watch;
 use crate::store::{CertificateFacts, Lock};
 use acme_dns_core::config::Config;
 use acme_dns_core::schedule::Loading;
+use listener::Listener;
 use main_loop::Running;
 use secrecy::SecretString;
 use secrets::UnknownSecret;
@@ -204,7 +207,9 @@ async fn work(
     host: Arc<dyn Host>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<Phase, UnknownSecret> {
-    let opening = Waiting::open(settings, host);
+    let listener = Arc::new(Listener::new(host, clock::now));
+    tokio::task::spawn_local(Arc::clone(&listener).live());
+    let opening = Waiting::open(settings, listener);
     let Some(waiting) = unless(&mut stopped, opening).await else { return Ok(Phase::Waiting) };
     let mut waiting = waiting?;
     let locking = waiting.take_lock();

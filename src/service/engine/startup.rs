@@ -11,6 +11,7 @@ use super::data::DataWatch;
 use super::failing;
 use super::importing;
 use super::keeper::wait_for_rescue;
+use super::listener::Listener;
 use super::load::Loader;
 use super::locking;
 use super::outcome::{Outcome, Report};
@@ -21,6 +22,7 @@ use super::secrets::{Secrets, UnknownSecret};
 use super::served::Served;
 use super::site::Site;
 use super::stapling::Stapling;
+use super::status::Status;
 use super::unreadable::Unreadable;
 use super::unsaved::Unsaved;
 use super::{Settings, clock};
@@ -46,6 +48,7 @@ pub(super) struct Waiting {
     imports: Imports,
     reloading: Reloading,
     data: DataWatch,
+    status: Status,
     is_news: bool,
 }
 
@@ -62,6 +65,7 @@ pub(super) struct Loaded {
     pub(super) unreadable: Unreadable,
     pub(super) reloading: Reloading,
     pub(super) data: DataWatch,
+    pub(super) status: Status,
     pub(super) report: Report,
     pub(super) outcomes: mpsc::UnboundedReceiver<Outcome>,
 }
@@ -73,17 +77,19 @@ impl Waiting {
     /// The configuration refers to a secret that is not there.
     pub(super) async fn open(
         settings: Settings,
-        host: Arc<dyn Host>,
+        listener: Arc<Listener>,
     ) -> Result<Self, UnknownSecret> {
         let begun = Instant::now();
         let Settings { config, secrets, loading, watch, facts, imports, certs_group, is_news } =
             settings;
         let secrets = Secrets::new(secrets, &config, &imports)?;
+        let host: Arc<dyn Host> = listener.clone();
         let store = open_store(&config, certs_group, &*host).await;
         let site = Rc::new(Site { config, store, host });
         let reloading = Reloading::new(Rc::clone(&site), watch.clone());
         let data = DataWatch::new(Rc::clone(&site), watch);
-        Ok(Self { begun, site, secrets, loading, facts, imports, reloading, data, is_news })
+        let status = Status::new(Rc::clone(&site), listener);
+        Ok(Self { begun, site, secrets, loading, facts, imports, reloading, data, status, is_news })
     }
 
     /// Takes the lock, however long that takes.
@@ -93,8 +99,8 @@ impl Waiting {
 
     /// Loads what is in the state path, as the holder of its lock, and tells what there is and what is planned.
     pub(super) async fn load(self) -> Loaded {
-        let Self { begun, site, secrets, loading, facts, imports, mut reloading, data, is_news } =
-            self;
+        let Self { begun, site, secrets, loading, facts, imports, mut reloading, .. } = self;
+        let (data, status, is_news) = (self.data, self.status, self.is_news);
         wait_for_rescue(&site, !imports.certificates.is_empty()).await;
         let (report, outcomes) = mpsc::unbounded_channel();
         let mut unsaved = Unsaved::new(Rc::clone(&site), report.clone());
@@ -125,6 +131,7 @@ impl Waiting {
             served: &served,
             read_by_nginx: reloading.read_by_nginx(),
         });
+        status.show_all(&schedule).await;
         Loaded {
             begun,
             site,
@@ -137,6 +144,7 @@ impl Waiting {
             unreadable,
             reloading,
             data,
+            status,
             report,
             outcomes,
         }

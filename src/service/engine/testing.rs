@@ -1,6 +1,8 @@
 //! A service without nginx, for tests.
 
 use super::Settings;
+use super::clock;
+use super::listener::Listener;
 use super::main_loop::Running;
 use super::site::Site;
 use super::startup::Waiting;
@@ -141,7 +143,8 @@ pub(super) async fn start(
     certificates: &[(&[&str], &[KeyType])],
 ) -> Running {
     let host: Arc<dyn Host> = host.clone();
-    let waiting = Waiting::open(settings(path, certificates), host).await;
+    let listener = Arc::new(Listener::new(host, clock::now));
+    let waiting = Waiting::open(settings(path, certificates), listener).await;
     let mut waiting = waiting.unwrap_or_else(|error| panic!("{error}"));
     let lock = waiting.take_lock().await;
     Running::new(waiting.load().await, lock)

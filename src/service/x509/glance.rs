@@ -17,10 +17,10 @@ use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use zeroize::Zeroizing;
 
-const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+pub(super) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+pub(super) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 /// Facts about a leaf and its key.
 pub(crate) struct Glance {
@@ -97,7 +97,7 @@ fn is_whole(der: &[u8]) -> bool {
     })
 }
 
-fn unix_time(since_epoch: Duration) -> UnixTime {
+pub(super) fn unix_time(since_epoch: Duration) -> UnixTime {
     UnixTime::default() + since_epoch
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod csr;
 pub(crate) mod glance;
 pub(crate) mod keys;
+pub(crate) mod leaf;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod verify;

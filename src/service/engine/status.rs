@@ -1,0 +1,152 @@
+//! The plan that is shown for each variant: what is done for it, what comes next, and what has gone wrong.
+//!
+//! A plan is made anew whenever something has happened to its variant, from the schedule and what is shown already. So
+//! an event costs the same however many certificates there are.
+
+use super::clock::{let_others_work, now};
+use super::failing::Failed;
+use super::listener::Listener;
+use super::site::Site;
+use acme_dns_core::id::{IssuerId, VariantId};
+use acme_dns_core::schedule::{self, Reason, Schedule};
+use acme_dns_core::status::{
+    Activity, Counted, Figure, HelperState, LastError, NextStep, Plan, Remedy, StepUnderWay,
+    WhyNext,
+};
+use acme_dns_core::time::UnixTime;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What is shown.
+pub(super) struct Status {
+    site: Rc<Site>,
+    listener: Arc<Listener>,
+}
+
+impl Status {
+    pub(super) fn new(site: Rc<Site>, listener: Arc<Listener>) -> Self {
+        Self { site, listener }
+    }
+
+    /// Shows that this process works, and all plans. Errors that the process before has met stay, as far as they are
+    /// not settled: they are nowhere else.
+    pub(super) async fn show_all(&self, schedule: &Schedule) {
+        self.listener.enter(HelperState::Working);
+        for variant in self.site.variants() {
+            let_others_work(variant.index()).await;
+            self.show(schedule, variant);
+        }
+        self.note_pauses(schedule);
+        self.count_records();
+    }
+
+    /// Shows the plan for a variant.
+    pub(super) fn show(&self, schedule: &Schedule, variant: VariantId) {
+        let before = self.site.host.shown_plan(variant);
+        let plan = planned(schedule, variant, before.unwrap_or_else(Plan::idle), now());
+        self.site.host.show_plan(variant, &plan);
+    }
+
+    /// Shows that an attempt begins.
+    pub(super) fn begin(&self, schedule: &Schedule, variant: VariantId) {
+        let step = self.listener.begin(self.site.name(variant), variant);
+        self.change(schedule, variant, |plan| plan.step = Some(step));
+    }
+
+    /// Shows that a certificate was obtained.
+    pub(super) fn issued(&self, schedule: &Schedule, (variant, issuer): (VariantId, IssuerId)) {
+        self.listener.end(self.site.name(variant), true);
+        self.site.host.add(Figure::Attempts(issuer, Counted::Ok), 1);
+        self.change(schedule, variant, |plan| (plan.last_error, plan.revoked) = (None, false));
+    }
+
+    /// Shows that the staging environment was satisfied.
+    pub(super) fn probed(&self, schedule: &Schedule, variant: VariantId) {
+        self.listener.end(self.site.name(variant), false);
+        self.show(schedule, variant);
+    }
+
+    /// Shows that an attempt has failed.
+    pub(super) fn failed(&self, schedule: &Schedule, failed: Failed, why: String) {
+        let variant = failed.variant;
+        self.listener.end(self.site.name(variant), false);
+        self.site.host.add(Figure::Attempts(failed.issuer, Counted::Failed), 1);
+        let remedy = match schedule.remedy(variant) {
+            schedule::Remedy::Reload => Remedy::Reload,
+            schedule::Remedy::Request => Remedy::Request,
+            schedule::Remedy::None => Remedy::Wait,
+        };
+        let error = LastError { text: why, at: now(), remedy };
+        self.change(schedule, variant, |plan| plan.last_error = Some(error));
+        self.note_pauses(schedule);
+    }
+
+    /// Shows whether the responder says that a certificate is revoked.
+    pub(super) fn note_revocation(&self, schedule: &Schedule, variant: VariantId, is_so: bool) {
+        if self.site.host.shown_plan(variant).is_some_and(|plan| plan.revoked != is_so) {
+            self.change(schedule, variant, |plan| plan.revoked = is_so);
+        }
+    }
+
+    /// Counts the TXT records that exist or may exist, by the journal.
+    pub(super) fn count_records(&self) {
+        let Ok(entries) = self.site.store.journal_all() else { return };
+        let mut counts: HashMap<String, u64> = HashMap::new();
+        let records = entries.into_iter().filter_map(|(_, entry)| entry.ok());
+        for record in records.flat_map(|entry| entry.records) {
+            *counts.entry(record.provider).or_default() += 1;
+        }
+        for (id, provider) in &self.site.config.providers {
+            let count = counts.get(&provider.name).copied().unwrap_or_default();
+            self.site.host.note(Figure::TxtRecords(id), count);
+        }
+    }
+
+    fn change(&self, schedule: &Schedule, variant: VariantId, change: impl FnOnce(&mut Plan)) {
+        let mut plan = self.site.host.shown_plan(variant).unwrap_or_else(Plan::idle);
+        change(&mut plan);
+        let plan = planned(schedule, variant, plan, now());
+        self.site.host.show_plan(variant, &plan);
+    }
+
+    fn note_pauses(&self, schedule: &Schedule) {
+        for issuer in self.site.config.issuers.ids() {
+            let until = schedule.asked_pause(issuer).unwrap_or_default();
+            let until = u64::try_from(until.0).unwrap_or_default();
+            self.site.host.note(Figure::RetryAfter(issuer), until);
+        }
+    }
+}
+
+/// Makes the plan of a variant, by the schedule; what that does not know is as before.
+fn planned(schedule: &Schedule, variant: VariantId, before: Plan, now: UnixTime) -> Plan {
+    let standing = schedule.standing(variant);
+    let renewal = schedule.renewal(variant).map(|(at, reason)| match reason {
+        Reason::Suggested => NextStep { at, reason: WhyNext::Ari },
+        Reason::Lifetime | Reason::Late => NextStep { at, reason: WhyNext::Lifetime },
+        Reason::Asked => NextStep { at: now, reason: WhyNext::Request },
+    });
+    let is_failing = standing.failures > 0 && standing.is_due;
+    let activity = match (standing.is_working, is_failing) {
+        (true, _) => Activity::Issuing,
+        (false, true) => Activity::Failing,
+        (false, false) => Activity::Idle,
+    };
+    let reason = match (is_failing, renewal) {
+        (true, _) => WhyNext::Retry,
+        (false, Some(renewal)) => renewal.reason,
+        (false, None) => WhyNext::Config,
+    };
+    let next = schedule.next_attempt(variant).filter(|_| !standing.is_working);
+    Plan {
+        activity,
+        step: before.step.filter(|_: &StepUnderWay| standing.is_working),
+        renewal,
+        next: next.map(|(at, ..)| NextStep { at, reason }),
+        failures: standing.failures,
+        last_success: standing.issued.or(before.last_success.filter(|_| renewal.is_some())),
+        last_error: before.last_error.filter(|_| standing.failures > 0),
+        revoked: before.revoked && renewal.is_some(),
+    }
+}
