@@ -377,7 +377,7 @@ mod tests {
     use crate::http::Clients;
     use crate::store::Store;
     use acme_dns_core::config;
-    use acme_dns_core::id::CertificateId;
+    use acme_dns_core::id::{CertificateId, IssuerId};
     use acme_dns_core::material::Material;
     use instant_acme::{Identifier, NewOrder};
     use secrecy::SecretString;

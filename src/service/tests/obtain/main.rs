@@ -17,6 +17,7 @@ mod rounds;
 mod service;
 mod staples;
 mod starts;
+mod status;
 mod succession;
 mod support;
 
