@@ -44,6 +44,8 @@ pub(super) struct CoreConf {
     pub(super) providers_program: Option<String>,
     /// The first provider that needs that program.
     pub(super) library: Option<LibraryBlock>,
+    /// The first place of `acme_dns_status`.
+    pub(super) status: Option<Location>,
     /// The servers that have one of our certificates.
     pub(super) servers: Vec<BoundServer>,
     pub(super) ready: Option<Ready>,
@@ -92,6 +94,7 @@ impl CoreConf {
             programs: Vec::new(),
             providers_program: None,
             library: None,
+            status: None,
             servers: Vec::new(),
             ready: None,
             when_last,

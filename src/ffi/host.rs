@@ -3,10 +3,13 @@
 use super::child;
 use super::memory::{SlotReader, Writer};
 use super::nginx::{is_logged, log, process, update_time};
+use super::public_area::Area;
 use super::relay::Relay;
 use super::reload;
-use acme_dns_core::id::{CertificateId, Table};
+use acme_dns_core::config::Config;
+use acme_dns_core::id::{CertificateId, Table, VariantId};
 use acme_dns_core::material::Material;
+use acme_dns_core::status::{Figure, HelperState, Plan};
 use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
 use ngx::ffi::NGX_PROCESS_HELPER;
@@ -16,7 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Process around the service.
 pub(super) struct NginxHost {
     pub(super) certificates: Table<CertificateId, SlotReader>,
+    pub(super) config: Arc<Config>,
+    /// Records, and the public records beside them.
     pub(super) writer: Mutex<Writer>,
+    pub(super) area: Area,
     /// Way of its lines to the manager; none where the service is a thread of nginx.
     pub(super) relay: Option<Arc<Relay>>,
 }
@@ -37,7 +43,11 @@ impl Host for NginxHost {
 
     fn publish(&self, certificate: CertificateId, material: &Material) -> Result<(), NoRoom> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.write(certificate, &material.encode()).map_err(|_| NoRoom)
+        let is_new = writer.write(certificate, &material.encode()).map_err(|_| NoRoom)?;
+        if is_new || !self.area.shows(&self.config, certificate) {
+            self.area.show_served(&self.config, certificate, material);
+        }
+        Ok(())
     }
 
     fn published(&self, certificate: CertificateId) -> Option<Material> {
@@ -47,6 +57,27 @@ impl Host for NginxHost {
 
     fn reload(&self) -> Result<(), String> {
         reload::request()
+    }
+
+    fn show_plan(&self, variant: VariantId, plan: &Plan) {
+        let _alone = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.area.show_plan(variant, plan);
+    }
+
+    fn shown_plan(&self, variant: VariantId) -> Option<Plan> {
+        self.area.shown_plan(variant)
+    }
+
+    fn add(&self, figure: Figure, number: u64) {
+        self.area.add(figure, number);
+    }
+
+    fn note(&self, figure: Figure, number: u64) {
+        self.area.note(figure, number);
+    }
+
+    fn show_life(&self, state: HelperState) {
+        self.area.show_life(state);
     }
 
     fn prepare_program(&self, command: &mut Command) {

@@ -6,9 +6,9 @@ use super::nginx::{elements, lossy_text, place};
 use super::parser::Parser;
 use acme_dns_core::config::Location;
 use ngx::ffi::{
-    ngx_http_conf_addr_t, ngx_http_conf_ctx_t, ngx_http_conf_port_t, ngx_http_core_main_conf_t,
-    ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_server_name_t, ngx_http_ssl_module,
-    ngx_http_ssl_srv_conf_t,
+    ngx_http_conf_addr_t, ngx_http_conf_ctx_t, ngx_http_conf_port_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t,
+    ngx_http_server_name_t, ngx_http_ssl_module, ngx_http_ssl_srv_conf_t,
 };
 use std::collections::HashSet;
 use std::ptr;
@@ -40,6 +40,14 @@ impl<'a> HttpCtx<'a> {
     pub(super) unsafe fn main_conf_of<T>(self, index: usize) -> &'a T {
         // SAFETY: the context is nginx's; the rest is this function's contract.
         unsafe { conf_at(self.0.main_conf, index) }
+    }
+
+    /// Gives what nginx's core module keeps for the location, to be changed while it is configured.
+    pub(super) unsafe fn location_conf(self) -> *mut ngx_http_core_loc_conf_t {
+        // SAFETY: nginx sets the index before it creates any configuration.
+        let index = unsafe { ngx_http_core_module.ctx_index };
+        // SAFETY: the context is nginx's, and its core module has an entry for each location.
+        unsafe { conf_ptr_at(self.0.loc_conf, index) }
     }
 
     /// Gives what a module keeps for the server.

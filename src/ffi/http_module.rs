@@ -6,25 +6,29 @@
 use super::bound::ServedBy;
 use super::callback::callback;
 use super::certificate::ServerCertificate;
+use super::conf::core_conf;
+use super::cycle::Cycle;
 use super::directives::{DEFINITIONS, command, table};
 use super::http_ctx::{HttpCtx, Listeners, default_server, location, names};
 use super::module_ctx::{ConfRef, conf_at};
 use super::nginx::{CONF_ERROR, ERROR, OK};
 use super::openssl::{Callbacks, FAIL, Handshake, NO_STAPLE};
 use super::owner::owner_of;
-use super::parser::Parser;
+use super::parser::{Parser, duplicate};
 use super::pool::{NgxPool, to_c};
 use super::server::{
     MergedServer, ServerBlock, SrvConf, create_srv_conf, merge, set_acme_dns, set_fallback,
 };
 use super::sharing::Sharing;
 use super::ssl_conf::{SslSettings, ssl_settings};
+use super::status_handler::{Shown, StatusConf, StatusRequest};
 use super::variables;
 use acme_dns_core::config::Location;
 use ngx::ffi::{
-    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF,
-    SSL_get_ex_data, ngx_command_t, ngx_connection_t, ngx_http_add_variable, ngx_http_conf_ctx_t,
-    ngx_http_connection_t, ngx_http_module_t, ngx_http_request_t, ngx_http_ssl_srv_conf_t,
+    NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF, NGX_HTTP_MAIN_CONF,
+    NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF, SSL_get_ex_data, ngx_command_t, ngx_connection_t,
+    ngx_http_add_variable, ngx_http_conf_ctx_t, ngx_http_connection_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_module, ngx_http_module_t, ngx_http_request_t, ngx_http_ssl_srv_conf_t,
     ngx_http_variable_value_t, ngx_int_t, ngx_module_t, ngx_ssl_connection_index,
 };
 use std::cell::{Cell, OnceCell, RefCell};
@@ -33,12 +37,15 @@ use std::mem::offset_of;
 use std::ptr;
 
 const SRV_CONF: usize = offset_of!(ngx_http_conf_ctx_t, srv_conf);
+const LOC_CONF: usize = offset_of!(ngx_http_conf_ctx_t, loc_conf);
 
-static mut COMMANDS: [ngx_command_t; DEFINITIONS + 3] = {
+static mut COMMANDS: [ngx_command_t; DEFINITIONS + 4] = {
+    let location = NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1;
     let server = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF;
     let own = [
         command(c"acme_dns", server | NGX_CONF_1MORE, set_acme_dns, SRV_CONF),
         command(c"acme_dns_fallback", server | NGX_CONF_TAKE1, set_fallback, SRV_CONF),
+        command(c"acme_dns_status", location, set_status, LOC_CONF),
     ];
     table(NGX_HTTP_MAIN_CONF, &own)
 };
@@ -50,7 +57,7 @@ static mut MODULE_CTX: ngx_http_module_t = ngx_http_module_t {
     init_main_conf: None,
     create_srv_conf: Some(create_srv_conf),
     merge_srv_conf: Some(merge_srv_conf),
-    create_loc_conf: None,
+    create_loc_conf: Some(create_loc_conf),
     merge_loc_conf: None,
 };
 
@@ -132,6 +139,56 @@ callback! {
         // SAFETY: the value is nginx's; the certificate belongs to the server of the request, and a process has
         // one thread that answers.
         unsafe { variables::fill(value, data, certificate, pool) }
+    } ?= ERROR
+}
+
+callback! {
+    /// Makes the configuration of a location, or of the block above.
+    fn create_loc_conf(cf: Parser) -> *mut c_void {
+        to_c(cf.pool().boxed(StatusConf::default()))
+    } ?= ptr::null_mut()
+}
+
+callback! {
+    /// Reads `acme_dns_status`.
+    fn set_status(
+        cf: Parser,
+        _command: *mut ngx_command_t,
+        conf: ConfRef<StatusConf>,
+    ) -> *mut c_char {
+        cf.read(|_, args| {
+            let shown = Shown::parse(args)?;
+            if conf.shown.replace(Some(shown)).is_some() {
+                return Err(duplicate("acme_dns_status"));
+            }
+            if let Some(mut core) = core_conf(cf.cycle()) {
+                core.status.get_or_insert_with(|| cf.location());
+            }
+            // SAFETY: nginx reads the directive inside `http`, where its core module has an entry for the location.
+            let location = unsafe { HttpCtx::of(&cf).location_conf() };
+            // SAFETY: that entry, which nothing else refers to while nginx calls us.
+            unsafe { (*location).handler = Some(show_status) };
+            Ok(())
+        })
+    } ?= CONF_ERROR
+}
+
+callback! {
+    /// Responds with the status.
+    fn show_status(request: *mut ngx_http_request_t) -> ngx_int_t {
+        // SAFETY: nginx gives a live request to a content handler.
+        let request = unsafe { &mut *request };
+        // SAFETY: `create_loc_conf` made it.
+        let conf = unsafe { conf_at::<StatusConf>(request.loc_conf, own_index()) };
+        // SAFETY: nginx sets the index before it creates any configuration.
+        let core = unsafe { ngx_http_core_module.ctx_index };
+        // SAFETY: nginx's core module made it.
+        let location = unsafe { conf_at::<ngx_http_core_loc_conf_t>(request.loc_conf, core) };
+        // SAFETY: nginx's main thread, which loads no configuration meanwhile.
+        let cycle = unsafe { Cycle::current() };
+        let Some(shown) = conf.shown.get() else { return ERROR };
+        // SAFETY: as above.
+        unsafe { StatusRequest::new(request, location, cycle) }.respond(shown)
     } ?= ERROR
 }
 

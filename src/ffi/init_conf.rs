@@ -8,6 +8,7 @@ use super::identity::{self, Identity};
 use super::memory::SharedMemory;
 use super::nginx::{is_test, loading, tell_test};
 use super::programs;
+use super::public_area::Area;
 use acme_dns_core::config::draft::Finished;
 use acme_dns_core::config::sharing::Shared;
 use acme_dns_core::config::state_path::DefaultPath;
@@ -35,6 +36,11 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
     let requests = conf.servers.iter().map(|server| server.request(&mut conf.draft, warn));
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
     if conf.draft.is_unused() {
+        if let Some(location) = &conf.status {
+            return Err(format!(
+                "\"acme_dns_status\" has nothing to show, no server has \"acme_dns\" in {location}"
+            ));
+        }
         // Servers that have inherited the directive, and nothing to certify.
         install_all(&conf.servers);
         return Ok(());
@@ -66,9 +72,11 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
     programs::check(&conf.programs, &settings, &identity)?;
     conf.vault.finish(identity.workers, warn);
     warn_of_lost_proxy(&settings, warn);
-    let memory = SharedMemory::new(config.certificates.len(), room);
+    let public = Area::words(config.variants.len()).ok_or(NO_MEMORY)?;
+    let memory = SharedMemory::new(config.certificates.len(), public, room);
     let memory =
         memory.map_err(|error| format!("acme_dns: cannot create shared memory: {error}"))?;
+    Area::new(&memory, &config).begin();
     conf.ready = Some(Ready {
         config: Arc::new(config),
         loading: loading(),

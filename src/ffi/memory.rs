@@ -2,8 +2,10 @@
 //! `acme_dns_core::material`.
 //!
 //! ```text
-//! Header | Slot 0, Slot 1, ... one for each certificate of the configuration | data
+//! Header | Slot 0, Slot 1, ... one for each certificate of the configuration | public area | data
 //! ```
+//!
+//! What is in the public area is in `public_area`: it alone is for handlers, which never read a record with a key.
 //!
 //! Each configuration has memory of its own, a `memfd` that is mapped twice: for writing, and, once it is
 //! sealed against further mappings of that kind, for reading. The master and the service keep the first
@@ -76,6 +78,8 @@ pub(super) struct SharedMemory {
     readable: NonNull<u8>,
     size: usize,
     slots: usize,
+    /// Words of the public area.
+    public: usize,
     /// Set if the kernel keeps those who read from writing.
     is_sealed: bool,
 }
@@ -94,21 +98,25 @@ static ALL: Mutex<Vec<Weak<SharedMemory>>> = Mutex::new(Vec::new());
 pub(super) struct Full;
 
 impl SharedMemory {
-    /// Makes the memory for a number of certificates, with `room` bytes for their records.
+    /// Makes the memory for a number of certificates, with so many words for the public area and `room` bytes for
+    /// their records.
     ///
     /// # Errors
     /// The system gives no memory.
-    pub(super) fn new(slots: usize, room: usize) -> io::Result<Arc<Self>> {
+    pub(super) fn new(slots: usize, public: usize, room: usize) -> io::Result<Arc<Self>> {
         let too_large = || io::Error::from_raw_os_error(libc::ENOMEM);
         let table = slots.checked_mul(size_of::<CertificateSlot>()).ok_or_else(too_large)?;
         let begin = (size_of::<Header>() + table).next_multiple_of(ALIGNMENT);
-        let size = begin.checked_add(room).ok_or_else(too_large)?;
+        let area = public.checked_mul(WORD).ok_or_else(too_large)?.next_multiple_of(ALIGNMENT);
+        let size = begin.checked_add(area).and_then(|size| size.checked_add(room));
+        let size = size.ok_or_else(too_large)?;
         let mapped = Mappings::sealed(size).or_else(|_| Mappings::anonymous(size))?;
         let memory = Arc::new(Self {
             writable: AtomicPtr::new(mapped.writable.as_ptr()),
             readable: mapped.readable,
             size,
             slots,
+            public,
             is_sealed: mapped.is_sealed,
         });
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
@@ -147,10 +155,34 @@ impl SharedMemory {
         unsafe { self.readable.cast::<Header>().as_ref() }
     }
 
-    /// Gives the offset at which records begin.
-    fn data(&self) -> usize {
+    /// Gives the offset at which the public area begins.
+    fn public_begin(&self) -> usize {
         (size_of::<Header>() + self.slots * size_of::<CertificateSlot>())
             .next_multiple_of(ALIGNMENT)
+    }
+
+    /// Gives the offset at which records begin.
+    fn data(&self) -> usize {
+        self.public_begin() + (self.public * WORD).next_multiple_of(ALIGNMENT)
+    }
+
+    /// Gives the words of the public area, for reading.
+    pub(super) fn public_words(&self) -> &[AtomicU64] {
+        self.words(self.readable, self.public_begin(), self.public * WORD)
+    }
+
+    /// Gives the words of the public area, for writing. `None`: this process has given that up.
+    pub(super) fn writable_public_words(&self) -> Option<&[AtomicU64]> {
+        let writable = NonNull::new(self.writable.load(Ordering::Acquire))?;
+        Some(self.words(writable, self.public_begin(), self.public * WORD))
+    }
+
+    /// Gives the bytes that records take, and those that they may take.
+    pub(super) fn room(&self) -> (usize, usize) {
+        let slots = (0..self.slots).filter_map(|index| self.slot_in(self.readable, index));
+        let records = slots.filter_map(|slot| self.current(slot));
+        let used = records.map(|record| extent(record.length)).sum();
+        (used, self.size - self.data())
     }
 
     fn slot_in(&self, base: NonNull<u8>, index: usize) -> Option<&CertificateSlot> {
@@ -365,17 +397,22 @@ impl Writer {
         Self { memory: Arc::clone(memory), free }
     }
 
-    /// Puts a record into a slot, unless it is there. The old one stays where there is no room for both.
+    /// Puts a record into a slot, unless it is there, and tells whether it has done so. The old one stays where there is
+    /// no room for both.
     ///
     /// # Errors
     /// There is no room.
-    pub(super) fn write(&mut self, certificate: CertificateId, record: &[u8]) -> Result<(), Full> {
+    pub(super) fn write(
+        &mut self,
+        certificate: CertificateId,
+        record: &[u8],
+    ) -> Result<bool, Full> {
         let memory = Arc::clone(&self.memory);
         let base = NonNull::new(memory.writable.load(Ordering::Acquire)).ok_or(Full)?;
         let slot = memory.slot_in(base, certificate.index()).ok_or(Full)?;
         let old = memory.current(slot);
         if old.is_some_and(|old| *memory.copy(old) == *record) {
-            return Ok(());
+            return Ok(false);
         }
         let length = extent(record.len());
         let offset = self.allocate(length)?;
@@ -398,7 +435,7 @@ impl Writer {
             words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
             self.release(old.offset, extent(old.length));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes the first part of free memory that is long enough.

@@ -9,9 +9,9 @@
 //! | nginx's API | [`nginx`], [`pool`], [`cycle`], [`parser`], [`module_ctx`], [`http_ctx`] |
 //! | OpenSSL's API | [`openssl`], [`session`] |
 //! | processes | [`heap`], [`privileges`], [`identity`], [`relay`], [`reload`], [`child`], [`programs`] |
-//! | data | [`memory`] (certificates for the workers), [`vault`] (secrets) |
+//! | data | [`memory`] (certificates for the workers), [`public_area`] (the status), [`vault`] (secrets) |
 //! | the handshake | [`self_signed`], [`pair`], [`certificate`], [`owner`] |
-//! | servers | [`ssl_conf`], [`bound`], [`sharing`], [`variables`] |
+//! | servers | [`ssl_conf`], [`bound`], [`sharing`], [`variables`], [`status_handler`] |
 //! | the configuration of a cycle | [`registry`], [`conf`], [`directives`], [`server`], [`init_conf`] |
 //! | the helper | [`host`], [`service_process`], [`helper`] |
 //! | the start | [`import`], [`missing`], [`startup`], [`init_module`] |
@@ -60,6 +60,7 @@ mod parser;
 mod pool;
 mod privileges;
 mod programs;
+mod public_area;
 mod registry;
 mod relay;
 mod reload;
@@ -70,6 +71,7 @@ mod session;
 mod sharing;
 mod ssl_conf;
 mod startup;
+mod status_handler;
 #[cfg(ngx_stream)]
 mod stream_module;
 mod variables;

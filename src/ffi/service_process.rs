@@ -14,6 +14,7 @@ use super::identity::Identity;
 use super::memory::{SharedMemory, SlotReader, Writer};
 use super::nginx::{now, set_title, tell_event};
 use super::privileges::{self, Ids};
+use super::public_area::Area;
 use super::relay::{Relay, RelayMessage};
 use super::reload;
 use acme_dns_core::config::SecretId;
@@ -138,10 +139,14 @@ pub(super) fn start_thread(conf: &mut CoreConf) -> Option<ServiceThread> {
 }
 
 fn host(ready: &Ready, relay: Option<Arc<Relay>>) -> Arc<NginxHost> {
+    let area = Area::new(&ready.memory, &ready.config);
+    area.note_start(now());
     let readers = ready.config.certificates.ids().map(|id| SlotReader::new(&ready.memory, id));
     Arc::new(NginxHost {
         certificates: readers.collect(),
+        config: Arc::clone(&ready.config),
         writer: Mutex::new(Writer::new(&ready.memory)),
+        area,
         relay,
     })
 }

@@ -13,6 +13,7 @@ use super::import::{self, Pairs};
 use super::memory::{Full, SlotReader, Writer};
 use super::missing::tell_missing;
 use super::nginx::{now, tell, tell_event};
+use super::public_area::Area;
 use acme_dns_core::config::{Certificate, Config};
 use acme_dns_core::id::{CertificateId, VariantId};
 use acme_dns_core::level::Level;
@@ -69,6 +70,7 @@ impl OwnFiles {
 pub(super) struct Startup<'a> {
     ready: &'a Ready,
     config: Arc<Config>,
+    area: Area,
     before: Option<&'a Ready>,
     servers: &'a [BoundServer],
     /// The certificates on disk.
@@ -96,6 +98,7 @@ impl<'a> Startup<'a> {
         servers: &'a [BoundServer],
     ) -> Self {
         let config = Arc::clone(&ready.config);
+        let area = Area::new(&ready.memory, &config);
         let disk = Certificates::open(&config.state_path, &ready.identity.trust());
         let is_denied = disk.as_ref().is_err_and(StoreError::is_denied);
         let disk = disk.unwrap_or_else(|error| {
@@ -108,13 +111,28 @@ impl<'a> Startup<'a> {
         });
         let (facts, missing) = (Vec::new(), Vec::new());
         let has_foreign_files = false;
-        Self { ready, config, before, servers, disk, is_denied, facts, missing, has_foreign_files }
+        Self {
+            ready,
+            config,
+            area,
+            before,
+            servers,
+            disk,
+            is_denied,
+            facts,
+            missing,
+            has_foreign_files,
+        }
     }
 
     /// Publishes all that there is, and says once what is missing.
     pub(super) fn publish(mut self, mut imported: Pairs, writer: &mut Writer) -> Publication {
         let config = Arc::clone(&self.config);
         let copied = self.copy_from_before(&imported, writer);
+        if let Some(before) = self.before {
+            let area = Area::new(&before.memory, &before.config);
+            self.area.take_over(&config, (&area, &before.config), |id| copied.contains(&id));
+        }
         let mut lacking = Vec::new();
         for (id, certificate) in &config.certificates {
             if copied.contains(&id) {
@@ -216,18 +234,22 @@ impl<'a> Startup<'a> {
     }
 
     /// Writes a record. If there is no room for all that could be served, there may be for the first.
-    fn write(&self, id: CertificateId, mut pairs: Vec<Pair>, writer: &mut Writer) -> bool {
+    fn write(&self, id: CertificateId, pairs: Vec<Pair>, writer: &mut Writer) -> bool {
         let wanted = self.config.certificates.get(id);
         let variants = wanted.map_or(1, |wanted| wanted.variants.len());
-        let mut written = writer.write(id, &Material { pairs: pairs.clone() }.encode());
-        if written.is_err() && pairs.len() > variants {
-            pairs.truncate(variants);
-            written = writer.write(id, &Material { pairs }.encode());
+        let mut material = Material { pairs };
+        let mut written = writer.write(id, &material.encode());
+        if written.is_err() && material.pairs.len() > variants {
+            material.pairs.truncate(variants);
+            written = writer.write(id, &material.encode());
         }
-        if let Err(Full) = written {
-            let name = wanted.map_or_else(String::new, |wanted| wanted.name.clone());
-            let event = Event::Files(name, FilesEvent::NoRoom);
-            tell_event(&event);
+        match written {
+            Ok(_) => self.area.show_served(&self.config, id, &material),
+            Err(Full) => {
+                let name = wanted.map_or_else(String::new, |wanted| wanted.name.clone());
+                let event = Event::Files(name, FilesEvent::NoRoom);
+                tell_event(&event);
+            }
         }
         written.is_ok()
     }

@@ -13,6 +13,7 @@ pub mod assemble;
 pub mod certificate;
 pub mod encode;
 pub mod figure;
+pub mod form;
 pub mod json;
 pub mod page;
 pub mod prometheus;
@@ -29,6 +30,7 @@ pub use certificate::{
 };
 pub use encode::{Plan, RecordError, ServedRecord};
 pub use figure::{CaAction, Code, Counted, DnsAction, Figure, Phase};
+pub use form::Form;
 pub use page::{
     Attempts, Build, Helper, HelperState, IssuerStatus, Listing, Page, PhaseDurations,
     ProviderStatus, RequestCount, Totals, ZoneUse,

@@ -1,0 +1,124 @@
+//! The forms in which the status is shown.
+
+use super::assemble::Order;
+use super::page::Page;
+use super::{json, prometheus};
+
+/// Form of the status.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// For programs.
+    Json,
+    /// For Prometheus.
+    Prometheus,
+}
+
+/// Media types that stand for a form, where a client says which it accepts.
+const ACCEPTED: [(&str, Form); 4] = [
+    ("application/json", Form::Json),
+    ("text/plain", Form::Prometheus),
+    ("application/openmetrics-text", Form::Prometheus),
+    ("*/*", Form::Json),
+];
+
+impl Form {
+    /// Reads the argument of `acme_dns_status`.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "json" => Some(Self::Json),
+            "prometheus" => Some(Self::Prometheus),
+            _ => None,
+        }
+    }
+
+    /// Chooses by the header `Accept` (RFC 9110 section 12.5.1): what is preferred, and of equals what is named first. A
+    /// client that accepts nothing that there is gets JSON, which says more than an error.
+    pub fn accepted(accept: Option<&str>) -> Self {
+        let mut best = (0.0, Self::Json);
+        for range in accept.unwrap_or_default().split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default();
+            let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+            let weight = weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
+            let form = ACCEPTED.iter().find(|(name, _)| name.eq_ignore_ascii_case(kind));
+            if let Some((_, form)) = form
+                && weight > best.0
+            {
+                best = (weight, *form);
+            }
+        }
+        best.1
+    }
+
+    /// Gives the media type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+
+    /// Gives the number of certificates of a page, unless another is asked for.
+    pub fn size(self) -> usize {
+        match self {
+            Self::Json => 100,
+            Self::Prometheus => super::query::MOST,
+        }
+    }
+
+    /// Gives the order of certificates.
+    pub fn order(self) -> Order {
+        match self {
+            Self::Json => Order::Urgency,
+            Self::Prometheus => Order::Configuration,
+        }
+    }
+
+    /// Writes a page.
+    pub fn render(self, page: &Page) -> String {
+        match self {
+            Self::Json => json::render(page),
+            Self::Prometheus => prometheus::render(page),
+        }
+    }
+
+    /// Writes a page of one certificate that was asked for by its name.
+    pub fn render_one(self, page: &Page) -> String {
+        match self {
+            Self::Json => json::render_one(page),
+            Self::Prometheus => prometheus::render_certificates(page),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Form;
+
+    #[test]
+    fn a_client_gets_what_it_prefers() {
+        let scrape = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        for (accept, expected) in [
+            (None, Form::Json),
+            (Some(""), Form::Json),
+            (Some("*/*"), Form::Json),
+            (Some("application/json"), Form::Json),
+            (Some("text/plain"), Form::Prometheus),
+            (Some("TEXT/PLAIN ; q=0.5, application/json;q=0.4"), Form::Prometheus),
+            (Some("text/plain;q=0.4,application/json; q=0.5"), Form::Json),
+            (Some("text/plain;q=0, image/png"), Form::Json),
+            (Some("text/plain;q=x"), Form::Json),
+            (Some(scrape), Form::Prometheus),
+            (Some(browser), Form::Json),
+        ] {
+            assert_eq!(Form::accepted(accept), expected, "{accept:?}");
+        }
+        for form in [Form::Json, Form::Prometheus] {
+            assert!(form.size() > 0 && form.content_type().contains('/'));
+        }
+        assert_eq!(Form::parse("json"), Some(Form::Json));
+        assert_eq!(Form::parse("prometheus"), Some(Form::Prometheus));
+        assert_eq!(Form::parse("html"), None);
+    }
+}
