@@ -34,6 +34,7 @@ pub mod persist_ca;
 pub mod ports;
 pub mod powerdns;
 pub mod process;
+pub mod promtool;
 pub mod rt;
 pub mod traffic;
 pub mod tsig;
