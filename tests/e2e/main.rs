@@ -40,6 +40,7 @@ mod sharing;
 mod site;
 mod soak;
 mod stapling;
+mod status;
 mod support;
 mod swaps;
 mod tls;

@@ -103,7 +103,7 @@ fn no_worker_has_an_account_key_from_a_file() {
 }
 
 /// Words of this length in the files of keys: lines of PEM, numbers of a JWK, PKCS #8 in base64.
-fn key_material(state: &Path) -> Vec<String> {
+pub(crate) fn key_material(state: &Path) -> Vec<String> {
     let files = below(state).into_iter().filter(|path| {
         path.is_file()
             && (path.ends_with("privkey.pem") || path.starts_with(state.join("accounts")))
