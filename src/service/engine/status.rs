@@ -150,3 +150,99 @@ fn planned(schedule: &Schedule, variant: VariantId, before: Plan, now: UnixTime)
         revoked: before.revoked && renewal.is_some(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::planned;
+    use crate::engine::clock::now;
+    use acme_dns_core::id::{IssuerId, ProviderId, VariantId};
+    use acme_dns_core::schedule::{
+        Authority, Failure, FailureKind, Fingerprint, Known, Loading, Progress, ProviderIdentity,
+        Renewal, Schedule, Scope, Validity,
+    };
+    use acme_dns_core::status::{
+        Activity, LastError, NextStep, Plan, Remedy, Step, StepUnderWay, WhyNext,
+    };
+    use acme_dns_core::time::UnixTime;
+    use std::time::Duration;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const VARIANT: VariantId = VariantId::new(0);
+
+    fn schedule(now: UnixTime, validity: Option<Validity>) -> Schedule {
+        let issuer = Authority {
+            issuer: IssuerId::default(),
+            name: "ca".to_owned(),
+            has_staging: false,
+            limit: None,
+        };
+        let known = Known {
+            validity,
+            renewal: Renewal { issued: now - DAY, ..Renewal::default() },
+            progress: Progress::default(),
+            authorities: vec![issuer],
+            provider: ProviderIdentity { id: ProviderId::default(), name: "dns".to_owned() },
+            names: vec!["a.test".to_owned()],
+            fingerprint: Fingerprint::default(),
+            is_under_way: false,
+        };
+        Schedule::new([known], now, Loading::default(), || 0.0)
+    }
+
+    /// What was shown before: whatever does not fit goes.
+    fn before(now: UnixTime) -> Plan {
+        let error = LastError { text: "an error".to_owned(), at: now, remedy: Remedy::Reload };
+        Plan {
+            step: Some(StepUnderWay { name: Step::Records, since: now }),
+            last_error: Some(error),
+            revoked: true,
+            ..Plan::idle()
+        }
+    }
+
+    #[test]
+    fn a_plan_follows_the_schedule() {
+        let now = now();
+        let validity = Validity { not_before: now - DAY, not_after: now + 89 * DAY };
+        let plan = |schedule: &Schedule| planned(schedule, VARIANT, before(now), now);
+
+        let good = plan(&schedule(now, Some(validity)));
+        let renewal = Some(NextStep { at: now + 59 * DAY, reason: WhyNext::Lifetime });
+        assert_eq!((good.activity, good.renewal, good.next), (Activity::Idle, renewal, renewal));
+        assert_eq!((good.last_error, good.step, good.revoked), (None, None, true));
+        assert_eq!(good.last_success, Some(now - DAY));
+
+        let mut missing = schedule(now, None);
+        let first = plan(&missing);
+        let at_once = NextStep { at: now, reason: WhyNext::Config };
+        assert_eq!((first.activity, first.renewal), (Activity::Idle, None));
+        assert!(
+            first.next.is_some_and(|next| next.at <= at_once.at && next.reason == at_once.reason)
+        );
+        assert!(!first.revoked);
+
+        assert!(missing.poll(now).is_some());
+        let under_way = plan(&missing);
+        assert_eq!((under_way.activity, under_way.next), (Activity::Issuing, None));
+        assert_eq!(under_way.step, before(now).step);
+
+        let failure = Failure {
+            kind: FailureKind::Temporary,
+            retry_after: None,
+            scope: Scope::Entry,
+            ordered: false,
+            is_lost: false,
+            published: false,
+        };
+        missing.handle_failed(VARIANT, now, &failure, 0.5);
+        let failing = plan(&missing);
+        assert_eq!((failing.activity, failing.failures), (Activity::Failing, 1));
+        assert!(failing.next.is_some_and(|next| next.at > now && next.reason == WhyNext::Retry));
+        assert_eq!((failing.last_error, failing.step), (before(now).last_error, None));
+
+        let mut asked = schedule(now, Some(validity));
+        asked.renew_now(VARIANT);
+        let wanted = plan(&asked).renewal;
+        assert_eq!(wanted, Some(NextStep { at: now, reason: WhyNext::Request }));
+    }
+}
