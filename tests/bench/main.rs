@@ -17,6 +17,7 @@ mod scale;
 mod schedule;
 mod server;
 mod setup;
+mod status;
 mod swap;
 mod turns;
 mod versions;
@@ -38,7 +39,7 @@ struct Part {
 }
 
 /// In the order in which they run.
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     Part { name: "size", measure: machine::size },
     Part { name: "issuance", measure: issuance::measure },
     Part { name: "handshake", measure: handshake::measure },
@@ -48,6 +49,7 @@ const PARTS: [Part; 10] = [
     Part { name: "idle", measure: idle::measure },
     Part { name: "scale", measure: scale::measure },
     Part { name: "schedule", measure: schedule::measure },
+    Part { name: "status", measure: status::measure },
     Part { name: "versions", measure: versions::measure },
 ];
 

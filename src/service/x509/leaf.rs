@@ -46,7 +46,7 @@ impl Leaf {
 
 fn common_name(name: &Name) -> String {
     let attributes = name.0.iter().flat_map(|part| part.0.iter());
-    let common_name = attributes.filter(|it| it.oid == COMMON_NAME).last();
+    let common_name = attributes.filter(|it| it.oid == COMMON_NAME).next_back();
     let text = common_name.map(|it| String::from_utf8_lossy(it.value.value()).into_owned());
     text.unwrap_or_else(|| name.to_string())
 }
