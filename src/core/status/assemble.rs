@@ -343,8 +343,19 @@ fn count(totals: &mut Totals, glimpse: &Glimpse) {
 
 /// Tells whether a text is a part of one of a certificate's names.
 fn is_named(certificate: &Certificate, text: &str) -> bool {
-    certificate.name.to_lowercase().contains(text)
-        || certificate.names.iter().any(|name| name.as_str().contains(text))
+    holds(&certificate.name, text)
+        || certificate.names.iter().any(|name| holds(name.as_str(), text))
+}
+
+/// Tells whether a text is a part of a name. Names are short and many: nothing is prepared for one search.
+fn holds(name: &str, text: &str) -> bool {
+    let (name, text) = (name.as_bytes(), text.as_bytes());
+    let Some(first) = text.first() else { return true };
+    // Most places differ in their first letter, which is cheaper to compare than all.
+    name.windows(text.len()).any(|part| {
+        part.first().is_some_and(|byte| byte.eq_ignore_ascii_case(first))
+            && part.eq_ignore_ascii_case(text)
+    })
 }
 
 /// Gives a part of a list as if it was sorted, without sorting the rest.

@@ -45,8 +45,8 @@ impl Leaf {
 }
 
 fn common_name(name: &Name) -> String {
-    let attributes = name.0.iter().flat_map(|part| part.0.iter());
-    let common_name = attributes.filter(|it| it.oid == COMMON_NAME).next_back();
+    let mut attributes = name.0.iter().flat_map(|part| part.0.iter());
+    let common_name = attributes.rfind(|it| it.oid == COMMON_NAME);
     let text = common_name.map(|it| String::from_utf8_lossy(it.value.value()).into_owned());
     text.unwrap_or_else(|| name.to_string())
 }
