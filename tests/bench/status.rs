@@ -109,6 +109,7 @@ fn config(number: usize) -> Result<Config, String> {
         state_path: "/".into(),
         issuers: Table::default(),
         providers: Table::default(),
+        providers_program: None,
         certificates: Table::default(),
         variants: Table::default(),
         propagation: Propagation::default(),

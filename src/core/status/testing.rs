@@ -65,7 +65,8 @@ pub(super) fn config(certificates: &[(&[&str], &[KeyType])]) -> Config {
         api: "https://dns.test/".to_owned(),
         trusted_certificate: None,
     });
-    let provider = Provider { zones: Vec::new(), name: "dns".to_owned(), kind, secrets: vec![] };
+    let provider =
+        Provider { zones: Vec::new(), zone: None, name: "dns".to_owned(), kind, secrets: vec![] };
     let mut config = Config {
         issuers: Table::from(vec![Issuer::with_directory("ca", "https://ca.test/directory")]),
         providers: Table::from(vec![provider]),

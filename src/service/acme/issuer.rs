@@ -349,7 +349,7 @@ impl AcmeServer {
 
     fn transport_with(&self, directory: Bytes) -> Transport {
         let (client, urls) = (self.client.clone(), self.urls.clone());
-        Transport::new(client, urls, directory, self.counter.clone())
+        Transport::new(client, urls, directory).counted(self.counter.clone())
     }
 
     /// Reads the MAC key, only where it is needed: a mistake in it must not stop an account that

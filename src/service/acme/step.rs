@@ -55,9 +55,11 @@ impl Step {
         match self {
             Self::Directory => CaAction::Directory,
             Self::NewNonce => CaAction::NewNonce,
-            Self::FindAccount | Self::NewAccount | Self::UpdateAccount | Self::KeyChange => {
-                CaAction::Account
-            }
+            Self::FindAccount
+            | Self::Account
+            | Self::NewAccount
+            | Self::UpdateAccount
+            | Self::KeyChange => CaAction::Account,
             Self::NewOrder => CaAction::NewOrder,
             Self::Authorization | Self::Deactivate => CaAction::Authorization,
             Self::Challenge => CaAction::Challenge,

@@ -66,7 +66,7 @@ pub(super) struct Transport {
     urls: CaUrls,
     /// Answer to instant-acme's request for the directory.
     directory: Bytes,
-    counter: CaCounter,
+    counter: Option<CaCounter>,
     last: Arc<Mutex<Exchange>>,
     /// Challenges of types that instant-acme reduces to what all have, by their URLs.
     challenges: Arc<Mutex<HashMap<String, Value>>>,
@@ -111,14 +111,14 @@ enum AnswerError {
 
 impl Transport {
     /// Makes a transport for requests to the CA whose URLs `urls` allows.
-    pub(super) fn new(
-        client: Client,
-        urls: CaUrls,
-        directory: Bytes,
-        counter: CaCounter,
-    ) -> Self {
+    pub(super) fn new(client: Client, urls: CaUrls, directory: Bytes) -> Self {
         let (last, challenges) = (Arc::default(), Arc::default());
-        Self { client, urls, directory, counter, last, challenges }
+        Self { client, urls, directory, counter: None, last, challenges }
+    }
+
+    /// Has its requests counted.
+    pub(super) fn counted(self, counter: CaCounter) -> Self {
+        Self { counter: Some(counter), ..self }
     }
 
     /// Gives the rule for URLs of the CA.
@@ -227,9 +227,9 @@ impl Transport {
         // The client has a name of its own.
         parts.headers.remove(USER_AGENT);
         let answer = self.exchange_bytes(parts, body).await;
-        if let Some(step) = step {
+        if let Some((step, counter)) = step.zip(self.counter.as_ref()) {
             let step = if is_nonce { Step::NewNonce } else { step };
-            self.counter.count(step, self.last().status);
+            counter.count(step, self.last().status);
         }
         answer.map_err(|error| Error::Other(Box::new(error)))
     }

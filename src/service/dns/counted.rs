@@ -72,6 +72,14 @@ impl DnsProvider for Counted {
         self.count(DnsAction::Zone, self.provider.zone_of(name, resolver).await)
     }
 
+    async fn zone_named(&self, zone: &str) -> Result<Zone, ProviderError> {
+        self.count(DnsAction::Zone, self.provider.zone_named(zone).await)
+    }
+
+    fn can_hold(&self, record: &TxtRecord) -> bool {
+        self.provider.can_hold(record)
+    }
+
     fn name_servers(&self, zone: &Zone) -> Option<Vec<String>> {
         self.provider.name_servers(zone)
     }

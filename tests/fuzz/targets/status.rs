@@ -62,6 +62,7 @@ fn config() -> Config {
         state_path: "/".into(),
         issuers: Table::default(),
         providers: Table::default(),
+        providers_program: None,
         certificates: Table::default(),
         variants: Table::default(),
         propagation: Propagation::default(),

@@ -44,6 +44,7 @@ impl ProviderKind {
             Self::DuckDns(_) => duckdns::FORM.name,
             Self::HttpReq(_) => httpreq::FORM.name,
             Self::Exec(_) => exec::FORM.name,
+            Self::Library(settings) => settings.kind.name,
         }
     }
 
