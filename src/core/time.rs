@@ -98,10 +98,26 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// As in RFC 3339, in UTC: `2026-11-23T20:45:00Z`.
-impl fmt::Display for UnixTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, seconds) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+/// Moment of the calendar, in UTC.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CivilTime {
+    /// The year.
+    pub year: i64,
+    /// The month, from 1.
+    pub month: i64,
+    /// The day of the month, from 1.
+    pub day: i64,
+    /// The hour, from 0.
+    pub hour: i64,
+    /// The minute.
+    pub minute: i64,
+    /// The second.
+    pub second: i64,
+}
+
+impl From<UnixTime> for CivilTime {
+    fn from(time: UnixTime) -> Self {
+        let (days, seconds) = (time.0.div_euclid(DAY), time.0.rem_euclid(DAY));
         // Howard Hinnant's `civil_from_days`: the year begins in March, so that the leap day is last.
         let shifted = days + 719_468;
         let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
@@ -113,6 +129,14 @@ impl fmt::Display for UnixTime {
         let month = if month < 10 { month + 3 } else { month - 9 };
         let year = era * 400 + year_of_era + i64::from(month <= 2);
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        Self { year, month, day, hour, minute, second }
+    }
+}
+
+/// As in RFC 3339, in UTC: `2026-11-23T20:45:00Z`.
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CivilTime { year, month, day, hour, minute, second } = (*self).into();
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 }

@@ -6,18 +6,21 @@
 //! ```
 //!
 //! [`encode`] is the form in shared memory, [`page`] the model that is shown, which [`assemble`] makes, and each form of
-//! it is a pure function of that model. Names, key types and parties are the configuration's, which every process has: only what
-//! changes is in shared memory. Nothing in here is secret: no key, no token, no account.
+//! it is a pure function of that model. Names, key types and parties are the configuration's, which every process has:
+//! only what changes is in shared memory. Nothing in here is secret: no key, no token, no account.
 
 pub mod assemble;
 pub mod certificate;
 pub mod encode;
 pub mod figure;
 pub mod form;
+pub mod html;
 pub mod json;
 pub mod page;
 pub mod prometheus;
 pub mod query;
+#[cfg(any(test, feature = "testing"))]
+pub mod samples;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

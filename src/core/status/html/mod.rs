@@ -1,0 +1,212 @@
+//! The status as a page for a browser: one sentence that says whether all is well, then the certificates, the most
+//! urgent first.
+//!
+//! It works without scripts, and nothing of it comes from elsewhere. All text that others may have written goes
+//! through [`text`].
+
+mod certificate;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use super::{Activity, Filter, HelperState, Page, Served, Totals};
+use crate::time::UnixTime;
+use certificate::Article;
+use std::fmt;
+use std::time::Duration;
+use tables::{Issuers, Process, Providers};
+use text::{Isolated, Moment, Number, Seen, Text};
+
+/// The style sheet. A `Content-Security-Policy` names it by its digest, so that the browser takes no other.
+pub const STYLE: &str = include_str!("style.css");
+
+/// Pauses between two looks: while something is under way, and else.
+const SOON: Duration = Duration::from_secs(5);
+const LATER: Duration = Duration::from_secs(60);
+
+/// Links to so many pages beside this one are shown.
+const NEAR: usize = 2;
+
+/// Writes the page.
+pub fn render(page: &Page) -> String {
+    Document(page).to_string()
+}
+
+/// Gives the time after which a browser asks again.
+pub fn refresh(page: &Page) -> Duration {
+    match page.totals.issuing > 0 || page.helper.state == HelperState::Starting {
+        true => SOON,
+        false => LATER,
+    }
+}
+
+/// Gives the sentence that says whether all is well.
+fn headline(page: &Page) -> String {
+    let Totals { total, valid, expired, none, failing, revoked, .. } = page.totals;
+    let of = |number: usize, one: &str, more: &str| match (number, total) {
+        (1, 1) => format!("The certificate {one}"),
+        (1, _) => format!("1 of {} certificates {one}", Number(total as u64)),
+        _ => format!("{} of {} certificates {more}", Number(number as u64), Number(total as u64)),
+    };
+    if total == 0 {
+        "No certificate is configured".to_owned()
+    } else if page.helper.state == HelperState::Down {
+        "Nothing is renewed: the acme dns process is down".to_owned()
+    } else if failing > 0 {
+        of(failing, "needs you", "need you")
+    } else if revoked > 0 {
+        of(revoked, "is revoked", "are revoked")
+    } else if expired + none > 0 {
+        of(expired + none, "is being obtained", "are being obtained")
+    } else if total == 1 {
+        "The certificate is valid".to_owned()
+    } else {
+        format!("All {} certificates are valid", Number(valid as u64))
+    }
+}
+
+/// States that a page can be filtered by, with their words and their numbers.
+fn states(totals: &Totals) -> [(Filter, &'static str, usize); 6] {
+    [
+        (Filter::Activity(Activity::Failing), "needs you", totals.failing),
+        (Filter::Activity(Activity::Issuing), "under way", totals.issuing),
+        (Filter::Activity(Activity::Waiting), "due", totals.waiting),
+        (Filter::Served(Served::Expired), "expired", totals.expired),
+        (Filter::Served(Served::None), "without a certificate", totals.none),
+        (Filter::Revoked, "revoked", totals.revoked),
+    ]
+}
+
+struct Document<'a>(&'a Page);
+
+impl fmt::Display for Document<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let page = self.0;
+        let headline = headline(page);
+        writeln!(
+            f,
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"robots\" content=\"noindex\">\n<title>{headline} - acme_dns</title>\n\
+             <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{headline}</h1>"
+        )?;
+        Lead(page).fmt(f)?;
+        Selection(page).fmt(f)?;
+        if page.certificates.is_empty() && page.totals.total > 0 {
+            f.write_str("<p>No certificate fits. <a href=\"?\">Show all</a></p>\n")?;
+        }
+        for certificate in &page.certificates {
+            Article { certificate, now: page.now }.fmt(f)?;
+        }
+        Pages(page).fmt(f)?;
+        f.write_str(
+            "<p class=\"legend\">The bar is a certificate's lifetime: its coloured part is over, the blue line is \
+             the renewal.</p>\n",
+        )?;
+        Issuers { issuers: &page.issuers, now: page.now }.fmt(f)?;
+        Providers(&page.providers).fmt(f)?;
+        Process(page).fmt(f)?;
+        f.write_str("</main>\n</body>\n</html>\n")
+    }
+}
+
+/// The numbers below the headline, and the next renewal.
+struct Lead<'a>(&'a Page);
+
+impl Lead<'_> {
+    /// Finds the next renewal of those on the page.
+    fn next(&self) -> Option<(&str, UnixTime)> {
+        let idle = self.0.certificates.iter().filter(|it| it.activity == Activity::Idle);
+        let renewals = idle.filter_map(|it| Some((it.name.as_str(), it.next?.at)));
+        renewals.min_by_key(|(_, at)| *at)
+    }
+}
+
+impl fmt::Display for Lead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let page = self.0;
+        write!(f, "<p class=\"lead\">{} valid", Number(page.totals.valid as u64))?;
+        for (_, words, number) in states(&page.totals) {
+            if number > 0 {
+                write!(f, ", {} {words}", Number(number as u64))?;
+            }
+        }
+        f.write_str(". ")?;
+        if let Some((name, at)) = self.next().filter(|_| page.listing.page == 1) {
+            let seen = Seen { at, from: page.now };
+            write!(f, "Next renewal: {}, {seen}. ", Isolated(name))?;
+        }
+        writeln!(f, "As of {}.</p>", Moment(page.now))
+    }
+}
+
+/// Search and filter.
+struct Selection<'a>(&'a Page);
+
+impl fmt::Display for Selection<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Page { listing, totals, .. } = self.0;
+        let query = &listing.query;
+        let search = query.search.as_deref().unwrap_or_default();
+        write!(
+            f,
+            "<form role=\"search\" method=\"get\"><input type=\"search\" name=\"q\" value=\"{}\" aria-label=\"Part \
+             of a name\" placeholder=\"Part of a name\">",
+            Text(search)
+        )?;
+        if let Some(state) = query.state {
+            write!(f, "<input type=\"hidden\" name=\"state\" value=\"{}\">", state.word())?;
+        }
+        writeln!(
+            f,
+            "<button>Search</button></form>\n<nav aria-label=\"States\"><ul class=\"states\">"
+        )?;
+        let link =
+            |f: &mut fmt::Formatter<'_>, state: Option<Filter>, words: &str, number: usize| {
+                let current = if state == query.state { " aria-current=\"true\"" } else { "" };
+                let href = query.link(1, state);
+                let number = Number(number as u64);
+                writeln!(f, "<li><a href=\"?{}\"{current}>{words} {number}</a></li>", Text(&href))
+            };
+        link(f, None, "all", totals.total)?;
+        for (state, words, number) in states(totals) {
+            if number > 0 || query.state == Some(state) {
+                link(f, Some(state), words, number)?;
+            }
+        }
+        f.write_str("</ul></nav>\n")
+    }
+}
+
+/// Links to the other pages.
+struct Pages<'a>(&'a Page);
+
+impl fmt::Display for Pages<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listing = &self.0.listing;
+        let (page, pages) = (listing.page, listing.pages);
+        if pages <= 1 {
+            return Ok(());
+        }
+        f.write_str("<nav aria-label=\"Pages\"><ul class=\"pages\">")?;
+        let is_near =
+            |number: usize| number == 1 || number == pages || number.abs_diff(page) <= NEAR;
+        let mut last = 0;
+        for number in (1..=pages).filter(|number| is_near(*number)) {
+            if number > last + 1 {
+                f.write_str("<li>...</li>")?;
+            }
+            last = number;
+            let href = listing.query.link(number, listing.query.state);
+            let current = if number == page { " aria-current=\"page\"" } else { "" };
+            write!(
+                f,
+                "<li><a href=\"?{}\" aria-label=\"Page {number}\"{current}>{}</a></li>",
+                Text(&href),
+                Number(number as u64)
+            )?;
+        }
+        f.write_str("</ul></nav>\n")
+    }
+}
