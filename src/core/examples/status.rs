@@ -1,15 +1,15 @@
-//! Prints the status page with sample certificates: `status [NUMBER]`, in every state unless a number of valid ones is
-//! given.
+//! Prints the status page with sample certificates: in every state, as many valid ones as the argument says, or with
+//! words that want to be more than words (`hostile`).
 
 use acme_dns_core::status::{html, samples};
 
 fn main() {
-    let number = std::env::args().nth(1).and_then(|number| number.parse().ok());
-    let certificates = match number {
-        Some(number) => (0..number)
-            .map(|it| samples::valid(&format!("site-{it}.example.com"), it % 60))
-            .collect(),
-        None => samples::states(),
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let name = |it: i64| format!("site-{it}.example.com");
+    let certificates = match (wanted.as_str(), wanted.parse()) {
+        ("hostile", _) => vec![samples::failing(samples::HOSTILE, samples::HOSTILE)],
+        (_, Ok(number)) => (0..number).map(|it| samples::valid(&name(it), it % 60)).collect(),
+        _ => samples::states(),
     };
     print!("{}", html::render(&samples::page(certificates)));
 }
