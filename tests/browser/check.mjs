@@ -52,7 +52,10 @@ async function check(browser, path, size, scheme) {
     await keyboard(page);
     if (picture && size === 'desktop' && scheme === 'light' && path === arguments_[0]) {
         await page.setViewport({ width: 960, height: 1200 });
-        await page.evaluate(() => document.activeElement?.blur());
+        await page.evaluate(() => {
+            document.activeElement?.blur();
+            scrollTo(0, 0);
+        });
         await page.screenshot({ path: picture });
     }
     await page.close();

@@ -69,7 +69,7 @@ fn headline(page: &Page) -> String {
 /// States that a page can be filtered by, with their words and their numbers.
 fn states(totals: &Totals) -> [(Filter, &'static str, usize); 6] {
     [
-        (Filter::Activity(Activity::Failing), "needs you", totals.failing),
+        (Filter::Activity(Activity::Failing), "failing", totals.failing),
         (Filter::Activity(Activity::Issuing), "under way", totals.issuing),
         (Filter::Activity(Activity::Waiting), "due", totals.waiting),
         (Filter::Served(Served::Expired), "expired", totals.expired),

@@ -102,7 +102,7 @@ fn pages_and_states_are_links() {
     let html = render(&page);
     for link in [
         "<a href=\"?q=b%26c\">all 2</a>",
-        "<a href=\"?state=failing&amp;q=b%26c\" aria-current=\"true\">needs you 1</a>",
+        "<a href=\"?state=failing&amp;q=b%26c\" aria-current=\"true\">failing 1</a>",
         "<a href=\"?page=9&amp;state=failing&amp;q=b%26c\" aria-label=\"Page 9\">9</a>",
         "aria-label=\"Page 5\" aria-current=\"page\">5</a>",
         "<li>...</li>",
