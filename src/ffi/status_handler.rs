@@ -7,7 +7,7 @@ use super::cycle::Cycle;
 use super::nginx::{ERROR, OK, now, text};
 use super::pool::NgxPool;
 use super::public_area::Area;
-use acme_dns_core::status::{Assembly, Build, Form, Query, entity_tag};
+use acme_dns_core::status::{Assembly, Build, Form, Query, entity_tag, html};
 use acme_dns_core::time::UnixTime;
 use ngx::ffi::{
     NGINX_VERSION, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR,
@@ -15,8 +15,20 @@ use ngx::ffi::{
     ngx_http_core_loc_conf_t, ngx_http_discard_request_body, ngx_http_output_filter,
     ngx_http_request_t, ngx_http_send_header, ngx_int_t, ngx_list_push, ngx_str_t, ngx_table_elt_t,
 };
+use openssl::base64::encode_block;
+use openssl::sha::sha256;
 use std::cell::Cell;
 use std::ptr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// `Content-Security-Policy` of the page for browsers.
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let style = encode_block(&sha256(html::STYLE.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+});
 
 /// Configuration of this module for a location.
 #[derive(Default)]
@@ -81,13 +93,18 @@ impl<'a> StatusRequest<'a> {
         }
         let form = shown.form.unwrap_or_else(|| Form::accepted(self.accept().as_deref()));
         let time = now();
-        let Some(body) = self.body(form, time) else { return status(NGX_HTTP_NOT_FOUND) };
-        let sent = self.set_headers(form, shown, &body, time).and_then(|()| self.send(&body));
+        let Some((body, refresh)) = self.body(form, time) else {
+            return status(NGX_HTTP_NOT_FOUND);
+        };
+        let sent = self
+            .set_headers(form, shown, &body, time)
+            .and_then(|()| self.set_browser_headers(form, refresh))
+            .and_then(|()| self.send(&body));
         sent.unwrap_or_else(|| status(NGX_HTTP_INTERNAL_SERVER_ERROR))
     }
 
-    /// Makes the body. `None`: there is no such certificate.
-    fn body(&self, form: Form, now: UnixTime) -> Option<String> {
+    /// Makes the body, and gives the time after which it is asked for again. `None`: there is no such certificate.
+    fn body(&self, form: Form, now: UnixTime) -> Option<(String, Option<Duration>)> {
         let conf = core_conf(self.cycle)?;
         let ready = conf.ready()?;
         let area = Area::new(&ready.memory, &ready.config);
@@ -96,10 +113,17 @@ impl<'a> StatusRequest<'a> {
         // SAFETY: a string of the request.
         let arguments = unsafe { text(self.request.args) }.unwrap_or_default();
         let query = Query::parse(arguments, form.size());
-        match self.name() {
-            None => Some(form.render(&assembly.page(&query, form.order()))),
-            Some(name) => Some(form.render_one(&assembly.one(name, &query)?)),
-        }
+        let (body, page) = match self.name() {
+            None => {
+                let page = assembly.page(&query, form.order());
+                (form.render(&page), page)
+            }
+            Some(name) => {
+                let page = assembly.one(name, &query)?;
+                (form.render_one(&page), page)
+            }
+        };
+        Some((body, form.refresh(&page)))
     }
 
     /// Gives the name of the certificate that is asked for: the URI behind that of the location. `None`: all are.
@@ -175,6 +199,20 @@ impl<'a> StatusRequest<'a> {
         let parameters = form.content_type().find(';');
         headers.content_type_len = parameters.unwrap_or(kind.len);
         headers.content_type_lowcase = ptr::null_mut();
+        Some(())
+    }
+
+    /// Sets what only a browser looks at: what the page may load, which is nothing but its own style, and when it is asked
+    /// for again.
+    fn set_browser_headers(&mut self, form: Form, refresh: Option<Duration>) -> Option<()> {
+        if form != Form::Html {
+            return Some(());
+        }
+        self.add_header("Content-Security-Policy", &POLICY)?;
+        self.add_header("Referrer-Policy", "no-referrer")?;
+        if let Some(refresh) = refresh {
+            self.add_header("Refresh", &refresh.as_secs().to_string())?;
+        }
         Some(())
     }
 

@@ -2,11 +2,14 @@
 
 use super::assemble::Order;
 use super::page::Page;
-use super::{json, prometheus};
+use super::{html, json, prometheus};
+use std::time::Duration;
 
 /// Form of the status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Form {
+    /// For people.
+    Html,
     /// For programs.
     Json,
     /// For Prometheus.
@@ -14,7 +17,9 @@ pub enum Form {
 }
 
 /// Media types that stand for a form, where a client says which it accepts.
-const ACCEPTED: [(&str, Form); 4] = [
+const ACCEPTED: [(&str, Form); 6] = [
+    ("text/html", Form::Html),
+    ("application/xhtml+xml", Form::Html),
     ("application/json", Form::Json),
     ("text/plain", Form::Prometheus),
     ("application/openmetrics-text", Form::Prometheus),
@@ -25,6 +30,7 @@ impl Form {
     /// Reads the argument of `acme_dns_status`.
     pub fn parse(word: &str) -> Option<Self> {
         match word {
+            "html" => Some(Self::Html),
             "json" => Some(Self::Json),
             "prometheus" => Some(Self::Prometheus),
             _ => None,
@@ -53,6 +59,7 @@ impl Form {
     /// Gives the media type.
     pub fn content_type(self) -> &'static str {
         match self {
+            Self::Html => "text/html; charset=utf-8",
             Self::Json => "application/json",
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         }
@@ -61,7 +68,7 @@ impl Form {
     /// Gives the number of certificates of a page, unless another is asked for.
     pub fn size(self) -> usize {
         match self {
-            Self::Json => 100,
+            Self::Html | Self::Json => 100,
             Self::Prometheus => super::query::MOST,
         }
     }
@@ -69,7 +76,7 @@ impl Form {
     /// Gives the order of certificates.
     pub fn order(self) -> Order {
         match self {
-            Self::Json => Order::Urgency,
+            Self::Html | Self::Json => Order::Urgency,
             Self::Prometheus => Order::Configuration,
         }
     }
@@ -77,14 +84,21 @@ impl Form {
     /// Writes a page.
     pub fn render(self, page: &Page) -> String {
         match self {
+            Self::Html => html::render(page),
             Self::Json => json::render(page),
             Self::Prometheus => prometheus::render(page),
         }
     }
 
+    /// Gives the time after which a client asks again by itself.
+    pub fn refresh(self, page: &Page) -> Option<Duration> {
+        (self == Self::Html).then(|| html::refresh(page))
+    }
+
     /// Writes a page of one certificate that was asked for by its name.
     pub fn render_one(self, page: &Page) -> String {
         match self {
+            Self::Html => html::render(page),
             Self::Json => json::render_one(page),
             Self::Prometheus => prometheus::render_certificates(page),
         }
@@ -110,15 +124,16 @@ mod tests {
             (Some("text/plain;q=0, image/png"), Form::Json),
             (Some("text/plain;q=x"), Form::Json),
             (Some(scrape), Form::Prometheus),
-            (Some(browser), Form::Json),
+            (Some(browser), Form::Html),
         ] {
             assert_eq!(Form::accepted(accept), expected, "{accept:?}");
         }
-        for form in [Form::Json, Form::Prometheus] {
+        for form in [Form::Html, Form::Json, Form::Prometheus] {
             assert!(form.size() > 0 && form.content_type().contains('/'));
         }
         assert_eq!(Form::parse("json"), Some(Form::Json));
         assert_eq!(Form::parse("prometheus"), Some(Form::Prometheus));
-        assert_eq!(Form::parse("html"), None);
+        assert_eq!(Form::parse("html"), Some(Form::Html));
+        assert_eq!(Form::parse("xml"), None);
     }
 }

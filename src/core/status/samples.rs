@@ -40,7 +40,7 @@ fn served(days_over: i64) -> ServedCertificate {
 }
 
 fn variant(certificate: Option<ServedCertificate>, renewal: Option<NextStep>) -> VariantStatus {
-    VariantStatus { key_type: KeyType::EcdsaP256, certificate, renewal }
+    VariantStatus { key_type: KeyType::EcdsaP256, certificate, renewal, next: renewal }
 }
 
 /// A valid certificate with names below `example.com`.
@@ -144,7 +144,10 @@ pub fn page(certificates: Vec<CertificateStatus>) -> Page {
         failing: count(&|it| it.activity == Activity::Failing),
         revoked: count(&|it| it.revoked),
     };
-    let requests = |action, code, count| RequestCount { action, code, count };
+    let requests = |action: &'static str, code: &str, count| {
+        let code = code.to_owned();
+        RequestCount { action, code, count }
+    };
     Page {
         version: 1,
         now: NOW,
@@ -172,13 +175,13 @@ pub fn page(certificates: Vec<CertificateStatus>) -> Page {
             directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
             is_staging: false,
             attempts: Attempts { ok: 14, failed: 3 },
-            requests: vec![requests("newOrder", 201, 14), requests("newOrder", 429, 3)],
+            requests: vec![requests("newOrder", "201", 14), requests("newOrder", "429", 3)],
             retry_after: Some(at(9 * HOUR)),
         }],
         providers: vec![ProviderStatus {
             name: "cloudflare".to_owned(),
             kind: "cloudflare".to_owned(),
-            requests: vec![requests("POST", 200, 1_438)],
+            requests: vec![requests("create", "ok", 1_438)],
             txt_records: 2,
         }],
         durations: Vec::new(),

@@ -18,10 +18,15 @@ fn begin(f: &mut fmt::Formatter<'_>, heading: &str, titles: &[&str]) -> fmt::Res
 
 const END: &str = "</tbody></table></div></section>\n";
 
+/// Tells whether a request was answered with a success.
+fn is_success(code: &str) -> bool {
+    code == "ok" || code.starts_with(['2', '3'])
+}
+
 /// Adds the requests up: all, and those that were not answered with a success.
 fn sums(requests: &[RequestCount]) -> (u64, u64) {
     let sum = |only_failures: bool| {
-        let counted = requests.iter().filter(|it| !only_failures || !(200..400).contains(&it.code));
+        let counted = requests.iter().filter(|it| !only_failures || !is_success(&it.code));
         counted.map(|it| it.count).sum()
     };
     (sum(false), sum(true))

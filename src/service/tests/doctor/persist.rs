@@ -48,10 +48,7 @@ fn a_record_that_is_missing_or_wrong_is_said_with_the_right_one() {
     needed("it is not there");
     for (value, words) in [
         (format!("{issuer}; accounturi={ACCOUNT}"), "wildcard"),
-        (
-            format!("{issuer}; accounturi={ACCOUNT}; policy=wildcard; persistUntil=1"),
-            "has ended",
-        ),
+        (format!("{issuer}; accounturi={ACCOUNT}; policy=wildcard; persistUntil=1"), "has ended"),
         (format!("{issuer}; accounturi=https://other.example/1; policy=wildcard"), "account"),
     ] {
         bed.testbed.dns.set_rrset(RECORD, "TXT", &[&format!("\"{value}\"")]);
