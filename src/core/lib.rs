@@ -17,6 +17,7 @@ pub mod key;
 pub mod level;
 pub mod material;
 pub mod name;
+pub mod notice;
 pub mod pem;
 pub mod persist;
 pub mod providers_protocol;

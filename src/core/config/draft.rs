@@ -266,6 +266,7 @@ impl Draft {
             propagation: self.propagation.unwrap_or_default(),
             reload: self.reload.unwrap_or_default(),
             imports: self.imports,
+            listeners: Vec::new(),
         };
         Ok(Finished { config, certificates, keeps_own })
     }

@@ -1,7 +1,7 @@
 //! The configuration: its model, and how directives become that model.
 //!
 //! `ffi` hands over the arguments of each directive as text. [`issuer`], [`provider`],
-//! [`propagation`], [`domains`] and [`binding`] read one directive or block each, [`server`] the names of
+//! [`propagation`], [`domains`], [`listener`] and [`binding`] read one directive or block each, [`server`] the names of
 //! a server; [`draft`] collects them and resolves what refers to what once the whole of nginx.conf has
 //! been read. Every error is one line in nginx's voice, without the file and line that `ffi` adds.
 
@@ -13,6 +13,7 @@ pub mod draft;
 mod import;
 pub mod issuer;
 pub mod keys;
+pub mod listener;
 pub mod propagation;
 pub mod provider;
 mod secret;
@@ -29,6 +30,7 @@ pub mod zone;
 
 pub use challenge::ChallengeMethod;
 pub use import::{Import, ImportFormat};
+pub use listener::{Export, ExportForm, Hook, HookProtocol, Listener, Webhook};
 pub use provider::{
     AcmeDnsCredentials, AcmeDnsSettings, CloudflareCredentials, CloudflareSettings, CommandLine,
     DnsServer, DuckDnsSettings, ExecProtocol, ExecSettings, HttpReqSettings, HttpReqUser,
@@ -67,6 +69,8 @@ pub struct Config {
     pub reload: Reload,
     /// Other clients whose certificates and accounts are taken over, in this order.
     pub imports: Vec<Import>,
+    /// Those who are told of certificates: programs, URLs and files for other software.
+    pub listeners: Vec<Listener>,
 }
 
 /// A certification authority: the block `acme_dns_issuer`.

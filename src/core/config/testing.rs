@@ -21,6 +21,7 @@ impl Config {
             propagation: Propagation::default(),
             reload: Reload::default(),
             imports: Vec::new(),
+            listeners: Vec::new(),
         }
     }
 

@@ -56,7 +56,7 @@ impl Resources for Fake {
 }
 
 /// Directives of a block, each a line.
-type Block<'a> = &'a [&'a [&'a str]];
+pub(super) type Block<'a> = &'a [&'a [&'a str]];
 
 fn read_issuer(name: &str, block: Block<'_>) -> Result<Issuer, String> {
     let mut reader = IssuerReader::new(name)?;

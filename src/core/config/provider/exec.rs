@@ -1,7 +1,7 @@
 //! The settings of programs that change the DNS: hooks that were written for other ACME clients.
 
 use super::super::SecretId;
-use super::fields::{Choice, CommandLine, Facts, Field, Form, Kind, Values};
+use super::fields::{Choice, CommandLine, Facts, Field, Form, Kind, ProgramFile, Values};
 use std::time::Duration;
 
 /// Time for a program where none is set: hooks wait for their provider, and some for the DNS.
@@ -102,15 +102,6 @@ pub enum ExecProtocol {
     },
 }
 
-/// A file that is carried out.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ProgramFile {
-    /// Its absolute path.
-    pub path: String,
-    /// Set if a shell reads it, so that it need not be executable.
-    pub is_script: bool,
-}
-
 impl ExecProtocol {
     /// Tells whether a program is called once for all records.
     #[must_use]
@@ -123,15 +114,11 @@ impl ExecSettings {
     /// Lists the files that are carried out.
     #[must_use]
     pub fn files(&self) -> Vec<ProgramFile> {
-        let program = |command: &CommandLine| {
-            let path = command.program.clone();
-            ProgramFile { path, is_script: false }
-        };
         match &self.protocol {
             ExecProtocol::Dehydrated { command, .. } | ExecProtocol::Lego { command } => {
-                vec![program(command)]
+                vec![command.file()]
             }
-            ExecProtocol::Certbot { command, cleanup } => vec![program(command), program(cleanup)],
+            ExecProtocol::Certbot { command, cleanup } => vec![command.file(), cleanup.file()],
             ExecProtocol::AcmeSh { home, hook } => {
                 let script = |path| ProgramFile { path, is_script: true };
                 let paths = [format!("{home}/acme.sh"), format!("{home}/dnsapi/{hook}.sh")];

@@ -34,6 +34,23 @@ pub struct CommandLine {
     pub arguments: Vec<String>,
 }
 
+/// A file that is carried out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProgramFile {
+    /// Its absolute path.
+    pub path: String,
+    /// Set if a shell reads it, so that it need not be executable.
+    pub is_script: bool,
+}
+
+impl CommandLine {
+    /// Gives the file that is carried out.
+    #[must_use]
+    pub fn file(&self) -> ProgramFile {
+        ProgramFile { path: self.program.clone(), is_script: false }
+    }
+}
+
 /// The block of a type of provider: what it may and must hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
@@ -65,20 +82,20 @@ pub(super) struct Facts {
 
 /// A setting that a type of provider has.
 #[derive(Debug)]
-pub(super) struct Field {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
+pub(in crate::config) struct Field {
+    pub(in crate::config) name: &'static str,
+    pub(in crate::config) kind: Kind,
     /// Set if no block is complete without it. Settings of which one of several will do are listed in
     /// [`Form::credentials`] instead.
-    pub(super) is_required: bool,
+    pub(in crate::config) is_required: bool,
     /// The variables that lego and acme.sh read it from; those whose names end in `_FILE` or `_PATH` hold
     /// the name of a file.
-    pub(super) also: &'static [&'static str],
+    pub(in crate::config) also: &'static [&'static str],
 }
 
 /// The kinds of settings, by how they are written and checked.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(in crate::config) enum Kind {
     /// A secret, written as `NAME_file FILE` or as `NAME env:VARIABLE`.
     Secret(SecretCheck),
     /// A word that passes a check, and what it is called where it does not.
@@ -112,12 +129,12 @@ pub(super) enum Kind {
 
 /// A word that decides which other settings a block has.
 #[derive(Debug)]
-pub(super) struct Choice {
-    pub(super) word: &'static str,
+pub(in crate::config) struct Choice {
+    pub(in crate::config) word: &'static str,
     /// The settings without which it is not complete.
-    pub(super) needs: &'static [&'static str],
+    pub(in crate::config) needs: &'static [&'static str],
     /// Other settings that only it has.
-    pub(super) takes: &'static [&'static str],
+    pub(in crate::config) takes: &'static [&'static str],
 }
 
 /// A setting of a provider that is handed on as it is.
@@ -150,7 +167,7 @@ enum Value {
 
 /// The values of a block, each with the directive that has set it.
 #[derive(Debug, Default)]
-pub(super) struct Values(Vec<(&'static str, String, Value)>);
+pub(in crate::config) struct Values(Vec<(&'static str, String, Value)>);
 
 impl Form {
     /// Lists the words of the type.
@@ -213,17 +230,17 @@ impl Form {
 
 impl Choice {
     /// Makes a word that decides nothing else.
-    pub(super) const fn new(word: &'static str) -> Self {
+    pub(in crate::config) const fn new(word: &'static str) -> Self {
         Self { word, needs: &[], takes: &[] }
     }
 }
 
 impl Field {
-    pub(super) const fn optional(name: &'static str, kind: Kind) -> Self {
+    pub(in crate::config) const fn optional(name: &'static str, kind: Kind) -> Self {
         Self { name, kind, is_required: false, also: &[] }
     }
 
-    pub(super) const fn required(name: &'static str, kind: Kind) -> Self {
+    pub(in crate::config) const fn required(name: &'static str, kind: Kind) -> Self {
         Self { name, kind, is_required: true, also: &[] }
     }
 
@@ -233,7 +250,7 @@ impl Field {
     }
 
     /// Tells whether a directive of the block sets it.
-    pub(super) fn is_set_by(&self, directive: &str) -> bool {
+    pub(in crate::config) fn is_set_by(&self, directive: &str) -> bool {
         match self.kind {
             Kind::Secret(_) => directive.strip_suffix("_file").unwrap_or(directive) == self.name,
             Kind::Requests => false,
@@ -288,12 +305,12 @@ impl Field {
 
 impl Values {
     /// Tells which directive has set a field.
-    pub(super) fn set_by(&self, field: &str) -> Option<&str> {
+    pub(in crate::config) fn set_by(&self, field: &str) -> Option<&str> {
         self.0.iter().find(|(name, ..)| *name == field).map(|(_, directive, _)| &**directive)
     }
 
     /// Reads the arguments of a directive.
-    pub(super) fn read(
+    pub(in crate::config) fn read(
         &mut self,
         field: &'static Field,
         directive: &str,
@@ -367,11 +384,11 @@ impl Values {
         Some(self.0.remove(at).2)
     }
 
-    pub(super) fn secret(&mut self, field: &str) -> Option<SecretId> {
+    pub(in crate::config) fn secret(&mut self, field: &str) -> Option<SecretId> {
         if let Value::Secret(id) = self.take(field)? { Some(id) } else { None }
     }
 
-    pub(super) fn text(&mut self, field: &str) -> Option<String> {
+    pub(in crate::config) fn text(&mut self, field: &str) -> Option<String> {
         if let Value::Text(text) = self.take(field)? { Some(text) } else { None }
     }
 
@@ -383,7 +400,7 @@ impl Values {
         if let Value::Flag(flag) = self.take(field)? { Some(flag) } else { None }
     }
 
-    pub(super) fn certificates(&mut self, field: &str) -> Option<Vec<u8>> {
+    pub(in crate::config) fn certificates(&mut self, field: &str) -> Option<Vec<u8>> {
         if let Value::Certificates(pem) = self.take(field)? { Some(pem) } else { None }
     }
 
@@ -399,15 +416,15 @@ impl Values {
         })
     }
 
-    pub(super) fn choice(&mut self, field: &str) -> Option<&'static str> {
+    pub(in crate::config) fn choice(&mut self, field: &str) -> Option<&'static str> {
         if let Value::Choice(word) = self.take(field)? { Some(word) } else { None }
     }
 
-    pub(super) fn time(&mut self, field: &str) -> Option<Duration> {
+    pub(in crate::config) fn time(&mut self, field: &str) -> Option<Duration> {
         if let Value::Time(time) = self.take(field)? { Some(time) } else { None }
     }
 
-    pub(super) fn command(&mut self, field: &str) -> Option<CommandLine> {
+    pub(in crate::config) fn command(&mut self, field: &str) -> Option<CommandLine> {
         if let Value::Command(command) = self.take(field)? { Some(command) } else { None }
     }
 
@@ -424,7 +441,7 @@ impl Values {
     }
 
     /// Lists all variables, in their order.
-    pub(super) fn variables(&self) -> Vec<(String, String)> {
+    pub(in crate::config) fn variables(&self) -> Vec<(String, String)> {
         let variables = self.0.iter().filter_map(|(.., value)| match value {
             Value::Variable(name, value) => Some((name.clone(), value.clone())),
             _ => None,
@@ -433,7 +450,7 @@ impl Values {
     }
 
     /// Lists all variables with secrets, in their order.
-    pub(super) fn secret_variables(&self) -> Vec<(String, SecretId)> {
+    pub(in crate::config) fn secret_variables(&self) -> Vec<(String, SecretId)> {
         let variables = self.0.iter().filter_map(|(.., value)| match value {
             Value::SecretVariable(name, id) => Some((name.clone(), *id)),
             _ => None,
@@ -499,7 +516,7 @@ fn single(
 }
 
 /// Reads a program and its arguments.
-fn command(directive: &str, args: &[&str]) -> Result<CommandLine, String> {
+pub(in crate::config) fn command(directive: &str, args: &[&str]) -> Result<CommandLine, String> {
     let (program, arguments) = args.split_first().ok_or_else(|| wrong_arguments(directive))?;
     if !program.starts_with('/') || program.ends_with('/') {
         return Err(format!(

@@ -4,8 +4,8 @@
 use super::acme_dns::{self, AcmeDnsSettings};
 use super::cloudflare::{self, CloudflareSettings};
 use super::duckdns::{self, DuckDnsSettings};
-use super::exec::{self, ExecSettings, ProgramFile};
-use super::fields::{Form, Values};
+use super::exec::{self, ExecSettings};
+use super::fields::{Form, ProgramFile, Values};
 use super::httpreq::{self, HttpReqSettings};
 use super::library::{LibrarySettings, LibraryType, library_types};
 use super::powerdns::{self, PowerDnsSettings};
