@@ -8,12 +8,12 @@ use super::cycle::Cycle;
 use super::identity::{Identity, NamedUser};
 use super::memory::SharedMemory;
 use super::privileges::KeptCapabilities;
-use super::programs::{LibraryBlock, PlacedProgram};
+use super::programs::{LibraryBlock, PlacedExport, PlacedProgram};
 use super::registry;
 use super::vault::Vault;
 use acme_dns_core::config::draft::Draft;
 use acme_dns_core::config::sharing::Shared;
-use acme_dns_core::config::{Config, Location, zone};
+use acme_dns_core::config::{Config, Listener, Location, zone};
 use acme_dns_core::id::VariantId;
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::import::Imports;
@@ -46,6 +46,10 @@ pub(super) struct CoreConf {
     pub(super) library: Option<LibraryBlock>,
     /// The first place of `acme_dns_status`.
     pub(super) status: Option<Location>,
+    /// Files for other software.
+    pub(super) exports: Vec<PlacedExport>,
+    /// Those who are told of certificates.
+    pub(super) listeners: Vec<Listener>,
     /// The servers that have one of our certificates.
     pub(super) servers: Vec<BoundServer>,
     pub(super) ready: Option<Ready>,
@@ -95,6 +99,8 @@ impl CoreConf {
             providers_program: None,
             library: None,
             status: None,
+            exports: Vec::new(),
+            listeners: Vec::new(),
             servers: Vec::new(),
             ready: None,
             when_last,

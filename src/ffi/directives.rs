@@ -8,13 +8,16 @@ use super::conf::{CoreConf, core_conf};
 use super::identity::{NamedUser, find_group};
 use super::nginx::CONF_ERROR;
 use super::parser::{DirectiveError, Parser, PathBase, duplicate};
-use super::programs::{LibraryBlock, PlacedProgram};
+use super::programs::{LibraryBlock, PlacedExport, PlacedProgram};
 use super::vault::ConfResources;
 use acme_dns_core::config::domains;
 use acme_dns_core::config::issuer::IssuerReader;
+use acme_dns_core::config::listener::{ExportReader, HookReader, WebhookReader, add_listener};
 use acme_dns_core::config::provider::ProviderReader;
 use acme_dns_core::config::zone::SharedZone;
-use acme_dns_core::config::{Import, ImportFormat, Propagation, Reload, Resources};
+use acme_dns_core::config::{
+    Import, ImportFormat, Listener, Location, Propagation, Reload, Resources,
+};
 use acme_dns_core::text::errno;
 use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12,
@@ -59,7 +62,7 @@ macro_rules! setter {
 }
 
 /// Number of the directives that define things.
-pub(super) const DEFINITIONS: usize = 8;
+pub(super) const DEFINITIONS: usize = 11;
 
 /// Makes a module's table: the directives that define things, those of its own, and the end.
 #[allow(clippy::indexing_slicing, reason = "a table of the wrong length does not compile")]
@@ -83,10 +86,11 @@ pub(super) const fn table<const LENGTH: usize>(
 const fn definitions(block: u32) -> [ngx_command_t; DEFINITIONS] {
     let (takes_1, takes_2) = (block | NGX_CONF_TAKE1, block | NGX_CONF_TAKE2);
     let (takes_1_or_2, takes_more) = (block | NGX_CONF_TAKE12, block | NGX_CONF_1MORE);
-    let issuer_block = block | NGX_CONF_BLOCK | NGX_CONF_TAKE1;
+    let named_block = block | NGX_CONF_BLOCK | NGX_CONF_TAKE1;
+    let hook_block = block | NGX_CONF_BLOCK | NGX_CONF_1MORE;
     let provider_block = block | NGX_CONF_BLOCK | NGX_CONF_TAKE123;
     [
-        command(c"acme_dns_issuer", issuer_block, setter!(set_issuer), 0),
+        command(c"acme_dns_issuer", named_block, setter!(set_issuer), 0),
         command(c"acme_dns_provider", provider_block, setter!(set_provider), 0),
         command(c"acme_dns_state_path", takes_1_or_2, setter!(set_state_path), 0),
         command(c"acme_dns_shared_zone", takes_1, setter!(set_shared_zone), 0),
@@ -94,6 +98,9 @@ const fn definitions(block: u32) -> [ngx_command_t; DEFINITIONS] {
         command(c"acme_dns_reload", takes_1, setter!(set_reload), 0),
         command(c"acme_dns_domains", takes_more, setter!(set_domains), 0),
         command(c"acme_dns_import", takes_2, setter!(set_import), 0),
+        command(c"acme_dns_hook", hook_block, setter!(set_hook), 0),
+        command(c"acme_dns_webhook", named_block, setter!(set_webhook), 0),
+        command(c"acme_dns_export", named_block, setter!(set_export), 0),
     ]
 }
 
@@ -146,6 +153,37 @@ fn set_provider(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), D
         conf.library = LibraryBlock::of(&provider, location);
     }
     Ok(conf.draft.add_provider(provider)?)
+}
+
+fn set_hook(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
+    let mut reader = HookReader::new(args)?;
+    let location = cf.location();
+    read_block(cf, conf, |name, args, resources| reader.set(name, args, resources))?;
+    add(conf, Listener::Hook(reader.finish()?), location)
+}
+
+fn set_webhook(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
+    let mut reader = WebhookReader::new(first(args))?;
+    let location = cf.location();
+    read_block(cf, conf, |name, args, resources| reader.set(name, args, resources))?;
+    add(conf, Listener::Webhook(reader.finish()?), location)
+}
+
+fn set_export(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
+    let mut reader = ExportReader::new(first(args))?;
+    let location = cf.location();
+    read_block(cf, conf, |name, args, resources| reader.set(name, args, resources, find_group))?;
+    add(conf, Listener::Export(reader.finish()?), location)
+}
+
+/// Adds somebody who is told of certificates, with the program that it runs.
+fn add(conf: &mut CoreConf, listener: Listener, location: Location) -> Result<(), DirectiveError> {
+    let file = listener.program_file();
+    conf.programs.extend(file.map(|file| PlacedProgram { file, location: location.clone() }));
+    if let Listener::Export(export) = &listener {
+        conf.exports.push(PlacedExport { export: export.clone(), location });
+    }
+    Ok(add_listener(&mut conf.listeners, listener)?)
 }
 
 /// Gives each directive of a block to `set`.

@@ -10,6 +10,7 @@ use super::nginx::{is_test, loading, tell_test};
 use super::programs;
 use super::public_area::Area;
 use acme_dns_core::config::draft::Finished;
+use acme_dns_core::config::listener::is_exported;
 use acme_dns_core::config::sharing::Shared;
 use acme_dns_core::config::state_path::DefaultPath;
 use acme_dns_core::config::{ChallengeMethod, Config, Issuer, Location, Reload, zone};
@@ -47,6 +48,7 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
     }
     let finished = std::mem::take(&mut conf.draft).finish(default_path.path);
     let mut finished = finished.map_err(|error| error.to_string())?;
+    finished.config.listeners = std::mem::take(&mut conf.listeners);
     let shared = share(cycle, &mut finished, conf.since);
     if is_test() {
         shared.iter().for_each(|shared| tell_test(&format!("acme_dns: {shared}")));
@@ -70,6 +72,7 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
     let identity = identity::decide(user, &settings, conf.certs_group, &config.state_path, warn)?;
     warn_of_standing_keys(&config, &identity, warn);
     programs::check(&conf.programs, &settings, &identity)?;
+    programs::check_exports(&conf.exports, &config, &identity)?;
     conf.vault.finish(identity.workers, warn);
     warn_of_lost_proxy(&settings, warn);
     let public = Area::words(config.variants.len()).ok_or(NO_MEMORY)?;
@@ -152,7 +155,9 @@ fn share(cycle: Cycle<'_>, finished: &mut Finished, since: SystemTime) -> Vec<Sh
         return Vec::new();
     }
     let state_path = config.state_path;
-    finished.share(|name| watch.names.contains(name) || is_kept(&state_path, name))
+    let listeners = finished.config.listeners.clone();
+    let is_used = |name: &str| watch.names.contains(name) || is_exported(&listeners, name);
+    finished.share(|name| is_used(name) || is_kept(&state_path, name))
 }
 
 /// Gives the room for the records of so many certificates, in bytes.

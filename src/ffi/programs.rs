@@ -1,11 +1,11 @@
-//! Programs of the configuration, which the service carries out: they are checked when all of nginx.conf has been
-//! read, and the workers' user is known.
+//! Programs of the configuration, which the service carries out, and directories that it writes files for other
+//! software into: they are checked when all of nginx.conf has been read, and the workers' user is known.
 
 use super::cycle::CoreSettings;
 use super::identity::Identity;
-use acme_dns_core::config::{Location, ProgramFile, Provider, ProviderKind};
+use acme_dns_core::config::{Config, Export, Location, ProgramFile, Provider, ProviderKind};
 use acme_dns_core::providers_protocol::PROGRAM;
-use acme_dns_service::program::{User, check_file};
+use acme_dns_service::program::{User, check_directory, check_file};
 use std::ffi::{CStr, OsStr, c_void};
 use std::fs;
 use std::mem::MaybeUninit;
@@ -72,6 +72,12 @@ fn directory_of_module() -> Option<PathBuf> {
     fs::canonicalize(directory).ok()
 }
 
+/// Files for other software, with the place of their block.
+pub(super) struct PlacedExport {
+    pub(super) export: Export,
+    pub(super) location: Location,
+}
+
 /// Checks that nobody but those who may write the configuration can write to programs.
 ///
 /// # Errors
@@ -91,6 +97,36 @@ pub(super) fn check(
             ));
         }
         check_file(file, workers).map_err(|mistake| format!("{mistake} in {location}"))?;
+    }
+    Ok(())
+}
+
+/// Checks that what is exported is a certificate of the configuration, that its directory is there, apart from the
+/// state path, and that neither everyone nor the workers can put other files into it.
+///
+/// # Errors
+/// The first mistake, with its place.
+pub(super) fn check_exports(
+    exports: &[PlacedExport],
+    config: &Config,
+    identity: &Identity,
+) -> Result<(), String> {
+    // Without a user of its own the service can write only where the workers can.
+    let is_separate = identity.user.map(|ids| ids.uid) != identity.workers.map(|ids| ids.uid);
+    let workers = identity.workers.filter(|_| is_separate);
+    let workers = workers.map(|ids| User { uid: ids.uid, name: &identity.workers_name });
+    let is_known = |name: &str| config.variants.values().any(|variant| variant.name == name);
+    for PlacedExport { export, location } in exports {
+        let placed = |mistake: String| format!("{mistake} in {location}");
+        export.check_certificate(is_known).map_err(placed)?;
+        let path = &export.directory;
+        if path.starts_with(&config.state_path) {
+            let path = path.display();
+            return Err(placed(format!(
+                "\"{path}\" is in the state path, choose another directory"
+            )));
+        }
+        check_directory(path, workers).map_err(placed)?;
     }
     Ok(())
 }

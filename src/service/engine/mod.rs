@@ -20,6 +20,7 @@ mod forgetting;
 mod importing;
 mod keeper;
 mod listener;
+mod listening;
 mod load;
 mod lock_wait;
 mod locking;
@@ -55,6 +56,7 @@ use crate::store::{CertificateFacts, Lock};
 use acme_dns_core::config::Config;
 use acme_dns_core::schedule::Loading;
 use listener::Listener;
+use listening::Listening;
 use main_loop::Running;
 use secrecy::SecretString;
 use secrets::UnknownSecret;
@@ -207,6 +209,7 @@ async fn work(
     host: Arc<dyn Host>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<Phase, UnknownSecret> {
+    let (host, listening) = Listening::begin(&settings, host);
     let listener = Arc::new(Listener::new(host, clock::now));
     tokio::task::spawn_local(Arc::clone(&listener).live());
     let opening = Waiting::open(settings, listener);
@@ -216,8 +219,15 @@ async fn work(
     let Some(lock) = unless(&mut stopped, locking).await else { return Ok(Phase::Waiting) };
     let loading = waiting.load();
     let Some(loaded) = unless(&mut stopped, loading).await else { return Ok(Phase::Loading(lock)) };
+    let store = loaded.site.store.clone();
     let mut running = Running::new(loaded, lock);
-    let _stopped = unless(&mut stopped, running.run()).await;
+    let working = async {
+        if let Some(listening) = listening {
+            listening.open(store).await;
+        }
+        running.run().await;
+    };
+    let _stopped = unless(&mut stopped, working).await;
     Ok(Phase::Running(Box::new(running)))
 }
 

@@ -1,7 +1,7 @@
 //! The secrets that the configuration refers to.
 
 use crate::import::Imports;
-use acme_dns_core::config::{Config, SecretId};
+use acme_dns_core::config::{Config, Listener, SecretId};
 use secrecy::SecretString;
 
 /// All secrets of a configuration.
@@ -43,7 +43,8 @@ fn referred(config: &Config) -> impl Iterator<Item = SecretId> {
         issuer.account_key.into_iter().chain(mac_key)
     });
     let of_providers = config.providers.values().flat_map(|provider| provider.secrets.clone());
-    of_issuers.chain(of_providers)
+    let of_listeners = config.listeners.iter().flat_map(Listener::secrets);
+    of_issuers.chain(of_providers).chain(of_listeners)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod action;
 mod certificate;
 mod certificates;
 mod files;
+mod listener;
 mod next;
 mod nginx;
 mod order;
@@ -28,6 +29,7 @@ pub use action::ActionEvent;
 pub use certificate::CertificateEvent;
 pub use certificates::{CertificatesEvent, Culprit, OrderParties};
 pub use files::FilesEvent;
+pub use listener::ListenerEvent;
 pub use next::{Ca, NextAttempt, Sooner};
 pub use nginx::{Meanwhile, NginxEvent};
 pub use order::OrderEvent;
@@ -69,6 +71,8 @@ pub enum Event {
     Provider(ProviderEvent),
     /// A certificate's OCSP response, by the certificate's name.
     Staple(String, StapleEvent),
+    /// Somebody who is told of certificates: a hook, a webhook or an export, as the log calls it.
+    Listener(String, ListenerEvent),
     /// A file in `actions/`, by its name.
     Action(String, ActionEvent),
     /// A reload of nginx.
@@ -97,6 +101,7 @@ impl Event {
             Self::Visibility(_, event) => event.level(),
             Self::Provider(event) => event.level(),
             Self::Staple(_, event) => event.level(),
+            Self::Listener(_, event) => event.level(),
             Self::Action(_, event) => event.level(),
             Self::Reload(event) => event.level(),
             Self::State(event) => event.level(),
@@ -120,6 +125,7 @@ impl fmt::Display for Event {
             Self::Visibility(subject, event) => write!(f, "{subject}{event}"),
             Self::Provider(event) => write!(f, "{event}"),
             Self::Staple(name, event) => event.write(f, name),
+            Self::Listener(name, event) => write!(f, "{name} {event}"),
             Self::Action(name, event) => event.write(f, name),
             Self::Reload(event) => write!(f, "{event}"),
             Self::State(event) => write!(f, "{event}"),

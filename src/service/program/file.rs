@@ -31,13 +31,38 @@ pub struct User<'a> {
 /// # Errors
 /// The mistake, with the path that it is about.
 pub fn check_file(file: &ProgramFile, distrusted: Option<User<'_>>) -> Result<(), String> {
-    let path = &file.path;
-    let mut todo = components(Path::new(path));
+    match walk(Path::new(&file.path), distrusted)? {
+        Some((_, found)) => check_kind(file, &found),
+        None => Err(format!("\"{}\" is not a regular file", file.path)),
+    }
+}
+
+/// Checks a directory that files with secrets are written into: it is there, and neither everyone, nor a group, nor
+/// `distrusted` can put other files into it or another one in its place.
+///
+/// # Errors
+/// The mistake, with the path that it is about.
+pub fn check_directory(path: &Path, distrusted: Option<User<'_>>) -> Result<(), String> {
+    match walk(path, distrusted)? {
+        Some((_, found)) if found.is_dir() && found.mode() & 0o022 == 0 => Ok(()),
+        Some((at, found)) if found.is_dir() => {
+            Err(format!("\"{}\" can be written by others, set its mode to 0755", at.display()))
+        }
+        _ => Err(format!("\"{}\" is not a directory", path.display())),
+    }
+}
+
+/// Follows a path step by step, and checks who can write to each. Gives what it leads to; `None`: the root.
+fn walk(path: &Path, distrusted: Option<User<'_>>) -> Result<Option<(PathBuf, Metadata)>, String> {
+    let mut todo = components(path);
+    let path = &path.display().to_string();
     let (mut at, mut links) = (PathBuf::from("/"), 0);
     check_writers(&at, &metadata(&at)?, path, distrusted)?;
+    let mut last = None;
     while let Some(name) = todo.pop() {
         if name == ".." {
             at.pop();
+            last = Some((at.clone(), metadata(&at)?));
             continue;
         }
         let next = at.join(name);
@@ -55,13 +80,12 @@ pub fn check_file(file: &ProgramFile, distrusted: Option<User<'_>>) -> Result<()
                 at = PathBuf::from("/");
             }
             todo.extend(components(&target));
-        } else if todo.is_empty() {
-            return check_kind(file, &found);
         } else {
+            last = Some((next.clone(), found));
             at = next;
         }
     }
-    Err(format!("\"{path}\" is not a regular file"))
+    Ok(last)
 }
 
 /// Gives the names of a path, the first one last.

@@ -13,6 +13,8 @@
 //! actions/                      what a person asks for
 //! journal/<name>.json           TXT records that are up, or may be
 //! programs/<number>/            home directory of a program that runs
+//! hooks/<number>/               the same, of a hook
+//! notices/<name>.json           what hooks and others were told of a certificate
 //! ```
 
 use std::ffi::OsStr;
@@ -27,6 +29,8 @@ pub(super) const ORDERS: &str = "orders";
 pub(super) const JOURNAL: &str = "journal";
 pub(super) const ACTIONS: &str = "actions";
 pub(super) const PROGRAMS: &str = "programs";
+pub(super) const HOOKS: &str = "hooks";
+pub(super) const NOTICES: &str = "notices";
 
 /// Files of an account.
 pub(super) const ACCOUNT: &str = "account.json";
@@ -56,6 +60,12 @@ pub fn certificates_path(state_path: &Path) -> PathBuf {
 #[must_use]
 pub fn programs_path(state_path: &Path) -> PathBuf {
     state_path.join(PROGRAMS)
+}
+
+/// Path of the directory of home directories of hooks.
+#[must_use]
+pub(crate) fn hooks_path(state_path: &Path) -> PathBuf {
+    state_path.join(HOOKS)
 }
 
 /// Path of the link to the files of a certificate. It is made anew with each version.

@@ -14,6 +14,7 @@ mod forget;
 mod holder;
 mod journal;
 mod layout;
+mod notes;
 mod orders;
 mod progress;
 mod takeover;
@@ -23,6 +24,7 @@ pub(crate) mod testing;
 pub(crate) use accounts::AccountsCopy;
 pub use accounts::{Account, has_account};
 pub use actions::ActionFile;
+pub(crate) use certificates::Pem;
 pub use certificates::{
     CertificateFacts, Certificates, IssuedPem, StoredCertificate, certificate_stamp,
     certificates_stamp, is_aside, is_kept, load_certificate, load_material, traits_of,
@@ -31,8 +33,9 @@ pub use door::Trust;
 pub use error::StoreError;
 pub(crate) use holder::{ask_for_sign, last_sign, lock_holder};
 pub use journal::{JournalEntry, JournalFile, JournalRecord};
-pub(crate) use layout::{certificate_of, certificate_path, full_chain_path};
+pub(crate) use layout::{certificate_of, certificate_path, full_chain_path, hooks_path};
 pub use layout::{certificates_path, programs_path};
+pub use notes::Notes;
 pub use orders::PendingOrder;
 pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_over};
 

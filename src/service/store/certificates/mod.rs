@@ -19,6 +19,7 @@ mod versions;
 pub use aside::is_aside;
 pub use facts::{CertificateFacts, certificate_stamp, certificates_stamp, traits_of};
 pub use issued::IssuedPem;
+pub(crate) use read::Pem;
 pub use read::{Certificates, StoredCertificate, is_kept, load_certificate, load_material};
 
 #[cfg(test)]

@@ -154,8 +154,14 @@ impl Certificates {
         Ok(names.filter(|name| !name.starts_with('.')).collect())
     }
 
+    /// Reads the chain and the key as they are in their files. `None`: it is not there, or was revoked.
+    pub(crate) fn read_pem(&self, name: &str) -> Result<Option<Pem>, StoreError> {
+        let files = self.read(name)?;
+        Ok(files.map(|Files { full_chain, key, .. }| Pem { full_chain, key }))
+    }
+
     /// Reads a leaf, in DER.
-    pub(super) fn leaf(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn leaf(&self, name: &str) -> Option<Vec<u8>> {
         let directory = self.open_version(name).ok()?;
         let (full_chain, _) = directory.read(FULL_CHAIN, MAX_FILE).ok()??;
         Some(CertificateDer::pem_slice_iter(&full_chain).next()?.ok()?.to_vec())
@@ -299,6 +305,12 @@ fn decode(files: &Files<'_>) -> Result<Material, StoreError> {
         .ok_or_else(|| StoreError::invalid(&path, "it is not the key of the certificate"))?;
     let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
     Ok(Material { pairs: vec![Pair { key, chain, staple: None, source: None }] })
+}
+
+/// A certificate as it is in its files.
+pub(crate) struct Pem {
+    pub(crate) full_chain: Zeroizing<Vec<u8>>,
+    pub(crate) key: Zeroizing<Vec<u8>>,
 }
 
 pub(super) struct Files<'a> {
