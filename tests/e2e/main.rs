@@ -24,6 +24,7 @@ mod keys;
 mod live;
 mod lone;
 mod matrix;
+mod notices;
 mod pebble;
 mod persist;
 mod process;

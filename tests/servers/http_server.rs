@@ -80,6 +80,14 @@ impl HttpServer {
         server
     }
 
+    /// Starts a server that accepts whatever it is sent.
+    #[must_use]
+    pub fn accepting() -> Self {
+        let handler: Handler =
+            Arc::new(|_| Box::pin(async { Reply::new(200, "text/plain", "ok") }));
+        Self::start(Flavor::Plain, None, handler)
+    }
+
     /// The address that it listens at.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {

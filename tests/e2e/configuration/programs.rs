@@ -7,7 +7,7 @@ use std::path::Path;
 use servers::paths::providers_program;
 
 use super::{Bench, HERE, ISSUER, SERVER};
-use crate::site::NOBODY;
+use crate::site::{NOBODY, SERVICE};
 
 /// A configuration with a program in a directory of its own, and the message about it.
 fn bench() -> Bench {
@@ -123,4 +123,38 @@ fn a_type_of_the_library_needs_the_program_beside_the_module() {
     let message =
         "invalid program \"bin/program\", it must be an absolute path in DIR/nginx.conf:2";
     assert_eq!((good, lines), (false, vec![format!("[emerg] {message}")]));
+}
+
+#[test]
+fn refuses_hooks_that_others_can_write_and_exports_where_others_can() {
+    let mut bench = bench();
+    let (hooks, hook) = (bench.nginx.dir().join("hooks"), bench.nginx.dir().join("hooks/hook.sh"));
+    set(&hook, 0, 0o755);
+    let dir = bench.nginx.dir().display().to_string();
+    let http = |own: &str| {
+        let own = own.replace("DIR", &dir);
+        format!("{own}\n{SERVER}\n{ISSUER}\n{}", super::PROVIDER)
+    };
+    let export = |name: &str| {
+        http(&format!(
+            "acme_dns_export {name} {{ {HERE}\n directory DIR/hooks; bundle $name.pem; }}"
+        ))
+    };
+    let told = http(&format!("acme_dns_hook DIR/hooks/hook.sh -v {{ {HERE}\n events failed; }}"));
+    for good in [export("*"), export("a.example.com"), told.clone()] {
+        assert_eq!(bench.test(&good), (true, Vec::new()), "{good}");
+    }
+    set(&hook, NOBODY, 0o755);
+    bench.refuses(&[(
+        told,
+        "\"DIR/hooks/hook.sh\" can be written by user \"nobody\" in HERE".to_owned(),
+    )]);
+    let mistake = "\"DIR/hooks\" can be written by user \"nobody\" in HERE";
+    set(&hooks, NOBODY, 0o755);
+    bench.refuses(&[(export("*"), mistake.to_owned())]);
+    set(&hooks, SERVICE, 0o755);
+    assert_eq!(bench.test(&export("*")), (true, Vec::new()));
+    let unknown = "there is no certificate \"other.example\" for \"acme_dns_export other.example\": its name \
+                   is that of its directory in \"certs\" of the state path in HERE";
+    bench.refuses(&[(export("other.example"), unknown.to_owned())]);
 }
