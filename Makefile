@@ -98,7 +98,8 @@ deb: packages ## Debian packages in target/deb for each NGINX that is supported;
 deb-test: packages ## The same, and installs, tries and removes each of them in a chroot
 	@$(CARGO_RUN) deb -- --test $(if $(KEPT),--kept) $(FROM)
 
-# With an engine of its own if none runs; DOCKER_BASES=official does not make base images.
+# With an engine of its own if none runs; DOCKER_BASES=official does not make base images. DOCKER_PROFILES="quick draft" compiles
+# module and program as CI does, without the optimizations that take long.
 docker-test: packages ## The image with a real Docker engine; TEST=name only those whose name contains it
 	@tests/docker/run $(TEST)
 

@@ -45,7 +45,8 @@ impl Image {
     }
 }
 
-/// Builds an image from docker/Dockerfile.
+/// Builds an image from docker/Dockerfile. `DOCKER_PROFILES` has the profiles of cargo for module and program, where they
+/// are not to be those of a release.
 ///
 /// # Errors
 /// What `docker build` says.
@@ -54,6 +55,12 @@ pub fn build(name: &str, arguments: &[&str]) -> Result<(), String> {
     // The network of the machine, because the engine may have no other that leads to a registry.
     command.args(["build", "--force-rm", "--network", "host"]);
     command.args(["--file", "docker/Dockerfile", "--tag", name]);
+    let profiles = std::env::var("DOCKER_PROFILES").unwrap_or_default();
+    for (name, profile) in ["MODULE_PROFILE", "PROGRAM_PROFILE"].iter().zip(profiles.split(' ')) {
+        if !profile.is_empty() {
+            command.args(["--build-arg", &format!("{name}={profile}")]);
+        }
+    }
     command.args(arguments).arg(".").current_dir(workspace_dir());
     run(&mut command).map(|_| ())
 }
