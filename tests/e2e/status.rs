@@ -83,6 +83,11 @@ impl Shown {
         self.ask(Method::GET, path, &[])
     }
 
+    /// As a browser asks.
+    fn page(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, &[("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")])
+    }
+
     fn status(&self) -> Value {
         self.get("/acme").json()
     }
@@ -95,9 +100,8 @@ impl Shown {
 
     /// Everything that is shown, in all forms.
     fn everything(&self) -> String {
-        ["/acme", "/metrics", "/json/", &format!("/acme/{NAME}")]
-            .map(|it| self.get(it).text())
-            .concat()
+        let own = ["/acme", "/metrics", "/json/", &format!("/acme/{NAME}")];
+        own.map(|it| self.get(it).text()).concat() + &self.page("/acme").text()
     }
 }
 
@@ -298,4 +302,32 @@ fn alerts_are_raised_when_they_should_be() {
     for file in ["acme_dns.rules.test.yml", "acme_dns.lifetimes.test.yml"] {
         promtool::test_rules(&rules.join(file)).unwrap_or_else(|error| panic!("{error}"));
     }
+}
+
+#[test]
+fn a_browser_gets_a_page_that_loads_nothing_else() {
+    let shown = Shown::new(&["server_name example.test; acme_dns on;"]);
+    shown.site.start_nginx();
+    shown.wait_for("valid");
+    let page = shown.page("/acme");
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert_eq!((page.header("refresh"), page.header("x-content-type-options")), ("60", "nosniff"));
+    let html = page.text();
+    assert!(html.contains("<h1>The certificate is valid</h1>"), "{html}");
+    let (begin, end) =
+        (html.find("<style>").expect("a style"), html.find("</style>").expect("its end"));
+    let style = openssl::base64::encode_block(&sha256(html[begin + 7..end].as_bytes()));
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains(&format!("style-src 'sha256-{style}'")), "{policy}");
+    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+    let one = shown.page(&format!("/acme/{NAME}?q=nothing"));
+    assert!(one.text().contains("<bdi>example.test</bdi></h2>"), "{}", one.text());
+    let tag = page.header("etag").to_owned();
+    let again = [("Accept", "text/html"), ("If-None-Match", tag.as_str())];
+    let again = shown.ask(Method::GET, "/acme", &again);
+    assert!(again.status == 304 || again.header("etag") != tag, "{}", again.status);
+    assert_eq!(
+        shown.page("/metrics").header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
 }
