@@ -63,6 +63,7 @@ fn config() -> Config {
         issuers: Table::default(),
         providers: Table::default(),
         providers_program: None,
+        listeners: Vec::new(),
         certificates: Table::default(),
         variants: Table::default(),
         propagation: Propagation::default(),
