@@ -164,8 +164,10 @@ callback! {
             if let Some(mut core) = core_conf(cf.cycle()) {
                 core.status.get_or_insert_with(|| cf.location());
             }
-            // SAFETY: nginx reads the directive inside `http`, where its core module has an entry for the location.
-            let location = unsafe { HttpCtx::of(&cf).location_conf() };
+            // SAFETY: nginx reads the directive inside `http`.
+            let context = unsafe { HttpCtx::of(&cf) };
+            // SAFETY: its core module has an entry for each location.
+            let location = unsafe { context.location_conf() };
             // SAFETY: that entry, which nothing else refers to while nginx calls us.
             unsafe { (*location).handler = Some(show_status) };
             Ok(())

@@ -110,6 +110,7 @@ fn config(number: usize) -> Result<Config, String> {
         issuers: Table::default(),
         providers: Table::default(),
         providers_program: None,
+        listeners: Vec::new(),
         certificates: Table::default(),
         variants: Table::default(),
         propagation: Propagation::default(),

@@ -306,7 +306,7 @@ fn alerts_are_raised_when_they_should_be() {
 
 #[test]
 fn a_browser_gets_a_page_that_loads_nothing_else() {
-    let shown = Shown::new(&["server_name example.test; acme_dns on;"]);
+    let mut shown = Shown::new(&["server_name example.test; acme_dns on;"]);
     shown.site.start_nginx();
     shown.wait_for("valid");
     let page = shown.page("/acme");
@@ -316,7 +316,7 @@ fn a_browser_gets_a_page_that_loads_nothing_else() {
     assert!(html.contains("<h1>The certificate is valid</h1>"), "{html}");
     let (begin, end) =
         (html.find("<style>").expect("a style"), html.find("</style>").expect("its end"));
-    let style = openssl::base64::encode_block(&sha256(html[begin + 7..end].as_bytes()));
+    let style = openssl::base64::encode_block(&sha256(&html.as_bytes()[begin + 7..end]));
     let policy = page.header("content-security-policy");
     assert!(policy.contains(&format!("style-src 'sha256-{style}'")), "{policy}");
     assert!(policy.starts_with("default-src 'none'; "), "{policy}");
