@@ -306,7 +306,7 @@ fn alerts_are_raised_when_they_should_be() {
 
 #[test]
 fn a_browser_gets_a_page_that_loads_nothing_else() {
-    let mut shown = Shown::new(&["server_name example.test; acme_dns on;"]);
+    let mut shown = Shown::new(&[NAME]);
     shown.site.start_nginx();
     shown.wait_for("valid");
     let page = shown.page("/acme");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Method, Proxy};
+use reqwest::{Certificate, Client, ClientBuilder, Method, Proxy};
 
 use crate::package::from_pypi;
 use crate::ports::Port;
@@ -45,7 +45,7 @@ impl Moto {
     pub fn server(dir: &Path) -> Self {
         let (process, port) = start("moto_server", dir);
         let base = format!("http://{}", port.addr());
-        let client = Client::builder().no_proxy().build().expect("a client");
+        let client = client().no_proxy().build().expect("a client");
         Self { _process: process, port, client, base, ca: None }
     }
 
@@ -59,7 +59,7 @@ impl Moto {
         let ca = ca_file();
         let pem = fs::read(&ca).unwrap_or_else(|e| panic!("{}: {e}", ca.display()));
         let proxy = Proxy::https(format!("http://{}", port.addr())).expect("a URL");
-        let builder = Client::builder().proxy(proxy);
+        let builder = client().proxy(proxy);
         let builder = builder.add_root_certificate(Certificate::from_pem(&pem).expect("a CA"));
         let client = builder.build().expect("a client");
         Self { _process: process, port, client, base: REAL.to_owned(), ca: Some(ca) }
@@ -148,6 +148,11 @@ fn ca_file() -> PathBuf {
     let mut versions = fs::read_dir(&lib).expect("the environment");
     let python = versions.next().expect("a version").expect("readable").path();
     python.join("site-packages/moto/moto_proxy/ca.crt")
+}
+
+/// Begins to make a client. moto closes connections without waiting for the next request on them.
+fn client() -> ClientBuilder {
+    Client::builder().pool_max_idle_per_host(0)
 }
 
 fn start(program: &str, dir: &Path) -> (Process, Port) {
