@@ -15,7 +15,7 @@ cargo build --release --features vendored --manifest-path target/earlier/source/
 endef
 
 # What has to do with DNS: suites of the service, and names in those that are about more.
-DNS_SUITES = acme_dns cloudflare doctor duckdns exec httpreq library powerdns propagation rfc2136 zones
+DNS_SUITES = acme_dns cloudflare doctor duckdns exec httpreq library powerdns propagation rfc2136 unreachable zones
 DNS_TESTS = delegation:: rounds:: checks:: methods:: persist:: providers:: doctor::
 
 .DEFAULT_GOAL = help
