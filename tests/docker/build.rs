@@ -8,8 +8,9 @@ use serde_json::Value;
 use servers::paths::workspace_dir;
 use testbed::nginx::docker::{Image, build, docker};
 
-/// More than the module and two scripts take.
-const LIMIT_MB: f64 = 12.0;
+/// Most that module, program and scripts may add, in megabytes; where they are not optimized, so much more.
+const LIMIT_MB: f64 = 24.0;
+const LIMIT_MB_DRAFT: f64 = 40.0;
 
 /// The default of an `ARG` in the Dockerfile.
 fn argument(name: &str) -> String {
@@ -30,10 +31,12 @@ fn megabytes(image: &str) -> f64 {
 #[test]
 fn little_is_added_to_the_official_image() {
     let official = megabytes(&argument("NGINX_IMAGE"));
+    let is_draft = std::env::var("DOCKER_PROFILES").is_ok_and(|profiles| !profiles.is_empty());
+    let limit = if is_draft { LIMIT_MB_DRAFT } else { LIMIT_MB };
     for image in [Image::Root, Image::Unprivileged] {
         let added = megabytes(image.get()) - official;
         eprintln!("{}: {added:.1} MB added to {official:.0} MB", image.get());
-        assert!(0.0 < added && added < LIMIT_MB, "{added} MB");
+        assert!(0.0 < added && added < limit, "{added} MB");
     }
 }
 

@@ -242,7 +242,7 @@ fn what_is_missing_of_dehydrated_stops_the_container_with_one_line() {
     fs::write(tree.join("config"), "").expect("it is written");
     check(&[], "cannot read /etc/dehydrated/domains.txt: mount the old directory there");
     fs::write(tree.join("domains.txt"), ZONE).expect("it is written");
-    check(&["--env", "PROVIDER=route53"], "PROVIDER=route53: only cloudflare is supported");
+    check(&["--env", "PROVIDER=hover"], "PROVIDER: \"hover\" is not a known DNS provider");
     let own = stage.bed.dir().join("nginx.conf");
     fs::write(&own, "events {}\n").expect("it is written");
     let mount = format!("{}:/etc/nginx/nginx.conf:ro", own.display());
