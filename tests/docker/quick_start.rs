@@ -7,7 +7,7 @@ use std::process::Command;
 use servers::ZONE;
 use servers::paths::workspace_dir;
 use servers::process::{run, wait_until};
-use testbed::nginx::docker::{Container, docker};
+use testbed::nginx::docker::{Container, docker, profiles};
 
 use crate::stage::{LIMIT, Stage};
 
@@ -64,7 +64,8 @@ fn replacements(stage: &Stage) -> [(&'static str, String); 6] {
         .chain([ca, api_ca].map(|(host, inside)| format!(" -v {host}:{inside}:ro")))
         .collect();
     [
-        ("docker build ", "docker build --network host ".to_owned()),
+        // With what another test has built: the same image is not made twice.
+        ("docker build ", format!("docker build --network host {} ", profiles().join(" "))),
         ("you@example.com", format!("admin@{ZONE}")),
         ("\"example.com *.example.com\"", format!("\"{ZONE} *.{ZONE}\"")),
         ("YOUR-API-TOKEN", stage.bed.token().to_owned()),

@@ -45,8 +45,16 @@ impl Image {
     }
 }
 
-/// Builds an image from docker/Dockerfile. `DOCKER_PROFILES` has the profiles of cargo for module and program, where they
+/// The arguments of `docker build` for the profiles of cargo: `DOCKER_PROFILES` has those of module and program, where they
 /// are not to be those of a release.
+#[must_use]
+pub fn profiles() -> Vec<String> {
+    let profiles = std::env::var("DOCKER_PROFILES").unwrap_or_default();
+    let of = ["MODULE_PROFILE", "PROGRAM_PROFILE"].iter().zip(profiles.split_whitespace());
+    of.flat_map(|(name, profile)| ["--build-arg".to_owned(), format!("{name}={profile}")]).collect()
+}
+
+/// Builds an image from docker/Dockerfile.
 ///
 /// # Errors
 /// What `docker build` says.
@@ -55,12 +63,7 @@ pub fn build(name: &str, arguments: &[&str]) -> Result<(), String> {
     // The network of the machine, because the engine may have no other that leads to a registry.
     command.args(["build", "--force-rm", "--network", "host"]);
     command.args(["--file", "docker/Dockerfile", "--tag", name]);
-    let profiles = std::env::var("DOCKER_PROFILES").unwrap_or_default();
-    for (name, profile) in ["MODULE_PROFILE", "PROGRAM_PROFILE"].iter().zip(profiles.split(' ')) {
-        if !profile.is_empty() {
-            command.args(["--build-arg", &format!("{name}={profile}")]);
-        }
-    }
+    command.args(profiles());
     command.args(arguments).arg(".").current_dir(workspace_dir());
     run(&mut command).map(|_| ())
 }
