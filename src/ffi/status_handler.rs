@@ -172,12 +172,16 @@ impl<'a> StatusRequest<'a> {
         // SAFETY: the list of a live request.
         let header = unsafe { ngx_list_push(&raw mut self.request.headers_out.headers) };
         let header = header.cast::<ngx_table_elt_t>();
-        // SAFETY: null, or room for one element.
-        let element = unsafe { header.as_mut() }?;
+        if header.is_null() {
+            return None;
+        }
+        // Its fields differ between versions of nginx; all zero is what each of them begins with.
+        // SAFETY: there is room for one element.
+        unsafe { header.write_bytes(0, 1) };
+        // SAFETY: it was just written.
+        let element = unsafe { &mut *header };
         element.hash = 1;
         (element.key, element.value) = (key, value);
-        element.lowcase_key = ptr::null_mut();
-        element.next = ptr::null_mut();
         Some(header)
     }
 
