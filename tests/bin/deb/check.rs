@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use servers::Testbed;
@@ -97,7 +97,9 @@ fn has_documents(chroot: &Chroot, package: &Package) -> Result<(), String> {
         fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
     };
     let docs = fs::read_dir(doc.join("docs")).map_err(|error| format!("docs: {error}"))?;
-    let mut documents: Vec<_> = docs.flatten().map(|entry| entry.path()).collect();
+    let paths = docs.flatten().map(|entry| entry.path());
+    let is_document = |path: &PathBuf| path.extension().is_some_and(|end| end == "md");
+    let mut documents: Vec<_> = paths.filter(is_document).collect();
     documents.push(doc.join("README.md"));
     for document in documents {
         let text = read(&document)?;
