@@ -21,6 +21,7 @@ mod status;
 mod swap;
 mod turns;
 mod versions;
+mod watched;
 
 use std::env;
 use std::fs;
@@ -39,7 +40,7 @@ struct Part {
 }
 
 /// In the order in which they run.
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     Part { name: "size", measure: machine::size },
     Part { name: "issuance", measure: issuance::measure },
     Part { name: "handshake", measure: handshake::measure },
@@ -50,6 +51,7 @@ const PARTS: [Part; 11] = [
     Part { name: "scale", measure: scale::measure },
     Part { name: "schedule", measure: schedule::measure },
     Part { name: "status", measure: status::measure },
+    Part { name: "watched", measure: watched::measure },
     Part { name: "versions", measure: versions::measure },
 ];
 

@@ -139,7 +139,7 @@ impl Stage {
         let port = Port::reserve();
         let mut nginx = Nginx::new(build);
         nginx.load_module(kind == Kind::Ours).workers(2).log_level("warn").env("TOKEN", "a-token");
-        nginx.http(self.configuration(kind, &port));
+        nginx.http(self.configuration(kind, &port.addr().to_string()));
         let mut run = Run::default();
         nginx.try_start()?;
         let family = Family(nginx.master_pid());
@@ -161,7 +161,8 @@ impl Stage {
         Ok(run)
     }
 
-    fn configuration(&self, kind: Kind, port: &Port) -> String {
+    /// Servers with a certificate each that listen there.
+    pub(crate) fn configuration(&self, kind: Kind, listen: &str) -> String {
         let mut text =
             "server_names_hash_max_size 65536; server_names_hash_bucket_size 128;\n".to_owned();
         if kind == Kind::Ours {
@@ -183,8 +184,7 @@ impl Stage {
                 }
             };
             text.push_str(&format!(
-                "server {{ listen {} ssl; server_name {name}; {certificate} return 200; }}\n",
-                port.addr()
+                "server {{ listen {listen} ssl; server_name {name}; {certificate} return 200; }}\n"
             ));
         }
         text

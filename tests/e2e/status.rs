@@ -1,5 +1,7 @@
 //! The status: what a location with `acme_dns_status` says, to whom, and what never.
 
+mod states;
+
 use std::fs;
 use std::path::Path;
 
@@ -7,6 +9,7 @@ use openssl::sha::sha256;
 use reqwest::{Client, Method, Response};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use servers::pebble::PebbleOptions;
 use servers::ports::Port;
 use servers::process::wait_until;
 use servers::promtool;
@@ -58,7 +61,12 @@ impl Answer {
 
 impl Shown {
     fn new(servers: &[&str]) -> Self {
-        let (mut site, port) = (Site::new(), Port::reserve());
+        Self::with(servers, |options| options)
+    }
+
+    /// The same with another Pebble.
+    fn with(servers: &[&str], change: impl FnOnce(PebbleOptions) -> PebbleOptions) -> Self {
+        let (mut site, port) = (Site::with(change), Port::reserve());
         site.http = format!("server {{ listen {}; {LOCATIONS} }}", port.addr());
         site.nginx.workers(2);
         site.set_servers(servers);
