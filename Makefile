@@ -6,6 +6,11 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
+# All that has tests beside the program. Always the same packages: with others some crates get other features, and are compiled again.
+TESTED = -p acme-dns-core -p acme-dns-service -p servers -p testbed
+# Programs of the testbed, compiled as for the tests.
+RUN_TESTED = cargo test --quiet --no-run $(TESTED) --test e2e && $${CARGO_TARGET_DIR:-target}/debug/
+
 # The module of an earlier commit, and how to build it.
 EARLIER_MODULE = $(CURDIR)/target/earlier/release/libngx_http_acme_dns_module.so
 define EARLIER
@@ -22,7 +27,7 @@ DNS_TESTS = delegation:: rounds:: checks:: methods:: persist:: providers:: docto
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom providers doctor-doc program build demo recording live test matrix deb deb-test docker-test browser-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
+.PHONY: help packages linters sbom providers doctor-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -57,6 +62,9 @@ build: packages ## Builds NGINX 1.28.3 and the module for it
 program: packages ## Builds the program for DNS providers of the library dns-update
 	cargo build --profile providers -p acme-dns-providers
 
+compiled-tests: packages ## Compiles the tests, and runs none
+	cargo test --no-run $(TESTED)
+
 demo: build ## NGINX obtains a wildcard certificate from servers on this machine; ONCE=1 only checks it
 	@$(CARGO_RUN) demo
 
@@ -81,22 +89,21 @@ ifeq ($(TEST),dns)
 	cargo test -p testbed --test e2e -- $(DNS_TESTS)
 else
 	cargo test --profile providers -p acme-dns-providers -- $(TEST)
-	cargo test -p acme-dns-core -p acme-dns-service -- $(TEST)
-	cargo test -p servers -p testbed -- $(TEST)
+	cargo test $(TESTED) -- $(TEST)
 endif
 
 # From NGINX 1.29.2 on sessions are looked up after the server is chosen: the tests that run in a chroot are run there.
 # MATRIX_PROFILE=quick compiles the module as CI does, without the optimizations that take long.
 matrix: packages ## The module with each NGINX that is supported; FROM="vendored bookworm trixie sid" chooses
-	@$(CARGO_RUN) matrix -- $(FROM)
-	@$(if $(FROM),,NGINX_FROM=sid cargo test --quiet -p testbed --test e2e -- sessions::a_)
+	@$(RUN_TESTED)matrix $(FROM)
+	@$(if $(FROM),,NGINX_FROM=sid cargo test --quiet $(TESTED) --test e2e -- sessions::a_)
 
 deb: packages ## Debian packages in target/deb for each NGINX that is supported; FROM="vendored bookworm ..." chooses
 	@$(CARGO_RUN) deb -- $(FROM)
 
 # KEPT=1 takes the modules that `make matrix` has just built.
 deb-test: packages ## The same, and installs, tries and removes each of them in a chroot
-	@$(CARGO_RUN) deb -- --test $(if $(KEPT),--kept) $(FROM)
+	@$(RUN_TESTED)deb --test $(if $(KEPT),--kept) $(FROM)
 
 # With an engine of its own if none runs; DOCKER_BASES=official does not make base images. DOCKER_PROFILES="quick draft" compiles
 # module and program as CI does, without the optimizations that take long.
