@@ -5,6 +5,7 @@ use acme_dns_core::id::{CertificateId, VariantId};
 use acme_dns_core::material::Material;
 use acme_dns_core::status::{Figure, HelperState, Plan};
 use std::process::Command;
+use std::sync::Arc;
 
 /// Error: shared memory has no room for a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,4 +59,68 @@ pub trait Host: Send + Sync + 'static {
 
     /// Notes that the service has ended by a fault, and its thread with it.
     fn died(&self) {}
+}
+
+/// Host with an ear before it.
+struct Overheard<Ear> {
+    host: Arc<dyn Host>,
+    ear: Ear,
+}
+
+/// Puts an ear before a host: it hears every event before the host does.
+#[must_use]
+pub fn overheard(
+    host: Arc<dyn Host>,
+    ear: impl Fn(&Event) + Send + Sync + 'static,
+) -> Arc<dyn Host> {
+    Arc::new(Overheard { host, ear })
+}
+
+// A method with a default that is not handed on would be lost without a word.
+#[deny(clippy::missing_trait_methods)]
+impl<Ear: Fn(&Event) + Send + Sync + 'static> Host for Overheard<Ear> {
+    fn tell(&self, event: &Event) {
+        (self.ear)(event);
+        self.host.tell(event);
+    }
+
+    fn publish(&self, certificate: CertificateId, material: &Material) -> Result<(), NoRoom> {
+        self.host.publish(certificate, material)
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        self.host.reload()
+    }
+
+    fn published(&self, certificate: CertificateId) -> Option<Material> {
+        self.host.published(certificate)
+    }
+
+    fn show_plan(&self, variant: VariantId, plan: &Plan) {
+        self.host.show_plan(variant, plan);
+    }
+
+    fn shown_plan(&self, variant: VariantId) -> Option<Plan> {
+        self.host.shown_plan(variant)
+    }
+
+    fn add(&self, figure: Figure, number: u64) {
+        self.host.add(figure, number);
+    }
+
+    fn note(&self, figure: Figure, number: u64) {
+        self.host.note(figure, number);
+    }
+
+    fn show_life(&self, state: HelperState) {
+        self.host.show_life(state);
+    }
+
+    fn prepare_program(&self, command: &mut Command) {
+        self.host.prepare_program(command);
+    }
+
+    fn died(&self) {
+        self.host.died();
+    }
 }

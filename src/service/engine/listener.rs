@@ -1,22 +1,20 @@
 //! The listener that shows where attempts are: it hears every event before the log does.
 //!
-//! What is shown of a variant otherwise, its times and its failures, is in [`status`](super::status).
+//! A variant's times and failures are shown by [`status`](super::status).
 
 use crate::event::{Event, OrderEvent, RecordsEvent, ReloadEvent, StateEvent, Subject};
-use crate::host::{Host, NoRoom};
-use acme_dns_core::id::{CertificateId, VariantId};
-use acme_dns_core::material::Material;
+use crate::host::{Host, overheard};
+use acme_dns_core::id::VariantId;
 use acme_dns_core::status::{Counted, Figure, HelperState, Phase, Plan, Step, StepUnderWay};
 use acme_dns_core::time::UnixTime;
 use std::collections::HashMap;
-use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Pause between two signs of life.
 const LIFE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Host that hears what is told.
+/// Listener to what is told to a host.
 pub(super) struct Listener {
     host: Arc<dyn Host>,
     /// Attempts by the names of their variants, a few at a time.
@@ -36,6 +34,12 @@ impl Listener {
     pub(super) fn new(host: Arc<dyn Host>, now: fn() -> UnixTime) -> Self {
         let state = Mutex::new(HelperState::Starting);
         Self { host, attempts: Mutex::default(), state, now }
+    }
+
+    /// Gives the host that the service is to tell, so that it is heard here.
+    pub(super) fn host(self: &Arc<Self>) -> Arc<dyn Host> {
+        let listener = Arc::clone(self);
+        overheard(Arc::clone(&self.host), move |event| listener.hear(event))
     }
 
     /// Shows that the process does something else.
@@ -121,52 +125,5 @@ impl Listener {
             Event::State(StateEvent::Shared { .. }) => self.enter(HelperState::Following),
             _ => {}
         }
-    }
-}
-
-impl Host for Listener {
-    fn tell(&self, event: &Event) {
-        self.hear(event);
-        self.host.tell(event);
-    }
-
-    fn publish(&self, certificate: CertificateId, material: &Material) -> Result<(), NoRoom> {
-        self.host.publish(certificate, material)
-    }
-
-    fn reload(&self) -> Result<(), String> {
-        self.host.reload()
-    }
-
-    fn published(&self, certificate: CertificateId) -> Option<Material> {
-        self.host.published(certificate)
-    }
-
-    fn show_plan(&self, variant: VariantId, plan: &Plan) {
-        self.host.show_plan(variant, plan);
-    }
-
-    fn shown_plan(&self, variant: VariantId) -> Option<Plan> {
-        self.host.shown_plan(variant)
-    }
-
-    fn add(&self, figure: Figure, number: u64) {
-        self.host.add(figure, number);
-    }
-
-    fn note(&self, figure: Figure, number: u64) {
-        self.host.note(figure, number);
-    }
-
-    fn show_life(&self, state: HelperState) {
-        self.host.show_life(state);
-    }
-
-    fn prepare_program(&self, command: &mut Command) {
-        self.host.prepare_program(command);
-    }
-
-    fn died(&self) {
-        self.host.died();
     }
 }

@@ -83,7 +83,7 @@ impl Waiting {
         let Settings { config, secrets, loading, watch, facts, imports, certs_group, is_news } =
             settings;
         let secrets = Secrets::new(secrets, &config, &imports)?;
-        let host: Arc<dyn Host> = listener.clone();
+        let host = listener.host();
         let store = open_store(&config, certs_group, &*host).await;
         let site = Rc::new(Site { config, store, host });
         let reloading = Reloading::new(Rc::clone(&site), watch.clone());

@@ -25,25 +25,14 @@ pub use desk::{Desk, DeskSettings};
 pub use queue::Timing;
 
 use crate::event::Event;
-use crate::host::{Host, NoRoom};
-use acme_dns_core::id::{CertificateId, VariantId};
-use acme_dns_core::material::Material;
-use acme_dns_core::status::{Figure, HelperState, Plan};
+use crate::host::{Host, overheard};
 use mapping::Told;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc;
 
 /// So many events wait for the desk. It takes them as fast as it can write to the disk.
 const ROOM: usize = 4096;
-
-/// Host that has another listener besides the log.
-struct Overheard {
-    host: Arc<dyn Host>,
-    inbox: mpsc::Sender<Told>,
-    dropped: Arc<AtomicUsize>,
-}
 
 /// Events that the desk has not heard yet.
 pub struct Inbox {
@@ -61,59 +50,15 @@ impl std::fmt::Debug for Inbox {
 /// Puts an ear between the service and its host.
 #[must_use]
 pub fn overhear(host: Arc<dyn Host>) -> (Arc<dyn Host>, Inbox) {
-    let (inbox, told) = mpsc::channel(ROOM);
+    let (sender, told) = mpsc::channel(ROOM);
     let dropped = Arc::<AtomicUsize>::default();
-    let overheard = Overheard { host: Arc::clone(&host), inbox, dropped: Arc::clone(&dropped) };
-    (Arc::new(overheard), Inbox { host, told, dropped })
-}
-
-impl Host for Overheard {
-    fn tell(&self, event: &Event) {
-        self.host.tell(event);
+    let inbox = Inbox { host: Arc::clone(&host), told, dropped: Arc::clone(&dropped) };
+    let ear = move |event: &Event| {
         if let Some(told) = mapping::read(event)
-            && self.inbox.try_send(told).is_err()
+            && sender.try_send(told).is_err()
         {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            dropped.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    fn publish(&self, certificate: CertificateId, material: &Material) -> Result<(), NoRoom> {
-        self.host.publish(certificate, material)
-    }
-
-    fn reload(&self) -> Result<(), String> {
-        self.host.reload()
-    }
-
-    fn published(&self, certificate: CertificateId) -> Option<Material> {
-        self.host.published(certificate)
-    }
-
-    fn show_plan(&self, variant: VariantId, plan: &Plan) {
-        self.host.show_plan(variant, plan);
-    }
-
-    fn shown_plan(&self, variant: VariantId) -> Option<Plan> {
-        self.host.shown_plan(variant)
-    }
-
-    fn add(&self, figure: Figure, number: u64) {
-        self.host.add(figure, number);
-    }
-
-    fn note(&self, figure: Figure, number: u64) {
-        self.host.note(figure, number);
-    }
-
-    fn show_life(&self, state: HelperState) {
-        self.host.show_life(state);
-    }
-
-    fn prepare_program(&self, command: &mut Command) {
-        self.host.prepare_program(command);
-    }
-
-    fn died(&self) {
-        self.host.died();
-    }
+    };
+    (overheard(host, ear), inbox)
 }
