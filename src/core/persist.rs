@@ -90,7 +90,7 @@ impl Terms {
     /// Reads a challenge.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Its fault.
     pub fn challenge(&self, json: &Value) -> Result<Challenge, Malformed> {
         let member = match self.hash_prefix {
             Some(_) => "issuerDomainNames",
@@ -118,7 +118,7 @@ impl Terms {
     }
 }
 
-/// What is special of a challenge.
+/// Members that only such a challenge has.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Challenge {
     /// Issuer domain names, one of which a record has to have; at least one.

@@ -7,7 +7,7 @@ use url::{Host, Url};
 /// where it does not leave the machine, because what is sent there is a credential.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Its fault.
 pub fn requestable(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {

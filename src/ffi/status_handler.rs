@@ -37,7 +37,7 @@ pub(super) struct StatusConf {
     pub(super) shown: Cell<Option<Shown>>,
 }
 
-/// What a location shows.
+/// Settings of a location that shows the status.
 #[derive(Clone, Copy)]
 pub(super) struct Shown {
     /// The form; `None`: the one that the client prefers.

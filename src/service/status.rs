@@ -1,4 +1,4 @@
-//! What is shown of the certificates that are served: their public records, made of the same material at the same time.
+//! Public records of the certificates that are served, made of the same material at the same time.
 
 use crate::x509::leaf::Leaf;
 use acme_dns_core::config::Config;

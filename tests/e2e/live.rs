@@ -41,7 +41,7 @@ fn command(bed: &Testbed, out: &Path) -> Command {
     command
 }
 
-/// What Pebble 2.10 says now and then about a certificate of its own, for some serial numbers.
+/// Error that Pebble 2.10 gives now and then about a certificate of its own, for some serial numbers.
 const ORDER_NOT_FOUND: &str =
     "could not find order resulting in the given certificate serial number";
 

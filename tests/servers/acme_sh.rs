@@ -23,7 +23,7 @@ eval "$settings"
 /// Calls `dns_..._add` or `dns_..._rm` of a script with a name and a value. `dir` is for its own files.
 ///
 /// # Errors
-/// What it says.
+/// Its output.
 pub fn call(
     dir: &Path,
     (script, function): (&str, &str),

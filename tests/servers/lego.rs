@@ -11,7 +11,7 @@ use crate::process::run;
 /// Lets lego, of the machine's own Debian, obtain a certificate by one of its DNS providers.
 ///
 /// # Errors
-/// What it says.
+/// Its output.
 pub fn obtain(
     pebble: &Pebble,
     dns: &PowerDns,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::powerdns::{Api, Rrset, unquote};
 use crate::traffic::{Reply, Request};
 
-/// What stands in front of an account's hash.
+/// Prefix of an account's hash.
 pub const PREFIX: &str = "https://pebble.example/account-hash/";
 
 /// The issuer domain name, which is Pebble's.

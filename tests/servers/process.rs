@@ -220,7 +220,7 @@ pub fn spawn(command: Command) -> std::io::Result<Child> {
 /// Runs a program to its end.
 ///
 /// # Errors
-/// What it wrote, if it cannot be started or fails.
+/// Its output, if it cannot be started or fails.
 pub fn run(command: &mut Command) -> Result<String, String> {
     let output = command
         .stdin(Stdio::null())

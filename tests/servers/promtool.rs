@@ -20,7 +20,7 @@ pub fn program() -> PathBuf {
 /// Has metrics read and judged.
 ///
 /// # Errors
-/// What is wrong with them.
+/// Their faults.
 pub fn check_metrics(text: &str) -> Result<(), String> {
     let mut command = Command::new(program());
     command.args(["check", "metrics"]).stdin(Stdio::piped());
@@ -38,7 +38,7 @@ pub fn check_metrics(text: &str) -> Result<(), String> {
 /// Runs the tests of rules.
 ///
 /// # Errors
-/// What it says.
+/// Its output.
 pub fn test_rules(file: &Path) -> Result<String, String> {
     run(Command::new(program()).args(["test", "rules"]).arg(file))
 }
@@ -46,7 +46,7 @@ pub fn test_rules(file: &Path) -> Result<String, String> {
 /// Has rules read and judged.
 ///
 /// # Errors
-/// What it says.
+/// Its output.
 pub fn check_rules(file: &Path) -> Result<String, String> {
     run(Command::new(program()).args(["check", "rules", "--lint-fatal"]).arg(file))
 }

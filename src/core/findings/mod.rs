@@ -42,9 +42,9 @@ pub struct Finding {
     pub severity: Severity,
     /// The certificate or the issuer that it is about.
     pub subject: String,
-    /// What was seen.
+    /// The observation.
     pub observed: String,
-    /// What a person can do; empty if there is nothing to do.
+    /// Advice to a person; empty if there is nothing to do.
     pub remedy: String,
 }
 
@@ -81,9 +81,9 @@ pub struct Row {
     pub severity: Severity,
     /// The broken set-up, for the document.
     pub setup: &'static str,
-    /// What is seen.
+    /// The observation.
     pub observed: &'static str,
-    /// What a person can do.
+    /// Advice to a person.
     pub remedy: &'static str,
 }
 

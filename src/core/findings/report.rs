@@ -14,7 +14,7 @@ const WIDEST: usize = 40;
 /// All findings of a check.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Report {
-    /// What was checked.
+    /// Description of the check.
     pub heading: String,
     /// The findings, in the order in which they are shown.
     pub findings: Vec<Finding>,

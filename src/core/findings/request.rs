@@ -1,6 +1,6 @@
 //! The variable of the environment that asks for a check, `ACME_DNS_CHECK`.
 
-/// What is to be checked, and how it is shown.
+/// Scope of a check, and its form.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Request {
     /// The certificate, by its name or one of its names; `None`: all of them.

@@ -112,7 +112,7 @@ pub struct Notice {
     pub host: String,
     /// Sentence for people.
     pub message: String,
-    /// What it is about.
+    /// Its subject.
     #[serde(flatten)]
     pub subject: Subject,
     /// Number of attempts that have failed.

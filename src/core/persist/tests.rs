@@ -170,7 +170,7 @@ fn good(until: Option<i64>) -> Good {
     Good { until: until.map(UnixTime), is_former: false }
 }
 
-/// What a look at one value finds: `good`, `good UNTIL`, or the fault.
+/// Result of a look at one value: `good`, `good UNTIL`, or the fault.
 fn found(value: &str, wildcard: bool) -> String {
     let Look { good, fault, .. } = wanted(wildcard).look([value], NOW);
     match (good, fault) {

@@ -1,4 +1,4 @@
-//! What the schedule shows of itself.
+//! View of the schedule from outside.
 
 use super::{Environment, track::Track};
 use super::{HeldParty, Schedule};

@@ -24,7 +24,7 @@ const SCHEMA: u32 = 1;
 /// The records of a variant, without text.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
-    /// What is served.
+    /// Record of what is served.
     pub served: [u8; SERVED],
     /// The plan.
     pub plan: [u8; PLAN],
@@ -57,7 +57,7 @@ pub enum Order {
     Configuration,
 }
 
-/// What a page is made of.
+/// Parts that a page is made of.
 pub struct Assembly<'a> {
     /// The configuration.
     pub config: &'a Config,
@@ -69,7 +69,7 @@ pub struct Assembly<'a> {
     pub now: UnixTime,
 }
 
-/// What certificates are counted and sorted by.
+/// Traits that certificates are counted and sorted by.
 #[derive(Clone, Copy)]
 struct Glimpse {
     served: Served,

@@ -214,7 +214,7 @@ pub struct VariantStatus {
     /// The type of key that is wanted.
     #[serde(serialize_with = "key_type")]
     pub key_type: KeyType,
-    /// What is served of it.
+    /// The certificate that is served.
     pub certificate: Option<ServedCertificate>,
     /// Time of its renewal; `None`: there is nothing to be renewed.
     pub renewal: Option<NextStep>,

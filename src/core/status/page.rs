@@ -49,7 +49,7 @@ pub struct Build {
 }
 
 words! {
-    /// What the process that obtains certificates does.
+    /// Occupation of the process that obtains certificates.
     pub enum HelperState {
         /// It has not begun yet.
         Starting = 1, "starting";

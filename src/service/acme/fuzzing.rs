@@ -22,7 +22,7 @@ pub fn read_problem(body: &[u8]) -> Option<Problem> {
 /// Checks the chain of a CA as an order does.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Its fault.
 pub fn read_chain(
     pem: &[u8],
     key: &PKey<Private>,

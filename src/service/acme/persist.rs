@@ -32,7 +32,7 @@ pub(super) struct PersistRecord {
     name: String,
     /// The value that it should have.
     value: String,
-    /// What is there, if it will do.
+    /// The record that is there, if it will do.
     good: Option<Good>,
     pub(super) step: PersistStep,
 }

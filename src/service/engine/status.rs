@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// What is shown.
+/// The part of the engine that shows plans and failures.
 pub(super) struct Status {
     site: Rc<Site>,
     listener: Arc<Listener>,
@@ -189,7 +189,7 @@ mod tests {
         Schedule::new([known], now, Loading::default(), || 0.0)
     }
 
-    /// What was shown before: whatever does not fit goes.
+    /// Makes a plan that was shown before: whatever does not fit goes.
     fn before(now: UnixTime) -> Plan {
         let error = LastError { text: "an error".to_owned(), at: now, remedy: Remedy::Reload };
         Plan {

@@ -1,4 +1,4 @@
-//! How often the same is told again.
+//! Limits on telling the same again.
 
 use super::mapping::Brief;
 use crate::store::Notes;

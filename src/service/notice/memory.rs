@@ -1,4 +1,4 @@
-//! What was told before, and which certificates there are: read once, when a desk opens.
+//! Memory of what was told before, and which certificates there are: read once, when a desk opens.
 
 use super::certificate::{Held, look};
 use crate::store::{Notes, Store, StoreError};

@@ -1,4 +1,4 @@
-//! What programs print: lines for the log, of a length and a number that are bounded.
+//! Output of programs: lines for the log, of a length and a number that are bounded.
 
 use acme_dns_core::redact::Redactor;
 use acme_dns_core::text::excerpt;

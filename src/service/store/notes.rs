@@ -1,4 +1,4 @@
-//! What hooks, webhooks and exports were told of each certificate.
+//! Notes of what hooks, webhooks and exports were told of each certificate.
 
 use super::door::Place;
 use super::layout::NOTICES;

@@ -1,4 +1,4 @@
-//! What is shown of a certificate that is served, read without OpenSSL, as in [`glance`](super::glance).
+//! Facts about a certificate that is served, read without OpenSSL, as in [`glance`](super::glance).
 
 use super::glance::{EC, RSA, unix_time};
 use acme_dns_core::schedule::Validity;

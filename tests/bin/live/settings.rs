@@ -27,7 +27,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// # Errors
-    /// What is missing or cannot be meant.
+    /// A setting is missing, or cannot be meant.
     pub(crate) fn read() -> Result<Self, String> {
         let zone = required("ZONE", "the zone to obtain certificates for, such as example.com")?;
         let zone = zone.trim_end_matches('.').to_ascii_lowercase();

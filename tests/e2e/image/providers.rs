@@ -2,7 +2,7 @@
 
 use super::{ENOUGH, Image, SECRET};
 
-/// What a block holds, without the directory.
+/// Content of a block, without the directory.
 fn block(image: &Image) -> String {
     let text = image.text();
     let begin = text.find("acme_dns_provider ").expect("a provider");

@@ -28,7 +28,7 @@ pub fn program() -> PathBuf {
 /// Obtains a certificate and returns the path of its `fullchain.pem`.
 ///
 /// # Errors
-/// What certbot says, if it fails.
+/// Output of certbot, if it fails.
 pub fn obtain(
     bed: &Testbed,
     directory_url: &str,

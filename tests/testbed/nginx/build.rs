@@ -72,7 +72,7 @@ impl NginxBuild {
     /// Builds the nginx that the crate `nginx-src` carries, and the module for it.
     ///
     /// # Errors
-    /// What cargo says, beyond what it has written to the terminal.
+    /// Output of cargo, beyond what it has written to the terminal.
     pub fn vendored() -> Result<Self, String> {
         Self::from_crate("release")?.keep()
     }
@@ -80,7 +80,7 @@ impl NginxBuild {
     /// The same with the symbols that a debugger or valgrind shows.
     ///
     /// # Errors
-    /// What cargo says, beyond what it has written to the terminal.
+    /// Output of cargo, beyond what it has written to the terminal.
     pub fn with_symbols() -> Result<Self, String> {
         Self::from_crate("memcheck")
     }

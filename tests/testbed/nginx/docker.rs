@@ -57,7 +57,7 @@ pub fn profiles() -> Vec<String> {
 /// Builds an image from docker/Dockerfile.
 ///
 /// # Errors
-/// What `docker build` says.
+/// Output of `docker build`.
 pub fn build(name: &str, arguments: &[&str]) -> Result<(), String> {
     let mut command = Command::new("docker");
     // The network of the machine, because the engine may have no other that leads to a registry.
@@ -71,7 +71,7 @@ pub fn build(name: &str, arguments: &[&str]) -> Result<(), String> {
 /// Runs `docker`.
 ///
 /// # Errors
-/// What it says, if it fails.
+/// Its output, if it fails.
 pub fn docker(arguments: &[&str]) -> Result<String, String> {
     run(Command::new("docker").args(arguments)).map(|text| text.trim_end().to_owned())
 }

@@ -130,7 +130,7 @@ impl Example {
     /// The chain that is served now, if it leads to the root and covers all names.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Its fault.
     pub fn trusted(&self) -> Result<PeerChain, String> {
         let [apex, below] = Self::names();
         let client = TlsClient::new(self.addr()).roots(&self.roots);
@@ -173,7 +173,7 @@ impl Example {
     /// Has `openssl s_client` check the chain that is served for a name: a client that is not ours.
     ///
     /// # Errors
-    /// What it says, if it does not accept the chain.
+    /// Its output, if it does not accept the chain.
     pub fn check_with_openssl(&self, name: &str) -> Result<(), String> {
         let output = Command::new("openssl")
             .args(["s_client", "-brief", "-verify_return_error", "-no-CApath", "-no-CAstore"])

@@ -1,4 +1,4 @@
-//! What is asked for while a configuration is read.
+//! Requests that are made while a configuration is read.
 
 use crate::config::Location;
 use crate::config::binding::Wanted;

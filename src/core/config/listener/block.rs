@@ -1,4 +1,4 @@
-//! What the blocks of hooks, webhooks and exports have in common.
+//! Settings that the blocks of hooks, webhooks and exports have in common.
 
 use super::super::Resources;
 use super::super::provider::fields::{Field, Values};

@@ -1,4 +1,4 @@
-//! What lexicon calls its providers and their options, for containers that go on from it: `PROVIDER`, and variables
+//! Names that lexicon gives to its providers and their options, for containers that go on from it: `PROVIDER`, and variables
 //! such as `LEXICON_HETZNER_AUTH_TOKEN`. Listed are those options that mean the same as a setting of ours.
 
 /// A provider of lexicon.

@@ -101,7 +101,7 @@ impl fmt::Display for Names<'_> {
     }
 }
 
-/// What is served with one type of key.
+/// Certificate that is served with one type of key.
 struct Variant<'a> {
     variant: &'a VariantStatus,
     now: UnixTime,
@@ -280,7 +280,7 @@ impl fmt::Display for Failure<'_> {
     }
 }
 
-/// What happens next, when and why then.
+/// Next step, its time and the reason for it.
 struct Next<'a> {
     next: &'a NextStep,
     it: &'a CertificateStatus,

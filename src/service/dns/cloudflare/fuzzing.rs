@@ -34,7 +34,7 @@ impl AnswerReader {
     /// Reads an answer; gives its result.
     ///
     /// # Errors
-    /// What a request with this answer fails with.
+    /// The error of a request with this answer.
     pub fn read(&self, status: StatusCode, body: &[u8]) -> Result<Value, ProviderError> {
         let call = ApiCall {
             method: Method::GET,

@@ -1,4 +1,4 @@
-//! What a program has created, as far as this process knows.
+//! Records that a program has created, as far as this process knows.
 
 use crate::dns::TxtRecord;
 use std::collections::{HashMap, HashSet};

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What the real program says first, for one type.
+/// First line of the real program, for one type.
 const HELLO: &str = r#"echo '{"protocol":1,"version":"9.9.9","types":["hetzner"]}'"#;
 
 fn hetzner(bed: &Bed) -> Library {
@@ -138,7 +138,7 @@ fn a_program_that_is_not_there_is_not_run() {
     );
 }
 
-/// What is not dumpable belongs to root, whoever runs it.
+/// A process that is not dumpable belongs to root, whoever runs it.
 #[test]
 fn the_memory_of_the_program_is_closed_to_its_own_user() {
     let root = fs::metadata("/proc/self").unwrap().uid();

@@ -1,4 +1,4 @@
-//! What is looked at before the first order, so that it costs none.
+//! Checks before the first order, so that it costs none.
 
 use crate::support::{Bed, ISSUER, VARIANT};
 use acme_dns_core::config::Propagation;

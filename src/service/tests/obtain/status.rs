@@ -1,4 +1,4 @@
-//! What is shown while a certificate is obtained.
+//! The status while a certificate is obtained.
 
 use super::support::{Bed, CERTIFICATE, ISSUER, VARIANT};
 use acme_dns_core::config::Config;

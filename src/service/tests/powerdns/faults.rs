@@ -47,7 +47,7 @@ fn what_fails_for_a_while_is_made_up_for() {
     }
 }
 
-/// Whether an error is the one that is expected.
+/// Test for the error that is expected.
 type IsIt = fn(&ProviderError) -> bool;
 
 #[test]

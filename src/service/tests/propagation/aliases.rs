@@ -1,4 +1,4 @@
-//! What names are aliases of: asked of the servers of their zones, PowerDNS and Knot, and of resolvers.
+//! Targets of aliases: asked of the servers of their zones, PowerDNS and Knot, and of resolvers.
 
 use super::bed::{Bed, LONG, block_on};
 use acme_dns_core::config::Propagation;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const CHALLENGE: &str = "_acme-challenge.www.example.test";
 
-/// What each name of the zone is an alias of.
+/// Names of the zone, each with the target that it is an alias of.
 const ALIASES: [(&str, Option<&str>); 6] = [
     (CHALLENGE, Some("x.elsewhere.test")),
     ("_ACME-challenge.WWW.example.test", Some("x.elsewhere.test")),

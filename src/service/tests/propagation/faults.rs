@@ -17,7 +17,7 @@ use std::time::Duration;
 /// A fault of all questions that come one way.
 type Fault = (Transport, DnsAction);
 
-/// How the second server is.
+/// State of the second server.
 struct Case {
     fault: &'static [Fault],
     /// Set if the name has more values than a packet of UDP holds.

@@ -34,7 +34,7 @@ impl ApiClient {
     /// Adds a TXT record.
     ///
     /// # Errors
-    /// What the client says, if it fails.
+    /// The client's output, if it fails.
     pub fn add(self, at: &Account<'_>, name: &str, value: &str) -> Result<(), String> {
         self.act(at, "add", name, value)
     }
@@ -42,7 +42,7 @@ impl ApiClient {
     /// Removes a TXT record.
     ///
     /// # Errors
-    /// What the client says, if it fails.
+    /// The client's output, if it fails.
     pub fn remove(self, at: &Account<'_>, name: &str, value: &str) -> Result<(), String> {
         self.act(at, "remove", name, value)
     }

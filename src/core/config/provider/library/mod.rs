@@ -21,7 +21,7 @@ const LEAST_TTL: u32 = 60;
 pub struct LibrarySettings {
     /// The type.
     pub kind: &'static LibraryType,
-    /// What the block says, by the names of its settings, but for the time to live.
+    /// Values of the block, by the names of its settings, but for the time to live.
     pub values: Vec<(&'static str, SettingValue)>,
     /// The records' time to live in seconds.
     pub ttl: u32,
