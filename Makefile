@@ -27,7 +27,7 @@ DNS_TESTS = delegation:: rounds:: checks:: methods:: persist:: providers:: docto
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom providers doctor-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
+.PHONY: help packages linters sbom providers doctor-doc log-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -54,6 +54,10 @@ providers: ## The tables of DNS providers, docs/providers.md and the image's, af
 doctor-doc: ## The table of the doctor's findings, docs/doctor.md, after a row has changed
 	cargo run --quiet -p acme-dns-core --example doctor > target/doctor.md
 	mv target/doctor.md docs/doctor.md
+
+log-doc: ## The table of the lines of the log, docs/log.md, after an event has changed
+	cargo run --quiet -p acme-dns-service --example log > target/log.md
+	mv target/log.md docs/log.md
 
 build: packages ## Builds NGINX 1.28.3 and the module for it
 	cargo build --release --features vendored

@@ -10,6 +10,7 @@ use super::privileges;
 use super::service_process::secrets;
 use acme_dns_core::findings::{Report, Request};
 use acme_dns_core::id::CertificateId;
+use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_service::doctor::{Settings, check};
 use acme_dns_service::event::Event;
@@ -27,6 +28,10 @@ struct CheckHost;
 
 impl Host for CheckHost {
     fn tell(&self, _: &Event) {}
+
+    fn listens(&self, _: Level) -> bool {
+        false
+    }
 
     fn publish(&self, _: CertificateId, _: &Material) -> Result<(), NoRoom> {
         Ok(())

@@ -8,10 +8,12 @@ use super::relay::Relay;
 use super::reload;
 use acme_dns_core::config::Config;
 use acme_dns_core::id::{CertificateId, Table, VariantId};
+use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::status::{Figure, HelperState, Plan};
 use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
+use acme_dns_service::mark::line;
 use ngx::ffi::NGX_PROCESS_HELPER;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,16 +31,23 @@ pub(super) struct NginxHost {
 
 impl Host for NginxHost {
     fn tell(&self, event: &Event) {
-        let (level, line) = (event.level(), || format!("acme_dns: {event}"));
+        let level = event.level();
+        if !is_logged(level) {
+            return;
+        }
+        let line = line(event);
         match &self.relay {
-            Some(relay) if is_logged(level) => relay.send(level, &line()),
-            Some(_) => {}
+            Some(relay) => relay.send(level, &line),
             None => {
                 // The event loop of this process sleeps, and its cached time with it.
                 update_time();
-                log(level, &line());
+                log(level, &line);
             }
         }
+    }
+
+    fn listens(&self, level: Level) -> bool {
+        is_logged(level)
     }
 
     fn publish(&self, certificate: CertificateId, material: &Material) -> Result<(), NoRoom> {

@@ -2,6 +2,7 @@
 
 use crate::event::Event;
 use acme_dns_core::id::{CertificateId, VariantId};
+use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::status::{Figure, HelperState, Plan};
 use std::process::Command;
@@ -15,6 +16,11 @@ pub struct NoRoom;
 pub trait Host: Send + Sync + 'static {
     /// Tells an event to whoever listens; the error log is one of them.
     fn tell(&self, event: &Event);
+
+    /// Tells whether anybody reads the lines of a level. What nobody reads need not be made.
+    fn listens(&self, _level: Level) -> bool {
+        true
+    }
 
     /// Hands a certificate to the workers. What they have already changes nothing.
     ///
@@ -82,6 +88,10 @@ impl<Ear: Fn(&Event) + Send + Sync + 'static> Host for Overheard<Ear> {
     fn tell(&self, event: &Event) {
         (self.ear)(event);
         self.host.tell(event);
+    }
+
+    fn listens(&self, level: Level) -> bool {
+        self.host.listens(level)
     }
 
     fn publish(&self, certificate: CertificateId, material: &Material) -> Result<(), NoRoom> {

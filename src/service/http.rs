@@ -1,6 +1,6 @@
 //! The one HTTP client: reqwest on the OpenSSL that nginx links.
 
-use acme_dns_core::text::one_line;
+use acme_dns_core::text::{excerpt, one_line};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
+use url::Url;
 
 /// Name by which the helper introduces itself to servers.
 const USER_AGENT: &str = concat!("ngx_http_acme_dns_module/", env!("CARGO_PKG_VERSION"));
@@ -36,6 +37,15 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server that asks for a longer pause than a day is asked again after a day.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86400);
+
+/// Headers in which servers name a request, the more specific ones first: step-ca and most APIs, AWS, what stands
+/// behind Cloudflare, which is its API and some CAs.
+const REQUEST_IDS: [&str; 5] =
+    ["x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "cf-ray"];
+
+/// The longest URL and the longest identifier that are shown, in characters.
+const MAX_URL: usize = 200;
+const MAX_ID: usize = 80;
 
 /// Failure to make a client or to read an answer.
 #[derive(Debug, Error)]
@@ -149,6 +159,28 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(wait.min(LONGEST_RETRY_AFTER))
 }
 
+/// Shows a URL in a line of the log, without what may hold a secret: user, query and fragment. `hide` cuts known secrets
+/// out of the rest.
+#[must_use]
+pub fn shown_url(url: &Url, hide: impl FnOnce(&str) -> String) -> String {
+    let mut bare = url.clone();
+    // Neither can fail where there is a host.
+    let _ = bare.set_username("").and_then(|()| bare.set_password(None));
+    bare.set_query(None);
+    bare.set_fragment(None);
+    let query = if url.query().is_some() { "?..." } else { "" };
+    format!("{}{query}", excerpt(&hide(bare.as_str()), MAX_URL))
+}
+
+/// Gives the identifier by which the operators of a server find a request, after the name of its header. Boulder and
+/// Pebble send none: the URL of an order is what they are asked with.
+#[must_use]
+pub fn request_id(headers: &HeaderMap) -> Option<String> {
+    let (name, value) =
+        REQUEST_IDS.iter().find_map(|name| Some((name, headers.get(*name)?.to_str().ok()?)))?;
+    Some(format!("{name} {}", excerpt(value, MAX_ID)))
+}
+
 /// Describes an error in one line: what failed, at which host, and the chain of causes. The path
 /// and the query of the URL are left out.
 #[must_use]
@@ -189,7 +221,9 @@ pub fn describe(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clients, HttpError, describe, make_client, read_limited, retry_after};
+    use super::{
+        Clients, HttpError, describe, make_client, read_limited, request_id, retry_after, shown_url,
+    };
     use crate::x509::testing::key;
     use http::{HeaderMap, HeaderValue, header};
     use openssl::asn1::Asn1Time;
@@ -202,6 +236,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use url::Url;
 
     #[test]
     fn retry_after_is_read_in_both_forms() {
@@ -242,6 +277,38 @@ mod tests {
         }
         headers.insert(header::DATE, HeaderValue::from_static("yesterday"));
         assert_eq!(retry_after(&headers, right), Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn urls_are_shown_without_what_may_be_secret() {
+        for (url, expected) in [
+            ("https://ca.example/acme/order/1", "https://ca.example/acme/order/1"),
+            ("https://u:secret@ca.example:444/a?k=secret#secret", "https://ca.example:444/a?..."),
+            ("https://u@ca.example/?", "https://ca.example/?..."),
+        ] {
+            assert_eq!(shown_url(&Url::parse(url).unwrap(), str::to_owned), expected, "{url}");
+        }
+        let long = Url::parse(&format!("https://ca.example/{}", "x".repeat(1000))).unwrap();
+        assert!(shown_url(&long, str::to_owned).len() < 220);
+        let url = Url::parse("https://ca.example/secret/a").unwrap();
+        let hide = |text: &str| text.replace("secret", "***");
+        assert_eq!(shown_url(&url, hide), "https://ca.example/***/a");
+    }
+
+    #[test]
+    fn a_request_is_named_as_its_server_names_it() {
+        for (sent, expected) in [
+            (&[("cf-ray", "8e2f-FRA")] as &[_], Some("cf-ray 8e2f-FRA")),
+            (&[("cf-ray", "8e2f-FRA"), ("x-request-id", "7")], Some("x-request-id 7")),
+            (&[("x-amzn-requestid", "a\tb")], Some("x-amzn-requestid a b")),
+            (&[("date", "today")], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in sent {
+                headers.insert(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(request_id(&headers).as_deref(), expected, "{sent:?}");
+        }
     }
 
     #[test]

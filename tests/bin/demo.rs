@@ -168,13 +168,29 @@ impl Log<'_> {
         let Some(end) = text.rfind('\n') else { return };
         self.mark += end as u64 + 1;
         let lines = text.get(..end).unwrap_or_default().lines();
-        lines.filter(|line| !is_ours(line)).for_each(|line| self.screen.log(line));
+        let lines = lines.filter(|line| !is_ours(line) && !is_detail(line));
+        lines.for_each(|line| self.screen.log(&without_mark(line)));
     }
 }
 
 /// Lines about the handshakes of this program, which looks all the time.
 fn is_ours(line: &str) -> bool {
     line.contains("SSL_do_handshake() failed") || line.contains("client closed connection")
+}
+
+/// Lines about each request and each state, which are too many to look at.
+fn is_detail(line: &str) -> bool {
+    let details = [" ms", "state of the ", "attempt with "];
+    line.contains("[debug]") && details.iter().any(|detail| line.contains(detail))
+}
+
+/// Takes the mark of the attempt out of a line: there is one attempt at a time.
+fn without_mark(line: &str) -> String {
+    let (start, rest) = line.split_once("acme_dns: attempt ").unwrap_or((line, ""));
+    match rest.split_once(": ") {
+        Some((_, text)) => format!("{start}acme_dns: {text}"),
+        None => line.to_owned(),
+    }
 }
 
 struct Screen {

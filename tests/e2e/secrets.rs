@@ -139,7 +139,10 @@ fn nothing_secret_is_logged_or_printed() {
     let dump = String::from_utf8_lossy(&dump);
     assert!(dump.contains("acme_dns_provider cloudflare {"), "{dump}");
     let log = site.nginx.log();
-    assert!(log.contains("[debug]") && log.contains("acme_dns"), "{log}");
+    // An nginx that was not built --with-debug tells the whole story.
+    for part in ["[debug]", "acme_dns: attempt ", "issuer \"pebble\": POST https://", ": 201 in "] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
     let mut secrets = key_material(&site.state());
     secrets.extend([site.bed.token().to_owned(), "PRIVATE KEY".to_owned()]);
     for secret in secrets {

@@ -85,6 +85,7 @@ pub(crate) async fn inspect(
     })?;
     let urls = CaUrls::of(&issuer.directory);
     let transport = Transport::new(client.clone(), urls.clone(), Bytes::new());
+    let transport = transport.observed(teller.observer(None));
     let begun = Instant::now();
     let read = async || {
         let body = transport.get(&issuer.directory).await?;
@@ -96,6 +97,7 @@ pub(crate) async fn inspect(
     let account = match account {
         Some(account) => {
             let transport = Transport::new(client, urls, directory.json());
+            let transport = transport.observed(teller.observer(None));
             Some(look_at_account(&account, &transport, &directory, &teller).await)
         }
         None => None,

@@ -6,10 +6,11 @@
 use super::directory::Directory;
 use super::error::AcmeError;
 use super::jws::{AccountKey, ExternalAccountBinding, Requests};
+use super::observer::Observer;
 use super::renewal_info::RenewalAnswer;
 use super::single_flight::SingleFlight;
 use super::step::Step;
-use super::teller::{CaCounter, Teller};
+use super::teller::Teller;
 use super::transport::Transport;
 use crate::event::{OrderEvent, Subject};
 use crate::http::{Clients, HttpError};
@@ -61,7 +62,7 @@ pub(super) struct AcmeServer {
     pub(super) account: SingleFlight<Rc<OurAccount>, AcmeError>,
     /// The account's key is not changed while a session lasts.
     pub(super) sessions: Arc<RwLock<()>>,
-    counter: CaCounter,
+    observer: Observer,
     client: Client,
     urls: CaUrls,
     directory: SingleFlight<Rc<Directory>, AcmeError>,
@@ -126,7 +127,7 @@ impl IssuerClient {
         secret: impl Fn(SecretId) -> SecretString,
         teller: &Teller,
     ) -> Result<Self, HttpError> {
-        let (name, counter) = (&config.name, teller.counter(id));
+        let name = &config.name;
         let client = clients.get(config.trusted_certificate.as_deref())?;
         let external_account = config.external_account.as_ref();
         let server = |directory_url: &str, files: String, teller: Teller| AcmeServer {
@@ -138,10 +139,10 @@ impl IssuerClient {
             account_key: config.account_key.map(&secret),
             external_account: None,
             store: store.clone(),
+            observer: teller.observer(Some(id)),
             teller,
             account: SingleFlight::new(),
             sessions: Arc::default(),
-            counter: counter.clone(),
             client: client.clone(),
             urls: CaUrls::of(directory_url),
             directory: SingleFlight::new(),
@@ -349,7 +350,7 @@ impl AcmeServer {
 
     fn transport_with(&self, directory: Bytes) -> Transport {
         let (client, urls) = (self.client.clone(), self.urls.clone());
-        Transport::new(client, urls, directory).counted(self.counter.clone())
+        Transport::new(client, urls, directory).observed(self.observer.clone())
     }
 
     /// Reads the MAC key, only where it is needed: a mistake in it must not stop an account that

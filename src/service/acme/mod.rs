@@ -30,6 +30,8 @@ mod inspection;
 mod issuer;
 mod jws;
 mod key_change;
+mod links;
+mod observer;
 mod operations;
 mod order;
 mod persist;

@@ -2,6 +2,7 @@
 
 mod authorization;
 mod pauses;
+mod states;
 
 pub(super) use authorization::{Authorization, check};
 
@@ -23,6 +24,7 @@ use instant_acme::{
     OrderStatus,
 };
 use pauses::{FIRST_POLL, Pauses};
+use states::States;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
@@ -48,6 +50,7 @@ pub(super) struct Order {
     alternates: Vec<String>,
     /// The CA's own time when it sent the certificate.
     date: Option<UnixTime>,
+    states: States,
     teller: Teller,
 }
 
@@ -84,14 +87,20 @@ impl Order {
         };
         let inner = session.transport.call(Step::NewOrder, &teller, place).await?;
         teller.order(OrderEvent::Placed { url: inner.url().to_owned() });
-        Ok(Self {
-            session,
-            inner,
-            names: names.to_vec(),
-            alternates: Vec::new(),
-            date: None,
-            teller,
-        })
+        Ok(Self::read(session, inner, names, teller))
+    }
+
+    /// Makes an order out of what the CA has sent.
+    fn read(
+        session: Session,
+        mut inner: instant_acme::Order,
+        names: &[Name],
+        teller: Teller,
+    ) -> Self {
+        let mut states = States::default();
+        states.note(inner.state().status, &teller);
+        let (names, alternates) = (names.to_vec(), Vec::new());
+        Self { session, inner, names, alternates, date: None, states, teller }
     }
 
     /// Finds an order of an earlier attempt, for these names; `None` if nothing can come of it any
@@ -115,9 +124,7 @@ impl Order {
             Err(error) => return Err(error),
         };
         let is_dead = inner.state().status == OrderStatus::Invalid;
-        let names = names.to_vec();
-        let order = Self { session, inner, names, alternates: Vec::new(), date: None, teller };
-        Ok((!is_dead).then_some(order))
+        Ok((!is_dead).then_some(Self::read(session, inner, names, teller)))
     }
 
     pub(super) fn url(&self) -> &str {
@@ -177,14 +184,16 @@ impl Order {
     /// Reads an authorization unless it was read since the order was. Those in front of it were, so
     /// that passing over them costs nothing.
     async fn authorization(&mut self, index: usize) -> Result<Option<Authorization>, AcmeError> {
-        let Self { session, inner, names, teller, .. } = self;
+        let Self { session, inner, names, states, teller, .. } = self;
         let read = async || {
             let mut authorizations = inner.authorizations();
             for _ in 0..index {
                 authorizations.next().await.transpose()?;
             }
             let Some(handle) = authorizations.next().await else { return Ok(None) };
-            Ok(Some(Authorization::read(index, &handle?, names, session)))
+            let handle = handle?;
+            states.note_authorization(&handle, teller);
+            Ok(Some(Authorization::read(index, &handle, names, session)))
         };
         session.transport.call(Step::Authorization, teller, read).await
     }
@@ -226,16 +235,19 @@ impl Order {
     }
 
     async fn reread(&mut self, index: usize) -> Result<AuthorizationStatus, AcmeError> {
-        let Self { session, inner, teller, .. } = self;
+        let Self { session, inner, states, teller, .. } = self;
         let read = async || {
             let mut authorizations = inner.authorizations();
             for _ in 0..index {
                 authorizations.next().await.transpose()?;
             }
-            match authorizations.next().await {
-                Some(handle) => Ok(handle?.refresh().await?.status),
-                None => Ok(AuthorizationStatus::Valid),
-            }
+            let Some(handle) = authorizations.next().await else {
+                return Ok(AuthorizationStatus::Valid);
+            };
+            let mut handle = handle?;
+            let read = handle.refresh().await?;
+            states.note_authorization(read, teller);
+            Ok(read.status)
         };
         session.transport.call(Step::Authorization, teller, read).await
     }
@@ -297,10 +309,13 @@ impl Order {
     async fn send_csr(&mut self, csr: &[u8]) -> Result<(), ObtainError> {
         let mut attempt = 1;
         while self.inner.state().status == OrderStatus::Ready {
-            let Self { session, inner, teller, .. } = self;
+            let Self { session, inner, states, teller, .. } = self;
             let send = async || inner.finalize_csr(csr).await;
             match session.transport.call(Step::Finalize, teller, send).await {
-                Ok(()) => break,
+                Ok(()) => {
+                    states.note(inner.state().status, teller);
+                    break;
+                }
                 Err(error) => {
                     // The CA may have taken the CSR although the answer says something else.
                     let unclear =
@@ -319,9 +334,11 @@ impl Order {
     }
 
     async fn refresh(&mut self) -> Result<OrderStatus, AcmeError> {
-        let Self { session, inner, teller, .. } = self;
+        let Self { session, inner, states, teller, .. } = self;
         let refresh = async || inner.refresh().await.map(|state| state.status);
-        session.transport.call(Step::Order, teller, refresh).await
+        let status = session.transport.call(Step::Order, teller, refresh).await?;
+        states.note(status, teller);
+        Ok(status)
     }
 
     /// Reads the order while there is something to wait for. `asked` is the pause that the CA has asked

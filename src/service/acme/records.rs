@@ -8,13 +8,13 @@ use super::teller::Teller;
 use super::{ObtainerState, names_of};
 use crate::dns::{PlacedRecord, TxtRecord, Zone, on_account_of};
 use crate::event::RecordsEvent;
+use crate::mark::spawn_local;
 use crate::propagation::ZoneServers;
 use crate::store::{JournalEntry, JournalRecord, StoreError};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
-use tokio::task::spawn_local;
 
 /// A record that an order needs.
 pub(super) struct WantedRecord {

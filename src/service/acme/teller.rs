@@ -1,14 +1,12 @@
 //! The subject of events: a certificate, an issuer, or the service as a whole.
 
-use super::step::Step;
+use super::observer::Observer;
 use crate::event::{
     AccountEvent, Event, OrderEvent, PersistEvent, RecordsEvent, Subject, VisibilityEvent,
 };
 use crate::host::Host;
 use acme_dns_core::id::IssuerId;
 use acme_dns_core::level::Level;
-use acme_dns_core::status::{Code, Figure};
-use http::StatusCode;
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,9 +27,14 @@ impl Teller {
         Self { host: Arc::clone(&self.host), subject }
     }
 
-    /// Makes a counter of the requests to an issuer.
-    pub(super) fn counter(&self, issuer: IssuerId) -> CaCounter {
-        CaCounter { host: Arc::clone(&self.host), issuer }
+    /// Makes an observer of the requests to a CA, which are counted for an issuer.
+    pub(super) fn observer(&self, issuer: Option<IssuerId>) -> Observer {
+        Observer::new(Arc::clone(&self.host), self.subject.clone(), issuer)
+    }
+
+    /// Tells whether single steps are told to anybody.
+    pub(super) fn tells_steps(&self) -> bool {
+        self.host.listens(Level::Debug)
     }
 
     pub(super) fn order(&self, event: OrderEvent) {
@@ -57,20 +60,5 @@ impl Teller {
     /// Tells of a failure that nothing follows from.
     pub(super) fn step_failed(&self, level: Level, error: &dyn fmt::Display) {
         self.order(OrderEvent::StepFailed { why: error.to_string(), level });
-    }
-}
-
-/// Counter of the requests to an issuer.
-#[derive(Clone)]
-pub(super) struct CaCounter {
-    host: Arc<dyn Host>,
-    issuer: IssuerId,
-}
-
-impl CaCounter {
-    /// Counts a request, with the status of its answer if one came.
-    pub(super) fn count(&self, step: Step, status: Option<StatusCode>) {
-        let code = status.map_or(Code::Error, |status| Code::Status(status.as_u16()));
-        self.host.add(Figure::CaRequests(self.issuer, step.action(), code), 1);
     }
 }

@@ -6,18 +6,20 @@
 //! but through [`Transport::send`], which looks at its URL: most of them are the CA's words.
 
 use super::error::AcmeError;
+use super::links::links;
 use super::now;
+use super::observer::{Ended, Observer};
 use super::problem::{MAX_TEXT, Problem};
 use super::regular;
 use super::step::Step;
-use super::teller::{CaCounter, Teller};
+use super::teller::Teller;
 use crate::event::OrderEvent;
 use crate::http::{self as client, HttpError};
 use acme_dns_core::text::excerpt;
 use acme_dns_core::time::UnixTime;
 use acme_dns_core::url::CaUrls;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LINK, LOCATION, USER_AGENT};
+use http::header::{CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Collected};
@@ -66,7 +68,7 @@ pub(super) struct Transport {
     urls: CaUrls,
     /// Answer to instant-acme's request for the directory.
     directory: Bytes,
-    counter: Option<CaCounter>,
+    observer: Option<Observer>,
     last: Arc<Mutex<Exchange>>,
     /// Challenges of types that instant-acme reduces to what all have, by their URLs.
     challenges: Arc<Mutex<HashMap<String, Value>>>,
@@ -87,6 +89,8 @@ pub(super) struct Exchange {
     pub(super) date: Option<UnixTime>,
     /// Pause that the CA asks for.
     pub(super) retry_after: Option<Duration>,
+    /// The CA's own identifier of the request.
+    request_id: Option<String>,
     /// Set if it failed in a way that the next one may not.
     pub(super) is_transient: bool,
     /// The URLs of other chains for the certificate that it brought (RFC 8555 section 7.4.2).
@@ -113,12 +117,12 @@ impl Transport {
     /// Makes a transport for requests to the CA whose URLs `urls` allows.
     pub(super) fn new(client: Client, urls: CaUrls, directory: Bytes) -> Self {
         let (last, challenges) = (Arc::default(), Arc::default());
-        Self { client, urls, directory, counter: None, last, challenges }
+        Self { client, urls, directory, observer: None, last, challenges }
     }
 
-    /// Has its requests counted.
-    pub(super) fn counted(self, counter: CaCounter) -> Self {
-        Self { counter: Some(counter), ..self }
+    /// Has its requests observed.
+    pub(super) fn observed(self, observer: Observer) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// Gives the rule for URLs of the CA.
@@ -226,10 +230,14 @@ impl Transport {
         *self.exchange() = Exchange { url, is_nonce, step, ..Exchange::default() };
         // The client has a name of its own.
         parts.headers.remove(USER_AGENT);
+        let observer = self.observer.as_ref();
+        let underway = observer.map(|observer| observer.begin(&parts.method, &parts.uri));
         let answer = self.exchange_bytes(parts, body).await;
-        if let Some((step, counter)) = step.zip(self.counter.as_ref()) {
-            let step = if is_nonce { Step::NewNonce } else { step };
-            counter.count(step, self.last().status);
+        if let Some((observer, underway)) = observer.zip(underway) {
+            let step = step.map(|step| if is_nonce { Step::NewNonce } else { step });
+            let Exchange { status, request_id: id, .. } = self.last();
+            let error = answer.as_ref().err().map(|error| error as &dyn fmt::Display);
+            observer.end(underway, Ended { step, status, id, error });
         }
         answer.map_err(|error| Error::Other(Box::new(error)))
     }
@@ -250,6 +258,7 @@ impl Transport {
             exchange.content_type = content_type(&headers);
             exchange.date = client::date(&headers).map(UnixTime::from);
             exchange.retry_after = client::retry_after(&headers, SystemTime::now());
+            exchange.request_id = client::request_id(&headers);
             exchange.alternates = links(&headers, "alternate", &url);
             exchange.alternates.truncate(MAX_ALTERNATES);
             exchange.terms_of_service = links(&headers, "terms-of-service", &url).pop();
@@ -386,39 +395,6 @@ struct Instance {
     instance: Option<String>,
 }
 
-/// Gives the targets of the links (RFC 8288) of one relation, as absolute URLs.
-fn links(headers: &HeaderMap, relation: &str, base: &Url) -> Vec<String> {
-    let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
-    let links = values.flat_map(split_links).filter(|(_, relations)| {
-        relations.split_ascii_whitespace().any(|other| other.eq_ignore_ascii_case(relation))
-    });
-    let urls = links.filter_map(|(target, _)| base.join(target).ok());
-    let urls = urls.filter(|url| matches!(url.scheme(), "https" | "http"));
-    urls.map(String::from).collect()
-}
-
-/// Gives the links of one header, each with its relations.
-fn split_links(mut text: &str) -> Vec<(&str, &str)> {
-    let mut links = Vec::new();
-    while let Some((target, rest)) =
-        text.split_once('<').and_then(|(_, after)| after.split_once('>'))
-    {
-        let mut quoted = false;
-        let end = rest.find(|c| {
-            quoted ^= c == '"';
-            c == ',' && !quoted
-        });
-        let (parameters, next) = rest.split_at(end.unwrap_or(rest.len()));
-        let relation = parameters.split(';').find_map(|parameter| {
-            let (name, value) = parameter.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("rel").then(|| value.trim().trim_matches('"'))
-        });
-        links.push((target.trim(), relation.unwrap_or_default()));
-        text = next;
-    }
-    links
-}
-
 fn classify(step: Step, exchange: Exchange, error: Error) -> AcmeError {
     let is_json = exchange.is_json();
     let content = exchange.content();
@@ -459,38 +435,5 @@ fn with_advice(reason: String) -> String {
         format!("{reason}; a CA that the system does not trust needs \"trusted_certificate\"")
     } else {
         reason
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::links;
-    use http::header::LINK;
-    use http::{HeaderMap, HeaderValue};
-    use url::Url;
-
-    #[test]
-    fn links_are_found_among_others_and_made_absolute() {
-        let base = Url::parse("https://ca.example/acme/cert/1").unwrap();
-        let cases: [(&[&str], &[&str]); 8] = [
-            (&["<https://ca.example/alt/1>;rel=\"alternate\""], &["https://ca.example/alt/1"]),
-            (&["</alt/1>; REL=Alternate"], &["https://ca.example/alt/1"]),
-            (&["<2>;title=\"a;b, <c>\";rel=\"up alternate\""], &["https://ca.example/acme/cert/2"]),
-            (
-                &["</dir>;rel=\"index\", </a>;rel=\"alternate\"", "</b,c>;rel=\"alternate\""],
-                &["https://ca.example/a", "https://ca.example/b,c"],
-            ),
-            (&["<file:///etc/passwd>;rel=\"alternate\""], &[]),
-            (&["</a>;rel=\"alternates\""], &[]),
-            (&["</a", "alternate", "<>", "</a>;rel"], &[]),
-            (&[], &[]),
-        ];
-        for (values, expected) in cases {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(LINK, HeaderValue::from_static(value));
-            }
-            assert_eq!(links(&headers, "alternate", &base), expected, "{values:?}");
-        }
     }
 }

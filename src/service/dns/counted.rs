@@ -1,47 +1,81 @@
-//! A provider whose operations are counted, whatever its type: a program and a DNS server send no HTTP requests.
+//! A provider whose operations are counted and told, whatever its type: a program and a DNS server send no HTTP
+//! requests.
 
+use super::request::overheard;
 use super::{
     DnsProvider, PlacedRecord, ProviderError, Refusal, Rule, SparedRecord, TxtRecord, ValueLimit,
-    Zone,
+    Zone, names_of, txt_records,
 };
+use crate::event::{Event, ProviderEvent, RequestEvent, Subject};
 use crate::host::Host;
 use crate::resolver::Resolver;
+use acme_dns_core::config::Provider;
 use acme_dns_core::id::{ProviderId, Table};
+use acme_dns_core::level::Level;
 use acme_dns_core::status::{Code, DnsAction, Figure};
 use async_trait::async_trait;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Provider with a counter before it.
 struct Counted {
     provider: Box<dyn DnsProvider>,
     id: ProviderId,
+    name: String,
     host: Arc<dyn Host>,
 }
 
-/// Puts a counter before each provider.
+/// Puts a counter before each provider of a configuration.
 #[must_use]
 pub fn counted(
+    configs: &Table<ProviderId, Provider>,
     providers: Table<ProviderId, Box<dyn DnsProvider>>,
     host: &Arc<dyn Host>,
 ) -> Table<ProviderId, Box<dyn DnsProvider>> {
     let counted = providers.into_iter().map(|(id, provider)| -> Box<dyn DnsProvider> {
-        Box::new(Counted { provider, id, host: Arc::clone(host) })
+        let name = configs.get(id).map(|config| config.name.clone()).unwrap_or_default();
+        Box::new(Counted { provider, id, name, host: Arc::clone(host) })
     });
     counted.collect()
 }
 
 impl Counted {
-    fn count<T>(
+    /// Counts an operation, and tells it with its requests where single steps are logged.
+    async fn watch<T>(
         &self,
         action: DnsAction,
-        result: Result<T, ProviderError>,
+        name: impl FnOnce() -> String,
+        operation: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
+        let result = match self.host.listens(Level::Debug) {
+            true => self.tell(name(), operation).await,
+            false => operation.await,
+        };
         let code = match &result {
             Ok(_) => Code::Ok,
             Err(error) => code_of(error),
         };
         self.host.add(Figure::ProviderRequests(self.id, action, code), 1);
+        result
+    }
+
+    async fn tell<T>(
+        &self,
+        work: String,
+        operation: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        let (host, subject) = (Arc::clone(&self.host), Subject::Provider(self.name.clone()));
+        let ear = move |event: RequestEvent| {
+            host.tell(&Event::Request(subject.clone(), event));
+        };
+        let since = Instant::now();
+        let result = overheard(Rc::new(ear), operation).await;
+        let (provider, took) = (self.name.clone(), since.elapsed());
+        self.host.tell(&Event::Provider(match &result {
+            Ok(_) => ProviderEvent::Done { provider, work, took },
+            Err(error) => ProviderEvent::NotDone { provider, work, took, why: error.to_string() },
+        }));
         result
     }
 }
@@ -71,11 +105,13 @@ fn code_of(error: &ProviderError) -> Code {
 #[async_trait(?Send)]
 impl DnsProvider for Counted {
     async fn zone_of(&self, name: &str, resolver: &Resolver) -> Result<Zone, ProviderError> {
-        self.count(DnsAction::Zone, self.provider.zone_of(name, resolver).await)
+        let work = || format!("finding the zone of \"{name}\"");
+        self.watch(DnsAction::Zone, work, self.provider.zone_of(name, resolver)).await
     }
 
     async fn zone_named(&self, zone: &str) -> Result<Zone, ProviderError> {
-        self.count(DnsAction::Zone, self.provider.zone_named(zone).await)
+        let work = || format!("finding zone \"{zone}\"");
+        self.watch(DnsAction::Zone, work, self.provider.zone_named(zone)).await
     }
 
     fn can_hold(&self, record: &TxtRecord) -> bool {
@@ -95,7 +131,9 @@ impl DnsProvider for Counted {
         zone: &Zone,
         records: &[TxtRecord],
     ) -> Result<Vec<String>, ProviderError> {
-        self.count(DnsAction::Create, self.provider.create(zone, records).await)
+        let work =
+            || format!("creating {} in zone \"{}\"", txt_records(&names_of(records)), zone.name);
+        self.watch(DnsAction::Create, work, self.provider.create(zone, records)).await
     }
 
     fn removal_limit(&self, records: usize) -> Duration {
@@ -107,6 +145,10 @@ impl DnsProvider for Counted {
         placed: &[PlacedRecord],
         rule: &Rule<'_>,
     ) -> Result<Vec<SparedRecord>, ProviderError> {
-        self.count(DnsAction::Remove, self.provider.remove(placed, rule).await)
+        let work = || {
+            let records = placed.iter().map(|placed| &placed.record);
+            format!("removing {}", txt_records(&names_of(records)))
+        };
+        self.watch(DnsAction::Remove, work, self.provider.remove(placed, rule)).await
     }
 }

@@ -1,11 +1,13 @@
 //! Requests to the HTTP APIs of providers: what all of them have in common.
 
 use super::{About, ProviderError, Redactor, Refusal, RefusalReason};
-use crate::http::{HttpError, describe, read_limited, retry_after};
+use crate::event::RequestEvent;
+use crate::http::{HttpError, describe, read_limited, request_id, retry_after, shown_url};
 use bytes::Bytes;
-use http::StatusCode;
-use reqwest::RequestBuilder;
-use std::time::{Duration, SystemTime};
+use http::{Method, StatusCode};
+use reqwest::{Request, RequestBuilder};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::time::sleep;
 
 /// Pauses between tries.
@@ -18,6 +20,50 @@ pub(super) const PAUSES: [Duration; 4] = [
 
 /// The longest pause asked for by a server that is sat out.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Listener to requests.
+pub(super) type Ear = Rc<dyn Fn(RequestEvent)>;
+
+tokio::task_local! {
+    static EAR: Ear;
+}
+
+/// Has the requests that `work` makes told to a listener.
+pub(super) async fn overheard<F: Future>(ear: Ear, work: F) -> F::Output {
+    EAR.scope(ear, work).await
+}
+
+/// Request under way that somebody listens to.
+struct Underway {
+    ear: Ear,
+    since: Instant,
+    method: Method,
+    url: String,
+}
+
+impl Underway {
+    fn begin(request: &Request, redactor: &Redactor) -> Option<Self> {
+        let ear = EAR.try_with(Rc::clone).ok()?;
+        let url = shown_url(request.url(), |text| redactor.hide(text));
+        Some(Self { ear, since: Instant::now(), method: request.method().clone(), url })
+    }
+
+    fn answered(self, status: StatusCode, id: Option<String>) {
+        let Self { ear, since, method, url } = self;
+        let (status, took) = (status.as_u16(), since.elapsed());
+        ear(RequestEvent::Answered { method, url, status, took, id });
+    }
+
+    fn unanswered(self, error: &ProviderError) {
+        let Self { ear, since, method, url } = self;
+        ear(RequestEvent::Unanswered {
+            method,
+            url,
+            took: since.elapsed(),
+            why: error.to_string(),
+        });
+    }
+}
 
 /// An answer that was read as a whole.
 pub(super) struct Answer {
@@ -41,14 +87,28 @@ pub(super) async fn send(
         action: action.to_owned(),
         detail: redactor.clean(&describe(error)),
     };
-    let response = request.send().await.map_err(|error| unreachable(&error))?;
-    let status = response.status();
-    let retry_after = retry_after(response.headers(), SystemTime::now());
-    match read_limited(response, limit).await {
-        Ok(body) => Ok(Answer { status, retry_after, body }),
-        Err(HttpError::Transport(error)) => Err(unreachable(&error)),
-        Err(error) => Err(ProviderError::unexpected(action, &error.to_string())),
+    let (client, request) = request.build_split();
+    let request = request.map_err(|error| unreachable(&error))?;
+    let underway = Underway::begin(&request, redactor);
+    let read = async {
+        let response = client.execute(request).await.map_err(|error| unreachable(&error))?;
+        let status = response.status();
+        let id = request_id(response.headers()).map(|id| redactor.hide(&id));
+        let retry_after = retry_after(response.headers(), SystemTime::now());
+        match read_limited(response, limit).await {
+            Ok(body) => Ok((Answer { status, retry_after, body }, id)),
+            Err(HttpError::Transport(error)) => Err(unreachable(&error)),
+            Err(error) => Err(ProviderError::unexpected(action, &error.to_string())),
+        }
+    };
+    let read = read.await;
+    if let Some(underway) = underway {
+        match &read {
+            Ok((answer, id)) => underway.answered(answer.status, id.clone()),
+            Err(error) => underway.unanswered(error),
+        }
     }
+    read.map(|(answer, _)| answer)
 }
 
 /// Advice on the settings of a type of provider.

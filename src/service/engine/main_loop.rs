@@ -23,8 +23,9 @@ use super::unsaved::Unsaved;
 use crate::acme::Obtainer;
 use crate::dns;
 use crate::doctor::Doctor;
-use crate::event::{CertificateEvent, Event, ProcessEvent};
+use crate::event::{Ca, CertificateEvent, Event, ProcessEvent};
 use crate::http::{Clients, HttpError};
+use crate::mark::Mark;
 use crate::ocsp::OcspError;
 use crate::program::Programs;
 use crate::propagation::Checker;
@@ -32,7 +33,7 @@ use crate::store::{Lock, programs_path};
 use acme_dns_core::config::{Config, SecretId};
 use acme_dns_core::id::VariantId;
 use acme_dns_core::level::Level;
-use acme_dns_core::schedule::{Attempt, Schedule, Task};
+use acme_dns_core::schedule::{Attempt, Environment, Schedule, Task};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -171,7 +172,7 @@ impl Running {
         let tell = move |event| site.host.tell(&Event::Provider(event));
         let providers =
             dns::providers(&config.providers, secret, &clients, &Rc::new(programs), tell)?;
-        let providers = dns::counted(providers, &self.site.host);
+        let providers = dns::counted(&config.providers, providers, &self.site.host);
         let checker = Checker::new(&config.propagation);
         let (store, host) = (self.site.store.clone(), Arc::clone(&self.site.host));
         let config = Rc::new(Config::clone(config));
@@ -198,7 +199,10 @@ impl Running {
     fn obtain(&mut self, due: Attempt, tools: &Tools) {
         self.unsaved.give_up(due.variant);
         self.status.begin(&self.schedule, due.variant);
+        let mark = Mark::new(&*self.site.host);
+        mark.clone().on_lines(|| self.tell_begun(&due));
         let obtaining = Obtaining {
+            mark,
             key: self.actions.key_for(due.variant),
             name: self.site.name(due.variant).to_owned(),
             due,
@@ -207,6 +211,18 @@ impl Running {
             is_settled: self.begun.elapsed() >= SETTLED,
         };
         obtaining.spawn(self.report.clone());
+    }
+
+    fn tell_begun(&self, due: &Attempt) {
+        if !self.site.host.listens(Level::Debug) {
+            return;
+        }
+        let issuer = self.site.issuer(due.issuer).name.clone();
+        let ca = match due.environment {
+            Environment::Production => Ca::Production(issuer),
+            Environment::Staging => Ca::Staging(issuer),
+        };
+        self.site.tell_life(due.variant, CertificateEvent::Begun { ca });
     }
 
     fn pause(&self) -> Duration {
@@ -223,6 +239,7 @@ impl Running {
                 self.commit().issued(*issuance);
                 self.status.issued(&self.schedule, (variant, issuer));
             }
+            Outcome::Marked(mark, outcome) => mark.on_lines(|| self.handle(*outcome)),
             Outcome::Saved { variant } => self.commit().saved(variant),
             Outcome::Probed { variant } => self.handle_probed(variant),
             Outcome::Failed { variant, issuer, environment, failure, error } => {

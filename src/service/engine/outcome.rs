@@ -2,6 +2,7 @@
 
 use super::saving::Saved;
 use crate::acme::{AcmeError, Issued, ObtainError};
+use crate::mark::Mark;
 use crate::ocsp::{GoodAnswer, OcspError};
 use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::schedule::{Environment, Failure, RenewalInfoOutcome};
@@ -13,6 +14,8 @@ pub(super) type Report = mpsc::UnboundedSender<Outcome>;
 
 /// Report of a task that has ended.
 pub(super) enum Outcome {
+    /// An attempt has ended, with the mark of its lines.
+    Marked(Mark, Box<Self>),
     /// A certificate was issued, and saved as far as the disk took it.
     Issued(Box<Issuance>),
     /// The staging environment would issue it.

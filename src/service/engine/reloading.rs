@@ -270,11 +270,11 @@ mod tests {
                 stage.issue("a");
                 pass(OBSTACLE_PAUSE * 3).await;
                 assert_eq!(stage.host.reloads(), 0);
-                let warnings = stage.host.at(Level::Warn);
+                let errors = stage.host.at(Level::Error);
                 let [Event::Reload(ReloadEvent::ConfigurationChanged { file, .. })] =
-                    warnings.as_slice()
+                    errors.as_slice()
                 else {
-                    panic!("{warnings:?}");
+                    panic!("{errors:?}");
                 };
                 assert!(file.ends_with("nginx.conf"), "{file:?}");
                 stage.configure("ssl_certificate certs/a/fullchain.pem;");

@@ -7,6 +7,7 @@ use super::outcome::{Issuance, Outcome, RenewalTiming, Report};
 use super::saving::{Saved, save_issued};
 use crate::acme::{KeyChoice, Leftovers, ObtainError, Obtainer, certificate_id};
 use crate::http::HttpError;
+use crate::mark::Mark;
 use crate::ocsp::{OcspError, Question};
 use crate::store::Store;
 use acme_dns_core::id::{IssuerId, VariantId};
@@ -28,6 +29,7 @@ const LOOKING_PAUSE: Duration = Duration::from_secs(5);
 /// that the orders do not wait for each other.
 pub(super) struct Obtaining {
     pub(super) due: schedule::Attempt,
+    pub(super) mark: Mark,
     pub(super) key: KeyChoice,
     pub(super) name: String,
     pub(super) obtainer: Rc<Obtainer>,
@@ -39,9 +41,10 @@ pub(super) struct Obtaining {
 impl Obtaining {
     pub(super) fn spawn(self, report: Report) {
         let schedule::Attempt { variant, issuer, environment, .. } = self.due;
+        let mark = self.mark.clone();
         tokio::task::spawn_local(async move {
             // In a task of its own, so that a panic is an outcome like any other.
-            let outcome = tokio::task::spawn_local(self.run()).await;
+            let outcome = tokio::task::spawn_local(mark.clone().on(self.run())).await;
             let outcome = outcome.unwrap_or_else(|_| Outcome::Failed {
                 variant,
                 issuer,
@@ -50,13 +53,13 @@ impl Obtaining {
                 error: ObtainError::Bug,
             });
             // The receiver lives as long as the tasks.
-            let _ended = report.send(outcome);
+            let _ended = report.send(Outcome::Marked(mark, Box::new(outcome)));
         });
     }
 
     async fn run(self) -> Outcome {
         let started = Instant::now();
-        let Self { due, key, name, obtainer, store, is_settled } = self;
+        let Self { due, key, name, obtainer, store, is_settled, .. } = self;
         let schedule::Attempt { variant, issuer, environment, progress } = due;
         // Kept before the work begins: if the process dies, the next one pauses. Without that, a container that
         // is started again and again would order each time. In a process that lasts, a full disk must not

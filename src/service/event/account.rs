@@ -1,5 +1,7 @@
 //! The account with an issuer.
 
+use super::reference::rows;
+use super::{Event, Subject};
 use acme_dns_core::level::Level;
 use std::fmt;
 use std::path::PathBuf;
@@ -57,7 +59,7 @@ pub enum AccountEvent {
         /// The error.
         why: String,
     },
-    /// The account cannot be saved.
+    /// The new contacts cannot be saved.
     Unsaved {
         /// The error.
         why: String,
@@ -111,7 +113,43 @@ impl fmt::Display for AccountEvent {
                 f.write_str("account key unchanged: the key change did not take effect")
             }
             Self::Retrying { why } => write!(f, "{why}; retrying"),
-            Self::Unsaved { why } => f.write_str(why),
+            Self::Unsaved { why } => write!(
+                f,
+                "contacts of the account cannot be saved, they are sent again at the next start: {why}"
+            ),
         }
     }
+}
+
+rows! {
+    AccountEvent, |event| Event::Account(Subject::Issuer("letsencrypt".into()), event);
+    "account-found": Found { url: "https://ca.example/acct/7".into() }
+        => "the CA knows the key that is there: its account is used", nothing;
+    "account-created": Created { url: "https://ca.example/acct/7".into() }
+        => "a new account was created; its key is in `accounts/` of the state path", may "back the key up";
+    "account-imported": Imported { source: "/etc/dehydrated/accounts".into() }
+        => "the account of another client is used", nothing;
+    "account-not-imported": NotImported {
+        source: "/etc/dehydrated/accounts".into(),
+        why: "it has an RSA key that does not fit".into(),
+    } => "the account of another client is of no use; a new one is created", nothing;
+    "account-contacts-updated": ContactsUpdated => "the CA has the new `contact`", nothing;
+    "account-contacts-refused": ContactsRefused {
+        why: "updating the account at \"https://ca.example/acct/7\" failed: invalidContact".into(),
+    } => "the CA does not accept the new `contact` and keeps the one before; certificates are issued all the same",
+        may "correct `contact`";
+    "account-set-aside": SetAside {
+        path: "accounts/letsencrypt~1".into(),
+        why: "the CA says accountDoesNotExist".into(),
+    } => "the account is of no use any more; its files were kept under the new name", nothing;
+    "account-taken-over": TakenOver { url: "https://ca.example/acct/7".into() }
+        => "an account with a key of another type goes on with a key of ours", nothing;
+    "account-key-changed": KeyChanged => "the account has a new key; the old one is void", may "back the key up";
+    "account-key-unchanged": KeyUnchanged
+        => "a change of the key was interrupted before the CA had heard of it; the old key is used",
+        may "request the change again if it is still wanted";
+    "account-retrying": Retrying { why: "the CA did not answer".into() }
+        => "a question about the account is asked again", nothing;
+    "account-unsaved": Unsaved { why: "cannot write \"account.json\": 28: No space left on device".into() }
+        => "the CA has the new `contact`; the disk does not", may "make room on the disk";
 }

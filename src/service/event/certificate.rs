@@ -1,8 +1,9 @@
 //! The life of a certificate: loaded, ordered, issued, planned, failed.
 
 use super::certificates::OrderParties;
-use super::listed;
-use super::next::{Ca, NextAttempt};
+use super::next::{Ca, NextAttempt, Sooner};
+use super::reference::{END, RENEWAL, SOON, rows};
+use super::{Event, listed};
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::Reason;
 use acme_dns_core::time::UnixTime;
@@ -32,6 +33,11 @@ pub enum CertificateEvent {
         parties: OrderParties,
         /// The names to be certified.
         names: Vec<String>,
+    },
+    /// An attempt to obtain it begins.
+    Begun {
+        /// The CA that is asked.
+        ca: Ca,
     },
     /// The CA has issued it.
     Issued {
@@ -97,6 +103,7 @@ impl CertificateEvent {
     pub(super) fn level(&self) -> Level {
         match self {
             Self::Failed { level, .. } | Self::WaitsAsWell { level, .. } => *level,
+            Self::Begun { .. } => Level::Debug,
             // The CA changed something: that is shown by default.
             Self::Planned { explanation: Some(_), .. } => Level::Notice,
             Self::Loaded { is_news: false, .. }
@@ -122,6 +129,7 @@ impl CertificateEvent {
             Self::Ordered { parties, names } => {
                 write!(f, " is ordered now {parties}, for {}", listed(names))
             }
+            Self::Begun { ca } => write!(f, ": attempt with {ca} begins"),
             Self::Issued { issuer, took, until, renewal, serial, names } => write!(
                 f,
                 " issued by \"{issuer}\" in {:.1} s, valid until {until}, renewal at {renewal}, serial \
@@ -151,10 +159,72 @@ impl CertificateEvent {
                 write!(f, ": renewal at {at}, {reason}")?;
                 explanation.iter().try_for_each(|url| write!(f, ", see {url}"))
             }
-            Self::RenewalInfoFailed { why } => write!(f, ": {why}"),
+            Self::RenewalInfoFailed { why } => {
+                write!(f, ": its renewal stays as it is planned, the CA is asked again: {why}")
+            }
             Self::NothingToRevoke => {
                 write!(f, " has expired or is gone, there is nothing to revoke")
             }
         }
     }
+}
+
+rows! {
+    CertificateEvent, |event| Event::Certificate("example.com".into(), event);
+    "certificate-loaded": Loaded {
+        path: "/var/lib/acme_dns".into(),
+        until: END,
+        renewal: RENEWAL,
+        reason: Reason::Suggested,
+        is_news: true,
+    } => "it was in the state path at the start; at level `info` if the configuration is as before", nothing;
+    "certificate-ordered": Ordered {
+        parties: OrderParties {
+            issuer: "letsencrypt".into(),
+            directory: "https://ca.example/dir".into(),
+            is_staging: false,
+            provider: "cloudflare".into(),
+        },
+        names: vec!["example.com".into(), "*.example.com".into()],
+    } => "it is missing or due: an order begins", may "look at CA and provider: are they those that you mean?";
+    "certificate-attempt": Begun { ca: Ca::Production("letsencrypt".into()) }
+        => "an attempt begins: [all its lines](operations.md#following-one-order) have its mark", nothing;
+    "certificate-issued": Issued {
+        issuer: "R3".into(),
+        took: Duration::from_secs(12),
+        until: END,
+        renewal: RENEWAL,
+        serial: "04a1".into(),
+        names: vec!["example.com".into(), "*.example.com".into()],
+    } => "the certificate is there, and is served", nothing;
+    "certificate-probed": Probed
+        => "after a refusal, the CA's staging environment was asked first, so that the CA's limits are not used \
+            up", nothing;
+    "certificate-failed": Failed {
+        from: None,
+        attempts: 2,
+        next: NextAttempt { at: SOON, with: None, sooner: Sooner::Reload },
+        why: "no connection to the CA".into(),
+        level: Level::Warn,
+    } => "an attempt has failed and is made again; the current certificate is served meanwhile",
+        may "read the reason: [When something fails](operations.md#when-something-fails)";
+    "certificate-needs-you": Failed {
+        from: None,
+        attempts: 5,
+        next: NextAttempt { at: SOON, with: None, sooner: Sooner::Request("example.com".into()) },
+        why: "the DNS provider refuses the token".into(),
+        level: Level::Error,
+    } => "an attempt has failed where no good certificate is served, little of its lifetime is left, or a refusal \
+        has lasted for an hour",
+        must "correct what the reason names, then reload or request it: [When something \
+            fails](operations.md#when-something-fails)";
+    "certificate-waits": WaitsAsWell { why: "no connection to the CA".into(), level: Level::Debug }
+        => "it waits for what another line tells", nothing;
+    "certificate-outdated": Outdated { difference: "lacks the name \"www.example.com\"".into() }
+        => "it does not match the configuration; it is served until the new one is there", nothing;
+    "certificate-planned": Planned { at: RENEWAL, reason: Reason::Suggested, explanation: None }
+        => "its renewal has another time than before; at level `notice` if the CA gives a reason", nothing;
+    "certificate-renewal-info-failed": RenewalInfoFailed { why: "the CA did not answer".into() }
+        => "the CA was asked when to renew it; the time that is planned stands, and it is asked again", nothing;
+    "certificate-nothing-to-revoke": NothingToRevoke => "its revocation was requested, and is not necessary", nothing;
 }

@@ -1,7 +1,8 @@
 //! Several certificates at once: a few get a line each, many share one.
 
-use super::next::{Ca, NextAttempt};
-use super::{listed, quoted};
+use super::next::{Ca, NextAttempt, Sooner};
+use super::reference::{END, RENEWAL, SOON, rows};
+use super::{Event, listed, quoted};
 use acme_dns_core::level::Level;
 use acme_dns_core::time::UnixTime;
 use std::fmt;
@@ -167,15 +168,20 @@ impl fmt::Display for CertificatesEvent {
             }
             Self::Unreadable { names, why } => write!(
                 f,
-                "{} certificates on disk cannot be read, no replacements are ordered: {why}; they are {}",
+                "{} certificates on disk cannot be read, no replacements are ordered, of {}: {why}",
                 names.len(),
                 listed(names)
             ),
             Self::Succeed { number } => {
                 write!(f, "{number} certificates take over from others, under new names")
             }
-            Self::OthersUnknown { why } => write!(f, "{why}; only own names are looked for"),
-            Self::NotImported { why } => write!(f, "cannot be imported: {why}"),
+            Self::OthersUnknown { why } => write!(
+                f,
+                "certificates under other names are not looked through, what is missing is ordered: {why}"
+            ),
+            Self::NotImported { why } => {
+                write!(f, "certificates of another client cannot be imported: {why}")
+            }
             Self::Neglected { holder, path, names } => write!(
                 f,
                 "{holder}, which holds state path \"{}\", does not renew certificates that are missing or \
@@ -235,4 +241,70 @@ impl fmt::Display for Culprit {
             Self::Zone(zone, provider) => write!(f, "zone \"{zone}\" of provider \"{provider}\""),
         }
     }
+}
+
+rows! {
+    CertificatesEvent, Event::Certificates;
+    "certificates-loaded": Loaded {
+        number: 12,
+        path: "/var/lib/acme_dns".into(),
+        first_to_expire: ("example.com".into(), END),
+        next_renewal: ("example.com".into(), RENEWAL),
+        is_news: true,
+    } => "they were in the state path at the start; at level `info` if the configuration is as before", nothing;
+    "certificates-ordered": Ordered {
+        parties: OrderParties {
+            issuer: "letsencrypt".into(),
+            directory: "https://ca.example/dir".into(),
+            is_staging: true,
+            provider: "cloudflare".into(),
+        },
+        names: vec!["example.com".into(), "example.org".into()],
+    } => "they are missing or due: orders begin", may "look at CA and provider: are they those that you mean?";
+    "certificates-ordered-elsewhere": OrderedElsewhere { pairs: 3 }
+        => "the same, for pairs of CA and provider that had no line", nothing;
+    "certificates-wait": Failed {
+        culprit: Culprit::Provider("cloudflare".into()),
+        waiting: 40,
+        attempts: 2,
+        next: NextAttempt { at: SOON, with: None, sooner: Sooner::Reload },
+        why: "no connection to its API".into(),
+        level: Level::Warn,
+    } => "what the line names has failed for all of them; one attempt finds out whether it works again, and the \
+        others follow",
+        may "read the reason: [When something fails](operations.md#when-something-fails)";
+    "certificates-need-you": Failed {
+        culprit: Culprit::Provider("cloudflare".into()),
+        waiting: 40,
+        attempts: 5,
+        next: NextAttempt { at: SOON, with: None, sooner: Sooner::Reload },
+        why: "it refuses the token".into(),
+        level: Level::Error,
+    } => "certificates wait, and one of them is missing or running out of time, or a refusal has lasted for an hour",
+        must "correct what the reason names, and reload";
+    "certificates-untold": Untold { number: 30, span: Duration::from_secs(60), level: Level::Warn }
+        => "at most ten failures a minute have a line of their own; at level `error` if one of these needs a person",
+        may "look at the lines above it, which stand for them";
+    "certificates-standing": Standing { number: 3, first: "example.com".into(), until: SOON }
+        => "a reload retries what has failed three times an hour only",
+        may "see the earlier failures; then `actions/renew-NAME`";
+    "certificates-unreadable": Unreadable {
+        names: vec!["example.com".into(), "example.org".into()],
+        why: "cannot open \"certs/example.com\": 13: Permission denied".into(),
+    } => "they may be good, so nothing is ordered; they are served as soon as they can be read",
+        must "give them to the user that the line names: `chown -R acme_dns: PATH`";
+    "certificates-succeed": Succeed { number: 12 }
+        => "the configuration has new names for certificates that are there; nothing is ordered", nothing;
+    "certificates-others-unknown": OthersUnknown { why: "cannot read \"certs\": 5: Input/output error".into() }
+        => "a certificate that has got another name is not found, and is ordered", may "look at the disk";
+    "certificates-not-imported": NotImported {
+        why: "cannot read \"/etc/letsencrypt\": 13: Permission denied".into(),
+    } => "files of another client are not imported; what is missing is ordered",
+        may "correct `acme_dns_import` before the next start";
+    "certificates-neglected": Neglected {
+        holder: "process 4711".into(),
+        path: "/var/lib/acme_dns".into(),
+        names: vec!["example.com".into()],
+    } => "two instances use one state path, and the one that renews has another configuration, or hangs",
+        must "[end what holds it](operations.md#when-another-process-holds-the-lock)";
 }

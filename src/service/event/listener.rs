@@ -1,5 +1,7 @@
 //! Those who are told of certificates: hooks, webhooks and exports.
 
+use super::Event;
+use super::reference::rows;
 use acme_dns_core::level::Level;
 use std::fmt;
 use std::time::Duration;
@@ -77,4 +79,24 @@ impl fmt::Display for ListenerEvent {
             }
         }
     }
+}
+
+rows! {
+    ListenerEvent, |event| Event::Listener("hook \"deploy\"".into(), event);
+    "listener-told": Told { about: "\"issued\" of certificate \"example.com\"".into() }
+        => "it was told, and all is well", nothing;
+    "listener-output": Output { line: "reloaded postfix".into() } => "its program has printed this", nothing;
+    "listener-written": Written { certificate: "example.com".into(), files: vec!["example.com.pem".into()] }
+        => "an export has new files", nothing;
+    "listener-failed": Failed {
+        about: "\"issued\" of certificate \"example.com\"".into(),
+        why: "exit code 1".into(),
+        pause: Duration::from_secs(60),
+    } => "it is told again until it succeeds, for a day", may "look at the program or the URL: [hooks.md](hooks.md)";
+    "listener-given-up": GivenUp {
+        about: "\"issued\" of certificate \"example.com\"".into(),
+        why: "exit code 1".into(),
+    } => "it does not know of this, and will not be told", must "repair it, then do by hand what it has missed";
+    "listener-dropped": Dropped { number: 7 }
+        => "hooks and webhooks are slower than what happens", may "make them faster, or name fewer `events=`";
 }

@@ -19,7 +19,9 @@ mod persist;
 mod process;
 mod provider;
 mod records;
+pub mod reference;
 mod reload;
+mod request;
 mod staple;
 mod state;
 mod visibility;
@@ -39,6 +41,7 @@ pub use process::ProcessEvent;
 pub use provider::ProviderEvent;
 pub use records::RecordsEvent;
 pub use reload::{Cause, ReloadEvent};
+pub use request::RequestEvent;
 pub use staple::StapleEvent;
 pub use state::StateEvent;
 pub use visibility::VisibilityEvent;
@@ -69,6 +72,8 @@ pub enum Event {
     Visibility(Subject, VisibilityEvent),
     /// A DNS provider.
     Provider(ProviderEvent),
+    /// A request to a CA or a DNS provider.
+    Request(Subject, RequestEvent),
     /// A certificate's OCSP response, by the certificate's name.
     Staple(String, StapleEvent),
     /// Somebody who is told of certificates: a hook, a webhook or an export, as the log calls it.
@@ -100,6 +105,7 @@ impl Event {
             Self::Persist(_, event) => event.level(),
             Self::Visibility(_, event) => event.level(),
             Self::Provider(event) => event.level(),
+            Self::Request(_, event) => event.level(),
             Self::Staple(_, event) => event.level(),
             Self::Listener(_, event) => event.level(),
             Self::Action(_, event) => event.level(),
@@ -124,6 +130,7 @@ impl fmt::Display for Event {
             Self::Persist(subject, event) => write!(f, "{subject}{event}"),
             Self::Visibility(subject, event) => write!(f, "{subject}{event}"),
             Self::Provider(event) => write!(f, "{event}"),
+            Self::Request(subject, event) => write!(f, "{subject}{event}"),
             Self::Staple(name, event) => event.write(f, name),
             Self::Listener(name, event) => write!(f, "{name} {event}"),
             Self::Action(name, event) => event.write(f, name),
@@ -146,6 +153,8 @@ pub enum Subject {
     Issuer(String),
     /// The staging environment of an issuer.
     Staging(String),
+    /// A DNS provider, by its name.
+    Provider(String),
 }
 
 impl fmt::Display for Subject {
@@ -155,6 +164,7 @@ impl fmt::Display for Subject {
             Self::Certificate(name) => write!(f, "certificate \"{name}\": "),
             Self::Issuer(name) => write!(f, "issuer \"{name}\": "),
             Self::Staging(name) => write!(f, "staging of issuer \"{name}\": "),
+            Self::Provider(name) => write!(f, "provider \"{name}\": "),
         }
     }
 }

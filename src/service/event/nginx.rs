@@ -1,7 +1,8 @@
 //! Events of nginx's own processes: the master when it loads a configuration, the manager beside the service, and the
 //! workers.
 
-use super::listed;
+use super::reference::rows;
+use super::{Event, listed};
 use acme_dns_core::config::sharing::Shared;
 use acme_dns_core::level::Level;
 use std::fmt;
@@ -87,7 +88,7 @@ pub enum NginxEvent {
     Missing {
         /// Their names.
         names: Vec<String>,
-        /// What is served meanwhile.
+        /// Behavior of servers meanwhile.
         meanwhile: Meanwhile,
     },
     /// A worker cannot use a certificate.
@@ -151,7 +152,11 @@ impl fmt::Display for NginxEvent {
                 write!(f, "acme dns process {pid} does not exit, killing it")
             }
             Self::ServiceNotStarted { why } => {
-                write!(f, "cannot start the acme dns process: {why}")
+                write!(
+                    f,
+                    "cannot start the acme dns process, no certificate is obtained or renewed until it \
+                     starts: {why}"
+                )
             }
             Self::NoService { after } => write!(
                 f,
@@ -168,7 +173,10 @@ impl fmt::Display for NginxEvent {
             Self::Unsealed => f.write_str(
                 "workers can write to shared certificates: preventing it takes Linux 5.1 or later",
             ),
-            Self::NoStatePath { why } => write!(f, "cannot create the state path: {why}"),
+            Self::NoStatePath { why } => write!(
+                f,
+                "cannot create the state path, no certificate is obtained or renewed until it exists: {why}"
+            ),
             Self::OldStatePath { path, default } => {
                 let (old, new) = (path.display(), default.display());
                 write!(
@@ -189,7 +197,10 @@ impl fmt::Display for NginxEvent {
                 "the master cannot read the certificates on disk, the service will: {why}"
             ),
             Self::StatePathUnusable { why } => {
-                write!(f, "the certificates on disk cannot be used: {why}")
+                write!(
+                    f,
+                    "the master cannot use the certificates on disk, the service looks again: {why}"
+                )
             }
             Self::LeftToService { name, why } => {
                 write!(f, "certificate \"{name}\" is left for the service to read: {why}")
@@ -224,4 +235,50 @@ fn write_missing(
             write!(f, "{} certificates are missing{meanwhile}: {}", names.len(), listed(names))
         }
     }
+}
+
+rows! {
+    NginxEvent, Event::Nginx;
+    "service-exited": ServiceExited { pid: 4711, how: "on signal 9".into() }
+        => "the acme dns process has ended unasked; the master starts it again",
+        must "nothing if it happens once. `on signal 9` means somebody's `kill -9`, or the kernel when memory runs \
+            out: `dmesg` says so. Another signal is a bug: please report it with the lines above it";
+    "service-killed": ServiceKilled { pid: 4711 } => "it was to end and did not", may "report it if it happens again";
+    "service-not-started": ServiceNotStarted { why: "12: Cannot allocate memory".into() }
+        => "certificates are served; the cache manager ends, and is started again with it",
+        must "give the system what the reason names";
+    "service-missing": NoService { after: Duration::from_secs(60) }
+        => "certificates are served as they are", must "a line above it says why";
+    "nginx-privileges": Unprepared { why: "1: Operation not permitted".into() }
+        => "the process ends, as it would keep rights that it must not have",
+        must "look for a security module or container that forbids it";
+    "nginx-unseparated": Unseparated { user: "www-data".into(), default: "acme_dns" }
+        => "certificates are obtained and renewed all the same",
+        may "create the user, and reload: [Owner of the state path](operations.md#owner-of-the-state-path)";
+    "nginx-unsealed": Unsealed => "whoever takes over a worker can exchange certificates for the others",
+        may "use a newer kernel";
+    "nginx-no-state-path": NoStatePath { why: "30: Read-only file system".into() }
+        => "certificates in memory are served",
+        must "create the directory, or name another one in `acme_dns_state_path`";
+    "nginx-old-state-path": OldStatePath { path: "/etc/nginx/acme_dns".into(), default: "/var/lib/acme_dns".into() }
+        => "the directory of an earlier version is used",
+        may "do what the line says, or name it in `acme_dns_state_path`";
+    "nginx-opened-to-workers": OpenedToWorkers { path: "/var/lib/acme_dns/certs".into() }
+        => "NGINX opens these files in workers", may "use `acme_dns` in that server instead";
+    "nginx-shared": Shared(Shared { name: "*.example.com".into(), others: vec!["www.example.com".into()] })
+        => "one certificate less is ordered", may "`name=` in a server keeps its own";
+    "nginx-state-path-denied": StatePathDenied { why: "open() \"certs\" failed: 13: Permission denied".into() }
+        => "certificates are served a moment later than usual", nothing;
+    "nginx-state-path-unusable": StatePathUnusable { why: "open() \"certs\" failed: 20: Not a directory".into() }
+        => "self-signed certificates are served, or none, until the service has found or obtained others",
+        must "correct what the reason names, and reload";
+    "nginx-left-to-service": LeftToService { name: "example.com".into(), why: "13: Permission denied".into() }
+        => "it is served a moment later than usual", nothing;
+    "nginx-missing": Missing { names: vec!["example.com".into()], meanwhile: Meanwhile::SelfSigned }
+        => "as at every first start; `acme_dns_fallback` says what is served", nothing;
+    "nginx-unusable": Unusable { name: "example.com".into(), why: "the key does not fit".into() }
+        => "a worker cannot use what the service has published, and serves what it had",
+        must "report it: this is a bug, or memory is broken";
+    "nginx-account-not-imported": AccountNotImported { issuer: "letsencrypt".into(), why: "it has no key".into() }
+        => "a new account is created", nothing;
 }

@@ -1,6 +1,7 @@
 //! Steps of an order, and of questions to a CA.
 
-use super::listed;
+use super::reference::rows;
+use super::{Event, Subject, listed};
 use acme_dns_core::level::Level;
 use std::fmt;
 use std::time::Duration;
@@ -55,6 +56,18 @@ pub enum OrderEvent {
         profile: String,
         /// Names of those that the CA has.
         offered: Vec<String>,
+    },
+    /// The CA has the order in a new state.
+    State {
+        /// The state, as RFC 8555 calls it.
+        state: &'static str,
+    },
+    /// The CA has an authorization of the order, or one of its challenges, in a new state.
+    AuthorizationState {
+        /// The name that it is for.
+        name: String,
+        /// The states of the authorization and of its challenges.
+        state: String,
     },
     /// The servers of the zone do not show the TXT records yet.
     WaitingForServers,
@@ -122,6 +135,8 @@ impl OrderEvent {
             | Self::Cancelled { .. }
             | Self::Forgotten { .. }
             | Self::PlacedAsNew { .. }
+            | Self::State { .. }
+            | Self::AuthorizationState { .. }
             | Self::WaitingForServers
             | Self::Answered { .. }
             | Self::Ready
@@ -148,6 +163,10 @@ impl fmt::Display for OrderEvent {
                 "ordering without the profile \"{profile}\": the CA offers {}",
                 listed(offered)
             ),
+            Self::State { state } => write!(f, "state of the order: {state}"),
+            Self::AuthorizationState { name, state } => {
+                write!(f, "state of the authorization for \"{name}\": {state}")
+            }
             Self::WaitingForServers => f.write_str("waiting for the servers of the zone"),
             Self::Answered { number } => write!(f, "{number} challenges answered"),
             Self::Ready => f.write_str("order is ready"),
@@ -167,7 +186,57 @@ impl fmt::Display for OrderEvent {
                      show: set the clock; certificates are obtained and kept meanwhile"
                 )
             }
-            Self::StepFailed { why, .. } => f.write_str(why),
+            Self::StepFailed { why, .. } => write!(f, "{why}; going on without it"),
         }
     }
+}
+
+rows! {
+    OrderEvent, |event| Event::Order(Subject::Certificate("example.com".into()), event);
+    "order-retrying": Retrying {
+        why: "reading the directory at \"https://ca.example/dir\" failed: cannot connect".into(),
+        pause: Duration::from_millis(500),
+        is_unreachable: true,
+    } => "the CA does not answer; other requests than the first are told at level `debug`",
+        may "look at the network, and the CA's status page";
+    "order-placed": Placed { url: "https://ca.example/order/7".into() } => "the CA has the order", nothing;
+    "order-resumed": Resumed { url: "https://ca.example/order/7".into() }
+        => "an order of an earlier attempt, or of the process before, goes on", nothing;
+    "order-not-resumed": NotResumed { why: "\"orders/example.com.order\" cannot be read".into(), is_about_others:
+        true }
+        => "one order more counts against the CA's limits; at level `debug` where only the CA is the reason", nothing;
+    "order-cancelled": Cancelled { url: "https://ca.example/order/7".into() }
+        => "the certificate is not in the configuration any more", nothing;
+    "order-forgotten": Forgotten { url: "https://ca.example/order/7".into() }
+        => "the certificate and its CA are not in the configuration any more", nothing;
+    "order-placed-as-new": PlacedAsNew { why: "the CA says alreadyReplaced".into() }
+        => "the CA does not take the order as a renewal: its limits count it as a new one", nothing;
+    "order-profile-missing": ProfileMissing { profile: "shortlived".into(), offered: vec!["classic".into()] }
+        => "the certificate is of the CA's default profile",
+        may "correct `profile`; with `require` nothing is ordered instead";
+    "order-state": State { state: "ready" } => "the CA has the order in a new state", nothing;
+    "order-authorization-state": AuthorizationState {
+        name: "example.com".into(),
+        state: "valid, dns-01 valid".into(),
+    }
+        => "the CA has an authorization, or one of its challenges, in a new state", nothing;
+    "order-waiting": WaitingForServers => "the TXT records are there, and are looked for at the servers of their \
+        zones", nothing;
+    "order-answered": Answered { number: 2 } => "the CA was told to look for the records", nothing;
+    "order-ready": Ready => "all names are proven; the CSR follows", nothing;
+    "order-remarkable": Remarkable { note: "the CA has added names that were not ordered: www.example.com".into() }
+        => "the certificate differs from the order in a way that does no harm: it is used", nothing;
+    "order-chain-missing": ChainMissing { preferred: "Old Root".into(), used: "New Root".into() }
+        => "the CA does not, or no longer, offer the chain that `preferred_chain` names",
+        may "correct `preferred_chain`";
+    "order-unsaved": Unsaved { why: "cannot write \"orders\": 28: No space left on device".into() }
+        => "a restart would place a new order", may "make room on the disk";
+    "order-deactivated": Deactivated { number: 2 } => "a failed order leaves nothing pending at the CA", nothing;
+    "order-not-deactivated": NotDeactivated => "a failed order has left something pending at the CA, which ends by \
+        itself", nothing;
+    "order-clock": ClockSkew { seconds: 7200, is_ahead: true }
+        => "certificates are obtained and renewed, allowing for the difference",
+        must "set the clock, and keep it synchronized (NTP)";
+    "order-step-failed": StepFailed { why: "downloading an alternate chain failed".into(), level: Level::Warn }
+        => "the order goes on without this step", nothing;
 }

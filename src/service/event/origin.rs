@@ -1,5 +1,7 @@
 //! Certificates that were not ordered under their name: taken over, standing in, imported, followed.
 
+use super::Event;
+use super::reference::{END, RENEWAL, rows};
 use acme_dns_core::level::Level;
 use acme_dns_core::time::UnixTime;
 use std::fmt;
@@ -111,10 +113,37 @@ impl OriginEvent {
             }
             Self::ImportedUnsaved { source, why, retry } => write!(
                 f,
-                " from \"{}\" is served but cannot be saved to disk: {why}; retried every {} s",
+                " from \"{}\" is served but cannot be saved to disk, retried every {} s: {why}",
                 source.display(),
                 retry.as_secs()
             ),
         }
     }
+}
+
+rows! {
+    OriginEvent, |event| Event::Origin("example.com".into(), event);
+    "origin-followed": Followed { holder: "process 4711".into(), until: END }
+        => "two instances use one state path: this one serves what the other one has obtained", nothing;
+    "origin-succeeds": Succeeds { from: "web".into(), until: END, is_one_of_many: false }
+        => "the configuration has a new name for a certificate that is there; nothing is ordered", nothing;
+    "origin-not-succeeded": NotSucceeded { why: "cannot write \"certs\": 28: No space left on device".into() }
+        => "a new one is ordered", may "make room on the disk";
+    "origin-unfit": Unfit { why: "it holds no name of this certificate".into() }
+        => "the files under its name are of another certificate", nothing;
+    "origin-stand-ins": StandIns { names: vec!["old.example.com".into(), "www.example.com".into()] }
+        => "no client sees a self-signed certificate until the new one is there", nothing;
+    "origin-imported": Imported { source: "/etc/letsencrypt/live/example.com".into(), until: END, renewal: RENEWAL }
+        => "another client's certificate is served, and renewed here",
+        may "disable the other client: [migration.md](migration.md)";
+    "origin-not-imported": NotImported {
+        source: "/etc/letsencrypt/live/example.com".into(),
+        why: "it has expired".into(),
+    }
+        => "a new one is ordered", nothing;
+    "origin-imported-unsaved": ImportedUnsaved {
+        source: "/etc/letsencrypt/live/example.com".into(),
+        why: "cannot write \"certs\": 28: No space left on device".into(),
+        retry: Duration::from_secs(10),
+    } => "the certificate is in memory only", must "make room on the disk";
 }

@@ -1,5 +1,7 @@
 //! TXT records of dns-persist-01, which stay.
 
+use super::reference::{END, rows};
+use super::{Event, Subject};
 use acme_dns_core::level::Level;
 use acme_dns_core::time::UnixTime;
 use std::fmt;
@@ -56,12 +58,9 @@ pub enum PersistEvent {
 impl PersistEvent {
     pub(super) fn level(&self) -> Level {
         match self {
-            Self::EndsSoon { .. } | Self::NotReplaced { .. } | Self::Malformed { .. } => {
-                Level::Warn
-            }
-            Self::Needed { is_due: true, .. } | Self::Found { .. } | Self::Written { .. } => {
-                Level::Notice
-            }
+            Self::Needed { is_due: true, .. } | Self::EndsSoon { .. } => Level::Error,
+            Self::NotReplaced { .. } | Self::Malformed { .. } => Level::Warn,
+            Self::Found { .. } | Self::Written { .. } => Level::Notice,
             Self::Needed { .. } => Level::Debug,
         }
     }
@@ -98,4 +97,31 @@ impl fmt::Display for PersistEvent {
             }
         }
     }
+}
+
+rows! {
+    PersistEvent, |event| Event::Persist(Subject::Certificate("example.com".into()), event);
+    "persist-needed": Needed {
+        line: "_validation-persist.example.com. IN TXT \"ca.example; accounturi=https://ca.example/acct/7\"".into(),
+        why: None,
+        is_due: true,
+    } => "once an hour; nothing is ordered until the servers show the record",
+        must "add the record: [Waiting for a record](operations.md#waiting-for-a-record)";
+    "persist-found": Found { name: "_validation-persist.example.com".into() } => "the certificate is ordered now",
+        nothing;
+    "persist-written": Written {
+        names: "_validation-persist.example.com".into(),
+        zone: "example.com".into(),
+        until: None,
+    } => "the record proves the name for this and later orders", nothing;
+    "persist-not-replaced": NotReplaced {
+        names: "_validation-persist.example.com".into(),
+        why: "the DNS provider refuses it".into(),
+    } => "the zone has one value too many, which does no harm", may "remove it by hand";
+    "persist-ends-soon": EndsSoon {
+        until: END,
+        line: "_validation-persist.example.com. IN TXT \"ca.example; accounturi=https://ca.example/acct/7\"".into(),
+    } => "renewals fail after that", must "replace the record before then";
+    "persist-malformed": Malformed { name: "example.com".into(), why: "it names no issuer".into() }
+        => "the next method of `challenge` is used", may "tell the CA";
 }

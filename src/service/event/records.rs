@@ -1,5 +1,7 @@
 //! TXT records and the journal that knows of them.
 
+use super::reference::rows;
+use super::{Event, Subject};
 use acme_dns_core::level::Level;
 use std::fmt;
 use std::path::PathBuf;
@@ -108,7 +110,7 @@ impl fmt::Display for RecordsEvent {
             Self::ProviderGone { names, provider } => write!(
                 f,
                 "TXT {names} cannot be removed: no \"acme_dns_provider\" named \"{provider}\" is defined any \
-                 more"
+                 more, define it again or remove them by hand"
             ),
             Self::Spared { entry, what, aside: None } => write!(
                 f,
@@ -127,7 +129,42 @@ impl fmt::Display for RecordsEvent {
                 write!(f, "{why}; moved to \"{}\", TXT records may be left", aside.display())
             }
             Self::EntrySetAside { aside: Err(other), why } => write!(f, "{why}; {other}"),
-            Self::JournalFailed { why } => f.write_str(why),
+            Self::JournalFailed { why } => write!(
+                f,
+                "the journal cannot be kept, TXT records may be left in the zone until the next start: {why}"
+            ),
         }
     }
+}
+
+rows! {
+    RecordsEvent, |event| Event::Records(Subject::Certificate("example.com".into()), event);
+    "records-waiting": WaitingForOthers { names: "_acme-challenge.example.com".into() }
+        => "the order goes on when the other one is done", nothing;
+    "records-creating": Creating { names: "_acme-challenge.example.com".into(), zone: "example.com".into() }
+        => "the records that the CA looks for are created", nothing;
+    "records-unconfirmed": Unconfirmed { names: "_acme-challenge.example.com".into() }
+        => "they are looked for again, for 15 s", nothing;
+    "records-removed": Removed { names: "_acme-challenge.example.com".into() }
+        => "what an interrupted order had left is gone", nothing;
+    "records-not-removed": NotRemoved {
+        names: "_acme-challenge.example.com".into(),
+        is_earlier: false,
+        why: "the DNS provider does not answer".into(),
+    } => "they stay in the journal", nothing;
+    "records-provider-gone": ProviderGone { names: "_acme-challenge.example.com".into(), provider: "old".into() }
+        => "leftovers in the zone do no harm", may "do what the line says";
+    "records-spared": Spared {
+        entry: "example.com-1".into(),
+        what: "TXT \"_acme-challenge.example.com\" is not known to be ours".into(),
+        aside: None,
+    } => "the module removes only what is certainly its own", may "do what the line says";
+    "records-entry-unreadable": EntryUnreadable { why: "cannot open \"journal/1.json\": 5: I/O error".into() }
+        => "it is read again", may "look at the disk";
+    "records-entry-set-aside": EntrySetAside {
+        aside: Ok("journal/1.json.invalid".into()),
+        why: "\"journal/1.json\" cannot be used".into(),
+    } => "leftovers in the zone do no harm", may "look for TXT records in the zone, and remove them";
+    "records-journal-failed": JournalFailed { why: "cannot write \"journal\": 28: No space left on device".into() }
+        => "the order goes on", may "make room on the disk";
 }

@@ -1,5 +1,7 @@
 //! Reloads of nginx for what it reads only when it loads its configuration.
 
+use super::Event;
+use super::reference::rows;
 use acme_dns_core::level::Level;
 use std::fmt;
 use std::path::PathBuf;
@@ -83,8 +85,9 @@ impl ReloadEvent {
         match self {
             Self::Refused { .. }
             | Self::WithoutEffect { .. }
-            | Self::ConfigurationUnknown { .. } => Level::Error,
-            Self::ConfigurationChanged { .. } | Self::Wanted { .. } => Level::Warn,
+            | Self::ConfigurationChanged { .. }
+            | Self::ConfigurationUnknown { .. }
+            | Self::Wanted { .. } => Level::Error,
             Self::Reloading(_) | Self::Planned { .. } => Level::Notice,
             Self::Watching { .. } => Level::Info,
         }
@@ -142,4 +145,33 @@ impl fmt::Display for ReloadEvent {
             }
         }
     }
+}
+
+rows! {
+    ReloadEvent, Event::Reload;
+    "reload-watching": Watching { names: "\"example.com\"".into() }
+        => "the configuration names files of these certificates",
+        may "[acme_dns_reload](directives.md#acme_dns_reload) switches it off";
+    "reload-reloading": Reloading(Cause::Certificates("\"example.com\"".into()))
+        => "NGINX reads files only when it loads its configuration", nothing;
+    "reload-reloading-data": Reloading(Cause::Data("\"/run/secrets/token\"".into()))
+        => "NGINX reads secrets and domains only when it loads its configuration", nothing;
+    "reload-planned": Planned { names: "\"/run/secrets/token\"".into(), wait: Duration::from_secs(600) }
+        => "several reloads in an hour are enough", nothing;
+    "reload-refused": Refused {
+        cause: Cause::Certificates("\"example.com\"".into()),
+        why: "the master cannot be told to reload".into(),
+    } => "servers with `ssl_certificate` serve the old certificate", must "reload NGINX";
+    "reload-without-effect": WithoutEffect { cause: Cause::Certificates("\"example.com\"".into()), retry: None }
+        => "NGINX has refused its configuration", must "look at what NGINX says above it; `nginx -t` repeats it";
+    "reload-configuration-changed": ConfigurationChanged { names: "\"example.com\"".into(), file:
+        "nginx.conf".into() }
+        => "a configuration that is being edited is not put into force", must "finish the change, and reload";
+    "reload-configuration-unknown": ConfigurationUnknown {
+        names: "\"example.com\"".into(),
+        file: "nginx.conf".into(),
+        why: "13: Permission denied".into(),
+    } => "servers with `ssl_certificate` serve the old certificate", must "do what the line says";
+    "reload-wanted": Wanted { names: "\"/run/secrets/token\"".into(), why: ", it is not reloaded by itself".into() }
+        => "what was loaded is used on", must "reload NGINX";
 }

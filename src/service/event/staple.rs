@@ -1,5 +1,7 @@
 //! The OCSP response that is stapled to a certificate.
 
+use super::Event;
+use super::reference::{END, RENEWAL, SOON, rows};
 use acme_dns_core::level::Level;
 use acme_dns_core::time::UnixTime;
 use std::fmt;
@@ -83,12 +85,12 @@ impl StapleEvent {
                 ": OCSP response of \"{host}\" stapled, valid until {until}, next request at {next}"
             ),
             Self::Failed { host, attempts, why, stapled_until, next, .. } => {
-                write!(f, ": no OCSP response from \"{host}\", attempt {attempts}: {why}; ")?;
+                write!(f, ": no OCSP response from \"{host}\", attempt {attempts}, ")?;
                 match stapled_until {
                     Some(end) => write!(f, "the previous one is stapled until {end}")?,
                     None => write!(f, "nothing is stapled")?,
                 }
-                write!(f, ", next attempt at {next}")
+                write!(f, ", next attempt at {next}: {why}")
             }
             Self::Expired => write!(
                 f,
@@ -101,4 +103,31 @@ impl StapleEvent {
             ),
         }
     }
+}
+
+rows! {
+    StapleEvent, |event| Event::Staple("example.com".into(), event);
+    "staple-no-responder": NoResponder => "as with Let's Encrypt: nothing can be stapled", nothing;
+    "staple-no-issuer": NoIssuer {
+        why: "the chain has one certificate only".into(),
+        chain: "certs/example.com/fullchain.pem".into(),
+    } => "`ssl_stapling` has no effect for it", may "do what the line says";
+    "staple-stapled": Stapled { host: "ocsp.ca.example".into(), until: END, next: RENEWAL, is_usual: false }
+        => "it works again; at level `debug` if it had not failed", nothing;
+    "staple-failed": Failed {
+        host: "ocsp.ca.example".into(),
+        attempts: 3,
+        why: "timed out".into(),
+        stapled_until: Some(END),
+        next: SOON,
+        level: Level::Warn,
+    } => "the previous response is stapled until it expires, then none; clients may ask the CA themselves",
+        may "nothing, unless it lasts for days: look whether this host reaches the responder";
+    "staple-expired": Expired => "clients may ask the CA themselves; those with must-staple fail", nothing;
+    "staple-revoked": Revoked {
+        host: "ocsp.ca.example".into(),
+        why: "it was revoked".into(),
+        next: SOON,
+        is_known: false,
+    } => "the CA has revoked the certificate", must "[renew it](operations.md#requests)";
 }

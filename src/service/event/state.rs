@@ -1,5 +1,7 @@
 //! The state path: its lock, its owner and its files.
 
+use super::Event;
+use super::reference::rows;
 use acme_dns_core::level::Level;
 use std::fmt;
 use std::path::PathBuf;
@@ -172,12 +174,12 @@ impl fmt::Display for StateEvent {
                 path.display()
             ),
             Self::AccountNotWrittenBack { why } => {
-                write!(f, "an account cannot be written back: {why}")
+                write!(f, "an account cannot be written back, a new one will be created: {why}")
             }
             Self::Ignored { why } => write!(f, "{why}; it is ignored"),
-            Self::Failed { why, .. } => f.write_str(why),
+            Self::Failed { why, .. } => write!(f, "{why}; going on without it"),
             Self::Retrying { why, pause } => {
-                write!(f, "{why}; next attempt in {} s", pause.as_secs())
+                write!(f, "the service cannot begin, next attempt in {} s: {why}", pause.as_secs())
             }
             Self::Owned { path, user, files, readable_by, back } => {
                 write!(
@@ -203,4 +205,56 @@ impl fmt::Display for StateEvent {
             ),
         }
     }
+}
+
+rows! {
+    StateEvent, Event::State;
+    "state-locked": Locked { path: "/var/lib/acme_dns".into() } => "usually for less than a second, at a reload",
+        nothing;
+    "state-shared": Shared { path: "/var/lib/acme_dns".into(), holder: "process 4711".into() }
+        => "another NGINX uses it",
+        may "nothing, if that is meant: [two on one state \
+            path](operations.md#when-another-process-holds-the-lock)";
+    "state-silent": Silent {
+        path: "/var/lib/acme_dns".into(),
+        holder: "process 4711".into(),
+        waited: Duration::from_secs(70),
+        silence: Duration::from_secs(60),
+    } => "it hangs, or it is an earlier version",
+        may "[end what holds it](operations.md#when-another-process-holds-the-lock)";
+    "state-responding": Responding { path: "/var/lib/acme_dns".into(), holder: "process 4711".into() }
+        => "it renews again", nothing;
+    "state-lock-left": LockLeft { why: "cannot remove \"lock\": 1: Operation not permitted".into() }
+        => "it does no harm", nothing;
+    "state-gone": Gone { path: "/var/lib/acme_dns".into(), why: "2: No such file or directory".into() }
+        => "NGINX must not end before that",
+        must "[reload](operations.md#when-the-state-path-is-lost), or make room on the disk";
+    "state-written-back": WrittenBack { path: "/var/lib/acme_dns".into(), certificates: 12, accounts: 1 }
+        => "nothing was ordered anew", may "find out who has removed it";
+    "state-account-not-written-back": AccountNotWrittenBack { why: "28: No space left on device".into() }
+        => "certificates are not concerned",
+        must "make room on the disk; restore the account's key from a backup if CAA records name it";
+    "state-ignored": Ignored { why: "\"orders/example.com.json\" cannot be used".into() }
+        => "the file was set aside or left, and the service goes on without it", nothing;
+    "state-failed": Failed { why: "cannot write \"orders/example.com.json\": 28: No space left on device".into(),
+        level: Level::Error }
+        => "a note is missing on disk, so a restart may do something again; at level `warn` if it matters little",
+        must "make room on the disk, or make the path writable";
+    "state-retrying": Retrying { why: "cannot open \"/var/lib/acme_dns\": 13: Permission denied".into(), pause:
+        Duration::from_secs(10) }
+        => "no certificate is obtained or renewed; certificates are served", must "correct what the reason names";
+    "state-owned": Owned {
+        path: "/var/lib/acme_dns".into(),
+        user: "acme_dns".into(),
+        files: 42,
+        readable_by: None,
+        back: "www-data".into(),
+    } => "as after an upgrade: [Owner of the state path](operations.md#owner-of-the-state-path)", nothing;
+    "state-not-owned": NotOwned {
+        path: "/var/lib/acme_dns".into(),
+        user: "acme_dns".into(),
+        instead: "www-data".into(),
+        why: "1: Operation not permitted".into(),
+    } => "certificates are obtained and renewed all the same",
+        may "[Owner of the state path](operations.md#owner-of-the-state-path)";
 }

@@ -1,5 +1,7 @@
 //! The servers of a zone, and which of them show the TXT records.
 
+use super::reference::rows;
+use super::{Event, Subject};
 use acme_dns_core::level::Level;
 use std::fmt;
 use std::time::Duration;
@@ -175,4 +177,54 @@ impl fmt::Display for VisibilityEvent {
             }
         }
     }
+}
+
+rows! {
+    VisibilityEvent, |event| Event::Visibility(Subject::Certificate("example.com".into()), event);
+    "visibility-unchecked": Unchecked { zone: "example.com".into(), delay: Duration::from_secs(60) }
+        => "`acme_dns_propagation off`: no server is asked", nothing;
+    "visibility-intercepted": Intercepted {
+        zone: "example.com".into(),
+        servers: "ns1.example.com (192.0.2.1)".into(),
+        delay: Duration::from_secs(60),
+    } => "a router answers all DNS queries itself; the attempt continues after the wait",
+        may "`acme_dns_propagation off` saves the queries";
+    "visibility-servers": Servers { zone: "example.com".into(), servers: "ns1.example.com (192.0.2.1)".into() }
+        => "these are asked for the TXT records", nothing;
+    "visibility-remarkable": Remarkable {
+        note: "this machine's resolvers name other servers of zone \"example.com\"".into(),
+    } => "the host sees an internal version of the zone (split horizon), and the provider's servers are asked",
+        nothing;
+    "visibility-elsewhere": Elsewhere {
+        zone: "example.com".into(),
+        why: "it is delegated to ns1.other.example, but the provider has it on ns1.example.com".into(),
+        timeout: Duration::from_secs(300),
+        is_first: true,
+    } => "the delegation may change soon", may "name the provider's servers at the registrar";
+    "visibility-no-servers": NoServers { zone: "example.com".into(), why: "no answer".into(), is_first: true }
+        => "they are looked for again",
+        may "set `resolvers` of `acme_dns_propagation` if this host's resolvers are wrong";
+    "visibility-shown": Shown { server: "ns1.example.com (192.0.2.1)".into(), zone: "example.com".into() }
+        => "the answer of one server", nothing;
+    "visibility-lacking": Lacking {
+        zone: "example.com".into(),
+        lacks: "ns1.example.com (192.0.2.1) lacks _acme-challenge.example.com".into(),
+    } => "the answer of one server; it is asked again", nothing;
+    "visibility-still-waiting": StillWaiting {
+        zone: "example.com".into(),
+        timeout: Duration::from_secs(300),
+        lacks: "ns1.example.com (192.0.2.1) lacks _acme-challenge.example.com".into(),
+    } => "it takes longer than most", may "raise the `timeout` of `acme_dns_propagation` if it ends in vain";
+    "visibility-delegated": Delegated {
+        challenge: "_acme-challenge.example.com".into(),
+        target: "example.com.acme.example.net".into(),
+    } => "a CNAME leads there", nothing;
+    "visibility-alias-unknown": AliasUnknown { name: "_acme-challenge.example.com".into(), why: "no answer".into() }
+        => "if it is one, the CA does not find the record", nothing;
+    "visibility-ignored": Ignored {
+        server: "ns2.example.com (192.0.2.2)".into(),
+        zone: "example.com".into(),
+        why: "it does not answer".into(),
+        is_new: true,
+    } => "the others decide; at level `debug` if it was down before", may "repair it: the CA may ask it";
 }

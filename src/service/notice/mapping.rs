@@ -74,9 +74,6 @@ pub(super) fn read(event: &Event) -> Option<Told> {
         Event::Persist(Subject::Certificate(name), PersistEvent::Needed { is_due: true, .. }) => {
             Brief { needs_person: true, ..brief(NoticeKind::Waiting, Some(name)) }
         }
-        Event::Persist(_, PersistEvent::EndsSoon { .. }) => {
-            brief(NoticeKind::Attention, subject(event))
-        }
         event if event.level() == Level::Error => brief(NoticeKind::Attention, subject(event)),
         _ => return None,
     };

@@ -6,7 +6,7 @@ use crate::acme::problem::{Problem, printable};
 use crate::acme::solver::Challenge;
 use acme_dns_core::config::ChallengeMethod;
 use acme_dns_core::name::Name;
-use instant_acme::{AuthorizationHandle, AuthorizationStatus, ChallengeType, Identifier};
+use instant_acme::{AuthorizationState, AuthorizationStatus, ChallengeType, Identifier};
 
 /// So many types of challenges of an authorization are shown.
 const MAX_OFFERED: usize = 16;
@@ -52,7 +52,7 @@ impl Authorization {
     /// Reads an authorization of an order for these names.
     pub(super) fn read(
         index: usize,
-        handle: &AuthorizationHandle<'_>,
+        handle: &AuthorizationState,
         names: &[Name],
         session: &Session,
     ) -> Self {
@@ -86,7 +86,7 @@ pub(in crate::acme) fn check(authorizations: &[Authorization]) -> Result<(), Obt
     }
 }
 
-fn challenge_type(kind: &ChallengeType) -> String {
+pub(super) fn challenge_type(kind: &ChallengeType) -> String {
     match kind {
         ChallengeType::Http01 => "http-01".to_owned(),
         ChallengeType::Dns01 => "dns-01".to_owned(),

@@ -8,6 +8,7 @@ use crate::acme::teller::Teller;
 use crate::acme::{ObtainerState, names_of, now};
 use crate::dns::{PlacedRecord, TxtRecord, Zone, on_account_of};
 use crate::event::PersistEvent;
+use crate::mark::spawn_local;
 use crate::propagation::ZoneServers;
 use acme_dns_core::challenge::{Candidate, Kept, Mark};
 use acme_dns_core::config::ChallengeMethod;
@@ -18,7 +19,6 @@ use futures_util::future::join_all;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use tokio::task::spawn_local;
 
 /// The solver of dns-persist-01.
 pub(super) const SOLVER: MethodSolver = MethodSolver {

@@ -21,7 +21,10 @@ fn strange_trees_are_told_once_and_stop_nobody() {
     let empty = tree(&[]);
     let (_, told) = search_in(ImportFormat::Certbot, empty.path());
     let text = format!("\"{}\" holds no certificates of certbot", empty.path().display());
-    assert_eq!(told, [(Level::Warn, format!("cannot be imported: {text}"))]);
+    assert_eq!(
+        told,
+        [(Level::Warn, format!("certificates of another client cannot be imported: {text}"))]
+    );
 
     let file = tree(&[("live", "a file")]);
     let (_, told) = search_in(ImportFormat::Certbot, file.path());

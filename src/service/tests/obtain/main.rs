@@ -18,6 +18,7 @@ mod service;
 mod staples;
 mod starts;
 mod status;
+mod story;
 mod succession;
 mod support;
 

@@ -191,7 +191,7 @@ fn without_a_provider_a_record_is_waited_for_and_no_order_is_placed() {
         let account = std::thread::scope(|scope| scope.spawn(|| own(&bed)).join().unwrap());
         let line = format!("{RECORD}. IN TXT \"{account}\"");
         let needed = |is_due| PersistEvent::Needed { line: line.clone(), why: None, is_due };
-        assert_eq!(told(&bed, Level::Notice), [needed(true)], "once an hour");
+        assert_eq!(told(&bed, Level::Error), [needed(true)], "once an hour");
         assert_eq!(told(&bed, Level::Debug), [needed(false)]);
         assert_eq!(orders(&bed), 0);
         // Somebody adds it.
@@ -200,7 +200,7 @@ fn without_a_provider_a_record_is_waited_for_and_no_order_is_placed() {
         });
         obtainer.obtain(VARIANT, ISSUER, KeyChoice::Configured).await.unwrap();
         let found = PersistEvent::Found { name: RECORD.to_owned() };
-        assert_eq!(told(&bed, Level::Notice)[1..], [found]);
+        assert_eq!(told(&bed, Level::Notice), [found]);
     });
     assert_eq!(orders(&bed), 1);
     bed.obtain().unwrap();
@@ -249,10 +249,8 @@ fn a_record_that_ends_soon_is_used_and_told() {
     let until = days_from_now(20);
     set(&bed, &[&format!("{}; persistUntil={until}", own(&bed))]);
     bed.obtain().unwrap();
-    let warnings = told(&bed, Level::Warn);
-    let [PersistEvent::EndsSoon { until: end, line }] = &warnings[..] else {
-        panic!("{warnings:?}")
-    };
+    let errors = told(&bed, Level::Error);
+    let [PersistEvent::EndsSoon { until: end, line }] = &errors[..] else { panic!("{errors:?}") };
     assert_eq!(u64::try_from(end.0).unwrap(), until);
     assert_eq!(*line, format!("{RECORD}. IN TXT \"{}\"", own(&bed)));
 }

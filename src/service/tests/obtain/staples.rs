@@ -268,7 +268,7 @@ fn refuses(stand: &Stand, what: &str, expected: &str) {
     service.stop();
     assert_eq!(level, Level::Info, "{what}");
     assert!(line.contains(expected), "{what}: {line}");
-    assert!(line.contains("; nothing is stapled, next attempt at "), "{what}: {line}");
+    assert!(line.contains(", nothing is stapled, next attempt at "), "{what}: {line}");
     let published = stand.workers.all();
     assert!(published.iter().all(|material| material.pairs[0].staple.is_none()), "{what}");
 }

@@ -1,0 +1,7 @@
+//! Prints docs/log.md.
+
+use acme_dns_service::event::reference::document;
+
+fn main() {
+    print!("{}", document());
+}
