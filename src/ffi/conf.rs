@@ -10,6 +10,7 @@ use super::memory::SharedMemory;
 use super::privileges::KeptCapabilities;
 use super::programs::{LibraryBlock, PlacedExport, PlacedProgram};
 use super::registry;
+use super::requests::Requests;
 use super::vault::Vault;
 use acme_dns_core::config::draft::Draft;
 use acme_dns_core::config::sharing::Shared;
@@ -46,6 +47,8 @@ pub(super) struct CoreConf {
     pub(super) library: Option<LibraryBlock>,
     /// The first place of `acme_dns_status`.
     pub(super) status: Option<Location>,
+    /// Set if one of these places takes requests.
+    pub(super) takes_requests: bool,
     /// Files for other software.
     pub(super) exports: Vec<PlacedExport>,
     /// Those who are told of certificates.
@@ -70,6 +73,8 @@ pub(super) struct Ready {
     pub(super) watch: Option<Watch>,
     /// The certificates, for the workers.
     pub(super) memory: Arc<SharedMemory>,
+    /// Requests of workers to the service, if any can make some; known when the configuration is in force.
+    pub(super) requests: Option<Arc<Requests>>,
     /// User of the service.
     pub(super) identity: Identity,
     /// The group that may read `certs/`.
@@ -99,6 +104,7 @@ impl CoreConf {
             providers_program: None,
             library: None,
             status: None,
+            takes_requests: false,
             exports: Vec::new(),
             listeners: Vec::new(),
             servers: Vec::new(),

@@ -6,6 +6,7 @@ use super::nginx::{is_logged, log, process, update_time};
 use super::public_area::Area;
 use super::relay::Relay;
 use super::reload;
+use super::requests::Requests;
 use acme_dns_core::config::Config;
 use acme_dns_core::id::{CertificateId, Table, VariantId};
 use acme_dns_core::level::Level;
@@ -25,6 +26,8 @@ pub(super) struct NginxHost {
     /// Records, and the public records beside them.
     pub(super) writer: Mutex<Writer>,
     pub(super) area: Area,
+    /// Requests of workers, if any can make some.
+    pub(super) requests: Option<Arc<Requests>>,
     /// Way of its lines to the manager; none where the service is a thread of nginx.
     pub(super) relay: Option<Arc<Relay>>,
 }
@@ -87,6 +90,14 @@ impl Host for NginxHost {
 
     fn show_life(&self, state: HelperState) {
         self.area.show_life(state);
+    }
+
+    fn hears_requests(&self) -> bool {
+        self.requests.is_some()
+    }
+
+    fn take_requests(&self, most: usize) -> Vec<CertificateId> {
+        self.requests.as_ref().map_or_else(Vec::new, |requests| requests.take(most))
     }
 
     fn prepare_program(&self, command: &mut Command) {

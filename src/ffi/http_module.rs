@@ -4,7 +4,7 @@
 //! and how servers come to use one `SSL_CTX` in `sharing`.
 
 use super::bound::ServedBy;
-use super::callback::callback;
+use super::callback::{callback, guard};
 use super::certificate::ServerCertificate;
 use super::conf::core_conf;
 use super::cycle::Cycle;
@@ -21,15 +21,17 @@ use super::server::{
 };
 use super::sharing::Sharing;
 use super::ssl_conf::{SslSettings, ssl_settings};
-use super::status_handler::{Shown, StatusConf, StatusRequest};
+use super::status_conf::{Shown, StatusConf};
+use super::status_request::StatusRequest;
 use super::variables;
 use acme_dns_core::config::Location;
 use ngx::ffi::{
-    NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF, NGX_HTTP_MAIN_CONF,
-    NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF, SSL_get_ex_data, ngx_command_t, ngx_connection_t,
-    ngx_http_add_variable, ngx_http_conf_ctx_t, ngx_http_connection_t, ngx_http_core_loc_conf_t,
-    ngx_http_core_module, ngx_http_module_t, ngx_http_request_t, ngx_http_ssl_srv_conf_t,
-    ngx_http_variable_value_t, ngx_int_t, ngx_module_t, ngx_ssl_connection_index,
+    NGX_CONF_1MORE, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_HTTP_LOC_CONF,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF, SSL_get_ex_data, ngx_command_t,
+    ngx_connection_t, ngx_http_add_variable, ngx_http_conf_ctx_t, ngx_http_connection_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_finalize_request, ngx_http_module_t,
+    ngx_http_request_t, ngx_http_ssl_srv_conf_t, ngx_http_variable_value_t, ngx_int_t,
+    ngx_module_t, ngx_ssl_connection_index,
 };
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::{c_char, c_int, c_void};
@@ -40,7 +42,7 @@ const SRV_CONF: usize = offset_of!(ngx_http_conf_ctx_t, srv_conf);
 const LOC_CONF: usize = offset_of!(ngx_http_conf_ctx_t, loc_conf);
 
 static mut COMMANDS: [ngx_command_t; DEFINITIONS + 4] = {
-    let location = NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1;
+    let location = NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1 | NGX_CONF_TAKE2;
     let server = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF;
     let own = [
         command(c"acme_dns", server | NGX_CONF_1MORE, set_acme_dns, SRV_CONF),
@@ -163,6 +165,7 @@ callback! {
             }
             if let Some(mut core) = core_conf(cf.cycle()) {
                 core.status.get_or_insert_with(|| cf.location());
+                core.takes_requests |= shown.takes_requests;
             }
             // SAFETY: nginx reads the directive inside `http`.
             let context = unsafe { HttpCtx::of(&cf) };
@@ -179,19 +182,48 @@ callback! {
     /// Responds with the status.
     fn show_status(request: *mut ngx_http_request_t) -> ngx_int_t {
         // SAFETY: nginx gives a live request to a content handler.
-        let request = unsafe { &mut *request };
-        // SAFETY: `create_loc_conf` made it.
-        let conf = unsafe { conf_at::<StatusConf>(request.loc_conf, own_index()) };
-        // SAFETY: nginx sets the index before it creates any configuration.
-        let core = unsafe { ngx_http_core_module.ctx_index };
-        // SAFETY: nginx's core module made it.
-        let location = unsafe { conf_at::<ngx_http_core_loc_conf_t>(request.loc_conf, core) };
-        // SAFETY: nginx's main thread, which loads no configuration meanwhile.
-        let cycle = unsafe { Cycle::current() };
-        let Some(shown) = conf.shown.get() else { return ERROR };
-        // SAFETY: as above.
-        unsafe { StatusRequest::new(request, location, cycle) }.respond(shown)
+        match unsafe { status_request(request) } {
+            Some((request, shown)) => request.respond(shown, Some(take_form)),
+            None => ERROR,
+        }
     } ?= ERROR
+}
+
+callback! {
+    /// Takes the form of a request for the status, once its body is there.
+    fn take_form(request: *mut ngx_http_request_t) {
+        let end = guard(ERROR, || {
+            // SAFETY: nginx gives the live request whose body it has read.
+            match unsafe { status_request(request) } {
+                Some((request, shown)) => request.take_form(shown),
+                None => ERROR,
+            }
+        });
+        // SAFETY: as above; nothing refers to it any more.
+        unsafe { ngx_http_finalize_request(request, end) };
+    } ?= ()
+}
+
+/// Finds what belongs to a request for the status.
+///
+/// # Safety
+/// The request is live, in a location of the cycle in force, and nothing else refers to it.
+unsafe fn status_request<'a>(
+    request: *mut ngx_http_request_t,
+) -> Option<(StatusRequest<'a>, Shown)> {
+    // SAFETY: by this function's contract.
+    let request = unsafe { &mut *request };
+    // SAFETY: `create_loc_conf` made it.
+    let conf = unsafe { conf_at::<StatusConf>(request.loc_conf, own_index()) };
+    // SAFETY: nginx sets the index before it creates any configuration.
+    let core = unsafe { ngx_http_core_module.ctx_index };
+    // SAFETY: nginx's core module made it.
+    let location = unsafe { conf_at::<ngx_http_core_loc_conf_t>(request.loc_conf, core) };
+    // SAFETY: nginx's main thread, which loads no configuration meanwhile.
+    let cycle = unsafe { Cycle::current() };
+    // SAFETY: as above.
+    let status = unsafe { StatusRequest::new(request, location, cycle) };
+    Some((status, conf.shown.get()?))
 }
 
 callback! {

@@ -87,6 +87,7 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
         imports: Imports::default(),
         watch: None,
         memory,
+        requests: None,
         identity,
         certs_group: conf.certs_group,
         is_news: true,

@@ -11,6 +11,7 @@ use super::init_conf::watch;
 use super::memory::{SlotReader, Writer};
 use super::nginx::{tell, tell_once};
 use super::privileges;
+use super::requests::Requests;
 use super::startup::Startup;
 use acme_dns_core::config::state_path::DefaultPath;
 use acme_dns_service::event::NginxEvent;
@@ -20,7 +21,9 @@ use std::path::PathBuf;
 
 /// Prepares all that the processes of a configuration need. The cycle is not the current one yet.
 pub(super) fn put_into_force(cycle: Cycle<'_>, conf: &mut CoreConf) {
-    let CoreConf { ready: Some(ready), vault, servers, since, .. } = conf else { return };
+    let CoreConf { ready: Some(ready), vault, servers, since, takes_requests, .. } = conf else {
+        return;
+    };
     for shared in &ready.shared {
         tell(NginxEvent::Shared(shared.clone()));
     }
@@ -39,6 +42,9 @@ pub(super) fn put_into_force(cycle: Cycle<'_>, conf: &mut CoreConf) {
     let current = unsafe { Cycle::current() };
     let before = core_conf(current);
     let before = before.as_ref().and_then(|conf| conf.ready());
+    if *takes_requests {
+        begin_requests(ready, before);
+    }
     ready.is_news = before.is_none_or(|before| before.config != ready.config);
     let imported = import::read(ready, vault);
     let owner = ready.identity.owner_of_files();
@@ -76,6 +82,15 @@ fn open_to_workers(ready: &mut Ready, watch: &Watch) {
     ready.certs_group = Some(workers.gid);
     let path = certificates_path(&ready.config.state_path);
     tell_once(NginxEvent::OpenedToWorkers { path });
+}
+
+/// Lets workers ask for renewals.
+fn begin_requests(ready: &mut Ready, before: Option<&Ready>) {
+    let before = before.and_then(|it| Some((&**it.requests.as_ref()?, &*it.config)));
+    match Requests::begin(&ready.config, before) {
+        Ok(requests) => ready.requests = Some(requests),
+        Err(error) => tell(NginxEvent::NoRequests { why: error.to_string() }),
+    }
 }
 
 /// Tells once what protects secrets and certificates less than it could, and what lies in a bad place.

@@ -313,7 +313,7 @@ impl Mappings {
 }
 
 /// Maps shared memory, of a file or of none.
-fn map(size: usize, protection: i32, file: Option<&OwnedFd>) -> io::Result<NonNull<u8>> {
+pub(super) fn map(size: usize, protection: i32, file: Option<&OwnedFd>) -> io::Result<NonNull<u8>> {
     let (flags, descriptor) = match file {
         Some(file) => (libc::MAP_SHARED, file.as_raw_fd()),
         None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1),

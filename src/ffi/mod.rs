@@ -9,9 +9,9 @@
 //! | nginx's API | [`nginx`], [`pool`], [`cycle`], [`parser`], [`module_ctx`], [`http_ctx`] |
 //! | OpenSSL's API | [`openssl`], [`session`] |
 //! | processes | [`heap`], [`privileges`], [`identity`], [`relay`], [`reload`], [`child`], [`programs`] |
-//! | data | [`memory`] (certificates for the workers), [`public_area`] (the status), [`vault`] (secrets) |
+//! | data | [`memory`] (certificates for the workers), [`requests`] (of workers), [`public_area`] (the status), [`vault`] (secrets) |
 //! | the handshake | [`self_signed`], [`pair`], [`certificate`], [`owner`] |
-//! | servers | [`ssl_conf`], [`bound`], [`sharing`], [`variables`], [`status_handler`] |
+//! | servers | [`ssl_conf`], [`bound`], [`sharing`], [`variables`], [`status_conf`], [`status_request`], [`status_control`], [`status_handler`] |
 //! | the configuration of a cycle | [`registry`], [`conf`], [`directives`], [`server`], [`init_conf`] |
 //! | the helper | [`host`], [`service_process`], [`helper`] |
 //! | the start | [`import`], [`missing`], [`startup`], [`init_module`] |
@@ -64,6 +64,7 @@ mod public_area;
 mod registry;
 mod relay;
 mod reload;
+mod requests;
 mod self_signed;
 mod server;
 mod service_process;
@@ -71,7 +72,10 @@ mod session;
 mod sharing;
 mod ssl_conf;
 mod startup;
+mod status_conf;
+mod status_control;
 mod status_handler;
+mod status_request;
 #[cfg(ngx_stream)]
 mod stream_module;
 mod variables;

@@ -12,9 +12,9 @@ use acme_dns_service::event::{Event, NginxEvent};
 use ngx::ffi::{
     NGX_LOG_DEBUG, NGX_LOG_DEBUG_CORE, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN,
     NGX_OK, ngx_array_t, ngx_close_connection, ngx_connection_t, ngx_core_module, ngx_cycle,
-    ngx_cycle_t, ngx_event_t, ngx_int_t, ngx_log_error_core, ngx_log_stderr, ngx_log_t, ngx_msec_t,
-    ngx_process, ngx_quiet_mode, ngx_setproctitle, ngx_str_t, ngx_terminate, ngx_test_config,
-    ngx_time_update, ngx_uint_t, ngx_worker,
+    ngx_cycle_t, ngx_event_t, ngx_exiting, ngx_int_t, ngx_log_error_core, ngx_log_stderr,
+    ngx_log_t, ngx_msec_t, ngx_process, ngx_quiet_mode, ngx_setproctitle, ngx_str_t, ngx_terminate,
+    ngx_test_config, ngx_time_update, ngx_uint_t, ngx_worker,
 };
 use std::borrow::Cow;
 use std::cell::UnsafeCell;
@@ -55,6 +55,13 @@ pub(super) fn is_first_worker() -> bool {
     // SAFETY: set by nginx before a worker runs.
     let worker = unsafe { ngx_worker };
     worker == 0
+}
+
+/// Tells whether this process ends as soon as the last of its connections does.
+pub(super) fn is_exiting() -> bool {
+    // SAFETY: written by nginx's main thread, which this is.
+    let exiting = unsafe { ngx_exiting };
+    exiting != 0
 }
 
 /// Gives the current cycle. It is replaced by a reload in the master and in single process mode.

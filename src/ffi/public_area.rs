@@ -14,6 +14,7 @@
 //! Writers are those of `memory`, one at a time; figures are counted by atomic additions.
 
 use super::memory::SharedMemory;
+use super::requests::Requests;
 use acme_dns_core::config::Config;
 use acme_dns_core::id::{CertificateId, IssuerId, ProviderId, VariantId};
 use acme_dns_core::material::Material;
@@ -68,6 +69,7 @@ const PROCESS_WORDS: usize = 5;
 pub(super) struct Area {
     memory: Arc<SharedMemory>,
     variants: usize,
+    requests: Option<Arc<Requests>>,
 }
 
 impl Area {
@@ -78,7 +80,12 @@ impl Area {
     }
 
     pub(super) fn new(memory: &Arc<SharedMemory>, config: &Config) -> Self {
-        Self { memory: Arc::clone(memory), variants: config.variants.len() }
+        Self { memory: Arc::clone(memory), variants: config.variants.len(), requests: None }
+    }
+
+    /// Shows what workers have asked for, too.
+    pub(super) fn with_requests(self, requests: Option<Arc<Requests>>) -> Self {
+        Self { requests, ..self }
     }
 
     /// Begins with new memory: notes the time.
@@ -264,6 +271,10 @@ impl PublicArea for Area {
     fn zone(&self) -> ZoneUse {
         let (used, total) = self.memory.room();
         ZoneUse { used, total }
+    }
+
+    fn is_requested(&self, certificate: CertificateId) -> bool {
+        self.requests.as_ref().is_some_and(|requests| requests.is_asked(certificate))
     }
 }
 

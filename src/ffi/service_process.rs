@@ -147,6 +147,7 @@ fn host(ready: &Ready, relay: Option<Arc<Relay>>) -> Arc<NginxHost> {
         config: Arc::clone(&ready.config),
         writer: Mutex::new(Writer::new(&ready.memory)),
         area,
+        requests: ready.requests.clone(),
         relay,
     })
 }

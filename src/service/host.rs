@@ -59,6 +59,16 @@ pub trait Host: Send + Sync + 'static {
     /// Shows that this process lives, and what it does.
     fn show_life(&self, _state: HelperState) {}
 
+    /// Tells whether a worker can ask for renewals.
+    fn hears_requests(&self) -> bool {
+        false
+    }
+
+    /// Takes some of the certificates whose renewal workers have asked for. Nothing is known of who has said so.
+    fn take_requests(&self, _most: usize) -> Vec<CertificateId> {
+        Vec::new()
+    }
+
     /// Prepares a program that is about to be started as a process of its own: it is to have none of this
     /// process's descriptors and ways with signals, and to end with it.
     fn prepare_program(&self, _command: &mut Command) {}
@@ -124,6 +134,14 @@ impl<Ear: Fn(&Event) + Send + Sync + 'static> Host for Overheard<Ear> {
 
     fn show_life(&self, state: HelperState) {
         self.host.show_life(state);
+    }
+
+    fn hears_requests(&self) -> bool {
+        self.host.hears_requests()
+    }
+
+    fn take_requests(&self, most: usize) -> Vec<CertificateId> {
+        self.host.take_requests(most)
     }
 
     fn prepare_program(&self, command: &mut Command) {

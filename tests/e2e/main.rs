@@ -8,6 +8,7 @@ mod binding;
 mod certbot;
 mod cloudflare_stand_in;
 mod configuration;
+mod control;
 mod doctor;
 mod domains;
 mod edits;

@@ -129,6 +129,17 @@ impl Gates {
         }
     }
 
+    /// Ends the pauses that hold up a certificate, as a reload would; gives what they are about.
+    pub(super) fn resume(&mut self, track: &Track, now: UnixTime) -> Vec<GateSubject> {
+        let subjects = self.subjects(track, track.authority());
+        for subject in &subjects {
+            if let Some(gate) = self.gates.get_mut(subject).filter(|gate| gate.pause.next > now) {
+                gate.pause.reload(now, false);
+            }
+        }
+        subjects
+    }
+
     fn number(&mut self, zone: &str) -> usize {
         let next = self.zones.len();
         *self.zones.entry(zone.to_ascii_lowercase()).or_insert(next)

@@ -40,6 +40,7 @@ mod pause;
 mod pool;
 mod progress;
 mod renewal;
+mod request;
 mod setback;
 #[cfg(test)]
 mod simulation;
@@ -60,6 +61,7 @@ pub use progress::{Fingerprint, Loading, Progress};
 pub use renewal::{
     Reason, Renewal, RenewalInfo, RenewalInfoError, RenewalInfoOutcome, RenewalWindow,
 };
+pub use request::NotNow;
 pub use setback::{Extent, Remedy, Setback};
 pub use view::Standing;
 

@@ -1,6 +1,7 @@
 //! Each rule of the schedule by itself.
 
 mod pauses;
+mod request;
 mod scan;
 
 use super::{

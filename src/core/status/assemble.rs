@@ -3,7 +3,10 @@
 //! Of all certificates only what they are counted and sorted by is read; texts are read of those that are shown. So a
 //! page takes about as long with a hundred thousand certificates as with a thousand.
 
-use super::certificate::{Activity, CertificateStatus, Served, ServedCertificate, VariantStatus};
+use super::certificate::{
+    Activity, CertificateStatus, RENEWAL_INTERVAL, RenewalRequest, RequestState, Served,
+    ServedCertificate, VariantStatus,
+};
 use super::encode::{PLAN, Plan, SERVED, ServedRecord, TEXT, hash};
 use super::figure::{BOUNDS, Code, Counted, Figure, Phase};
 use super::page::{
@@ -46,6 +49,9 @@ pub trait PublicArea {
 
     /// Gives the use of the shared zone.
     fn zone(&self) -> ZoneUse;
+
+    /// Tells whether the renewal of a certificate was asked for and not looked at yet.
+    fn is_requested(&self, certificate: CertificateId) -> bool;
 }
 
 /// Order of the certificates of a page.
@@ -65,6 +71,8 @@ pub struct Assembly<'a> {
     pub area: &'a dyn PublicArea,
     /// Versions.
     pub build: &'a Build,
+    /// Maker of the tokens of certificates that may be renewed by the page.
+    pub tokens: Option<&'a dyn Fn(&str) -> String>,
     /// The time.
     pub now: UnixTime,
 }
@@ -207,6 +215,9 @@ impl Assembly<'_> {
         let failed = plans().max_by_key(|plan| plan.last_error.as_ref().map(|error| error.at));
         let issuers = certificate.issuers.iter().filter_map(|id| self.config.issuers.get(*id));
         let provider = self.config.providers.get(certificate.provider);
+        let pending = RenewalRequest { at: self.now, state: RequestState::Pending };
+        let pending = self.area.is_requested(id).then_some(pending);
+        let answered = plans().filter_map(|plan| plan.requested).max_by_key(|request| request.at);
         Some(CertificateStatus {
             name: certificate.name.clone(),
             state: match activity {
@@ -227,6 +238,8 @@ impl Assembly<'_> {
                 _ => own.or_else(|| next.min_by_key(|next| next.at)),
             },
             step: plans().find_map(|plan| plan.step),
+            requested: pending.or(answered.filter(|it| it.at + RENEWAL_INTERVAL > self.now)),
+            renew_token: self.tokens.map(|token| token(&certificate.name)),
             variants: variants.into_iter().map(|(variant, ..)| variant).collect(),
         })
     }
@@ -376,7 +389,7 @@ fn slice_sorted<T: Ord>(items: &mut [T], start: usize, length: usize) -> &[T] {
     part
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');

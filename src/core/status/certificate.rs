@@ -3,6 +3,7 @@
 use crate::key::KeyType;
 use crate::time::UnixTime;
 use serde::{Serialize, Serializer};
+use std::time::Duration;
 
 /// Writes a time as RFC 3339 has it.
 pub(super) fn rfc3339<S: Serializer>(time: &UnixTime, to: S) -> Result<S::Ok, S::Error> {
@@ -147,6 +148,31 @@ words! {
     }
 }
 
+words! {
+    /// State of a renewal that was asked for at the status page.
+    pub enum RequestState {
+        /// The process that obtains certificates has not looked at it yet.
+        Pending = 1, "pending";
+        /// It was begun.
+        Granted = 2, "granted";
+        /// It was not.
+        Refused = 3, "refused";
+    }
+}
+
+/// Time between two renewals of a certificate that are asked for at the status page.
+pub const RENEWAL_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Renewal that was asked for at the status page.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct RenewalRequest {
+    /// Time at which it was decided, or of the page while that has not happened.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: UnixTime,
+    /// The state.
+    pub state: RequestState,
+}
+
 /// Plan: when what comes next is done, and why then.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct NextStep {
@@ -253,6 +279,11 @@ pub struct CertificateStatus {
     pub next: Option<NextStep>,
     /// Step of the attempt under way.
     pub step: Option<StepUnderWay>,
+    /// The last renewal that was asked for at the status page.
+    pub requested: Option<RenewalRequest>,
+    /// Token of the form by which it may be renewed now; `None`: the location does not allow that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renew_token: Option<String>,
     /// Its variants, at least one.
     pub variants: Vec<VariantStatus>,
 }

@@ -4,9 +4,9 @@
 //! served, 200 bytes        u8 version, u8 origin, u8 lengths of serial number, issuer's name and profile,
 //!                          i64 not before, not after, end of the staple, u64 hash of the CA's directory,
 //!                          SHA-256 of the leaf, serial number, issuer's name, profile
-//! plan, 56 bytes           u8 version, activity, step, reasons of renewal and of what is next, remedy, flags,
+//! plan, 64 bytes           u8 version, activity, step, reasons of renewal and of what is next, remedy, flags,
 //!                          u32 failures, u16 length of the text, i64 renewal, last success, last failure, next,
-//!                          beginning of the step
+//!                          beginning of the step, last request
 //! text, up to 768 bytes    the last error
 //! ```
 //! Integers are little-endian, times in seconds since the Unix epoch; a time of 0 is none. Version 0 is a record that
@@ -14,7 +14,8 @@
 //! trusts nothing: another process has written it.
 
 use super::certificate::{
-    Activity, LastError, NextStep, Origin, Remedy, Step, StepUnderWay, WhyNext,
+    Activity, LastError, NextStep, Origin, Remedy, RenewalRequest, RequestState, Step,
+    StepUnderWay, WhyNext,
 };
 use crate::schedule::Validity;
 use crate::time::UnixTime;
@@ -23,7 +24,7 @@ use thiserror::Error;
 /// Bytes of a served record.
 pub const SERVED: usize = 200;
 /// Bytes of a plan.
-pub const PLAN: usize = 56;
+pub const PLAN: usize = 64;
 /// Most bytes of the text of a plan.
 pub const TEXT: usize = 768;
 
@@ -33,6 +34,7 @@ const SERIAL: usize = 32;
 const NAME: usize = 64;
 const PROFILE: usize = 32;
 const IS_REVOKED: u8 = 1;
+const IS_REFUSED: u8 = 2;
 
 /// Facts about a certificate that workers serve.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -74,6 +76,8 @@ pub struct Plan {
     pub last_error: Option<LastError>,
     /// Set if the CA says that what is served is revoked.
     pub revoked: bool,
+    /// The last renewal that was asked for at the status page; it is never pending here.
+    pub requested: Option<RenewalRequest>,
 }
 
 /// Reason to refuse bytes as a record.
@@ -250,6 +254,7 @@ impl Plan {
             last_success: None,
             last_error: None,
             revoked: false,
+            requested: None,
         }
     }
 
@@ -273,7 +278,9 @@ impl Plan {
         out.byte(reason(self.renewal));
         out.byte(reason(self.next));
         out.byte(error.map_or(0, |error| error.remedy.number()));
-        out.byte(if self.revoked { IS_REVOKED } else { 0 });
+        let is_refused = |it: RenewalRequest| it.state == RequestState::Refused;
+        let refused = if self.requested.is_some_and(is_refused) { IS_REFUSED } else { 0 };
+        out.byte(refused | if self.revoked { IS_REVOKED } else { 0 });
         out.byte(0);
         out.put(&self.failures.to_le_bytes(), size_of::<u32>());
         let length = u16::try_from(self.text().len()).unwrap_or_default();
@@ -284,6 +291,7 @@ impl Plan {
         out.time(error.map(|error| error.at));
         out.time(at(self.next));
         out.time(self.step.map(|step| step.since));
+        out.time(self.requested.map(|request| request.at));
         record
     }
 
@@ -301,7 +309,7 @@ impl Plan {
         let failures = u32::from_le_bytes(from.array());
         let length = u16::from_le_bytes(from.array());
         from.take(2);
-        let [renewal, last_success, failed, next, since] = [(); 5].map(|()| from.time());
+        let [renewal, last_success, failed, next, since, asked] = [(); 6].map(|()| from.time());
         let next_step = |why: u8, at: Option<UnixTime>| match (why, WhyNext::of(why)) {
             (0, _) => Ok(None),
             (_, Some(reason)) => Ok(Some(NextStep { at: at.unwrap_or_default(), reason })),
@@ -331,6 +339,13 @@ impl Plan {
             last_success,
             last_error,
             revoked: flags & IS_REVOKED != 0,
+            requested: asked.map(|at| RenewalRequest {
+                at,
+                state: match flags & IS_REFUSED {
+                    0 => RequestState::Granted,
+                    _ => RequestState::Refused,
+                },
+            }),
         }))
     }
 
@@ -352,7 +367,8 @@ mod tests {
     use super::{PLAN, Plan, RecordError, SERVED, ServedRecord, TEXT, hash};
     use crate::schedule::Validity;
     use crate::status::{
-        Activity, LastError, NextStep, Origin, Remedy, Step, StepUnderWay, WhyNext,
+        Activity, LastError, NextStep, Origin, Remedy, RenewalRequest, RequestState, Step,
+        StepUnderWay, WhyNext,
     };
     use crate::time::UnixTime;
     use proptest::prelude::*;
@@ -385,6 +401,7 @@ mod tests {
                 remedy: Remedy::Request,
             }),
             revoked: true,
+            requested: Some(RenewalRequest { at: UnixTime(10), state: RequestState::Refused }),
         }
     }
 
@@ -404,7 +421,9 @@ mod tests {
             assert_eq!(ServedRecord::decode(&record), Ok(Some(served.clone())));
             assert_eq!(ServedRecord::validity(&record), Some(served.validity));
         }
-        for plan in [plan(), Plan::idle(), Plan { last_error: None, ..plan() }] {
+        let granted = RenewalRequest { at: UnixTime(11), state: RequestState::Granted };
+        let granted = Plan { last_error: None, requested: Some(granted), ..plan() };
+        for plan in [plan(), Plan::idle(), granted] {
             assert_eq!(read(&plan), Ok(Some(plan.clone())));
             let glimpse = (plan.activity, plan.next.map(|next| next.at), plan.revoked);
             assert_eq!(Plan::glimpse(&plan.encode()), Some(glimpse));

@@ -1,6 +1,7 @@
 //! The forms in which the status is shown.
 
 use super::assemble::Order;
+use super::control::Answer;
 use super::page::Page;
 use super::{html, json, prometheus};
 use std::time::Duration;
@@ -92,7 +93,16 @@ impl Form {
 
     /// Gives the time after which a client asks again by itself.
     pub fn refresh(self, page: &Page) -> Option<Duration> {
-        (self == Self::Html).then(|| html::refresh(page))
+        (self == Self::Html).then(|| html::refresh(page)).flatten()
+    }
+
+    /// Writes an answer to a request for a renewal.
+    pub fn render_answer(self, answer: &Answer) -> String {
+        match self {
+            Self::Html => html::answer(answer),
+            Self::Json => json::answer(answer),
+            Self::Prometheus => format!("{answer}\n"),
+        }
     }
 
     /// Writes a page of one certificate that was asked for by its name.

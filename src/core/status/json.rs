@@ -1,6 +1,7 @@
 //! The page as JSON. Its schema is in docs/status.md.
 
 use super::certificate::{CertificateStatus, rfc3339};
+use super::control::Answer;
 use super::page::Page;
 use crate::time::UnixTime;
 use serde::Serialize;
@@ -29,4 +30,10 @@ pub fn render_one(page: &Page) -> String {
     let one =
         certificate.map(|certificate| One { version: page.version, now: page.now, certificate });
     one.and_then(|one| serde_json::to_string(&one).ok()).unwrap_or_default()
+}
+
+/// Writes an answer to a request for a renewal.
+#[must_use]
+pub fn answer(answer: &Answer) -> String {
+    serde_json::to_string(answer).unwrap_or_default()
 }

@@ -11,6 +11,7 @@
 
 pub mod assemble;
 pub mod certificate;
+pub mod control;
 pub mod encode;
 pub mod figure;
 pub mod form;
@@ -28,9 +29,10 @@ mod tests;
 
 pub use assemble::{Assembly, Head, Order, PublicArea};
 pub use certificate::{
-    Activity, CertificateStatus, LastError, NextStep, Origin, Remedy, Served, ServedCertificate,
-    Step, StepUnderWay, VariantStatus, WhyNext,
+    Activity, CertificateStatus, LastError, NextStep, Origin, Remedy, RenewalRequest, RequestState,
+    Served, ServedCertificate, Step, StepUnderWay, VariantStatus, WhyNext,
 };
+pub use control::{Answer, AnswerKind};
 pub use encode::{Plan, RecordError, ServedRecord};
 pub use figure::{CaAction, Code, Counted, DnsAction, Figure, Phase};
 pub use form::Form;

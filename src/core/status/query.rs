@@ -56,12 +56,19 @@ pub struct Query {
     /// Part of a name, in lower case. It comes from a client: escape it.
     #[serde(rename = "q")]
     pub search: Option<String>,
+    /// Set if a browser is not to ask again by itself.
+    #[serde(skip)]
+    pub still: bool,
+    /// The name of a certificate whose renewal was just asked for. It comes from a client as well.
+    #[serde(skip)]
+    pub asked: Option<String>,
 }
 
 impl Query {
     /// Reads the arguments of a URL. What is not understood is ignored, as nginx's arguments are free.
     pub fn parse(arguments: &str, size: usize) -> Self {
-        let mut query = Self { page: 1, size, state: None, search: None };
+        let mut query =
+            Self { page: 1, size, state: None, search: None, still: false, asked: None };
         for (name, value) in url::form_urlencoded::parse(arguments.as_bytes()) {
             match &*name {
                 "page" => query.page = value.parse().unwrap_or(1).max(1),
@@ -71,6 +78,8 @@ impl Query {
                     let text = value.trim().to_lowercase();
                     query.search = (!text.is_empty() && text.len() <= LONGEST).then_some(text);
                 }
+                "refresh" => query.still = value == "off",
+                "asked" => query.asked = Some(value.into_owned()),
                 _ => {}
             }
         }
@@ -89,6 +98,17 @@ impl Query {
         if let Some(search) = &self.search {
             link.append_pair("q", search);
         }
+        if self.still {
+            link.append_pair("refresh", "off");
+        }
+        link.finish()
+    }
+
+    /// Writes the arguments of a URL that selects the same, after the renewal of a certificate was asked for.
+    pub fn link_after(&self, asked: &str) -> String {
+        let same = self.link(self.page, self.state);
+        let mut link = url::form_urlencoded::Serializer::new(same);
+        link.append_pair("asked", asked);
         link.finish()
     }
 }

@@ -60,6 +60,8 @@ pub fn valid(name: &str, days_over: i64) -> CertificateStatus {
         last_error: None,
         next: renewal,
         step: None,
+        requested: None,
+        renew_token: None,
         variants: vec![variant(Some(served(days_over)), renewal)],
     }
 }
@@ -115,7 +117,9 @@ pub fn states() -> Vec<CertificateStatus> {
         Some(ServedCertificate { stapled_until: Some(at(4 * DAY)), ..served(27) });
     both.variants.push(VariantStatus { key_type: KeyType::Rsa2048, ..both.variants[0].clone() });
     both.issuers.push("zerossl".to_owned());
+    both.renew_token = Some("9f86d081884c7d659a2feaa0c55ad015".to_owned());
     let mut many = valid("edge", 2);
+    many.requested = Some(RenewalRequest { at: at(-31 * 60), state: RequestState::Granted });
     many.sans = (0..29).map(|number| format!("*.edge-{number}.example.net")).collect();
     vec![
         failing("shop.example.com", alias),
@@ -167,7 +171,14 @@ pub fn page(certificates: Vec<CertificateStatus>) -> Page {
             page: 1,
             pages: 1,
             matching: certificates.len(),
-            query: Query { page: 1, size: 100, state: None, search: None },
+            query: Query {
+                page: 1,
+                size: 100,
+                state: None,
+                search: None,
+                still: false,
+                asked: None,
+            },
         },
         certificates,
         issuers: vec![IssuerStatus {

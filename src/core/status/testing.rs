@@ -7,7 +7,7 @@ use super::page::{Build, Helper, HelperState, Page, ZoneUse};
 use super::query::Query;
 use super::{Activity, NextStep, Origin, WhyNext};
 use crate::config::{Config, DuckDnsSettings, Issuer, Provider, ProviderKind, SecretId};
-use crate::id::{Table, VariantId};
+use crate::id::{CertificateId, Table, VariantId};
 use crate::key::KeyType;
 use crate::schedule::Validity;
 use crate::time::UnixTime;
@@ -27,6 +27,7 @@ pub(super) struct Heap {
     pub(super) plans: HashMap<VariantId, Plan>,
     pub(super) figures: Vec<(Figure, u64)>,
     pub(super) is_up: bool,
+    pub(super) requested: Vec<CertificateId>,
 }
 
 impl PublicArea for Heap {
@@ -55,6 +56,10 @@ impl PublicArea for Heap {
 
     fn zone(&self) -> ZoneUse {
         ZoneUse { used: 4096, total: 65_536 }
+    }
+
+    fn is_requested(&self, certificate: CertificateId) -> bool {
+        self.requested.contains(&certificate)
     }
 }
 
@@ -103,7 +108,13 @@ impl Heap {
         let ids = || (0..).map(VariantId::new);
         let served = ids().zip(variants).filter_map(|(id, (it, _))| Some((id, it.clone()?)));
         let plans = ids().zip(variants).filter_map(|(id, (_, it))| Some((id, it.clone()?)));
-        Self { served: served.collect(), plans: plans.collect(), figures: vec![], is_up: true }
+        Self {
+            served: served.collect(),
+            plans: plans.collect(),
+            figures: vec![],
+            is_up: true,
+            requested: vec![],
+        }
     }
 
     pub(super) fn page(&self, config: &Config, arguments: &str, order: Order) -> Page {
@@ -116,6 +127,6 @@ impl Heap {
             nginx: "1.31.0".to_owned(),
             openssl: "OpenSSL 3.5.4".to_owned(),
         };
-        make(&Assembly { config, area: self, build: &build, now: NOW })
+        make(&Assembly { config, area: self, build: &build, tokens: None, now: NOW })
     }
 }

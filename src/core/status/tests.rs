@@ -4,10 +4,10 @@ use super::encode::{Plan, ServedRecord};
 use super::figure::{CaAction, Code, Counted, DnsAction, Figure, Phase};
 use super::testing::{Heap, NOW, config, days, plan, served};
 use super::{
-    Activity, Filter, LastError, NextStep, Order, Query, Remedy, Served, Step, StepUnderWay,
-    WhyNext, entity_tag, json, prometheus,
+    Activity, Assembly, Filter, LastError, NextStep, Order, Query, Remedy, RenewalRequest,
+    RequestState, Served, Step, StepUnderWay, WhyNext, entity_tag, json, prometheus,
 };
-use crate::id::{IssuerId, ProviderId};
+use crate::id::{CertificateId, IssuerId, ProviderId};
 use crate::key::KeyType;
 use crate::time::UnixTime;
 use serde_json::{Value, json};
@@ -159,6 +159,8 @@ fn a_query_is_read_as_far_as_it_makes_sense() {
         size,
         state,
         search: search.map(str::to_owned),
+        still: false,
+        asked: None,
     };
     let failing = Some(Filter::Activity(Activity::Failing));
     for (arguments, expected) in [
@@ -370,4 +372,41 @@ fn an_entity_tag_changes_with_what_is_shown() {
     assert_eq!(tag(&heap, days(9)), before);
     heap.is_up = false;
     assert_ne!(tag(&heap, NOW), before);
+}
+
+#[test]
+fn a_request_is_shown_for_an_hour_and_a_token_where_there_is_a_maker() {
+    let config = config(&[(&["a.test"], BOTH)]);
+    let request = |state, minutes: i64| {
+        let at = UnixTime(NOW.0 - 60 * minutes);
+        let requested = Some(RenewalRequest { at, state });
+        (Some(served(-1, 80)), Some(Plan { requested, ..plan(Activity::Idle, 50) }))
+    };
+    let none = || (Some(served(-1, 80)), Some(plan(Activity::Idle, 50)));
+    let (granted, refused) = (RequestState::Granted, RequestState::Refused);
+    for (variants, is_pending, expected) in [
+        ([none(), none()], false, None),
+        ([none(), none()], true, Some((RequestState::Pending, 0))),
+        ([request(granted, 10), none()], false, Some((granted, 10))),
+        ([request(granted, 10), request(refused, 5)], false, Some((refused, 5))),
+        ([request(granted, 10), none()], true, Some((RequestState::Pending, 0))),
+        ([request(granted, 60), none()], false, None),
+    ] {
+        let mut heap = Heap::of(&variants);
+        heap.requested = if is_pending { vec![CertificateId::new(0)] } else { vec![] };
+        let page = heap.assemble(&config, |assembly| {
+            assert_eq!(
+                assembly.one("a.test", &Query::parse("", 1)).unwrap().certificates[0].renew_token,
+                None
+            );
+            let token = |name: &str| format!("token of {name}");
+            let assembly = Assembly { tokens: Some(&token), ..*assembly };
+            assembly.one("a.test", &Query::parse("", 1)).unwrap()
+        });
+        let shown = page.certificates[0].requested;
+        let shown = shown.map(|it| (it.state, NOW.since(it.at).as_secs() as i64 / 60));
+        assert_eq!(shown, expected);
+        let json: Value = serde_json::from_str(&json::render_one(&page)).unwrap();
+        assert_eq!(json["renewToken"], "token of a.test");
+    }
 }

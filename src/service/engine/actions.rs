@@ -1,7 +1,8 @@
 //! Requests of a person: the files of `actions/`, read at each start.
 //!
-//! `check`, `renew-NAME`, `revoke-NAME`, `rollover-ISSUER` and `forget-NAME`. To add one: its name in
-//! [`Actions::read_request`], a [`ActionKind`], and its work in [`carry_out`].
+//! `check`, `renew`, `renew-NAME`, `revoke-NAME`, `rollover-ISSUER` and `forget-NAME`. To add one: its name in
+//! [`Actions::read_request`], a [`ActionKind`], and its work in [`carry_out`]. `request-NAME` is ours: it keeps what the
+//! status page has asked for.
 
 use super::clock::LONGEST_SLEEP;
 use super::forgetting::{self, Forgetting, Inventory};
@@ -13,7 +14,7 @@ use crate::acme::{KeyChoice, Obtainer};
 use crate::doctor::Doctor;
 use crate::event::{ActionEvent, Event};
 use crate::http::HttpError;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use acme_dns_core::findings::Request;
 use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::level::Level;
@@ -141,16 +142,22 @@ impl Actions {
         name: &str,
         text: &[u8],
     ) -> Result<ActionRequest, String> {
-        let unknown = "its name is none of \"check\", \"check-NAME\", \"renew-NAME\", \"revoke-NAME\", \
-                       \"rollover-ISSUER\" and \"forget-NAME\"";
+        let unknown = "its name is none of \"check\", \"check-NAME\", \"renew\", \"renew-NAME\", \
+                       \"revoke-NAME\", \"rollover-ISSUER\" and \"forget-NAME\"";
         if name == "check" {
             let (kind, state) = (ActionKind::Check(None), RequestState::ready());
+            return Ok(ActionRequest { name: name.to_owned(), kind, state });
+        }
+        if name == "renew" {
+            let all = self.site.variants().collect();
+            let (kind, state) = (ActionKind::Renew, renew(parts.schedule, all));
             return Ok(ActionRequest { name: name.to_owned(), kind, state });
         }
         let (verb, of) = name.split_once('-').ok_or(unknown)?;
         let (kind, state) = match verb {
             "check" => (ActionKind::Check(Some(of.to_owned())), RequestState::ready()),
             "renew" => (ActionKind::Renew, renew(parts.schedule, self.variants_of(of)?)),
+            "request" => (ActionKind::Renew, want(parts.schedule, self.variants_of(of)?)),
             "revoke" => self.read_revocation(parts, name, of, text)?,
             "rollover" => {
                 let issuer = self.site.config.issuers.find(|issuer| issuer.name == of);
@@ -219,6 +226,22 @@ impl Actions {
             false => renew(parts.schedule, in_use),
         };
         Ok((ActionKind::Revoke { certificates, issuers, reason }, state))
+    }
+
+    /// Keeps the renewal of a certificate that the status page has asked for, until these variants are renewed.
+    ///
+    /// # Errors
+    /// It is not on disk: a restart would forget it.
+    pub(super) fn note_request(
+        &mut self,
+        certificate: &str,
+        variants: Vec<VariantId>,
+    ) -> Result<(), StoreError> {
+        let name = format!("request-{certificate}");
+        self.requests.retain(|request| request.name != name);
+        let state = RequestState::WaitsFor(variants);
+        self.requests.push(ActionRequest { name: name.clone(), kind: ActionKind::Renew, state });
+        self.site.store.action_write(&name, b"")
     }
 
     /// Notes that a variant was renewed, and that a restart would serve the new certificate: what waited for it
@@ -307,6 +330,12 @@ impl Actions {
 
 fn renew(schedule: &mut Schedule, variants: Vec<VariantId>) -> RequestState {
     variants.iter().for_each(|variant| schedule.renew_now(*variant));
+    RequestState::WaitsFor(variants)
+}
+
+/// Goes on with what the status page has asked for: no pause ends for it.
+fn want(schedule: &mut Schedule, variants: Vec<VariantId>) -> RequestState {
+    variants.iter().for_each(|variant| schedule.want(*variant));
     RequestState::WaitsFor(variants)
 }
 

@@ -11,6 +11,7 @@ use super::failing::{Failed, Failures};
 use super::keeper::{InMemory, Keeper, Look, WATCH_INTERVAL};
 use super::outcome::{Outcome, RenewalTiming, Report};
 use super::reloading::Reloading;
+use super::requests::{Answerers, Requests};
 use super::secrets::Secrets;
 use super::served::Served;
 use super::site::Site;
@@ -51,6 +52,7 @@ pub(super) struct Running {
     served: Served,
     stapling: Stapling,
     actions: Actions,
+    requests: Requests,
     failures: Failures,
     pub(super) keeper: Keeper,
     pub(super) unsaved: Unsaved,
@@ -78,6 +80,7 @@ impl Running {
             served: loaded.served,
             stapling: loaded.stapling,
             actions: loaded.actions,
+            requests: Requests::new(Rc::clone(&site)),
             failures: Failures::new(Rc::clone(&site)),
             keeper: Keeper::new(Rc::clone(&site), lock),
             unsaved: loaded.unsaved,
@@ -106,6 +109,7 @@ impl Running {
         let clean = tasks::clean(Rc::clone(&tools.obtainer), Rc::clone(&cleaning));
         tokio::task::spawn_local(clean);
         while self.has_lock() {
+            self.look_at_requests();
             self.begin_due(&tools);
             self.failures.tell_untold();
             self.stapling.tend(&mut self.served, &tools.clients, &self.report);
@@ -142,7 +146,14 @@ impl Running {
             if !self.has_lock() {
                 return;
             }
+            self.look_at_requests();
         }
+    }
+
+    /// Takes what the status page has asked for.
+    fn look_at_requests(&mut self) {
+        let Self { requests, schedule, actions, status, .. } = self;
+        requests.look(&mut Answerers { schedule, actions, status });
     }
 
     /// Looks after the state path and what lies in it, if it is time to; tells whether it is still ours.
@@ -229,7 +240,8 @@ impl Running {
         let next = self.schedule.poll_timeout();
         let next = next.into_iter().chain(self.stapling.poll_timeout()).min();
         let next = next.map_or(LONGEST_SLEEP, |next| next.since(now()).min(LONGEST_SLEEP));
-        next.min(self.actions.pause()).min(self.failures.pause()).min(WATCH_INTERVAL)
+        let next = next.min(self.actions.pause()).min(self.failures.pause());
+        next.min(self.requests.pause()).min(WATCH_INTERVAL)
     }
 
     fn handle(&mut self, outcome: Outcome) {
@@ -308,7 +320,9 @@ impl Running {
     }
 
     /// Ends the service, when nothing is written any more; returns the lock, unless another process has it.
-    pub(super) fn end(self) -> Option<Lock> {
+    pub(super) fn end(mut self) -> Option<Lock> {
+        let Self { requests, schedule, actions, status, .. } = &mut self;
+        requests.take(&mut Answerers { schedule, actions, status });
         self.save_interrupted();
         self.rescue();
         (!self.keeper.has_lost()).then(|| self.keeper.into_lock())

@@ -29,6 +29,7 @@ mod outcome;
 mod parties;
 mod plan;
 mod reloading;
+mod requests;
 mod revoking;
 mod saving;
 mod secrets;

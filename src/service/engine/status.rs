@@ -10,8 +10,8 @@ use super::site::Site;
 use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::schedule::{self, Reason, Schedule};
 use acme_dns_core::status::{
-    Activity, Counted, Figure, HelperState, LastError, NextStep, Plan, Remedy, StepUnderWay,
-    WhyNext,
+    Activity, Counted, Figure, HelperState, LastError, NextStep, Plan, Remedy, RenewalRequest,
+    StepUnderWay, WhyNext,
 };
 use acme_dns_core::time::UnixTime;
 use std::collections::HashMap;
@@ -89,6 +89,16 @@ impl Status {
         }
     }
 
+    /// Shows that a renewal was asked for, and what has become of that.
+    pub(super) fn note_request(
+        &self,
+        schedule: &Schedule,
+        variant: VariantId,
+        request: RenewalRequest,
+    ) {
+        self.change(schedule, variant, |plan| plan.requested = Some(request));
+    }
+
     /// Counts the TXT records that exist or may exist, by the journal.
     pub(super) fn count_records(&self) {
         let Ok(entries) = self.site.store.journal_all() else { return };
@@ -148,6 +158,7 @@ fn planned(schedule: &Schedule, variant: VariantId, before: Plan, now: UnixTime)
         last_success: standing.issued.or(before.last_success.filter(|_| renewal.is_some())),
         last_error: before.last_error.filter(|_| standing.failures > 0),
         revoked: before.revoked && renewal.is_some(),
+        requested: before.requested,
     }
 }
 

@@ -20,6 +20,7 @@ use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Loading;
+use acme_dns_core::status::Plan;
 use secrecy::SecretString;
 use std::collections::HashMap;
 use std::path::Path;
@@ -37,6 +38,8 @@ pub(super) struct Recorder {
     published: Mutex<HashMap<CertificateId, Material>>,
     reloads: AtomicUsize,
     refuses_reloads: AtomicBool,
+    plans: Mutex<HashMap<VariantId, Plan>>,
+    requests: Mutex<Vec<CertificateId>>,
 }
 
 impl Recorder {
@@ -51,6 +54,11 @@ impl Recorder {
 
     pub(super) fn refuse_reloads(&self) {
         self.refuses_reloads.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks for the renewal of a certificate, as a worker does.
+    pub(super) fn ask(&self, certificate: CertificateId) {
+        self.requests.lock().unwrap().push(certificate);
     }
 
     pub(super) fn events(&self) -> Vec<Event> {
@@ -74,6 +82,24 @@ impl Host for Recorder {
 
     fn published(&self, certificate: CertificateId) -> Option<Material> {
         self.published.lock().unwrap().get(&certificate).cloned()
+    }
+
+    fn show_plan(&self, variant: VariantId, plan: &Plan) {
+        self.plans.lock().unwrap().insert(variant, plan.clone());
+    }
+
+    fn shown_plan(&self, variant: VariantId) -> Option<Plan> {
+        self.plans.lock().unwrap().get(&variant).cloned()
+    }
+
+    fn hears_requests(&self) -> bool {
+        true
+    }
+
+    fn take_requests(&self, most: usize) -> Vec<CertificateId> {
+        let mut requests = self.requests.lock().unwrap();
+        let taken = requests.len().min(most);
+        requests.drain(..taken).collect()
     }
 
     fn reload(&self) -> Result<(), String> {

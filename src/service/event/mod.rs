@@ -21,6 +21,7 @@ mod provider;
 mod records;
 pub mod reference;
 mod reload;
+mod renewal_request;
 mod request;
 mod staple;
 mod state;
@@ -41,6 +42,7 @@ pub use process::ProcessEvent;
 pub use provider::ProviderEvent;
 pub use records::RecordsEvent;
 pub use reload::{Cause, ReloadEvent};
+pub use renewal_request::RenewalRequestEvent;
 pub use request::RequestEvent;
 pub use staple::StapleEvent;
 pub use state::StateEvent;
@@ -80,6 +82,8 @@ pub enum Event {
     Listener(String, ListenerEvent),
     /// A file in `actions/`, by its name.
     Action(String, ActionEvent),
+    /// A renewal of a certificate, by its name, that was asked for at the status page.
+    RenewalRequest(String, RenewalRequestEvent),
     /// A reload of nginx.
     Reload(ReloadEvent),
     /// The state path, its lock and its files.
@@ -109,6 +113,7 @@ impl Event {
             Self::Staple(_, event) => event.level(),
             Self::Listener(_, event) => event.level(),
             Self::Action(_, event) => event.level(),
+            Self::RenewalRequest(_, event) => event.level(),
             Self::Reload(event) => event.level(),
             Self::State(event) => event.level(),
             Self::Process(event) => event.level(),
@@ -134,6 +139,7 @@ impl fmt::Display for Event {
             Self::Staple(name, event) => event.write(f, name),
             Self::Listener(name, event) => write!(f, "{name} {event}"),
             Self::Action(name, event) => event.write(f, name),
+            Self::RenewalRequest(name, event) => event.write(f, name),
             Self::Reload(event) => write!(f, "{event}"),
             Self::State(event) => write!(f, "{event}"),
             Self::Process(event) => write!(f, "{event}"),

@@ -53,6 +53,11 @@ pub enum NginxEvent {
         /// The error.
         why: String,
     },
+    /// Workers cannot pass on what the status page is asked for.
+    NoRequests {
+        /// The error.
+        why: String,
+    },
     /// The state path is the default of earlier versions.
     OldStatePath {
         /// The state path.
@@ -126,6 +131,7 @@ impl NginxEvent {
             | Self::NoService { .. }
             | Self::Unprepared { .. }
             | Self::NoStatePath { .. }
+            | Self::NoRequests { .. }
             | Self::StatePathUnusable { .. }
             | Self::Unusable { .. } => Level::Error,
             Self::ServiceKilled { .. } => Level::Warn,
@@ -177,6 +183,9 @@ impl fmt::Display for NginxEvent {
                 f,
                 "cannot create the state path, no certificate is obtained or renewed until it exists: {why}"
             ),
+            Self::NoRequests { why } => {
+                write!(f, "the status page cannot ask for renewals, a reload tries again: {why}")
+            }
             Self::OldStatePath { path, default } => {
                 let (old, new) = (path.display(), default.display());
                 write!(
@@ -247,6 +256,8 @@ rows! {
     "service-not-started": ServiceNotStarted { why: "12: Cannot allocate memory".into() }
         => "certificates are served; the cache manager ends, and is started again with it",
         must "give the system what the reason names";
+    "requests-not-heard": NoRequests { why: "12: Cannot allocate memory".into() }
+        => "the buttons of the status page do nothing; all else works", may "give the system what the reason names, and reload";
     "service-missing": NoService { after: Duration::from_secs(60) }
         => "certificates are served as they are", must "a line above it says why";
     "nginx-privileges": Unprepared { why: "1: Operation not permitted".into() }

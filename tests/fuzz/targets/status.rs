@@ -3,9 +3,10 @@
 #![no_main]
 
 use acme_dns_core::config::{Certificate, Config, Propagation, Reload, Variant};
-use acme_dns_core::id::{IdRange, ProviderId, Table, VariantId};
+use acme_dns_core::id::{CertificateId, IdRange, ProviderId, Table, VariantId};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::name::Name;
+use acme_dns_core::status::control::{RenewalForm, token_messages};
 use acme_dns_core::status::encode::{PLAN, SERVED, TEXT};
 use acme_dns_core::status::page::ZoneUse;
 use acme_dns_core::status::{
@@ -55,6 +56,10 @@ impl PublicArea for Hostile<'_> {
     fn zone(&self) -> ZoneUse {
         ZoneUse { used: 1, total: 2 }
     }
+
+    fn is_requested(&self, _: CertificateId) -> bool {
+        self.0.len() % 2 == 1
+    }
 }
 
 fn config() -> Config {
@@ -89,7 +94,7 @@ fn config() -> Config {
 
 fuzz_target!(|bytes: &[u8]| {
     let (config, area, build) = (config(), Hostile(bytes), Build::default());
-    let assembly = Assembly { config: &config, area: &area, build: &build, now: NOW };
+    let assembly = Assembly { config: &config, area: &area, build: &build, tokens: None, now: NOW };
     let arguments = String::from_utf8_lossy(area.rest()).into_owned();
     for form in [Form::Json, Form::Prometheus] {
         let query = Query::parse(&arguments, form.size());
@@ -106,6 +111,8 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(body.split_terminator('\n').all(is_line), "{body}");
         }
     }
+    // Neither does a form that somebody else has made.
+    let _form = RenewalForm::parse(area.rest()).map(|form| token_messages(&form.name, NOW));
     let one = assembly.one("a.test", &Query::parse("", 1)).expect("it is there");
     assert!(!Form::Json.render_one(&one).is_empty());
 });

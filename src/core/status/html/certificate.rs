@@ -2,8 +2,9 @@
 
 use super::text::{Counted, Day, Isolated, Moment, Seen, Text};
 use crate::status::{
-    Activity, CertificateStatus, LastError, NextStep, Origin, Remedy, Served, ServedCertificate,
-    Step, StepUnderWay, VariantStatus, WhyNext,
+    Activity, Answer, AnswerKind, CertificateStatus, LastError, NextStep, Origin, Page, Remedy,
+    RenewalRequest, RequestState, Served, ServedCertificate, Step, StepUnderWay, VariantStatus,
+    WhyNext,
 };
 use crate::time::UnixTime;
 use std::fmt;
@@ -17,7 +18,7 @@ const WIDTH: f64 = 400.0;
 /// The article about a certificate.
 pub(super) struct Article<'a> {
     pub(super) certificate: &'a CertificateStatus,
-    pub(super) now: UnixTime,
+    pub(super) page: &'a Page,
 }
 
 /// Gravity of a state, which decides about its colour.
@@ -47,7 +48,8 @@ fn state(it: &CertificateStatus) -> &'static str {
 
 impl fmt::Display for Article<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { certificate: it, now } = self;
+        let Self { certificate: it, page } = self;
+        let now = page.now;
         writeln!(f, "<article class=\"{}\">", gravity(it))?;
         writeln!(
             f,
@@ -65,17 +67,21 @@ impl fmt::Display for Article<'_> {
             Isolated(&it.provider)
         )?;
         for variant in &it.variants {
-            Variant { variant, now: *now, is_single: it.variants.len() == 1 }.fmt(f)?;
+            Variant { variant, now, is_single: it.variants.len() == 1 }.fmt(f)?;
         }
         if let Some(step) = &it.step {
-            Steps { step, now: *now }.fmt(f)?;
+            Steps { step, now }.fmt(f)?;
         }
         if let Some(error) = &it.last_error {
-            Failure { error, it, now: *now }.fmt(f)?;
+            Failure { error, it, now }.fmt(f)?;
         }
         if let Some(next) = &it.next {
-            Next { next, it, now: *now }.fmt(f)?;
+            Next { next, it, now }.fmt(f)?;
         }
+        if let Some(request) = it.requested {
+            writeln!(f, "<p class=\"soft\">{}</p>", Request { request, now })?;
+        }
+        Button { page, it }.fmt(f)?;
         f.write_str("</article>\n")
     }
 }
@@ -309,5 +315,51 @@ impl fmt::Display for Next<'_> {
                 writeln!(f, "<p class=\"soft\">{what}: {}, {seen} ({why}).</p>", Moment(next.at))
             }
         }
+    }
+}
+
+/// Fate of a renewal that was asked for at this page.
+pub(super) struct Request {
+    pub(super) request: RenewalRequest,
+    pub(super) now: UnixTime,
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { request: RenewalRequest { at, state }, now } = self;
+        let seen = Seen { at: *at, from: *now };
+        match state {
+            RequestState::Pending => {
+                f.write_str("A renewal was asked for here, and begins within seconds.")
+            }
+            RequestState::Granted => write!(f, "A renewal was asked for here, and begun {seen}."),
+            RequestState::Refused => {
+                write!(f, "A renewal was asked for here, and refused {seen}: the log says why.")
+            }
+        }
+    }
+}
+
+/// The button that asks for a renewal, where that is allowed and possible now. Its form goes to the address of the page
+/// itself.
+struct Button<'a> {
+    page: &'a Page,
+    it: &'a CertificateStatus,
+}
+
+impl fmt::Display for Button<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { page, it } = self;
+        let Some(token) = &it.renew_token else { return Ok(()) };
+        if Answer::to(page, it).kind != AnswerKind::Accepted {
+            return Ok(());
+        }
+        let name = Text(&it.name);
+        writeln!(
+            f,
+            "<form method=\"post\"><input type=\"hidden\" name=\"renew\" value=\"{name}\"><input type=\"hidden\" \
+             name=\"token\" value=\"{}\"><button aria-label=\"Renew now: {name}\">Renew now</button></form>",
+            Text(token)
+        )
     }
 }

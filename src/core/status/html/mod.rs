@@ -10,9 +10,10 @@ mod tables;
 mod tests;
 mod text;
 
-use super::{Activity, Filter, HelperState, Page, Served, Totals};
+use super::{Activity, Answer, Filter, HelperState, Page, Query, RequestState, Served, Totals};
+use crate::status::CertificateStatus;
 use crate::time::UnixTime;
-use certificate::Article;
+use certificate::{Article, Request};
 use std::fmt;
 use std::time::Duration;
 use tables::{Issuers, Process, Providers};
@@ -33,13 +34,52 @@ pub fn render(page: &Page) -> String {
     Document(page).to_string()
 }
 
-/// Gives the time after which a browser asks again.
-pub fn refresh(page: &Page) -> Duration {
-    match page.totals.issuing > 0 || page.helper.state == HelperState::Starting {
-        true => SOON,
-        false => LATER,
-    }
+/// Writes the answer to a request for a renewal that was not handed on.
+pub fn answer(answer: &Answer) -> String {
+    let mut page = head("Not renewed");
+    let certificate = answer.certificate.as_deref();
+    let name = certificate.map(|name| format!("{}: ", Isolated(name))).unwrap_or_default();
+    page += &format!(
+        "<p>{name}{}</p>\n<p><a href=\"?\">Back to the page</a></p>\n",
+        Text(&answer.message)
+    );
+    page += FOOT;
+    page
 }
+
+/// Gives the time after which a browser asks again; `None`: it was asked not to.
+///
+/// What waits after a failure, for a CA or for a record that a person has to add, changes with its next attempt: that is
+/// looked at as soon as it begins, and not before.
+pub fn refresh(page: &Page) -> Option<Duration> {
+    if page.listing.query.still {
+        return None;
+    }
+    let is_pending = |it: &CertificateStatus| {
+        it.requested.is_some_and(|request| request.state == RequestState::Pending)
+    };
+    let is_busy = page.totals.issuing > 0
+        || page.helper.state == HelperState::Starting
+        || page.certificates.iter().any(is_pending);
+    if is_busy {
+        return Some(SOON);
+    }
+    let failing = page.certificates.iter().filter(|it| it.activity == Activity::Failing);
+    let next = failing.filter_map(|it| Some(it.next?.at.since(page.now))).min();
+    Some(next.map_or(LATER, |next| next.clamp(SOON, LATER)))
+}
+
+/// Writes the beginning of a page with this headline.
+fn head(headline: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"robots\" content=\"noindex\">\n<title>{headline} - acme_dns</title>\n\
+         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{headline}</h1>\n"
+    )
+}
+
+const FOOT: &str = "</main>\n</body>\n</html>\n";
 
 /// Gives the sentence that says whether all is well.
 fn headline(page: &Page) -> String {
@@ -83,21 +123,16 @@ struct Document<'a>(&'a Page);
 impl fmt::Display for Document<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let page = self.0;
-        let headline = headline(page);
-        writeln!(
-            f,
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"robots\" content=\"noindex\">\n<title>{headline} - acme_dns</title>\n\
-             <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{headline}</h1>"
-        )?;
+        f.write_str(&head(&headline(page)))?;
+        Asked(page).fmt(f)?;
         Lead(page).fmt(f)?;
         Selection(page).fmt(f)?;
         if page.certificates.is_empty() && page.totals.total > 0 {
-            f.write_str("<p>No certificate fits. <a href=\"?\">Show all</a></p>\n")?;
+            let all = Query { search: None, ..page.listing.query.clone() }.link(1, None);
+            writeln!(f, "<p>No certificate fits. <a href=\"?{}\">Show all</a></p>", Text(&all))?;
         }
         for certificate in &page.certificates {
-            Article { certificate, now: page.now }.fmt(f)?;
+            Article { certificate, page }.fmt(f)?;
         }
         Pages(page).fmt(f)?;
         f.write_str(
@@ -107,7 +142,25 @@ impl fmt::Display for Document<'_> {
         Issuers { issuers: &page.issuers, now: page.now }.fmt(f)?;
         Providers(&page.providers).fmt(f)?;
         Process(page).fmt(f)?;
-        f.write_str("</main>\n</body>\n</html>\n")
+        f.write_str(FOOT)
+    }
+}
+
+/// Fate of a renewal that was just asked for here.
+struct Asked<'a>(&'a Page);
+
+impl fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(asked) = &self.0.listing.query.asked else { return Ok(()) };
+        let mut certificates = self.0.certificates.iter().filter(|it| it.name == *asked);
+        let found = certificates.find_map(|it| Some((it, it.requested?)));
+        let Some((certificate, request)) = found else { return Ok(()) };
+        let words = Request { request, now: self.0.now };
+        writeln!(
+            f,
+            "<p role=\"status\" class=\"told\">{}: {words}</p>",
+            Isolated(&certificate.name)
+        )
     }
 }
 
@@ -137,7 +190,10 @@ impl fmt::Display for Lead<'_> {
             let seen = Seen { at, from: page.now };
             write!(f, "Next renewal: {}, {seen}. ", Isolated(name))?;
         }
-        writeln!(f, "As of {}.</p>", Moment(page.now))
+        let query = Query { still: !page.listing.query.still, ..page.listing.query.clone() };
+        let words = if query.still { "Stop refreshing" } else { "Refresh by itself" };
+        let href = query.link(query.page, query.state);
+        writeln!(f, "As of {}. <a href=\"?{}\">{words}</a></p>", Moment(page.now), Text(&href))
     }
 }
 
@@ -157,6 +213,9 @@ impl fmt::Display for Selection<'_> {
         )?;
         if let Some(state) = query.state {
             write!(f, "<input type=\"hidden\" name=\"state\" value=\"{}\">", state.word())?;
+        }
+        if query.still {
+            f.write_str("<input type=\"hidden\" name=\"refresh\" value=\"off\">")?;
         }
         writeln!(
             f,

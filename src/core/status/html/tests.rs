@@ -1,6 +1,6 @@
 use super::*;
 use crate::status::samples::{HOSTILE, NOW, failing, issuing, page, states, valid};
-use crate::status::{Query, Step};
+use crate::status::{AnswerKind, NextStep, Query, RenewalRequest, Step, WhyNext};
 
 #[test]
 fn the_headline_says_whether_all_is_well() {
@@ -116,7 +116,106 @@ fn pages_and_states_are_links() {
 
 #[test]
 fn the_page_is_asked_for_again_soon_while_something_is_under_way() {
-    assert_eq!(refresh(&page(vec![valid("a.example", 1)])), LATER);
-    assert_eq!(refresh(&page(vec![issuing("a.example", Step::Finalize)])), SOON);
-    assert_eq!(page(vec![]).now, NOW);
+    let failing = |seconds: i64| {
+        let mut certificate = failing("a.example", "the record is missing");
+        let next = NextStep { at: UnixTime(NOW.0 + seconds), reason: WhyNext::Retry };
+        certificate.next = Some(next);
+        certificate
+    };
+    for (certificate, expected) in [
+        (valid("a.example", 1), LATER),
+        (issuing("a.example", Step::Finalize), SOON),
+        (asked(RequestState::Pending), SOON),
+        (asked(RequestState::Granted), LATER),
+        // Who waits for a record sees the next look at it begin.
+        (failing(3600), LATER),
+        (failing(20), Duration::from_secs(20)),
+        (failing(1), SOON),
+        (failing(-1), SOON),
+    ] {
+        let mut page = page(vec![certificate]);
+        assert_eq!(refresh(&page), Some(expected), "{:?}", page.certificates);
+        page.listing.query.still = true;
+        assert_eq!(refresh(&page), None);
+    }
+}
+
+fn asked(state: RequestState) -> CertificateStatus {
+    let requested = Some(RenewalRequest { at: UnixTime(NOW.0 - 60), state });
+    CertificateStatus { requested, ..valid("a.example", 1) }
+}
+
+#[test]
+fn refreshing_can_be_stopped() {
+    let mut page = page(vec![valid("a.example", 1)]);
+    let html = render(&page);
+    assert!(html.contains("<a href=\"?refresh=off\">Stop refreshing</a>"), "{html}");
+    page.listing.query = Query::parse("refresh=off&state=valid&q=a&page=2", 100);
+    page.listing.pages = 3;
+    let html = render(&page);
+    for link in [
+        "<a href=\"?page=2&amp;state=valid&amp;q=a\">Refresh by itself</a>",
+        "<a href=\"?page=3&amp;state=valid&amp;q=a&amp;refresh=off\"",
+        "<input type=\"hidden\" name=\"refresh\" value=\"off\">",
+        "<a href=\"?q=a&amp;refresh=off\">all 1</a>",
+    ] {
+        assert!(html.contains(link), "{link}\n{html}");
+    }
+}
+
+#[test]
+fn a_button_is_there_where_it_does_something() {
+    let button = |certificate: CertificateStatus| {
+        let mut page = page(vec![certificate]);
+        page.issuers[0].retry_after = None;
+        page.certificates[0].renew_token = Some("0a1b".to_owned());
+        render(&page)
+    };
+    let html = button(valid(HOSTILE, 1));
+    let name = "&lt;script&gt;alert(&#39;x&#39;)";
+    assert!(html.contains("<form method=\"post\"><input type=\"hidden\" name=\"renew\" value=\""));
+    assert!(html.contains("name=\"token\" value=\"0a1b\"><button aria-label=\"Renew now: "));
+    assert!(html.contains(name) && !html.contains("<script"), "{html}");
+    let has_button = |html: &str| html.contains("Renew now");
+    assert!(has_button(&button(failing("a.example", "x"))));
+    assert!(has_button(&button(asked(RequestState::Refused))));
+    for certificate in [
+        issuing("a.example", Step::Records),
+        asked(RequestState::Pending),
+        asked(RequestState::Granted),
+    ] {
+        assert!(!has_button(&button(certificate)));
+    }
+    assert!(!has_button(&render(&page(vec![valid("a.example", 1)]))), "nothing is allowed here");
+}
+
+#[test]
+fn the_page_says_what_has_become_of_a_request() {
+    for (state, words) in [
+        (RequestState::Pending, "A renewal was asked for here, and begins within seconds."),
+        (RequestState::Granted, "A renewal was asked for here, and begun 60 seconds ago."),
+        (
+            RequestState::Refused,
+            "A renewal was asked for here, and refused 60 seconds ago: the log says why.",
+        ),
+    ] {
+        let mut page = page(vec![asked(state)]);
+        assert!(render(&page).contains(&format!("<p class=\"soft\">{words}</p>")), "{words}");
+        assert!(!render(&page).contains("role=\"status\""));
+        page.listing.query.asked = Some("a.example".to_owned());
+        let told = format!("<p role=\"status\" class=\"told\"><bdi>a.example</bdi>: {words}</p>");
+        assert!(render(&page).contains(&told), "{told}");
+        // What is not shown was not asked for, whatever the address says.
+        page.listing.query.asked = Some(HOSTILE.to_owned());
+        assert!(!render(&page).contains("role=\"status\""));
+    }
+}
+
+#[test]
+fn an_answer_is_a_page_with_a_way_back() {
+    let mut answer = Answer::plain(AnswerKind::Stale);
+    answer.certificate = Some(HOSTILE.to_owned());
+    let html = super::answer(&answer);
+    assert!(html.contains("<title>Not renewed - acme_dns</title>") && !html.contains("<script"));
+    assert!(html.contains("press the button there.") && html.contains("<a href=\"?\">"), "{html}");
 }

@@ -10,7 +10,8 @@ pub use document::document;
 use super::{
     AccountEvent, ActionEvent, CertificateEvent, CertificatesEvent, Event, FilesEvent,
     ListenerEvent, NginxEvent, OrderEvent, OriginEvent, PersistEvent, ProcessEvent, ProviderEvent,
-    RecordsEvent, ReloadEvent, RequestEvent, StapleEvent, StateEvent, VisibilityEvent,
+    RecordsEvent, ReloadEvent, RenewalRequestEvent, RequestEvent, StapleEvent, StateEvent,
+    VisibilityEvent,
 };
 use acme_dns_core::level::Level;
 use acme_dns_core::time::UnixTime;
@@ -120,6 +121,7 @@ sections! {
     Staple, StapleEvent: "OCSP responses";
     Listener, ListenerEvent: "Hooks, webhooks and exports";
     Action, ActionEvent: "Requests in actions/";
+    RenewalRequest, RenewalRequestEvent: "Requests at the status page";
     Reload, ReloadEvent: "Reloads";
     State, StateEvent: "The state path";
     Process, ProcessEvent: "The acme dns process";
