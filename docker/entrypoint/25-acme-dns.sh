@@ -44,7 +44,7 @@ CONF
 asked_for() {
     for name in $VARIABLES; do
         case $name in
-            HTTP_PORT | HTTPS_PORT | DEHYDRATED) ;;
+            HTTP_PORT | HTTPS_PORT | STATUS | DEHYDRATED) ;;
             *) [ -z "$(get "ACME_DNS_$name")" ] || return 0 ;;
         esac
     done

@@ -45,6 +45,13 @@ choose_resolver() {
     esac
 }
 
+# Whether a program listens on a port.
+listens() {
+    hexadecimal=$(printf '%04X' "$1")
+    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v port="$hexadecimal" '
+        { sub(/.*:/, "", $2) } $2 == port && $4 == "0A" { found = 1 } END { exit !found }'
+}
+
 # Loopback addresses are those of the container. Another program answers there only if it has the same
 # network: in a pod of Kubernetes, or where it listens already.
 check_loopback() {
@@ -60,9 +67,7 @@ check_loopback() {
             ;;
     esac
     [ -z "${KUBERNETES_SERVICE_HOST:-}" ] || return 0
-    hexadecimal=$(printf '%04X' "$number")
-    ! cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v port="$hexadecimal" '
-        { sub(/.*:/, "", $2) } $2 == port && $4 == "0A" { found = 1 } END { exit !found }' || return 0
+    ! listens "$number" || return 0
     fail "$1: $(show "$upstream") is this container itself, where nothing listens on port $number: name the application's container in a common network, such as http://app:$number, or http://host.docker.internal:$number for the host (with --add-host host.docker.internal:host-gateway)"
 }
 

@@ -88,6 +88,28 @@ choose_body_size() {
     fi
 }
 
+# The port of the status, or nothing. Another program has the same network in a pod of Kubernetes, or with that of the
+# host: NGINX must not stop for that.
+choose_status() {
+    case $(get ACME_DNS_STATUS) in
+        *[!0-9]*)
+            status_port=$(yes_or_no ACME_DNS_STATUS)
+            status_port=${status_port:+9353}
+            ;;
+        *) status_port=$(port ACME_DNS_STATUS 9353) ;;
+    esac
+    [ -n "$status_port" ] || return 0
+    case $status_port in
+        "$http_port") fail "ACME_DNS_STATUS and ACME_DNS_HTTP_PORT are both $http_port" ;;
+        "$https_port") fail "ACME_DNS_STATUS and ACME_DNS_HTTPS_PORT are both $https_port" ;;
+    esac
+    if listens "$status_port"; then
+        # Not kept for later: what is written here goes into the configuration.
+        echo "$ME: warning: the status is not served, as another program listens on port $status_port: set ACME_DNS_STATUS to another port, or to \"no\"" >&2
+        status_port=
+    fi
+}
+
 choose_http3() {
     http3=$(yes_or_no ACME_DNS_HTTP3)
     [ -n "$http3" ] || return 0
@@ -119,6 +141,27 @@ nobody_by_https() {
     ssl_reject_handshake on;
     # A handshake for one name and a request for another.
     return 421;
+}
+
+CONF
+}
+
+# Only what is in this container can ask.
+status() {
+    cat <<CONF
+# The status of the certificates, for who is in this container: curl http://127.0.0.1:$status_port/
+server {
+    listen 127.0.0.1:$status_port;
+    location / {
+        acme_dns_status;
+        allow 127.0.0.1;
+        deny all;
+    }
+    location = /metrics {
+        acme_dns_status prometheus;
+        allow 127.0.0.1;
+        deny all;
+    }
 }
 
 CONF
@@ -171,6 +214,7 @@ choose_settings() {
     default_server=$(yes_or_no ACME_DNS_DEFAULT_SERVER yes)
     http2_parameter=
     nginx_is 1.25.1 || http2_parameter=yes
+    choose_status
     choose_http3
     choose_hsts
     choose_real_ip
@@ -192,6 +236,7 @@ servers() {
             reuseport=
         fi
     fi
+    [ -z "$status_port" ] || status
     redirect "$names"
     general=$(get PROXY_PASS)
     while read -r line; do

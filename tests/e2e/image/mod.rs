@@ -38,6 +38,7 @@ struct Image {
     nginx: Nginx,
     http: Port,
     https: Port,
+    status: Port,
 }
 
 impl Image {
@@ -61,7 +62,8 @@ impl Image {
         text.push_str(&format!("    include {dir}/conf.d/*.conf;\n}}\n"));
         nginx.add_file("nginx.conf", &text);
         nginx.config(text);
-        let image = Self { nginx, http: Port::reserve(), https: Port::reserve() };
+        let image =
+            Self { nginx, http: Port::reserve(), https: Port::reserve(), status: Port::reserve() };
         let binary = NginxBuild::get().binary.display();
         image.program("nginx", &format!("exec {binary} \"$@\""));
         image.file("secret", SECRET);
@@ -105,6 +107,7 @@ impl Image {
         command.env("NGINX_ENVSUBST_OUTPUT_DIR", format!("{dir}/conf.d"));
         command.env("ACME_DNS_HTTP_PORT", self.http.number().to_string());
         command.env("ACME_DNS_HTTPS_PORT", self.https.number().to_string());
+        command.env("ACME_DNS_STATUS", self.status.number().to_string());
         for (name, value) in variables {
             command.env(name, value.replace("DIR", &dir));
         }
@@ -127,6 +130,14 @@ impl Image {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         if output.status.success() { Ok(()) } else { Err(text) }
+    }
+
+    /// Has certificates renewed.
+    fn renew(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new("sh");
+        command.arg(workspace_dir().join("docker/renew"));
+        command.arg("-c").arg(self.nginx.dir().join("nginx.conf")).args(arguments);
+        command.output().expect("sh runs")
     }
 
     fn state_path(&self) -> String {

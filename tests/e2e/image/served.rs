@@ -122,6 +122,27 @@ fn a_certificate_is_obtained_and_served_and_the_health_check_says_so() {
     let log = image.nginx.log();
     assert!(!log.contains(bed.token()) && !image.text().contains(bed.token()), "{log}");
 
+    // Who is in the container is told all of it, and has certificates renewed.
+    let status =
+        || image.curl(&roots, &format!("http://127.0.0.1:{}/", image.status.number()), &[]);
+    let shown = status();
+    assert!(shown.starts_with("HTTP/1.1 200 ") && shown.contains("\"valid\":2"), "{shown}");
+    for (arguments, expected) in [
+        (vec![], Err("usage: acme-dns-renew [-c FILE] NAME... | --all\n")),
+        (vec!["../x"], Err("acme-dns-renew: \"../x\" is not the name of a certificate\n")),
+        (vec![ZONE], Ok(format!("\"actions/renew-{ZONE}\" is done"))),
+        (vec!["--all"], Ok("\"actions/renew\" is done".to_owned())),
+    ] {
+        let output = image.renew(&arguments);
+        match expected {
+            Err(error) => assert_eq!(String::from_utf8_lossy(&output.stderr), error),
+            Ok(line) => {
+                assert!(output.status.success(), "{output:?}");
+                image.nginx.wait_for_log(&line, LIMIT);
+            }
+        }
+    }
+
     // A name that NGINX does not know yet.
     let more = format!("{ZONE} *.{ZONE} more.example.org");
     image.file(
