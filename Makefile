@@ -27,7 +27,7 @@ DNS_TESTS = delegation:: rounds:: checks:: methods:: persist:: providers:: docto
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom providers doctor-doc log-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
+.PHONY: help packages linters sbom providers doctor-doc log-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test software-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -118,6 +118,9 @@ docker-test: packages ## The image with a real Docker engine; TEST=name only tho
 browser-test: ## The status page in a browser: accessibility, keyboard, wide and narrow, light and dark; draws its picture
 	@tests/browser/run docs/status.png
 
+software-test: ## Postfix, Dovecot and PostgreSQL with exported certificates; installs them where they are missing
+	@tests/software/run
+
 # BENCH_JSON=file keeps the figures in a file; QUICK=1 only shows that each part works.
 bench: build ## Measures what handshakes, swaps and issuance cost; PARTS="handshake swap" chooses, BENCH_JSON=file
 	@cargo run --quiet --release --package testbed --bin bench -- $(if $(QUICK),--quick) $(PARTS)
@@ -159,8 +162,8 @@ lint: linters ## Formatting, clippy, documents, shellcheck, hadolint, and the li
 	tests/summaries
 	cargo clippy --release --workspace --all-targets --features vendored,testbed/docker -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --quiet --no-deps --workspace --document-private-items --features vendored
-	shellcheck docker/entrypoint/*.sh docker/entrypoint/lib/*.sh docker/check docker/healthcheck docker/licenses docker/nginx-source docker/sbom \
-		docker/deb/build docker/deb/providers docker/deb/*.postinst tests/install-packages tests/manifests tests/summaries tests/browser/run tests/docker/run tests/docker/bases/make \
+	shellcheck docker/entrypoint/*.sh docker/entrypoint/lib/*.sh docker/check docker/healthcheck docker/renew docker/licenses docker/nginx-source docker/sbom \
+		docker/deb/build docker/deb/providers docker/deb/*.postinst tests/install-packages tests/manifests tests/summaries tests/browser/run tests/software/run tests/docker/run tests/docker/bases/make \
 		tests/docker/bases/nginx/*.sh src/service/dns/exec/adaptor.sh
 	$(LINTERS)/bin/hadolint docker/Dockerfile tests/docker/bases/nginx/Dockerfile
 	docker/sbom check

@@ -7,4 +7,5 @@ mod bed;
 mod examples;
 mod exports;
 mod hooks;
+mod software;
 mod webhooks;
