@@ -285,7 +285,23 @@ fn mistakes_are_refused() {
         (
             "two forms",
             "location / { acme_dns_status json prometheus; }",
-            "invalid number of arguments",
+            "invalid parameter \"prometheus\"",
+        ),
+        ("three", "location / { acme_dns_status json html x; }", "invalid number of arguments"),
+        (
+            "control",
+            "location / { acme_dns_status control=yes; }",
+            "invalid parameter \"control=yes\"",
+        ),
+        (
+            "control twice",
+            "location / { acme_dns_status control=on control=off; }",
+            "invalid parameter \"control=off\"",
+        ),
+        (
+            "nobody to press a button",
+            "location / { acme_dns_status control=on prometheus; }",
+            "\"control=on\" is for people and programs, not for Prometheus",
         ),
         ("twice", "location / { acme_dns_status; acme_dns_status; }", "directive is duplicate"),
         ("server", "acme_dns_status;", "directive is not allowed here"),

@@ -160,8 +160,13 @@ impl Bed {
 
     /// Adds an export of all certificates.
     pub(crate) fn export(&mut self, block: Block<'_>) {
+        self.export_of("*", block);
+    }
+
+    /// Adds an export of a certificate, by its name.
+    pub(crate) fn export_of(&mut self, name: &str, block: Block<'_>) {
         let group = |text: &str| text.parse().map_err(|_| "none".to_owned());
-        let mut reader = ExportReader::new("*").unwrap();
+        let mut reader = ExportReader::new(name).unwrap();
         for line in block {
             reader.set(line[0], &line[1..], &mut self.secrets, group).unwrap();
         }

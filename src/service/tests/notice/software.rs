@@ -1,7 +1,7 @@
 //! Other software that is given exported certificates, each as its example in docs/hooks.md says. `make software-test`
 //! installs it.
 
-use crate::bed::{Bed, LIMIT, NAME};
+use crate::bed::{Bed, Block, LIMIT, NAME};
 use openssl::x509::X509;
 use servers::paths::workspace_dir;
 use servers::ports::Port;
@@ -29,12 +29,14 @@ impl Software {
             fs::set_permissions(open, Permissions::from_mode(0o755)).unwrap();
         }
         let files = ["crt", "key"].map(|ending| format!("{name}.{ending}"));
-        bed.export(&[
-            &["directory", &out.display().to_string()],
+        let directory = out.display().to_string();
+        let block: Block<'_> = &[
+            &["directory", &directory],
             &["fullchain", &files[0]],
             &["key", &files[1]],
             &["mode", "0644"],
-        ]);
+        ];
+        bed.export_of(NAME, block);
         let chain = bed.save(90);
         let desk = bed.start();
         bed.wait_for_log(&format!("wrote \"{}\"", files[0]));
