@@ -20,8 +20,10 @@ struct Software {
 }
 
 impl Software {
-    /// Exports a certificate under this name.
-    fn new(name: &str) -> Self {
+    /// Exports a certificate under this name, for the group of a user.
+    fn new(name: &str, user: &str) -> Self {
+        let group = Command::new("id").args(["-g", user]).output().unwrap().stdout;
+        let group = String::from_utf8(group).unwrap();
         let mut bed = Bed::new();
         let out = bed.path("out");
         fs::create_dir(&out).unwrap();
@@ -34,7 +36,8 @@ impl Software {
             &["directory", &directory],
             &["fullchain", &files[0]],
             &["key", &files[1]],
-            &["mode", "0644"],
+            &["mode", "0640"],
+            &["group", group.trim()],
         ];
         bed.export_of(NAME, block);
         let chain = bed.save(90);
@@ -80,7 +83,7 @@ impl Software {
 #[test]
 #[ignore = "make software-test installs Postfix"]
 fn postfix_shows_what_is_exported() {
-    let software = Software::new("mail");
+    let software = Software::new("mail", "root");
     let (dir, port) = (software.dir(), software.port.addr());
     let example = software.example("postfix.cf", "/var/lib/acme_dns_export/mail", &dir.join("out"));
     let config = dir.join("postfix");
@@ -115,7 +118,7 @@ fn postfix_shows_what_is_exported() {
 #[test]
 #[ignore = "make software-test installs Dovecot"]
 fn dovecot_shows_what_is_exported() {
-    let software = Software::new("mail");
+    let software = Software::new("mail", "root");
     let (dir, port) = (software.dir(), software.port.addr());
     let example =
         software.example("dovecot.conf", "/var/lib/acme_dns_export/mail", &dir.join("out"));
@@ -141,7 +144,7 @@ fn dovecot_shows_what_is_exported() {
 #[test]
 #[ignore = "make software-test installs PostgreSQL"]
 fn postgresql_shows_what_is_exported() {
-    let software = Software::new("db");
+    let software = Software::new("db", "postgres");
     let (dir, port) = (software.dir(), software.port.addr());
     let home = dir.join("home");
     fs::create_dir(&home).unwrap();
