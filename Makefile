@@ -21,7 +21,7 @@ endef
 
 # What has to do with DNS: suites of the service, and names in those that are about more.
 DNS_SUITES = acme_dns cloudflare doctor duckdns exec httpreq library powerdns propagation rfc2136 unreachable zones
-DNS_TESTS = delegation:: rounds:: checks:: methods:: persist:: providers:: doctor::
+DNS_TESTS = delegation:: rounds:: races:: checks:: methods:: persist:: providers:: doctor::
 
 .DEFAULT_GOAL = help
 # Linters of PyPI; the versions are in the list.
@@ -84,12 +84,13 @@ live: build ## The real Cloudflare and Let's Encrypt's staging: ZONE=example.com
 # NGINX_BINARY=... ACME_DNS_MODULE=... tests another build instead.
 # Most tests wait for servers and for pauses, the end-to-end tests most of all, so that many run at once.
 test: export RUST_TEST_THREADS ?= 8
+# Five hosts with four orders each meet at one challenge name with TEST=dns, two without.
 test: build ## All tests; TEST=name only those whose name contains it, TEST=dns all that has to do with DNS
 	cargo build --profile providers -p acme-dns-providers
 ifeq ($(TEST),dns)
 	cargo test --profile providers -p acme-dns-providers
 	cargo test -p acme-dns-service $(addprefix --test ,$(DNS_SUITES))
-	cargo test -p acme-dns-service --test obtain -- $(DNS_TESTS)
+	RACE_HOSTS=5 cargo test -p acme-dns-service --test obtain -- $(DNS_TESTS)
 	cargo test -p testbed --test e2e -- $(DNS_TESTS)
 else
 	cargo test --profile providers -p acme-dns-providers -- $(TEST)

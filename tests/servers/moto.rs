@@ -8,9 +8,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use reqwest::{Certificate, Client, ClientBuilder, Method, Proxy};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use crate::package::from_pypi;
 use crate::ports::Port;
+use crate::powerdns::{PowerDns, Rrset, fqdn};
 use crate::process::Process;
 use crate::rt;
 
@@ -18,6 +21,9 @@ use crate::rt;
 const REQUIREMENTS: [&str; 3] = ["moto==5.2.5", "flask==3.1.2", "flask-cors==6.0.1"];
 
 const START: Duration = Duration::from_secs(60);
+
+/// Pause between two looks for what name servers have to be told.
+const TRANSFER: Duration = Duration::from_millis(100);
 
 /// The host that the proxy answers for.
 const REAL: &str = "https://route53.amazonaws.com";
@@ -31,9 +37,25 @@ const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us
 pub struct Moto {
     _process: Process,
     port: Port,
+    api: Api,
+    ca: Option<PathBuf>,
+}
+
+/// A client of the API.
+#[derive(Clone, Debug)]
+struct Api {
     client: Client,
     base: String,
-    ca: Option<PathBuf>,
+}
+
+/// Name servers that have what the API has, some time later. They stay as they are when this is dropped.
+#[derive(Debug)]
+pub struct NameServers(JoinHandle<()>);
+
+impl Drop for NameServers {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Moto {
@@ -46,7 +68,7 @@ impl Moto {
         let (process, port) = start("moto_server", dir);
         let base = format!("http://{}", port.addr());
         let client = client().no_proxy().build().expect("a client");
-        Self { _process: process, port, client, base, ca: None }
+        Self { _process: process, port, api: Api { client, base }, ca: None }
     }
 
     /// Starts a proxy.
@@ -62,7 +84,8 @@ impl Moto {
         let builder = client().proxy(proxy);
         let builder = builder.add_root_certificate(Certificate::from_pem(&pem).expect("a CA"));
         let client = builder.build().expect("a client");
-        Self { _process: process, port, client, base: REAL.to_owned(), ca: Some(ca) }
+        let api = Api { client, base: REAL.to_owned() };
+        Self { _process: process, port, api, ca: Some(ca) }
     }
 
     /// Address of the server or the proxy.
@@ -100,15 +123,33 @@ impl Moto {
     /// If the answer is an error.
     #[must_use]
     pub fn txt(&self, zone: &str, name: &str) -> Vec<String> {
-        let path = format!("hostedzone/{zone}/rrset?name={name}.&type=TXT");
-        let answer = self.call(Method::GET, &path, String::new());
-        let own = format!("<Name>{name}.</Name>");
-        let sets = elements(&answer, "ResourceRecordSet");
-        let sets = sets.filter(|set| set.contains(&own) && set.contains("<Type>TXT</Type>"));
-        let values = sets.flat_map(|set| elements(set, "Value"));
-        let mut values: Vec<String> = values.map(|value| value.replace("&quot;", "\"")).collect();
+        let mut values = rt::block_on(self.api.txt(zone, name)).expect("an answer");
         values.sort();
         values
+    }
+
+    /// Has a DNS server show the TXT values of a name: moto has none of its own.
+    #[must_use]
+    pub fn show(&self, zone: &str, name: &str, dns: &PowerDns) -> NameServers {
+        let (api, dns) = (self.api.clone(), dns.api());
+        let (zone, name) = (zone.to_owned(), name.to_owned());
+        let apex = fqdn(name.split_once('.').expect("a name in a zone").1);
+        NameServers(rt::runtime().spawn(async move {
+            let mut shown = Vec::new();
+            loop {
+                // A request that fails is made again.
+                if let Ok(values) = api.txt(&zone, &name).await
+                    && values != shown
+                {
+                    let (name, kind) = (fqdn(&name), "TXT".to_owned());
+                    let set = Rrset { name, kind, ttl: 60, contents: values.clone() };
+                    if dns.set_rrsets(&apex, &[set]).await.is_ok() {
+                        shown = values;
+                    }
+                }
+                sleep(TRANSFER).await;
+            }
+        }))
     }
 
     /// Replaces the TXT values of a name, as another client does.
@@ -129,16 +170,30 @@ impl Moto {
     }
 
     fn call(&self, method: Method, path: &str, body: String) -> String {
+        rt::block_on(self.api.call(method, path, body)).expect("an answer")
+    }
+}
+
+impl Api {
+    async fn call(&self, method: Method, path: &str, body: String) -> Result<String, String> {
         let url = format!("{}/2013-04-01/{path}", self.base);
         let request = self.client.request(method, url).header("authorization", AUTHORIZATION);
         let request = request.header("content-type", "application/xml").body(body);
-        rt::block_on(async {
-            let answer = request.send().await.expect("an answer");
-            let status = answer.status();
-            let text = answer.text().await.expect("a text");
-            assert!(status.is_success(), "{status}: {text}");
-            text
-        })
+        let answer = request.send().await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| error.to_string())?;
+        if status.is_success() { Ok(text) } else { Err(format!("{status}: {text}")) }
+    }
+
+    /// Gives the TXT values of a name as they are stored, with quotes.
+    async fn txt(&self, zone: &str, name: &str) -> Result<Vec<String>, String> {
+        let path = format!("hostedzone/{zone}/rrset?name={name}.&type=TXT");
+        let answer = self.call(Method::GET, &path, String::new()).await?;
+        let own = format!("<Name>{name}.</Name>");
+        let sets = elements(&answer, "ResourceRecordSet");
+        let sets = sets.filter(|set| set.contains(&own) && set.contains("<Type>TXT</Type>"));
+        let values = sets.flat_map(|set| elements(set, "Value"));
+        Ok(values.map(|value| value.replace("&quot;", "\"")).collect())
     }
 }
 

@@ -47,6 +47,7 @@ mod solver;
 mod step;
 mod teller;
 mod transport;
+mod visibility;
 
 pub use attempt::KeyChoice;
 pub use cleanup::Leftovers;

@@ -9,7 +9,6 @@ use super::{ObtainerState, names_of};
 use crate::dns::{PlacedRecord, TxtRecord, Zone, on_account_of};
 use crate::event::RecordsEvent;
 use crate::mark::spawn_local;
-use crate::propagation::ZoneServers;
 use crate::store::{JournalEntry, JournalRecord, StoreError};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,13 +132,9 @@ impl Records {
     }
 
     async fn wait_for_share(&self, share: &ZoneShare) -> Result<(), ObtainError> {
-        let records = self.records_at(&share.positions);
-        let pairs: Vec<(String, String)> =
-            records.map(|record| (record.name.clone(), record.value.clone())).collect();
-        let servers = self.state.provider(&share.provider)?.name_servers(&share.zone);
-        let asked = ZoneServers { zone: &share.zone.name, servers: servers.as_deref() };
-        let tell = |event| self.teller.visibility(event);
-        Ok(self.state.checker.wait_for(asked, &pairs, &tell).await?)
+        let records: Vec<TxtRecord> = self.records_at(&share.positions).cloned().collect();
+        let ZoneShare { provider, zone, .. } = share;
+        self.state.wait_for_records(provider, zone, &records, &self.teller).await
     }
 
     /// Removes the records, whatever becomes of the order; what cannot be removed stays in the

@@ -136,6 +136,10 @@ impl DnsProvider for Counted {
         self.watch(DnsAction::Create, work, self.provider.create(zone, records)).await
     }
 
+    async fn restore(&self, zone: &Zone, records: &[TxtRecord]) -> Result<(), ProviderError> {
+        self.count(DnsAction::Create, self.provider.restore(zone, records).await)
+    }
+
     fn removal_limit(&self, records: usize) -> Duration {
         self.provider.removal_limit(records)
     }

@@ -152,6 +152,16 @@ pub trait DnsProvider {
         records: &[TxtRecord],
     ) -> Result<Vec<String>, ProviderError>;
 
+    /// Looks whether records that were created are still there, and writes those again that another client has
+    /// overwritten since. Does nothing, as this default, where single records are changed: nobody overwrites them.
+    ///
+    /// # Errors
+    /// It is not known whether all of them are there.
+    async fn restore(&self, zone: &Zone, records: &[TxtRecord]) -> Result<(), ProviderError> {
+        let _ = (zone, records);
+        Ok(())
+    }
+
     /// Gives the longest time that removing so many records may take before it is left to a later time.
     fn removal_limit(&self, records: usize) -> Duration {
         let _ = records;

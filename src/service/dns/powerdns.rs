@@ -232,17 +232,18 @@ impl PowerDns {
         Ok(true)
     }
 
-    /// Changes an RRset until there is nothing left to change.
+    /// Changes an RRset until there is nothing left to change, after so many `writes` of before.
     async fn settle(
         &self,
         zone: &Zone,
         name: &str,
         change: &mut Change<'_>,
+        mut writes: usize,
         action: &str,
     ) -> Result<(), ProviderError> {
         let name = format!("{name}.");
         let mut pauses = PAUSES.iter();
-        let (mut writes, mut is_clear) = (0, true);
+        let mut is_clear = true;
         loop {
             match self.step(zone, &name, change, action).await {
                 Ok(false) => return Ok(()),
@@ -299,7 +300,7 @@ impl PowerDns {
             records.len() != before
         };
         let what = format_args!("remove TXT record \"{name}\" from zone \"{}\"", zone.name);
-        match self.settle(zone, name, &mut change, &self.action(what)).await {
+        match self.settle(zone, name, &mut change, 0, &self.action(what)).await {
             // What a zone held is gone with it.
             Err(error) if matches!(error.about(), About::Zone(_)) => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -307,11 +308,12 @@ impl PowerDns {
         }
     }
 
+    /// Adds values to those of one name, to which they were added in so many `writes` before.
     async fn add_values(
         &self,
         zone: &Zone,
-        name: &str,
-        values: &[&str],
+        (name, values): (&str, &[&str]),
+        writes: usize,
     ) -> Result<(), ProviderError> {
         let mut change = |records: &mut Vec<Value>| {
             let before = records.len();
@@ -323,7 +325,33 @@ impl PowerDns {
             records.len() != before
         };
         let what = format_args!("create TXT record \"{name}\" in zone \"{}\"", zone.name);
-        self.settle(zone, name, &mut change, &self.action(what)).await
+        self.settle(zone, name, &mut change, writes, &self.action(what)).await
+    }
+
+    /// Adds records, each of which was written in so many `writes` before.
+    async fn add(
+        &self,
+        zone: &Zone,
+        records: &[TxtRecord],
+        writes: usize,
+    ) -> Result<(), ProviderError> {
+        let mut by_name: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for record in records {
+            by_name.entry(&record.name).or_default().push(&record.value);
+        }
+        let several = by_name.len() > 1;
+        let added =
+            by_name.iter().map(|(name, values)| self.add_values(zone, (name, values), writes));
+        for added in join_all(added).await {
+            match added {
+                // Another name's may be there.
+                Err(error) if several && error.is_definite() => {
+                    return Err(ProviderError::Unclear(Box::new(error)));
+                }
+                added => added?,
+            }
+        }
+        Ok(())
     }
 
     /// Finds the longest zone of the server's list that holds a name.
@@ -382,23 +410,13 @@ impl DnsProvider for PowerDns {
         zone: &Zone,
         records: &[TxtRecord],
     ) -> Result<Vec<String>, ProviderError> {
-        let mut by_name: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for record in records {
-            by_name.entry(&record.name).or_default().push(&record.value);
-        }
-        let several = by_name.len() > 1;
-        let added = by_name.iter().map(|(name, values)| self.add_values(zone, name, values));
-        for added in join_all(added).await {
-            match added {
-                // Another name's may be there.
-                Err(error) if several && error.is_definite() => {
-                    return Err(ProviderError::Unclear(Box::new(error)));
-                }
-                added => added?,
-            }
-        }
+        self.add(zone, records, 0).await?;
         // Its value is all that tells a record from others.
         Ok(records.iter().map(|record| record.value.clone()).collect())
+    }
+
+    async fn restore(&self, zone: &Zone, records: &[TxtRecord]) -> Result<(), ProviderError> {
+        self.add(zone, records, 1).await
     }
 
     async fn remove(

@@ -9,7 +9,6 @@ use crate::acme::{ObtainerState, names_of, now};
 use crate::dns::{PlacedRecord, TxtRecord, Zone, on_account_of};
 use crate::event::PersistEvent;
 use crate::mark::spawn_local;
-use crate::propagation::ZoneServers;
 use acme_dns_core::challenge::{Candidate, Kept, Mark};
 use acme_dns_core::config::ChallengeMethod;
 use acme_dns_core::level::Level;
@@ -161,12 +160,8 @@ impl PersistSolver {
     }
 
     async fn wait_for(&self, share: &Share) -> Result<(), ObtainError> {
-        let pairs: Vec<(String, String)> =
-            share.records.iter().map(|one| (one.name.clone(), one.value.clone())).collect();
-        let servers = self.state.provider(&share.provider)?.name_servers(&share.zone);
-        let asked = ZoneServers { zone: &share.zone.name, servers: servers.as_deref() };
-        let tell = |event| self.teller.visibility(event);
-        self.state.checker.wait_for(asked, &pairs, &tell).await?;
+        let Share { provider, zone, records, .. } = share;
+        self.state.wait_for_records(provider, zone, records, &self.teller).await?;
         share.is_visible.set(true);
         Ok(())
     }

@@ -198,13 +198,38 @@ impl Library {
             if records.is_empty() {
                 return Ok(());
             }
-            for NameValues { name, .. } in &records {
-                let (provider, name) = (self.name.clone(), name.clone());
-                (self.tell)(ProviderEvent::Overwritten { provider, name });
-            }
+            self.tell_overwritten(&records);
         }
-        let detail = "other clients overwrite the records again and again";
-        Err(ProviderError::unexpected(failed, detail))
+        Err(overwritten_again(failed))
+    }
+
+    fn tell_overwritten(&self, records: &[NameValues]) {
+        for NameValues { name, .. } in records {
+            let (provider, name) = (self.name.clone(), name.clone());
+            (self.tell)(ProviderEvent::Overwritten { provider, name });
+        }
+    }
+
+    /// Removes records until they stay away.
+    async fn clear(
+        &self,
+        zone: &str,
+        mut records: Vec<NameValues>,
+        failed: &str,
+    ) -> Result<(), ProviderError> {
+        for _ in 0..MAX_WRITES {
+            self.change(Action::Remove, zone, &records, failed).await?;
+            if !self.loses_updates() {
+                return Ok(());
+            }
+            sleep(READ_BACK).await;
+            records = self.look(zone, &records, true, failed).await?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            self.tell_overwritten(&records);
+        }
+        Err(overwritten_again(failed))
     }
 
     /// Removes records of one zone, and gives those that are there and may not be removed.
@@ -220,7 +245,7 @@ impl Library {
         let (removable, mut refused) = by_rule(placed.iter().copied(), rule);
         let removable = by_name(removable.iter().map(|placed| &placed.record));
         if !removable.is_empty() {
-            self.change(Action::Remove, zone, &removable, &failed).await?;
+            self.clear(zone, removable, &failed).await?;
         }
         if !refused.is_empty() {
             let kept = by_name(refused.iter().map(|spared| &spared.record));
@@ -245,6 +270,20 @@ impl DnsProvider for Library {
         self.settle(&zone.name, by_name(records), &failed).await?;
         // Its value is all that tells a record from others.
         Ok(records.iter().map(|record| record.value.clone()).collect())
+    }
+
+    async fn restore(&self, zone: &Zone, records: &[TxtRecord]) -> Result<(), ProviderError> {
+        if !self.loses_updates() {
+            return Ok(());
+        }
+        let what = txt_records(&names_of(records));
+        let failed = self.action(format_args!("restore {what} in zone \"{}\"", zone.name));
+        let missing = self.look(&zone.name, &by_name(records), false, &failed).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.tell_overwritten(&missing);
+        self.settle(&zone.name, missing, &failed).await
     }
 
     fn removal_limit(&self, records: usize) -> Duration {
@@ -278,6 +317,11 @@ fn by_name<'a>(records: impl IntoIterator<Item = &'a TxtRecord>) -> Vec<NameValu
         values: values.into_iter().map(str::to_owned).collect(),
     };
     names.into_iter().map(of_name).collect()
+}
+
+/// Makes the error of records that do not stay as they were written.
+fn overwritten_again(failed: &str) -> ProviderError {
+    ProviderError::unexpected(failed, "other clients overwrite the records again and again")
 }
 
 /// Finds the password in the URL of a proxy.

@@ -12,6 +12,7 @@ mod key_changes;
 mod lenient;
 mod methods;
 mod persist;
+mod races;
 mod reading;
 mod rounds;
 mod service;

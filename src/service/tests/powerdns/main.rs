@@ -154,6 +154,22 @@ fn concurrent_creations_lose_nothing() {
 }
 
 #[test]
+fn what_another_client_overwrites_later_is_found_by_another_look() {
+    let bed = Bed::new();
+    let provider = bed.provider();
+    let zone = run(provider.listed_zone_of(NAME)).unwrap();
+    let both = [txt("one"), txt("two")];
+    run(provider.create(&zone, &both)).unwrap();
+    run(provider.restore(&zone, &both)).unwrap();
+    assert!(bed.events.borrow().is_empty(), "both are there");
+    bed.server.set_rrset(NAME, "TXT", &["\"foreign\"", "\"two\""]);
+    run(provider.restore(&zone, &both)).unwrap();
+    assert_eq!(bed.values(), ["foreign", "one", "two"]);
+    let (provider, name) = ("pdns".to_owned(), format!("{NAME}."));
+    assert_eq!(*bed.events.borrow(), [ProviderEvent::Overwritten { provider, name }]);
+}
+
+#[test]
 fn errors_say_what_to_do() {
     let bed = Bed::new();
     let wrong = bed.make("localhost", "s3cr3t");
