@@ -1,11 +1,11 @@
-//! dns-persist-01 without any credential: the record is told, and somebody adds it.
+//! dns-persist-01 without any credential: the record is told, somebody adds it, and that is all.
 
 use crate::site::{LIMIT, Site};
 
 const RECORD: &str = "_validation-persist.example.test";
 
 #[test]
-fn a_record_that_is_pasted_from_the_log_brings_apex_and_wildcard() {
+fn a_record_that_is_pasted_from_the_log_brings_apex_and_wildcard_by_itself() {
     let mut site = Site::new();
     site.provider = Some(String::new());
     site.issuer = "challenge dns-persist-01;".to_owned();
@@ -18,10 +18,9 @@ fn a_record_that_is_pasted_from_the_log_brings_apex_and_wildcard() {
     assert!(value.ends_with("; policy=wildcard\""), "{value}");
     assert!(site.serves_fallback("example.test"));
     site.bed.dns.set_rrset(RECORD, "TXT", &[value]);
-    // Not to wait for a minute.
-    site.reload();
     let chain = site.wait_for_certificate("example.test");
     assert_eq!(chain.leaf.sans.len(), 2);
+    site.nginx.wait_for_log("is there, the wait is over", LIMIT);
     assert_eq!(site.bed.dns.txt_records(RECORD), [value.trim_matches('"')]);
     assert_eq!(site.bed.cloudflare.traffic.requests(&servers::traffic::Match::any()).len(), 0);
 }

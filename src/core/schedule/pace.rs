@@ -37,9 +37,10 @@ const COSTLY: [u64; 3] = [10 * MINUTE, HOUR, DAY];
 /// The pauses in seconds while our own records leave no room for more: orders that end make some.
 const FULL: [u64; 3] = [10, 30, MINUTE];
 
-/// The pauses in seconds between two looks for a record that a person adds.
-const WAITING: [u64; 7] =
-    [MINUTE, MINUTE, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE];
+/// The pauses in seconds between two looks for a record that a person adds. Who has just read what to add is
+/// waiting for it; a look is a question to the zone's servers, which costs nothing.
+const WAITING: [u64; 12] =
+    [10, 10, 10, 15, 15, MINUTE, MINUTE, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE];
 
 /// The longest pause while a certificate is served that has expired.
 const EXPIRED: Duration = Duration::from_secs(15 * MINUTE);
@@ -285,8 +286,8 @@ mod tests {
     #[test]
     fn refusals_climb_to_a_day() {
         assert_eq!([1, 2, 3, 9].map(|n| Ladder::Full.pause(n).as_secs()), [10, 30, 60, 60]);
-        let waiting = [1, 3, 4, 7, 99].map(|n| Ladder::Waiting.pause(n).as_secs());
-        assert_eq!(waiting, [60, 60, 120, 900, 900]);
+        let waiting = [1, 3, 4, 6, 9, 12, 99].map(|n| Ladder::Waiting.pause(n).as_secs());
+        assert_eq!(waiting, [10, 10, 15, 60, 120, 900, 900]);
         let row = |ladder: Ladder| [1, 2, 3, 4, 99].map(|n| ladder.pause(n).as_secs());
         assert_eq!(row(Ladder::Refused), [MINUTE, 10 * MINUTE, HOUR, DAY, DAY]);
         assert_eq!(row(Ladder::Costly), [10 * MINUTE, HOUR, DAY, DAY, DAY]);
