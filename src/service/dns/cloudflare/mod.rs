@@ -8,8 +8,10 @@
 mod answer;
 mod budget;
 mod client;
+mod creation;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod removal;
 mod zones;
 
 pub use budget::Budget;
@@ -22,16 +24,15 @@ use super::{
 use crate::event::ProviderEvent;
 use crate::http::{Clients, HttpError};
 use crate::resolver::Resolver;
-use acme_dns_core::challenge::{Candidate, Mark};
+use acme_dns_core::challenge::Mark;
 use acme_dns_core::config::{CloudflareSettings as Settings, SecretId};
 use acme_dns_core::name::a_labels;
-use acme_dns_core::text::excerpt;
 use async_trait::async_trait;
 use client::{ApiCall, ApiClient, Permission};
 use futures_util::future::join_all;
 use http::Method;
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -41,26 +42,14 @@ use zones::{ZoneCell, ZoneQuery};
 /// Operations of one batch, on the free plan.
 const BATCH: usize = 200;
 
-/// So many records are created at a time where a batch does not do: the first refusal ends it.
-const AT_ONCE: usize = 8;
-
 /// Names at the beginning of a message that concerns many records.
 const NAMED: usize = 3;
-
-/// Says in Cloudflare's dashboard whose a record is; at most 100 characters.
-const COMMENT: &str = "ngx_http_acme_dns_module: ACME challenge, removed after validation";
 
 /// The only type of record that is listed, created and removed.
 const TYPE: &str = "TXT";
 
 /// Begin of the comments of all our records.
 const MARK: &str = "ngx_http_acme_dns_module:";
-
-/// The longest name of Cloudflare's that is shown, in characters.
-const MAX_NAME: usize = 200;
-
-/// An identical record exists.
-const EXISTS: [i64; 2] = [81057, 81058];
 
 /// There is no such record, no such zone, or the identifier is none.
 const GONE: [i64; 3] = [81044, 1001, 7003];
@@ -205,159 +194,6 @@ impl Cloudflare {
         Ok(records.iter().map(id).collect())
     }
 
-    /// Looks for records that are to be removed; gives the identifiers of those that may be.
-    async fn find_removable(
-        &self,
-        zone: &Zone,
-        records: &[&TxtRecord],
-        rule: &Rule<'_>,
-        action: &str,
-    ) -> Result<(Vec<String>, Vec<SparedRecord>), ProviderError> {
-        let names = names_of(records);
-        let lists = join_all(names.iter().map(|name| self.list(zone, name, action))).await;
-        let (mut ids, mut spared) = (Vec::new(), Vec::new());
-        for listed in lists.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
-            let ListedRecord { id, name, value, mark } = listed;
-            let is_it = |record: &&&TxtRecord| {
-                record.value == value && record.name.eq_ignore_ascii_case(&name)
-            };
-            let Some(record) = records.iter().find(is_it) else { continue };
-            match rule(&Candidate { kind: TYPE, name: &name, value: &value, mark }) {
-                Ok(()) => ids.push(id),
-                Err(why) => spared.push(SparedRecord { record: (*record).clone(), why }),
-            }
-        }
-        Ok((ids, spared))
-    }
-
-    fn content(&self, record: &TxtRecord) -> Value {
-        json!({
-            "type": TYPE,
-            "name": record.name,
-            "content": txt::quote(&record.value),
-            "ttl": self.ttl,
-            "comment": COMMENT,
-        })
-    }
-
-    async fn create_one(&self, zone: &Zone, record: &TxtRecord) -> Result<String, ProviderError> {
-        let action =
-            self.action(format_args!("create {} in zone \"{}\"", all(&[record]), zone.name));
-        let call = ApiCall {
-            method: Method::POST,
-            path: &["zones", &zone.id, "dns_records"],
-            query: &[],
-            body: Some(&self.content(record)),
-            permission: Permission::EditRecords,
-            zone: &zone.name,
-            action: &action,
-        };
-        match self.api.call(&call).await {
-            Ok(reply) => self.accept(zone, record, &reply.result, &action).await,
-            Err(error) if has_code(&error, &EXISTS) => {
-                let found = self.find(zone, &[record], &action).await?;
-                let missing =
-                    || ProviderError::unexpected(&action, "it exists already, but is not listed");
-                found.into_iter().flatten().next().ok_or_else(missing)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Checks that a created record has the name that it was to have: in a zone that does not hold
-    /// the name, Cloudflare takes it as relative.
-    async fn accept(
-        &self,
-        zone: &Zone,
-        record: &TxtRecord,
-        created: &Value,
-        action: &str,
-    ) -> Result<String, ProviderError> {
-        let id = id(created, action)?;
-        let name = name_of(created);
-        if name.eq_ignore_ascii_case(&record.name) {
-            self.up.borrow_mut().insert((zone.id.clone(), id.clone()));
-            return Ok(id);
-        }
-        self.delete_one(zone, &id, action).await?;
-        Err(ProviderError::NoZone {
-            action: action.to_owned(),
-            detail: format!("this zone makes \"{}\" of the name", excerpt(&name, MAX_NAME)),
-            advice: "check \"zone_id\"".to_owned(),
-            about: About::Zone(zone.name.as_str().into()),
-        })
-    }
-
-    /// Creates records in one transaction, or one by one where Cloudflare does not want that.
-    async fn create_all(
-        &self,
-        zone: &Zone,
-        records: &[&TxtRecord],
-    ) -> Result<Vec<String>, ProviderError> {
-        let action = self.action(format_args!("create {} in zone \"{}\"", all(records), zone.name));
-        let posts: Vec<_> = records.iter().map(|record| self.content(record)).collect();
-        let known = match self.batch(zone, &json!({ "posts": posts }), &action).await {
-            Ok(result) => self.accept_all(zone, records, &result, &action).await?,
-            Err(error) if has_code(&error, &EXISTS) => self.find(zone, records, &action).await?,
-            Err(error) if is_refusal_of_batch(&error) => vec![None; records.len()],
-            Err(error) => return Err(error),
-        };
-        self.complete(zone, records, known).await
-    }
-
-    /// Creates the records of a batch that are not there yet. If one is refused, those that were made
-    /// are removed again, so that nothing of them has to be looked for.
-    async fn complete(
-        &self,
-        zone: &Zone,
-        records: &[&TxtRecord],
-        mut known: Vec<Option<String>>,
-    ) -> Result<Vec<String>, ProviderError> {
-        let missing: Vec<usize> = (0..known.len()).filter(|at| known[*at].is_none()).collect();
-        let mut refused = None;
-        for places in missing.chunks(AT_ONCE) {
-            let made = places.iter().map(|at| self.create_one(zone, records[*at]));
-            for (at, made) in places.iter().zip(join_all(made).await) {
-                match made {
-                    Ok(id) => known[*at] = Some(id),
-                    // What is not known for certain outweighs what is.
-                    Err(error) if !error.is_definite() => refused = Some(error),
-                    Err(error) => refused = refused.or(Some(error)),
-                }
-            }
-            let Some(error) = refused else { continue };
-            if error.is_definite() {
-                let made: Vec<String> = known.into_iter().flatten().collect();
-                let action = self.action(format_args!("remove {}", all(records)));
-                self.delete_all(zone, &made, &action).await?;
-            }
-            return Err(error);
-        }
-        Ok(known.into_iter().flatten().collect())
-    }
-
-    /// Takes the identifiers out of the answer to a batch.
-    async fn accept_all(
-        &self,
-        zone: &Zone,
-        records: &[&TxtRecord],
-        result: &Value,
-        action: &str,
-    ) -> Result<Vec<Option<String>>, ProviderError> {
-        let posts = result.get("posts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let accepted = join_all(records.iter().map(|record| async move {
-            let created = posts.iter().find(|post| {
-                txt::unquote(text(post, "content")) == record.value
-                    && starts_with(&name_of(post), &record.name)
-            });
-            match created {
-                Some(created) => self.accept(zone, record, created, action).await.map(Some),
-                None => Ok(None),
-            }
-        }));
-        accepted.await.into_iter().collect()
-    }
-
     async fn batch(&self, zone: &Zone, body: &Value, action: &str) -> Result<Value, ProviderError> {
         let call = ApiCall {
             method: Method::POST,
@@ -371,40 +207,6 @@ impl Cloudflare {
         self.api.call(&call).await.map(|reply| reply.result)
     }
 
-    async fn delete_one(&self, zone: &Zone, id: &str, action: &str) -> Result<(), ProviderError> {
-        let call = ApiCall {
-            method: Method::DELETE,
-            path: &["zones", &zone.id, "dns_records", id],
-            query: &[],
-            body: None,
-            permission: Permission::EditRecords,
-            zone: &zone.name,
-            action,
-        };
-        match self.api.call(&call).await {
-            Err(error) if !is_gone(&error) => Err(error),
-            Ok(_) | Err(_) => {
-                self.note_gone(zone, id);
-                Ok(())
-            }
-        }
-    }
-
-    /// Ends a creation that has failed: what was made before is removed if the rest was refused.
-    async fn give_up(&self, zone: &Zone, made: &[String], error: ProviderError) -> ProviderError {
-        if is_gone(&error) {
-            self.forget(zone);
-        }
-        // The records that the quota is full of, these not.
-        let others = self.number_up(zone).saturating_sub(made.len());
-        let error = error.with_own_records(u32::try_from(others).unwrap_or(u32::MAX));
-        if made.is_empty() || !error.is_definite() {
-            return error;
-        }
-        let action = self.action(format_args!("remove records from zone \"{}\"", zone.name));
-        self.delete_all(zone, made, &action).await.err().unwrap_or(error)
-    }
-
     fn note_gone(&self, zone: &Zone, id: &str) {
         self.up.borrow_mut().remove(&(zone.id.clone(), id.to_owned()));
     }
@@ -412,60 +214,6 @@ impl Cloudflare {
     /// Gives the number of records that orders under way have in a zone.
     fn number_up(&self, zone: &Zone) -> usize {
         self.up.borrow().iter().filter(|(of, _)| *of == zone.id).count()
-    }
-
-    async fn delete_all(
-        &self,
-        zone: &Zone,
-        ids: &[String],
-        action: &str,
-    ) -> Result<(), ProviderError> {
-        if ids.len() > 1 {
-            let deletes: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
-            match self.batch(zone, &json!({ "deletes": deletes }), action).await {
-                Ok(_) => {
-                    ids.iter().for_each(|id| self.note_gone(zone, id));
-                    return Ok(());
-                }
-                Err(error) if is_refusal_of_batch(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let deleted = join_all(ids.iter().map(|id| self.delete_one(zone, id, action))).await;
-        deleted.into_iter().collect()
-    }
-
-    /// Removes records of one zone.
-    async fn remove_from(
-        &self,
-        zone: &Zone,
-        placed: &[&PlacedRecord],
-        rule: &Rule<'_>,
-    ) -> Result<Vec<SparedRecord>, ProviderError> {
-        let records: Vec<_> = placed.iter().map(|placed| &placed.record).collect();
-        let action =
-            self.action(format_args!("remove {} from zone \"{}\"", all(&records), zone.name));
-        let mut ids: Vec<String> = placed.iter().filter_map(|placed| placed.id.clone()).collect();
-        let lost: Vec<_> =
-            placed.iter().filter(|placed| placed.id.is_none()).map(|p| &p.record).collect();
-        let mut spared = Vec::new();
-        if !lost.is_empty() {
-            match self.find_removable(zone, &lost, rule, &action).await {
-                Ok((found, left)) => {
-                    ids.extend(found);
-                    spared = left;
-                }
-                // What a zone held is gone with it.
-                Err(error) if is_gone(&error) => self.forget(zone),
-                Err(error) => return Err(error),
-            }
-        }
-        ids.sort_unstable();
-        ids.dedup();
-        for chunk in ids.chunks(BATCH) {
-            self.delete_all(zone, chunk, &action).await?;
-        }
-        Ok(spared)
     }
 }
 
