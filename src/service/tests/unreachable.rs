@@ -134,12 +134,15 @@ fn behind_a_proxy_that_is_down() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let creations = made.values().map(|provider| provider.create(&zone, &record));
     let errors = runtime.block_on(join_all(creations));
+    let mut telling = Vec::new();
     for (name, error) in names.iter().zip(errors) {
         let error = error.expect_err(name);
         for text in [error.to_string(), format!("{error:?}")] {
             assert!(text.contains("Connection refused"), "{name}: {text}");
-            let is_told = [SECRET, PROXY_SECRET].into_iter().any(|secret| shows(&text, secret));
-            assert!(!is_told, "{name}: {text}");
+            if [SECRET, PROXY_SECRET].into_iter().any(|secret| shows(&text, secret)) {
+                telling.push(format!("{name}: {text}"));
+            }
         }
     }
+    assert!(telling.is_empty(), "{telling:#?}");
 }
