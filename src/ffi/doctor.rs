@@ -12,7 +12,7 @@ use acme_dns_core::findings::{Report, Request};
 use acme_dns_core::id::CertificateId;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
-use acme_dns_service::doctor::{Settings, check};
+use acme_dns_service::doctor::{LIMIT, Settings, check};
 use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
 use std::env;
@@ -115,6 +115,7 @@ fn examine(cycle: Cycle<'_>, conf: &CoreConf, ready: &Ready, request: &Request) 
         user,
         shared_user: ready.identity.shared_user(),
         host: Arc::new(CheckHost),
+        limit: LIMIT,
     };
     match check(settings, request) {
         Ok(report) => i32::from(!(show(&report, request.is_json) && report.is_good())),

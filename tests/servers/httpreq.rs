@@ -31,6 +31,8 @@ pub struct HttpReq {
 struct State {
     dns: Api,
     zone: String,
+    /// Set if it puts the zone's name behind names that have it already.
+    doubles: bool,
     /// The values of each name, without the dot.
     values: Mutex<BTreeMap<String, Vec<String>>>,
 }
@@ -42,9 +44,22 @@ impl HttpReq {
     /// If no port is free.
     #[must_use]
     pub fn start(dns: &PowerDns, zone: &str) -> Self {
+        Self::start_with(dns, zone, false)
+    }
+
+    /// Starts a stand-in with a common mistake: it takes full names for names below the zone.
+    ///
+    /// # Panics
+    /// If no port is free.
+    #[must_use]
+    pub fn start_doubling(dns: &PowerDns, zone: &str) -> Self {
+        Self::start_with(dns, zone, true)
+    }
+
+    fn start_with(dns: &PowerDns, zone: &str, doubles: bool) -> Self {
         dns.create_zone(zone);
         let zone = fqdn(zone);
-        let state = Arc::new(State { dns: dns.api(), zone, values: Mutex::default() });
+        let state = Arc::new(State { dns: dns.api(), zone, doubles, values: Mutex::default() });
         let handler: Handler = Arc::new(move |request| {
             let state = Arc::clone(&state);
             Box::pin(async move { state.handle(&request).await })
@@ -104,7 +119,8 @@ impl State {
             all.get(fqdn).cloned().unwrap_or_default()
         };
         let contents = values.iter().map(|value| format!("\"{value}\"")).collect();
-        let rrset = Rrset { name: fqdn.to_owned(), kind: "TXT".to_owned(), ttl: 60, contents };
+        let name = if self.doubles { format!("{fqdn}{}", self.zone) } else { fqdn.to_owned() };
+        let rrset = Rrset { name, kind: "TXT".to_owned(), ttl: 60, contents };
         self.dns.set_rrsets(&self.zone, &[rrset]).await
     }
 }

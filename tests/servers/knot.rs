@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::paths::FAKETIME;
 use crate::process::{Process, run};
 use crate::tsig::TsigKey;
 
@@ -46,6 +47,23 @@ impl Knot {
         updaters: &[&TsigKey],
         others: &[&TsigKey],
     ) -> Self {
+        Self::start_ahead(Duration::ZERO, dir, addr, zone, records, updaters, others)
+    }
+
+    /// Does the same with a clock that is ahead.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    #[must_use]
+    pub fn start_ahead(
+        ahead: Duration,
+        dir: &Path,
+        addr: SocketAddr,
+        zone: &str,
+        records: &str,
+        updaters: &[&TsigKey],
+        others: &[&TsigKey],
+    ) -> Self {
         fs::create_dir_all(dir).unwrap_or_else(|e| panic!("cannot create {}: {e}", dir.display()));
         let config = format!(
             "server:\n    rundir: {dir}\n    listen: {ip}@{port}\n    udp-workers: 1\n    \
@@ -68,6 +86,10 @@ impl Knot {
         write_zone(dir, &serial, records);
         let mut command = Command::new("/usr/sbin/knotd");
         command.arg("-c").arg(&path);
+        if !ahead.is_zero() {
+            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", format!("+{}s", ahead.as_secs()));
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         let mut process = Process::start(&command, &dir.join("knot.log"));
         process.wait_for_port(addr, START);
         process.wait_for_log("loaded, serial", START);

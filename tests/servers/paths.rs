@@ -16,6 +16,9 @@ pub fn cache_dir() -> PathBuf {
     dir
 }
 
+/// Debian's libfaketime, for programs with threads.
+pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
 /// The root of the workspace.
 #[must_use]
 pub fn workspace_dir() -> PathBuf {

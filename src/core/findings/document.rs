@@ -32,7 +32,8 @@ FAIL  shop.example.com     D07 \"_acme-challenge.shop.example.com\" is an alias 
 - The test record is `_acme-challenge-test-`, 8 random hexadecimal digits and the name of the zone: no CA takes it for an answer, and no
   other client's record is touched. It is waited for at all servers of the zone, and removed in any case. `nowrite` leaves it out.
 - Each question has a time limit: an unreachable CA or provider is given up after 20 to 25 seconds, and a test record is waited for no
-  longer than `acme_dns_propagation` says, and at most 45 seconds.
+  longer than `acme_dns_propagation` says, and at most 30 seconds. The check of a certificate takes at most 60 seconds, the last 20 of
+  which are for the removal of its test record: T01 says what is not known by then. Four certificates are checked at a time.
 - Without the variable `nginx -t` contacts nobody.
 - In Docker: `docker exec web acme-dns-check`.
 

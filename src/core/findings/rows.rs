@@ -194,4 +194,7 @@ rows! {
     X01 = "X01" Fail: "a program that fails",
         "the program of provider \"{provider}\" fails: {words}",
         "run it by hand as the service's user; it has to be executable, and its interpreter installed";
+    T01 = "T01" Fail: "a check that takes too long",
+        "the check was given up after {seconds} s and does not know {words}",
+        "look at the other findings for what does not answer, and check again";
 }

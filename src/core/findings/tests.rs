@@ -302,6 +302,11 @@ const WORDS: &[(Row, &str, &str)] = &[
         "the program of provider \"dns\" fails: WORDS",
         "run it by hand as the service's user; it has to be executable, and its interpreter installed",
     ),
+    (
+        T01,
+        "the check was given up after 421 s and does not know WORDS",
+        "look at the other findings for what does not answer, and check again",
+    ),
 ];
 
 #[test]

@@ -118,32 +118,39 @@ impl Exam<'_> {
     }
 }
 
-/// Looks at all servers of a zone; `records` are the names of challenge records in it.
+/// Looks at all servers of a zone; gives those that can be asked for records, too.
 pub(super) async fn examine(
     servers: &[NameServer],
     zone: &Name,
-    records: &BTreeSet<Name>,
-) -> Vec<Finding> {
+) -> (Vec<NameServer>, Vec<Finding>) {
     let exams: Vec<Exam<'_>> =
         stream::iter(servers).map(|server| exam(server, zone)).buffered(AT_ONCE).collect().await;
     let mut findings = of_all(&exams, zone);
-    if findings.is_empty() {
-        findings.extend(exams.iter().flat_map(|exam| exam.findings(zone)));
-        findings.extend(versions(&exams, zone).await);
-        findings.extend(negative(&exams, zone));
-        let able: Vec<&NameServer> =
-            exams.iter().filter(|e| e.udp.is_answer()).map(|e| e.server).collect();
-        let of_records = stream::iter(records)
-            .map(async |name| join_all(able.iter().map(|server| leftovers(server, name))).await)
-            .buffered(AT_ONCE)
-            .collect::<Vec<_>>()
-            .await;
-        for finding in of_records.into_iter().flatten().flatten() {
-            // One server is enough to say it.
-            if !findings.iter().any(|f: &Finding| f.id == finding.id && f.remedy == finding.remedy)
-            {
-                findings.push(finding);
-            }
+    if !findings.is_empty() {
+        return (Vec::new(), findings);
+    }
+    findings.extend(exams.iter().flat_map(|exam| exam.findings(zone)));
+    findings.extend(versions(&exams, zone).await);
+    findings.extend(negative(&exams, zone));
+    let able = exams.iter().filter(|exam| exam.udp.is_answer());
+    (able.map(|exam| exam.server.clone()).collect(), findings)
+}
+
+/// Looks at what servers have at the names of challenges' records.
+pub(super) async fn examine_records(
+    servers: &[NameServer],
+    names: &BTreeSet<Name>,
+) -> Vec<Finding> {
+    let of_records = stream::iter(names)
+        .map(async |name| join_all(servers.iter().map(|server| leftovers(server, name))).await)
+        .buffered(AT_ONCE)
+        .collect::<Vec<_>>()
+        .await;
+    let mut findings: Vec<Finding> = Vec::new();
+    for finding in of_records.into_iter().flatten().flatten() {
+        // One server is enough to say it.
+        if !findings.iter().any(|f| f.id == finding.id && f.remedy == finding.remedy) {
+            findings.push(finding);
         }
     }
     findings

@@ -2,9 +2,10 @@
 //! ([`acme_dns_core::findings`] has the words).
 //!
 //! ```text
-//! issuers (issuer.rs, clock.rs) -> names of each certificate: aliases, providers, zones (route.rs)
+//! issuers (issuer.rs, clock.rs) -> each certificate (certificate.rs), within a time (time_limit.rs):
+//!      its names: aliases, providers, zones (route.rs)
 //!   -> each zone once: its servers one by one (authority.rs), a test record (record.rs)
-//!   -> each certificate: CAA (caa.rs) -> report
+//!   -> dns-persist-01 (persist.rs), CAA (caa.rs) -> report
 //! ```
 //!
 //! Nothing here takes a lock, writes to the state path or places an order. Questions have time limits of their
@@ -13,6 +14,7 @@
 
 mod authority;
 mod caa;
+mod certificate;
 mod clock;
 mod issuer;
 pub(crate) mod order;
@@ -20,6 +22,7 @@ mod persist;
 mod provider;
 mod record;
 mod route;
+mod time_limit;
 mod zone;
 
 use crate::acme::Inspection;
@@ -34,6 +37,7 @@ use crate::resolver::Resolver;
 use acme_dns_core::config::{Certificate, Config, Propagation, SecretId};
 use acme_dns_core::findings::{Finding, Report, Request, rows};
 use acme_dns_core::id::{IssuerId, ProviderId, Table};
+use certificate::{Round, Zones};
 use futures_util::stream::{self, StreamExt};
 use secrecy::SecretString;
 use std::collections::{BTreeSet, HashMap};
@@ -43,13 +47,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::LocalSet;
-use zone::{Place, ZoneReport};
 
-/// So many certificates, and so many zones, are looked at at the same time.
+/// So many certificates, and so many zones of each, are looked at at the same time.
 const AT_ONCE: usize = 4;
 
+/// Time that the check of a certificate may take.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
 /// Longest wait for a test record, whatever the configuration allows an order.
-const LONGEST_WAIT: Duration = Duration::from_secs(45);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Parts that a check is made with.
 pub struct Settings {
@@ -63,6 +69,8 @@ pub struct Settings {
     pub shared_user: Option<String>,
     /// Process around it, which prepares programs.
     pub host: Arc<dyn Host>,
+    /// The time that the check of a certificate may take.
+    pub limit: Duration,
 }
 
 /// Makes a check, in a runtime of its own.
@@ -72,11 +80,11 @@ pub struct Settings {
 pub fn check(settings: Settings, request: &Request) -> Result<Report, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
-    let Settings { config, secrets, user, shared_user, host } = settings;
+    let Settings { config, secrets, user, shared_user, host, limit } = settings;
     let secret = |id: SecretId| secrets.get(id.0).cloned().unwrap_or_default();
     let report = LocalSet::new().block_on(&runtime, async {
         let mut doctor = Doctor::new(config, secret, host).map_err(|error| error.to_string())?;
-        doctor.shared_user = shared_user;
+        (doctor.shared_user, doctor.limit) = (shared_user, limit);
         doctor.run(request, &user).await
     });
     runtime.shutdown_background();
@@ -93,6 +101,8 @@ pub struct Doctor {
     host: Arc<dyn Host>,
     /// Directory of the home directories of programs.
     homes: PathBuf,
+    /// Time that the check of a certificate may take.
+    limit: Duration,
     /// Name of the workers' user, if that can read what the service can.
     shared_user: Option<String>,
 }
@@ -130,7 +140,8 @@ impl Doctor {
             dns::providers(&config.providers, secret, &clients, &Rc::new(programs), tell)?;
         let (checker, resolver) =
             (Checker::new(&patient(&config.propagation)), Resolver::of(&config.propagation));
-        Ok(Self { config, providers, checker, resolver, clients, host, homes, shared_user: None })
+        let (limit, shared_user) = (LIMIT, None);
+        Ok(Self { config, providers, checker, resolver, clients, host, homes, limit, shared_user })
     }
 
     /// Makes the check.
@@ -174,59 +185,20 @@ impl Doctor {
         }
     }
 
+    /// Checks certificates, some at the same time; the findings are in their order.
     async fn check_certificates(
         &self,
         certificates: &[&Certificate],
         inspected: &HashMap<IssuerId, Inspection>,
         writes: bool,
     ) -> Vec<Finding> {
-        let routes = stream::iter(certificates)
-            .map(|certificate| self.places_of(certificate))
+        let round = Round { inspected, writes, zones: Zones::default() };
+        let checked = stream::iter(certificates)
+            .map(|certificate| self.check_certificate(certificate, &round))
             .buffered(AT_ONCE)
             .collect::<Vec<_>>()
             .await;
-        let zones = self.check_zones(routes.iter().flat_map(|(places, _)| places), writes).await;
-        let caa = stream::iter(certificates)
-            .map(async |certificate| {
-                let mut findings = self.check_persist(certificate, inspected).await;
-                findings.extend(self.check_caa(certificate, inspected).await);
-                findings
-            })
-            .buffered(AT_ONCE)
-            .collect::<Vec<_>>()
-            .await;
-        let mut findings = Vec::new();
-        for ((certificate, (places, of_names)), of_caa) in certificates.iter().zip(routes).zip(caa)
-        {
-            let mut of_certificate = of_names;
-            let mut seen = BTreeSet::new();
-            for zone in places.iter().map(Place::key).filter(|key| seen.insert(key.clone())) {
-                let report = zones.get(&zone).cloned().unwrap_or_default();
-                of_certificate.extend(report.findings);
-            }
-            of_certificate.extend(of_caa);
-            // What is good comes first.
-            of_certificate.sort_by_key(|finding| finding.severity);
-            findings.extend(of_certificate.into_iter().map(|f| f.about(&certificate.name)));
-        }
-        findings
-    }
-
-    /// Looks at each zone once, however many certificates have names in it.
-    async fn check_zones<'a>(
-        &self,
-        places: impl Iterator<Item = &'a Place>,
-        writes: bool,
-    ) -> HashMap<(ProviderId, String), ZoneReport> {
-        let mut zones = HashMap::new();
-        for place in places {
-            zones.entry(place.key()).or_insert_with(Vec::new).push(place);
-        }
-        stream::iter(zones)
-            .map(async |(key, places)| (key, self.check_zone(&places, writes).await))
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await
+        checked.into_iter().flatten().collect()
     }
 
     /// Asks whether CAA lets the CAs of a certificate issue.

@@ -1,6 +1,7 @@
 //! The test record: created through the provider, waited for at all servers, and removed in any case.
 
 use super::Doctor;
+use super::time_limit::TimeLimit;
 use super::zone::{Place, moved};
 use crate::dns::{DnsProvider, PlacedRecord, ProviderError, TxtRecord};
 use crate::propagation::{PropagationError, ZoneServers};
@@ -13,9 +14,8 @@ use acme_dns_core::findings::{Finding, rows};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// Longest time for creating a record, and for removing it.
+/// Longest time for creating a record.
 const CREATION: Duration = Duration::from_secs(20);
-const REMOVAL: Duration = Duration::from_secs(20);
 
 /// The number of random bytes in the name of a test record, and in its value.
 const NAME_BYTES: usize = 4;
@@ -27,6 +27,7 @@ impl Doctor {
         &self,
         place: &Place,
         client: &dyn DnsProvider,
+        time: &TimeLimit,
     ) -> (String, Vec<Finding>) {
         if client.value_limit(&place.name).is_some() {
             return ("no test record, since a name there holds few values".to_owned(), Vec::new());
@@ -36,11 +37,11 @@ impl Doctor {
             return ("no test record, since there is no randomness".to_owned(), Vec::new());
         };
         let record = TestRecord::below(&place.zone.name, &suffix, &value);
-        match self.write(place, client, &record).await {
+        match self.write(place, client, &record, time).await {
             // Credentials may be bound to the names of challenges.
             Err(Failure { error: Some(error), .. }) if error.is_definite() => {
                 let record = TestRecord::at(&place.name, &value);
-                match self.write(place, client, &record).await {
+                match self.write(place, client, &record, time).await {
                     Ok(written) => (written, Vec::new()),
                     Err(failure) => (failure.written(), failure.findings),
                 }
@@ -56,14 +57,19 @@ impl Doctor {
         place: &Place,
         client: &dyn DnsProvider,
         test: &TestRecord,
+        time: &TimeLimit,
     ) -> Result<String, Failure> {
         let record = TxtRecord { name: test.name().to_owned(), value: test.value().to_owned() };
         let zone = &place.zone.name;
+        let Some(left) = time.left("the right to write") else {
+            return Err(Failure { findings: Vec::new(), error: None, was_created: false });
+        };
+        let limit = CREATION.min(left);
         let creating = client.create(&place.zone, std::slice::from_ref(&record));
-        let created = timeout(CREATION, creating).await.unwrap_or_else(|_| {
+        let created = timeout(limit, creating).await.unwrap_or_else(|_| {
             Err(ProviderError::Unreachable {
                 action: "cannot create a record".to_owned(),
-                detail: format!("no answer within {} s", CREATION.as_secs()),
+                detail: format!("no answer within {} s", limit.as_secs()),
             })
         });
         let placed = |id| PlacedRecord { record: record.clone(), zone: place.zone.clone(), id };
@@ -73,21 +79,26 @@ impl Doctor {
                 let finding = self.explain(place.provider, &error, zone);
                 // It may be there all the same.
                 if !error.is_definite() {
-                    let _answer_is_known = self.remove(client, &placed(None), test).await;
+                    let _answer_is_known = self.remove(client, &placed(None), test, time).await;
                 }
-                return Err(Failure { findings: vec![finding], error: Some(error) });
+                let findings = vec![finding];
+                return Err(Failure { findings, error: Some(error), was_created: false });
             }
         };
-        let seen = self.wait(place, client, &record).await;
+        let seen =
+            time.hold("the test record at all servers", self.wait(place, client, &record)).await;
         let id = ids.into_iter().next().filter(|id| !id.is_empty());
-        let removed = self.remove(client, &placed(id), test).await;
-        let mut findings: Vec<Finding> = seen.as_ref().err().cloned().into_iter().collect();
+        let removed = self.remove(client, &placed(id), test, time).await;
+        let mut findings: Vec<Finding> = Vec::new();
+        if let Some(Err(finding)) = &seen {
+            findings.push(finding.clone());
+        }
         if let Err(error) = removed {
             findings.push(self.explain(place.provider, &error, zone));
         }
         match seen {
-            Ok(seen) if findings.is_empty() => Ok(format!("test record {seen}, removed")),
-            _ => Err(Failure { findings, error: None }),
+            Some(Ok(seen)) if findings.is_empty() => Ok(format!("test record {seen}, removed")),
+            _ => Err(Failure { findings, error: None, was_created: true }),
         }
     }
 
@@ -161,16 +172,18 @@ impl Doctor {
         client: &dyn DnsProvider,
         placed: &PlacedRecord,
         test: &TestRecord,
+        time: &TimeLimit,
     ) -> Result<(), ProviderError> {
+        let limit = time.removal();
         let rule = |candidate: &Candidate<'_>| test.may_remove(candidate);
         let removing = client.remove(std::slice::from_ref(placed), &rule);
-        match timeout(REMOVAL, removing).await {
+        match timeout(limit, removing).await {
             Ok(removed) => removed.map(|_spared| ()),
             Err(_) => Err(ProviderError::Unreachable {
                 action: "cannot remove a record".to_owned(),
                 detail: format!(
                     "no answer within {} s; remove \"{}\" by hand",
-                    REMOVAL.as_secs(),
+                    limit.as_secs(),
                     placed.record.name
                 ),
             }),
@@ -183,13 +196,14 @@ struct Failure {
     findings: Vec<Finding>,
     /// Error of creating it.
     error: Option<ProviderError>,
+    was_created: bool,
 }
 
 impl Failure {
     fn written(&self) -> String {
-        match self.error {
-            Some(_) => "test record not created".to_owned(),
-            None => "test record created".to_owned(),
+        match self.was_created {
+            false => "test record not created".to_owned(),
+            true => "test record created".to_owned(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The names of a certificate: aliases, and the zone and the provider of each record.
 
 use super::Doctor;
+use super::time_limit::TimeLimit;
 use super::zone::Place;
 use crate::dns::{ProviderError, follow};
 use crate::resolver::probe::ask_resolver;
@@ -26,13 +27,20 @@ const LIMIT: Duration = Duration::from_secs(25);
 
 impl Doctor {
     /// Finds where the records of a certificate go, and what is in the way.
-    pub(super) async fn places_of(&self, certificate: &Certificate) -> (Vec<Place>, Vec<Finding>) {
+    pub(super) async fn places_of(
+        &self,
+        certificate: &Certificate,
+        time: &TimeLimit,
+    ) -> (Vec<Place>, Vec<Finding>) {
         if self.has_persist_only(certificate) {
             return Default::default();
         }
         let bases: BTreeSet<&str> = certificate.names.iter().map(DomainName::base).collect();
         let looked = stream::iter(bases)
-            .map(|base| self.place_of(certificate, base))
+            .map(async |base| {
+                let zone = format!("the zone of \"{base}\"");
+                time.hold(&zone, self.place_of(certificate, base)).await.unwrap_or_default()
+            })
             .buffered(AT_ONCE)
             .collect::<Vec<_>>()
             .await;

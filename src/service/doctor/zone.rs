@@ -1,5 +1,6 @@
 //! A zone: whether it is delegated to the servers that the provider has for it, and what these say.
 
+use super::time_limit::TimeLimit;
 use super::{Doctor, authority, provider};
 use crate::dns::{DnsProvider, ProviderError, Zone};
 use crate::propagation::{NameServer, NameServerError, ZoneServers};
@@ -46,6 +47,8 @@ impl Place {
 #[derive(Clone, Debug, Default)]
 pub(super) struct ZoneReport {
     pub(super) findings: Vec<Finding>,
+    /// The servers that can be asked for records.
+    pub(super) servers: Vec<NameServer>,
 }
 
 /// Makes the question for the servers of a zone without the provider's word.
@@ -54,34 +57,50 @@ pub(super) fn asked(zone: &str) -> ZoneServers<'_> {
 }
 
 impl Doctor {
-    /// Looks at a zone; `places` are the records that go there.
-    pub(super) async fn check_zone(&self, places: &[&Place], writes: bool) -> ZoneReport {
-        let Some((place, client)) = places
-            .first()
-            .and_then(|place| Some((*place, self.providers.get(place.provider)?.as_ref())))
-        else {
+    /// Looks at the zone of a record.
+    pub(super) async fn check_zone(
+        &self,
+        place: &Place,
+        writes: bool,
+        time: &TimeLimit,
+    ) -> ZoneReport {
+        let Some(client) = self.providers.get(place.provider).map(AsRef::as_ref) else {
             return ZoneReport::default();
         };
-        let zone = &place.zone.name;
-        let (servers, mut findings) = self.find_servers(place, client).await;
-        if let (Some(servers), Some(apex)) = (&servers, self.apex(place, client).await) {
-            let names = places.iter().filter_map(|place| dns_name(&place.name)).collect();
-            findings.extend(authority::examine(servers, &apex, &names).await);
-            findings.extend(parked(servers, zone));
-        }
-        findings.extend(bogus(&self.resolver, zone).await);
-        if let Some(words) = self.checker.difference(zone).await {
+        let (zone, time) = (&place.zone.name, time.of_zone(&place.zone.name));
+        let looked = time.hold("the servers", self.check_servers(place, client)).await;
+        let (servers, mut findings) = looked.unwrap_or_default();
+        findings.extend(time.hold("signatures", bogus(&self.resolver, zone)).await.flatten());
+        let difference = time.hold("the delegation", self.checker.difference(zone)).await;
+        if let Some(words) = difference.flatten() {
             findings.push(rows::D11.finding(&[("zone", zone), ("words", &words)]));
         }
         let name = self.provider_name(place.provider);
         let mut good = format!("zone \"{zone}\" at {name}");
         if writes {
-            let (written, of_record) = self.try_record(place, client).await;
+            let (written, of_record) = self.try_record(place, client, &time).await;
             good = format!("{good}; {written}");
             findings.extend(of_record);
         }
         findings.insert(0, Finding::good("", &good));
-        ZoneReport { findings }
+        findings.extend(time.finding());
+        ZoneReport { findings, servers }
+    }
+
+    /// Looks at the servers of a zone; gives those that can be asked for records, too.
+    async fn check_servers(
+        &self,
+        place: &Place,
+        client: &dyn DnsProvider,
+    ) -> (Vec<NameServer>, Vec<Finding>) {
+        let (found, mut findings) = self.find_servers(place, client).await;
+        let (Some(servers), Some(apex)) = (found, self.apex(place, client).await) else {
+            return (Vec::new(), findings);
+        };
+        let (able, of_servers) = authority::examine(&servers, &apex).await;
+        findings.extend(of_servers);
+        findings.extend(parked(&servers, &place.zone.name));
+        (able, findings)
     }
 
     /// Names a provider.

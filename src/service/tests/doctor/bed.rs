@@ -8,7 +8,7 @@ use acme_dns_core::findings::{Finding, Report, Request, Severity};
 use acme_dns_core::id::{CertificateId, IssuerId, ProviderId, Table};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::material::Material;
-use acme_dns_service::doctor::{Settings, check};
+use acme_dns_service::doctor::{LIMIT, Settings, check};
 use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
 use secrecy::SecretString;
@@ -38,6 +38,8 @@ pub(crate) struct Bed {
     pub(crate) testbed: Testbed,
     pub(crate) config: Config,
     pub(crate) secrets: Vec<SecretString>,
+    /// The time that the check of a certificate may take.
+    pub(crate) limit: Duration,
 }
 
 impl Bed {
@@ -63,7 +65,7 @@ impl Bed {
         config.add_certificate(ZONE, &[ZONE, "*.example.test"], &[KeyType::EcdsaP256]);
         let secrets =
             vec![SecretString::from(API_KEY), SecretString::from(testbed.token().to_owned())];
-        let mut bed = Self { testbed, config, secrets };
+        let mut bed = Self { testbed, config, secrets, limit: LIMIT };
         let dns = bed.testbed.dns.addr();
         bed.ask(dns, dns.port());
         bed
@@ -100,6 +102,7 @@ impl Bed {
             user: "nobody".into(),
             shared_user: Some("www-data".into()),
             host: Arc::new(Silent),
+            limit: self.limit,
         };
         check(settings, &Request::parse(request).unwrap())
     }
@@ -108,6 +111,33 @@ impl Bed {
     pub(crate) fn findings(&self, request: &str) -> Vec<Finding> {
         let findings = self.report(request).unwrap().findings;
         findings.into_iter().filter(|f| f.severity > Severity::Ok || !f.id.is_empty()).collect()
+    }
+
+    /// Expects one finding, with its exact words.
+    pub(crate) fn expect_words(&self, request: &str, id: &str, observed: &str, remedy: &str) {
+        let findings = self.findings(request);
+        let is_it = |f: &&Finding| (f.id, &*f.observed, &*f.remedy) == (id, observed, remedy);
+        assert!(findings.iter().any(|finding| is_it(&finding)), "{observed}: {findings:#?}");
+    }
+
+    /// Expects one finding, with its exact words before and behind a number of seconds, which is a little more or less.
+    pub(crate) fn expect_seconds(
+        &self,
+        request: &str,
+        id: &str,
+        (before, behind): (&str, &str),
+        seconds: u64,
+        remedy: &str,
+    ) {
+        let findings = self.findings(request);
+        let number = |finding: &Finding| -> Option<u64> {
+            finding.observed.strip_prefix(before)?.strip_suffix(behind)?.parse().ok()
+        };
+        let is_it = |finding: &&Finding| {
+            (finding.id, &*finding.remedy) == (id, remedy)
+                && number(finding).is_some_and(|number| number.abs_diff(seconds) < 30)
+        };
+        assert!(findings.iter().any(|f| is_it(&f)), "{before}{seconds}{behind}: {findings:#?}");
     }
 
     /// Expects one finding, with a part of its words.

@@ -2,15 +2,15 @@
 
 mod bed;
 mod caa;
+mod issuers;
+mod limits;
 mod names;
 mod persist;
 mod providers;
 mod servers_of_zones;
 
-use acme_dns_core::config::Profile;
 use acme_dns_core::key::KeyType;
-use bed::{Bed, ISSUER};
-use servers::Testbed;
+use bed::Bed;
 
 #[test]
 fn a_good_set_up_has_no_problem_and_keeps_no_trace() {
@@ -46,28 +46,4 @@ fn a_zone_with_many_certificates_is_looked_at_once() {
         report.findings.iter().skip(1).map(|finding| finding.observed.as_str()).collect();
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines.iter().all(|line| *line == lines[0]), "one test record: {lines:?}");
-}
-
-#[test]
-fn what_is_wrong_with_an_issuer_is_said() {
-    let mut bed = Bed::start();
-    for (required, id, words) in [
-        (false, "I01", "certificates are ordered without it"),
-        (true, "I01", "is required and not"),
-    ] {
-        bed.config.issuers[ISSUER].profile = Some(Profile { name: "tiny".into(), required });
-        bed.expect("profile", "all,nowrite", id, words);
-    }
-    bed.config.issuers[ISSUER].profile = None;
-    bed.config.issuers[ISSUER].trusted_certificate = None;
-    bed.expect("certificate", "all,nowrite", "I01", "certificate verify failed");
-    let mac_key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
-    let external = Testbed::start_with(|mut options| {
-        options.eab.insert("kid-1".into(), mac_key.into());
-        options
-    });
-    let issuer = &mut bed.config.issuers[ISSUER];
-    issuer.directory = external.pebble.directory_url();
-    issuer.trusted_certificate = Some(std::fs::read(external.pebble.ca_file()).unwrap());
-    bed.expect("external account", "all,nowrite", "I01", "requires an external account");
 }

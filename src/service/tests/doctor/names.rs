@@ -64,3 +64,18 @@ fn resolvers_that_invent_or_refuse() {
     bed.ask(unbound.addr(), port);
     bed.expect("bogus", "all,nowrite", "D15", "answers SERVFAIL, and without validation");
 }
+
+#[test]
+fn a_zone_at_servers_for_parked_domains() {
+    let bed = Bed::start();
+    let dns = &bed.testbed.dns;
+    dns.create_zone("sedoparking.com");
+    dns.set_rrset("ns1.sedoparking.com", "A", &["127.0.0.1"]);
+    dns.set_rrset(ZONE, "NS", &["ns1.sedoparking.com."]);
+    bed.expect_words(
+        "all",
+        "D20",
+        "zone \"example.test\" is at servers for parked domains: ns1.sedoparking.com",
+        "name the servers that have its records at the registrar",
+    );
+}

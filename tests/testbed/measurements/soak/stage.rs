@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use servers::acme_proxy::AcmeProxy;
 use servers::bed::{Testbed, ZONE, issuer};
+use servers::paths::FAKETIME;
 use servers::ports::Port;
 use servers::process::wait_until;
 
@@ -22,9 +23,6 @@ const FIRST: Duration = Duration::from_secs(120);
 
 /// Every so many servers has a wildcard besides its name.
 const WILDCARD_EVERY: usize = 5;
-
-/// Debian's libfaketime, for programs with threads.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// Number of servers that an edit changes.
 const EDITED: usize = 4;
