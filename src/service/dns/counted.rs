@@ -137,7 +137,14 @@ impl DnsProvider for Counted {
     }
 
     async fn restore(&self, zone: &Zone, records: &[TxtRecord]) -> Result<(), ProviderError> {
-        self.count(DnsAction::Create, self.provider.restore(zone, records).await)
+        let work = || {
+            format!(
+                "looking again for {} in zone \"{}\"",
+                txt_records(&names_of(records)),
+                zone.name
+            )
+        };
+        self.watch(DnsAction::Create, work, self.provider.restore(zone, records)).await
     }
 
     fn removal_limit(&self, records: usize) -> Duration {

@@ -131,5 +131,6 @@ rows! {
     "provider-output": Output { provider: "own".into(), line: "zone reloaded".into() }
         => "its program has printed this", nothing;
     "provider-overwritten": Overwritten { provider: "duckdns".into(), name: "_acme-challenge.example.com".into() }
-        => "two clients use a record that has one value", may "use one client for this name";
+        => "hosts that share a name have written to it at the same moment, or two clients use a record that has one \
+            value", may "if it goes on: prove names with `dns-account-01`, whose names are not shared, or use one client";
 }
