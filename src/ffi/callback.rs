@@ -8,6 +8,7 @@
 //! [`pool`]: super::pool
 //! [`module_ctx`]: super::module_ctx
 
+use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `body`; a panic in it gives `failure`. The panic's message is on standard error, which
@@ -38,7 +39,23 @@ impl<T> FromC for *mut T {
     }
 }
 
+impl<T> FromC for *const T {
+    type Raw = Self;
+
+    unsafe fn from_c(raw: Self) -> Self {
+        raw
+    }
+}
+
 impl FromC for usize {
+    type Raw = Self;
+
+    unsafe fn from_c(raw: Self) -> Self {
+        raw
+    }
+}
+
+impl FromC for c_int {
     type Raw = Self;
 
     unsafe fn from_c(raw: Self) -> Self {

@@ -1,17 +1,16 @@
-//! The handshake: the certificate of a server in the process that serves it.
+//! The handshake: a certificate in the process that serves it.
 //!
-//! OpenSSL calls [`CALLBACKS`] once for each full handshake. As long as nothing has changed that is one atomic load
+//! It is served once for each full handshake. As long as nothing has changed that is one atomic load
 //! and one comparison: the certificate was installed into the worker's own `SSL_CTX`, whose certificates every new
 //! connection has. Only after a change the record is copied out of shared memory, parsed and installed.
 //!
-//! Which servers have our callbacks is decided in `server`, at configuration time.
+//! Which certificate a connection is served is decided in `served`.
 
-use super::callback::callback;
 use super::memory::SlotReader;
 use super::nginx::{now, tell};
-use super::openssl::CallbackData;
-use super::openssl::{Callbacks, CertAndKey, FAIL, Handshake, NO_STAPLE, PROCEED, SslCtx};
-use super::pair::{ParsedPair, note_names};
+use super::openssl::{CertAndKey, FAIL, Handshake, NO_STAPLE, PROCEED, SslCtx};
+use super::pair::{ParsedPair, hold_different_names, note_names};
+use acme_dns_core::config::Certificate;
 use acme_dns_core::id::CertificateId;
 use acme_dns_core::material::Material;
 use acme_dns_core::stock;
@@ -22,11 +21,7 @@ use std::ffi::c_int;
 use std::slice;
 use zeroize::Zeroizing;
 
-/// The callbacks of a context that one server uses. Their data is that server's [`ServerCertificate`].
-pub(super) const CALLBACKS: Callbacks =
-    Callbacks { certificate: certificate_callback, status: status_callback };
-
-/// Certificate of a server that serves one of ours.
+/// Certificate of ours that a server serves.
 pub(super) struct ServerCertificate {
     /// The certificate; known when the configuration is complete.
     pub(super) certificate: Option<CertificateId>,
@@ -36,10 +31,12 @@ pub(super) struct ServerCertificate {
     pub(super) fallback: Fallback,
     /// The certificate's name; known when the configuration is complete.
     pub(super) name: String,
-    /// The names of the certificate, for the self-signed one; known when the configuration is complete.
+    /// The names of the certificate, for the self-signed one; those of the server until the configuration is complete.
     pub(super) names: Vec<String>,
     /// Known when nginx has built its contexts.
     pub(super) delivery: Delivery,
+    /// Set if a server has chosen it among others: it is for clients whose name it covers, and nobody else.
+    is_chosen_by_name: bool,
     /// The generation that was last looked at in this process.
     seen: u64,
     installed: Option<InstalledPairs>,
@@ -84,9 +81,27 @@ impl ServerCertificate {
             name: String::new(),
             names: Vec::new(),
             delivery: Delivery::Variables,
+            is_chosen_by_name: false,
             seen: 0,
             installed: None,
             self_signed: None,
+        }
+    }
+
+    /// Makes one that a server has chosen among others, to be served as the server serves its own.
+    pub(super) fn chosen(
+        (id, certificate): (CertificateId, &Certificate),
+        slot: SlotReader,
+        server: &Self,
+    ) -> Self {
+        Self {
+            certificate: Some(id),
+            slot: Some(slot),
+            name: certificate.name.clone(),
+            names: certificate.names.iter().map(|name| name.as_str().to_owned()).collect(),
+            delivery: server.delivery,
+            is_chosen_by_name: true,
+            ..Self::new(server.fallback)
         }
     }
 
@@ -117,7 +132,10 @@ impl ServerCertificate {
         let pairs = material.pairs.into_iter();
         let pairs = pairs.map(|pair| ParsedPair::parse(pair, self.pairs()));
         let mut pairs = pairs.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
-        let depends_on_name = note_names(&mut pairs);
+        let depends_on_name = self.is_chosen_by_name || hold_different_names(&pairs);
+        if depends_on_name {
+            note_names(&mut pairs);
+        }
         let delivery = self.delivery.of_pairs(&pairs, depends_on_name, self.pairs());
         delivery.prepare(&pairs)?;
         self.delivery = delivery;
@@ -130,12 +148,22 @@ impl ServerCertificate {
         self.installed.as_ref().map_or(&[], |installed| &installed.pairs)
     }
 
+    /// Tells whether there is a pair for clients that ask for a name.
+    pub(super) fn covers(&mut self, name: &str) -> bool {
+        self.update();
+        self.pairs().iter().any(|pair| stock::covers(&pair.names, name))
+    }
+
     /// Gives a connection the certificate; the result of its callback.
     pub(super) fn serve(&mut self, handshake: &Handshake) -> c_int {
         self.update();
         let Some(installed) = &self.installed else { return self.serve_without(handshake) };
         if installed.depends_on_name {
-            return handshake.give(installed.pairs_for(handshake.server_name()));
+            let pairs = installed.pairs_for(handshake.server_name(), self.is_chosen_by_name);
+            return match pairs.is_empty() {
+                true => self.serve_without(handshake),
+                false => handshake.give(pairs),
+            };
         }
         let certificates = certificates(&installed.pairs);
         if handshake.holds(certificates.clone()) {
@@ -207,19 +235,22 @@ impl ServerCertificate {
 
 impl InstalledPairs {
     /// Chooses the pairs for a name that a client asks for, one of each type of key: the first that hold it, or,
-    /// where none does, the first of all.
-    fn pairs_for(&self, name: Option<String>) -> impl Iterator<Item = &CertAndKey> {
+    /// where none does and none `must_hold` it, the first of all.
+    fn pairs_for(&self, name: Option<String>, must_hold: bool) -> Vec<&CertAndKey> {
         let holds =
             |pair: &&ParsedPair| name.as_ref().is_some_and(|name| stock::covers(&pair.names, name));
         let holding: Vec<&ParsedPair> = self.pairs.iter().filter(holds).collect();
-        let mut chosen = if holding.is_empty() { self.pairs.iter().collect() } else { holding };
+        let mut chosen = match holding.is_empty() && !must_hold {
+            true => self.pairs.iter().collect(),
+            false => holding,
+        };
         let mut seen = Vec::new();
         chosen.retain(|pair| {
             let is_first = !seen.contains(&pair.key_type());
             seen.push(pair.key_type());
             is_first
         });
-        chosen.into_iter().map(|pair| &pair.certificate)
+        chosen.into_iter().map(|pair| &pair.certificate).collect()
     }
 }
 
@@ -258,16 +289,4 @@ fn install_all(context: SslCtx, pairs: &[ParsedPair]) -> Result<(), openssl::err
 
 fn certificates(pairs: &[ParsedPair]) -> impl ExactSizeIterator<Item = &CertAndKey> + Clone {
     pairs.iter().map(|pair| &pair.certificate)
-}
-
-callback! {
-    fn certificate_callback(handshake: Handshake, data: CallbackData<ServerCertificate>) -> c_int {
-        data.with(|certificate| certificate.serve(&handshake))
-    } ?= FAIL
-}
-
-callback! {
-    fn status_callback(handshake: Handshake, data: CallbackData<ServerCertificate>) -> c_int {
-        data.with(|certificate| certificate.give_staple(&handshake))
-    } ?= NO_STAPLE
 }

@@ -13,9 +13,9 @@ use super::http_ctx::{HttpCtx, Listeners, default_server, location, names};
 use super::module_ctx::{ConfRef, conf_at};
 use super::nginx::{CONF_ERROR, ERROR, OK};
 use super::openssl::{Callbacks, FAIL, Handshake, NO_STAPLE};
-use super::owner::owner_of;
 use super::parser::{Parser, duplicate};
 use super::pool::{NgxPool, to_c};
+use super::served::Served;
 use super::server::{
     MergedServer, ServerBlock, SrvConf, create_srv_conf, merge, set_acme_dns, set_fallback,
 };
@@ -132,15 +132,12 @@ callback! {
         let request = unsafe { &*request };
         // SAFETY: `create_srv_conf` made it.
         let srv_conf = unsafe { conf_at::<SrvConf>(request.srv_conf, own_index()) };
-        // A server without a certificate has that of the default server.
-        // SAFETY: the connection of a live request is live.
-        let inherited = || unsafe { owner_of(request.connection) };
-        let certificate = srv_conf.certificate.get().or_else(inherited);
+        let served = (srv_conf.served.get(), request.connection.cast_const());
         // SAFETY: the pool of a live request.
         let pool = unsafe { NgxPool::new(request.pool) };
-        // SAFETY: the value is nginx's; the certificate belongs to the server of the request, and a process has
-        // one thread that answers.
-        unsafe { variables::fill(value, data, certificate, pool) }
+        // SAFETY: the value is nginx's; the certificates belong to the server of the request, whose connection is
+        // live, and a process has one thread that answers.
+        unsafe { variables::fill(value, data, served, pool) }
     } ?= ERROR
 }
 
@@ -312,24 +309,22 @@ const CALLBACKS: Callbacks =
     Callbacks { certificate: certificate_callback, status: status_callback };
 
 callback! {
-    /// Does as [`ServerCertificate::serve`], for whichever server the client has named.
+    /// Serves the certificate of whichever server the client has named.
     fn certificate_callback(handshake: Handshake, _data: *mut c_void) -> c_int {
-        with_named_server(&handshake, |it| it.serve(&handshake)).unwrap_or(FAIL)
+        with_named_server(&handshake, |it| it.of(&handshake).serve(&handshake)).unwrap_or(FAIL)
     } ?= FAIL
 }
 
 callback! {
-    /// Does as [`ServerCertificate::give_staple`], for whichever server the client has named.
+    /// Gives the staple of the certificate of whichever server the client has named.
     fn status_callback(handshake: Handshake, _data: *mut c_void) -> c_int {
-        with_named_server(&handshake, |it| it.give_staple(&handshake)).unwrap_or(NO_STAPLE)
+        let given = with_named_server(&handshake, |it| it.of(&handshake).give_staple(&handshake));
+        given.unwrap_or(NO_STAPLE)
     } ?= NO_STAPLE
 }
 
-/// Finds the certificate of the server that nginx has chosen for a connection of `http`.
-fn with_named_server<T>(
-    handshake: &Handshake,
-    action: impl FnOnce(&mut ServerCertificate) -> T,
-) -> Option<T> {
+/// Finds the certificates of the server that nginx has chosen for a connection of `http`.
+fn with_named_server<T>(handshake: &Handshake, action: impl FnOnce(&mut Served) -> T) -> Option<T> {
     // SAFETY: nginx sets the index when it starts.
     let index = unsafe { ngx_ssl_connection_index };
     // SAFETY: nginx has the connection at this index.
@@ -347,7 +342,7 @@ fn with_named_server<T>(
     let ctx = unsafe { http.conf_ctx.as_ref() }?;
     // SAFETY: as above.
     let ctx = unsafe { HttpCtx::new(ctx) };
-    let mut certificate = ctx.srv_conf().certificate.get()?;
+    let mut served = ctx.srv_conf().served.get()?;
     // SAFETY: it belongs to the cycle's pool, and a process has one thread that handshakes.
-    Some(action(unsafe { certificate.as_mut() }))
+    Some(action(unsafe { served.as_mut() }))
 }

@@ -9,17 +9,22 @@ use super::memory::SharedMemory;
 use super::nginx::{is_test, loading, tell_test};
 use super::programs;
 use super::public_area::Area;
+use acme_dns_core::config::binding::Choosing;
 use acme_dns_core::config::draft::Finished;
 use acme_dns_core::config::listener::is_exported;
+use acme_dns_core::config::server::StandIn;
 use acme_dns_core::config::sharing::Shared;
 use acme_dns_core::config::state_path::DefaultPath;
 use acme_dns_core::config::{ChallengeMethod, Config, Issuer, Location, Reload, zone};
 use acme_dns_core::id::CertificateId;
+use acme_dns_core::index::NameIndex;
+use acme_dns_core::name::Name;
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::{Paths, Watch};
 use acme_dns_service::store::{check_state_path, is_kept};
 use std::collections::HashMap;
 use std::env;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -42,6 +47,7 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
                 "\"acme_dns_status\" has nothing to show, no server has \"acme_dns\" in {location}"
             ));
         }
+        check_choosing(&conf.servers, conf.draft.has_domains())?;
         // Servers that have inherited the directive, and nothing to certify.
         install_all(&conf.servers);
         return Ok(());
@@ -49,12 +55,16 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
     let finished = std::mem::take(&mut conf.draft).finish(default_path.path);
     let mut finished = finished.map_err(|error| error.to_string())?;
     finished.config.listeners = std::mem::take(&mut conf.listeners);
+    keep_for_choosing(&conf.servers, &mut finished)?;
     let shared = share(cycle, &mut finished, conf.since);
     if is_test() {
         shared.iter().for_each(|shared| tell_test(&format!("acme_dns: {shared}")));
     }
     for (server, request) in conf.servers.iter().zip(requests) {
-        name_certificate(server, request.and_then(|id| finished.certificate(id)), &finished.config);
+        let own = request.and_then(|id| finished.certificate(id));
+        let default = server.choosing().and_then(|choosing| choosing.default.as_ref());
+        let default = default.and_then(|name| finished.config.certificate_named(name));
+        name_certificate(server, own.or(default), &finished.config);
     }
     install_all(&conf.servers);
     let mut config = finished.config;
@@ -76,9 +86,11 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
     conf.vault.finish(identity.workers, warn);
     warn_of_lost_proxy(&settings, warn);
     let public = Area::words(config.variants.len()).ok_or(NO_MEMORY)?;
-    let memory = SharedMemory::new(config.certificates.len(), public, room);
+    let index = name_index(&conf.servers, &config);
+    let memory = SharedMemory::new(config.certificates.len(), public, &index, room);
     let memory =
         memory.map_err(|error| format!("acme_dns: cannot create shared memory: {error}"))?;
+    memory.names().iter().for_each(|names| warn_of_uncovered(&conf.servers, *names, warn));
     Area::new(&memory, &config).begin();
     conf.ready = Some(Ready {
         config: Arc::new(config),
@@ -111,7 +123,68 @@ fn name_certificate(server: &BoundServer, certificate: Option<CertificateId>, co
 
 fn install_all(servers: &[BoundServer]) {
     let mut alike = HashMap::new();
-    servers.iter().for_each(|server| server.install(&mut alike));
+    // A connection begins with the context of a default server, whichever server it turns to.
+    let binds = choosing(servers).next().is_some();
+    servers.iter().for_each(|server| server.install(&mut alike, binds));
+}
+
+/// Lists the servers that choose certificates by name.
+fn choosing(servers: &[BoundServer]) -> impl Iterator<Item = (&BoundServer, &Choosing)> {
+    servers.iter().filter_map(|server| Some((server, server.choosing()?)))
+}
+
+/// Checks whether servers that choose may have no certificate: a domains file can be empty at first.
+fn check_choosing(servers: &[BoundServer], has_domains: bool) -> Result<(), String> {
+    choosing(servers).try_for_each(|(server, choosing)| match &choosing.default {
+        Some(default) => Err(no_default(default, server.place())),
+        None if has_domains => Ok(()),
+        None => Err(format!(
+            "\"acme_dns sni\" has no certificate to choose from: no server and no \"acme_dns_domains\" asks for one \
+             in {}",
+            server.place()
+        )),
+    })
+}
+
+fn no_default(default: &str, place: &Location) -> String {
+    format!("no certificate \"{default}\" is defined for \"default={default}\" in {place}")
+}
+
+/// Has certificates be there as servers that choose need them.
+fn keep_for_choosing(servers: &[BoundServer], finished: &mut Finished) -> Result<(), String> {
+    for (server, choosing) in choosing(servers) {
+        if let Some(default) = &choosing.default
+            && !finished.keep_named(default)
+        {
+            return Err(no_default(default, server.place()));
+        }
+        if server.wants_staple() {
+            finished.staple_all();
+        }
+    }
+    Ok(())
+}
+
+/// Builds the index of names, if a server needs it.
+fn name_index(servers: &[BoundServer], config: &Config) -> Vec<u64> {
+    match choosing(servers).next() {
+        // The standard library's keys are random.
+        Some(_) => config.name_index(RandomState::new().build_hasher().finish()),
+        None => Vec::new(),
+    }
+}
+
+/// Warns of names of servers that choose which are in no certificate.
+fn warn_of_uncovered(servers: &[BoundServer], index: NameIndex<'_>, warn: impl Fn(&str)) {
+    for (server, choosing) in choosing(servers) {
+        let stand_in = match &choosing.default {
+            Some(default) => StandIn::Certificate(default.clone()),
+            None => server.stand_in(),
+        };
+        let is_covered = |name: &Name| index.find(name.as_str()).next().is_some();
+        let lines = server.names.uncovered(is_covered, &stand_in, server.place());
+        lines.iter().for_each(|line| warn(line));
+    }
 }
 
 /// Warns of an HTTP proxy that the environment names and that nginx does not pass on: the CA would be contacted

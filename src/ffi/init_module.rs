@@ -8,16 +8,18 @@ use super::cycle::Cycle;
 use super::helper;
 use super::import;
 use super::init_conf::watch;
-use super::memory::{SlotReader, Writer};
+use super::memory::Writer;
 use super::nginx::{tell, tell_once};
 use super::privileges;
 use super::requests::Requests;
+use super::served::Catalog;
 use super::startup::Startup;
 use acme_dns_core::config::state_path::DefaultPath;
 use acme_dns_service::event::NginxEvent;
 use acme_dns_service::reload::Watch;
 use acme_dns_service::store::{User, certificates_path, create_state_path};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Prepares all that the processes of a configuration need. The cycle is not the current one yet.
 pub(super) fn put_into_force(cycle: Cycle<'_>, conf: &mut CoreConf) {
@@ -33,11 +35,9 @@ pub(super) fn put_into_force(cycle: Cycle<'_>, conf: &mut CoreConf) {
     open_to_workers(ready, &watch);
     ready.watch = Some(watch);
     tell_what_is_missing(ready);
-    for server in &*servers {
-        server.with_certificate(|it| {
-            it.slot = it.certificate.map(|id| SlotReader::new(&ready.memory, id));
-        });
-    }
+    let (config, memory) = (Arc::clone(&ready.config), Arc::clone(&ready.memory));
+    let catalog = Catalog { config, memory };
+    servers.iter().for_each(|server| server.with_served(|served| served.open(&catalog)));
     // SAFETY: nginx is in this callback; the current cycle is still the one before, if there is one.
     let current = unsafe { Cycle::current() };
     let before = core_conf(current);

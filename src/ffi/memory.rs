@@ -2,10 +2,11 @@
 //! `acme_dns_core::material`.
 //!
 //! ```text
-//! Header | Slot 0, Slot 1, ... one for each certificate of the configuration | public area | data
+//! Header | Slot 0, Slot 1, ... one for each certificate of the configuration | public area | index | data
 //! ```
 //!
-//! What is in the public area is in `public_area`: it alone is for handlers, which never read a record with a key.
+//! What is in the public area is in `public_area`: it alone is for handlers, which never read a record with a key. The
+//! index finds slots by the names of certificates (`acme_dns_core::index`); it is there if a server needs it.
 //!
 //! Each configuration has memory of its own, a `memfd` that is mapped twice: for writing, and, once it is
 //! sealed against further mappings of that kind, for reading. The master and the service keep the first
@@ -19,6 +20,7 @@
 //! Places are offsets, checked against the bounds at each use; nothing in here is a pointer.
 
 use acme_dns_core::id::CertificateId;
+use acme_dns_core::index::NameIndex;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -80,6 +82,8 @@ pub(super) struct SharedMemory {
     slots: usize,
     /// Words of the public area.
     public: usize,
+    /// Words of the index.
+    index: usize,
     /// Set if the kernel keeps those who read from writing.
     is_sealed: bool,
 }
@@ -98,16 +102,22 @@ static ALL: Mutex<Vec<Weak<SharedMemory>>> = Mutex::new(Vec::new());
 pub(super) struct Full;
 
 impl SharedMemory {
-    /// Makes the memory for a number of certificates, with so many words for the public area and `room` bytes for
-    /// their records.
+    /// Makes the memory for a number of certificates, with so many words for the public area, the words of the
+    /// index, and `room` bytes for their records.
     ///
     /// # Errors
     /// The system gives no memory.
-    pub(super) fn new(slots: usize, public: usize, room: usize) -> io::Result<Arc<Self>> {
+    pub(super) fn new(
+        slots: usize,
+        public: usize,
+        index: &[u64],
+        room: usize,
+    ) -> io::Result<Arc<Self>> {
         let too_large = || io::Error::from_raw_os_error(libc::ENOMEM);
         let table = slots.checked_mul(size_of::<CertificateSlot>()).ok_or_else(too_large)?;
         let begin = (size_of::<Header>() + table).next_multiple_of(ALIGNMENT);
         let area = public.checked_mul(WORD).ok_or_else(too_large)?.next_multiple_of(ALIGNMENT);
+        let area = area + size_of_val(index).next_multiple_of(ALIGNMENT);
         let size = begin.checked_add(area).and_then(|size| size.checked_add(room));
         let size = size.ok_or_else(too_large)?;
         let mapped = Mappings::sealed(size).or_else(|_| Mappings::anonymous(size))?;
@@ -117,8 +127,11 @@ impl SharedMemory {
             size,
             slots,
             public,
+            index: index.len(),
             is_sealed: mapped.is_sealed,
         });
+        let words = memory.words(mapped.writable, memory.index_begin(), size_of_val(index));
+        words.iter().zip(index).for_each(|(to, from)| to.store(*from, Ordering::Relaxed));
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|memory| memory.strong_count() > 0);
         all.push(Arc::downgrade(&memory));
@@ -161,9 +174,19 @@ impl SharedMemory {
             .next_multiple_of(ALIGNMENT)
     }
 
+    /// Gives the offset at which the index begins.
+    fn index_begin(&self) -> usize {
+        self.public_begin() + (self.public * WORD).next_multiple_of(ALIGNMENT)
+    }
+
     /// Gives the offset at which records begin.
     fn data(&self) -> usize {
-        self.public_begin() + (self.public * WORD).next_multiple_of(ALIGNMENT)
+        self.index_begin() + (self.index * WORD).next_multiple_of(ALIGNMENT)
+    }
+
+    /// Gives the index of names. `None`: no server needs it.
+    pub(super) fn names(&self) -> Option<NameIndex<'_>> {
+        NameIndex::new(self.words(self.readable, self.index_begin(), self.index * WORD))
     }
 
     /// Gives the words of the public area, for reading.

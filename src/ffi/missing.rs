@@ -16,8 +16,13 @@ pub(super) fn tell_missing(config: &Config, servers: &[BoundServer], missing: &[
     }
     // Of servers with the same certificate one that rejects handshakes counts.
     let mut fallbacks: HashMap<CertificateId, Fallback> = HashMap::new();
+    // That of servers which serve any certificate.
+    let mut of_all: Option<Fallback> = None;
     for server in servers {
         let (certificate, own) = server.with_certificate(|it| (it.certificate, it.fallback));
+        if server.choosing().is_some() {
+            of_all = of_all.max(Some(own));
+        }
         if let Some(certificate) = certificate {
             let fallback = fallbacks.entry(certificate).or_default();
             *fallback = own.max(*fallback);
@@ -27,7 +32,7 @@ pub(super) fn tell_missing(config: &Config, servers: &[BoundServer], missing: &[
     let mut groups: BTreeMap<Option<Fallback>, Vec<String>> = BTreeMap::new();
     for id in missing {
         if let Some(certificate) = config.certificates.get(*id) {
-            let fallback = fallbacks.get(id).copied();
+            let fallback = fallbacks.get(id).copied().max(of_all);
             groups.entry(fallback).or_default().push(certificate.name.clone());
         }
     }

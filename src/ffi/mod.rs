@@ -10,7 +10,7 @@
 //! | OpenSSL's API | [`openssl`], [`session`] |
 //! | processes | [`heap`], [`privileges`], [`identity`], [`relay`], [`reload`], [`child`], [`programs`] |
 //! | data | [`memory`] (certificates for the workers), [`requests`] (of workers), [`public_area`] (the status), [`vault`] (secrets) |
-//! | the handshake | [`self_signed`], [`pair`], [`certificate`], [`owner`] |
+//! | the handshake | [`self_signed`], [`pair`], [`certificate`], [`served`], [`owner`] |
 //! | servers | [`ssl_conf`], [`bound`], [`sharing`], [`variables`], [`status_conf`], [`status_request`], [`status_control`], [`status_handler`] |
 //! | the configuration of a cycle | [`registry`], [`conf`], [`directives`], [`server`], [`init_conf`] |
 //! | the helper | [`host`], [`service_process`], [`helper`] |
@@ -66,6 +66,7 @@ mod relay;
 mod reload;
 mod requests;
 mod self_signed;
+mod served;
 mod server;
 mod service_process;
 mod session;

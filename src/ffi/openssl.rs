@@ -5,6 +5,7 @@
 
 use super::callback::FromC;
 use super::nginx::symbol;
+use acme_dns_core::name::a_labels;
 use foreign_types::{ForeignType, ForeignTypeRef};
 use ngx::ffi::{
     CRYPTO_EX_INDEX_SSL_CTX, CRYPTO_get_ex_new_index, CRYPTO_malloc, EVP_PKEY, OPENSSL_sk_num,
@@ -91,7 +92,7 @@ impl SslCtx {
         NonNull::new(context).map(Self)
     }
 
-    fn as_ptr(self) -> *mut SSL_CTX {
+    pub(super) fn as_ptr(self) -> *mut SSL_CTX {
         self.0.as_ptr()
     }
 
@@ -239,7 +240,7 @@ pub(super) unsafe fn context_data(ssl: *const SSL) -> *mut c_void {
     unsafe { SSL_CTX_get_ex_data(context, index) }
 }
 
-/// Connection while OpenSSL calls one of our callbacks for it.
+/// Connection, mostly while OpenSSL calls one of our callbacks for it.
 pub(super) struct Handshake(*mut SSL);
 
 impl FromC for Handshake {
@@ -251,11 +252,19 @@ impl FromC for Handshake {
 }
 
 impl Handshake {
+    /// Wraps a connection; `None` if it is null.
+    ///
+    /// # Safety
+    /// The connection is live until the result is dropped.
+    pub(super) unsafe fn new(ssl: *mut SSL) -> Option<Self> {
+        (!ssl.is_null()).then_some(Self(ssl))
+    }
+
     pub(super) fn as_ptr(&self) -> *mut SSL {
         self.0
     }
 
-    /// Reads the name that the client asks for, in lower case.
+    /// Reads the name that the client asks for, in the form in which names are compared.
     pub(super) fn server_name(&self) -> Option<String> {
         // SAFETY: OpenSSL gives a live connection.
         let name = unsafe { SSL_get_servername(self.0, TLSEXT_NAMETYPE_host_name as c_int) };
@@ -264,7 +273,7 @@ impl Handshake {
         }
         // SAFETY: a string that lives as long as the connection.
         let name = unsafe { CStr::from_ptr(name) };
-        name.to_str().ok().map(str::to_ascii_lowercase)
+        name.to_str().ok().map(a_labels)
     }
 
     /// Tells whether the connection's current certificate is this one: not an equal one, but this object.

@@ -19,7 +19,7 @@ const KEPT_ISSUERS: usize = 16;
 /// Pair that is served.
 pub(super) struct ParsedPair {
     pub(super) certificate: CertAndKey,
-    /// The names that it holds, where pairs of a record hold different ones: empty if not.
+    /// The names that it holds, where it depends on the client's name which pair it gets: empty if not.
     pub(super) names: Vec<String>,
     pub(super) staple: Option<Staple>,
     /// Hash of the chain: identifies a pair that is already installed.
@@ -69,18 +69,19 @@ impl ParsedPair {
     }
 }
 
-/// Notes the names of pairs; tells whether it depends on the name that a client asks for which one it gets.
-/// That is so while several certificates stand in for one that is not there yet.
-pub(super) fn note_names(pairs: &mut [ParsedPair]) -> bool {
+/// Tells whether pairs hold different names, so that it depends on the name that a client asks for which one it
+/// gets. That is so while several certificates stand in for one that is not there yet.
+pub(super) fn hold_different_names(pairs: &[ParsedPair]) -> bool {
     let mut all = pairs.iter().map(|pair| dns_names(&pair.certificate.leaf));
     let first = all.next();
-    if all.all(|names| Some(&names) == first.as_ref()) {
-        return false;
-    }
+    !all.all(|names| Some(&names) == first.as_ref())
+}
+
+/// Notes the names of pairs.
+pub(super) fn note_names(pairs: &mut [ParsedPair]) {
     for pair in pairs {
         pair.names = dns_names(&pair.certificate.leaf);
     }
-    true
 }
 
 /// Reads the names that a certificate holds, in lower case, sorted.

@@ -7,15 +7,16 @@
 
 use super::bound::{BoundServer, ServedBy};
 use super::callback::callback;
-use super::certificate::{Fallback, ServerCertificate};
+use super::certificate::Fallback;
 use super::conf::core_conf;
 use super::module_ctx::ConfRef;
 use super::nginx::{CONF_ERROR, CONF_OK};
 use super::parser::{Parser, duplicate};
 use super::pool::to_c;
+use super::served::Served;
 use super::ssl_conf::SslSettings;
 use acme_dns_core::config::Location;
-use acme_dns_core::config::binding::{Request, Wanted};
+use acme_dns_core::config::binding::{Choosing, Request, Wanted};
 use acme_dns_core::config::server::{ServerNames, StandIn};
 use ngx::ffi::ngx_command_t;
 use std::cell::{Cell, OnceCell};
@@ -29,7 +30,7 @@ const NO_MEMORY: &str = "out of memory";
 pub(super) struct SrvConf {
     request: OnceCell<(Request, Location)>,
     fallback: OnceCell<Fallback>,
-    pub(super) certificate: Cell<Option<NonNull<ServerCertificate>>>,
+    pub(super) served: Cell<Option<NonNull<Served>>>,
 }
 
 /// Server while it is merged, as its module sees it.
@@ -125,12 +126,12 @@ pub(super) fn merge(
     let described = server.describe().map_err(|message| format!("{message} in {directive}"));
     let result = described.and_then(|block| match request {
         Request::Off => Ok(()),
-        Request::On(wanted) => {
+        Request::On(_) | Request::Sni(_) => {
             let heir = own.is_none().then(|| block.location.clone());
             let fallback = child.fallback.get().or(parent.fallback.get());
             let fallback = fallback.copied().unwrap_or_default();
-            let bound = Binder { cf, server, block, wanted, directive, heir }.bind(fallback)?;
-            child.certificate.set(bound);
+            let bound = Binder { cf, server, block, request, directive, heir }.bind(fallback)?;
+            child.served.set(bound);
             Ok(())
         }
     });
@@ -142,7 +143,7 @@ struct Binder<'a, S> {
     cf: &'a Parser,
     server: &'a S,
     block: ServerBlock,
-    wanted: &'a Wanted,
+    request: &'a Request,
     /// The place of the directive.
     directive: &'a Location,
     /// The place of the server, if it inherits the directive.
@@ -160,17 +161,32 @@ enum Bearer {
 impl<S: MergedServer> Binder<'_, S> {
     /// Binds the server, in four steps: it has been described, it is decided whether it gets a certificate, its
     /// context is chosen, the certificate is attached. `None`: it gets none of ours.
-    fn bind(self, fallback: Fallback) -> Result<Option<NonNull<ServerCertificate>>, String> {
+    fn bind(self, fallback: Fallback) -> Result<Option<NonNull<Served>>, String> {
         let Some(bearer) = self.decide()? else { return Ok(None) };
-        let names = ServerNames::of(self.wanted, self.block.names.iter().map(String::as_str));
-        if !self.can_certify(&names)? {
-            return Ok(None);
-        }
+        let own_names = self.block.names.iter().map(String::as_str);
+        let (names, choosing) = match self.request {
+            Request::On(wanted) => {
+                let names = ServerNames::of(wanted, own_names);
+                if !self.can_certify(wanted, &names)? {
+                    return Ok(None);
+                }
+                (names, None)
+            }
+            Request::Sni(choosing) => {
+                (ServerNames::of(&Wanted::default(), own_names), Some(choosing))
+            }
+            Request::Off => return Ok(None),
+        };
         let served_by = match bearer {
+            Bearer::Variables if choosing.is_some() => {
+                return Err(self.at_fault(
+                    "\"ssl_certificate\" with a variable of this module has no use beside \"acme_dns sni\"",
+                ));
+            }
             Bearer::Variables => ServedBy::Variables,
             Bearer::Callbacks => self.choose_context()?,
         };
-        self.attach(names, served_by, fallback).map(Some)
+        self.attach(names, served_by, fallback, choosing).map(Some)
     }
 
     /// Gives the place to which a person is sent.
@@ -205,8 +221,8 @@ impl<S: MergedServer> Binder<'_, S> {
 
     /// Tells whether there is something to certify, as far as it is known before all has been read: a name of a
     /// certificate may be that of a domains file.
-    fn can_certify(&self, names: &ServerNames) -> Result<bool, String> {
-        if self.wanted.name.is_some() {
+    fn can_certify(&self, wanted: &Wanted, names: &ServerNames) -> Result<bool, String> {
+        if wanted.name.is_some() {
             return Ok(true);
         }
         let Some(place) = &self.heir else {
@@ -245,28 +261,29 @@ impl<S: MergedServer> Binder<'_, S> {
         Ok(served_by)
     }
 
-    /// Attaches a certificate to the server, and adds the server to those of the configuration.
+    /// Attaches certificates to the server, and adds the server to those of the configuration.
     fn attach(
         self,
         names: ServerNames,
         served_by: ServedBy,
         fallback: Fallback,
-    ) -> Result<NonNull<ServerCertificate>, String> {
-        let certificate = self.cf.pool().boxed(ServerCertificate::new(fallback));
+        choosing: Option<&Choosing>,
+    ) -> Result<NonNull<Served>, String> {
+        let served = self.cf.pool().boxed(Served::new(fallback, &names.certified, choosing));
         let conf = core_conf(self.cf.cycle());
-        let (Some(certificate), Some(mut conf)) = (certificate, conf) else {
+        let (Some(served), Some(mut conf)) = (served, conf) else {
             return Err(self.at_fault(NO_MEMORY));
         };
         conf.servers.push(BoundServer {
-            wanted: self.wanted.clone(),
+            request: self.request.clone(),
             names,
             directive: self.directive.clone(),
             heir: self.heir,
-            certificate,
+            served,
             ssl: self.block.ssl,
             served_by,
             kind: self.block.kind,
         });
-        Ok(certificate)
+        Ok(served)
     }
 }

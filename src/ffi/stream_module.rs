@@ -22,7 +22,6 @@ use super::module_ctx::{ConfRef, conf_at, conf_ptr_at, find_module};
 #[cfg(ngx_stream_server_name)]
 use super::nginx::lossy_text;
 use super::nginx::{CONF_ERROR, ERROR, OK, elements, place, symbol};
-use super::owner::owner_of;
 use super::parser::Parser;
 use super::pool::{NgxPool, to_c};
 use super::server::{
@@ -193,17 +192,14 @@ callback! {
         let session = unsafe { &*session };
         // SAFETY: `create_srv_conf` made it.
         let srv_conf = unsafe { conf_at::<SrvConf>(session.srv_conf, own_index()) };
-        // A server without a certificate has that of the default server.
+        let served = (srv_conf.served.get(), session.connection.cast_const());
         // SAFETY: the connection of a live session is live.
-        let inherited = || unsafe { owner_of(session.connection) };
-        let certificate = srv_conf.certificate.get().or_else(inherited);
-        // SAFETY: as above.
         let pool = unsafe { (*session.connection).pool };
         // SAFETY: the pool of a live connection.
         let pool = unsafe { NgxPool::new(pool) };
-        // SAFETY: the value is nginx's; the certificate belongs to the session's server, and a process has one
+        // SAFETY: the value is nginx's; the certificates belong to the session's server, and a process has one
         // thread that answers.
-        unsafe { variables::fill(value, data, certificate, pool) }
+        unsafe { variables::fill(value, data, served, pool) }
     } ?= ERROR
 }
 

@@ -8,9 +8,11 @@
 
 use super::certificate::ServerCertificate;
 use super::nginx::{ERROR, OK};
+use super::owner::{owner_of, tls_of};
 use super::pool::NgxPool;
+use super::served::Served;
 use super::ssl_conf::CERTIFICATE_VARIABLE;
-use ngx::ffi::{ngx_int_t, ngx_str_t, ngx_variable_value_t};
+use ngx::ffi::{ngx_connection_t, ngx_int_t, ngx_str_t, ngx_variable_value_t};
 use std::ptr::NonNull;
 use zeroize::Zeroizing;
 
@@ -46,21 +48,30 @@ pub(super) fn register(
     Some(())
 }
 
-/// Gives a variable its value.
+/// Gives a variable its value, for a connection whose server serves these certificates.
 ///
 /// # Safety
-/// `value` is to be filled in, `pool` lives as long as its reader; the certificate is a live server's, and
-/// nothing else refers to it.
+/// `value` is to be filled in, `pool` lives as long as its reader; the connection and the server are live, and
+/// nothing else refers to the certificates.
 pub(super) unsafe fn fill(
     value: *mut ngx_variable_value_t,
     data: usize,
-    certificate: Option<NonNull<ServerCertificate>>,
+    (served, connection): (Option<NonNull<Served>>, *const ngx_connection_t),
     pool: NgxPool<'_>,
 ) -> ngx_int_t {
     // SAFETY: by this function's contract.
     let value = unsafe { &mut *value };
+    // A server without a certificate has that of the default server.
     // SAFETY: by this function's contract.
-    let certificate = certificate.map(|mut certificate| unsafe { certificate.as_mut() });
+    let served = served.or_else(|| unsafe { owner_of(connection) });
+    // SAFETY: by this function's contract.
+    let served = served.map(|mut served| unsafe { served.as_mut() });
+    // SAFETY: by this function's contract.
+    let tls = unsafe { tls_of(connection) };
+    let certificate = served.map(|served| match &tls {
+        Some(tls) => served.of(tls),
+        None => &mut served.own,
+    });
     let variable = ALL.iter().map(|(_, variable)| *variable).find(|v| *v as usize == data);
     let text = certificate.zip(variable).and_then(|(it, variable)| read(it, variable));
     let Some(text) = text else {

@@ -15,6 +15,7 @@ use crate::site::NOBODY;
 mod blocks;
 mod inherited;
 mod programs;
+mod sni;
 
 /// In a row: the line that the message has to name.
 const HERE: &str = "# HERE";
@@ -213,7 +214,7 @@ fn refuses_servers_that_ask_for_what_is_not_there() {
         ),
         server(
             &format!("{on}acme_dns key=ecdsa:256; {HERE}"),
-            "\"acme_dns\" directive needs \"on\", \"off\" or names in HERE",
+            "\"acme_dns\" directive needs \"on\", \"off\", \"sni\" or names in HERE",
         ),
         server(
             &format!("{on}acme_dns on;\n    acme_dns on; {HERE}"),

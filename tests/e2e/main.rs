@@ -40,6 +40,7 @@ mod sessions;
 mod shared_state;
 mod sharing;
 mod site;
+mod sni;
 mod soak;
 mod stapling;
 mod status;

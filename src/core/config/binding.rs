@@ -3,6 +3,10 @@
 use super::text::{invalid_parameter, is_file_name};
 use crate::key::KeyType;
 use crate::name::{Name, NameError};
+use std::num::NonZeroUsize;
+
+/// The most certificates that a process keeps ready for a server with `acme_dns sni`, if it does not say.
+const KEPT_READY: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
 /// The arguments of one `acme_dns`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -11,6 +15,18 @@ pub enum Request {
     Off,
     /// `acme_dns on` or names, with parameters.
     On(Wanted),
+    /// `acme_dns sni`, with parameters.
+    Sni(Choosing),
+}
+
+/// Choice among all certificates of the configuration by the name that a client asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Choosing {
+    /// The parameter `default=`: the certificate for clients that ask for no name, or for one that no certificate
+    /// covers.
+    pub default: Option<String>,
+    /// The parameter `cache=`: so many certificates each process keeps ready.
+    pub kept_ready: NonZeroUsize,
 }
 
 /// Certificate as a server asks for it.
@@ -36,6 +52,9 @@ impl Request {
     /// # Errors
     /// A name cannot be certified, or a parameter is unknown, repeated or has a bad value.
     pub fn parse(args: &[&str]) -> Result<Self, String> {
+        if let Some(("sni", parameters)) = args.split_first().map(|(first, rest)| (*first, rest)) {
+            return Choosing::parse(parameters).map(Self::Sni);
+        }
         let mut wanted = Wanted::default();
         let mut switch = None;
         for arg in args {
@@ -53,10 +72,32 @@ impl Request {
             Some("off") => Err("\"acme_dns off\" takes no parameters".to_owned()),
             Some(_) => Ok(Self::On(wanted)),
             None if wanted.names.is_empty() => {
-                Err("\"acme_dns\" directive needs \"on\", \"off\" or names".to_owned())
+                Err("\"acme_dns\" directive needs \"on\", \"off\", \"sni\" or names".to_owned())
             }
             None => Ok(Self::On(wanted)),
         }
+    }
+}
+
+impl Choosing {
+    fn parse(parameters: &[&str]) -> Result<Self, String> {
+        let (mut default, mut kept_ready) = (None, None);
+        for parameter in parameters {
+            let is_first = match parameter.split_once('=') {
+                Some(("default", name)) if is_file_name(name) => {
+                    default.replace(name.to_owned()).is_none()
+                }
+                Some(("cache", number)) => {
+                    let number = number.parse().map_err(|_| invalid_parameter(parameter))?;
+                    kept_ready.replace(number).is_none()
+                }
+                _ => false,
+            };
+            if !is_first {
+                return Err(invalid_parameter(parameter));
+            }
+        }
+        Ok(Self { default, kept_ready: kept_ready.unwrap_or(KEPT_READY) })
     }
 }
 

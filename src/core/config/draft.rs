@@ -69,6 +69,18 @@ impl Finished {
     pub fn certificate(&self, binding: BindingId) -> Option<CertificateId> {
         self.certificates.get(binding.0).copied()
     }
+
+    /// Has a certificate stay what it is, whatever covers its names. Gives whether there is one of this name.
+    pub fn keep_named(&mut self, name: &str) -> bool {
+        let found = self.config.certificate_named(name);
+        self.keeps_own.extend(found);
+        found.is_some()
+    }
+
+    /// Has OCSP responses stapled to all certificates: a server that has them stapled may serve any.
+    pub fn staple_all(&mut self) {
+        self.config.certificates.values_mut().for_each(|certificate| certificate.staples = true);
+    }
 }
 
 impl Draft {
@@ -143,6 +155,11 @@ impl Draft {
     /// Tells whether nothing asks for a certificate.
     pub fn is_unused(&self) -> bool {
         self.bindings.is_empty() && self.domains.iter().all(|file| file.lines.is_empty())
+    }
+
+    /// Tells whether there is a domains file, with lines or without.
+    pub fn has_domains(&self) -> bool {
+        !self.domains.is_empty()
     }
 
     /// Adds the certificates of a domains file, with the parameters of the directive at `location`.

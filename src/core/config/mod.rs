@@ -41,6 +41,7 @@ pub use secret::SecretCheck;
 pub use text::is_file_name;
 
 use crate::id::{CertificateId, IdRange, IssuerId, ProviderId, Table, VariantId};
+use crate::index::NameIndex;
 use crate::key::KeyType;
 use crate::name::Name;
 use std::fmt;
@@ -156,6 +157,19 @@ impl Config {
     pub fn variant(&self, id: VariantId) -> Option<(&Variant, &Certificate)> {
         let variant = self.variants.get(id)?;
         Some((variant, self.certificates.get(variant.certificate)?))
+    }
+
+    /// The certificate of a name.
+    pub fn certificate_named(&self, name: &str) -> Option<CertificateId> {
+        self.certificates.find(|certificate| certificate.name == name)
+    }
+
+    /// The index of all names that certificates hold, for those who choose one by its name.
+    pub fn name_index(&self, seed: u64) -> Vec<u64> {
+        let names = self.certificates.iter().flat_map(|(id, certificate)| {
+            certificate.names.iter().map(move |name| (name.as_str(), id))
+        });
+        NameIndex::build(names, seed)
     }
 
     /// The provider that is to have a record of a certificate, by the record's name: the one of `provider=`,

@@ -26,12 +26,29 @@ pub struct ServerNames {
 pub enum StandIn {
     /// The certificate of the default server of the address, which is here.
     DefaultServer(Location),
+    /// The certificate of this name.
+    Certificate(String),
     /// A self-signed certificate.
     SelfSigned,
     /// An alert: the handshake is rejected.
     Rejection,
     /// Answer of the server to an empty variable.
     EmptyVariable,
+}
+
+impl StandIn {
+    /// What clients of a server get.
+    fn consequence(&self) -> String {
+        match self {
+            Self::DefaultServer(default) => {
+                format!("its clients get the certificate of the default server in {default}")
+            }
+            Self::Certificate(name) => format!("its clients get the certificate \"{name}\""),
+            Self::SelfSigned => "its clients get a self-signed certificate".to_owned(),
+            Self::Rejection => "its handshakes are rejected".to_owned(),
+            Self::EmptyVariable => "\"$acme_dns_certificate\" is empty in it".to_owned(),
+        }
+    }
 }
 
 impl ServerNames {
@@ -86,14 +103,7 @@ impl ServerNames {
             true => "this server has no name to certify".to_owned(),
             false => format!("this server has no name that can be certified ({})", self.reasons()),
         };
-        let consequence = match stand_in {
-            StandIn::DefaultServer(default) => {
-                format!("its clients get the certificate of the default server in {default}")
-            }
-            StandIn::SelfSigned => "its clients get a self-signed certificate".to_owned(),
-            StandIn::Rejection => "its handshakes are rejected".to_owned(),
-            StandIn::EmptyVariable => "\"$acme_dns_certificate\" is empty in it".to_owned(),
-        };
+        let consequence = stand_in.consequence();
         // Writing to a string cannot fail.
         let _ = write!(
             text,
@@ -101,6 +111,22 @@ impl ServerNames {
              that is meant: \"acme_dns\" in {directive} is inherited in {place}"
         );
         text
+    }
+
+    /// Warnings of names of a server that chooses certificates by name which are in none, one for each of the first.
+    /// A wildcard may be there for certificates of names below it.
+    pub fn uncovered(
+        &self,
+        is_covered: impl Fn(&Name) -> bool,
+        stand_in: &StandIn,
+        place: &Location,
+    ) -> Vec<String> {
+        let names = self.certified.iter().filter(|name| !name.is_wildcard() && !is_covered(name));
+        let line = |name: &Name| {
+            let consequence = stand_in.consequence();
+            format!("no certificate holds \"{name}\": {consequence} in {place}")
+        };
+        names.take(SHOWN).map(line).collect()
     }
 
     /// The first names with their reasons, and how many there are more.

@@ -1,6 +1,6 @@
 //! Every directive: what it makes of its arguments, and the exact message of every mistake.
 
-use super::binding::{Request, Wanted};
+use super::binding::{Choosing, Request, Wanted};
 use super::issuer::IssuerReader;
 use super::{
     ChallengeMethod, ExternalAccount, Issuer, Profile, Propagation, Resources, SecretCheck,
@@ -8,6 +8,7 @@ use super::{
 };
 use crate::key::KeyType;
 use crate::name::Name;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 mod domains;
@@ -341,6 +342,10 @@ fn names(list: &[&str]) -> Vec<Name> {
     list.iter().map(|text| Name::parse(text).expect(text)).collect()
 }
 
+fn room(count: usize) -> NonZeroUsize {
+    NonZeroUsize::new(count).expect("more than none")
+}
+
 #[test]
 fn a_server_asks_for_names_with_parameters() {
     let text = |text: &str| Some(text.to_owned());
@@ -366,6 +371,11 @@ fn a_server_asks_for_names_with_parameters() {
                 ..Wanted::default()
             }),
         ),
+        (&["sni"], Request::Sni(Choosing { default: None, kept_ready: room(1_000) })),
+        (
+            &["sni", "cache=7", "default=web"],
+            Request::Sni(Choosing { default: text("web"), kept_ready: room(7) }),
+        ),
         (
             &["Example.com.", ".example.org", "bücher.example", "example.org"],
             Request::On(Wanted {
@@ -390,11 +400,17 @@ fn mistakes_of_a_server_are_told() {
                          letters, digits and inner hyphens";
     let long = format!("{}test", "abcdefgh.".repeat(28));
     let rows: &[(&[&str], &str)] = &[
-        (&[], "\"acme_dns\" directive needs \"on\", \"off\" or names"),
-        (&["issuer=a"], "\"acme_dns\" directive needs \"on\", \"off\" or names"),
+        (&[], "\"acme_dns\" directive needs \"on\", \"off\", \"sni\" or names"),
+        (&["issuer=a"], "\"acme_dns\" directive needs \"on\", \"off\", \"sni\" or names"),
         (&["off", "issuer=a"], "\"acme_dns off\" takes no parameters"),
         (&["off", "example.com"], "invalid parameter \"example.com\""),
         (&["on", "example.com"], "invalid parameter \"example.com\""),
+        (&["sni", "on"], "invalid parameter \"on\""),
+        (&["sni", "name=web"], "invalid parameter \"name=web\""),
+        (&["sni", "default=a", "default=a"], "invalid parameter \"default=a\""),
+        (&["sni", "default="], "invalid parameter \"default=\""),
+        (&["sni", "cache=0"], "invalid parameter \"cache=0\""),
+        (&["sni", "cache=-1"], "invalid parameter \"cache=-1\""),
         (&["on", "on"], "invalid parameter \"on\""),
         (&["example.com", "on"], "\"on\" cannot be certified: it has only one label"),
         (&["on", "issuer="], "invalid parameter \"issuer=\""),

@@ -2,7 +2,7 @@
 
 use super::provider::read_provider;
 use super::{ACCEPT, names, read_issuer};
-use crate::config::binding::Request;
+use crate::config::binding::{Request, Wanted};
 use crate::config::draft::{BindingId, Draft, Finished};
 use crate::config::{Location, Propagation};
 use crate::id::{CertificateId, IdRange, IssuerId, ProviderId, VariantId};
@@ -385,8 +385,8 @@ fn the_names_that_a_profile_takes_are_counted() {
     }
 }
 
-/// The names of the certificates that are left, those of the servers, and what is told.
-fn shared(servers: &[Server<'_>], own: &[usize], kept: &[&str]) -> (Vec<String>, Vec<String>) {
+/// A configuration with these servers, and what they ask for.
+fn asked(servers: &[Server<'_>]) -> (Draft, Vec<BindingId>) {
     let mut draft = Draft::default();
     let issuer = |name| read_issuer(name, &[&["directory", "https://ca.test/"], ACCEPT]).unwrap();
     for name in ["ca", "other"] {
@@ -395,7 +395,7 @@ fn shared(servers: &[Server<'_>], own: &[usize], kept: &[&str]) -> (Vec<String>,
     let provider = read_provider("cf", Some("cloudflare"), &[&["token_file", "t"]]).unwrap();
     draft.add_provider(provider).unwrap();
     let mut bindings = Vec::new();
-    for (index, (list, parameters)) in servers.iter().enumerate() {
+    for (list, parameters) in servers {
         let issuer: &[&str] = match parameters.iter().any(|text| text.starts_with("issuer=")) {
             true => &[],
             false => &["issuer=ca"],
@@ -405,12 +405,15 @@ fn shared(servers: &[Server<'_>], own: &[usize], kept: &[&str]) -> (Vec<String>,
         let args: Vec<&str> = [on, parameters, issuer].concat();
         let Ok(Request::On(wanted)) = Request::parse(&args) else { panic!("{args:?}") };
         let place = Location::default();
-        let binding = draft.bind(wanted, names(list), place.clone(), place).unwrap();
-        if own.contains(&index) {
-            draft.keep_own(binding);
-        }
-        bindings.push(binding);
+        bindings.push(draft.bind(wanted, names(list), place.clone(), place).unwrap());
     }
+    (draft, bindings)
+}
+
+/// The names of the certificates that are left, those of the servers, and what is told.
+fn shared(servers: &[Server<'_>], own: &[usize], kept: &[&str]) -> (Vec<String>, Vec<String>) {
+    let (mut draft, bindings) = asked(servers);
+    own.iter().for_each(|index| draft.keep_own(bindings[*index]));
     let mut finished = draft.finish(PathBuf::from("/state")).unwrap();
     let told = finished.share(|name| kept.contains(&name));
     let config = &finished.config;
@@ -424,6 +427,21 @@ fn shared(servers: &[Server<'_>], own: &[usize], kept: &[&str]) -> (Vec<String>,
         config.certificates[certificate].name.clone()
     };
     (bindings.iter().map(name).collect(), told.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_certificate_that_is_kept_is_not_given_up_for_a_wildcard() {
+    let (mut draft, _) = asked(&[(&["*.a.test"], &[]), (&["x.a.test"], &[]), (&["y.a.test"], &[])]);
+    assert!(!draft.has_domains());
+    draft.add_domains("d", b"", Wanted::default(), Location::default()).unwrap();
+    assert!(draft.has_domains(), "one without lines");
+    let mut finished = draft.finish(PathBuf::from("/state")).unwrap();
+    assert!(finished.keep_named("x.a.test") && !finished.keep_named("none"));
+    finished.share(|_| false);
+    finished.staple_all();
+    let left = finished.config.certificates.values();
+    let left: Vec<_> = left.map(|it| (it.name.as_str(), it.staples)).collect();
+    assert_eq!(left, [("_.a.test", true), ("x.a.test", true)]);
 }
 
 #[test]
