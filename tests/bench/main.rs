@@ -17,11 +17,11 @@ mod scale;
 mod schedule;
 mod server;
 mod setup;
+mod sni;
 mod status;
 mod swap;
 mod turns;
 mod versions;
-mod watched;
 
 use std::env;
 use std::fs;
@@ -49,9 +49,9 @@ const PARTS: [Part; 12] = [
     Part { name: "swap", measure: swap::measure },
     Part { name: "idle", measure: idle::measure },
     Part { name: "scale", measure: scale::measure },
+    Part { name: "sni", measure: sni::measure },
     Part { name: "schedule", measure: schedule::measure },
     Part { name: "status", measure: status::measure },
-    Part { name: "watched", measure: watched::measure },
     Part { name: "versions", measure: versions::measure },
 ];
 

@@ -28,6 +28,9 @@ const ROUNDS: usize = 3;
 /// The user of the service, `daemon`.
 const SERVICE: u32 = 1;
 
+/// Ticks of a second in `/proc` (USER_HZ), on all of Linux's architectures.
+const TICKS: u64 = 100;
+
 /// Limit for the time that the processes are busy.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -43,23 +46,38 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> 
          module not loaded; medians of interleaved runs",
     );
     for &size in sizes {
-        let stage = Stage::new(size);
-        // The first helper looks for what a crash has left.
-        stage.run(setup.build, Kind::Ours)?;
-        let mut runs = [Vec::new(), Vec::new()];
-        for _ in 0..rounds {
-            for (kind, runs) in [Kind::Stock, Kind::Ours].into_iter().zip(&mut runs) {
-                runs.push(stage.run(setup.build, kind)?);
-            }
+        let kinds = [("stock", Kind::Stock), ("ours", Kind::Ours)];
+        compare(setup, report, &Stage::new(size), ("scale", &kinds, rounds))?;
+    }
+    Ok(())
+}
+
+/// Measures servers in turns, and compares all others to the first of them.
+pub(crate) fn compare(
+    setup: &Setup,
+    report: &mut Report,
+    stage: &Stage,
+    (part, kinds, rounds): (&str, &[(&str, Kind)], usize),
+) -> Result<(), String> {
+    let size = stage.names.len();
+    // The first helper looks for what a crash has left.
+    stage.run(setup.build, Kind::Ours)?;
+    let mut runs: Vec<Vec<Run>> = kinds.iter().map(|_| Vec::new()).collect();
+    for _ in 0..rounds {
+        for ((_, kind), runs) in kinds.iter().zip(&mut runs) {
+            runs.push(stage.run(setup.build, *kind)?);
         }
-        for (name, of) in FIGURES {
-            for (kind, runs) in ["stock", "ours"].iter().zip(&runs) {
-                let samples: Vec<f64> = runs.iter().map(of).collect();
-                report.runs(&format!("scale_{size}_{kind}_{}", name.0), &samples, name.1);
-            }
-            let pairs = runs[0].iter().zip(&runs[1]);
-            let ratios: Vec<f64> = pairs.map(|(stock, ours)| of(ours) / of(stock)).collect();
-            report.ratio(&format!("scale_{size}_{}_ratio", name.0), &ratios);
+    }
+    for (name, of) in FIGURES {
+        for ((kind, _), runs) in kinds.iter().zip(&runs) {
+            let samples: Vec<f64> = runs.iter().map(of).collect();
+            report.runs(&format!("{part}_{size}_{kind}_{}", name.0), &samples, name.1);
+        }
+        let others = kinds.iter().zip(&runs).skip(1);
+        for ((kind, _), others) in others {
+            let pairs = runs[0].iter().zip(others);
+            let ratios: Vec<f64> = pairs.map(|(first, other)| of(other) / of(first)).collect();
+            report.ratio(&format!("{part}_{size}_{kind}_{}_ratio", name.0), &ratios);
         }
     }
     Ok(())
@@ -70,27 +88,44 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> 
 pub(crate) enum Kind {
     Stock,
     Ours,
+    /// Ours, in one server with `acme_dns sni`.
+    Chosen,
+    /// Files that stock nginx finds by the client's name, in one server.
+    ByVariable,
+}
+
+impl Kind {
+    fn is_ours(self) -> bool {
+        matches!(self, Self::Ours | Self::Chosen)
+    }
 }
 
 /// Figures of one run.
 #[derive(Default)]
 pub(crate) struct Run {
+    test: Duration,
+    first: Duration,
     start: Duration,
     start_memory: u64,
     reload: Duration,
     reload_memory: u64,
+    handshakes: Duration,
     handshakes_memory: u64,
 }
 
 /// Name and unit of a figure, and how to read it.
 pub(crate) type Figure = ((&'static str, &'static str), fn(&Run) -> f64);
 
-pub(crate) const FIGURES: [Figure; 5] = [
+pub(crate) const FIGURES: [Figure; 8] = [
+    (("test_cpu", "ms"), |run| run.test.as_secs_f64() * 1e3),
+    (("first_handshake", "ms"), |run| run.first.as_secs_f64() * 1e3),
     (("start_cpu", "ms"), |run| run.start.as_secs_f64() * 1e3),
     (("start_memory", "MiB"), |run| mebibytes(run.start_memory)),
     (("reload_cpu", "ms"), |run| run.reload.as_secs_f64() * 1e3),
     (("reloaded_memory", "MiB"), |run| mebibytes(run.reload_memory)),
     (("served_memory", "MiB"), |run| mebibytes(run.handshakes_memory)),
+    // Each name once: the first handshake with its certificate.
+    (("handshakes_cpu", "ms"), |run| run.handshakes.as_secs_f64() * 1e3),
 ];
 
 fn mebibytes(bytes: u64) -> f64 {
@@ -138,10 +173,20 @@ impl Stage {
         self.warm();
         let port = Port::reserve();
         let mut nginx = Nginx::new(build);
-        nginx.load_module(kind == Kind::Ours).workers(2).log_level("warn").env("TOKEN", "a-token");
-        nginx.http(self.configuration(kind, &port.addr().to_string()));
+        nginx.load_module(kind.is_ours()).workers(2).log_level("warn").env("TOKEN", "a-token");
+        nginx.http(self.configuration(kind, &port));
         let mut run = Run::default();
+        let before = children_time();
+        let (is_good, said) = nginx.test();
+        run.test = children_time() - before;
+        if !is_good {
+            return Err(said);
+        }
+        let client = Client::of_version(SslVersion::TLS1_3).map_err(|e| e.to_string())?;
+        let begun = Instant::now();
         nginx.try_start()?;
+        client.handshake(port.addr(), self.names.last().map_or("", String::as_str))?;
+        run.first = begun.elapsed();
         let family = Family(nginx.master_pid());
         run.start = family.wait_until_idle()?;
         run.start_memory = family.memory();
@@ -152,43 +197,66 @@ impl Stage {
         nginx.try_reload()?;
         family.wait_until_idle()?;
         run.reload_memory = family.memory();
-        let client = Client::of_version(SslVersion::TLS1_3).map_err(|e| e.to_string())?;
+        let before = family.work();
         for name in &self.names {
             client.handshake(port.addr(), name)?;
         }
+        run.handshakes = family.work() - before;
         run.handshakes_memory = family.memory();
         nginx.stop();
         Ok(run)
     }
 
-    /// Servers with a certificate each that listen there.
-    pub(crate) fn configuration(&self, kind: Kind, listen: &str) -> String {
+    fn configuration(&self, kind: Kind, port: &Port) -> String {
         let mut text =
             "server_names_hash_max_size 65536; server_names_hash_bucket_size 128;\n".to_owned();
-        if kind == Kind::Ours {
+        if kind.is_ours() {
             text.push_str(&format!(
                 "acme_dns_state_path {};\nacme_dns_issuer ca {{ directory {DIRECTORY}; \
                  accept_terms_of_service; }}\nacme_dns_provider cloudflare {{ token env:TOKEN; }}\n",
                 self.state.display()
             ));
         }
+        let one =
+            |text: &str| format!("server {{ listen {} ssl; {text} return 200; }}\n", port.addr());
+        let files = |name: &str| {
+            let files = self.state.join("certs").join(name);
+            let files = files.display();
+            format!(
+                "ssl_certificate {files}/fullchain.pem; ssl_certificate_key {files}/privkey.pem;"
+            )
+        };
+        match kind {
+            Kind::Chosen => {
+                let domains = self.state.with_file_name("domains.txt");
+                fs::write(&domains, self.names.join("\n")).expect("it can be written");
+                let domains = domains.display();
+                return format!("{text}acme_dns_domains {domains};\n{}", one("acme_dns sni;"));
+            }
+            Kind::ByVariable => return text + &one(&files("$ssl_server_name")),
+            Kind::Ours | Kind::Stock => {}
+        }
         for name in &self.names {
             let certificate = match kind {
-                Kind::Ours => "acme_dns on;".to_owned(),
-                Kind::Stock => {
-                    let files = self.state.join("certs").join(name);
-                    let files = files.display();
-                    format!(
-                        "ssl_certificate {files}/fullchain.pem; ssl_certificate_key {files}/privkey.pem;"
-                    )
-                }
+                Kind::Stock => files(name),
+                _ => "acme_dns on;".to_owned(),
             };
             text.push_str(&format!(
-                "server {{ listen {listen} ssl; server_name {name}; {certificate} return 200; }}\n"
+                "server {{ listen {} ssl; server_name {name}; {certificate} return 200; }}\n",
+                port.addr()
             ));
         }
         text
     }
+}
+
+/// Gives the processor time of all children that have ended.
+fn children_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the program's name, which may hold anything: the numbers from the third on.
+    let numbers = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: u64 = numbers.skip(13).take(2).filter_map(|text| text.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 1_000 / TICKS)
 }
 
 /// A master and its processes.
