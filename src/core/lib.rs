@@ -19,6 +19,7 @@ pub mod level;
 pub mod material;
 pub mod name;
 pub mod notice;
+pub mod packed;
 pub mod pem;
 pub mod persist;
 pub mod providers_protocol;

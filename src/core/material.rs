@@ -16,6 +16,7 @@
 
 use crate::time::UnixTime;
 use std::fmt;
+use std::ops::Range;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -183,6 +184,27 @@ impl Material {
             (false, true) => Ok(Self { pairs }),
         }
     }
+}
+
+/// Lists the places of the certificates of CAs in a record: all of its chains but their leaves.
+///
+/// # Errors
+/// As for [`Material::decode`].
+pub fn issuers(record: &[u8]) -> Result<Vec<Range<usize>>, MaterialError> {
+    let mut reader = RecordReader(record);
+    let mut issuers = Vec::new();
+    for _ in 0..reader.length()? {
+        reader.bytes()?;
+        for number in 0..reader.length()? {
+            let length = reader.bytes()?.len();
+            let end = record.len() - reader.0.len();
+            if number > 0 {
+                issuers.push(end - length..end);
+            }
+        }
+        (reader.staple()?, reader.source()?);
+    }
+    Ok(issuers)
 }
 
 fn put_length(out: &mut Vec<u8>, length: usize) {

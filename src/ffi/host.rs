@@ -1,12 +1,13 @@
 //! nginx as the service sees it: the service's `Host`, by the relay, shared memory and `reload`.
 
 use super::child;
-use super::memory::{SlotReader, Writer};
+use super::memory::SlotReader;
 use super::nginx::{is_logged, log, process, update_time};
 use super::public_area::Area;
 use super::relay::Relay;
 use super::reload;
 use super::requests::Requests;
+use super::writer::Writer;
 use acme_dns_core::config::Config;
 use acme_dns_core::id::{CertificateId, Table, VariantId};
 use acme_dns_core::level::Level;

@@ -5,7 +5,6 @@
 
 use super::bound::ServedBy;
 use super::callback::{callback, guard};
-use super::certificate::ServerCertificate;
 use super::conf::core_conf;
 use super::cycle::Cycle;
 use super::directives::{DEFINITIONS, command, table};

@@ -17,11 +17,13 @@
 //! takes effect by one store, that of the slot's generation: a writer that dies leaves the old record or
 //! the new one. Readers copy, and look whether the generation is still the same.
 //!
-//! Places are offsets, checked against the bounds at each use; nothing in here is a pointer.
+//! A record refers to the certificates of its CAs, which lie in the same place once (`acme_dns_core::packed`).
+//!
+//! Places are offsets, checked against the bounds at each use; nothing in here is a pointer. Who writes is in `writer`.
 
 use acme_dns_core::id::CertificateId;
 use acme_dns_core::index::NameIndex;
-use std::collections::BTreeMap;
+use acme_dns_core::packed::unpack;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
@@ -33,7 +35,7 @@ use zeroize::Zeroizing;
 const READ_ATTEMPTS: usize = 8;
 
 /// Bytes of a word; records are copied word by word, since another process may write them meanwhile.
-const WORD: usize = size_of::<AtomicU64>();
+pub(super) const WORD: usize = size_of::<AtomicU64>();
 
 /// Places of records are multiples of this, a line of the processor's cache.
 const ALIGNMENT: usize = 64;
@@ -47,38 +49,40 @@ struct Header {
     last_start: AtomicI64,
     /// Number of last starts that followed one another quickly.
     streak: AtomicU64,
+    /// Bytes that records take.
+    used: AtomicU64,
 }
 
 /// Entry of one certificate.
 #[repr(C)]
-struct CertificateSlot {
+pub(super) struct CertificateSlot {
     /// Counts the records; 0: there never was one. The record of generation `g` is at `places[g % 2]`.
-    generation: AtomicU64,
-    places: [RecordPlace; 2],
+    pub(super) generation: AtomicU64,
+    pub(super) places: [RecordPlace; 2],
 }
 
 /// Place of a record.
 #[repr(C)]
-struct RecordPlace {
-    offset: AtomicU64,
-    length: AtomicU64,
+pub(super) struct RecordPlace {
+    pub(super) offset: AtomicU64,
+    pub(super) length: AtomicU64,
 }
 
 /// Record that a slot had when it was looked at.
 #[derive(Clone, Copy, Eq, PartialEq)]
-struct CurrentRecord {
-    generation: u64,
-    offset: usize,
-    length: usize,
+pub(super) struct CurrentRecord {
+    pub(super) generation: u64,
+    pub(super) offset: usize,
+    pub(super) length: usize,
 }
 
 /// Memory of one configuration.
 #[derive(Debug)]
 pub(super) struct SharedMemory {
     /// Null once it was given up.
-    writable: AtomicPtr<u8>,
+    pub(super) writable: AtomicPtr<u8>,
     readable: NonNull<u8>,
-    size: usize,
+    pub(super) size: usize,
     slots: usize,
     /// Words of the public area.
     public: usize,
@@ -96,10 +100,6 @@ unsafe impl Sync for SharedMemory {}
 
 /// All memory of this process, for [`SharedMemory::give_up_all`].
 static ALL: Mutex<Vec<Weak<SharedMemory>>> = Mutex::new(Vec::new());
-
-/// Lack of room for a record.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Full;
 
 impl SharedMemory {
     /// Makes the memory for a number of certificates, with so many words for the public area, the words of the
@@ -180,7 +180,7 @@ impl SharedMemory {
     }
 
     /// Gives the offset at which records begin.
-    fn data(&self) -> usize {
+    pub(super) fn data(&self) -> usize {
         self.index_begin() + (self.index * WORD).next_multiple_of(ALIGNMENT)
     }
 
@@ -202,13 +202,20 @@ impl SharedMemory {
 
     /// Gives the bytes that records take, and those that they may take.
     pub(super) fn room(&self) -> (usize, usize) {
-        let slots = (0..self.slots).filter_map(|index| self.slot_in(self.readable, index));
-        let records = slots.filter_map(|slot| self.current(slot));
-        let used = records.map(|record| extent(record.length)).sum();
-        (used, self.size - self.data())
+        let used = self.header().used.load(Ordering::Relaxed);
+        (usize::try_from(used).unwrap_or_default(), self.size - self.data())
     }
 
-    fn slot_in(&self, base: NonNull<u8>, index: usize) -> Option<&CertificateSlot> {
+    /// Notes the bytes that records take.
+    pub(super) fn note_used(&self, bytes: usize) {
+        if let Some(writable) = NonNull::new(self.writable.load(Ordering::Acquire)) {
+            // SAFETY: as in `header`.
+            let header = unsafe { writable.cast::<Header>().as_ref() };
+            header.used.store(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn slot_in(&self, base: NonNull<u8>, index: usize) -> Option<&CertificateSlot> {
         if index >= self.slots {
             return None;
         }
@@ -219,8 +226,13 @@ impl SharedMemory {
         Some(unsafe { slot.as_ref() })
     }
 
+    /// Lists the slots.
+    pub(super) fn slots(&self) -> impl Iterator<Item = &CertificateSlot> {
+        (0..self.slots).filter_map(|index| self.slot_in(self.readable, index))
+    }
+
     /// Finds the record of a slot, if it lies where records lie.
-    fn current(&self, slot: &CertificateSlot) -> Option<CurrentRecord> {
+    pub(super) fn current(&self, slot: &CertificateSlot) -> Option<CurrentRecord> {
         let generation = slot.generation.load(Ordering::Acquire);
         if generation == 0 {
             return None;
@@ -229,17 +241,31 @@ impl SharedMemory {
         let place = if generation.is_multiple_of(2) { even } else { odd };
         let offset = usize::try_from(place.offset.load(Ordering::Relaxed)).ok()?;
         let length = usize::try_from(place.length.load(Ordering::Relaxed)).ok()?;
-        let end = offset.checked_add(length.checked_next_multiple_of(WORD)?)?;
-        let is_inside = offset >= self.data() && end <= self.size;
-        (is_inside && offset.is_multiple_of(ALIGNMENT)).then_some(CurrentRecord {
-            generation,
-            offset,
-            length,
-        })
+        self.is_data(offset, length).then_some(CurrentRecord { generation, offset, length })
+    }
+
+    /// Tells whether bytes lie where records lie.
+    fn is_data(&self, offset: usize, length: usize) -> bool {
+        let length = length.checked_next_multiple_of(WORD);
+        let end = length.and_then(|length| offset.checked_add(length));
+        offset.is_multiple_of(ALIGNMENT)
+            && offset >= self.data()
+            && end.is_some_and(|end| end <= self.size)
+    }
+
+    /// Gives the record of a slot, with the parts that it has in common with others. `None`: it is being replaced.
+    pub(super) fn record(&self, current: CurrentRecord) -> Option<Zeroizing<Vec<u8>>> {
+        let packed = self.copy(current.offset, current.length);
+        unpack(&packed, |offset, length| self.part(offset, length))
+    }
+
+    /// Gives a part that records have in common.
+    pub(super) fn part(&self, offset: usize, length: usize) -> Option<Vec<u8>> {
+        self.is_data(offset, length).then(|| self.copy(offset, length).to_vec())
     }
 
     /// Gives the words from `offset` on.
-    fn words(&self, base: NonNull<u8>, offset: usize, length: usize) -> &[AtomicU64] {
+    pub(super) fn words(&self, base: NonNull<u8>, offset: usize, length: usize) -> &[AtomicU64] {
         let count = length.div_ceil(WORD);
         debug_assert!(offset.is_multiple_of(WORD) && offset + count * WORD <= self.size);
         // SAFETY: the caller has compared them with the bounds.
@@ -248,14 +274,14 @@ impl SharedMemory {
         unsafe { std::slice::from_raw_parts(start.as_ptr(), count) }
     }
 
-    fn copy(&self, current: CurrentRecord) -> Zeroizing<Vec<u8>> {
-        let words = self.words(self.readable, current.offset, current.length);
+    pub(super) fn copy(&self, offset: usize, length: usize) -> Zeroizing<Vec<u8>> {
+        let words = self.words(self.readable, offset, length);
         // Allocated once: a growing vector would leave copies of a key behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(words.len() * WORD));
         for word in words {
             bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
         }
-        bytes.truncate(current.length);
+        bytes.truncate(length);
         bytes
     }
 
@@ -382,111 +408,18 @@ impl SlotReader {
                 // Out of bounds, which no writer of ours leaves, or not there.
                 return None;
             };
-            let bytes = self.memory.copy(current);
+            let record = self.memory.record(current);
             // What was copied was read before this load of the generation.
             fence(Ordering::Acquire);
             if slot.generation.load(Ordering::Relaxed) == current.generation {
-                return Some((current.generation, bytes));
+                return record.map(|record| (current.generation, record));
             }
         }
         None
     }
 }
 
-/// Means to write records.
-#[derive(Debug)]
-pub(super) struct Writer {
-    memory: Arc<SharedMemory>,
-    /// Free memory: the length at each offset. Not in shared memory: it follows from the slots.
-    free: BTreeMap<usize, usize>,
-}
-
-impl Writer {
-    /// Finds out what is free: all that no slot refers to.
-    pub(super) fn new(memory: &Arc<SharedMemory>) -> Self {
-        let slots = (0..memory.slots).filter_map(|index| memory.slot_in(memory.readable, index));
-        let mut used: Vec<(usize, usize)> = slots
-            .filter_map(|slot| memory.current(slot))
-            .map(|current| (current.offset, extent(current.length)))
-            .collect();
-        used.sort_unstable();
-        let (mut free, mut at) = (BTreeMap::new(), memory.data());
-        for (offset, length) in used.into_iter().chain([(memory.size, 0)]) {
-            if offset > at {
-                free.insert(at, offset - at);
-            }
-            at = at.max(offset + length);
-        }
-        Self { memory: Arc::clone(memory), free }
-    }
-
-    /// Puts a record into a slot, unless it is there, and tells whether it has done so. The old one stays where there is
-    /// no room for both.
-    ///
-    /// # Errors
-    /// There is no room.
-    pub(super) fn write(
-        &mut self,
-        certificate: CertificateId,
-        record: &[u8],
-    ) -> Result<bool, Full> {
-        let memory = Arc::clone(&self.memory);
-        let base = NonNull::new(memory.writable.load(Ordering::Acquire)).ok_or(Full)?;
-        let slot = memory.slot_in(base, certificate.index()).ok_or(Full)?;
-        let old = memory.current(slot);
-        if old.is_some_and(|old| *memory.copy(old) == *record) {
-            return Ok(false);
-        }
-        let length = extent(record.len());
-        let offset = self.allocate(length)?;
-        let words = memory.words(base, offset, record.len());
-        for (word, bytes) in words.iter().zip(record.chunks(WORD)) {
-            let mut whole = [0; WORD];
-            whole.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-            word.store(u64::from_ne_bytes(whole), Ordering::Relaxed);
-        }
-        let next = slot.generation.load(Ordering::Relaxed) + 1;
-        let [even, odd] = &slot.places;
-        let place = if next.is_multiple_of(2) { even } else { odd };
-        place.offset.store(offset as u64, Ordering::Relaxed);
-        place.length.store(record.len() as u64, Ordering::Relaxed);
-        slot.generation.store(next, Ordering::Release);
-        if let Some(old) = old {
-            // Who sees a wiped word sees the new generation too.
-            fence(Ordering::Release);
-            let words = memory.words(base, old.offset, old.length);
-            words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
-            self.release(old.offset, extent(old.length));
-        }
-        Ok(true)
-    }
-
-    /// Takes the first part of free memory that is long enough.
-    fn allocate(&mut self, length: usize) -> Result<usize, Full> {
-        let found = self.free.iter().find(|(_, free)| **free >= length);
-        let (offset, free) = found.map(|(offset, free)| (*offset, *free)).ok_or(Full)?;
-        self.free.remove(&offset);
-        if free > length {
-            self.free.insert(offset + length, free - length);
-        }
-        Ok(offset)
-    }
-
-    fn release(&mut self, mut offset: usize, mut length: usize) {
-        if let Some((before, free)) = self.free.range(..offset).next_back().map(|(o, f)| (*o, *f))
-            && before + free == offset
-        {
-            self.free.remove(&before);
-            (offset, length) = (before, free + length);
-        }
-        if let Some(free) = self.free.remove(&(offset + length)) {
-            length += free;
-        }
-        self.free.insert(offset, length);
-    }
-}
-
-/// Gives the memory that a record takes.
-fn extent(length: usize) -> usize {
+/// Gives the memory that so many bytes take.
+pub(super) fn extent(length: usize) -> usize {
     length.max(1).next_multiple_of(ALIGNMENT)
 }

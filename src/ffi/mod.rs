@@ -9,7 +9,7 @@
 //! | nginx's API | [`nginx`], [`pool`], [`cycle`], [`parser`], [`module_ctx`], [`http_ctx`] |
 //! | OpenSSL's API | [`openssl`], [`session`] |
 //! | processes | [`heap`], [`privileges`], [`identity`], [`relay`], [`reload`], [`child`], [`programs`] |
-//! | data | [`memory`] (certificates for the workers), [`requests`] (of workers), [`public_area`] (the status), [`vault`] (secrets) |
+//! | data | [`memory`] and [`writer`] (certificates for the workers), [`requests`] (of workers), [`public_area`] (the status), [`vault`] (secrets) |
 //! | the handshake | [`self_signed`], [`pair`], [`certificate`], [`served`], [`owner`] |
 //! | servers | [`ssl_conf`], [`bound`], [`sharing`], [`variables`], [`status_conf`], [`status_request`], [`status_control`], [`status_handler`] |
 //! | the configuration of a cycle | [`registry`], [`conf`], [`directives`], [`server`], [`init_conf`] |
@@ -81,3 +81,4 @@ mod status_request;
 mod stream_module;
 mod variables;
 mod vault;
+mod writer;

@@ -10,10 +10,11 @@
 use super::bound::BoundServer;
 use super::conf::Ready;
 use super::import::{self, Pairs};
-use super::memory::{Full, SlotReader, Writer};
+use super::memory::SlotReader;
 use super::missing::tell_missing;
 use super::nginx::{now, tell, tell_event};
 use super::public_area::Area;
+use super::writer::{Full, Writer};
 use acme_dns_core::config::{Certificate, Config};
 use acme_dns_core::id::{CertificateId, VariantId};
 use acme_dns_core::level::Level;
