@@ -10,7 +10,7 @@ pub(super) struct StatusConf {
     pub(super) shown: Cell<Option<Shown>>,
 }
 
-/// What a location shows.
+/// Content of a location.
 #[derive(Clone, Copy)]
 pub(super) struct Shown {
     /// The form; `None`: the one that the client prefers.

@@ -13,7 +13,7 @@ pub enum RenewalRequestEvent {
     Granted,
     /// It is not.
     Refused {
-        /// What stands in the way.
+        /// The obstacle.
         why: NotNow,
     },
     /// It is renewed, but a restart would forget it.

@@ -1,4 +1,4 @@
-//! What is shown of a certificate in each of its states, while the servers of the testbed hold it there.
+//! States of a certificate as they are shown, while the servers of the testbed hold it there.
 
 use std::time::Duration;
 

@@ -49,8 +49,8 @@ pub fn answer(answer: &Answer) -> String {
 
 /// Gives the time after which a browser asks again; `None`: it was asked not to.
 ///
-/// What waits after a failure, for a CA or for a record that a person has to add, changes with its next attempt: that is
-/// looked at as soon as it begins, and not before.
+/// A certificate that waits after a failure, for a CA or for a record that a person has to add, changes with its next
+/// attempt: that is looked at as soon as it begins, and not before.
 pub fn refresh(page: &Page) -> Option<Duration> {
     if page.listing.query.still {
         return None;
