@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::setup::Setup;
 use crate::turns::{Competitor, Turns};
 
-/// How long each kind of step is measured.
+/// Time that each kind of step is measured.
 const TIME: Duration = Duration::from_secs(10);
 
 /// The steps of one turn.

@@ -35,7 +35,7 @@ fn lone(block: &str, text: &str) -> Lone {
     lone
 }
 
-/// What each name gets, with what the server has for all others.
+/// Certificate that each name gets, and what the server has for all others.
 fn check(lone: &Lone, block: &str, others: &Served) {
     for (name, expected) in [
         ("shop.test", &ours(&["shop.test"])),

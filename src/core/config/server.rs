@@ -37,7 +37,7 @@ pub enum StandIn {
 }
 
 impl StandIn {
-    /// What clients of a server get.
+    /// Certificates that clients of a server get.
     fn consequence(&self) -> String {
         match self {
             Self::DefaultServer(default) => {

@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use tokio::sync::watch;
 
-/// What checks of several certificates have in common.
+/// Common ground of the checks of several certificates.
 pub(super) struct Round<'a> {
     /// The CAs, as far as they have answered.
     pub(super) inspected: &'a HashMap<IssuerId, Inspection>,

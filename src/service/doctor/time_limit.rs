@@ -13,7 +13,7 @@ const PARTS: u32 = 3;
 pub(super) struct TimeLimit {
     length: Duration,
     begun: Instant,
-    /// What it is all about, behind the rest of the words.
+    /// Subject of it all, behind the rest of the words.
     subject: String,
     unknown: RefCell<Vec<String>>,
 }
