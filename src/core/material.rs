@@ -202,7 +202,8 @@ pub fn issuers(record: &[u8]) -> Result<Vec<Range<usize>>, MaterialError> {
                 issuers.push(end - length..end);
             }
         }
-        (reader.staple()?, reader.source()?);
+        reader.staple()?;
+        reader.source()?;
     }
     Ok(issuers)
 }
