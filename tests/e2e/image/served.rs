@@ -122,9 +122,27 @@ fn a_certificate_is_obtained_and_served_and_the_health_check_says_so() {
     let log = image.nginx.log();
     assert!(!log.contains(bed.token()) && !image.text().contains(bed.token()), "{log}");
 
-    // Who is in the container is told all of it, and has certificates renewed.
-    let status =
-        || image.curl(&roots, &format!("http://127.0.0.1:{}/", image.status.number()), &[]);
+    check_what_the_container_can_do(&image, &roots);
+
+    // A name that NGINX does not know yet.
+    let more = format!("{ZONE} *.{ZONE} more.example.org");
+    image.file(
+        "conf.d/acme_dns.conf",
+        &image.text().replace(&format!("{ZONE} *.{ZONE};"), &format!("{more};")),
+    );
+    let error = image.health().expect_err("there is no certificate for it");
+    let expected = format!("the certificate for {ZONE} does not hold more.example.org, ");
+    assert!(error.starts_with(&expected), "{error}");
+
+    image.nginx.stop();
+    fs::write(&pid_file, "999999999\n").expect("it can be written");
+    let error = image.health().expect_err("nginx does not run");
+    assert!(error.contains("names the process 999999999, which is not NGINX"), "{error}");
+}
+
+/// Who is in the container is told all of it, and has certificates renewed.
+fn check_what_the_container_can_do(image: &Image, roots: &str) {
+    let status = || image.curl(roots, &format!("http://127.0.0.1:{}/", image.status.number()), &[]);
     let shown = status();
     assert!(shown.starts_with("HTTP/1.1 200 ") && shown.contains("\"valid\":1"), "{shown}");
     for (arguments, expected) in [
@@ -142,19 +160,4 @@ fn a_certificate_is_obtained_and_served_and_the_health_check_says_so() {
             }
         }
     }
-
-    // A name that NGINX does not know yet.
-    let more = format!("{ZONE} *.{ZONE} more.example.org");
-    image.file(
-        "conf.d/acme_dns.conf",
-        &image.text().replace(&format!("{ZONE} *.{ZONE};"), &format!("{more};")),
-    );
-    let error = image.health().expect_err("there is no certificate for it");
-    let expected = format!("the certificate for {ZONE} does not hold more.example.org, ");
-    assert!(error.starts_with(&expected), "{error}");
-
-    image.nginx.stop();
-    fs::write(&pid_file, "999999999\n").expect("it can be written");
-    let error = image.health().expect_err("nginx does not run");
-    assert!(error.contains("names the process 999999999, which is not NGINX"), "{error}");
 }
