@@ -90,8 +90,9 @@ impl Client {
     fn shake_hands(&self, stream: TcpStream, name: &str) -> Result<Connection, String> {
         let mut stream = self.stream(stream, name).map_err(|e| e.to_string())?;
         stream.connect().map_err(|e| e.to_string())?;
-        let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n").into_bytes();
-        Ok(Connection { stream, request, answer: Vec::new() })
+        let mut connection = Connection { stream, request: Vec::new(), answer: Vec::new() };
+        connection.ask_for("/", name);
+        Ok(connection)
     }
 
     fn stream(&self, stream: TcpStream, name: &str) -> Result<SslStream<TcpStream>, ErrorStack> {
@@ -112,7 +113,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Asks for `/`; gives the body.
+    /// Has the next requests ask for this; `/` at first.
+    pub(crate) fn ask_for(&mut self, target: &str, host: &str) {
+        self.request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
+    }
+
+    /// Makes a request; gives the body.
     pub(crate) fn request(&mut self) -> Result<&str, String> {
         self.stream.write_all(&self.request).map_err(|e| format!("cannot send a request: {e}"))?;
         self.answer.clear();

@@ -22,6 +22,7 @@ mod status;
 mod swap;
 mod turns;
 mod versions;
+mod watched;
 
 use std::env;
 use std::fs;
@@ -40,7 +41,7 @@ struct Part {
 }
 
 /// In the order in which they run.
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     Part { name: "size", measure: machine::size },
     Part { name: "issuance", measure: issuance::measure },
     Part { name: "handshake", measure: handshake::measure },
@@ -52,6 +53,7 @@ const PARTS: [Part; 12] = [
     Part { name: "sni", measure: sni::measure },
     Part { name: "schedule", measure: schedule::measure },
     Part { name: "status", measure: status::measure },
+    Part { name: "watched", measure: watched::measure },
     Part { name: "versions", measure: versions::measure },
 ];
 

@@ -177,7 +177,7 @@ impl Stage {
         let port = Port::reserve();
         let mut nginx = Nginx::new(build);
         nginx.load_module(kind.is_ours()).workers(2).log_level("warn").env("TOKEN", "a-token");
-        nginx.http(self.configuration(kind, &port));
+        nginx.http(self.configuration(kind, &port.addr().to_string()));
         let mut run = Run::default();
         let before = children_time();
         let (is_good, said) = nginx.test();
@@ -226,7 +226,8 @@ impl Stage {
         directory
     }
 
-    fn configuration(&self, kind: Kind, port: &Port) -> String {
+    /// Servers with a certificate each, or one for all, that listen there.
+    pub(crate) fn configuration(&self, kind: Kind, listen: &str) -> String {
         let mut text =
             "server_names_hash_max_size 65536; server_names_hash_bucket_size 128;\n".to_owned();
         if kind.is_ours() {
@@ -236,8 +237,7 @@ impl Stage {
                 self.state.display()
             ));
         }
-        let one =
-            |text: &str| format!("server {{ listen {} ssl; {text} return 200; }}\n", port.addr());
+        let one = |text: &str| format!("server {{ listen {listen} ssl; {text} return 200; }}\n");
         let files = |directory: PathBuf, name: &str| {
             let files = directory.join(name);
             let files = files.display();
@@ -263,8 +263,7 @@ impl Stage {
                 _ => "acme_dns on;".to_owned(),
             };
             text.push_str(&format!(
-                "server {{ listen {} ssl; server_name {name}; {certificate} return 200; }}\n",
-                port.addr()
+                "server {{ listen {listen} ssl; server_name {name}; {certificate} return 200; }}\n"
             ));
         }
         text

@@ -153,13 +153,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn start(mut nginx: Nginx, http: &str, directives: &str) -> Result<Self, String> {
+    /// Starts an nginx with one worker; `http` stands beside the server for [`ZONE`], where `LISTEN` stands for
+    /// its address, `directives` in it.
+    pub(crate) fn start(mut nginx: Nginx, http: &str, directives: &str) -> Result<Self, String> {
         let port = Port::reserve();
         // All workers on one processor.
         let http = http.replace("LISTEN", &port.addr().to_string());
         nginx.log_level("notice").main("worker_cpu_affinity auto;").http(format!(
             "{http}server {{\n    listen {} ssl;\n    server_name {ZONE} *.{ZONE};\n    \
-             {directives}\n    return 200 ok;\n}}\n",
+             {directives}\n    location / {{ return 200 ok; }}\n}}\n",
             port.addr()
         ));
         nginx.try_start()?;

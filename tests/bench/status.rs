@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use acme_dns_core::config::{Certificate, Config, Propagation, Reload, Variant};
-use acme_dns_core::id::{IdRange, ProviderId, Table, VariantId};
+use acme_dns_core::id::{CertificateId, IdRange, ProviderId, Table, VariantId};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::name::Name;
 use acme_dns_core::schedule::Validity;
@@ -36,7 +36,8 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> 
     for number in [1000, 100_000] {
         let (config, area) = (config(number)?, Heap(heads(number)));
         let build = Build::default();
-        let assembly = Assembly { config: &config, area: &area, build: &build, now: NOW };
+        let assembly =
+            Assembly { config: &config, area: &area, build: &build, tokens: None, now: NOW };
         for (name, form, arguments) in [
             ("json", Form::Json, "size=1000"),
             ("json_last", Form::Json, "size=1000&page=1000000"),
@@ -78,6 +79,10 @@ impl PublicArea for Heap {
 
     fn zone(&self) -> ZoneUse {
         ZoneUse::default()
+    }
+
+    fn is_requested(&self, _: CertificateId) -> bool {
+        false
     }
 }
 

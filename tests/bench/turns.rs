@@ -8,11 +8,17 @@ use std::time::{Duration, Instant};
 
 use crate::report::Report;
 
-/// The turns of each before anything is measured.
-const WARM_UP: usize = 10;
+/// Starts of all of them, and the turns of each after a start before anything is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    /// Number of starts.
+    pub(crate) starts: u32,
+    /// Number of turns that do not count.
+    pub(crate) warm_up: usize,
+}
 
-/// Starts of all of them.
-const STARTS: u32 = 10;
+/// For turns of milliseconds.
+const USUAL: Pace = Pace { starts: 10, warm_up: 10 };
 
 /// The rounds after each start, at least. With fewer than six in all there is no interval that has
 /// the median with 95 % confidence.
@@ -39,22 +45,32 @@ impl Turns {
     pub(crate) fn take<T>(
         time: Duration,
         start: impl Fn() -> Result<Vec<Competitor<T>>, String>,
+        turn: impl FnMut(&T) -> Result<f64, String>,
+    ) -> Result<Self, String> {
+        Self::take_at(USUAL, time, start, turn)
+    }
+
+    /// The same at another pace.
+    pub(crate) fn take_at<T>(
+        pace: Pace,
+        time: Duration,
+        start: impl Fn() -> Result<Vec<Competitor<T>>, String>,
         mut turn: impl FnMut(&T) -> Result<f64, String>,
     ) -> Result<Self, String> {
         let mut turn = |competitor: &Competitor<T>| {
             turn(&competitor.server).map_err(|error| format!("{}: {error}", competitor.name))
         };
         let mut all = Self { names: Vec::new(), rounds: Vec::new() };
-        for _ in 0..STARTS {
+        for _ in 0..pace.starts {
             let competitors = start()?;
             all.names = competitors.iter().map(|competitor| competitor.name).collect();
             for competitor in &competitors {
-                for _ in 0..WARM_UP {
+                for _ in 0..pace.warm_up {
                     turn(competitor)?;
                 }
             }
             let (begin, before) = (Instant::now(), all.rounds.len());
-            while all.rounds.len() < before + LEAST_ROUNDS || begin.elapsed() < time / STARTS {
+            while all.rounds.len() < before + LEAST_ROUNDS || begin.elapsed() < time / pace.starts {
                 let mut times = vec![0.0; competitors.len()];
                 for which in order(all.rounds.len(), competitors.len()) {
                     times[which] = turn(&competitors[which])?;
