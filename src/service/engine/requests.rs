@@ -233,7 +233,7 @@ mod tests {
         bed.host.ask(FIRST);
         bed.take();
         let granted = Event::RenewalRequest("0.test".to_owned(), RenewalRequestEvent::Granted);
-        assert_eq!(bed.host.events(), [granted.clone()]);
+        assert_eq!(bed.host.events(), std::slice::from_ref(&granted));
         assert_eq!((bed.begun(), bed.shown()), (vec![VARIANT], Some(RequestState::Granted)));
         assert_eq!(bed.files(), ["request-0.test"]);
         let validity = valid().validity.unwrap();
