@@ -129,6 +129,8 @@ words! {
         Request = 2, "request";
         /// None: the CA or the DNS provider has asked for the pause.
         Wait = 3, "wait";
+        /// The TXT record that the text names: it is looked for until somebody has added it.
+        Record = 4, "record";
     }
 }
 

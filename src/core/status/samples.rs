@@ -112,6 +112,14 @@ pub fn states() -> Vec<CertificateStatus> {
     let mut first = failing("new.example.com", "");
     (first.activity, first.state) = (Activity::Waiting, Activity::Waiting.word());
     (first.failures, first.last_error, first.next) = (0, None, next(0, WhyNext::Config));
+    let mut parked = failing(
+        "cloud.example.com",
+        "no provider here can write what is missing, add it: _validation-persist.cloud.example.com. IN TXT \
+         \"letsencrypt.org; accounturi=https://ca.example/acct/7\"",
+    );
+    if let Some(error) = &mut parked.last_error {
+        error.remedy = Remedy::Record;
+    }
     let mut both = valid("mail.example.org", 27);
     both.variants[0].certificate =
         Some(ServedCertificate { stapled_until: Some(at(4 * DAY)), ..served(27) });
@@ -123,6 +131,7 @@ pub fn states() -> Vec<CertificateStatus> {
     many.sans = (0..29).map(|number| format!("*.edge-{number}.example.net")).collect();
     vec![
         failing("shop.example.com", alias),
+        parked,
         expired,
         revoked,
         first,

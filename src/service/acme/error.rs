@@ -6,6 +6,7 @@ use crate::dns::{About, ProviderError, RouteError};
 use crate::propagation::PropagationError;
 use crate::store::StoreError;
 use acme_dns_core::findings::Finding;
+use acme_dns_core::persist::zone_line;
 use acme_dns_core::schedule::{Failure, FailureKind, Scope};
 use acme_dns_core::time::UnixTime;
 use std::rc::Rc;
@@ -322,10 +323,7 @@ pub enum ObtainError {
         what_to_do: &'static str,
     },
     /// Records of dns-persist-01 are missing that no provider of the configuration can write.
-    #[error(
-        "waiting for {}, which no provider here can write: add it, the lines before have it",
-        needed(.0)
-    )]
+    #[error("no provider here can write what is missing, add it: {}", needed(.0))]
     Waiting(Vec<NeededRecord>),
     /// The name of a challenge is an alias that leads nowhere.
     #[error(transparent)]
@@ -524,11 +522,11 @@ impl ObtainError {
     }
 }
 
-/// Names the records that are missing.
+/// Writes the records that are missing as lines of a zone file.
 fn needed(records: &[NeededRecord]) -> String {
-    let names: Vec<String> =
-        records.iter().map(|record| format!("TXT \"{}\"", record.name)).collect();
-    acme_dns_core::text::list(&names)
+    let lines: Vec<String> =
+        records.iter().map(|record| zone_line(&record.name, &record.value)).collect();
+    lines.join(" and ")
 }
 
 /// Lists the first problems in a line, and the number of the others.

@@ -257,7 +257,7 @@ impl Running {
             Outcome::Failed { variant, issuer, environment, failure, error } => {
                 let failed = Failed { variant, issuer, environment };
                 self.failures.handle(&mut self.schedule, failed, &failure, &error);
-                self.status.failed(&self.schedule, failed, error.to_string());
+                self.status.failed(&self.schedule, failed, failure.kind, error.to_string());
             }
             Outcome::RenewalInfo { variant, leaf, answer } => {
                 // It may have been replaced while the CA was asked.

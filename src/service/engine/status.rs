@@ -8,7 +8,7 @@ use super::failing::Failed;
 use super::listener::Listener;
 use super::site::Site;
 use acme_dns_core::id::{IssuerId, VariantId};
-use acme_dns_core::schedule::{self, Reason, Schedule};
+use acme_dns_core::schedule::{self, FailureKind, Reason, Schedule};
 use acme_dns_core::status::{
     Activity, Counted, Figure, HelperState, LastError, NextStep, Plan, Remedy, RenewalRequest,
     StepUnderWay, WhyNext,
@@ -68,14 +68,21 @@ impl Status {
     }
 
     /// Shows that an attempt has failed.
-    pub(super) fn failed(&self, schedule: &Schedule, failed: Failed, why: String) {
+    pub(super) fn failed(
+        &self,
+        schedule: &Schedule,
+        failed: Failed,
+        kind: FailureKind,
+        why: String,
+    ) {
         let variant = failed.variant;
         self.listener.end(self.site.name(variant), false);
         self.site.host.add(Figure::Attempts(failed.issuer, Counted::Failed), 1);
-        let remedy = match schedule.remedy(variant) {
-            schedule::Remedy::Reload => Remedy::Reload,
-            schedule::Remedy::Request => Remedy::Request,
-            schedule::Remedy::None => Remedy::Wait,
+        let remedy = match (kind, schedule.remedy(variant)) {
+            (FailureKind::Waiting, _) => Remedy::Record,
+            (_, schedule::Remedy::Reload) => Remedy::Reload,
+            (_, schedule::Remedy::Request) => Remedy::Request,
+            (_, schedule::Remedy::None) => Remedy::Wait,
         };
         let error = LastError { text: why, at: now(), remedy };
         self.change(schedule, variant, |plan| plan.last_error = Some(error));

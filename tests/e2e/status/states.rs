@@ -139,3 +139,22 @@ fn what_the_responder_says_is_shown() {
     assert!(shown.page("/acme").text().contains("<span class=\"state\">revoked</span>"));
     assert_eq!(shown.get("/acme?state=revoked").json()["listing"]["matching"], 1);
 }
+
+#[test]
+fn a_record_that_somebody_has_to_add_is_shown() {
+    const RECORD: &str = "_validation-persist.example.test";
+    let mut shown = Shown::new(&["example.test *.example.test"]);
+    shown.site.provider = Some(String::new());
+    shown.site.issuer = "challenge dns-persist-01;".to_owned();
+    shown.site.start_nginx();
+    let it = wait_for(&shown, NAME, |it| it["lastError"]["remedy"] == "record");
+    assert_eq!((&it["state"], &it["served"]), (&json!("failing"), &json!("none")), "{it:#}");
+    let text = it["lastError"]["text"].as_str().expect("a text");
+    let (_, record) = text.split_once("add it: ").expect("the record");
+    let value = record.strip_prefix(&format!("{RECORD}. IN TXT ")).expect("its name");
+    let page = shown.page("/acme").text();
+    assert!(page.contains("<span class=\"state\">waits for a record</span>"), "{page}");
+    assert!(page.contains(&value.replace('"', "&quot;")), "{value} in {page}");
+    shown.site.bed.dns.set_rrset(RECORD, "TXT", &[value]);
+    shown.wait_for("valid");
+}

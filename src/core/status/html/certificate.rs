@@ -30,9 +30,15 @@ fn gravity(it: &CertificateStatus) -> &'static str {
     }
 }
 
+/// Tells whether all that is missing is a TXT record that somebody adds.
+fn waits_for_record(it: &CertificateStatus) -> bool {
+    it.last_error.as_ref().is_some_and(|error| error.remedy == Remedy::Record)
+}
+
 /// Words for a state.
 fn state(it: &CertificateStatus) -> &'static str {
     match (it.activity, it.revoked, it.served) {
+        (Activity::Failing, ..) if waits_for_record(it) => "waits for a record",
         (Activity::Failing, _, Served::Valid) => "renewal fails",
         (Activity::Failing, _, Served::Expired) => "expired, renewal fails",
         (Activity::Failing, _, Served::None) => "not issued",
@@ -263,7 +269,12 @@ struct Failure<'a> {
 impl fmt::Display for Failure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { error, it, now } = self;
-        let attempts = Counted(it.failures.into(), "attempt");
+        let so_far = match error.remedy {
+            Remedy::Record => {
+                format!("The record was looked for {}", Counted(it.failures.into(), "time"))
+            }
+            _ => format!("{} in a row failed", Counted(it.failures.into(), "attempt")),
+        };
         let served = match it.served {
             Served::Valid => "the certificate that is valid goes on being served",
             Served::Expired => "the certificate that is served has expired",
@@ -275,10 +286,13 @@ impl fmt::Display for Failure<'_> {
                 "To try again before that, create the file actions/renew-NAME in the state path and reload NGINX."
             }
             Remedy::Wait => "This pause was asked for: a reload does not shorten it.",
+            Remedy::Record => {
+                "Add the record: the certificate is ordered by itself once all servers show it."
+            }
         };
         writeln!(
             f,
-            "<div class=\"why\"><p>{attempts} in a row failed, the last one {}: {served}.</p>\n<p>{}</p>\n\
+            "<div class=\"why\"><p>{so_far}, the last time {}: {served}.</p>\n<p>{}</p>\n\
              <p>{remedy}</p></div>",
             Seen { at: error.at, from: *now },
             Isolated(&error.text)
