@@ -6,8 +6,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
-# All that has tests beside the program. Always the same packages: with others some crates get other features, and are compiled again.
-TESTED = -p acme-dns-core -p acme-dns-service -p servers -p testbed
+# All that has tests. Always the same packages: with others some crates get other features, and are compiled again.
+TESTED = -p acme-dns-core -p acme-dns-service -p acme-dns-providers -p servers -p testbed
 # Programs of the testbed, compiled as for the tests.
 RUN_TESTED = cargo test --quiet --no-run $(TESTED) --test e2e && $${CARGO_TARGET_DIR:-target}/debug/
 
@@ -66,6 +66,7 @@ build: packages ## Builds NGINX 1.28.3 and the module for it
 program: packages ## Builds the program for DNS providers of the library dns-update
 	cargo build --profile providers -p acme-dns-providers
 
+# With them the program for DNS providers, which they call: target/debug/acme-dns-providers.
 compiled-tests: packages ## Compiles the tests, and runs none
 	cargo test --no-run $(TESTED)
 
@@ -85,15 +86,11 @@ live: build ## The real Cloudflare and Let's Encrypt's staging: ZONE=example.com
 # Most tests wait for servers and for pauses, the end-to-end tests most of all, so that many run at once.
 test: export RUST_TEST_THREADS ?= 8
 # Five hosts with four orders each meet at one challenge name with TEST=dns, two without.
-test: build ## All tests; TEST=name only those whose name contains it, TEST=dns all that has to do with DNS
-	cargo build --profile providers -p acme-dns-providers
+test: build compiled-tests ## All tests; TEST=name only those whose name contains it, TEST=dns all that has to do with DNS
 ifeq ($(TEST),dns)
-	cargo test --profile providers -p acme-dns-providers
-	cargo test -p acme-dns-service $(addprefix --test ,$(DNS_SUITES))
-	RACE_HOSTS=5 cargo test -p acme-dns-service --test obtain -- $(DNS_TESTS)
-	cargo test -p testbed --test e2e -- $(DNS_TESTS)
+	cargo test $(TESTED) --bin acme-dns-providers --test types $(addprefix --test ,$(DNS_SUITES))
+	RACE_HOSTS=5 cargo test $(TESTED) --test obtain --test e2e -- $(DNS_TESTS)
 else
-	cargo test --profile providers -p acme-dns-providers -- $(TEST)
 	cargo test $(TESTED) -- $(TEST)
 endif
 

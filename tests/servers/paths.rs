@@ -28,14 +28,14 @@ pub fn workspace_dir() -> PathBuf {
         .map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-/// The program `acme-dns-providers`, which `make test` has built.
+/// The program `acme-dns-providers`, which `make test` has built: compiled as the tests are.
 ///
 /// # Panics
 /// If it is not there.
 #[must_use]
 pub fn providers_program() -> PathBuf {
-    let path = cache_dir().with_file_name("providers").join("acme-dns-providers");
-    assert!(path.exists(), "{}: run make program", path.display());
+    let path = cache_dir().with_file_name("debug").join("acme-dns-providers");
+    assert!(path.exists(), "{}: run make compiled-tests", path.display());
     path
 }
 

@@ -257,7 +257,7 @@ rows! {
         => "certificates are served; the cache manager ends, and is started again with it",
         must "give the system what the reason names";
     "requests-not-heard": NoRequests { why: "12: Cannot allocate memory".into() }
-        => "the buttons of the status page do nothing; all else works", may "give the system what the reason names, and reload";
+        => "the buttons of the status page do nothing; all else works", must "give the system what the reason names, and reload";
     "service-missing": NoService { after: Duration::from_secs(60) }
         => "certificates are served as they are", must "a line above it says why";
     "nginx-privileges": Unprepared { why: "1: Operation not permitted".into() }

@@ -66,14 +66,14 @@ impl RenewalRequestEvent {
 rows! {
     RenewalRequestEvent, |event| Event::RenewalRequest("example.com".into(), event);
     "renewal-requested": Granted => "somebody has pressed the button, or a worker says so", nothing;
-    "renewal-refused": Refused { why: NotNow::UnderWay }
+    "renewal-refused-under-way": Refused { why: NotNow::UnderWay }
         => "the page shows the attempt; a certificate has one such line an hour", nothing;
-    "renewal-refused": Refused { why: NotNow::Unreadable }
+    "renewal-refused-unreadable": Refused { why: NotNow::Unreadable }
         => "there may be a good certificate on disk, which a new one would replace",
         may "mend what the line above it names";
-    "renewal-refused": Refused { why: NotNow::Held(super::reference::SOON) }
+    "renewal-refused-held": Refused { why: NotNow::Held(super::reference::SOON) }
         => "the page does not shorten such a pause", nothing;
-    "renewal-refused": Refused { why: NotNow::Paused(super::reference::SOON) }
+    "renewal-refused-paused": Refused { why: NotNow::Paused(super::reference::SOON) }
         => "the limits of failed orders hold for the page too", may "what the line says, once the cause is gone";
     "renewal-not-kept": NotKept { why: "cannot write actions/request-example.com: No space left on device".into() }
         => "the attempt begins all the same", may "give the state path room";

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use servers::Testbed;
 use servers::package::codename;
-use servers::paths::{cache_dir, workspace_dir};
+use servers::paths::{cache_dir, providers_program, workspace_dir};
 use servers::process::{caught, run};
 use testbed::nginx::build::{self, ALL, NginxBuild, VENDORED};
 
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         }
     }
     println!("==> package of acme-dns-providers");
-    match caught(providers) {
+    match caught(|| providers(has("--kept"))) {
         Ok(path) => {
             println!("    {}", path.display());
             if has("--test") && !packages.is_empty() {
@@ -89,14 +89,18 @@ fn package(from: &str, kept: bool) -> Result<Package, String> {
     Ok(Package { name, path, suite, is_debian, build })
 }
 
-/// Builds the program for providers, and its package.
-fn providers() -> Result<PathBuf, String> {
+/// Makes the package of the program for providers, which is built for it, or is that of the tests.
+fn providers(kept: bool) -> Result<PathBuf, String> {
+    let program = if kept { providers_program() } else { optimized_program()? };
+    let mut script = Command::new(workspace_dir().join("docker/deb/providers"));
+    Ok(PathBuf::from(run(script.arg(program).arg(output_dir()))?.trim()))
+}
+
+fn optimized_program() -> Result<PathBuf, String> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace_dir()).args(["build", "--locked", "--profile", "providers"]);
     run(cargo.args(["--package", "acme-dns-providers"]))?;
-    let program = cache_dir().with_file_name("providers").join("acme-dns-providers");
-    let mut script = Command::new(workspace_dir().join("docker/deb/providers"));
-    Ok(PathBuf::from(run(script.arg(program).arg(output_dir()))?.trim()))
+    Ok(cache_dir().with_file_name("providers").join("acme-dns-providers"))
 }
 
 /// `deb` in cargo's target directory.

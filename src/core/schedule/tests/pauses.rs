@@ -45,8 +45,8 @@ fn refusals_climb_to_a_day_those_that_cost_an_order_sooner() {
 fn a_record_that_a_person_adds_is_looked_for_often_and_told_quietly() {
     let waiting = Failure { kind: FailureKind::Waiting, ..TEMPORARY };
     let mut missing_one = schedule(&[missing()], NOW);
-    let expected = [60, 60, 60, 120, 300, 600, 900, 900];
-    assert_eq!(pauses(&mut missing_one, &waiting, 8), expected);
+    let expected = [10, 10, 10, 15, 15, 60, 60, 60, 120, 300, 600, 900, 900];
+    assert_eq!(pauses(&mut missing_one, &waiting, 13), expected);
     let mut schedule = schedule(&[missing()], NOW);
     assert!(entry(&mut schedule, NOW).is_some());
     assert_eq!(schedule.handle_failed(v(0), NOW, &waiting, 0.0).level, Level::Info);

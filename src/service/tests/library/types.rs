@@ -1,12 +1,10 @@
-//! All types: the program knows those of the module, and its errors have no secret in them.
+//! All types: their errors have no secret in them.
 
 use crate::bed::NAME;
 use acme_dns_core::config::LibraryType;
 use acme_dns_core::config::provider::library_types;
 use acme_dns_core::encoding::base64url;
-use acme_dns_core::providers_protocol::{
-    Action, Answer, FailureKind, Hello, NameValues, Request, VERSION,
-};
+use acme_dns_core::providers_protocol::{Action, Answer, FailureKind, NameValues, Request};
 use openssl::rsa::Rsa;
 use servers::paths::providers_program;
 use servers::ports::Port;
@@ -23,19 +21,6 @@ const SILENT: [&str; 1] = ["ovh"];
 
 /// Secret that is not the same in a URL.
 const SECRET: &str = "s3cr/t+w\u{f6}rd=x";
-
-#[test]
-fn the_program_has_the_types_of_the_module() {
-    let output = Command::new(providers_program()).stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success());
-    let hello: Hello = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(hello.protocol, VERSION);
-    let (mut own, mut known) =
-        (library_types().map(|kind| kind.name).collect::<Vec<_>>(), hello.types);
-    own.sort_unstable();
-    known.sort_unstable();
-    assert_eq!(known, own);
-}
 
 /// Makes a value that the library takes for a setting.
 fn made_up(kind: &str, name: &str) -> String {
