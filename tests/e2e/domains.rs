@@ -204,7 +204,7 @@ fn an_edited_file_is_not_put_into_force_by_a_renewal() {
     fs::write(file, "other.example.test half a line\n").expect("it is written");
     reader.renew();
     let line = reader.site.nginx.wait_for_log("NGINX reads, but it is not reloaded", RELOAD);
-    assert!(line.contains("[warn]") && line.contains("domains.txt"), "{line}");
+    assert!(line.contains("[error]") && line.contains("domains.txt"), "{line}");
     assert_eq!(reader.reloads(), before);
 }
 

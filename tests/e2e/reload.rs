@@ -136,7 +136,7 @@ fn a_configuration_that_has_changed_is_not_put_into_force() {
     fs::write(&path, format!("{text}\nhalf_a_directive")).expect("it is written");
     reader.renew();
     let line = reader.site.nginx.wait_for_log("NGINX reads, but it is not reloaded", RELOAD);
-    assert!(line.contains("[warn]") && line.contains("nginx.conf"), "{line}");
+    assert!(line.contains("[error]") && line.contains("nginx.conf"), "{line}");
     assert_eq!((reader.reloads(), reader.read()), (before, Some(reader.first.clone())));
 }
 
