@@ -475,7 +475,7 @@ mod tests {
             (2, 6, RecordError::Unknown("step")),
             (3, 6, RecordError::Unknown("reason")),
             (4, 6, RecordError::Unknown("reason")),
-            (5, 4, RecordError::Unknown("remedy")),
+            (5, 5, RecordError::Unknown("remedy")),
             (13, 4, RecordError::Unknown("length")),
         ] {
             let mut record = plan().encode();
