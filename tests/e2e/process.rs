@@ -255,7 +255,7 @@ fn a_reload_keeps_what_is_in_shared_memory() {
 fn a_zone_too_small_leaves_the_others_at_work() {
     let mut site = Site::new();
     site.http = "acme_dns_shared_zone zone=acme:32k;".to_owned();
-    let names: Vec<String> = (0..16).map(|n| format!("n{n}.{NAME}")).collect();
+    let names: Vec<String> = (0..24).map(|n| format!("n{n}.{NAME}")).collect();
     for name in &names {
         site.add_server(name, "on key=rsa:2048");
     }
