@@ -6,8 +6,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 CARGO_RUN = cargo run --quiet --package testbed --bin
 
-# All that has tests. Always the same packages: with others some crates get other features, and are compiled again.
-TESTED = -p acme-dns-core -p acme-dns-service -p acme-dns-providers -p servers -p testbed
+# All that has tests beside the program. Always the same packages: with others some crates get other features, and are compiled again.
+TESTED = -p acme-dns-core -p acme-dns-service -p servers -p testbed
+# The program by itself: its library would give our HTTP client features that the module's does not have.
+PROGRAM = -p acme-dns-providers
 # Programs of the testbed, compiled as for the tests.
 RUN_TESTED = cargo test --quiet --no-run $(TESTED) --test e2e && $${CARGO_TARGET_DIR:-target}/debug/
 
@@ -69,6 +71,7 @@ program: packages ## Builds the program for DNS providers of the library dns-upd
 # With them the program for DNS providers, which they call: target/debug/acme-dns-providers.
 compiled-tests: packages ## Compiles the tests, and runs none
 	cargo test --no-run $(TESTED)
+	cargo test --no-run $(PROGRAM)
 
 demo: build ## NGINX obtains a wildcard certificate from servers on this machine; ONCE=1 only checks it
 	@$(CARGO_RUN) demo
@@ -88,9 +91,11 @@ test: export RUST_TEST_THREADS ?= 8
 # Five hosts with four orders each meet at one challenge name with TEST=dns, two without.
 test: build compiled-tests ## All tests; TEST=name only those whose name contains it, TEST=dns all that has to do with DNS
 ifeq ($(TEST),dns)
-	cargo test $(TESTED) --bin acme-dns-providers --test types $(addprefix --test ,$(DNS_SUITES))
+	cargo test $(PROGRAM)
+	cargo test $(TESTED) $(addprefix --test ,$(DNS_SUITES))
 	RACE_HOSTS=5 cargo test $(TESTED) --test obtain --test e2e -- $(DNS_TESTS)
 else
+	cargo test $(PROGRAM) -- $(TEST)
 	cargo test $(TESTED) -- $(TEST)
 endif
 
