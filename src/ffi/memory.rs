@@ -24,6 +24,7 @@
 use acme_dns_core::id::CertificateId;
 use acme_dns_core::index::NameIndex;
 use acme_dns_core::packed::unpack;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
@@ -319,6 +320,24 @@ impl Drop for SharedMemory {
     }
 }
 
+/// Makes a file in memory that can be sealed, of zeroes.
+pub(super) fn memory_file(name: &CStr, size: usize) -> io::Result<OwnedFd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: a plain system call; the name ends in NUL.
+    let descriptor = unsafe { libc::memfd_create(name.as_ptr(), flags) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made, and nobody else's.
+    let file = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let length = libc::off_t::try_from(size).map_err(io::Error::other)?;
+    // SAFETY: a plain system call.
+    if unsafe { libc::ftruncate(file.as_raw_fd(), length) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(file)
+}
+
 /// Mappings of new memory.
 struct Mappings {
     writable: NonNull<u8>,
@@ -328,19 +347,7 @@ struct Mappings {
 
 impl Mappings {
     fn sealed(size: usize) -> io::Result<Self> {
-        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-        // SAFETY: a plain system call; the name ends in NUL.
-        let descriptor = unsafe { libc::memfd_create(c"acme_dns".as_ptr(), flags) };
-        if descriptor < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just made, and nobody else's.
-        let file = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        let length = libc::off_t::try_from(size).map_err(io::Error::other)?;
-        // SAFETY: a plain system call.
-        if unsafe { libc::ftruncate(file.as_raw_fd(), length) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let file = memory_file(c"acme_dns", size)?;
         let writable = map(size, libc::PROT_READ | libc::PROT_WRITE, Some(&file))?;
         let seals =
             libc::F_SEAL_FUTURE_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;

@@ -7,7 +7,7 @@
 //!
 //! With the bits goes the key of the form tokens, which no other site can guess. Both outlive a reload.
 
-use super::memory::map;
+use super::memory::{map, memory_file};
 use acme_dns_core::config::Config;
 use acme_dns_core::id::CertificateId;
 use acme_dns_core::status::control::{token, token_messages};
@@ -18,7 +18,7 @@ use openssl::pkey::PKey;
 use openssl::sign::Signer;
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -163,19 +163,7 @@ fn map_words(size: usize) -> io::Result<NonNull<AtomicU64>> {
 }
 
 fn sealed_file(size: usize) -> io::Result<OwnedFd> {
-    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    // SAFETY: a plain system call; the name ends in NUL.
-    let descriptor = unsafe { libc::memfd_create(c"acme_dns_requests".as_ptr(), flags) };
-    if descriptor < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: just made, and nobody else's.
-    let file = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    let length = libc::off_t::try_from(size).map_err(io::Error::other)?;
-    // SAFETY: a plain system call.
-    if unsafe { libc::ftruncate(file.as_raw_fd(), length) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let file = memory_file(c"acme_dns_requests", size)?;
     let seals = libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
     // SAFETY: a plain system call.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
