@@ -5,7 +5,7 @@
 //! Header | Slot 0, Slot 1, ... one for each certificate of the configuration | public area | index | data
 //! ```
 //!
-//! What is in the public area is in `public_area`: it alone is for handlers, which never read a record with a key. The
+//! The public area is in `public_area`: it alone is for handlers, which never read a record with a key. The
 //! index finds slots by the names of certificates (`acme_dns_core::index`); it is there if a server needs it.
 //!
 //! Each configuration has memory of its own, a `memfd` that is mapped twice: for writing, and, once it is
