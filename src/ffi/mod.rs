@@ -58,6 +58,7 @@ mod owner;
 mod pair;
 mod parser;
 mod pool;
+mod private_key;
 mod privileges;
 mod programs;
 mod public_area;

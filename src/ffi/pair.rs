@@ -2,10 +2,10 @@
 //! given is decided in `certificate`.
 
 use super::openssl::CertAndKey;
-use super::self_signed;
+use super::{private_key, self_signed};
 use acme_dns_core::material::{Pair, Staple};
 use openssl::error::ErrorStack;
-use openssl::pkey::{Id, PKey};
+use openssl::pkey::Id;
 use openssl::sha::Sha256;
 use openssl::stack::Stack;
 use openssl::x509::{X509, X509Ref};
@@ -94,7 +94,7 @@ fn dns_names(leaf: &X509Ref) -> Vec<String> {
 }
 
 fn read(pair: &Pair) -> Result<CertAndKey, ErrorStack> {
-    let key = PKey::private_key_from_pkcs8(&pair.key)?;
+    let key = private_key::read(&pair.key)?;
     // A record without a certificate is refused when it is decoded.
     let (leaf, issuers) = pair.chain.split_first().unwrap_or((const { &Vec::new() }, &[]));
     let leaf = X509::from_der(leaf)?;
