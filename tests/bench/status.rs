@@ -30,8 +30,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Measures pages of all forms.
 pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> {
     report.explain(
-        "status: time of a page of 1,000 certificates, of so many: as JSON, the last page of it, with a \
-         search, and for Prometheus",
+        "status: time of a page of 1,000 certificates, of so many: as HTML, as JSON, the last page of \
+         it, with a search, and for Prometheus",
     );
     for number in [1000, 100_000] {
         let (config, area) = (config(number)?, Heap(heads(number)));
@@ -39,6 +39,7 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> 
         let assembly =
             Assembly { config: &config, area: &area, build: &build, tokens: None, now: NOW };
         for (name, form, arguments) in [
+            ("html", Form::Html, "size=1000"),
             ("json", Form::Json, "size=1000"),
             ("json_last", Form::Json, "size=1000&page=1000000"),
             ("json_search", Form::Json, "size=1000&q=7.example"),

@@ -17,7 +17,7 @@ use testbed::nginx::generations::{Generations, Variant, generation};
 
 use crate::lone::{Lone, Served, ours};
 use crate::site::{LIMIT, SERVICE, Site};
-use crate::support::{is_resumed, s_client};
+use crate::support::{is_resumed, s_client, s_client_that_says};
 
 const LINES: &str = "shop.test > shop\n*.shop.test\na.shop.test b.test\nbücher.test\n";
 
@@ -195,31 +195,36 @@ fn variables_are_those_of_the_certificate_that_was_chosen() {
 
 #[test]
 fn a_session_is_resumed_with_its_own_name_only() {
+    let http = "server { listen LISTEN ssl; server_name _; acme_dns sni; return 200; }
+                server { listen LISTEN ssl; server_name other.test; acme_dns sni; return 200; }";
+    let stream = "server { listen LISTEN ssl; acme_dns sni; return ok; }";
+    let mail = "auth_http 127.0.0.1:1/; server_name mail.test;
+                server { listen LISTEN ssl; protocol imap; acme_dns sni; }";
     for settings in [
         "",
         "ssl_session_cache shared:SSL:1m; ssl_session_tickets off;",
         "ssl_session_cache builtin;",
     ] {
-        let lone = lone(
-            "http",
-            &format!(
-                "{settings} server {{ listen LISTEN ssl; server_name _; acme_dns sni; return 200; }}
-                 server {{ listen LISTEN ssl; server_name other.test; acme_dns sni; return 200; }}"
-            ),
-        );
-        let session = lone.nginx.dir().join("session").display().to_string();
-        for version in ["-tls1_2", "-tls1_3"] {
-            let visit = |name: &str, more: &[&str]| {
-                let own = [version, "-servername", name];
-                is_resumed(&s_client(lone.addr(), name, &[&own, more].concat()))
-            };
-            let begin = |name: &str| visit(name, &["-sess_out", &session]);
-            assert!(!begin("a.shop.test"), "{version} {settings}");
-            for other in ["b.test", "x.shop.test", "other.test"] {
-                assert!(!visit(other, &["-sess_in", &session]), "{version} {settings} {other}");
-            }
-            assert!(visit("a.shop.test", &["-sess_in", &session]), "{version} {settings}");
+        for (block, servers) in [("http", http), ("stream", stream), ("mail", mail)] {
+            check_sessions(block, &format!("{settings} {servers}"));
         }
+    }
+}
+
+fn check_sessions(block: &str, text: &str) {
+    let lone = lone(block, text);
+    let session = lone.nginx.dir().join("session").display().to_string();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let visit = |name: &str, more: &[&str]| {
+            let own = [version, "-servername", name];
+            let words = if block == "mail" { "a LOGOUT\r\n" } else { "GET / HTTP/1.0\r\n\r\n" };
+            is_resumed(&s_client_that_says(lone.addr(), words, &[&own, more].concat()))
+        };
+        assert!(!visit("a.shop.test", &["-sess_out", &session]), "{version} {block} {text}");
+        for other in ["b.test", "x.shop.test", "other.test"] {
+            assert!(!visit(other, &["-sess_in", &session]), "{version} {block} {text} {other}");
+        }
+        assert!(visit("a.shop.test", &["-sess_in", &session]), "{version} {block} {text}");
     }
 }
 

@@ -44,6 +44,29 @@ fn a_response_is_stapled_by_one_among_many_servers() {
     staple(CROWD);
 }
 
+#[test]
+fn a_response_is_stapled_to_a_certificate_that_is_chosen_by_name() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut responder = Responder::reserve(dir.path());
+    let url = responder.url();
+    let mut site = Site::with(|options| PebbleOptions { ocsp_responder: Some(url), ..options });
+    site.http = "ssl_stapling on; acme_dns_domains customers.txt;".to_owned();
+    site.nginx.add_file("customers.txt", format!("{NAME}\nother.{NAME}\n"));
+    site.add_server("_", "sni");
+    let signer = Signer::issuer(&site.bed.pebble);
+    responder.start(&signer.certificate, &signer, Some(60));
+    let asked = responder.traffic.hold(Match::any());
+    site.start_nginx();
+    asked.wait(LIMIT);
+    let leaves = [NAME, &format!("other.{NAME}")].map(|name| site.wait_for_certificate(name).leaf);
+    let leaves = leaves.map(|leaf| X509::from_der(&leaf.der).expect("it is readable"));
+    responder.know(&leaves.each_ref().map(|leaf| (&**leaf, false)));
+    asked.release();
+    let stapled = wait_until(LIMIT, || is_stapled(site.addr(), "-tls1_3").then_some(()));
+    assert!(stapled.is_some(), "{}", site.nginx.log());
+    assert!(is_stapled(site.addr(), "-tls1_2"));
+}
+
 fn staple(crowd: usize) {
     let dir = tempfile::tempdir().expect("a directory");
     let mut responder = Responder::reserve(dir.path());
