@@ -60,8 +60,7 @@ pub(crate) fn compare(
     (part, kinds, rounds): (&str, &[(&str, Kind)], usize),
 ) -> Result<(), String> {
     let size = stage.names.len();
-    // The first helper looks for what a crash has left.
-    stage.run(setup.build, Kind::Ours)?;
+    stage.settle(setup.build)?;
     let mut runs: Vec<Vec<Run>> = kinds.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds {
         for ((_, kind), runs) in kinds.iter().zip(&mut runs) {
@@ -171,13 +170,27 @@ impl Stage {
         }
     }
 
+    /// Starts ours once and stops it: the first helper looks for what a crash has left.
+    fn settle(&self, build: &NginxBuild) -> Result<(), String> {
+        let mut nginx = self.nginx(build, Kind::Chosen, &Port::reserve());
+        nginx.try_start()?;
+        Family(nginx.master_pid()).wait_until_idle()?;
+        nginx.stop();
+        Ok(())
+    }
+
+    fn nginx(&self, build: &NginxBuild, kind: Kind, port: &Port) -> Nginx {
+        let mut nginx = Nginx::new(build);
+        nginx.load_module(kind.is_ours()).workers(2).log_level("warn").env("TOKEN", "a-token");
+        nginx.http(self.configuration(kind, &port.addr().to_string()));
+        nginx
+    }
+
     /// Starts, reloads twice, visits each server once, and stops.
     pub(crate) fn run(&self, build: &NginxBuild, kind: Kind) -> Result<Run, String> {
         self.warm();
         let port = Port::reserve();
-        let mut nginx = Nginx::new(build);
-        nginx.load_module(kind.is_ours()).workers(2).log_level("warn").env("TOKEN", "a-token");
-        nginx.http(self.configuration(kind, &port.addr().to_string()));
+        let mut nginx = self.nginx(build, kind, &port);
         let mut run = Run::default();
         let before = children_time();
         let (is_good, said) = nginx.test();
