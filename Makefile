@@ -61,8 +61,13 @@ log-doc: ## The table of the lines of the log, docs/log.md, after an event has c
 	cargo run --quiet -p acme-dns-service --example log > target/log.md
 	mv target/log.md docs/log.md
 
+# The crate nginx-sys has cargo look at files that it makes itself: with the time at which they were made, they would count as
+# changed, and the next command would build all of it once more.
 build: packages ## Builds NGINX 1.28.3 and the module for it
 	cargo build --release --features vendored
+	@for made in $${CARGO_TARGET_DIR:-target}/release/build/nginx-sys-*/out/objs; do \
+		test ! -d $$made || touch -r $$made/../../invoked.timestamp $$made/Makefile $$made/ngx_auto_config.h; \
+	done
 
 # It stands beside the module: target/providers/acme-dns-providers.
 program: packages ## Builds the program for DNS providers of the library dns-update
