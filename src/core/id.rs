@@ -224,6 +224,11 @@ impl<I: Id> IdRange<I> {
         Self { next: first.index(), end: end.index(), id: PhantomData }
     }
 
+    /// Returns the identifier behind the last.
+    pub fn end(&self) -> I {
+        I::new(self.end)
+    }
+
     /// Tells whether an identifier is among them.
     pub fn contains(&self, id: I) -> bool {
         (self.next..self.end).contains(&id.index())

@@ -10,7 +10,7 @@ use super::nginx::CONF_ERROR;
 use super::parser::{DirectiveError, Parser, PathBase, duplicate};
 use super::programs::{LibraryBlock, PlacedExport, PlacedProgram};
 use super::vault::ConfResources;
-use acme_dns_core::config::domains;
+use acme_dns_core::config::domains::{self, Parameters};
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::listener::{ExportReader, HookReader, WebhookReader, add_listener};
 use acme_dns_core::config::provider::ProviderReader;
@@ -19,13 +19,14 @@ use acme_dns_core::config::{
     Import, ImportFormat, Listener, Location, Propagation, Reload, Resources,
 };
 use acme_dns_core::text::errno;
+use acme_dns_service::domains::domains_files;
 use ngx::ffi::{
     NGX_CONF_1MORE, NGX_CONF_BLOCK, NGX_CONF_TAKE1, NGX_CONF_TAKE2, NGX_CONF_TAKE12,
     NGX_CONF_TAKE123, ngx_command_t, ngx_conf_t, ngx_str_t, ngx_uint_t,
 };
 use std::ffi::{CStr, c_char, c_void};
 use std::path::PathBuf;
-use std::ptr;
+use std::{fs, io, ptr};
 
 /// Function that nginx calls for a directive.
 pub(super) type Setter =
@@ -255,10 +256,22 @@ fn set_reload(_: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), Dire
 
 fn set_domains(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
     let (path, parameters) = args.split_first().ok_or("invalid path \"\"")?;
-    let wanted = domains::parameters(parameters)?;
+    let Parameters { wanted, watches } = domains::parameters(parameters)?;
     let full = full_path(cf, path, PathBase::Configuration)?;
-    let content =
-        std::fs::read(&full).map_err(|e| format!("open() \"{full}\" failed ({})", errno(&e)))?;
+    let failed =
+        |file: &str, error: &io::Error| format!("open() \"{file}\" failed ({})", errno(error));
+    if watches {
+        let path = PathBuf::from(&full);
+        let files = domains_files(&path).map_err(|error| failed(&full, &error))?;
+        let number = conf.draft.watch_domains(path, wanted);
+        for file in files {
+            let name = file.display().to_string();
+            let content = fs::read(&file).map_err(|error| failed(&name, &error))?;
+            conf.draft.add_watched(number, &name, &content, cf.location());
+        }
+        return Ok(());
+    }
+    let content = fs::read(&full).map_err(|error| failed(&full, &error))?;
     let added = conf.draft.add_domains(&full, &content, wanted, cf.location());
     added.map_err(|mistake| DirectiveError::Placed(mistake.to_string()))
 }

@@ -1,7 +1,8 @@
 //! nginx as the service sees it: the service's `Host`, by the relay, shared memory and `reload`.
 
 use super::child;
-use super::memory::SlotReader;
+use super::growth;
+use super::memory::{SharedMemory, SlotReader};
 use super::nginx::{is_logged, log, process, update_time};
 use super::public_area::Area;
 use super::relay::Relay;
@@ -9,7 +10,8 @@ use super::reload;
 use super::requests::Requests;
 use super::writer::Writer;
 use acme_dns_core::config::Config;
-use acme_dns_core::id::{CertificateId, Table, VariantId};
+use acme_dns_core::config::watched::Addition;
+use acme_dns_core::id::{CertificateId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
 use acme_dns_core::status::{Figure, HelperState, Plan};
@@ -22,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Process around the service.
 pub(super) struct NginxHost {
-    pub(super) certificates: Table<CertificateId, SlotReader>,
+    pub(super) memory: Arc<SharedMemory>,
     pub(super) config: Arc<Config>,
     /// Records, and the public records beside them.
     pub(super) writer: Mutex<Writer>,
@@ -64,8 +66,24 @@ impl Host for NginxHost {
     }
 
     fn published(&self, certificate: CertificateId) -> Option<Material> {
-        let (_, record) = self.certificates.get(certificate)?.read()?;
+        let (_, record) = SlotReader::new(&self.memory, certificate).read()?;
         Material::decode(&record).ok()
+    }
+
+    fn admit(&self, addition: &Addition) -> Result<(), NoRoom> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.config.certificates.added_ids().len();
+        writer.add(number, &addition.encode()).map_err(|_| NoRoom)
+    }
+
+    fn show_names(&self, certificate: CertificateId) -> Result<(), NoRoom> {
+        let _alone = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        growth::show_names(&self.config, &self.memory, certificate).map_err(|_| NoRoom)
+    }
+
+    fn hide_names(&self, certificate: CertificateId) -> Result<(), NoRoom> {
+        let _alone = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        growth::hide_names(&self.config, &self.memory, certificate).map_err(|_| NoRoom)
     }
 
     fn reload(&self) -> Result<(), String> {

@@ -5,12 +5,13 @@ use super::bound::BoundServer;
 use super::conf::{CoreConf, Ready};
 use super::cycle::{CoreSettings, Cycle};
 use super::identity::{self, Identity};
-use super::memory::SharedMemory;
+use super::memory::{Parts, SharedMemory};
 use super::nginx::{is_test, loading, tell_test};
 use super::programs;
 use super::public_area::Area;
+use super::watched;
 use acme_dns_core::config::binding::Choosing;
-use acme_dns_core::config::draft::Finished;
+use acme_dns_core::config::draft::{DraftError, Finished};
 use acme_dns_core::config::listener::is_exported;
 use acme_dns_core::config::server::StandIn;
 use acme_dns_core::config::sharing::Shared;
@@ -28,6 +29,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// Number of lines that are left out with a warning each.
+const LEFT_OUT: usize = 10;
 
 const NO_MEMORY: &str = "acme_dns: out of memory";
 
@@ -67,13 +71,15 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
         name_certificate(server, own.or(default), &finished.config);
     }
     install_all(&conf.servers);
+    warn_of_left_out(&finished.left_out, warn);
     let mut config = finished.config;
+    config.make_room();
     if let Some(block) = &conf.library {
         let program = programs::find(conf.providers_program.as_deref(), block)?;
         config.providers_program = Some(program.file.path.clone());
         conf.programs.push(program);
     }
-    let room = room(conf.zone.as_ref(), config.variants.len(), warn);
+    let room = room(conf.zone.as_ref(), config.variants.capacity(), warn);
     check_state_path(&config.state_path).map_err(|error| {
         format!("state path \"{}\" cannot be used: {error}", config.state_path.display())
     })?;
@@ -85,9 +91,15 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
     programs::check_exports(&conf.exports, &config, &identity)?;
     conf.vault.finish(identity.workers, warn);
     warn_of_lost_proxy(&settings, warn);
-    let public = Area::words(config.variants.len()).ok_or(NO_MEMORY)?;
+    watched::check(&config, &identity, warn)?;
+    let slots = config.certificates.capacity();
+    let parts = Parts {
+        slots,
+        additions: slots - config.certificates.len(),
+        public: Area::words(config.variants.capacity()).ok_or(NO_MEMORY)?,
+    };
     let index = name_index(&conf.servers, &config);
-    let memory = SharedMemory::new(config.certificates.len(), public, &index, room);
+    let memory = SharedMemory::new(parts, &index, room);
     let memory =
         memory.map_err(|error| format!("acme_dns: cannot create shared memory: {error}"))?;
     memory.names().iter().for_each(|names| warn_of_uncovered(&conf.servers, *names, warn));
@@ -108,6 +120,16 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
         shared,
     });
     Ok(())
+}
+
+/// Warns of lines of watched domains files that are left out, of a few each.
+fn warn_of_left_out(mistakes: &[DraftError], warn: impl Fn(&str)) {
+    for mistake in mistakes.iter().take(LEFT_OUT) {
+        warn(&format!("{mistake}, the line is left out"));
+    }
+    if mistakes.len() > LEFT_OUT {
+        warn(&format!("{} more lines of domains files are left out", mistakes.len() - LEFT_OUT));
+    }
 }
 
 /// Tells a server which certificate it has.

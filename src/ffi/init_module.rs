@@ -5,6 +5,7 @@
 
 use super::conf::{CoreConf, Ready, core_conf};
 use super::cycle::Cycle;
+use super::growth;
 use super::helper;
 use super::import;
 use super::init_conf::watch;
@@ -42,6 +43,7 @@ pub(super) fn put_into_force(cycle: Cycle<'_>, conf: &mut CoreConf) {
     let current = unsafe { Cycle::current() };
     let before = core_conf(current);
     let before = before.as_ref().and_then(|conf| conf.ready());
+    before.iter().for_each(|before| growth::catch_up(&before.config, &before.memory));
     if *takes_requests {
         begin_requests(ready, before);
     }

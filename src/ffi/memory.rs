@@ -2,8 +2,11 @@
 //! `acme_dns_core::material`.
 //!
 //! ```text
-//! Header | Slot 0, Slot 1, ... one for each certificate of the configuration | public area | index | data
+//! Header | Slot 0, Slot 1, ... one for each certificate of the configuration | additions | public area | index | data
 //! ```
+//!
+//! There are more slots than certificates where domains files are watched. What is added to the configuration then lies
+//! among the data as texts, and the additions say where: each process reads them as it needs them (`growth`).
 //!
 //! The public area is in `public_area`: it alone is for handlers, which never read a record with a key. The
 //! index finds slots by the names of certificates (`acme_dns_core::index`); it is there if a server needs it.
@@ -77,6 +80,39 @@ pub(super) struct CurrentRecord {
     pub(super) length: usize,
 }
 
+/// Numbers of the parts of a memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    /// Certificates that there are or may be.
+    pub(super) slots: usize,
+    /// Those that may be added.
+    pub(super) additions: usize,
+    /// Words of the public area.
+    pub(super) public: usize,
+}
+
+/// Place of a text among the data.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Place {
+    pub(super) offset: usize,
+    pub(super) length: usize,
+}
+
+impl Place {
+    /// Bits of the length, in the low part of a word.
+    const LENGTH: u32 = 24;
+
+    fn of(word: u64) -> Option<Self> {
+        let offset = usize::try_from(word >> Self::LENGTH).ok()?.checked_mul(ALIGNMENT)?;
+        let length = usize::try_from(word & ((1 << Self::LENGTH) - 1)).ok()?;
+        (word != 0).then_some(Self { offset, length })
+    }
+
+    fn word(self) -> u64 {
+        ((self.offset / ALIGNMENT) as u64) << Self::LENGTH | self.length as u64
+    }
+}
+
 /// Memory of one configuration.
 #[derive(Debug)]
 pub(super) struct SharedMemory {
@@ -85,6 +121,8 @@ pub(super) struct SharedMemory {
     readable: NonNull<u8>,
     pub(super) size: usize,
     slots: usize,
+    /// Words of the additions.
+    additions: usize,
     /// Words of the public area.
     public: usize,
     /// Words of the index.
@@ -103,19 +141,15 @@ unsafe impl Sync for SharedMemory {}
 static ALL: Mutex<Vec<Weak<SharedMemory>>> = Mutex::new(Vec::new());
 
 impl SharedMemory {
-    /// Makes the memory for a number of certificates, with so many words for the public area, the words of the
-    /// index, and `room` bytes for their records.
+    /// Makes the memory of a configuration, with the words of the index, and `room` bytes for records.
     ///
     /// # Errors
     /// The system gives no memory.
-    pub(super) fn new(
-        slots: usize,
-        public: usize,
-        index: &[u64],
-        room: usize,
-    ) -> io::Result<Arc<Self>> {
+    pub(super) fn new(parts: Parts, index: &[u64], room: usize) -> io::Result<Arc<Self>> {
+        let Parts { slots, additions, public } = parts;
         let too_large = || io::Error::from_raw_os_error(libc::ENOMEM);
         let table = slots.checked_mul(size_of::<CertificateSlot>()).ok_or_else(too_large)?;
+        let table = table.checked_add(additions * WORD).ok_or_else(too_large)?;
         let begin = (size_of::<Header>() + table).next_multiple_of(ALIGNMENT);
         let area = public.checked_mul(WORD).ok_or_else(too_large)?.next_multiple_of(ALIGNMENT);
         let area = area + size_of_val(index).next_multiple_of(ALIGNMENT);
@@ -127,6 +161,7 @@ impl SharedMemory {
             readable: mapped.readable,
             size,
             slots,
+            additions,
             public,
             index: index.len(),
             is_sealed: mapped.is_sealed,
@@ -169,10 +204,14 @@ impl SharedMemory {
         unsafe { self.readable.cast::<Header>().as_ref() }
     }
 
+    /// Gives the offset at which the additions begin.
+    fn additions_begin(&self) -> usize {
+        size_of::<Header>() + self.slots * size_of::<CertificateSlot>()
+    }
+
     /// Gives the offset at which the public area begins.
     fn public_begin(&self) -> usize {
-        (size_of::<Header>() + self.slots * size_of::<CertificateSlot>())
-            .next_multiple_of(ALIGNMENT)
+        (self.additions_begin() + self.additions * WORD).next_multiple_of(ALIGNMENT)
     }
 
     /// Gives the offset at which the index begins.
@@ -188,6 +227,37 @@ impl SharedMemory {
     /// Gives the index of names. `None`: no server needs it.
     pub(super) fn names(&self) -> Option<NameIndex<'_>> {
         NameIndex::new(self.words(self.readable, self.index_begin(), self.index * WORD))
+    }
+
+    /// Gives the words of the index, for writing. `None`: this process has given that up.
+    pub(super) fn writable_index_words(&self) -> Option<&[AtomicU64]> {
+        let writable = NonNull::new(self.writable.load(Ordering::Acquire))?;
+        Some(self.words(writable, self.index_begin(), self.index * WORD))
+    }
+
+    /// Lists the places of the additions that there are.
+    pub(super) fn additions(&self) -> impl Iterator<Item = Place> {
+        let words = self.words(self.readable, self.additions_begin(), self.additions * WORD);
+        let places = words.iter().map(|word| Place::of(word.load(Ordering::Acquire)));
+        places.map_while(|place| place.filter(|place| self.is_data(place.offset, place.length)))
+    }
+
+    /// Gives the text of an addition.
+    pub(super) fn addition(&self, number: usize) -> Option<String> {
+        let words = self.words(self.readable, self.additions_begin(), self.additions * WORD);
+        let place = Place::of(words.get(number)?.load(Ordering::Acquire))?;
+        if !self.is_data(place.offset, place.length) {
+            return None;
+        }
+        String::from_utf8(self.copy(place.offset, place.length).to_vec()).ok()
+    }
+
+    /// Puts the place of the next addition down.
+    pub(super) fn note_addition(&self, number: usize, place: Place) -> Option<()> {
+        let writable = NonNull::new(self.writable.load(Ordering::Acquire))?;
+        let words = self.words(writable, self.additions_begin(), self.additions * WORD);
+        words.get(number)?.store(place.word(), Ordering::Release);
+        Some(())
     }
 
     /// Gives the words of the public area, for reading.

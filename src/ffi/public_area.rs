@@ -80,7 +80,7 @@ impl Area {
     }
 
     pub(super) fn new(memory: &Arc<SharedMemory>, config: &Config) -> Self {
-        Self { memory: Arc::clone(memory), variants: config.variants.len(), requests: None }
+        Self { memory: Arc::clone(memory), variants: config.variants.capacity(), requests: None }
     }
 
     /// Shows what workers have asked for, too.
@@ -175,7 +175,7 @@ impl Area {
     ) {
         let known: HashMap<&str, VariantId> =
             old.variants.iter().map(|(id, variant)| (variant.name.as_str(), id)).collect();
-        for (id, variant) in &config.variants {
+        for (id, variant) in config.variants.iter() {
             let Some(old) = known.get(variant.name.as_str()) else { continue };
             if let Some(plan) = before.shown_plan(*old) {
                 // Its service ends, and what is under way with it.

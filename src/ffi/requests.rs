@@ -56,7 +56,7 @@ impl Requests {
             Some((before, _)) => key = before.key,
             None => openssl::rand::rand_bytes(&mut key)?,
         }
-        let certificates = config.certificates.len();
+        let certificates = config.certificates.capacity();
         let bits = map_words(certificates.div_ceil(BITS).max(1) * WORD)?;
         let requests = Self { bits, certificates, turn: AtomicUsize::new(0), key };
         if let Some((before, old)) = before {

@@ -7,6 +7,7 @@
 
 use super::callback::callback;
 use super::certificate::{Fallback, ServerCertificate};
+use super::growth;
 use super::memory::{SharedMemory, SlotReader};
 use super::openssl::{CallbackData, Callbacks, FAIL, Handshake, NO_STAPLE};
 use acme_dns_core::config::Config;
@@ -105,6 +106,9 @@ impl Choice {
         server: &ServerCertificate,
     ) -> Option<&mut ServerCertificate> {
         let Catalog { config, memory } = self.catalog.as_ref()?;
+        if config.certificates.get(id).is_none() {
+            growth::catch_up(config, memory);
+        }
         let certificate = config.certificates.get(id)?;
         let make = || {
             let slot = SlotReader::new(memory, id);

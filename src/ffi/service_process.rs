@@ -9,9 +9,10 @@
 
 use super::callback::guard;
 use super::conf::{CoreConf, Ready};
+use super::growth;
 use super::host::NginxHost;
 use super::identity::Identity;
-use super::memory::{SharedMemory, SlotReader};
+use super::memory::SharedMemory;
 use super::nginx::{now, set_title, tell_event};
 use super::privileges::{self, Ids};
 use super::public_area::Area;
@@ -140,11 +141,12 @@ pub(super) fn start_thread(conf: &mut CoreConf) -> Option<ServiceThread> {
 }
 
 fn host(ready: &Ready, relay: Option<Arc<Relay>>) -> Arc<NginxHost> {
+    growth::catch_up(&ready.config, &ready.memory);
+    growth::repair(&ready.config, &ready.memory);
     let area = Area::new(&ready.memory, &ready.config);
     area.note_start(now());
-    let readers = ready.config.certificates.ids().map(|id| SlotReader::new(&ready.memory, id));
     Arc::new(NginxHost {
-        certificates: readers.collect(),
+        memory: Arc::clone(&ready.memory),
         config: Arc::clone(&ready.config),
         writer: Mutex::new(Writer::new(&ready.memory)),
         area,

@@ -135,7 +135,7 @@ impl<'a> Startup<'a> {
             self.area.take_over(&config, (&area, &before.config), |id| copied.contains(&id));
         }
         let mut lacking = Vec::new();
-        for (id, certificate) in &config.certificates {
+        for (id, certificate) in config.certificates.iter() {
             if copied.contains(&id) {
                 continue;
             }
@@ -162,7 +162,7 @@ impl<'a> Startup<'a> {
         let known: HashMap<&str, CertificateId> =
             names.map(|(id, certificate)| (certificate.name.as_str(), id)).collect();
         let mut copied = HashSet::new();
-        for (id, certificate) in &self.config.certificates {
+        for (id, certificate) in self.config.certificates.iter() {
             let Some(old) = known.get(certificate.name.as_str()) else { continue };
             let is_same = before
                 .config

@@ -2,6 +2,7 @@
 //! `acme_dns_core::status::control`, and what is done about them is decided by the service.
 
 use super::conf::core_conf;
+use super::growth;
 use super::nginx::{OK, is_exiting, now};
 use super::public_area::Area;
 use super::status_conf::Shown;
@@ -106,6 +107,7 @@ impl StatusRequest<'_> {
         if !requests.accepts(&form.name, &form.token, now) {
             return Answer::plain(AnswerKind::Stale);
         }
+        growth::catch_up(&ready.config, &ready.memory);
         let area = Area::new(&ready.memory, &ready.config).with_requests(Some(requests.clone()));
         let (config, build) = (&ready.config, build());
         let assembly = Assembly { config, area: &area, build: &build, now, tokens: None };

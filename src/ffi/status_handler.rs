@@ -3,6 +3,7 @@
 //! compression and `If-None-Match` for its filters.
 
 use super::conf::core_conf;
+use super::growth;
 use super::nginx::{OK, now};
 use super::public_area::Area;
 use super::status_conf::Shown;
@@ -55,6 +56,7 @@ impl StatusRequest<'_> {
         let conf = core_conf(self.cycle)?;
         let ready = conf.ready()?;
         let requests = ready.requests.as_ref().filter(|_| shown.takes_requests);
+        growth::catch_up(&ready.config, &ready.memory);
         let area = Area::new(&ready.memory, &ready.config).with_requests(requests.cloned());
         let build = build();
         let token = requests.map(|requests| |name: &str| requests.token(name, now));

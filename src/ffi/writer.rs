@@ -1,7 +1,7 @@
 //! The writer of shared memory: where records go, and the parts that they have in common. How they lie there, and how
 //! they are read, is in `memory`.
 
-use super::memory::{CurrentRecord, SharedMemory, WORD, extent};
+use super::memory::{CurrentRecord, Place, SharedMemory, WORD, extent};
 use acme_dns_core::id::CertificateId;
 use acme_dns_core::packed::{Reference, common_parts, pack, references};
 use std::collections::{BTreeMap, HashMap};
@@ -48,6 +48,7 @@ impl Writer {
             used.push((current.offset, extent(current.length)));
             writer.note_parts(current);
         }
+        used.extend(memory.additions().map(|place| (place.offset, extent(place.length))));
         let parts = writer.parts.iter();
         used.extend(parts.map(|(bytes, part)| (part.offset, extent(bytes.len()))));
         used.sort_unstable();
@@ -113,6 +114,22 @@ impl Writer {
         }
         memory.note_used(self.used);
         Ok(true)
+    }
+
+    /// Adds a text to the additions, of which there are `number` so far. It stays as long as this memory.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub(super) fn add(&mut self, number: usize, text: &str) -> Result<(), Full> {
+        let memory = Arc::clone(&self.memory);
+        let base = NonNull::new(memory.writable.load(Ordering::Acquire)).ok_or(Full)?;
+        let offset = self.put(base, text.as_bytes())?;
+        let noted = memory.note_addition(number, Place { offset, length: text.len() });
+        if noted.is_none() {
+            self.release(offset, extent(text.len()));
+        }
+        memory.note_used(self.used);
+        noted.ok_or(Full)
     }
 
     /// Finds the common parts of a record in memory, and puts there what is not.

@@ -1,6 +1,7 @@
 //! The process around the service, as the service sees it: one trait, which nginx's helper and tests implement.
 
 use crate::event::Event;
+use acme_dns_core::config::watched::Addition;
 use acme_dns_core::id::{CertificateId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
@@ -27,6 +28,30 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// The shared zone is full.
     fn publish(&self, certificate: CertificateId, material: &Material) -> Result<(), NoRoom>;
+
+    /// Has all processes know a certificate that is added to the configuration, as the next one behind all that there are.
+    ///
+    /// # Errors
+    /// There is no room for one more.
+    fn admit(&self, _addition: &Addition) -> Result<(), NoRoom> {
+        Ok(())
+    }
+
+    /// Has a certificate be served to clients that ask for its names, where servers choose by name.
+    ///
+    /// # Errors
+    /// There is no room for its names.
+    fn show_names(&self, _certificate: CertificateId) -> Result<(), NoRoom> {
+        Ok(())
+    }
+
+    /// Has a certificate not be served any more where servers choose by name.
+    ///
+    /// # Errors
+    /// There is no room for what is served instead.
+    fn hide_names(&self, _certificate: CertificateId) -> Result<(), NoRoom> {
+        Ok(())
+    }
 
     /// Asks nginx to load its configuration again. This service ends when it does.
     ///
@@ -106,6 +131,18 @@ impl<Ear: Fn(&Event) + Send + Sync + 'static> Host for Overheard<Ear> {
 
     fn publish(&self, certificate: CertificateId, material: &Material) -> Result<(), NoRoom> {
         self.host.publish(certificate, material)
+    }
+
+    fn admit(&self, addition: &Addition) -> Result<(), NoRoom> {
+        self.host.admit(addition)
+    }
+
+    fn show_names(&self, certificate: CertificateId) -> Result<(), NoRoom> {
+        self.host.show_names(certificate)
+    }
+
+    fn hide_names(&self, certificate: CertificateId) -> Result<(), NoRoom> {
+        self.host.hide_names(certificate)
     }
 
     fn reload(&self) -> Result<(), String> {

@@ -13,6 +13,7 @@
 pub mod acme;
 pub mod dns;
 pub mod doctor;
+pub mod domains;
 pub mod engine;
 pub mod event;
 pub mod host;

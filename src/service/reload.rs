@@ -48,6 +48,9 @@ pub struct Watch {
 enum ConfigPart {
     /// A file with its content; `None` if it could not be read. `is_data`: it is a domains file.
     File { path: PathBuf, seen: Option<(FileStamp, [u8; 32])>, is_data: bool },
+    /// A watched domains file with its size, where it is a file: the service takes its changes. Where most of it is
+    /// gone, that may be a mistake, which no reload is to confirm.
+    Watched { path: PathBuf, size: Option<u64> },
     /// Files that an `include` has found.
     Pattern { pattern: PathBuf, found: Vec<PathBuf> },
 }
@@ -55,6 +58,10 @@ enum ConfigPart {
 impl ConfigPart {
     fn obstacle(&self) -> Option<Obstacle> {
         match self {
+            Self::Watched { path, size } => {
+                let is_lost = size.is_some_and(|size| file_size(path).unwrap_or(0) * 2 < size);
+                is_lost.then(|| Obstacle::Changed(path.clone()))
+            }
             Self::Pattern { pattern, found } => {
                 (glob(pattern) != *found).then(|| Obstacle::Changed(pattern.clone()))
             }
@@ -205,7 +212,16 @@ impl Scan<'_> {
                 args.iter().for_each(|pattern| self.include(pattern, depth + 1));
             }
             if let ("acme_dns_domains", Some(file)) = (name.as_str(), args.first()) {
-                self.note(&self.paths.prefix.join(file), true);
+                let path = self.paths.prefix.join(file);
+                match args.iter().any(|arg| arg == "watch") {
+                    true => {
+                        let size = file_size(&path);
+                        self.watch.parts.push(ConfigPart::Watched { path, size });
+                    }
+                    false => {
+                        self.note(&path, true);
+                    }
+                }
             }
             let is_of_tls = name.contains("ssl") || name.contains("certificate");
             for arg in args {
@@ -253,6 +269,11 @@ impl Scan<'_> {
         let path = follows_links.then(|| path.canonicalize().ok()).flatten()?;
         name_below(&self.certificates.canonicalize().ok()?, &path)
     }
+}
+
+/// Gives the size of a file; `None` if it is none.
+fn file_size(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|found| found.len())
 }
 
 fn glob(pattern: &Path) -> Vec<PathBuf> {
@@ -410,6 +431,18 @@ mod tests {
         assert_eq!(watch.obstacle(), None);
         fs::remove_file(prefix.path().join("nginx.conf")).unwrap();
         assert_eq!(watch.obstacle(), changed("nginx.conf"));
+    }
+
+    #[test]
+    fn a_watched_file_may_change_unless_most_of_it_is_gone() {
+        let prefix = prefix("acme_dns_domains domains.txt key=rsa:2048 watch;");
+        write(&prefix, "domains.txt", "a.test\nb.test\n");
+        let watch = scan(&prefix);
+        write(&prefix, "domains.txt", "a.test\nb.test\nc.test\n");
+        assert_eq!((watch.obstacle(), watch.changed_data().len()), (None, 0));
+        write(&prefix, "domains.txt", "");
+        let path = prefix.path().join("domains.txt");
+        assert_eq!(watch.obstacle(), Some(Obstacle::Changed(path)));
     }
 
     #[test]

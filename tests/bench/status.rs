@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use acme_dns_core::config::{Certificate, Config, Propagation, Reload, Variant};
+use acme_dns_core::growing::GrowingTable;
 use acme_dns_core::id::{CertificateId, IdRange, ProviderId, Table, VariantId};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::name::Name;
@@ -117,8 +118,9 @@ fn config(number: usize) -> Result<Config, String> {
         providers: Table::default(),
         providers_program: None,
         listeners: Vec::new(),
-        certificates: Table::default(),
-        variants: Table::default(),
+        certificates: GrowingTable::default(),
+        variants: GrowingTable::default(),
+        watched: Vec::new(),
         propagation: Propagation::default(),
         reload: Reload::default(),
         imports: Vec::new(),
@@ -139,6 +141,7 @@ fn config(number: usize) -> Result<Config, String> {
             provider_is_given: false,
             reuses_key: false,
             staples: false,
+            line: None,
         });
     }
     Ok(config)

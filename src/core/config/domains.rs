@@ -33,19 +33,29 @@ pub struct Mistake {
     pub line: usize,
 }
 
-/// Reads the parameters of the directive, which are those of `acme_dns` without `name=`.
+/// Parameters of the directive.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Parameters {
+    /// Those of `acme_dns` without `name=`.
+    pub wanted: Wanted,
+    /// The word `watch`: changes take effect without a reload.
+    pub watches: bool,
+}
+
+/// Reads the parameters of the directive.
 ///
 /// # Errors
 /// A parameter is unknown, repeated or has a bad value.
-pub fn parameters(args: &[&str]) -> Result<Wanted, String> {
-    let mut wanted = Wanted::default();
+pub fn parameters(args: &[&str]) -> Result<Parameters, String> {
+    let mut parameters = Parameters::default();
     for arg in args {
         match arg.split_once('=') {
-            Some((key, value)) if key != "name" => wanted.set(arg, key, value)?,
+            Some((key, value)) if key != "name" => parameters.wanted.set(arg, key, value)?,
+            None if *arg == "watch" && !parameters.watches => parameters.watches = true,
             _ => return Err(invalid_parameter(arg)),
         }
     }
-    Ok(wanted)
+    Ok(parameters)
 }
 
 /// Reads a file.
@@ -53,16 +63,18 @@ pub fn parameters(args: &[&str]) -> Result<Wanted, String> {
 /// # Errors
 /// The first line that is wrong.
 pub fn parse(content: &[u8]) -> Result<Vec<Line>, Mistake> {
+    parse_each(content).collect()
+}
+
+/// Reads a file line by line.
+pub fn parse_each(content: &[u8]) -> impl Iterator<Item = Result<Line, Mistake>> {
     let content = content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(content);
-    let mut lines = Vec::new();
-    for (number, bytes) in (1..).zip(content.split(|byte| *byte == b'\n')) {
+    let lines = (1..).zip(content.split(|byte| *byte == b'\n'));
+    lines.filter_map(|(number, bytes)| {
         let text = std::str::from_utf8(bytes).map_err(|_| "invalid UTF-8".to_owned());
-        match text.and_then(|text| read(number, text)) {
-            Ok(line) => lines.extend(line),
-            Err(message) => return Err(Mistake { message, line: number }),
-        }
-    }
-    Ok(lines)
+        let line = text.and_then(|text| read(number, text));
+        line.map_err(|message| Mistake { message, line: number }).transpose()
+    })
 }
 
 /// The certificate of a line, if there is one.

@@ -1,5 +1,6 @@
 //! A configuration while it is read, and what can be checked only when all of it is there.
 
+mod addition;
 mod parties;
 mod register;
 mod request;
@@ -8,7 +9,8 @@ pub(super) use parties::bound_provider;
 pub use request::DraftError;
 
 use super::binding::Wanted;
-use super::domains::{self, Holders, Line};
+use super::domains::{self, Holders, Line, Mistake};
+use super::watched::{WatchedDomains, WatchedLine};
 use super::{Config, Import, Issuer, Location, Propagation, Provider, Reload};
 use crate::id::{CertificateId, IssuerId, ProviderId, Table};
 use crate::name::Name;
@@ -36,6 +38,9 @@ pub struct Draft {
     imports: Vec<Import>,
     bindings: Vec<Binding>,
     domains: Vec<Domains>,
+    watched: Vec<WatchedDomains>,
+    /// Lines of watched files that are left out.
+    left_out: Vec<DraftError>,
     /// The names of the certificates of all domains files.
     line_names: HashSet<String>,
 }
@@ -47,6 +52,8 @@ struct Domains {
     location: Location,
     /// Bindings of the lines, each at its place.
     lines: Vec<Binding>,
+    /// Set if a line that is wrong is left out.
+    is_lenient: bool,
 }
 
 /// Refers to what [`Draft::bind`] was told.
@@ -62,6 +69,8 @@ pub struct Finished {
     pub(super) certificates: Vec<CertificateId>,
     /// Certificates that are neither shared nor given up for another one.
     pub(super) keeps_own: BTreeSet<CertificateId>,
+    /// Mistakes in lines of watched files, which are left out.
+    pub left_out: Vec<DraftError>,
 }
 
 impl Finished {
@@ -74,12 +83,17 @@ impl Finished {
     pub fn keep_named(&mut self, name: &str) -> bool {
         let found = self.config.certificate_named(name);
         self.keeps_own.extend(found);
+        let certificate = found.and_then(|id| self.config.certificates.get_mut(id));
+        if let Some(line) = certificate.and_then(|certificate| certificate.line.as_mut()) {
+            line.is_used = true;
+        }
         found.is_some()
     }
 
     /// Has OCSP responses stapled to all certificates: a server that has them stapled may serve any.
     pub fn staple_all(&mut self) {
         self.config.certificates.values_mut().for_each(|certificate| certificate.staples = true);
+        self.config.watched.iter_mut().for_each(|watched| watched.staples = true);
     }
 }
 
@@ -154,7 +168,8 @@ impl Draft {
 
     /// Tells whether nothing asks for a certificate.
     pub fn is_unused(&self) -> bool {
-        self.bindings.is_empty() && self.domains.iter().all(|file| file.lines.is_empty())
+        let has_no_lines = self.domains.iter().all(|file| file.lines.is_empty());
+        self.bindings.is_empty() && has_no_lines && self.watched.is_empty()
     }
 
     /// Tells whether there is a domains file, with lines or without.
@@ -173,23 +188,37 @@ impl Draft {
         wanted: Wanted,
         location: Location,
     ) -> Result<(), DraftError> {
-        let error = |message, line| {
-            let location = Location { file: file.to_owned(), line };
-            DraftError { message, location }
-        };
-        let parsed = domains::parse(content).map_err(|m| error(m.message, m.line))?;
-        let mut lines = Vec::with_capacity(parsed.len());
-        for Line { number, names, name } in parsed {
-            let names = certifiable(names).map_err(|message| error(message, number))?;
-            let wanted = Wanted { name, ..wanted.clone() };
-            let location = Location { file: file.to_owned(), line: number };
-            let directive = location.clone();
-            let (wants_staple, keeps_own) = (false, true);
-            lines.push(Binding { wanted, names, location, directive, wants_staple, keeps_own });
-        }
-        self.line_names.extend(lines.iter().filter_map(|line| line.wanted.name.clone()));
-        self.domains.push(Domains { wanted, location, lines });
+        let lines =
+            domains::parse_each(content).map(|line| line_binding(file, line, &wanted, None));
+        let lines = lines.collect::<Result<_, _>>()?;
+        self.add_lines(Domains { wanted, location, lines, is_lenient: false });
         Ok(())
+    }
+
+    /// Has domains files watched that have this path, or are in this directory. Gives their number, to add what they
+    /// hold.
+    pub fn watch_domains(&mut self, path: PathBuf, wanted: Wanted) -> usize {
+        self.watched.push(WatchedDomains { path, wanted, staples: false });
+        self.watched.len() - 1
+    }
+
+    /// Adds the certificates of a watched file. A line that is wrong is left out ([`Finished::left_out`]).
+    pub fn add_watched(&mut self, number: usize, file: &str, content: &[u8], location: Location) {
+        let Some(wanted) = self.watched.get(number).map(|it| it.wanted.clone()) else { return };
+        let mut lines = Vec::new();
+        for line in domains::parse_each(content) {
+            match line_binding(file, line, &wanted, Some(number)) {
+                Ok(line) => lines.push(line),
+                Err(mistake) => self.left_out.push(mistake),
+            }
+        }
+        self.add_lines(Domains { wanted, location, lines, is_lenient: true });
+    }
+
+    fn add_lines(&mut self, domains: Domains) {
+        let names = domains.lines.iter().filter_map(|line| line.wanted.name.clone());
+        self.line_names.extend(names);
+        self.domains.push(domains);
     }
 
     /// Tells whether a server asks for the certificate of a line by its name, whatever its own names are.
@@ -217,7 +246,8 @@ impl Draft {
             false => certifiable(names)?,
         };
         let (wants_staple, keeps_own) = (false, !wanted.names.is_empty() || wanted.name.is_some());
-        let binding = Binding { wanted, names, location, directive, wants_staple, keeps_own };
+        let line = None;
+        let binding = Binding { wanted, names, location, directive, wants_staple, keeps_own, line };
         self.bindings.push(binding);
         Ok(BindingId(self.bindings.len() - 1))
     }
@@ -267,7 +297,9 @@ impl Draft {
                     register.add(binding, parties, &owners)?
                 }
             };
-            register.certificates[certificate].staples |= wants_staple;
+            let found = &mut register.certificates[certificate];
+            found.staples |= wants_staple;
+            found.line.iter_mut().for_each(|line| line.is_used = true);
             certificates[id] = certificate;
             if is_own {
                 keeps_own.insert(certificate);
@@ -278,14 +310,15 @@ impl Draft {
             issuers: self.issuers,
             providers: self.providers,
             providers_program: None,
-            certificates: register.certificates,
-            variants: register.variants,
+            certificates: register.certificates.into(),
+            variants: register.variants.into(),
+            watched: self.watched,
             propagation: self.propagation.unwrap_or_default(),
             reload: self.reload.unwrap_or_default(),
             imports: self.imports,
             listeners: Vec::new(),
         };
-        Ok(Finished { config, certificates, keeps_own })
+        Ok(Finished { config, certificates, keeps_own, left_out: self.left_out })
     }
 
     fn defined(&self) -> Defined<'_> {
@@ -295,18 +328,38 @@ impl Draft {
     /// Registers the certificates of all domains files, in their order.
     fn register_lines(&mut self, register: &mut Register) -> Result<Holders, DraftError> {
         let mut holders = Holders::default();
-        for Domains { wanted, location, lines } in std::mem::take(&mut self.domains) {
+        for Domains { wanted, location, lines, is_lenient } in std::mem::take(&mut self.domains) {
+            if is_lenient {
+                // A mistake of the directive is none of its lines.
+                let checked = self.defined().resolve(&wanted, &[], "acme_dns_domains");
+                checked.map_err(|message| DraftError { message, location: location.clone() })?;
+            }
             for line in lines {
-                let parties = self
-                    .defined()
-                    .resolve(&wanted, &line.names, "acme_dns_domains")
-                    .map_err(|message| DraftError { message, location: location.clone() })?;
-                self.check_names(&line, &parties.issuers)?;
-                let (names, owners) = (line.names.clone(), self.defined().owners(&parties));
-                holders.add(register.add(line, parties, &owners)?, &names);
+                let names = line.names.clone();
+                match self.register_line(register, &wanted, &location, line) {
+                    Ok(certificate) => holders.add(certificate, &names),
+                    Err(mistake) if is_lenient => self.left_out.push(mistake),
+                    Err(mistake) => return Err(mistake),
+                }
             }
         }
         Ok(holders)
+    }
+
+    fn register_line(
+        &self,
+        register: &mut Register,
+        wanted: &Wanted,
+        directive: &Location,
+        line: Binding,
+    ) -> Result<CertificateId, DraftError> {
+        let parties = self
+            .defined()
+            .resolve(wanted, &line.names, "acme_dns_domains")
+            .map_err(|message| DraftError { message, location: directive.clone() })?;
+        self.check_names(&line, &parties.issuers)?;
+        let owners = self.defined().owners(&parties);
+        register.add(line, parties, &owners)
     }
 
     /// Checks whether all issuers of a certificate take so many names.
@@ -375,6 +428,28 @@ enum DraftCertificate {
     Line(CertificateId),
     /// Certificate of its own, from and by these.
     Own(CertificateParties),
+}
+
+/// The binding of a line of a domains file.
+fn line_binding(
+    file: &str,
+    line: Result<Line, Mistake>,
+    wanted: &Wanted,
+    watched: Option<usize>,
+) -> Result<Binding, DraftError> {
+    let error = |message, line| {
+        let location = Location { file: file.to_owned(), line };
+        DraftError { message, location }
+    };
+    let Line { number, names, name } = line.map_err(|m| error(m.message, m.line))?;
+    let names = certifiable(names).map_err(|message| error(message, number))?;
+    let line = |directive| WatchedLine { directive, name: name.clone(), is_used: false };
+    let line = watched.map(line);
+    let wanted = Wanted { name, ..wanted.clone() };
+    let location = Location { file: file.to_owned(), line: number };
+    let directive = location.clone();
+    let (wants_staple, keeps_own) = (false, true);
+    Ok(Binding { wanted, names, location, directive, wants_staple, keeps_own, line })
 }
 
 /// Gives those of the names that stand in a certificate.

@@ -26,6 +26,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod watched;
 pub mod zone;
 
 pub use challenge::ChallengeMethod;
@@ -40,6 +41,7 @@ pub use provider::{
 pub use secret::SecretCheck;
 pub use text::is_file_name;
 
+use crate::growing::GrowingTable;
 use crate::id::{CertificateId, IdRange, IssuerId, ProviderId, Table, VariantId};
 use crate::index::NameIndex;
 use crate::key::KeyType;
@@ -48,6 +50,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use watched::{WatchedDomains, WatchedLine};
 
 /// Everything that the helper process needs to know. Secrets are not in here, only references.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,10 +63,12 @@ pub struct Config {
     pub providers: Table<ProviderId, Provider>,
     /// The program `acme-dns-providers`, where a provider needs it.
     pub providers_program: Option<String>,
-    /// The certificates that are served.
-    pub certificates: Table<CertificateId, Certificate>,
+    /// The certificates that are served, with those that watched domains files have added since.
+    pub certificates: GrowingTable<CertificateId, Certificate>,
     /// Variants that are ordered for them: those of one certificate follow each other.
-    pub variants: Table<VariantId, Variant>,
+    pub variants: GrowingTable<VariantId, Variant>,
+    /// The domains files that are watched.
+    pub watched: Vec<WatchedDomains>,
     /// Settings of the wait for TXT records.
     pub propagation: Propagation,
     /// Condition for a reload of nginx after certificate files have changed.
@@ -138,6 +143,8 @@ pub struct Certificate {
     pub reuses_key: bool,
     /// Set if a server that it is for has OCSP responses stapled to it (`ssl_stapling on`).
     pub staples: bool,
+    /// Its line, if it is that of a watched domains file.
+    pub line: Option<WatchedLine>,
 }
 
 /// A certificate with one type of key: what an order is for.
@@ -165,11 +172,14 @@ impl Config {
     }
 
     /// The index of all names that certificates hold, for those who choose one by its name.
+    ///
+    /// There is room for the names of certificates that may be added.
     pub fn name_index(&self, seed: u64) -> Vec<u64> {
         let names = self.certificates.iter().flat_map(|(id, certificate)| {
             certificate.names.iter().map(move |name| (name.as_str(), id))
         });
-        NameIndex::build(names, seed)
+        let room = self.certificates.capacity() - self.certificates.len();
+        NameIndex::build(names, seed, room * watched::INDEX_WORDS)
     }
 
     /// The provider that is to have a record of a certificate, by the record's name: the one of `provider=`,

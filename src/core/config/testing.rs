@@ -3,6 +3,7 @@
 //! A test says what it is about; all else is empty, off, or what a configuration has by default.
 
 use super::{Certificate, Config, Issuer, Propagation, Reload, Variant};
+use crate::growing::GrowingTable;
 use crate::id::{IdRange, IssuerId, ProviderId, Table};
 use crate::key::KeyType;
 use crate::name::Name;
@@ -16,8 +17,9 @@ impl Config {
             issuers: Table::default(),
             providers: Table::default(),
             providers_program: None,
-            certificates: Table::default(),
-            variants: Table::default(),
+            certificates: GrowingTable::default(),
+            variants: GrowingTable::default(),
+            watched: Vec::new(),
             propagation: Propagation::default(),
             reload: Reload::default(),
             imports: Vec::new(),
@@ -52,6 +54,7 @@ impl Config {
             provider_is_given: false,
             reuses_key: false,
             staples: false,
+            line: None,
         });
     }
 }

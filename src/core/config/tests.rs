@@ -15,6 +15,7 @@ mod domains;
 mod draft;
 mod exec;
 mod provider;
+mod watched;
 mod zones;
 
 /// Files and environment that exist in thought only: whatever has "missing" in its name is not

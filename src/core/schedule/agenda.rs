@@ -2,7 +2,7 @@
 
 use super::failure::Scope;
 use super::line::{Common, Need};
-use super::track::{Due, GateSubject, Track, WaitingPlace};
+use super::track::{AFTER_OTHERS, Due, GateSubject, Track, WaitingPlace};
 use super::{Progress, Schedule};
 use crate::id::VariantId;
 use crate::time::UnixTime;
@@ -86,14 +86,18 @@ impl Schedule {
             self.asking.insert(variant);
         }
         let is_quiet = track.validity.is_some() && track.is_waiting() && !track.is_asking;
-        let question = is_quiet.then(|| track.renewal.poll_time(now));
-        let due = track.renewal_due().map_or(now, |(time, _)| time);
+        let asks = is_quiet && !track.is_withdrawn;
+        let question = asks.then(|| track.renewal.poll_time(now));
+        let due = match track.is_withdrawn {
+            true => AFTER_OTHERS,
+            false => track.renewal_due().map_or(now, |(time, _)| time),
+        };
         let place = if !track.is_waiting() {
             self.working.insert(variant);
             // It is worked on before its time only if the clock was set back since.
             if due > now { WaitingPlace::Later(due) } else { WaitingPlace::Nowhere }
         } else {
-            if track.progress != Progress::default() {
+            if track.progress != Progress::default() && !track.is_withdrawn {
                 self.failing.insert(variant);
             }
             let time = track.ready_time(now);

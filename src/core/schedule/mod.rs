@@ -190,6 +190,8 @@ pub struct Attempt {
 #[derive(Debug, Default)]
 pub struct Schedule {
     tracks: Table<VariantId, Track>,
+    /// Their lists of CAs.
+    kin: Kin,
     loading: Loading,
     /// The time that it was told last.
     now: UnixTime,
@@ -237,28 +239,54 @@ impl Schedule {
         let count = u32::try_from(known.len()).unwrap_or(u32::MAX);
         let spread = SPREAD_EACH.saturating_mul(count).min(SPREAD_ALL);
         let mut schedule = Self { loading, now, latest: now, ..Self::default() };
-        let mut kin = Kin::default();
         for known in known {
-            let (number, authorities) = kin.of(&known.authorities);
-            let mut track = Track::new(known, number, authorities);
-            let Track { renewal, progress, fingerprint, .. } = &mut track;
-            renewal.set_right(now);
-            renewal.jitter = renewal.jitter.or_else(|| Some(random()));
-            renewal.next_poll =
-                renewal.poll_time(now).max(now + SPREAD_EACH + spread.mul_f64(random()));
-            let reloaded = progress.reloaded(loading, *fingerprint);
-            if let Some(has_changed) = reloaded {
-                *progress = std::mem::take(progress).resumed(now, has_changed);
-            }
-            note_held(&mut schedule.held, &track, now);
-            setback::note_orders(&mut schedule.failed_orders, &track, now);
-            schedule.gates.restore(&track, now, reloaded);
-            schedule.tracks.push(track);
+            schedule.begin(known, spread, &mut random);
         }
         schedule.failed_orders.values_mut().for_each(|times| times.sort_unstable());
         schedule.names = Names::of(&schedule.tracks);
         schedule.place_all();
         schedule
+    }
+
+    /// Adds a certificate while others are worked on; `random` gives numbers from 0 to 1.
+    pub fn add(
+        &mut self,
+        known: Known,
+        now: UnixTime,
+        mut random: impl FnMut() -> f64,
+    ) -> VariantId {
+        self.tell(now);
+        let variant = self.begin(known, Duration::ZERO, &mut random);
+        self.failed_orders.values_mut().for_each(|times| times.sort_unstable());
+        self.names.add(variant, &self.tracks);
+        self.place(variant);
+        self.settle();
+        variant
+    }
+
+    /// Makes the track of a certificate, whose first question comes within `spread`.
+    fn begin(
+        &mut self,
+        known: Known,
+        spread: Duration,
+        random: &mut impl FnMut() -> f64,
+    ) -> VariantId {
+        let (now, loading) = (self.now, self.loading);
+        let (number, authorities) = self.kin.of(&known.authorities);
+        let mut track = Track::new(known, number, authorities);
+        let Track { renewal, progress, fingerprint, .. } = &mut track;
+        renewal.set_right(now);
+        renewal.jitter = renewal.jitter.or_else(|| Some(random()));
+        renewal.next_poll =
+            renewal.poll_time(now).max(now + SPREAD_EACH + spread.mul_f64(random()));
+        let reloaded = progress.reloaded(loading, *fingerprint);
+        if let Some(has_changed) = reloaded {
+            *progress = std::mem::take(progress).resumed(now, has_changed);
+        }
+        note_held(&mut self.held, &track, now);
+        setback::note_orders(&mut self.failed_orders, &track, now);
+        self.gates.restore(&track, now, reloaded);
+        self.tracks.push(track)
     }
 
     /// Gives the next task. The caller ends an attempt with [`Schedule::handle_issued`],
@@ -341,7 +369,7 @@ impl Schedule {
 
     /// Gives the time of the next attempt, with its issuer.
     pub fn next_attempt(&self, variant: VariantId) -> Option<(UnixTime, IssuerId, Environment)> {
-        let track = self.tracks.get(variant)?;
+        let track = self.tracks.get(variant).filter(|track| !track.is_withdrawn)?;
         let (time, authority) = self.wake(track, self.now);
         // What waits for another attempt begins when that ends.
         let time = if time == AFTER_OTHERS { self.now } else { time };

@@ -38,6 +38,16 @@ impl Names {
         Self(names)
     }
 
+    /// Adds the names of one more.
+    pub(super) fn add(&mut self, track: VariantId, tracks: &Table<VariantId, Track>) {
+        let count = tracks.get(track).map_or(0, |track| track.names.len());
+        for place in (0..count).map(|number| (track, number)) {
+            let new = name(tracks, place);
+            let at = self.0.partition_point(|other| compare(name(tracks, *other), new).is_le());
+            self.0.insert(at, place);
+        }
+    }
+
     /// The certificates that have a name in a zone; one with several may come several times.
     pub(super) fn within<'a>(
         &'a self,

@@ -79,6 +79,22 @@ impl Schedule {
         self.change(variant, |track| track.wish = Wish::AtOnce);
     }
 
+    /// Notes that nobody wants a certificate any more: it is neither obtained nor asked about from now on. An attempt
+    /// that is under way ends as it does. Gives the last moment of the certificate that is there.
+    pub fn withdraw(&mut self, variant: VariantId) -> Option<UnixTime> {
+        self.change(variant, |track| {
+            track.is_withdrawn = true;
+            track.wish = Wish::None;
+            track.validity.map(|validity| validity.not_after)
+        })?
+    }
+
+    /// Notes that a certificate is wanted again.
+    pub fn restore(&mut self, variant: VariantId, now: UnixTime) {
+        self.tell(now);
+        self.change(variant, |track| track.is_withdrawn = false);
+    }
+
     /// Orders nothing for a certificate, unless somebody asks for it: there may be a good one on disk
     /// that cannot be read for now.
     pub fn bar(&mut self, variant: VariantId) {

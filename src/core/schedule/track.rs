@@ -29,6 +29,8 @@ pub(super) struct Track {
     pub(super) wish: Wish,
     /// There may be a good certificate, which cannot be seen for now.
     pub(super) is_barred: bool,
+    /// Set if nobody wants it any more: it is neither obtained nor asked about.
+    pub(super) is_withdrawn: bool,
     pub(super) state: AttemptState,
     /// The CA is asked when to renew it.
     pub(super) is_asking: bool,
@@ -105,6 +107,7 @@ impl Track {
             is_under_way: known.is_under_way,
             wish: Wish::None,
             is_barred: false,
+            is_withdrawn: false,
             state: AttemptState::Waiting,
             is_asking: false,
             kin,
@@ -133,7 +136,7 @@ impl Track {
 
     /// Tells whether it is to be obtained, by its dates alone.
     pub(super) fn is_due(&self, now: UnixTime) -> bool {
-        self.renewal_due().is_none_or(|(time, _)| time <= now)
+        !self.is_withdrawn && self.renewal_due().is_none_or(|(time, _)| time <= now)
     }
 
     /// Its current CA and its DNS provider.
@@ -153,6 +156,9 @@ impl Track {
 
     /// Gives the time from which it is worked on, if nothing but its own failures stands in the way.
     pub(super) fn own_time(&self, now: UnixTime) -> UnixTime {
+        if self.is_withdrawn {
+            return AFTER_OTHERS;
+        }
         let due = self.renewal_due().map_or(UnixTime::default(), |(time, _)| time);
         if self.is_at_once() || due > now {
             return due;

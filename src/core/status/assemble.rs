@@ -116,7 +116,7 @@ impl Assembly<'_> {
     pub fn page(&self, query: &Query, order: Order) -> Page {
         let helper = self.area.helper();
         let (mut totals, mut keys) = (Totals::default(), Vec::new());
-        for (id, certificate) in &self.config.certificates {
+        for (id, certificate) in self.config.certificates.iter() {
             let glimpse = self.glimpse(certificate, helper);
             count(&mut totals, &glimpse);
             let is_wanted = query.state.is_none_or(|filter| glimpse.has(filter));

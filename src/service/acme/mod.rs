@@ -135,7 +135,7 @@ pub struct Obtainer {
 }
 
 struct ObtainerState {
-    config: Rc<Config>,
+    config: Arc<Config>,
     issuers: Table<IssuerId, IssuerClient>,
     providers: Table<ProviderId, Box<dyn DnsProvider>>,
     store: Store,
@@ -143,7 +143,7 @@ struct ObtainerState {
     resolver: Resolver,
     teller: Teller,
     /// The names of all certificates, without `*.`.
-    domains: HashSet<String>,
+    domains: RefCell<HashSet<String>>,
     routes: Routes,
     /// Journal entries that are worked on.
     active: RefCell<HashSet<String>>,
@@ -194,7 +194,7 @@ impl Obtainer {
     /// # Errors
     /// The TLS library refuses an issuer's trusted certificates.
     pub fn new(
-        config: Rc<Config>,
+        config: Arc<Config>,
         providers: Table<ProviderId, Box<dyn DnsProvider>>,
         store: Store,
         checker: Checker,
@@ -209,6 +209,7 @@ impl Obtainer {
         let issuers = issuers.collect::<Result<_, _>>()?;
         let names = config.certificates.values().flat_map(|certificate| &certificate.names);
         let domains = names.map(|name| name.base().to_owned()).collect();
+        let domains = RefCell::new(domains);
         Ok(Self {
             state: Rc::new(ObtainerState {
                 resolver: Resolver::of(&config.propagation),
@@ -288,6 +289,9 @@ impl Obtainer {
         let state = &self.state;
         let found = state.config.variant(variant).zip(state.issuers.get(issuer));
         let ((variant, certificate), issuer) = found.ok_or(ObtainError::NoSuchCertificate)?;
+        // It may have been added since the start.
+        let bases = certificate.names.iter().map(|name| name.base().to_owned());
+        state.domains.borrow_mut().extend(bases);
         let teller = state.teller.about(Subject::Certificate(variant.name.clone()));
         Ok(OrderAttempt { state, variant, certificate, issuer, key, teller })
     }

@@ -105,8 +105,9 @@ impl ObtainerState {
     /// Gives the standing of a name, in lower case, among those of challenge records.
     pub(super) fn standing(&self, name: &str) -> NameStanding {
         let targets = self.routes.targets.borrow();
-        let is_ours =
-            |challenge: &str| domain_of(challenge).is_some_and(|d| self.domains.contains(d));
+        let is_ours = |challenge: &str| {
+            domain_of(challenge).is_some_and(|d| self.domains.borrow().contains(d))
+        };
         match targets.get(name) {
             _ if is_ours(name) => NameStanding::Configured,
             Some(of) if of.iter().any(|challenge| is_ours(challenge)) => NameStanding::Configured,

@@ -41,11 +41,11 @@ impl DataWatch {
     }
 
     /// Looks whether files with secrets or domains have changed since nginx has loaded them. `is_needed`: a
-    /// certificate waits for them, as it may.
-    pub(super) fn look(&mut self, is_needed: bool) {
+    /// certificate waits for them, as it may. `wanting_room`: watched domains files whose lines a reload makes room for.
+    pub(super) fn look(&mut self, is_needed: bool, wanting_room: &BTreeSet<PathBuf>) {
         let Some(watch) = &self.watch else { return };
-        let changed: BTreeSet<PathBuf> =
-            watch.changed_data().into_iter().map(Path::to_owned).collect();
+        let changed = watch.changed_data().into_iter().map(Path::to_owned);
+        let changed: BTreeSet<PathBuf> = changed.chain(wanting_room.iter().cloned()).collect();
         let is_stable = changed == self.changed;
         self.changed = changed;
         if self.changed.is_empty() || !is_stable {
@@ -119,6 +119,7 @@ mod tests {
     use crate::event::{Cause, Event, ReloadEvent};
     use crate::reload::{Paths, Watch};
     use acme_dns_core::config::Reload;
+    use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
     use std::sync::Arc;
@@ -172,13 +173,13 @@ mod tests {
             fs::write(path.join("domains.txt"), "a").unwrap();
             fs::write(path.join("token"), "a token").unwrap();
             let (mut data, host) = running(path, reload, age);
-            data.look(false);
+            data.look(false, &BTreeSet::new());
             assert_eq!(host.events(), [], "{row}");
             change(path);
             // It may still be being written.
-            data.look(false);
+            data.look(false, &BTreeSet::new());
             assert_eq!(host.events(), [], "{row}");
-            (0..3).for_each(|_| data.look(false));
+            (0..3).for_each(|_| data.look(false, &BTreeSet::new()));
             let Some((is_expected, is_reloaded)) = expected else {
                 assert_eq!(host.events(), [], "{row}");
                 continue;
@@ -197,9 +198,9 @@ mod tests {
         fs::write(dir.path().join("token"), "a token").unwrap();
         let (mut data, host) = running(dir.path(), Reload::Auto, 700);
         fs::write(dir.path().join("token"), "another").unwrap();
-        (0..2).for_each(|_| data.look(false));
+        (0..2).for_each(|_| data.look(false, &BTreeSet::new()));
         data.asked = data.asked.map(|(at, told)| (at - super::PATIENCE, told));
-        (0..3).for_each(|_| data.look(false));
+        (0..3).for_each(|_| data.look(false, &BTreeSet::new()));
         let names = format!("\"{}\"", dir.path().join("token").display());
         let cause = Cause::Data(names);
         let failed = ReloadEvent::WithoutEffect { cause: cause.clone(), retry: None };

@@ -66,6 +66,18 @@ impl Loader<'_> {
         known
     }
 
+    /// Serves what is on disk of a variant that was added since, and gathers what the schedule begins with.
+    pub(super) fn load_added(mut self, variant: VariantId) -> Known {
+        let site = self.site;
+        let is_under_way = site.store.has_progress(site.name(variant));
+        let held = self.load_variant(variant, None, is_under_way);
+        let (wanted, certificate) = site.variant(variant);
+        let is_wanted =
+            |traits: &Traits| traits.difference(&site.config, wanted, certificate).is_none();
+        let validity = held.filter(is_wanted).map(|traits| traits.validity);
+        self.gather(variant, validity, is_under_way)
+    }
+
     /// Serves the certificate that lies under a variant's own name; returns its traits.
     fn load_variant(
         &mut self,

@@ -21,6 +21,7 @@ use super::status::Status;
 use super::tasks::{self, Obtaining};
 use super::unreadable::{Recovery, Unreadable};
 use super::unsaved::Unsaved;
+use super::watching::{Growing, Watching};
 use crate::acme::Obtainer;
 use crate::dns;
 use crate::doctor::Doctor;
@@ -31,7 +32,7 @@ use crate::ocsp::OcspError;
 use crate::program::Programs;
 use crate::propagation::Checker;
 use crate::store::{Lock, programs_path};
-use acme_dns_core::config::{Config, SecretId};
+use acme_dns_core::config::SecretId;
 use acme_dns_core::id::VariantId;
 use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{Attempt, Environment, Schedule, Task};
@@ -59,6 +60,7 @@ pub(super) struct Running {
     unreadable: Unreadable,
     reloading: Reloading,
     data: DataWatch,
+    watching: Watching,
     status: Status,
     report: Report,
     outcomes: mpsc::UnboundedReceiver<Outcome>,
@@ -87,6 +89,7 @@ impl Running {
             unreadable: loaded.unreadable,
             reloading: loaded.reloading,
             data: loaded.data,
+            watching: loaded.watching,
             status: loaded.status,
             report: loaded.report,
             outcomes: loaded.outcomes,
@@ -110,6 +113,7 @@ impl Running {
         tokio::task::spawn_local(clean);
         while self.has_lock() {
             self.look_at_requests();
+            self.look_at_domains();
             self.begin_due(&tools);
             self.failures.tell_untold();
             self.stapling.tend(&mut self.served, &tools.clients, &self.report);
@@ -147,7 +151,14 @@ impl Running {
                 return;
             }
             self.look_at_requests();
+            self.look_at_domains();
         }
+    }
+
+    /// Takes what has changed in watched domains files.
+    fn look_at_domains(&mut self) {
+        let Self { watching, schedule, served, stapling, unsaved, unreadable, status, .. } = self;
+        watching.look(&mut Growing { schedule, served, stapling, unsaved, unreadable, status });
     }
 
     /// Takes what the status page has asked for.
@@ -164,7 +175,7 @@ impl Running {
             Look::Early | Look::Amiss => {}
             Look::InPlace => {
                 self.unreadable.look(Recovery { schedule, served, stapling });
-                self.data.look(schedule.has_failures());
+                self.data.look(schedule.has_failures(), self.watching.wanting_room());
                 self.status.count_records();
             }
         }
@@ -186,7 +197,7 @@ impl Running {
         let providers = dns::counted(&config.providers, providers, &self.site.host);
         let checker = Checker::new(&config.propagation);
         let (store, host) = (self.site.store.clone(), Arc::clone(&self.site.host));
-        let config = Rc::new(Config::clone(config));
+        let config = Arc::clone(config);
         let obtainer = Obtainer::new(config, providers, store, checker, &clients, secret, host)?;
         Ok(Tools { obtainer: Rc::new(obtainer), clients })
     }
@@ -241,7 +252,7 @@ impl Running {
         let next = next.into_iter().chain(self.stapling.poll_timeout()).min();
         let next = next.map_or(LONGEST_SLEEP, |next| next.since(now()).min(LONGEST_SLEEP));
         let next = next.min(self.actions.pause()).min(self.failures.pause());
-        next.min(self.requests.pause()).min(WATCH_INTERVAL)
+        next.min(self.requests.pause()).min(self.watching.pause()).min(WATCH_INTERVAL)
     }
 
     fn handle(&mut self, outcome: Outcome) {

@@ -44,6 +44,7 @@ mod tasks;
 mod testing;
 mod unreadable;
 mod unsaved;
+mod watching;
 
 use acme_dns_core::id::VariantId;
 pub use lock_wait::LockWait;

@@ -51,10 +51,14 @@ pub(super) fn tell_certificates(
     }
 }
 
-/// Tells what is ordered now, from whom, and by which DNS provider.
-pub(super) fn tell_orders(site: &Site, schedule: &Schedule) {
+/// Tells what of these is ordered now, from whom, and by which DNS provider.
+pub(super) fn tell_orders(
+    site: &Site,
+    schedule: &Schedule,
+    variants: impl IntoIterator<Item = VariantId>,
+) {
     let mut orders: BTreeMap<Parties, Vec<VariantId>> = BTreeMap::new();
-    let due = site.variants().filter(|variant| schedule.is_due(*variant));
+    let due = variants.into_iter().filter(|variant| schedule.is_due(*variant));
     for variant in due {
         let (_, certificate) = site.variant(variant);
         let Some((_, issuer, _)) = schedule.next_attempt(variant) else { continue };

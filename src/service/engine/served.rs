@@ -55,6 +55,11 @@ impl Served {
         self.variants[variant] = Some(served);
     }
 
+    /// Has a place for a variant that was added.
+    pub(super) fn extend_to(&mut self, variant: VariantId) {
+        self.variants.extend_to(variant);
+    }
+
     /// Serves nothing of a variant from now on.
     pub(super) fn unset(&mut self, variant: VariantId) {
         self.variants[variant] = None;

@@ -25,6 +25,7 @@ use super::stapling::Stapling;
 use super::status::Status;
 use super::unreadable::Unreadable;
 use super::unsaved::Unsaved;
+use super::watching::Watching;
 use super::{Settings, clock};
 use crate::host::Host;
 use crate::import::Imports;
@@ -65,6 +66,7 @@ pub(super) struct Loaded {
     pub(super) unreadable: Unreadable,
     pub(super) reloading: Reloading,
     pub(super) data: DataWatch,
+    pub(super) watching: Watching,
     pub(super) status: Status,
     pub(super) report: Report,
     pub(super) outcomes: mpsc::UnboundedReceiver<Outcome>,
@@ -107,12 +109,13 @@ impl Waiting {
         let mut unreadable = Unreadable::new(Rc::clone(&site));
         let mut served = Served::new(Rc::clone(&site));
         let mut taken_over = importing::import(&site, &secrets, imports, &mut unsaved).await;
+        let fingerprint = parties::fingerprint(&site.config, secrets.all());
         let loader = Loader {
             site: &site,
             served: &mut served,
             unsaved: &mut unsaved,
             unreadable: &mut unreadable,
-            fingerprint: parties::fingerprint(&site.config, secrets.all()),
+            fingerprint,
         };
         let mut known = loader.load(facts).await;
         let stapling = publish(&site, &mut served).await;
@@ -123,8 +126,9 @@ impl Waiting {
         importing::tell(&site, &schedule, &taken_over);
         failing::tell_standing(&site, &schedule);
         plan::tell_certificates(&site, &schedule, &validities, is_news);
-        plan::tell_orders(&site, &schedule);
+        plan::tell_orders(&site, &schedule, site.variants());
         reloading.begin();
+        let watching = Watching::new(Rc::clone(&site), fingerprint);
         let mut actions = Actions::new(Rc::clone(&site), report.clone());
         actions.read(Readers {
             schedule: &mut schedule,
@@ -144,6 +148,7 @@ impl Waiting {
             unreadable,
             reloading,
             data,
+            watching,
             status,
             report,
             outcomes,

@@ -9,6 +9,7 @@ mod account;
 mod action;
 mod certificate;
 mod certificates;
+mod domains;
 mod files;
 mod listener;
 mod next;
@@ -31,6 +32,7 @@ pub use account::AccountEvent;
 pub use action::ActionEvent;
 pub use certificate::CertificateEvent;
 pub use certificates::{CertificatesEvent, Culprit, OrderParties};
+pub use domains::DomainsEvent;
 pub use files::FilesEvent;
 pub use listener::ListenerEvent;
 pub use next::{Ca, NextAttempt, Sooner};
@@ -80,6 +82,8 @@ pub enum Event {
     Staple(String, StapleEvent),
     /// Somebody who is told of certificates: a hook, a webhook or an export, as the log calls it.
     Listener(String, ListenerEvent),
+    /// A watched domains file.
+    Domains(DomainsEvent),
     /// A file in `actions/`, by its name.
     Action(String, ActionEvent),
     /// A renewal of a certificate, by its name, that was asked for at the status page.
@@ -112,6 +116,7 @@ impl Event {
             Self::Request(_, event) => event.level(),
             Self::Staple(_, event) => event.level(),
             Self::Listener(_, event) => event.level(),
+            Self::Domains(event) => event.level(),
             Self::Action(_, event) => event.level(),
             Self::RenewalRequest(_, event) => event.level(),
             Self::Reload(event) => event.level(),
@@ -138,6 +143,7 @@ impl fmt::Display for Event {
             Self::Request(subject, event) => write!(f, "{subject}{event}"),
             Self::Staple(name, event) => event.write(f, name),
             Self::Listener(name, event) => write!(f, "{name} {event}"),
+            Self::Domains(event) => write!(f, "{event}"),
             Self::Action(name, event) => event.write(f, name),
             Self::RenewalRequest(name, event) => event.write(f, name),
             Self::Reload(event) => write!(f, "{event}"),

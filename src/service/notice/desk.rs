@@ -132,10 +132,18 @@ impl Desk {
         }
     }
 
+    /// Tells whether the configuration has a variant of this name, perhaps since a domains file has added it.
+    fn knows(&mut self, name: &str) -> bool {
+        if !self.sans.contains_key(name) && self.sans.len() < self.settings.config.variants.len() {
+            self.sans = sans(&self.settings.config);
+        }
+        self.sans.contains_key(name)
+    }
+
     async fn hear(&mut self, told: Told) {
         match told {
             // Files may be saved under a name that the configuration does not have.
-            Told::Files(name) if !self.sans.contains_key(&name) => {}
+            Told::Files(name) if !self.knows(&name) => {}
             Told::Files(name) => {
                 self.look_again(&name).await;
                 self.tell_recovered(&name).await;

@@ -52,6 +52,15 @@ pub fn check_directory(path: &Path, distrusted: Option<User<'_>>) -> Result<(), 
     }
 }
 
+/// Checks that neither everyone, nor a group, nor `distrusted` can change a file or directory, or put another one in its
+/// place.
+///
+/// # Errors
+/// The mistake, with the path that it is about.
+pub fn check_writers_of(path: &Path, distrusted: Option<User<'_>>) -> Result<(), String> {
+    walk(path, distrusted).map(|_| ())
+}
+
 /// Follows a path step by step, and checks who can write to each. Gives what it leads to; `None`: the root.
 fn walk(path: &Path, distrusted: Option<User<'_>>) -> Result<Option<(PathBuf, Metadata)>, String> {
     let mut todo = components(path);

@@ -17,7 +17,7 @@ mod running;
 
 pub use acme_dns_core::redact::Redactor;
 pub use error::ProgramError;
-pub use file::{User, check_directory, check_file};
+pub use file::{User, check_directory, check_file, check_writers_of};
 
 use acme_dns_core::config::ProgramFile;
 use acme_dns_core::providers_protocol::PROGRAM;

@@ -85,7 +85,7 @@ fuzz_target!(|text: &str| {
             (Block::Domains(wanted, text), ..) => Block::Domains(wanted, text + line + "\n"),
             (Block::None, "acme_dns_domains", [parameters @ .., "{"]) => {
                 domains::parameters(parameters)
-                    .map_or(Block::None, |wanted| Block::Domains(wanted, String::new()))
+                    .map_or(Block::None, |it| Block::Domains(it.wanted, String::new()))
             }
             (Block::None, "acme_dns_issuer", [name, "{"]) => {
                 IssuerReader::new(name).map_or(Block::None, Block::Issuer)

@@ -3,6 +3,7 @@
 #![no_main]
 
 use acme_dns_core::config::{Certificate, Config, Propagation, Reload, Variant};
+use acme_dns_core::growing::GrowingTable;
 use acme_dns_core::id::{CertificateId, IdRange, ProviderId, Table, VariantId};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::name::Name;
@@ -69,8 +70,9 @@ fn config() -> Config {
         providers: Table::default(),
         providers_program: None,
         listeners: Vec::new(),
-        certificates: Table::default(),
-        variants: Table::default(),
+        certificates: GrowingTable::default(),
+        variants: GrowingTable::default(),
+        watched: Vec::new(),
         propagation: Propagation::default(),
         reload: Reload::default(),
         imports: Vec::new(),
@@ -88,6 +90,7 @@ fn config() -> Config {
         provider_is_given: false,
         reuses_key: false,
         staples: false,
+        line: None,
     });
     config
 }

@@ -72,12 +72,8 @@ impl Register {
         let id = self.certificates.next_id();
         let first = self.variants.next_id();
         for key in &settings.keys {
-            // The first has the name of the certificate, so that nothing changes for other software
-            // that reads its files when a second type of key is added.
-            let variant = match self.variants.next_id() == first {
-                true => name.clone(),
-                false => format!("{name}-{}", key.algorithm()),
-            };
+            let number = self.variants.next_id().index() - first.index();
+            let variant = variant_name(&name, &settings.keys, number);
             if self.by_name.insert(variant.clone(), id).is_some() {
                 return Err(binding.error(different_settings(&variant)));
             }
@@ -93,6 +89,7 @@ impl Register {
             provider_is_given: settings.parties.provider_is_given,
             reuses_key,
             staples: false,
+            line: binding.line,
         });
         self.settings.push(settings);
         Ok(id)
@@ -107,16 +104,32 @@ impl Register {
         }
         let text = settings.names.iter().map(Name::as_str).collect::<Vec<_>>().join(",");
         let reuse = if settings.reuses_key { " reuse_key" } else { "" };
-        let mut suffix = fnv1a(format!("{text} {} {owners}{reuse}", settings.keys()).as_bytes());
-        // Names are ASCII, so that any length is a boundary of characters.
-        let stem = first.get(..MAX_FILE_NAME).unwrap_or(&first);
-        loop {
-            let name = format!("{stem}-{suffix:08x}");
-            if !self.by_name.contains_key(&name) {
-                return name;
-            }
-            suffix = suffix.wrapping_add(1);
+        let text = format!("{text} {} {owners}{reuse}", settings.keys());
+        suffixed(names, &text, |name| !self.by_name.contains_key(name))
+    }
+}
+
+/// The first of the names with a suffix that follows from a text, such that nobody has it.
+pub(super) fn suffixed(names: &[Name], text: &str, is_free: impl Fn(&str) -> bool) -> String {
+    let first = names.first().map_or("", Name::as_str).replacen('*', "_", 1);
+    let mut suffix = fnv1a(text.as_bytes());
+    // Names are ASCII, so that any length is a boundary of characters.
+    let stem = first.get(..MAX_FILE_NAME).unwrap_or(&first);
+    loop {
+        let name = format!("{stem}-{suffix:08x}");
+        if is_free(&name) {
+            return name;
         }
+        suffix = suffix.wrapping_add(1);
+    }
+}
+
+/// The name of a certificate's variant. The first has the name of the certificate, so that nothing changes for other
+/// software that reads its files when a second type of key is added.
+pub(super) fn variant_name(certificate: &str, keys: &[KeyType], number: usize) -> String {
+    match keys.get(number) {
+        Some(key) if number > 0 => format!("{certificate}-{}", key.algorithm()),
+        _ => certificate.to_owned(),
     }
 }
 

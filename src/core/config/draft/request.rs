@@ -2,6 +2,7 @@
 
 use crate::config::Location;
 use crate::config::binding::Wanted;
+use crate::config::watched::WatchedLine;
 use crate::name::Name;
 use std::fmt;
 
@@ -17,6 +18,8 @@ pub(super) struct Binding {
     pub(super) wants_staple: bool,
     /// Set if no certificate of other names will do.
     pub(super) keeps_own: bool,
+    /// Set if it is a line of a watched file.
+    pub(super) line: Option<WatchedLine>,
 }
 
 impl Binding {

@@ -4,7 +4,7 @@ use super::provider::read_provider;
 use super::{ACCEPT, names, read_issuer};
 use crate::config::Location;
 use crate::config::binding::Request;
-use crate::config::domains::{parameters, parse};
+use crate::config::domains::{Parameters, parameters, parse};
 use crate::config::draft::{Draft, Finished};
 use std::path::PathBuf;
 
@@ -89,11 +89,14 @@ fn parameters_are_those_of_acme_dns_without_a_name() {
     let args = ["issuer=a,b", "provider=p", "key=rsa:2048", "reuse_key=on"];
     let all: Vec<&str> = ["on"].into_iter().chain(args).collect();
     let Ok(Request::On(wanted)) = Request::parse(&all) else { panic!("not read") };
-    assert_eq!(parameters(&args), Ok(wanted));
-    for wrong in ["name=web", "on", "a.test", "size=1", "key=", "issuer=a,a"] {
+    assert_eq!(parameters(&args), Ok(Parameters { wanted: wanted.clone(), watches: false }));
+    let watched = [&args[..1], &["watch"], &args[1..]].concat();
+    assert_eq!(parameters(&watched), Ok(Parameters { wanted, watches: true }));
+    for wrong in ["name=web", "on", "a.test", "size=1", "key=", "issuer=a,a", "watch="] {
         assert_eq!(parameters(&[wrong]), Err(format!("invalid parameter \"{wrong}\"")), "{wrong}");
     }
     assert!(parameters(&["key=rsa:2048", "key=rsa:4096"]).is_err());
+    assert!(parameters(&["watch", "watch"]).is_err());
 }
 
 /// A directive: the file, its parameters and its lines.
@@ -123,7 +126,7 @@ fn finish(
         Location { file: "nginx.conf".to_owned(), line }
     };
     for (file, args, text) in files {
-        let added = draft.add_domains(file, text.as_bytes(), parameters(args)?, place());
+        let added = draft.add_domains(file, text.as_bytes(), parameters(args)?.wanted, place());
         added.map_err(|error| error.to_string())?;
     }
     let mut bindings = Vec::new();
@@ -305,7 +308,7 @@ fn mistakes_between_lines_and_servers_are_told() {
 fn a_file_without_lines_asks_for_nothing() {
     let mut draft = Draft::default();
     let file = |draft: &mut Draft, text: &str| {
-        let wanted = parameters(&[]).unwrap();
+        let wanted = parameters(&[]).unwrap().wanted;
         draft.add_domains("d", text.as_bytes(), wanted, Location::default()).unwrap();
     };
     file(&mut draft, "# a.test\n");

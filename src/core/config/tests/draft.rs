@@ -116,14 +116,16 @@ fn servers_with_the_same_names_share_a_certificate() {
 fn a_certificate_keeps_the_order_and_the_defaults_of_the_first_server() {
     let servers: &[Server<'_>] = &[(&["b.test", "*.b.test", "a.test"], &[])];
     let (finished, _) = finish(&["ca"], &["cf"], servers).expect("valid");
-    let [certificate] = finished.config.certificates.values().as_slice() else { panic!("not one") };
+    let all: Vec<_> = finished.config.certificates.values().collect();
+    let [certificate] = all[..] else { panic!("not one") };
     assert_eq!(certificate.names, names(&["b.test", "*.b.test", "a.test"]));
     assert_eq!(
         (certificate.issuers.as_slice(), certificate.provider),
         ([IssuerId::new(0)].as_slice(), ProviderId::new(0))
     );
     assert!(!certificate.reuses_key);
-    let [variant] = finished.config.variants.values().as_slice() else { panic!("not one") };
+    let all: Vec<_> = finished.config.variants.values().collect();
+    let [variant] = all[..] else { panic!("not one") };
     assert_eq!((variant.name.as_str(), variant.key), ("b.test", KeyType::EcdsaP256));
     assert_eq!(finished.config.state_path, PathBuf::from("/state"));
     assert_eq!(finished.config.propagation, Propagation::default());
@@ -360,7 +362,7 @@ fn the_names_that_a_profile_takes_are_counted() {
             .bind(wanted, super::names(&names), place("nginx.conf", 7), place("nginx.conf", 3))
             .unwrap();
         let mut file = draft(name, block);
-        let wanted = crate::config::domains::parameters(&[&issuer]).unwrap();
+        let wanted = crate::config::domains::parameters(&[&issuer]).unwrap().wanted;
         file.add_domains(
             "d",
             format!("\n{}", names.join(" ")).as_bytes(),
@@ -417,7 +419,7 @@ fn shared(servers: &[Server<'_>], own: &[usize], kept: &[&str]) -> (Vec<String>,
     let mut finished = draft.finish(PathBuf::from("/state")).unwrap();
     let told = finished.share(|name| kept.contains(&name));
     let config = &finished.config;
-    for (id, certificate) in &config.certificates {
+    for (id, certificate) in config.certificates.iter() {
         let variants = config.variants.range(&certificate.variants);
         assert!(variants.iter().all(|variant| variant.certificate == id), "{servers:?}");
         assert_eq!(variants[0].name, certificate.name, "{servers:?}");

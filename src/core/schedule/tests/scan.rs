@@ -29,7 +29,8 @@ fn scan(schedule: &Schedule) -> (Option<(VariantId, usize)>, Option<UnixTime>) {
     let first = waiting().filter_map(turn).min().filter(|_| has_room);
     let attempt = waiting().map(|(_, track)| schedule.wake(track, now).0).min();
     let attempt = attempt.filter(|time| has_room && *time < AFTER_OTHERS);
-    let quiet = waiting().filter(|(_, track)| track.validity.is_some() && !track.is_asking);
+    let is_quiet = |track: &Track| track.validity.is_some() && !track.is_asking;
+    let quiet = waiting().filter(|(_, track)| is_quiet(track) && !track.is_withdrawn);
     let question = quiet.map(|(_, track)| track.renewal.poll_time(now)).min();
     let question = question.filter(|_| schedule.asking.len() < POLLS);
     let first = first.map(|(turn, authority)| (turn.variant(), authority));
@@ -59,7 +60,9 @@ fn check(schedule: &Schedule) -> Result<(), TestCaseError> {
     prop_assert!(
         found.unwrap_or(AFTER_OTHERS) <= expected.unwrap_or(AFTER_OTHERS).max(schedule.now)
     );
-    let is_failing = |track: &Track| track.is_waiting() && track.progress != Progress::default();
+    let is_failing = |track: &Track| {
+        track.is_waiting() && track.progress != Progress::default() && !track.is_withdrawn
+    };
     prop_assert_eq!(schedule.has_failures(), schedule.tracks.values().any(is_failing));
     for (subject, scope) in schedule.gates.all() {
         let pool = schedule.pools.get(&subject).map(|pool| pool.waiting(schedule.now));
@@ -82,6 +85,10 @@ enum Event {
     Renew(VariantId),
     Bar(VariantId),
     Unbar(VariantId),
+    /// One more is there, with a certificate that ends after so long.
+    Added(Option<i64>),
+    Withdrawn(VariantId),
+    Restored(VariantId),
 }
 
 fn variant() -> impl Strategy<Value = VariantId> {
@@ -105,6 +112,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => variant().prop_map(Event::Renew),
         1 => variant().prop_map(Event::Bar),
         1 => variant().prop_map(Event::Unbar),
+        1 => proptest::option::of(-100_000..4_000_000_i64).prop_map(Event::Added),
+        1 => variant().prop_map(Event::Withdrawn),
+        1 => variant().prop_map(Event::Restored),
     ]
 }
 
@@ -213,6 +223,12 @@ impl World {
                     variant.index().is_multiple_of(2).then_some((validity, Renewal::default()));
                 self.schedule.unbar(variant, found, self.now, 0.5);
             }
+            Event::Added(left) => {
+                let number = self.schedule.tracks.len();
+                self.schedule.add(known(number, left, number.is_multiple_of(3)), self.now, || 0.4);
+            }
+            Event::Withdrawn(variant) => _ = self.schedule.withdraw(variant),
+            Event::Restored(variant) => self.schedule.restore(variant, self.now),
             Event::Issued(..) | Event::Informed(..) => {}
         }
         check(&self.schedule)

@@ -8,10 +8,10 @@ mod document;
 pub use document::document;
 
 use super::{
-    AccountEvent, ActionEvent, CertificateEvent, CertificatesEvent, Event, FilesEvent,
-    ListenerEvent, NginxEvent, OrderEvent, OriginEvent, PersistEvent, ProcessEvent, ProviderEvent,
-    RecordsEvent, ReloadEvent, RenewalRequestEvent, RequestEvent, StapleEvent, StateEvent,
-    VisibilityEvent,
+    AccountEvent, ActionEvent, CertificateEvent, CertificatesEvent, DomainsEvent, Event,
+    FilesEvent, ListenerEvent, NginxEvent, OrderEvent, OriginEvent, PersistEvent, ProcessEvent,
+    ProviderEvent, RecordsEvent, ReloadEvent, RenewalRequestEvent, RequestEvent, StapleEvent,
+    StateEvent, VisibilityEvent,
 };
 use acme_dns_core::level::Level;
 use acme_dns_core::time::UnixTime;
@@ -120,6 +120,7 @@ sections! {
     Request, RequestEvent: "Requests to CAs and DNS providers";
     Staple, StapleEvent: "OCSP responses";
     Listener, ListenerEvent: "Hooks, webhooks and exports";
+    Domains, DomainsEvent: "Watched domains files";
     Action, ActionEvent: "Requests in actions/";
     RenewalRequest, RenewalRequestEvent: "Requests at the status page";
     Reload, ReloadEvent: "Reloads";

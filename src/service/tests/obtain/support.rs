@@ -82,7 +82,7 @@ pub(crate) const ISSUER: IssuerId = IssuerId::new(0);
 pub(crate) struct Saving {
     obtainer: Obtainer,
     store: Store,
-    config: Rc<Config>,
+    config: Arc<Config>,
 }
 
 impl Deref for Saving {
@@ -210,11 +210,11 @@ impl Bed {
     ) -> Saving {
         let secret = |id: SecretId| self.secret(id);
         let checker = Checker::new(&self.config.propagation);
-        let config = Rc::new(self.config.clone());
+        let config = Arc::new(self.config.clone());
         let log: Arc<dyn Host> = self.log.clone();
         let (store, clients) = (self.store(), Clients::default());
         let obtainer = Obtainer::new(
-            Rc::clone(&config),
+            Arc::clone(&config),
             providers,
             store.clone(),
             checker,
