@@ -146,7 +146,7 @@ impl Schedule {
         all.map(|hold| hold.heeded_until(now, track.current())).fold(own, UnixTime::max)
     }
 
-    /// From when on an order may fail without using up more of a CA's limit than failures may.
+    /// From when on an order may fail without using up more of a CA's limit than failures may, and may be placed at all.
     pub(super) fn order_room_from(
         &self,
         track: &Track,
@@ -161,6 +161,6 @@ impl Schedule {
             return UnixTime::default();
         }
         let failed = self.failed_orders.get(issuer).map_or(&[][..], Vec::as_slice);
-        limit.room_from(failed, now)
+        limit.room_from(failed, now).max(self.new_order_room_from(track, authority, now))
     }
 }

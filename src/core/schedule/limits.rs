@@ -23,6 +23,10 @@ const VALIDATIONS_PART: u32 = 24;
 /// The failed orders of an account use up at most this part of what the CA admits.
 const PART_OF_LIMIT: usize = 3;
 
+/// Orders for certificates that are not there yet use up at most so many tenths of it: the account may have other uses,
+/// and a renewal that the CA does not know as one counts, too.
+const TENTHS_FOR_NEW: usize = 9;
+
 /// Part of the CAs' limits that the failed attempts for a certificate have used up.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
@@ -75,6 +79,14 @@ pub struct OrderLimit {
 }
 
 impl OrderLimit {
+    /// From when on there is room for an order of a certificate that is not there yet, where so many orders were placed:
+    /// sorted, the latest last.
+    pub(super) fn room_for_new(self, placed: &[UnixTime], now: UnixTime) -> UnixTime {
+        let most = (self.orders * TENTHS_FOR_NEW / 10).max(1);
+        let last = placed.iter().rev().filter(|time| **time <= now).nth(most - 1);
+        last.map_or(UnixTime::default(), |time| *time + self.span)
+    }
+
     /// From when on another order may fail, where these have: sorted, the latest last.
     pub(super) fn room_from(self, failed: &[UnixTime], now: UnixTime) -> UnixTime {
         let most = (self.orders / PART_OF_LIMIT).max(1);

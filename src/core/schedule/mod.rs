@@ -44,11 +44,14 @@ mod request;
 mod setback;
 #[cfg(test)]
 mod simulation;
+mod spreading;
 #[cfg(test)]
 mod tests;
 mod track;
 mod tree;
 mod view;
+#[cfg(test)]
+mod year;
 
 pub use clock::{Freshness, Skew};
 pub use failure::{Failure, FailureKind, Scope};
@@ -203,6 +206,8 @@ pub struct Schedule {
     gates: Gates,
     /// Times at which orders have failed at each issuer whose limit is known.
     failed_orders: HashMap<IssuerId, Vec<UnixTime>>,
+    /// Times at which orders of certificates that were not there were placed with each of these issuers.
+    new_orders: HashMap<IssuerId, Vec<UnixTime>>,
     /// Certificates that cannot be worked on before a time of their own.
     later: BTreeSet<(UnixTime, VariantId)>,
     /// Those that are due.
@@ -242,7 +247,7 @@ impl Schedule {
         for known in known {
             schedule.begin(known, spread, &mut random);
         }
-        schedule.failed_orders.values_mut().for_each(|times| times.sort_unstable());
+        schedule.sort_orders();
         schedule.names = Names::of(&schedule.tracks);
         schedule.place_all();
         schedule
@@ -257,7 +262,7 @@ impl Schedule {
     ) -> VariantId {
         self.tell(now);
         let variant = self.begin(known, Duration::ZERO, &mut random);
-        self.failed_orders.values_mut().for_each(|times| times.sort_unstable());
+        self.sort_orders();
         self.names.add(variant, &self.tracks);
         self.place(variant);
         self.settle();
@@ -286,6 +291,7 @@ impl Schedule {
         note_held(&mut self.held, &track, now);
         setback::note_orders(&mut self.failed_orders, &track, now);
         self.gates.restore(&track, now, reloaded);
+        spreading::note_recent(&mut self.new_orders, &track, now);
         self.tracks.push(track)
     }
 
@@ -324,6 +330,7 @@ impl Schedule {
         // If the process dies, the next one tells a respawn from a restart by these.
         (progress.loading, progress.fingerprint) = (self.loading, track.fingerprint);
         track.progress = progress.begun(now);
+        let places_new = track.validity.is_none() && !track.is_under_way;
         track.progress.pauses = self.gates.begin(variant, track);
         let probed = self.gates.subjects(track, track.authority());
         let environment = track.progress.environment();
@@ -332,6 +339,9 @@ impl Schedule {
             Environment::Staging => AttemptState::Probing,
         };
         let (issuer, progress) = (track.issuer(authority), track.progress.clone());
+        if places_new && environment == Environment::Production {
+            self.note_new_order(variant, authority);
+        }
         self.place(variant);
         self.note_changes(&probed);
         Some(Attempt { variant, issuer, environment, progress })
@@ -376,9 +386,9 @@ impl Schedule {
         Some((time, track.issuer(authority), track.environment(authority)))
     }
 
-    /// Gives the time of a renewal and the reason for it; `None` if there is no certificate.
+    /// Gives the time of a renewal and the reason for it; `None` if there is no certificate, or nobody wants it any more.
     pub fn renewal(&self, variant: VariantId) -> Option<(UnixTime, Reason)> {
-        self.tracks.get(variant)?.renewal_due()
+        self.tracks.get(variant).filter(|track| !track.is_withdrawn)?.renewal_due()
     }
 
     /// Tells whether anything that is due has failed, and waits for its next attempt.

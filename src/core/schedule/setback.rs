@@ -74,6 +74,7 @@ impl Schedule {
             return Setback::known(Progress::default());
         };
         (track.state, track.is_under_way) = (AttemptState::Waiting, false);
+        let (begun, issuer) = (track.progress.last, track.issuer(track.authority()));
         track.progress.loading = loading;
         track.progress.fingerprint = track.fingerprint;
         let closed = self.gates.close(variant, track, failure, now, (under_way, random));
@@ -82,6 +83,9 @@ impl Schedule {
             changed.extend(track.shares());
         }
         self.note_order(variant, failure, now);
+        if !failure.ordered {
+            self.forget_new_order(issuer, begun);
+        }
         let setback = match closed {
             Closed::Before(pause) => self.handle_known(variant, now, pause),
             Closed::Own => self.handle_own(variant, now, failure, random),
