@@ -29,7 +29,7 @@ DNS_TESTS = delegation:: rounds:: races:: checks:: methods:: persist:: providers
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom providers doctor-doc log-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test software-test bench bench-versions attack soak fuzz faults memcheck upgrade lint clean
+.PHONY: help packages linters sbom providers doctor-doc log-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test software-test bench bench-versions attack soak watched year fuzz faults memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -155,6 +155,12 @@ attack: build ## What the user of the workers can try against NGINX, longer than
 
 soak: build ## Many short-lived certificates under random faults; MINUTES=30 SEED=n
 	@MINUTES="$(MINUTES)" SEED="$(SEED)" $(CARGO_RUN) soak
+
+watched: build ## Handshakes for all names while the lines of a watched domains file change, for some minutes
+	cargo test -p testbed --test e2e -- watched:: --ignored --nocapture
+
+year: packages ## A simulated year of 100,000 certificates, with a revocation of all; plotted
+	cargo test --profile quick -p acme-dns-core --lib -- year:: --ignored --nocapture --test-threads 1
 
 # FROM=REV is a commit whose state path had another owner.
 upgrade: build ## A state path under the module of an earlier commit, under this one, and back; FROM=a5967a6

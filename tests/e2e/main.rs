@@ -50,4 +50,5 @@ mod tls;
 mod upgrade;
 mod variables;
 mod volumes;
+mod watched;
 mod wildcard;
