@@ -159,7 +159,7 @@ rows! {
     "domains-left-out": LeftOut {
         file: "/etc/nginx/customers.txt".into(),
         line: 7,
-        why: "\"shop_example\" cannot be certified: it has only one label".into(),
+        why: "\"shop\" cannot be certified: it has only one label".into(),
     } => "all other lines are in force", must "correct the line; no reload is needed";
     "domains-more-left-out": MoreLeftOut { path: "/etc/nginx/customers.txt".into(), number: 30 }
         => "at most ten lines of a file are named", must "correct the lines: `nginx -t` names them";
