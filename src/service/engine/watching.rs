@@ -222,7 +222,7 @@ impl Watching {
         let is_many = withdrawn.len() > FEW;
         for id in withdrawn {
             self.lines.withdraw(*id);
-            let ends = self.variants(*id).into_iter().filter_map(|variant| {
+            let ends = self.variants(*id).filter_map(|variant| {
                 let end = parts.schedule.withdraw(variant);
                 parts.status.show(parts.schedule, variant);
                 end

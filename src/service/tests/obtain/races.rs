@@ -7,6 +7,7 @@ use acme_dns_core::config::{
     DnsServer, LibrarySettings, PowerDnsSettings, Propagation, Provider, ProviderKind,
     Rfc2136Settings, SecretId, SettingValue, TsigAlgorithm,
 };
+use acme_dns_core::growing::GrowingTable;
 use acme_dns_core::id::Table;
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
@@ -73,8 +74,8 @@ fn bed(
         kind,
         secrets: vec![SecretId(1)],
     }]);
-    bed.config.certificates = Table::default();
-    bed.config.variants = Table::default();
+    bed.config.certificates = GrowingTable::default();
+    bed.config.variants = GrowingTable::default();
     let keys = [KeyType::EcdsaP256, KeyType::Rsa2048];
     bed.config.add_certificate("apex", &[ZONE], &keys);
     bed.config.add_certificate("wildcard", &["*.example.test"], &keys);

@@ -5,6 +5,7 @@ use acme_dns_core::config::{
     AcmeDnsCredentials, AcmeDnsSettings, DuckDnsSettings, Propagation, Provider, ProviderKind,
     SecretId,
 };
+use acme_dns_core::growing::GrowingTable;
 use acme_dns_core::id::{ProviderId, Table};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
@@ -45,8 +46,8 @@ fn providers(name: &str, kind: ProviderKind) -> Table<ProviderId, Provider> {
 }
 
 fn set_certificates(bed: &mut Bed, certificates: &[(&str, &[&str])]) {
-    bed.config.certificates = Table::default();
-    bed.config.variants = Table::default();
+    bed.config.certificates = GrowingTable::default();
+    bed.config.variants = GrowingTable::default();
     for (name, held) in certificates {
         bed.config.add_certificate(name, held, &[KeyType::EcdsaP256]);
     }

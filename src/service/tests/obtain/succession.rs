@@ -2,7 +2,8 @@
 
 use super::accounts::problem;
 use super::support::{Bed, CERTIFICATE, ISSUER, Log};
-use acme_dns_core::id::{CertificateId, Table};
+use acme_dns_core::growing::GrowingTable;
+use acme_dns_core::id::CertificateId;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::{Loading, Renewal};
 use acme_dns_service::engine::{Service, Settings};
@@ -88,8 +89,8 @@ fn bed(certificates: &[(&str, &[&str])]) -> Bed {
 }
 
 fn configure(bed: &mut Bed, certificates: &[(&str, &[&str])]) {
-    bed.config.certificates = Table::default();
-    bed.config.variants = Table::default();
+    bed.config.certificates = GrowingTable::default();
+    bed.config.variants = GrowingTable::default();
     certificates.iter().for_each(|(name, names)| bed.add(name, names));
 }
 
