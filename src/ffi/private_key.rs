@@ -50,20 +50,22 @@ pub(super) fn read(der: &[u8]) -> Result<PKey<Private>, ErrorStack> {
 
 fn read_with_kept(der: &[u8]) -> Option<PKey<Private>> {
     thread_local! {
-        static KEPT: RefCell<[Option<Decoder>; TYPES.len()]> = const { RefCell::new([const { None }; TYPES.len()]) };
+        static KEPT: RefCell<[Option<Decoder>; TYPES.len()]> =
+            const { RefCell::new([const { None }; TYPES.len()]) };
     }
-    let head = &der[..der.len().min(HEAD)];
+    let head = der.get(..HEAD)?;
     let holds = |identifier: &[u8]| head.windows(identifier.len()).any(|part| part == identifier);
-    let kind = TYPES.iter().position(|(identifier, _)| holds(identifier))?;
     KEPT.with_borrow_mut(|kept| {
-        let decoder = match &mut kept[kind] {
+        let mut kinds = TYPES.iter().zip(kept);
+        let ((_, name), kept) = kinds.find(|((identifier, _), _)| holds(identifier))?;
+        let decoder = match &mut *kept {
             Some(decoder) => decoder,
-            none => none.insert(Decoder::new(TYPES[kind].1)?),
+            none => none.insert(Decoder::new(name)?),
         };
         let key = decoder.decode(der);
         if key.is_none() {
             // From 3.2 on a context refuses all that comes after certain errors.
-            kept[kind] = None;
+            *kept = None;
             drop(ErrorStack::get());
         }
         key
