@@ -88,6 +88,13 @@ impl LockWait {
         }
     }
 
+    /// Returns the last sign of life of a holder that hangs, as far as it can be told: whoever waits may take its lock.
+    pub(super) fn hung_since(&self, waited: Duration) -> Option<(Duration, Option<(i64, u64)>)> {
+        let Sign { time, changed, .. } = self.sign.as_ref()?;
+        let silence = waited.saturating_sub(*changed);
+        (silence >= silence_line(0)).then_some((silence, *time))
+    }
+
     /// Returns the time for which the holder has shown no sign of life. One that cannot be asked is not thought to hang.
     fn silence(&mut self, waited: Duration) -> Duration {
         let path = &self.state_path;

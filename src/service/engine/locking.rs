@@ -37,6 +37,9 @@ pub(super) async fn take_lock(
                 return lock;
             }
             Ok(None) => {
+                if let Some(lock) = evict(site, &wait, begun.elapsed()) {
+                    return lock;
+                }
                 wait.tell(begun.elapsed(), &*site.host);
                 follower.look(&wait, begun.elapsed(), reloading).await;
                 let is_long = begun.elapsed() >= SHARED;
@@ -51,6 +54,16 @@ pub(super) async fn take_lock(
     }
 }
 
+/// Takes the lock from a holder that hangs. Where that cannot be done, the wait goes on, and says so.
+fn evict(site: &Site, wait: &LockWait, waited: Duration) -> Option<Lock> {
+    let (silence, sign) = wait.hung_since(waited)?;
+    let holder = wait.holder();
+    let lock = site.store.evict(sign).ok().flatten()?;
+    let path = site.store.path().to_owned();
+    site.tell(&Event::State(StateEvent::Evicted { path, holder, silence }));
+    Some(lock)
+}
+
 #[cfg(test)]
 mod tests {
     use super::take_lock;
@@ -60,6 +73,7 @@ mod tests {
     use crate::store::Store;
     use crate::store::testing::give_sign;
     use acme_dns_core::level::Level;
+    use std::fs::File;
     use std::path::PathBuf;
     use std::rc::Rc;
     use std::sync::Arc;
@@ -70,6 +84,9 @@ mod tests {
     async fn events_after(seconds: u64, sign: impl Fn(u64) -> bool) -> (Vec<Event>, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let held = Store::open(dir.path()).unwrap().lock().unwrap().unwrap();
+        // Somebody else is about to take the lock from a holder that hangs, and never does.
+        let evicting = File::open(dir.path()).unwrap();
+        evicting.lock().unwrap();
         let host = Arc::new(Recorder::default());
         let site = site_of(dir.path(), Arc::clone(&host), &[]);
         let mut reloading = Reloading::new(Rc::clone(&site), None);
@@ -92,6 +109,25 @@ mod tests {
         let locked = take_lock(&site, &[], &mut reloading);
         assert!(timeout(Duration::from_secs(1), locked).await.is_ok());
         (host.events(), dir.path().to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_that_hangs_loses_its_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let hung = Store::open(dir.path()).unwrap().lock().unwrap().unwrap();
+        let host = Arc::new(Recorder::default());
+        let site = site_of(dir.path(), Arc::clone(&host), &[]);
+        let mut reloading = Reloading::new(Rc::clone(&site), None);
+        let taking = take_lock(&site, &[], &mut reloading);
+        let taken = timeout(Duration::from_secs(70), taking).await.expect("it is taken over");
+        assert!(taken.is_in_place(dir.path()) && !hung.is_in_place(dir.path()));
+        let warnings = host.at(Level::Warn);
+        let [Event::State(StateEvent::Evicted { holder, silence, .. })] = warnings.as_slice()
+        else {
+            panic!("{warnings:?}");
+        };
+        assert!(holder.starts_with(&format!("process {} ", std::process::id())), "{holder}");
+        assert_eq!(silence.as_secs(), 60);
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,6 +33,15 @@ pub enum StateEvent {
         /// Time since the last sign of life.
         silence: Duration,
     },
+    /// The lock was taken from a process that hangs.
+    Evicted {
+        /// The state path.
+        path: PathBuf,
+        /// That process.
+        holder: String,
+        /// Time since its last sign of life.
+        silence: Duration,
+    },
     /// The process with the lock, which seemed to hang, responds again.
     Responding {
         /// The state path.
@@ -119,6 +128,7 @@ impl StateEvent {
                 Level::Error
             }
             Self::Silent { .. }
+            | Self::Evicted { .. }
             | Self::LockLeft { .. }
             | Self::WrittenBack { .. }
             | Self::Ignored { .. } => Level::Warn,
@@ -153,6 +163,13 @@ impl fmt::Display for StateEvent {
                  {} s: certificates are not renewed until it responds or ends",
                 path.display(),
                 waited.as_secs(),
+                silence.as_secs()
+            ),
+            Self::Evicted { path, holder, silence } => write!(
+                f,
+                "state path \"{}\" was taken over from {holder}, which holds its lock and has shown no sign of life \
+                 for {} s: certificates are renewed here from now on",
+                path.display(),
                 silence.as_secs()
             ),
             Self::Responding { path, holder } => write!(
@@ -222,6 +239,12 @@ rows! {
         silence: Duration::from_secs(60),
     } => "it hangs, or it is an earlier version",
         may "[end what holds it](operations.md#when-another-process-holds-the-lock)";
+    "state-evicted": Evicted {
+        path: "/var/lib/acme_dns".into(),
+        holder: "process 4711".into(),
+        silence: Duration::from_secs(60),
+    } => "that process was stopped, or waits for its disk; when it responds it notices, and waits for the lock",
+        may "[find out why it hangs](operations.md#when-another-process-holds-the-lock)";
     "state-responding": Responding { path: "/var/lib/acme_dns".into(), holder: "process 4711".into() }
         => "it renews again", nothing;
     "state-lock-left": LockLeft { why: "cannot remove \"lock\": 1: Operation not permitted".into() }

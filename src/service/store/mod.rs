@@ -9,6 +9,7 @@ mod blocking;
 mod certificates;
 pub(crate) mod door;
 mod error;
+mod eviction;
 mod files;
 mod forget;
 mod holder;
@@ -96,19 +97,23 @@ impl Lock {
 
     /// Tells whether the file that is locked is still that of the state path.
     pub(crate) fn is_in_place(&self, state_path: &Path) -> bool {
-        let there = statat(CWD, state_path.join(LOCK), AtFlags::SYMLINK_NOFOLLOW);
-        match (fstat(&self.file), there) {
-            (Ok(ours), Ok(there)) => (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino),
-            (_, Err(Errno::NOENT | Errno::NOTDIR)) => false,
-            // A state path that cannot be seen for a moment is not lost.
-            _ => true,
-        }
+        is_in_place(&self.file, state_path)
     }
 
     /// Gives the error that kept something unfinished, left by a crash, from being removed. It is in nobody's way.
     #[must_use]
     pub fn left(&self) -> Option<&StoreError> {
         self.left.as_ref()
+    }
+}
+
+fn is_in_place(lock: &File, state_path: &Path) -> bool {
+    let there = statat(CWD, state_path.join(LOCK), AtFlags::SYMLINK_NOFOLLOW);
+    match (fstat(lock), there) {
+        (Ok(ours), Ok(there)) => (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino),
+        (_, Err(Errno::NOENT | Errno::NOTDIR)) => false,
+        // A state path that cannot be seen for a moment is not lost.
+        _ => true,
     }
 }
 
@@ -185,6 +190,10 @@ impl Store {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(failed("flock", &path)(error)),
+        }
+        if !is_in_place(&file, self.path()) {
+            // It was opened before another one took its place.
+            return Ok(None);
         }
         files::make_private(&file, &place)?;
         let mut mark = Vec::new();
