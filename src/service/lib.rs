@@ -5,7 +5,7 @@
 //! rest are its parts: [`acme`] talks to the CA, [`ocsp`] to its responder, [`dns`] to the DNS
 //! providers, [`propagation`] and [`resolver`] to DNS servers, [`store`] owns the state path, [`import`]
 //! reads the files of other clients, [`doctor`] checks what certificates depend on, [`notice`] tells hooks and other
-//! software, [`mark`] tells the lines of one attempt from those of others, [`program`] runs programs, [`reload`] knows which files nginx reads, `x509` reads certificates
+//! software, [`share`] asks the engine that hosts share certificates on, [`mark`] tells the lines of one attempt from those of others, [`program`] runs programs, [`reload`] knows which files nginx reads, `x509` reads certificates
 //! and keys, and [`event`] has what is told. nginx is seen only through [`host`]. Not here: what a
 //! configuration means and when something is due ([`acme_dns_core`]), and anything with `unsafe`.
 #![forbid(unsafe_code)]
@@ -27,6 +27,7 @@ pub mod propagation;
 mod random;
 pub mod reload;
 pub mod resolver;
+pub mod share;
 pub mod stamp;
 pub mod status;
 pub mod store;

@@ -1,0 +1,79 @@
+//! Errors of engines: which endpoint, what it said, and what a person can do.
+
+use thiserror::Error;
+
+/// An error of an engine. `endpoint` is the one that was asked last, without what may be secret in it.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum ShareError {
+    /// It cannot be reached, or breaks off; with several endpoints, none can.
+    #[error("{endpoint} cannot be reached: {detail}")]
+    Away {
+        /// The endpoint.
+        endpoint: String,
+        /// The error.
+        detail: String,
+    },
+    /// It has not answered in time.
+    #[error("{endpoint} has not answered in time: {detail}")]
+    Timeout {
+        /// The endpoint.
+        endpoint: String,
+        /// What was asked, or the error.
+        detail: String,
+    },
+    /// It refuses the credentials, or their rights are not enough.
+    #[error("{endpoint} refuses access: {detail}; {advice}")]
+    Refused {
+        /// The endpoint.
+        endpoint: String,
+        /// Its words.
+        detail: String,
+        /// Advice for a person.
+        advice: &'static str,
+    },
+    /// Its certificate is not trusted, or it does not trust ours.
+    #[error(
+        "{endpoint} is not trusted: {detail}; check \"trusted_certificate\" and its certificate"
+    )]
+    Untrusted {
+        /// The endpoint.
+        endpoint: String,
+        /// The error.
+        detail: String,
+    },
+    /// It is something else than what the block says, or a version that cannot be used.
+    #[error("{endpoint} gave an answer that makes no sense: {detail}; {advice}")]
+    Foreign {
+        /// The endpoint.
+        endpoint: String,
+        /// The answer.
+        detail: String,
+        /// Advice for a person.
+        advice: &'static str,
+    },
+    /// It takes no more data.
+    #[error("{endpoint} is full: {detail}; {advice}")]
+    Full {
+        /// The endpoint.
+        endpoint: String,
+        /// Its words.
+        detail: String,
+        /// Advice for a person.
+        advice: &'static str,
+    },
+}
+
+impl ShareError {
+    /// Tells whether it is useless to try again before a person has changed something. It is tried again all the same,
+    /// because they may have.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        !matches!(self, Self::Away { .. } | Self::Timeout { .. })
+    }
+
+    /// Tells whether what was asked for may have been done.
+    #[must_use]
+    pub fn is_unclear(&self) -> bool {
+        matches!(self, Self::Away { .. } | Self::Timeout { .. } | Self::Foreign { .. })
+    }
+}
