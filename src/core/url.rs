@@ -85,12 +85,13 @@ fn is_same_domain(one: &str, other: &str) -> bool {
 }
 
 /// An address, or a name without the characters that other readers of URLs refuse.
-fn is_plain(host: &Host<&str>) -> bool {
+pub(crate) fn is_plain(host: &Host<&str>) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     !matches!(host, Host::Domain(name) if !name.bytes().all(allowed))
 }
 
-fn is_loopback(host: &Host<&str>) -> bool {
+/// Tells whether a host is a loopback address.
+pub(crate) fn is_loopback(host: &Host<&str>) -> bool {
     match host {
         Host::Ipv4(address) => address.is_loopback(),
         Host::Ipv6(address) => address.to_canonical().is_loopback(),

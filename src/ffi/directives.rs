@@ -14,6 +14,7 @@ use acme_dns_core::config::domains::{self, Parameters};
 use acme_dns_core::config::issuer::IssuerReader;
 use acme_dns_core::config::listener::{ExportReader, HookReader, WebhookReader, add_listener};
 use acme_dns_core::config::provider::ProviderReader;
+use acme_dns_core::config::share::ShareReader;
 use acme_dns_core::config::zone::SharedZone;
 use acme_dns_core::config::{
     Import, ImportFormat, Listener, Location, Propagation, Reload, Resources,
@@ -63,7 +64,7 @@ macro_rules! setter {
 }
 
 /// Number of the directives that define things.
-pub(super) const DEFINITIONS: usize = 11;
+pub(super) const DEFINITIONS: usize = 12;
 
 /// Makes a module's table: the directives that define things, those of its own, and the end.
 #[allow(clippy::indexing_slicing, reason = "a table of the wrong length does not compile")]
@@ -102,6 +103,7 @@ const fn definitions(block: u32) -> [ngx_command_t; DEFINITIONS] {
         command(c"acme_dns_hook", hook_block, setter!(set_hook), 0),
         command(c"acme_dns_webhook", named_block, setter!(set_webhook), 0),
         command(c"acme_dns_export", named_block, setter!(set_export), 0),
+        command(c"acme_dns_share", named_block, setter!(set_share), 0),
     ]
 }
 
@@ -175,6 +177,12 @@ fn set_export(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), Dir
     let location = cf.location();
     read_block(cf, conf, |name, args, resources| reader.set(name, args, resources, find_group))?;
     add(conf, Listener::Export(reader.finish()?), location)
+}
+
+fn set_share(cf: &Parser, args: &[&str], conf: &mut CoreConf) -> Result<(), DirectiveError> {
+    let mut reader = ShareReader::new(first(args))?;
+    read_block(cf, conf, |name, args, resources| reader.set(name, args, resources))?;
+    Ok(conf.draft.set_share(reader.finish()?)?)
 }
 
 /// Adds somebody who is told of certificates, with the program that it runs.

@@ -11,7 +11,7 @@ pub use request::DraftError;
 use super::binding::Wanted;
 use super::domains::{self, Holders, Line, Mistake};
 use super::watched::{WatchedDomains, WatchedLine};
-use super::{Config, Import, Issuer, Location, Propagation, Provider, Reload};
+use super::{Config, Import, Issuer, Location, Propagation, Provider, Reload, Share};
 use crate::id::{CertificateId, IssuerId, ProviderId, Table};
 use crate::name::Name;
 use parties::{CertificateParties, Defined};
@@ -36,6 +36,7 @@ pub struct Draft {
     reload: Option<Reload>,
     state_path: Option<PathBuf>,
     imports: Vec<Import>,
+    share: Option<Share>,
     bindings: Vec<Binding>,
     domains: Vec<Domains>,
     watched: Vec<WatchedDomains>,
@@ -159,6 +160,14 @@ impl Draft {
     /// It is set already.
     pub fn set_reload(&mut self, reload: Reload) -> Result<(), String> {
         super::text::set_once(&mut self.reload, "acme_dns_reload", reload)
+    }
+
+    /// Sets the engine that certificates are shared on.
+    ///
+    /// # Errors
+    /// It is set already.
+    pub fn set_share(&mut self, share: Share) -> Result<(), String> {
+        super::text::set_once(&mut self.share, "acme_dns_share", share)
     }
 
     /// Adds a tree of another client.
@@ -317,6 +326,7 @@ impl Draft {
             reload: self.reload.unwrap_or_default(),
             imports: self.imports,
             listeners: Vec::new(),
+            share: self.share,
         };
         Ok(Finished { config, certificates, keeps_own, left_out: self.left_out })
     }

@@ -1,7 +1,7 @@
 //! The configuration: its model, and how directives become that model.
 //!
 //! `ffi` hands over the arguments of each directive as text. [`issuer`], [`provider`],
-//! [`propagation`], [`domains`], [`listener`] and [`binding`] read one directive or block each, [`server`] the names of
+//! [`propagation`], [`domains`], [`listener`], [`share`] and [`binding`] read one directive or block each, [`server`] the names of
 //! a server; [`draft`] collects them and resolves what refers to what once the whole of nginx.conf has
 //! been read. Every error is one line in nginx's voice, without the file and line that `ffi` adds.
 
@@ -18,6 +18,7 @@ pub mod propagation;
 pub mod provider;
 mod secret;
 pub mod server;
+pub mod share;
 pub mod sharing;
 pub mod state_path;
 pub mod syntax;
@@ -39,6 +40,7 @@ pub use provider::{
     RequestLimit, Rfc2136Settings, SettingValue, TsigAlgorithm, Writes, library_types,
 };
 pub use secret::SecretCheck;
+pub use share::{ClientCertificate, EncryptionKey, Endpoint, Sentinel, Share, ShareKind};
 pub use text::is_file_name;
 
 use crate::growing::GrowingTable;
@@ -77,6 +79,8 @@ pub struct Config {
     pub imports: Vec<Import>,
     /// Those who are told of certificates: programs, URLs and files for other software.
     pub listeners: Vec<Listener>,
+    /// The engine that certificates are shared on with other hosts.
+    pub share: Option<Share>,
 }
 
 /// A certification authority: the block `acme_dns_issuer`.

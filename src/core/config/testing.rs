@@ -24,6 +24,7 @@ impl Config {
             reload: Reload::default(),
             imports: Vec::new(),
             listeners: Vec::new(),
+            share: None,
         }
     }
 

@@ -20,9 +20,9 @@ mod zones;
 
 /// Files and environment that exist in thought only: whatever has "missing" in its name is not
 /// there.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Fake {
-    secrets: Vec<SecretSource>,
+    pub(super) secrets: Vec<SecretSource>,
     warnings: Vec<String>,
 }
 

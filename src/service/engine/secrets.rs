@@ -1,7 +1,7 @@
 //! The secrets that the configuration refers to.
 
 use crate::import::Imports;
-use acme_dns_core::config::{Config, Listener, SecretId};
+use acme_dns_core::config::{Config, Listener, SecretId, Share};
 use secrecy::SecretString;
 
 /// All secrets of a configuration.
@@ -44,7 +44,8 @@ fn referred(config: &Config) -> impl Iterator<Item = SecretId> {
     });
     let of_providers = config.providers.values().flat_map(|provider| provider.secrets.clone());
     let of_listeners = config.listeners.iter().flat_map(Listener::secrets);
-    of_issuers.chain(of_providers).chain(of_listeners)
+    let of_share = config.share.iter().flat_map(Share::secrets);
+    of_issuers.chain(of_providers).chain(of_listeners).chain(of_share)
 }
 
 #[cfg(test)]

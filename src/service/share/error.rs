@@ -61,6 +61,12 @@ pub enum ShareError {
         /// Advice for a person.
         advice: &'static str,
     },
+    /// A record cannot be encrypted.
+    #[error("cannot encrypt a record: {detail}")]
+    Encryption {
+        /// The error.
+        detail: String,
+    },
 }
 
 impl ShareError {

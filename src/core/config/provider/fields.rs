@@ -273,7 +273,7 @@ impl Field {
     }
 
     /// Lists the words that set it.
-    pub(super) fn words(&self) -> Vec<String> {
+    pub(in crate::config) fn words(&self) -> Vec<String> {
         match self.kind {
             Kind::Secret(_) => vec![format!("{}_file", self.name), self.name.to_owned()],
             _ => vec![self.name.to_owned()],
@@ -392,7 +392,7 @@ impl Values {
         if let Value::Text(text) = self.take(field)? { Some(text) } else { None }
     }
 
-    pub(super) fn number(&mut self, field: &str) -> Option<u32> {
+    pub(in crate::config) fn number(&mut self, field: &str) -> Option<u32> {
         if let Value::Number(number) = self.take(field)? { Some(number) } else { None }
     }
 
@@ -529,7 +529,10 @@ pub(in crate::config) fn command(directive: &str, args: &[&str]) -> Result<Comma
 
 /// Finds out where a secret is. It must not be in the configuration itself: its text would stay in
 /// the memory of every worker, and in every copy of the file.
-fn secret_source(directive: &str, value: &str) -> Result<SecretSource, String> {
+pub(in crate::config) fn secret_source(
+    directive: &str,
+    value: &str,
+) -> Result<SecretSource, String> {
     if directive.ends_with("_file") {
         return Ok(SecretSource::File(value.to_owned()));
     }

@@ -54,7 +54,10 @@ pub(super) fn unknown_type(name: &str) -> String {
 }
 
 /// Asks whether a known word was meant, if one is so much like a word that it may be mistyped.
-fn did_you_mean(word: &str, known: impl Iterator<Item = String>) -> Option<String> {
+pub(in crate::config) fn did_you_mean(
+    word: &str,
+    known: impl Iterator<Item = String>,
+) -> Option<String> {
     let allowed = MAX_DISTANCE.min(word.len() / 3);
     let typed = word.to_ascii_lowercase();
     let near = known.map(|known| (distance(&typed, &known), known));

@@ -14,7 +14,7 @@ mod httpreq;
 mod image;
 mod lexicon;
 mod library;
-mod mistakes;
+pub(super) mod mistakes;
 mod powerdns;
 mod rfc2136;
 #[cfg(test)]
