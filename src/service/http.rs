@@ -18,6 +18,9 @@ const USER_AGENT: &str = concat!("ngx_http_acme_dns_module/", env!("CARGO_PKG_VE
 /// A host that does not answer a SYN is down, or its packets are dropped.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The same for an engine, which is near: another of its servers is asked then.
+const ENGINE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The longest silence in the middle of an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -53,6 +56,9 @@ pub enum HttpError {
     /// The trusted certificates cannot be read.
     #[error("invalid trusted certificate: {}", describe(.0))]
     Certificate(reqwest::Error),
+    /// The certificate of a client cannot be used with its key.
+    #[error("\"certificate\" and \"certificate_key\" cannot be used together: {}", describe(.0))]
+    Identity(reqwest::Error),
     /// The TLS library cannot be set up.
     #[error("cannot set up the HTTP client: {}", describe(.0))]
     Client(reqwest::Error),
@@ -114,6 +120,45 @@ fn make_client(trusted_certificate: Option<&[u8]>) -> Result<Client, HttpError> 
     if let Some(pem) = trusted_certificate {
         let certificates = Certificate::from_pem_bundle(pem).map_err(HttpError::Certificate)?;
         builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(HttpError::Client)
+}
+
+/// Certificate by which a server knows a client.
+#[derive(Clone, Copy)]
+pub struct Identity<'a> {
+    /// The certificate and its chain in PEM.
+    pub certificate: &'a [u8],
+    /// The key in PEM (PKCS #8).
+    pub key: &'a [u8],
+}
+
+/// Makes a client for the engine that hosts share certificates on. It is near, so that it is not asked through a proxy and
+/// is away if it takes long to answer a SYN; how long an answer may take is up to the caller, as one to a watch has no end.
+///
+/// # Errors
+/// A certificate or the key cannot be used, or the TLS library refuses to start.
+pub fn engine_client(
+    trusted_certificate: Option<&[u8]>,
+    identity: Option<Identity<'_>>,
+) -> Result<Client, HttpError> {
+    let mut builder = Client::builder()
+        .user_agent(USER_AGENT)
+        .no_proxy()
+        .connect_timeout(ENGINE_CONNECT_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
+        .redirect(Policy::none())
+        .referer(false);
+    if let Some(pem) = trusted_certificate {
+        let certificates = Certificate::from_pem_bundle(pem).map_err(HttpError::Certificate)?;
+        builder = builder.tls_certs_merge(certificates);
+    }
+    if let Some(Identity { certificate, key }) = identity {
+        let identity =
+            reqwest::Identity::from_pkcs8_pem(certificate, key).map_err(HttpError::Identity)?;
+        builder = builder.identity(identity);
     }
     builder.build().map_err(HttpError::Client)
 }

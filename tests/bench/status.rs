@@ -124,6 +124,7 @@ fn config(number: usize) -> Result<Config, String> {
         propagation: Propagation::default(),
         reload: Reload::default(),
         imports: Vec::new(),
+        share: None,
     };
     for index in 0..number {
         let name = format!("shop{index}.example.com");

@@ -1,5 +1,5 @@
-//! Real servers for the tests: certification authorities, DNS servers, stand-ins of DNS providers, proxies that
-//! misbehave.
+//! Real servers for the tests: certification authorities, DNS servers, engines that hosts share certificates on, stand-ins
+//! of DNS providers, proxies that misbehave.
 //!
 //! Everything runs unprivileged from a temporary directory on 127.0.0.1, each server on a port of
 //! its own, and ends with the value that stands for it, or with the test process. [`Testbed`] puts
@@ -19,6 +19,7 @@ pub mod cloudflare;
 pub mod connect_proxy;
 pub mod dns_proxy;
 pub mod duckdns;
+pub mod etcd;
 pub mod foreign_ca;
 pub mod http_forward;
 pub mod http_server;
@@ -35,6 +36,7 @@ pub mod ports;
 pub mod powerdns;
 pub mod process;
 pub mod promtool;
+pub mod redis;
 pub mod rt;
 pub mod traffic;
 pub mod tsig;

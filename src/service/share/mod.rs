@@ -6,6 +6,7 @@
 //! while the engine is away is decided by those who use this, not in here.
 
 mod error;
+pub mod etcd;
 pub mod sealed;
 
 pub use error::ShareError;
@@ -121,6 +122,28 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Gives the number of the change.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Put(Shared { revision, .. })
+            | Self::Removed { revision, .. }
+            | Self::Refused { revision, .. } => *revision,
+        }
+    }
+
+    /// Gives the place of the record.
+    #[must_use]
+    pub fn path(&self) -> &SharePath {
+        match self {
+            Self::Put(Shared { path, .. })
+            | Self::Removed { path, .. }
+            | Self::Refused { path, .. } => path,
+        }
+    }
+}
+
 /// Reason why a record was not opened.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Refusal {
@@ -151,6 +174,21 @@ pub struct News {
 /// loaded anew.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Missed;
+
+/// Times that an engine is given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Patience {
+    /// Longest time for a request to one server: a lease has to be renewed in time at another.
+    pub request: Duration,
+    /// Silence after which a watch is begun anew.
+    pub silence: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { request: Duration::from_secs(5), silence: Duration::from_secs(30) }
+    }
+}
 
 /// An engine that hosts share records on.
 ///

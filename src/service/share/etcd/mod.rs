@@ -1,0 +1,279 @@
+//! etcd, by its JSON gateway (`/v3/`, from etcd 3.4 on).
+//!
+//! Records are keys below `PREFIX/records/`, leases below `PREFIX/leases/`: a lease is a key that only its taker creates,
+//! bound to a lease of etcd. The revision at which it was created is its fencing number, which each change under the lease
+//! compares in the same transaction. So a process that wakes after its lease has gone changes nothing.
+
+mod gateway;
+mod watch;
+mod wire;
+
+use super::{
+    Change, Engine, Expected, Lease, Missed, News, Patience, Revision, ShareError, SharePath,
+    Shared, Written,
+};
+use crate::http::{HttpError, Identity, engine_client};
+use acme_dns_core::config::Share;
+use async_trait::async_trait;
+use gateway::{Call, Credentials, Failure, Gateway};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::time::Duration;
+use wire::{Grant, KeyValue, Message, Nothing, Number, Range, Transaction, base64};
+
+/// The number of records of a page.
+const PAGE: u64 = 200;
+
+/// Attempts to load all pages of one revision, while etcd compacts.
+const LOADS: usize = 3;
+
+/// etcd.
+pub struct Etcd {
+    gateway: Gateway,
+    prefix: String,
+}
+
+impl Etcd {
+    /// Makes a client of the engine of a configuration. Nobody is contacted.
+    ///
+    /// # Errors
+    /// A certificate or key cannot be used.
+    pub fn new(
+        share: &Share,
+        password: Option<SecretString>,
+        identity: Option<Identity<'_>>,
+        patience: Patience,
+    ) -> Result<Self, HttpError> {
+        let client = engine_client(share.trusted_certificate.as_deref(), identity)?;
+        let credentials = share.username.clone().zip(password);
+        let credentials =
+            credentials.map(|(username, password)| Credentials { username, password });
+        let gateway = Gateway::new(client, share.endpoints.clone(), patience, credentials);
+        Ok(Self { gateway, prefix: share.prefix.clone() })
+    }
+
+    /// Beginning of the keys of all records. What ends with a slash is followed by what ends with `0`.
+    fn records(&self) -> String {
+        format!("{}/records/", self.prefix)
+    }
+
+    fn record(&self, path: &SharePath) -> String {
+        format!("{}{}", self.records(), path.as_str())
+    }
+
+    fn end(&self) -> String {
+        format!("{}/records0", self.prefix)
+    }
+
+    fn lease_key(&self, name: &str) -> String {
+        format!("{}/leases/{name}", self.prefix)
+    }
+
+    /// Gives the path of a record. What is no text is none of ours, and cannot be opened either.
+    fn path(&self, key: &[u8]) -> SharePath {
+        let records = self.records();
+        let path = key.strip_prefix(records.as_bytes()).unwrap_or(key);
+        SharePath::new(&String::from_utf8_lossy(path))
+    }
+
+    fn put_change(&self, found: KeyValue) -> Change {
+        let path = self.path(&found.key.0);
+        let revision = Revision(found.mod_revision.0);
+        Change::Put(Shared { path, revision, content: found.value.0 })
+    }
+
+    /// Loads all records of one revision, page by page.
+    async fn load_pages(&self) -> Result<News, Failure> {
+        let mut body = json!({
+            "key": base64(self.records()),
+            "range_end": base64(self.end()),
+            "limit": Number(PAGE),
+        });
+        let mut news = News::default();
+        loop {
+            let page: Range = self.gateway.ask(Call::RANGE, &body).await?;
+            if news.revision == Revision::default() {
+                news.revision = Revision(page.header.revision.0);
+                body["revision"] = json!(page.header.revision);
+            }
+            let last = page.kvs.last().map(|last| [&last.key.0[..], &[0]].concat());
+            news.changes.extend(page.kvs.into_iter().map(|found| self.put_change(found)));
+            match last.filter(|_| page.more) {
+                Some(next) => body["key"] = json!(base64(next)),
+                None => return Ok(news),
+            }
+        }
+    }
+
+    /// Gives the revision of the whole cluster, not of one member that may be behind.
+    async fn revision(&self) -> Result<Revision, Failure> {
+        let body = json!({ "key": base64(self.records()), "count_only": true });
+        let range: Range = self.gateway.ask(Call::RANGE, &body).await?;
+        Ok(Revision(range.header.revision.0))
+    }
+
+    /// Changes a record if it is as expected and the lease is held.
+    async fn write(
+        &self,
+        key: &str,
+        expected: Expected,
+        lease: Option<&Lease>,
+        change: Value,
+    ) -> Result<Written, Failure> {
+        let mut compare = vec![match expected {
+            Expected::Absent => created(key, 0),
+            Expected::At(Revision(revision)) => json!({
+                "key": base64(key),
+                "target": "MOD",
+                "result": "EQUAL",
+                "mod_revision": Number(revision),
+            }),
+        }];
+        let mut look = Vec::new();
+        if let Some(lease) = lease {
+            let key = self.lease_key(&lease.name);
+            look.push(json!({ "request_range": { "key": base64(&key), "keys_only": true } }));
+            compare.push(created(&key, lease.fence));
+        }
+        let body = json!({ "compare": compare, "success": [change], "failure": look });
+        let done: Transaction = self.gateway.ask(Call::TRANSACTION, &body).await?;
+        if done.succeeded {
+            return Ok(Written::Done(Revision(done.header.revision.0)));
+        }
+        let mut held = done.responses.iter().flat_map(|part| &part.response_range.kvs);
+        let is_held = |lease: &Lease| held.any(|key| key.create_revision.0 == lease.fence);
+        Ok(match lease.is_none_or(is_held) {
+            true => Written::Lost,
+            false => Written::Fenced,
+        })
+    }
+
+    async fn take_lease(&self, name: &str, ttl: Duration) -> Result<Option<Lease>, Failure> {
+        let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+        let granted: Grant =
+            self.gateway.ask(Call::GRANT, &json!({ "TTL": Number(seconds) })).await?;
+        let key = self.lease_key(name);
+        let put = json!({ "key": base64(&key), "value": "", "lease": granted.id });
+        let body = json!({
+            "compare": [created(&key, 0)],
+            "success": [{ "request_put": put }],
+        });
+        let taken = self.gateway.ask::<Transaction>(Call::TRANSACTION, &body).await;
+        match taken {
+            Ok(done) if done.succeeded => Ok(Some(Lease {
+                name: name.to_owned(),
+                fence: done.header.revision.0,
+                token: granted.id.0.to_string(),
+                ttl: Duration::from_secs(granted.ttl.0),
+            })),
+            other => {
+                // The key may have been created all the same, and would be held for nothing. If that fails too, it ends
+                // with its time.
+                let _ = self.revoke(granted.id).await;
+                other.map(|_| None)
+            }
+        }
+    }
+
+    async fn revoke(&self, id: Number) -> Result<(), Failure> {
+        let revoked = self.gateway.ask::<Nothing>(Call::REVOKE, &json!({ "ID": id })).await;
+        match revoked {
+            Ok(Nothing {}) | Err(Failure::NoLease) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn keep_alive(&self, id: Number) -> Result<bool, Failure> {
+        let body = json!({ "ID": id });
+        match self.gateway.ask::<Message<Grant>>(Call::KEEP_ALIVE, &body).await {
+            Ok(Message::Result(Grant { ttl, .. })) => Ok(ttl.0 > 0),
+            Ok(Message::Error(refusal)) => match self.gateway.explain(&refusal) {
+                Failure::NoLease => Ok(false),
+                failure => Err(failure),
+            },
+            Err(Failure::NoLease) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn own<T>(&self, result: Result<T, Failure>) -> Result<T, ShareError> {
+        result.map_err(|failure| self.gateway.error(failure))
+    }
+}
+
+/// Condition that a key was created at a revision; 0 if there is to be none.
+fn created(key: &str, revision: u64) -> Value {
+    json!({
+        "key": base64(key),
+        "target": "CREATE",
+        "result": "EQUAL",
+        "create_revision": Number(revision),
+    })
+}
+
+/// The number of a lease of etcd's.
+fn lease_id(lease: &Lease) -> Number {
+    Number(lease.token.parse().unwrap_or_default())
+}
+
+#[async_trait(?Send)]
+impl Engine for Etcd {
+    async fn load(&self) -> Result<News, ShareError> {
+        for _ in 1..LOADS {
+            match self.load_pages().await {
+                Err(Failure::Compacted) => {}
+                loaded => return self.own(loaded),
+            }
+        }
+        self.own(self.load_pages().await)
+    }
+
+    async fn get(&self, path: &SharePath) -> Result<Option<Change>, ShareError> {
+        let body = json!({ "key": base64(self.record(path)) });
+        let range: Range = self.own(self.gateway.ask(Call::RANGE, &body).await)?;
+        Ok(range.kvs.into_iter().next().map(|found| self.put_change(found)))
+    }
+
+    async fn put(
+        &self,
+        path: &SharePath,
+        content: &[u8],
+        expected: Expected,
+        lease: Option<&Lease>,
+    ) -> Result<Written, ShareError> {
+        let key = self.record(path);
+        let put = json!({ "request_put": { "key": base64(&key), "value": base64(content) } });
+        self.own(self.write(&key, expected, lease, put).await)
+    }
+
+    async fn remove(
+        &self,
+        path: &SharePath,
+        expected: Revision,
+        lease: Option<&Lease>,
+    ) -> Result<Written, ShareError> {
+        let key = self.record(path);
+        let remove = json!({ "request_delete_range": { "key": base64(&key) } });
+        self.own(self.write(&key, Expected::At(expected), lease, remove).await)
+    }
+
+    async fn lease(&self, name: &str, ttl: Duration) -> Result<Option<Lease>, ShareError> {
+        self.own(self.take_lease(name, ttl).await)
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<bool, ShareError> {
+        self.own(self.keep_alive(lease_id(lease)).await)
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), ShareError> {
+        self.own(self.revoke(lease_id(lease)).await)
+    }
+
+    async fn watch(
+        &self,
+        from: Revision,
+        tell: &mut dyn FnMut(News),
+    ) -> Result<Missed, ShareError> {
+        self.own(self.follow(from, tell).await)
+    }
+}

@@ -1,0 +1,200 @@
+//! etcd, of one member or of several.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::authority::Authority;
+use crate::ports::Port;
+use crate::process::{Process, run, wait_until};
+
+const START: Duration = Duration::from_secs(30);
+
+/// The user that is made by [`Etcd::enable_authentication`], and the password.
+pub const USER: (&str, &str) = ("nginx", "p4ssw0rd of nginx");
+
+/// Options of a cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct EtcdOptions<'a> {
+    /// The number of members.
+    pub members: usize,
+    /// The authority of the members' certificates; without TLS if absent.
+    pub authority: Option<&'a Authority>,
+    /// Set if clients need a certificate of that authority.
+    pub asks_certificate: bool,
+    /// Time after which a token that is not used ends, in seconds.
+    pub token_ttl: u32,
+}
+
+impl Default for EtcdOptions<'_> {
+    fn default() -> Self {
+        Self { members: 1, authority: None, asks_certificate: false, token_ttl: 300 }
+    }
+}
+
+/// A running etcd.
+#[derive(Debug)]
+pub struct Etcd {
+    members: Vec<Member>,
+    authority: Option<Authority>,
+}
+
+#[derive(Debug)]
+struct Member {
+    process: Process,
+    command: Command,
+    log: PathBuf,
+    client: Port,
+    _peer: Port,
+}
+
+impl Etcd {
+    /// Starts a cluster in a directory.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    #[must_use]
+    pub fn start(dir: &Path, options: EtcdOptions<'_>) -> Self {
+        let ports: Vec<(Port, Port)> =
+            (0..options.members).map(|_| (Port::reserve(), Port::reserve())).collect();
+        let peers: Vec<String> = ports
+            .iter()
+            .enumerate()
+            .map(|(number, (_, peer))| format!("m{number}=http://{}", peer.addr()))
+            .collect();
+        let peers = peers.join(",");
+        let mut members = Vec::new();
+        for (number, (client, peer)) in ports.into_iter().enumerate() {
+            let dir = dir.join(format!("m{number}"));
+            fs::create_dir_all(&dir)
+                .unwrap_or_else(|e| panic!("cannot create {}: {e}", dir.display()));
+            let command = member(&dir, number, &peers, client.addr(), peer.addr(), options);
+            let log = dir.join("log");
+            let process = Process::start(&command, &log);
+            members.push(Member { process, command, log, client, _peer: peer });
+        }
+        let mut etcd = Self { members, authority: options.authority.cloned() };
+        (0..options.members).for_each(|number| etcd.wait(number));
+        etcd
+    }
+
+    /// The URLs of all members.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<String> {
+        let scheme = if self.authority.is_some() { "https" } else { "http" };
+        self.members.iter().map(|member| format!("{scheme}://{}", member.client.addr())).collect()
+    }
+
+    /// Stops a member where it is: its connections are accepted and not answered.
+    pub fn pause(&mut self, number: usize) {
+        self.members[number].process.pause();
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    pub fn resume(&mut self, number: usize) {
+        self.members[number].process.resume();
+    }
+
+    /// Kills a member.
+    pub fn stop(&mut self, number: usize) {
+        self.members[number].process.stop();
+    }
+
+    /// Starts a member that was killed, with what it had on its disk.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_again(&mut self, number: usize) {
+        let member = &mut self.members[number];
+        member.process = Process::start(&member.command, &member.log);
+        self.wait(number);
+    }
+
+    fn wait(&mut self, number: usize) {
+        let (endpoints, authority) = (self.endpoints(), self.authority.clone());
+        let process = &mut self.members[number].process;
+        let healthy = wait_until(START, || {
+            let mut command = control(&endpoints[number], authority.as_ref());
+            command.args(["get", "health"]);
+            let answered = match run(&mut command) {
+                Ok(_) => true,
+                // Whoever asks for a name is there.
+                Err(error) => error.contains("user name is empty"),
+            };
+            (answered || !process.is_running()).then_some(answered)
+        });
+        assert_eq!(healthy, Some(true), "etcd does not come up:\n{}", process.log());
+    }
+
+    /// Has `etcdctl` ask the first member that runs.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn control(&mut self, arguments: &[&str]) -> String {
+        let endpoints = self.endpoints();
+        let running = self.members.iter_mut().position(|member| member.process.is_running());
+        let mut command = control(&endpoints[running.unwrap_or_default()], self.authority.as_ref());
+        run(command.args(arguments)).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Makes a user who may change what is below a prefix, [`USER`], and asks all for a password from now on.
+    ///
+    /// # Panics
+    /// If etcd refuses.
+    pub fn enable_authentication(&mut self, prefix: &str) {
+        let (name, password) = USER;
+        for arguments in [
+            &["user", "add", "root:root"][..],
+            &["user", "grant-role", "root", "root"],
+            &["role", "add", name],
+            &["role", "grant-permission", "--prefix=true", name, "readwrite", prefix],
+            &["user", "add", &format!("{name}:{password}")],
+            &["user", "grant-role", name, name],
+            &["auth", "enable"],
+        ] {
+            self.control(arguments);
+        }
+    }
+}
+
+/// The command of a member.
+fn member(
+    dir: &Path,
+    number: usize,
+    peers: &str,
+    client: SocketAddr,
+    peer: SocketAddr,
+    options: EtcdOptions<'_>,
+) -> Command {
+    let mut command = Command::new("/usr/bin/etcd");
+    let scheme = if options.authority.is_some() { "https" } else { "http" };
+    let (client, peer) = (format!("{scheme}://{client}"), format!("http://{peer}"));
+    command.arg("--name").arg(format!("m{number}")).arg("--data-dir").arg(dir.join("data"));
+    command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+    command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+    command.args(["--initial-cluster", peers]);
+    // Leases of a second, and elections that take no longer.
+    command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]);
+    command.args(["--auth-token-ttl", &options.token_ttl.to_string()]);
+    if let Some(authority) = options.authority {
+        command.arg("--cert-file").arg(authority.certificate_file());
+        command.arg("--key-file").arg(authority.key_file());
+        if options.asks_certificate {
+            command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(authority.ca_file());
+        }
+    }
+    command
+}
+
+fn control(endpoint: &str, authority: Option<&Authority>) -> Command {
+    let mut command = Command::new("/usr/bin/etcdctl");
+    command.env("ETCDCTL_API", "3").args(["--endpoints", endpoint, "--dial-timeout", "1s"]);
+    if let Some(authority) = authority {
+        command.arg("--cacert").arg(authority.ca_file());
+        command.arg("--cert").arg(authority.certificate_file());
+        command.arg("--key").arg(authority.key_file());
+    }
+    command
+}
