@@ -40,7 +40,7 @@ pub use provider::{
     RequestLimit, Rfc2136Settings, SettingValue, TsigAlgorithm, Writes, library_types,
 };
 pub use secret::SecretCheck;
-pub use share::{ClientCertificate, EncryptionKey, Endpoint, Sentinel, Share, ShareKind};
+pub use share::{ClientCertificate, EncryptionKey, Endpoint, KeyError, Sentinel, Share, ShareKind};
 pub use text::is_file_name;
 
 use crate::growing::GrowingTable;

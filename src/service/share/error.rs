@@ -1,6 +1,26 @@
 //! Errors of engines: which endpoint, what it said, and what a person can do.
 
+use crate::http::HttpError;
+use acme_dns_core::config::KeyError;
+use openssl::error::ErrorStack;
 use thiserror::Error;
+
+/// Failure to make an engine's client, before anybody is contacted.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// A certificate or a key cannot be used, or TLS cannot be set up.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// A key of records cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A certificate cannot be read.
+    #[error("invalid trusted certificate: {0}")]
+    Certificate(#[from] ErrorStack),
+    /// TLS cannot be set up, or the certificate and the key of the client cannot be used together.
+    #[error("\"certificate\", \"certificate_key\" or \"trusted_certificate\" cannot be used: {0}")]
+    Tls(String),
+}
 
 /// An error of an engine. `endpoint` is the one that was asked last, without what may be secret in it.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]

@@ -7,11 +7,20 @@
 
 mod error;
 pub mod etcd;
+pub mod redis;
 pub mod sealed;
 
-pub use error::ShareError;
+pub use error::{SetupError, ShareError};
 
+use crate::http::Identity;
+use acme_dns_core::config::{
+    ClientCertificate, EncryptionKey, SecretId, Sentinel, Share, ShareKind,
+};
 use async_trait::async_trait;
+use etcd::Etcd;
+use redis::Redis;
+use sealed::{KeyRing, Sealed};
+use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -255,4 +264,35 @@ pub trait Engine {
     /// The engine is away, or refuses. The caller goes on from the last revision that it was told.
     async fn watch(&self, from: Revision, tell: &mut dyn FnMut(News))
     -> Result<Missed, ShareError>;
+}
+
+/// Makes the engine of a configuration, with its encryption; `secret` gives the secrets that it refers to. Nobody is
+/// contacted.
+///
+/// # Errors
+/// A certificate or a key cannot be used.
+pub fn open(
+    share: &Share,
+    secret: impl Fn(SecretId) -> SecretString,
+    patience: Patience,
+) -> Result<Sealed, SetupError> {
+    let client = share.client_certificate.as_ref();
+    let key = client.map(|client| secret(client.key));
+    let identity = client.zip(key.as_ref());
+    let identity = identity.map(|(ClientCertificate { certificate, .. }, key)| Identity {
+        certificate,
+        key: key.expose_secret().as_bytes(),
+    });
+    let password = share.password.map(&secret);
+    let engine: Box<dyn Engine> = match &share.kind {
+        ShareKind::Etcd => Box::new(Etcd::new(share, password, identity, patience)?),
+        ShareKind::Redis { sentinel, .. } => {
+            let of_sentinel = sentinel.as_ref().and_then(|Sentinel { password, .. }| *password);
+            let passwords = [password, of_sentinel.map(&secret)];
+            Box::new(Redis::new(share, passwords, identity, patience)?)
+        }
+    };
+    let keys = share.encryption_keys.iter().map(|id| EncryptionKey::parse(&secret(*id)));
+    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    Ok(Sealed::new(engine, KeyRing::new(&share.prefix, keys)))
 }

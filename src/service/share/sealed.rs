@@ -126,20 +126,21 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// An engine whose records are encrypted.
-pub struct Sealed<E> {
-    engine: E,
+pub struct Sealed {
+    engine: Box<dyn Engine>,
     ring: KeyRing,
 }
 
-impl<E: Engine> fmt::Debug for Sealed<E> {
+impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sealed").field("ring", &self.ring).finish_non_exhaustive()
     }
 }
 
-impl<E: Engine> Sealed<E> {
+impl Sealed {
     /// Makes one of an engine and keys.
-    pub fn new(engine: E, ring: KeyRing) -> Self {
+    #[must_use]
+    pub fn new(engine: Box<dyn Engine>, ring: KeyRing) -> Self {
         Self { engine, ring }
     }
 
@@ -163,7 +164,7 @@ impl<E: Engine> Sealed<E> {
 }
 
 #[async_trait(?Send)]
-impl<E: Engine> Engine for Sealed<E> {
+impl Engine for Sealed {
     /// Loads all records. Those with an old key are put back with the new one, so that the old can be dropped after a
     /// while; one that could not be is left to the next load.
     async fn load(&self) -> Result<News, ShareError> {
