@@ -24,13 +24,13 @@ pub struct EtcdOptions<'a> {
     pub authority: Option<&'a Authority>,
     /// Set if clients need a certificate of that authority.
     pub asks_certificate: bool,
-    /// Time after which a token that is not used ends, in seconds.
-    pub token_ttl: u32,
+    /// The size of its data at which it is full, in bytes.
+    pub quota: Option<u32>,
 }
 
 impl Default for EtcdOptions<'_> {
     fn default() -> Self {
-        Self { members: 1, authority: None, asks_certificate: false, token_ttl: 300 }
+        Self { members: 1, authority: None, asks_certificate: false, quota: None }
     }
 }
 
@@ -177,7 +177,9 @@ fn member(
     command.args(["--initial-cluster", peers]);
     // Leases of a second, and elections that take no longer.
     command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]);
-    command.args(["--auth-token-ttl", &options.token_ttl.to_string()]);
+    if let Some(quota) = options.quota {
+        command.args(["--quota-backend-bytes", &quota.to_string()]);
+    }
     if let Some(authority) = options.authority {
         command.arg("--cert-file").arg(authority.certificate_file());
         command.arg("--key-file").arg(authority.key_file());

@@ -38,7 +38,7 @@ pub enum ShareError {
     Timeout {
         /// The endpoint.
         endpoint: String,
-        /// What was asked, or the error.
+        /// The question, or the error.
         detail: String,
     },
     /// It refuses the credentials, or their rights are not enough.

@@ -1,4 +1,4 @@
-//! What several hosts share: records with a revision, leases with a fencing number, and news of changes, on an engine
+//! Sharing by several hosts: records with a revision, leases with a fencing number, and news of changes, on an engine
 //! that exists.
 //!
 //! An engine is asked through [`Engine`] only. Each type has a module of its own; [`sealed`] is an engine above any of them that
@@ -102,7 +102,7 @@ pub struct Lease {
     pub name: String,
     /// Its number: whoever held it before had a lower one.
     pub fence: u64,
-    /// What the engine knows the holder by.
+    /// Word that the engine knows the holder by.
     pub token: String,
     /// Time after which it ends unless it is renewed.
     pub ttl: Duration,

@@ -63,7 +63,7 @@ pub struct Share {
     pub username: Option<String>,
     /// The password.
     pub password: Option<SecretId>,
-    /// What it is to know us by.
+    /// The certificate that it is to know us by.
     pub client_certificate: Option<ClientCertificate>,
     /// Certificates in PEM that are trusted besides the system's.
     pub trusted_certificate: Option<Vec<u8>>,

@@ -13,7 +13,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 /// The longest answer, in bytes: a page of records, or a message of a watch.
 pub(super) const MAX_ANSWER: usize = 32 << 20;
@@ -53,7 +52,7 @@ pub(super) struct Credentials {
 pub(super) enum Failure {
     /// The token has expired, or etcd has forgotten it.
     Token,
-    /// What was asked for is history that etcd no longer has.
+    /// History was asked for that etcd no longer has.
     Compacted,
     /// There is no such lease.
     NoLease,
@@ -69,6 +68,7 @@ pub(super) struct Gateway {
     endpoints: Vec<Endpoint>,
     patience: Patience,
     credentials: Option<Credentials>,
+    has_certificate: bool,
     /// The member that has answered last.
     current: Cell<usize>,
     token: RefCell<Option<HeaderValue>>,
@@ -80,9 +80,10 @@ impl Gateway {
         endpoints: Vec<Endpoint>,
         patience: Patience,
         credentials: Option<Credentials>,
+        has_certificate: bool,
     ) -> Self {
         let (current, token) = (Cell::new(0), RefCell::new(None));
-        Self { client, endpoints, patience, credentials, current, token }
+        Self { client, endpoints, patience, credentials, has_certificate, current, token }
     }
 
     /// Gives the name of the member that has answered last.
@@ -101,13 +102,12 @@ impl Gateway {
         call: Call,
         body: &Value,
     ) -> Result<T, Failure> {
+        let response = self.open(call, body).await?;
         let reading = async {
-            let response = self.open(call, body).await?;
             let answer = read_limited(response, MAX_ANSWER).await;
             answer.map_err(|error| self.broken(&error, true))
         };
-        let answer = Zeroizing::new(self.in_time(reading).await?.to_vec());
-        self.parse(&answer)
+        self.parse(&self.in_time(reading).await?)
     }
 
     /// Reads a message.
@@ -135,7 +135,8 @@ impl Gateway {
     }
 
     async fn open_somewhere(&self, call: Call, body: &Value) -> Result<Response, Failure> {
-        for _ in 1..self.endpoints.len() {
+        // The connection to a single member may have been dead for long.
+        for _ in 1..self.endpoints.len().max(2) {
             match self.in_time(self.open_here(call, body)).await {
                 Err(Failure::Member { was_sent, .. }) if call.is_repeatable || !was_sent => {}
                 opened => return opened,
@@ -228,7 +229,21 @@ impl Gateway {
             let advice = "it seems to have no TLS: is it to be \"http://\"?";
             return Failure::Final(ShareError::Foreign { endpoint, detail, advice });
         }
+        let detail = format!("{detail}{}", self.hint(&detail));
         Failure::Member { error: ShareError::Away { endpoint, detail }, was_sent }
+    }
+
+    /// Says what may be behind a connection that is closed: servers do not tell it.
+    fn hint(&self, detail: &str) -> &'static str {
+        let is_tls = self.endpoints.iter().any(|endpoint| endpoint.is_tls);
+        let has = |word: &str| is_tls && detail.contains(word);
+        if has("unexpected EOF") {
+            "; it seems to have no TLS"
+        } else if has("connection closed") && !self.has_certificate {
+            "; perhaps it asks for a \"certificate\""
+        } else {
+            ""
+        }
     }
 
     /// Reads a refusal.

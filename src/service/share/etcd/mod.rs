@@ -48,7 +48,9 @@ impl Etcd {
         let credentials = share.username.clone().zip(password);
         let credentials =
             credentials.map(|(username, password)| Credentials { username, password });
-        let gateway = Gateway::new(client, share.endpoints.clone(), patience, credentials);
+        let has_certificate = share.client_certificate.is_some();
+        let endpoints = share.endpoints.clone();
+        let gateway = Gateway::new(client, endpoints, patience, credentials, has_certificate);
         Ok(Self { gateway, prefix: share.prefix.clone() })
     }
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 /// Messages of a watch, one a line.
 struct Lines {
     response: Response,
-    /// What has come and was not read.
+    /// The rest that has come and was not read.
     rest: Vec<u8>,
     silence: Duration,
 }

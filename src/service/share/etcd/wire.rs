@@ -15,7 +15,7 @@ pub(super) struct Number(pub(super) u64);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bytes(pub(super) Zeroizing<Vec<u8>>);
 
-/// What precedes each answer.
+/// Beginning of each answer.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Header {
     #[serde(default)]

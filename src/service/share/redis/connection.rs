@@ -86,8 +86,16 @@ impl Connector {
         let mut info = redis::cmd("INFO");
         let text: String = self.ask(&mut inner, info.arg("replication"), at).await?;
         let field = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name));
-        if field("role:") != Some("master") {
-            return Err(at.away("it is a replica, on which nothing can be written"));
+        match field("role:") {
+            Some("master") => {}
+            Some(_) => return Err(at.away("it is a replica, on which nothing can be written")),
+            None => {
+                return Err(ShareError::Foreign {
+                    endpoint: name,
+                    detail: "it is not a master or a replica".to_owned(),
+                    advice: "set \"sentinel_master\" if it is a Sentinel",
+                });
+            }
         }
         let history = field("master_replid:").unwrap_or_default().to_owned();
         Ok(Connection { inner, endpoint: name, history })
@@ -198,7 +206,11 @@ impl At<'_> {
     fn untrusted(self, error: &native_tls::Error) -> ShareError {
         let detail = error.to_string();
         let endpoint = self.0.to_owned();
-        if detail.contains("wrong version number") || detail.contains("unexpected EOF") {
+        if detail.contains("unexpected EOF") {
+            let detail = format!("{detail}; it seems to have no TLS");
+            return ShareError::Away { endpoint, detail };
+        }
+        if detail.contains("wrong version number") {
             let advice = "it seems to have no TLS: is it to be \"redis://\"?";
             return ShareError::Foreign { endpoint, detail, advice };
         }
