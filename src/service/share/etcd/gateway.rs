@@ -238,7 +238,7 @@ impl Gateway {
         let is_tls = self.endpoints.iter().any(|endpoint| endpoint.is_tls);
         let has = |word: &str| is_tls && detail.contains(word);
         if has("unexpected EOF") {
-            "; it seems to have no TLS"
+            "; perhaps it has no TLS"
         } else if has("connection closed") && !self.has_certificate {
             "; perhaps it asks for a \"certificate\""
         } else {

@@ -20,6 +20,8 @@ use tokio_native_tls::native_tls;
 /// The longest text of an answer that is shown, in characters.
 const MAX_TEXT: usize = 200;
 
+const NO_TLS: &str = "; perhaps it has no TLS";
+
 /// A connection, and which history the server has: it begins another when it starts, and when it becomes the master.
 #[derive(Clone)]
 pub(super) struct Connection {
@@ -39,6 +41,7 @@ pub(super) struct Connector {
     pub(super) patience: Patience,
     /// The Sentinel that has answered last.
     current: Cell<usize>,
+    has_certificate: bool,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -46,7 +49,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Where something is asked, for its errors.
 #[derive(Clone, Copy)]
-struct At<'a>(&'a str);
+struct At<'a> {
+    endpoint: &'a str,
+    /// Guess at what is behind a connection that is closed: servers do not tell it.
+    hint: &'static str,
+}
 
 impl Connector {
     /// Makes one of the settings and secrets of a configuration. Nobody is contacted.
@@ -72,6 +79,7 @@ impl Connector {
             sentinel_login: login(sentinel_user, of_sentinel.as_ref()),
             patience,
             current: Cell::new(0),
+            has_certificate: identity.is_some(),
         })
     }
 
@@ -81,7 +89,7 @@ impl Connector {
             Some(master) => self.ask_sentinels(master).await?,
             None => self.endpoints.first().map(address).unwrap_or_default(),
         };
-        let at = At(&name);
+        let at = self.at(&name);
         let mut inner = self.open(&address, at, &self.login).await?;
         let mut info = redis::cmd("INFO");
         let text: String = self.ask(&mut inner, info.arg("replication"), at).await?;
@@ -114,7 +122,7 @@ impl Connector {
             }
             self.current.set(place + 1);
         }
-        Err(failed.unwrap_or_else(|| At("").away("there is no endpoint")))
+        Err(failed.unwrap_or_else(|| self.at("").away("there is no endpoint")))
     }
 
     async fn ask_sentinel(
@@ -123,7 +131,7 @@ impl Connector {
         master: &str,
     ) -> Result<((String, u16), String), ShareError> {
         let (address, name) = address(endpoint);
-        let at = At(&name);
+        let at = self.at(&name);
         let mut sentinel = self.open(&address, at, &self.sentinel_login).await?;
         let mut command = redis::cmd("SENTINEL");
         command.arg("get-master-addr-by-name").arg(master);
@@ -145,27 +153,36 @@ impl Connector {
         at: At<'_>,
         login: &RedisConnectionInfo,
     ) -> Result<MultiplexedConnection, ShareError> {
-        let opening = async {
-            let (host, port) = address;
-            let connected = TcpStream::connect((host.as_str(), *port)).await;
-            let stream = connected.map_err(|error| at.away(&format!("cannot connect: {error}")))?;
-            // A small command must not wait for the answer to the one before.
-            let _ = stream.set_nodelay(true);
-            let stream: Box<dyn Stream> = match &self.tls {
-                None => Box::new(stream),
-                Some(tls) => {
-                    let secured = tls.connect(host, stream).await;
-                    Box::new(secured.map_err(|error| at.untrusted(&error))?)
-                }
-            };
-            let config = AsyncConnectionConfig::new().set_response_timeout(None);
-            let made = MultiplexedConnection::new_with_config(login, stream, config).await;
-            let (connection, driver) = made.map_err(|error| at.explain(&error))?;
-            tokio::spawn(driver);
-            Ok(connection)
+        let (host, port) = address;
+        let limit = self.patience.request;
+        let late = || at.late(&self.patience);
+        let connected = timeout(limit, TcpStream::connect((host.as_str(), *port))).await;
+        let stream = connected
+            .map_err(|_| late())?
+            .map_err(|error| at.away(&format!("cannot connect: {error}")))?;
+        // A small command must not wait for the answer to the one before.
+        let _ = stream.set_nodelay(true);
+        let stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => {
+                let secured = timeout(limit, tls.connect(host, stream)).await;
+                // Redis waits for the end of what it takes for a command.
+                let secured =
+                    secured.map_err(|_| At { hint: NO_TLS, ..at }.late(&self.patience))?;
+                Box::new(secured.map_err(|error| at.untrusted(&error))?)
+            }
         };
-        let opened = timeout(self.patience.request, opening).await;
-        opened.unwrap_or_else(|_| Err(at.late(&self.patience)))
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let making = MultiplexedConnection::new_with_config(login, stream, config);
+        let made = timeout(limit, making).await.map_err(|_| late())?;
+        let (connection, driver) = made.map_err(|error| at.explain(&error))?;
+        tokio::spawn(driver);
+        Ok(connection)
+    }
+
+    fn at<'a>(&self, endpoint: &'a str) -> At<'a> {
+        let asks = self.tls.is_some() && !self.has_certificate;
+        At { endpoint, hint: if asks { "; perhaps it asks for a \"certificate\"" } else { "" } }
     }
 
     /// Sends a command and reads the answer.
@@ -187,7 +204,7 @@ impl Connector {
         blocks_for: std::time::Duration,
     ) -> Result<T, ShareError> {
         let Connection { inner, endpoint, .. } = connection;
-        let at = At(endpoint);
+        let at = At { endpoint, hint: "" };
         let asked = timeout(self.patience.request + blocks_for, command.query_async(inner)).await;
         asked.map_err(|_| at.late(&self.patience))?.map_err(|error| at.explain(&error))
     }
@@ -195,19 +212,19 @@ impl Connector {
 
 impl At<'_> {
     fn away(self, detail: &str) -> ShareError {
-        ShareError::Away { endpoint: self.0.to_owned(), detail: detail.to_owned() }
+        ShareError::Away { endpoint: self.endpoint.to_owned(), detail: detail.to_owned() }
     }
 
     fn late(self, patience: &Patience) -> ShareError {
-        let detail = format!("no answer for {} s", patience.request.as_secs());
-        ShareError::Timeout { endpoint: self.0.to_owned(), detail }
+        let detail = format!("no answer for {} s{}", patience.request.as_secs(), self.hint);
+        ShareError::Timeout { endpoint: self.endpoint.to_owned(), detail }
     }
 
     fn untrusted(self, error: &native_tls::Error) -> ShareError {
         let detail = error.to_string();
-        let endpoint = self.0.to_owned();
+        let endpoint = self.endpoint.to_owned();
         if detail.contains("unexpected EOF") {
-            let detail = format!("{detail}; it seems to have no TLS");
+            let detail = format!("{detail}{NO_TLS}");
             return ShareError::Away { endpoint, detail };
         }
         if detail.contains("wrong version number") {
@@ -219,14 +236,17 @@ impl At<'_> {
 
     /// Says what an error means.
     fn explain(self, error: &RedisError) -> ShareError {
-        let endpoint = self.0.to_owned();
+        let endpoint = self.endpoint.to_owned();
         let text = error.to_string();
         let detail = format!("\"{}\"", excerpt(&text, MAX_TEXT));
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         if error.is_io_error() {
             return match has(&["certificate", "unknown ca"]) {
                 true => ShareError::Untrusted { endpoint, detail },
-                false => ShareError::Away { endpoint, detail },
+                false => {
+                    let detail = format!("{detail}{}", self.hint);
+                    ShareError::Away { endpoint, detail }
+                }
             };
         }
         let refused = |advice| {

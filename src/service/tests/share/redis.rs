@@ -53,7 +53,7 @@ fn a_replica_is_no_place_to_write_and_a_sentinel_has_to_know_the_master() {
             &[&["endpoint", &sentinel][..], &["sentinel_master", "other"], KEYS],
             "knows no master \"other\"; check \"sentinel_master\"",
         ),
-        (&[&["endpoint", &sentinel][..], KEYS], "is needed"),
+        (&[&["endpoint", &sentinel][..], KEYS], "set \"sentinel_master\" if it is a Sentinel"),
     ] {
         let host = host("redis", lines);
         let error = run(async { host.load().await.expect_err("it is refused") }).to_string();
