@@ -15,6 +15,7 @@ use crate::site::NOBODY;
 mod blocks;
 mod inherited;
 mod programs;
+mod share;
 mod sni;
 
 /// In a row: the line that the message has to name.

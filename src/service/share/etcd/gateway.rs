@@ -223,11 +223,13 @@ impl Gateway {
         };
         let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
         if has(&["certificate", "unknown ca"]) {
-            return Failure::Final(ShareError::Untrusted { endpoint, detail });
+            // The others may have another certificate.
+            return Failure::Member { error: ShareError::Untrusted { endpoint, detail }, was_sent };
         }
         if has(&["wrong version number", "packet length too long"]) {
             let advice = "it seems to have no TLS: is it to be \"http://\"?";
-            return Failure::Final(ShareError::Foreign { endpoint, detail, advice });
+            let error = ShareError::Foreign { endpoint, detail, advice };
+            return Failure::Member { error, was_sent };
         }
         let detail = format!("{detail}{}", self.hint(&detail));
         Failure::Member { error: ShareError::Away { endpoint, detail }, was_sent }

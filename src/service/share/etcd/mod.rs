@@ -22,7 +22,7 @@ use std::time::Duration;
 use wire::{Grant, KeyValue, Message, Nothing, Number, Range, Transaction, base64};
 
 /// The number of records of a page.
-const PAGE: u64 = 200;
+const PAGE: u64 = 100;
 
 /// Attempts to load all pages of one revision, while etcd compacts.
 const LOADS: usize = 3;
