@@ -175,8 +175,9 @@ fn member(
     command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
     command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
     command.args(["--initial-cluster", peers]);
-    // Leases of a second, and elections that take no longer.
-    command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]);
+    // Leases of a second are the shortest then. A single member waits for an election too, with nobody to disturb.
+    let [heartbeat, election] = if options.members == 1 { ["20", "100"] } else { ["50", "500"] };
+    command.args(["--heartbeat-interval", heartbeat, "--election-timeout", election]);
     if let Some(quota) = options.quota {
         command.args(["--quota-backend-bytes", &quota.to_string()]);
     }

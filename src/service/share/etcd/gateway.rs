@@ -113,7 +113,7 @@ impl Gateway {
     /// Reads a message.
     pub(super) fn parse<T: DeserializeOwned>(&self, text: &[u8]) -> Result<T, Failure> {
         serde_json::from_slice(text).map_err(|error| {
-            // The error quotes nothing but words of the format.
+            // It may quote a value, but records are encrypted.
             self.foreign(&format!("it is no such JSON: {}", excerpt(&error.to_string(), MAX_TEXT)))
         })
     }
