@@ -12,6 +12,7 @@ pub mod challenge;
 pub mod config;
 pub mod encoding;
 pub mod findings;
+pub mod fleet;
 pub mod growing;
 pub mod id;
 pub mod index;

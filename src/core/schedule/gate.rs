@@ -76,6 +76,7 @@ pub(super) struct Shown {
 
 impl Shown {
     pub(super) const ALL: Self = Self { issuer: true, provider: true, zones: true };
+    pub(super) const NOTHING: Self = Self { issuer: false, provider: false, zones: false };
 
     /// Finds what a failed attempt has shown, besides what failed.
     pub(super) fn by(failure: &Failure) -> Self {

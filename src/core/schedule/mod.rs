@@ -42,6 +42,7 @@ mod progress;
 mod renewal;
 mod request;
 mod setback;
+mod shared;
 #[cfg(test)]
 mod simulation;
 mod spreading;
@@ -108,11 +109,13 @@ pub struct Obtained {
     pub validity: Validity,
     /// Seconds by which our clock is ahead of the CA's, as far as that matters.
     pub skew: i64,
+    /// In a fleet, the number of the certificate that is shared until now.
+    pub follows: Option<u64>,
 }
 
 impl From<Validity> for Obtained {
     fn from(validity: Validity) -> Self {
-        Self { validity, skew: 0 }
+        Self { validity, skew: 0, follows: None }
     }
 }
 

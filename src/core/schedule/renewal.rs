@@ -176,11 +176,13 @@ pub struct Renewal {
     /// Seconds by which our clock is ahead of the CA's, if the certificate says so.
     #[serde(skip_serializing_if = "is_zero")]
     pub skew: i64,
+    /// Number of the certificate among those that several hosts have shared; 0 for one that was never in a fleet.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub number: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
-fn is_zero(number: &i64) -> bool {
-    *number == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// Reason for the time of a renewal.
@@ -216,8 +218,13 @@ impl Renewal {
         before: &Self,
         why: Option<Reason>,
     ) -> Self {
-        let Obtained { validity, skew } = obtained;
-        let new = Self { jitter: Some(jitter), issued: now, skew, ..Self::default() };
+        let Obtained { validity, skew, follows } = obtained;
+        // What was in a fleet once counts on without it, so that it is the newer one when it is back.
+        let number = match (follows, before.number) {
+            (None, 0) => 0,
+            (follows, own) => follows.unwrap_or_default().max(own).saturating_add(1),
+        };
+        let new = Self { jitter: Some(jitter), issued: now, skew, number, ..Self::default() };
         let age = if before.issued <= now { now.since(before.issued) } else { Duration::MAX };
         let was_hasty = why == Some(Reason::Suggested) && age < LONGEST_HASTE;
         let hasty = match (was_hasty, new.is_stale(validity)) {

@@ -3,6 +3,7 @@
 mod pauses;
 mod request;
 mod scan;
+mod shared;
 
 use super::{
     Attempt, Authority, CONCURRENCY, Environment, Failure, FailureKind, Fingerprint, Known,
@@ -454,7 +455,7 @@ fn work_is_bounded() {
 fn fresh(now: UnixTime, skew: i64) -> Obtained {
     let there = now.0 - skew;
     let validity = Validity { not_before: UnixTime(there), not_after: UnixTime(there + 90 * DAY) };
-    Obtained { validity, skew }
+    Obtained { validity, skew, follows: None }
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(super) struct Track {
     pub(super) is_barred: bool,
     /// Set if nobody wants it any more: it is neither obtained nor asked about.
     pub(super) is_withdrawn: bool,
+    /// Another host has the turn until then.
+    pub(super) postponed: UnixTime,
     pub(super) state: AttemptState,
     /// The CA is asked when to renew it.
     pub(super) is_asking: bool,
@@ -108,6 +110,7 @@ impl Track {
             wish: Wish::None,
             is_barred: false,
             is_withdrawn: false,
+            postponed: UnixTime::default(),
             state: AttemptState::Waiting,
             is_asking: false,
             kin,
@@ -161,7 +164,7 @@ impl Track {
         }
         let due = self.renewal_due().map_or(UnixTime::default(), |(time, _)| time);
         if self.is_at_once() || due > now {
-            return due;
+            return due.max(self.postponed);
         }
         if self.is_barred {
             return AFTER_OTHERS;
@@ -173,7 +176,7 @@ impl Track {
         {
             time = time.min(forced);
         }
-        time.max(self.progress.spent.room_from(now, current))
+        time.max(self.progress.spent.room_from(now, current)).max(self.postponed)
     }
 
     pub(super) fn issuer(&self, authority: usize) -> IssuerId {

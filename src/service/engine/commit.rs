@@ -42,7 +42,7 @@ impl Commit<'_> {
     /// Commits a certificate that its attempt has saved, as far as the disk took it.
     pub(super) fn issued(mut self, issuance: Issuance) {
         let Issuance { variant, issuer, issued, took, saved } = issuance;
-        let obtained = Obtained { validity: issued.validity, skew: issued.skew };
+        let obtained = Obtained { validity: issued.validity, skew: issued.skew, follows: None };
         let renewal = self.schedule.handle_issued(variant, obtained, now(), random());
         let is_saved = !matches!(saved, Saved::Refused(_));
         self.serve(variant, issuer, &issued, is_saved);
