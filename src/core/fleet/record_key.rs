@@ -6,7 +6,7 @@ use std::fmt;
 
 /// Name of a certificate's records: its set of names, the type of its key, and the environment of its issuer.
 ///
-/// What a configuration calls a certificate is not in it: hosts with the same certificate under two names share it, and
+/// The name that a configuration has for it is left out: hosts with the same certificate under two names share it, and
 /// those with another set of names, as during a rolling change, do not replace each other's.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RecordKey(String);
@@ -31,6 +31,11 @@ impl RecordKey {
             text.push_str(name);
         }
         Self(format!("{shown}~{:032x}", fnv(text.as_bytes())))
+    }
+
+    /// Makes the key of the account at a CA, by the URL of its directory.
+    pub fn of_account(directory: &str) -> Self {
+        Self(format!("{:032x}", fnv(directory.as_bytes())))
     }
 
     /// Gives its text, which is the last part of a record's path.

@@ -34,7 +34,7 @@ pub struct Claimant {
     pub place: f64,
 }
 
-/// What a host does about a certificate that is due.
+/// Next step of a host that has a certificate to order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Turn {
     /// It takes the certificate's lease, and orders if it gets that.

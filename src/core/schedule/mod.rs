@@ -332,6 +332,7 @@ impl Schedule {
         }
         // If the process dies, the next one tells a respawn from a restart by these.
         (progress.loading, progress.fingerprint) = (self.loading, track.fingerprint);
+        track.last_before = progress.last;
         track.progress = progress.begun(now);
         let places_new = track.validity.is_none() && !track.is_under_way;
         track.progress.pauses = self.gates.begin(variant, track);

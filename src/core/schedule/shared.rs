@@ -1,13 +1,18 @@
-//! What other hosts have done for a certificate that this one shares with them.
+//! Work of other hosts for a certificate that this one shares with them.
 
 use super::gate::Shown;
 use super::note_held;
 use super::progress::Progress;
 use super::renewal::Renewal;
 use super::track::{AttemptState, Wish};
-use super::{SPREAD_EACH, Schedule, Validity};
+use super::{Schedule, Validity};
 use crate::id::VariantId;
 use crate::time::UnixTime;
+use std::time::Duration;
+
+/// Time after which a host asks the CA itself when to renew what another has obtained: that one asks sooner, and shares
+/// the answer.
+const NEXT_POLL: Duration = Duration::from_secs(600);
 
 impl Schedule {
     /// Gives the certificate that is there, with its renewal state.
@@ -31,6 +36,7 @@ impl Schedule {
             if !track.is_waiting() {
                 track.state = AttemptState::Waiting;
                 track.progress.unfinished = track.progress.unfinished.saturating_sub(1);
+                track.progress.last = track.last_before;
             }
             if track.wish == Wish::Tried {
                 track.wish = Wish::AtOnce;
@@ -61,7 +67,7 @@ impl Schedule {
         let adopted = self.change(variant, |track| {
             let mut renewal = renewal;
             renewal.set_right(now);
-            renewal.next_poll = renewal.poll_time(now).max(now + SPREAD_EACH);
+            renewal.next_poll = renewal.poll_time(now).max(now + NEXT_POLL);
             (track.renewal, track.validity) = (renewal, Some(validity));
             (track.progress, track.postponed) = (Progress::default(), UnixTime::default());
             (track.is_under_way, track.is_barred) = (false, false);
@@ -76,7 +82,7 @@ impl Schedule {
     pub fn handle_shared_renewal(&mut self, variant: VariantId, renewal: Renewal, now: UnixTime) {
         self.tell(now);
         self.change(variant, |track| {
-            let next_poll = renewal.poll_time(now).max(now + SPREAD_EACH);
+            let next_poll = renewal.poll_time(now).max(now + NEXT_POLL);
             track.renewal = Renewal { next_poll, ..renewal };
             track.renewal.set_right(now);
         });

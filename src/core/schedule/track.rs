@@ -33,6 +33,8 @@ pub(super) struct Track {
     pub(super) is_withdrawn: bool,
     /// Another host has the turn until then.
     pub(super) postponed: UnixTime,
+    /// Time at which the attempt before the last one began or ended.
+    pub(super) last_before: UnixTime,
     pub(super) state: AttemptState,
     /// The CA is asked when to renew it.
     pub(super) is_asking: bool,
@@ -111,6 +113,7 @@ impl Track {
             is_barred: false,
             is_withdrawn: false,
             postponed: UnixTime::default(),
+            last_before: UnixTime::default(),
             state: AttemptState::Waiting,
             is_asking: false,
             kin,

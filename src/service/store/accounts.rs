@@ -2,7 +2,7 @@
 
 use super::door::{MAX_KEY, Place};
 use super::layout::{ACCOUNT, ACCOUNT_KEY, ACCOUNTS, NEW_ACCOUNT_KEY};
-use super::{Store, StoreError, files};
+use super::{Store, StoreError, files, secret};
 use crate::x509::keys;
 use acme_dns_core::pem::{self, KeyDer, KeyForm};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// An account (RFC 8555 section 7.1.2) with its key.
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
 pub struct Account {
     /// Its URL, which requests are signed with.
     pub url: String,
@@ -25,6 +25,7 @@ pub struct Account {
     /// The thumbprints of the keys that it had before, the last ones last.
     pub former_keys: Vec<String>,
     /// Its private key, PKCS #8 in DER.
+    #[serde(with = "secret::pkcs8")]
     pub key: Zeroizing<Vec<u8>>,
 }
 

@@ -54,6 +54,11 @@ struct RecordLine {
     placed: PlacedRecord,
 }
 
+/// Gives the name of the certificate that an entry is about.
+pub(crate) fn journal_owner(id: &str) -> &str {
+    id.split_once('~').map_or(id, |(name, _)| name)
+}
+
 impl JournalEntry {
     /// Makes an entry whose records are all at one provider.
     #[must_use]
@@ -125,6 +130,32 @@ impl Store {
         let names = files::list(&self.journal())?;
         let ids = names.iter().filter_map(|name| name.strip_suffix(".json"));
         Ok(ids.filter_map(|id| Some((id.to_owned(), self.journal_read(id).transpose()?))).collect())
+    }
+
+    /// Lists the entries of a certificate that can be read.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn journal_of(&self, name: &str) -> Result<Vec<(String, JournalEntry)>, StoreError> {
+        let all = self.journal_all()?.into_iter().filter(|(id, _)| journal_owner(id) == name);
+        Ok(all.filter_map(|(id, entry)| Some((id, entry.ok()?))).collect())
+    }
+
+    /// Keeps records of an order of another host, unless they are there.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or the file cannot be written.
+    pub fn journal_add(&self, name: &str, entry: &JournalEntry) -> Result<(), StoreError> {
+        let known = self.journal_of(name)?;
+        let values = |entry: &JournalEntry| -> Vec<_> {
+            entry.records.iter().map(|record| record.placed.record.clone()).collect()
+        };
+        if known.iter().any(|(_, other)| values(other) == values(entry)) {
+            return Ok(());
+        }
+        let ids = (1_u64..).map(|n| if n == 1 { name.to_owned() } else { format!("{name}~{n}") });
+        let free = ids.into_iter().find(|id| !self.journal_has(id));
+        self.journal_write(&free.unwrap_or_default(), entry)
     }
 
     /// Sets a file aside, for a person to look at.

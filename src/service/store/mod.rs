@@ -18,6 +18,7 @@ mod layout;
 mod notes;
 mod orders;
 mod progress;
+pub(crate) mod secret;
 mod takeover;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -33,6 +34,7 @@ pub use certificates::{
 pub use door::Trust;
 pub use error::StoreError;
 pub(crate) use holder::{ask_for_sign, last_sign, lock_holder};
+pub(crate) use journal::journal_owner;
 pub use journal::{JournalEntry, JournalFile, JournalRecord};
 pub(crate) use layout::{certificate_of, certificate_path, full_chain_path, hooks_path};
 pub use layout::{certificates_path, programs_path};

@@ -1,17 +1,17 @@
 //! Orders that are under way, so that the next process can go on with them.
 
 use super::door::Place;
-use super::{Store, StoreError, files};
+use super::{Store, StoreError, files, secret};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// End of the name of a file that holds an order. That of the progress beside it ends otherwise, so
 /// the two cannot be mixed up whatever the name of the certificate is.
 const SUFFIX: &str = ".order";
 
 /// An order (RFC 8555 section 7.1.3) that has no certificate yet.
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
 pub struct PendingOrder {
     /// Its URL.
     pub url: String,
@@ -24,23 +24,8 @@ pub struct PendingOrder {
     /// The profile that was ordered.
     pub profile: Option<String>,
     /// The private key, PKCS #8 in PEM, once the CSR may have been sent.
+    #[serde(default, with = "secret::optional_text")]
     pub key: Option<Zeroizing<String>>,
-}
-
-#[derive(Deserialize, Serialize)]
-struct OrderFile {
-    url: String,
-    account: String,
-    directory: String,
-    names: Vec<String>,
-    profile: Option<String>,
-    key: Option<String>,
-}
-
-impl Drop for OrderFile {
-    fn drop(&mut self) {
-        self.key.zeroize();
-    }
 }
 
 impl fmt::Debug for PendingOrder {
@@ -56,21 +41,13 @@ impl Store {
     /// The file cannot be written; what was there is still there.
     pub fn save_order(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
         let path = self.order_path(name);
-        let file = OrderFile {
-            url: order.url.clone(),
-            account: order.account.clone(),
-            directory: order.directory.clone(),
-            names: order.names.clone(),
-            profile: order.profile.clone(),
-            key: order.key.as_ref().map(|key| key.as_str().to_owned()),
-        };
         // Allocated once: a growing vector would leave copies of the key behind.
         let names: usize = order.names.iter().map(|name| name.len() + 4).sum();
         let key = order.key.as_ref().map_or(0, |key| key.len() * 2);
         let texts = [&order.url, &order.account, &order.directory].map(|text| text.len() * 2);
         let capacity = names + key + texts.iter().sum::<usize>() + 1024;
         let mut json = Zeroizing::new(Vec::with_capacity(capacity));
-        serde_json::to_writer(&mut *json, &file).map_err(|e| path.invalid(e.to_string()))?;
+        serde_json::to_writer(&mut *json, order).map_err(|e| path.invalid(e.to_string()))?;
         files::replace(&path, &json)
     }
 
@@ -81,7 +58,7 @@ impl Store {
     /// The file cannot be read, or it held something else; the error says where it is then.
     pub fn load_order(&self, name: &str) -> Result<Option<PendingOrder>, StoreError> {
         let place = self.order_path(name);
-        match read(&place) {
+        match place.read_json::<PendingOrder>() {
             Err(StoreError::Invalid { path, reason }) => {
                 let aside = files::set_aside(&place, &format!("{name}{SUFFIX}"))?;
                 let reason = format!("{reason}; moved to \"{}\"", aside.path().display());
@@ -117,18 +94,6 @@ impl Store {
     fn order_path(&self, name: &str) -> Place {
         self.orders().join(format!("{name}{SUFFIX}"))
     }
-}
-
-fn read(path: &Place) -> Result<Option<PendingOrder>, StoreError> {
-    let Some(mut file) = path.read_json::<OrderFile>()? else { return Ok(None) };
-    Ok(Some(PendingOrder {
-        url: std::mem::take(&mut file.url),
-        account: std::mem::take(&mut file.account),
-        directory: std::mem::take(&mut file.directory),
-        names: std::mem::take(&mut file.names),
-        profile: file.profile.take(),
-        key: file.key.take().map(Zeroizing::new),
-    }))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What other hosts have done for a certificate.
+//! Work of other hosts for a certificate.
 
 use super::super::{Failure, Obtained, Progress, Renewal, Schedule, Scope, Task};
 use super::{DAY, NOW, TEMPORARY, at, missing, v, validity};

@@ -1,15 +1,18 @@
 //! The form in which an issued certificate is saved.
 
+use crate::store::secret;
 use acme_dns_core::material::{Pair, Source};
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 /// An issued certificate in the form in which it is saved.
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
 pub struct IssuedPem {
     /// The private key, PKCS #8 in PEM.
+    #[serde(with = "secret::text")]
     pub key: Zeroizing<String>,
     /// The certificates in PEM, the leaf first, each ended by a newline.
     pub fullchain: String,
