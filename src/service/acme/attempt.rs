@@ -440,6 +440,7 @@ impl OrderAttempt<'_> {
         if let Err(error) = kept {
             self.teller.order(OrderEvent::Unsaved { why: error.to_string() });
         }
+        self.state.note_on_disk(&self.variant.name).await;
     }
 
     async fn forget_order(&self) {
@@ -447,6 +448,7 @@ impl OrderAttempt<'_> {
         if let Err(error) = self.on_disk(move |store| store.remove_order(&name)).await {
             self.teller.step_failed(Level::Warn, &error);
         }
+        self.state.note_on_disk(&self.variant.name).await;
     }
 
     /// Does something with files on another thread: a disk may take its time, and other orders go on.

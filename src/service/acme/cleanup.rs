@@ -8,7 +8,7 @@ use super::claims::{ActiveEntry, Claim};
 use super::{Obtainer, ObtainerState, names_of};
 use crate::dns::{PlacedRecord, REMOVAL_LIMIT, SparedRecord, on_account_of};
 use crate::event::RecordsEvent;
-use crate::store::{JournalEntry, JournalRecord, StoreError};
+use crate::store::{JournalEntry, JournalRecord, StoreError, journal_owner};
 use acme_dns_core::challenge::{Candidate, Kept, Mark};
 use acme_dns_core::text::excerpt;
 use futures_util::future::join_all;
@@ -266,6 +266,7 @@ pub(super) async fn close(
     let id = active.id.clone();
     if spared.is_empty() {
         let removed = state.store.on_thread(move |store| store.journal_remove(&id)).await;
+        state.note_on_disk(journal_owner(&active.id)).await;
         return removed.map_err(|error| error.to_string());
     }
     let mut what: Vec<String> = spared.iter().take(SHOWN).map(describe).collect();

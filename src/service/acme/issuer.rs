@@ -242,6 +242,11 @@ impl IssuerClient {
         }
     }
 
+    /// Forgets the account, because the disk has another one.
+    pub(super) async fn forget_account(&self) {
+        self.production.account.lock().await.take();
+    }
+
     /// Looks into a refusal of an order that may be about the account with this URL. `true`: the
     /// account is of no use any more and was set aside, the next session has another.
     pub(super) async fn replace_account(

@@ -48,6 +48,7 @@ mod step;
 mod teller;
 mod transport;
 mod visibility;
+mod witness;
 
 pub use attempt::KeyChoice;
 pub use cleanup::Leftovers;
@@ -57,6 +58,7 @@ pub(crate) use inspection::{Inspection, inspect};
 pub use problem::Problem;
 pub use renewal_info::{RenewalAnswer, certificate_id};
 pub use step::Step;
+pub use witness::Witness;
 
 use crate::dns::{DnsProvider, TxtRecord};
 use crate::event::{OrderEvent, Subject};
@@ -162,6 +164,8 @@ struct ObtainerState {
     claimed: RefCell<HashSet<Claimed>>,
     /// Some of them are free again.
     unclaimed: Notify,
+    /// Whoever is to go on with attempts when this process ends.
+    witness: Option<Rc<dyn Witness>>,
     /// Times at which missing records of dns-persist-01 were told, by their names.
     needed: RefCell<HashMap<String, Instant>>,
 }
@@ -179,6 +183,13 @@ impl ObtainerState {
     /// Tells whether the last attempt for a variant has failed in a way that does not pass by itself.
     fn is_troubled(&self, variant: &str) -> bool {
         self.troubled.borrow().contains(variant)
+    }
+
+    /// Tells the witness that something of a certificate's attempts has changed on disk.
+    async fn note_on_disk(&self, certificate: &str) {
+        if let Some(witness) = &self.witness {
+            witness.note(certificate).await;
+        }
     }
 
     fn provider_named(&self, name: &str) -> Option<&dyn DnsProvider> {
@@ -230,8 +241,35 @@ impl Obtainer {
                 claimed: RefCell::default(),
                 unclaimed: Notify::new(),
                 needed: RefCell::default(),
+                witness: None,
             }),
         })
+    }
+
+    /// Has a witness told what attempts leave on disk. Nothing is under way yet.
+    #[must_use]
+    pub fn with_witness(mut self, witness: Rc<dyn Witness>) -> Self {
+        if let Some(state) = Rc::get_mut(&mut self.state) {
+            state.witness = Some(witness);
+        }
+        self
+    }
+
+    /// Finds or creates our account at a CA.
+    ///
+    /// # Errors
+    /// There is none, and it is not created.
+    pub async fn open_account(&self, issuer: IssuerId) -> Result<(), ObtainError> {
+        let issuer = self.state.issuers.get(issuer).ok_or(ObtainError::NoSuchCertificate)?;
+        issuer.session(Environment::Production).await?;
+        Ok(())
+    }
+
+    /// Forgets our account at a CA, because the disk has another one.
+    pub async fn forget_account(&self, issuer: IssuerId) {
+        if let Some(issuer) = self.state.issuers.get(issuer) {
+            issuer.forget_account().await;
+        }
     }
 
     /// Obtains a variant from an issuer. The caller saves it, and forgets its order. Runs within a `LocalSet`:

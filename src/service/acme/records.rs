@@ -9,7 +9,7 @@ use super::{ObtainerState, names_of};
 use crate::dns::{PlacedRecord, TxtRecord, Zone, on_account_of};
 use crate::event::RecordsEvent;
 use crate::mark::spawn_local;
-use crate::store::{JournalEntry, JournalRecord, StoreError};
+use crate::store::{JournalEntry, JournalRecord, StoreError, journal_owner};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -226,6 +226,8 @@ impl Records {
 
     async fn write_journal(&self) -> Result<(), StoreError> {
         let (id, entry) = (self.active.id.clone(), self.entry());
-        self.state.store.on_thread(move |store| store.journal_write(&id, &entry)).await
+        self.state.store.on_thread(move |store| store.journal_write(&id, &entry)).await?;
+        self.state.note_on_disk(journal_owner(&self.active.id)).await;
+        Ok(())
     }
 }
