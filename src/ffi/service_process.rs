@@ -21,7 +21,7 @@ use super::reload;
 use super::writer::Writer;
 use acme_dns_core::config::SecretId;
 use acme_dns_core::level::Level;
-use acme_dns_service::engine::{LockWait, Service, Settings};
+use acme_dns_service::engine::{LEASE, LockWait, Service, Settings};
 use acme_dns_service::event::{Event, ProcessEvent, StateEvent};
 use acme_dns_service::host::Host;
 use acme_dns_service::store::{TakeOver, User, take_over};
@@ -164,6 +164,7 @@ fn settings(conf: &CoreConf, ready: &Ready) -> Settings {
         imports: ready.imports.clone(),
         watch: ready.watch.clone(),
         certs_group: ready.certs_group,
+        lease: LEASE,
         // A service that is started anew has nothing new to tell.
         is_news: ready.is_news && ready.memory.starts() <= 1,
     }

@@ -13,7 +13,7 @@
 
 use super::actions::Actions;
 use super::clock::{LOCAL_PAUSE, now, random};
-use super::outcome::Issuance;
+use super::outcome::{Issuance, IssuanceOrigin};
 use super::reloading::Reloading;
 use super::saving::Saved;
 use super::served::{Served, ServedVariant};
@@ -21,10 +21,10 @@ use super::site::Site;
 use super::stapling::Stapling;
 use super::unsaved::Unsaved;
 use crate::acme::Issued;
-use crate::event::{CertificateEvent, FilesEvent};
+use crate::event::{CertificateEvent, FilesEvent, OriginEvent};
 use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::level::Level;
-use acme_dns_core::schedule::{Obtained, Schedule};
+use acme_dns_core::schedule::{Obtained, Renewal, Schedule};
 use std::time::Duration;
 
 /// The parts that take note of a certificate.
@@ -36,14 +36,25 @@ pub(super) struct Commit<'a> {
     pub(super) unsaved: &'a mut Unsaved,
     pub(super) actions: &'a mut Actions,
     pub(super) reloading: &'a Reloading,
+    /// In a fleet, the number of the certificate that is shared until now.
+    pub(super) follows: Option<u64>,
 }
 
 impl Commit<'_> {
-    /// Commits a certificate that its attempt has saved, as far as the disk took it.
-    pub(super) fn issued(mut self, issuance: Issuance) {
-        let Issuance { variant, issuer, issued, took, saved } = issuance;
-        let obtained = Obtained { validity: issued.validity, skew: issued.skew, follows: None };
-        let renewal = self.schedule.handle_issued(variant, obtained, now(), random());
+    /// Commits a certificate that its attempt, or its adoption, has saved, as far as the disk took it. Gives what is kept
+    /// beside it.
+    pub(super) fn issued(mut self, issuance: Issuance) -> Renewal {
+        let Issuance { variant, issuer, issued, took, saved, origin } = issuance;
+        let Issued { validity, skew, .. } = issued;
+        let renewal = match &origin {
+            IssuanceOrigin::Ca => {
+                let obtained = Obtained { validity, skew, follows: self.follows };
+                self.schedule.handle_issued(variant, obtained, now(), random())
+            }
+            IssuanceOrigin::Fleet { renewal, .. } => {
+                self.schedule.handle_adopted(variant, validity, *renewal, now())
+            }
+        };
         let is_saved = !matches!(saved, Saved::Refused(_));
         self.serve(variant, issuer, &issued, is_saved);
         let (site, name) = (self.site, self.site.name(variant));
@@ -51,7 +62,7 @@ impl Commit<'_> {
         if is_saved && let Err(error) = site.store.save_renewal(name, &renewal) {
             site.tell_failure(Level::Warn, &error);
         }
-        self.tell(variant, &issued, took);
+        self.tell(variant, &issued, took, origin);
         match saved {
             Saved::Completely => {}
             Saved::WithRemains(error) => {
@@ -67,6 +78,7 @@ impl Commit<'_> {
         if is_saved {
             self.note_files(variant);
         }
+        renewal
     }
 
     /// Commits a certificate that the disk has taken at last.
@@ -94,9 +106,15 @@ impl Commit<'_> {
         self.actions.note_renewal(variant);
     }
 
-    fn tell(&self, variant: VariantId, issued: &Issued, took: Duration) {
+    fn tell(&self, variant: VariantId, issued: &Issued, took: Duration, origin: IssuanceOrigin) {
         let Issued { issuer, serial, validity, .. } = issued;
         let renewal = self.schedule.renewal(variant);
+        if let IssuanceOrigin::Fleet { host, is_one_of_many, .. } = origin {
+            let until = validity.not_after;
+            let renewal = renewal.map_or(until, |(time, _)| time);
+            let event = OriginEvent::Adopted { host, until, renewal, is_one_of_many };
+            return self.site.tell_origin(variant, event);
+        }
         let event = CertificateEvent::Issued {
             issuer: issuer.clone(),
             took,

@@ -8,8 +8,10 @@ use super::clock::{LONGEST_SLEEP, now, random, sleep_by_the_clock};
 use super::commit::Commit;
 use super::data::DataWatch;
 use super::failing::{Failed, Failures};
+use super::fleet::news::FleetNews;
+use super::fleet::{Fleet, FleetWitness, Parts};
 use super::keeper::{InMemory, Keeper, Look, WATCH_INTERVAL};
-use super::outcome::{Outcome, RenewalTiming, Report};
+use super::outcome::{IssuanceOrigin, Outcome, RenewalTiming, Report};
 use super::reloading::Reloading;
 use super::requests::{Answerers, Requests};
 use super::secrets::Secrets;
@@ -18,24 +20,25 @@ use super::site::Site;
 use super::stapling::Stapling;
 use super::startup::Loaded;
 use super::status::Status;
-use super::tasks::{self, Obtaining};
+use super::tasks::{self, Obtaining, Sharing};
 use super::unreadable::{Recovery, Unreadable};
 use super::unsaved::Unsaved;
 use super::watching::{Growing, Watching};
 use crate::acme::Obtainer;
 use crate::dns;
 use crate::doctor::Doctor;
-use crate::event::{Ca, CertificateEvent, Event, ProcessEvent};
+use crate::event::{CertificateEvent, Event, ProcessEvent};
 use crate::http::{Clients, HttpError};
 use crate::mark::Mark;
 use crate::ocsp::OcspError;
 use crate::program::Programs;
 use crate::propagation::Checker;
+use crate::share::{self, Patience, SetupError};
 use crate::store::{Lock, programs_path};
 use acme_dns_core::config::SecretId;
 use acme_dns_core::id::VariantId;
 use acme_dns_core::level::Level;
-use acme_dns_core::schedule::{Attempt, Environment, Schedule, Task};
+use acme_dns_core::schedule::{Attempt, Reason, Schedule, Task};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,6 +65,11 @@ pub(super) struct Running {
     data: DataWatch,
     watching: Watching,
     status: Status,
+    /// Time of a lease, and the hosts that certificates are shared with once the loop runs.
+    lease: Duration,
+    fleet: Option<Rc<Fleet>>,
+    /// Wakes the removal of TXT records.
+    cleaning: Rc<Notify>,
     report: Report,
     outcomes: mpsc::UnboundedReceiver<Outcome>,
 }
@@ -91,6 +99,9 @@ impl Running {
             data: loaded.data,
             watching: loaded.watching,
             status: loaded.status,
+            lease: loaded.lease,
+            fleet: None,
+            cleaning: Rc::new(Notify::new()),
             report: loaded.report,
             outcomes: loaded.outcomes,
             site,
@@ -99,17 +110,21 @@ impl Running {
 
     /// Works until another process has the lock.
     pub(super) async fn run(&mut self) {
-        self.idle().await;
-        let tools = match self.tools() {
+        let ready = match self.join() {
+            Ok(()) => {
+                self.idle().await;
+                self.tools().map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let tools = match ready {
             Ok(tools) => tools,
-            Err(error) => {
-                let why = error.to_string();
+            Err(why) => {
                 self.site.tell(&Event::Process(ProcessEvent::Unfit { why }));
                 return std::future::pending().await;
             }
         };
-        let cleaning = Rc::new(Notify::new());
-        let clean = tasks::clean(Rc::clone(&tools.obtainer), Rc::clone(&cleaning));
+        let clean = tasks::clean(Rc::clone(&tools.obtainer), Rc::clone(&self.cleaning));
         tokio::task::spawn_local(clean);
         while self.has_lock() {
             self.look_at_requests();
@@ -126,11 +141,20 @@ impl Running {
             tokio::select! {
                 Some(outcome) = self.outcomes.recv() => {
                     self.handle(outcome);
-                    cleaning.notify_one();
+                    self.cleaning.notify_one();
                 }
                 () = sleep_by_the_clock(pause) => {}
             }
         }
+    }
+
+    /// Joins the hosts that certificates are shared with, if the configuration says so.
+    fn join(&mut self) -> Result<(), SetupError> {
+        let Some(share) = &self.site.config.share else { return Ok(()) };
+        let engine = share::open(share, |id| self.secrets.get(id), Patience::default())?;
+        let engine = Rc::new(engine);
+        self.fleet = Some(Fleet::join(&self.site, engine, self.lease, self.report.clone()));
+        Ok(())
     }
 
     /// Waits until there is something to do. Before that no HTTP client is set up, which costs as much
@@ -141,7 +165,7 @@ impl Running {
             let journal = store.journal_all().is_ok_and(|entries| entries.is_empty());
             journal && store.orders_all().is_ok_and(|orders| orders.is_empty())
         };
-        while self.actions.is_empty() && is_clean() {
+        while self.fleet.is_none() && self.actions.is_empty() && is_clean() {
             let pause = self.pause();
             if pause.is_zero() {
                 return;
@@ -169,7 +193,7 @@ impl Running {
 
     /// Looks after the state path and what lies in it, if it is time to; tells whether it is still ours.
     pub(super) fn has_lock(&mut self) -> bool {
-        let Self { served, unsaved, stapling, schedule, .. } = self;
+        let Self { served, unsaved, stapling, schedule, fleet, cleaning, .. } = self;
         match self.keeper.look(InMemory { served, unsaved }) {
             Look::Lost => return false,
             Look::Early | Look::Amiss => {}
@@ -177,6 +201,9 @@ impl Running {
                 self.unreadable.look(Recovery { schedule, served, stapling });
                 self.data.look(schedule.has_failures(), self.watching.wanting_room());
                 self.status.count_records();
+                if let Some(fleet) = fleet {
+                    fleet.tidy(&Parts { schedule, served, cleaning });
+                }
             }
         }
         true
@@ -199,6 +226,7 @@ impl Running {
         let (store, host) = (self.site.store.clone(), Arc::clone(&self.site.host));
         let config = Arc::clone(config);
         let obtainer = Obtainer::new(config, providers, store, checker, &clients, secret, host)?;
+        let obtainer = FleetWitness::watch(obtainer, self.fleet.as_ref());
         Ok(Tools { obtainer: Rc::new(obtainer), clients })
     }
 
@@ -221,30 +249,25 @@ impl Running {
     fn obtain(&mut self, due: Attempt, tools: &Tools) {
         self.unsaved.give_up(due.variant);
         self.status.begin(&self.schedule, due.variant);
-        let mark = Mark::new(&*self.site.host);
-        mark.clone().on_lines(|| self.tell_begun(&due));
+        let fleet = self.fleet.as_ref().filter(|fleet| fleet.shares(due.variant));
+        let sharing = fleet.map(|fleet| {
+            let renewal = self.schedule.renewal(due.variant);
+            Sharing {
+                fleet: Rc::clone(fleet),
+                validity: self.schedule.held(due.variant).map(|(validity, _)| validity),
+                is_asked: matches!(renewal, Some((_, Reason::Asked))),
+            }
+        });
         let obtaining = Obtaining {
-            mark,
+            site: Rc::clone(&self.site),
+            mark: Mark::new(&*self.site.host),
             key: self.actions.key_for(due.variant),
-            name: self.site.name(due.variant).to_owned(),
             due,
             obtainer: Rc::clone(&tools.obtainer),
-            store: self.site.store.clone(),
             is_settled: self.begun.elapsed() >= SETTLED,
+            sharing,
         };
         obtaining.spawn(self.report.clone());
-    }
-
-    fn tell_begun(&self, due: &Attempt) {
-        if !self.site.host.listens(Level::Debug) {
-            return;
-        }
-        let issuer = self.site.issuer(due.issuer).name.clone();
-        let ca = match due.environment {
-            Environment::Production => Ca::Production(issuer),
-            Environment::Staging => Ca::Staging(issuer),
-        };
-        self.site.tell_life(due.variant, CertificateEvent::Begun { ca });
     }
 
     fn pause(&self) -> Duration {
@@ -259,16 +282,37 @@ impl Running {
         match outcome {
             Outcome::Issued(issuance) => {
                 let (variant, issuer) = (issuance.variant, issuance.issuer);
-                self.commit().issued(*issuance);
+                let is_ours = matches!(issuance.origin, IssuanceOrigin::Ca);
+                let follows = self.fleet.as_ref().map(|fleet| fleet.number(variant));
+                let renewal = self.commit(follows).issued(*issuance);
                 self.status.issued(&self.schedule, (variant, issuer));
+                match &self.fleet {
+                    Some(fleet) if is_ours => fleet.issued(variant, renewal),
+                    Some(fleet) => fleet.adopted(variant),
+                    None => {}
+                }
+            }
+            Outcome::Postponed { variant, until, news } => {
+                self.schedule.postpone(variant, until, now());
+                self.status.show(&self.schedule, variant);
+                self.handle(Outcome::Fleet(FleetNews::Changed(news.into_iter().collect())));
+            }
+            Outcome::Fleet(news) => {
+                let Self { schedule, served, cleaning, .. } = self;
+                if let Some(fleet) = &self.fleet {
+                    fleet.handle(news, Parts { schedule, served, cleaning });
+                }
             }
             Outcome::Marked(mark, outcome) => mark.on_lines(|| self.handle(*outcome)),
-            Outcome::Saved { variant } => self.commit().saved(variant),
+            Outcome::Saved { variant } => self.commit(None).saved(variant),
             Outcome::Probed { variant } => self.handle_probed(variant),
             Outcome::Failed { variant, issuer, environment, failure, error } => {
                 let failed = Failed { variant, issuer, environment };
                 self.failures.handle(&mut self.schedule, failed, &failure, &error);
                 self.status.failed(&self.schedule, failed, failure.kind, error.to_string());
+                if let Some(fleet) = &self.fleet {
+                    fleet.failed(variant, self.schedule.progress(variant).cloned());
+                }
             }
             Outcome::RenewalInfo { variant, leaf, answer } => {
                 // It may have been replaced while the CA was asked.
@@ -290,7 +334,7 @@ impl Running {
         self.keeper.note_accounts();
     }
 
-    fn commit(&mut self) -> Commit<'_> {
+    fn commit(&mut self, follows: Option<u64>) -> Commit<'_> {
         Commit {
             site: &self.site,
             schedule: &mut self.schedule,
@@ -299,6 +343,7 @@ impl Running {
             unsaved: &mut self.unsaved,
             actions: &mut self.actions,
             reloading: &self.reloading,
+            follows,
         }
     }
 
@@ -310,6 +355,9 @@ impl Running {
         }
         site.tell_life(variant, CertificateEvent::Probed);
         self.status.probed(&self.schedule, variant);
+        if let Some(fleet) = &self.fleet {
+            fleet.failed(variant, None);
+        }
     }
 
     fn handle_renewal_info(&mut self, variant: VariantId, answer: RenewalTiming) {
@@ -327,6 +375,10 @@ impl Running {
             let explanation = answer.explanation;
             site.tell_life(variant, CertificateEvent::Planned { at, reason, explanation });
             self.status.show(&self.schedule, variant);
+            let Self { schedule, served, cleaning, .. } = self;
+            if let Some(fleet) = &self.fleet {
+                fleet.share_renewal(variant, &Parts { schedule, served, cleaning });
+            }
         }
     }
 

@@ -15,6 +15,7 @@ mod clock;
 mod commit;
 mod data;
 mod failing;
+mod fleet;
 mod following;
 mod forgetting;
 mod importing;
@@ -76,6 +77,9 @@ use tokio::task::LocalSet;
 /// the system's resolver for much longer; it must not delay the stop.
 const STOP_GRACE: Duration = Duration::from_millis(300);
 
+/// Time for which a host has a certificate's lease without being heard of.
+pub const LEASE: Duration = Duration::from_secs(15);
+
 /// The pause before a process that has lost its thread ends and is started anew.
 const DEATH_PAUSE: Duration = Duration::from_secs(2);
 
@@ -103,6 +107,8 @@ pub struct Settings {
     pub certs_group: Option<u32>,
     /// Files of the state path that nginx reads; without it nginx is never reloaded.
     pub watch: Option<Watch>,
+    /// Time for which a host has a certificate's lease without being heard of, where several hosts share certificates.
+    pub lease: Duration,
     /// Set if the certificates are listed at the start: the configuration is a new one, and no service has
     /// begun with it yet.
     pub is_news: bool,

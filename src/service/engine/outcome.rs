@@ -1,11 +1,14 @@
 //! The reports of tasks to the loop.
 
+use super::fleet::news::FleetNews;
 use super::saving::Saved;
 use crate::acme::{AcmeError, Issued, ObtainError};
 use crate::mark::Mark;
 use crate::ocsp::{GoodAnswer, OcspError};
+use crate::share::Change;
 use acme_dns_core::id::{IssuerId, VariantId};
-use acme_dns_core::schedule::{Environment, Failure, RenewalInfoOutcome};
+use acme_dns_core::schedule::{Environment, Failure, Renewal, RenewalInfoOutcome};
+use acme_dns_core::time::UnixTime;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -18,6 +21,10 @@ pub(super) enum Outcome {
     Marked(Mark, Box<Self>),
     /// A certificate was issued, and saved as far as the disk took it.
     Issued(Box<Issuance>),
+    /// The attempt was not made, or given up: another host has the turn, until then.
+    Postponed { variant: VariantId, until: UnixTime, news: Option<Change> },
+    /// News of what is shared with other hosts.
+    Fleet(FleetNews),
     /// The staging environment would issue it.
     Probed { variant: VariantId },
     /// It was not obtained.
@@ -50,6 +57,15 @@ pub(super) struct Issuance {
     pub(super) issued: Issued,
     pub(super) took: Duration,
     pub(super) saved: Saved,
+    pub(super) origin: IssuanceOrigin,
+}
+
+/// Origin of a certificate that is committed.
+pub(super) enum IssuanceOrigin {
+    /// A CA has issued it to this host.
+    Ca,
+    /// Another host has obtained it.
+    Fleet { host: String, renewal: Renewal, is_one_of_many: bool },
 }
 
 /// Reason why a person's request was not carried out.

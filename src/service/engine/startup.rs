@@ -36,7 +36,7 @@ use acme_dns_core::schedule::{Known, Loading, Schedule, Validity};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Service whose state path is open, and whose lock another process may hold.
@@ -50,6 +50,7 @@ pub(super) struct Waiting {
     reloading: Reloading,
     data: DataWatch,
     status: Status,
+    lease: Duration,
     is_news: bool,
 }
 
@@ -68,6 +69,7 @@ pub(super) struct Loaded {
     pub(super) data: DataWatch,
     pub(super) watching: Watching,
     pub(super) status: Status,
+    pub(super) lease: Duration,
     pub(super) report: Report,
     pub(super) outcomes: mpsc::UnboundedReceiver<Outcome>,
 }
@@ -82,8 +84,17 @@ impl Waiting {
         listener: Arc<Listener>,
     ) -> Result<Self, UnknownSecret> {
         let begun = Instant::now();
-        let Settings { config, secrets, loading, watch, facts, imports, certs_group, is_news } =
-            settings;
+        let Settings {
+            config,
+            secrets,
+            loading,
+            watch,
+            facts,
+            imports,
+            certs_group,
+            lease,
+            is_news,
+        } = settings;
         let secrets = Secrets::new(secrets, &config, &imports)?;
         let host = listener.host();
         let store = open_store(&config, certs_group, &*host).await;
@@ -91,7 +102,19 @@ impl Waiting {
         let reloading = Reloading::new(Rc::clone(&site), watch.clone());
         let data = DataWatch::new(Rc::clone(&site), watch);
         let status = Status::new(Rc::clone(&site), listener);
-        Ok(Self { begun, site, secrets, loading, facts, imports, reloading, data, status, is_news })
+        Ok(Self {
+            begun,
+            site,
+            secrets,
+            loading,
+            facts,
+            imports,
+            reloading,
+            data,
+            status,
+            lease,
+            is_news,
+        })
     }
 
     /// Takes the lock, however long that takes.
@@ -102,7 +125,7 @@ impl Waiting {
     /// Loads what is in the state path, as the holder of its lock, and tells what there is and what is planned.
     pub(super) async fn load(self) -> Loaded {
         let Self { begun, site, secrets, loading, facts, imports, mut reloading, .. } = self;
-        let (data, status, is_news) = (self.data, self.status, self.is_news);
+        let (data, status, lease, is_news) = (self.data, self.status, self.lease, self.is_news);
         wait_for_rescue(&site, !imports.certificates.is_empty()).await;
         let (report, outcomes) = mpsc::unbounded_channel();
         let mut unsaved = Unsaved::new(Rc::clone(&site), report.clone());
@@ -150,6 +173,7 @@ impl Waiting {
             data,
             watching,
             status,
+            lease,
             report,
             outcomes,
         }

@@ -3,15 +3,19 @@
 //! Each reports to the loop, also when it panics. What becomes of a report is not here.
 
 use super::clock::{LONGEST_SLEEP, now};
-use super::outcome::{Issuance, Outcome, RenewalTiming, Report};
+use super::fleet::{Entry, Fleet};
+use super::outcome::{Issuance, IssuanceOrigin, Outcome, RenewalTiming, Report};
 use super::saving::{Saved, save_issued};
+use super::site::Site;
 use crate::acme::{KeyChoice, Leftovers, ObtainError, Obtainer, certificate_id};
+use crate::event::{Ca, CertificateEvent};
 use crate::http::HttpError;
 use crate::mark::Mark;
 use crate::ocsp::{OcspError, Question};
 use crate::store::Store;
 use acme_dns_core::id::{IssuerId, VariantId};
-use acme_dns_core::schedule::{self, Environment, RenewalInfo};
+use acme_dns_core::level::Level;
+use acme_dns_core::schedule::{self, Environment, RenewalInfo, Validity};
 use openssl::x509::X509;
 use reqwest::Client;
 use std::rc::Rc;
@@ -28,14 +32,24 @@ const LOOKING_PAUSE: Duration = Duration::from_secs(5);
 /// Task that makes one attempt to obtain a certificate. Disks may be slow: files are written on other threads, so
 /// that the orders do not wait for each other.
 pub(super) struct Obtaining {
+    pub(super) site: Rc<Site>,
     pub(super) due: schedule::Attempt,
     pub(super) mark: Mark,
     pub(super) key: KeyChoice,
-    pub(super) name: String,
     pub(super) obtainer: Rc<Obtainer>,
-    pub(super) store: Store,
     /// Set if the process has worked for so long that it is not one that is started again and again.
     pub(super) is_settled: bool,
+    /// The hosts that the certificate is shared with.
+    pub(super) sharing: Option<Sharing>,
+}
+
+/// Grounds of the decision whose turn it is, where several hosts share a certificate.
+pub(super) struct Sharing {
+    pub(super) fleet: Rc<Fleet>,
+    /// The certificate that is served.
+    pub(super) validity: Option<Validity>,
+    /// Set if a person has asked for the renewal.
+    pub(super) is_asked: bool,
 }
 
 impl Obtaining {
@@ -57,9 +71,42 @@ impl Obtaining {
         });
     }
 
-    async fn run(self) -> Outcome {
+    /// Makes the attempt when it is this host's turn.
+    async fn run(mut self) -> Outcome {
+        let variant = self.due.variant;
+        let Some(Sharing { fleet, validity, is_asked }) = self.sharing.take() else {
+            return self.attempt().await;
+        };
+        match fleet.enter(&self.due, validity, is_asked, &self.obtainer).await {
+            Entry::Wait { until, news } => Outcome::Postponed { variant, until, news },
+            Entry::Begin(None) => self.attempt().await,
+            Entry::Begin(Some(turn)) => tokio::select! {
+                outcome = self.attempt() => outcome,
+                () = turn.lost() => {
+                    fleet.hand_over(variant).await;
+                    Outcome::Postponed { variant, until: now(), news: None }
+                }
+            },
+        }
+    }
+
+    fn tell_begun(&self) {
+        if !self.site.host.listens(Level::Debug) {
+            return;
+        }
+        let issuer = self.site.issuer(self.due.issuer).name.clone();
+        let ca = match self.due.environment {
+            Environment::Production => Ca::Production(issuer),
+            Environment::Staging => Ca::Staging(issuer),
+        };
+        self.site.tell_life(self.due.variant, CertificateEvent::Begun { ca });
+    }
+
+    async fn attempt(self) -> Outcome {
         let started = Instant::now();
-        let Self { due, key, name, obtainer, store, is_settled, .. } = self;
+        self.tell_begun();
+        let Self { site, due, key, obtainer, is_settled, .. } = self;
+        let (store, name) = (&site.store, site.name(due.variant).to_owned());
         let schedule::Attempt { variant, issuer, environment, progress } = due;
         // Kept before the work begins: if the process dies, the next one pauses. Without that, a container that
         // is started again and again would order each time. In a process that lasts, a full disk must not
@@ -84,7 +131,14 @@ impl Obtaining {
                 let save = move |store: &Store| Ok(save_issued(store, &name, &pem));
                 let saved = store.on_thread(save).await.unwrap_or_else(Saved::Refused);
                 let took = started.elapsed();
-                Outcome::Issued(Box::new(Issuance { variant, issuer, issued, took, saved }))
+                Outcome::Issued(Box::new(Issuance {
+                    variant,
+                    issuer,
+                    issued,
+                    took,
+                    saved,
+                    origin: IssuanceOrigin::Ca,
+                }))
             }
             Ok(None) => Outcome::Probed { variant },
             Err(error) => {

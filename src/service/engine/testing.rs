@@ -1,11 +1,11 @@
 //! A service without nginx, for tests.
 
-use super::Settings;
 use super::clock;
 use super::listener::Listener;
 use super::main_loop::Running;
 use super::site::Site;
 use super::startup::Waiting;
+use super::{LEASE, Settings};
 use crate::event::Event;
 use crate::host::{Host, NoRoom};
 use crate::import::Imports;
@@ -148,6 +148,7 @@ pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> S
         imports: Imports::default(),
         certs_group: None,
         watch: None,
+        lease: LEASE,
         is_news: true,
     }
 }

@@ -11,6 +11,7 @@ mod certificate;
 mod certificates;
 mod domains;
 mod files;
+mod fleet;
 mod listener;
 mod next;
 mod nginx;
@@ -34,6 +35,7 @@ pub use certificate::CertificateEvent;
 pub use certificates::{CertificatesEvent, Culprit, OrderParties};
 pub use domains::DomainsEvent;
 pub use files::FilesEvent;
+pub use fleet::FleetEvent;
 pub use listener::ListenerEvent;
 pub use next::{Ca, NextAttempt, Sooner};
 pub use nginx::{Meanwhile, NginxEvent};
@@ -88,6 +90,8 @@ pub enum Event {
     Action(String, ActionEvent),
     /// A renewal of a certificate, by its name, that was asked for at the status page.
     RenewalRequest(String, RenewalRequestEvent),
+    /// Certificates that are shared with other hosts.
+    Fleet(FleetEvent),
     /// A reload of nginx.
     Reload(ReloadEvent),
     /// The state path, its lock and its files.
@@ -119,6 +123,7 @@ impl Event {
             Self::Domains(event) => event.level(),
             Self::Action(_, event) => event.level(),
             Self::RenewalRequest(_, event) => event.level(),
+            Self::Fleet(event) => event.level(),
             Self::Reload(event) => event.level(),
             Self::State(event) => event.level(),
             Self::Process(event) => event.level(),
@@ -146,6 +151,7 @@ impl fmt::Display for Event {
             Self::Domains(event) => write!(f, "{event}"),
             Self::Action(name, event) => event.write(f, name),
             Self::RenewalRequest(name, event) => event.write(f, name),
+            Self::Fleet(event) => write!(f, "{event}"),
             Self::Reload(event) => write!(f, "{event}"),
             Self::State(event) => write!(f, "{event}"),
             Self::Process(event) => write!(f, "{event}"),

@@ -18,6 +18,17 @@ pub enum OriginEvent {
         /// End of its validity.
         until: UnixTime,
     },
+    /// Another host has obtained it.
+    Adopted {
+        /// That host.
+        host: String,
+        /// End of its validity.
+        until: UnixTime,
+        /// Time of its renewal.
+        renewal: UnixTime,
+        /// Set if it is one of many that were adopted together.
+        is_one_of_many: bool,
+    },
     /// It takes over from a certificate of another name.
     Succeeds {
         /// That name.
@@ -74,8 +85,11 @@ impl OriginEvent {
         match self {
             Self::ImportedUnsaved { .. } => Level::Error,
             Self::NotSucceeded { .. } => Level::Warn,
-            Self::Succeeds { is_one_of_many: true, .. } | Self::Unfit { .. } => Level::Info,
+            Self::Succeeds { is_one_of_many: true, .. }
+            | Self::Adopted { is_one_of_many: true, .. }
+            | Self::Unfit { .. } => Level::Info,
             Self::Followed { .. }
+            | Self::Adopted { .. }
             | Self::Succeeds { .. }
             | Self::StandIns { .. }
             | Self::Imported { .. }
@@ -89,6 +103,10 @@ impl OriginEvent {
             Self::Followed { holder, until } => write!(
                 f,
                 " loaded from the state path, written there by {holder}, valid until {until}"
+            ),
+            Self::Adopted { host, until, renewal, .. } => write!(
+                f,
+                " adopted from host \"{host}\", valid until {until}, renewal at {renewal}"
             ),
             Self::Succeeds { from, until, .. } => {
                 write!(f, " takes over from \"{from}\", valid until {until}")
@@ -125,6 +143,8 @@ rows! {
     OriginEvent, |event| Event::Origin("example.com".into(), event);
     "origin-followed": Followed { holder: "process 4711".into(), until: END }
         => "two instances use one state path: this one serves what the other one has obtained", nothing;
+    "origin-adopted": Adopted { host: "web2".into(), until: END, renewal: RENEWAL, is_one_of_many: false }
+        => "several hosts share their certificates: this one serves what the other one has obtained", nothing;
     "origin-succeeds": Succeeds { from: "web".into(), until: END, is_one_of_many: false }
         => "the configuration has a new name for a certificate that is there; nothing is ordered", nothing;
     "origin-not-succeeded": NotSucceeded { why: "cannot write \"certs\": 28: No space left on device".into() }

@@ -1,8 +1,8 @@
 //! The one place that says which events of the log are told to hooks and webhooks, and as what.
 
 use crate::event::{
-    ActionEvent, CertificateEvent, CertificatesEvent, Event, FilesEvent, PersistEvent, StapleEvent,
-    Subject, VisibilityEvent,
+    ActionEvent, CertificateEvent, CertificatesEvent, Event, FilesEvent, OriginEvent, PersistEvent,
+    StapleEvent, Subject, VisibilityEvent,
 };
 use acme_dns_core::level::Level;
 use acme_dns_core::notice::NoticeKind;
@@ -50,6 +50,7 @@ pub(super) fn read(event: &Event) -> Option<Told> {
     let told = match event {
         Event::Listener(..) => return None,
         Event::Certificate(name, CertificateEvent::Issued { .. })
+        | Event::Origin(name, OriginEvent::Adopted { .. })
         | Event::Files(name, FilesEvent::Saved | FilesEvent::WrittenBack) => {
             return Some(Told::Files(name.clone()));
         }

@@ -9,7 +9,7 @@ pub use document::document;
 
 use super::{
     AccountEvent, ActionEvent, CertificateEvent, CertificatesEvent, DomainsEvent, Event,
-    FilesEvent, ListenerEvent, NginxEvent, OrderEvent, OriginEvent, PersistEvent, ProcessEvent,
+    FilesEvent, FleetEvent, ListenerEvent, NginxEvent, OrderEvent, OriginEvent, PersistEvent, ProcessEvent,
     ProviderEvent, RecordsEvent, ReloadEvent, RenewalRequestEvent, RequestEvent, StapleEvent,
     StateEvent, VisibilityEvent,
 };
@@ -123,6 +123,7 @@ sections! {
     Domains, DomainsEvent: "Watched domains files";
     Action, ActionEvent: "Requests in actions/";
     RenewalRequest, RenewalRequestEvent: "Requests at the status page";
+    Fleet, FleetEvent: "Certificates shared by several hosts";
     Reload, ReloadEvent: "Reloads";
     State, StateEvent: "The state path";
     Process, ProcessEvent: "The acme dns process";

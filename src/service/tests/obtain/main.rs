@@ -5,6 +5,7 @@ mod certificates;
 mod checks;
 mod delegation;
 mod faults;
+mod fleet;
 mod foreign;
 mod handed_over;
 mod hostile;

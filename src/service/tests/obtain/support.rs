@@ -12,7 +12,7 @@ use acme_dns_core::name::Name;
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::acme::{Issued, KeyChoice, ObtainError, Obtainer};
 use acme_dns_service::dns::{self, DnsProvider};
-use acme_dns_service::engine::{Saved, Settings, save_issued};
+use acme_dns_service::engine::{LEASE, Saved, Settings, save_issued};
 use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::http::Clients;
@@ -182,6 +182,7 @@ impl Bed {
             imports: Imports::default(),
             certs_group: None,
             watch: None,
+            lease: LEASE,
             is_news: true,
         }
     }

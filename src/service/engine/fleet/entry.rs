@@ -1,0 +1,192 @@
+//! Before an attempt: whose turn it is, and what another host has left of the same order.
+
+use super::Fleet;
+use super::news::FleetNews;
+use super::record::{AttemptRecord, Unreadable, decode};
+use super::turn::HostTurn;
+use crate::acme::Obtainer;
+use crate::engine::clock::now;
+use crate::share::{Change, Expected, Refusal, ShareError, Shared};
+use crate::store::{Store, StoreError};
+use acme_dns_core::fleet::{Claimant, Turn};
+use acme_dns_core::id::VariantId;
+use acme_dns_core::schedule::{Attempt, Environment, Validity};
+use acme_dns_core::time::UnixTime;
+use std::rc::Rc;
+
+/// Answer to an attempt that is due.
+pub(in crate::engine) enum Entry {
+    /// It begins; without a turn where the engine has been away for too long.
+    Begin(Option<Rc<HostTurn>>),
+    /// Another host has the turn, or the engine is away: it is looked at again then. With what was learned of it.
+    Wait { until: UnixTime, news: Option<Change> },
+}
+
+impl Fleet {
+    /// Asks whether an attempt begins here. `validity` is that of what is served.
+    pub(in crate::engine) async fn enter(
+        self: &Rc<Self>,
+        due: &Attempt,
+        validity: Option<Validity>,
+        is_asked: bool,
+        obtainer: &Obtainer,
+    ) -> Entry {
+        // What is being adopted is not to be ordered.
+        if self.adopting.borrow().contains(&due.variant) {
+            return Entry::Wait { until: self.retry(due.variant), news: None };
+        }
+        let place = self.place(due.variant);
+        match (Claimant { validity, is_asked, place }).turn(self.reach(), now()) {
+            Turn::Alone => Entry::Begin(None),
+            Turn::Wait(until) => Entry::Wait { until, news: None },
+            Turn::Lease => self.take(due, is_asked, obtainer).await.unwrap_or_else(|error| {
+                self.note_refusal(&error);
+                Entry::Wait { until: self.retry(due.variant), news: None }
+            }),
+        }
+    }
+
+    /// Takes the lease of a certificate, and what another host has left.
+    async fn take(
+        self: &Rc<Self>,
+        due: &Attempt,
+        is_asked: bool,
+        obtainer: &Obtainer,
+    ) -> Result<Entry, ShareError> {
+        let variant = due.variant;
+        let Some(lease) = self.engine.lease(self.keys[variant].as_str(), self.ttl).await? else {
+            return Ok(Entry::Wait { until: self.retry(due.variant), news: None });
+        };
+        self.note_taken();
+        let turn = Rc::new(HostTurn::new(lease));
+        tokio::task::spawn_local(Rc::clone(&turn).keep(Rc::clone(&self.engine)));
+        self.turns.borrow_mut().insert(variant, Rc::clone(&turn));
+        let ready = self.prepare(due, is_asked, &turn, obtainer).await;
+        match ready {
+            Ok(None) => Ok(Entry::Begin(Some(turn))),
+            Ok(Some((until, news))) => {
+                self.release_unused(variant, &turn).await;
+                Ok(Entry::Wait { until, news })
+            }
+            Err(error) => {
+                self.release_unused(variant, &turn).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Prepares an attempt under a lease; a time if there is nothing to do before that, with the reason.
+    async fn prepare(
+        &self,
+        due: &Attempt,
+        is_asked: bool,
+        turn: &HostTurn,
+        obtainer: &Obtainer,
+    ) -> Result<Option<(UnixTime, Option<Change>)>, ShareError> {
+        let variant = due.variant;
+        // Whoever had the lease before has put its certificate first.
+        if let Some(news) = self.unheard_certificate(variant).await? {
+            return Ok(Some((self.retry(due.variant), Some(news))));
+        }
+        let found = self.engine.get(&self.attempt_path(variant)).await?;
+        let (expected, record) = read(found.as_ref());
+        if let Some(progress) = record.as_ref().and_then(|record| record.progress.as_ref())
+            && progress.next > now()
+            && !is_asked
+        {
+            let next = progress.next;
+            return Ok(Some((next, found)));
+        }
+        if due.environment == Environment::Production
+            && let Some(until) = self.share_account(due, obtainer).await?
+        {
+            return Ok(Some((until, None)));
+        }
+        *turn.expected.lock().await = expected;
+        if let Some(record) = record {
+            self.inherit(variant, record).await;
+            self.share_attempts(variant).await;
+        }
+        Ok(None)
+    }
+
+    /// Finds a certificate that is shared and that the watch has not told of yet.
+    async fn unheard_certificate(&self, variant: VariantId) -> Result<Option<Change>, ShareError> {
+        let path = self.certificate_path(variant);
+        let found = self.engine.get(&path).await?;
+        let heard = self.mirror.borrow().certificates.get(&variant).map(|seen| seen.revision);
+        Ok(match (found, heard) {
+            (Some(change), heard) if Some(change.revision()) != heard => Some(change),
+            (None, Some(revision)) => Some(Change::Removed { path, revision }),
+            _ => None,
+        })
+    }
+
+    /// Goes on with what another host has left: its order, and the removal of its records.
+    async fn inherit(&self, variant: VariantId, record: AttemptRecord) {
+        let name = self.site.name(variant).to_owned();
+        let kept = self.site.store.on_thread(move |store| keep(store, &name, &record)).await;
+        if let Err(error) = kept {
+            self.site.tell_ignored(&error);
+        }
+    }
+
+    async fn release_unused(&self, variant: VariantId, turn: &HostTurn) {
+        self.turns.borrow_mut().remove(&variant);
+        let lease = turn.lease.borrow_mut().take();
+        if let Some(lease) = lease {
+            // It ends by itself otherwise.
+            let _released = self.engine.release(&lease).await;
+        }
+    }
+
+    /// Takes over the removal of TXT records whose host has gone.
+    pub(super) async fn clean_up_after(self: Rc<Self>, variant: VariantId) {
+        let _tried_again = self.clean_up_under_lease(variant).await;
+    }
+
+    async fn clean_up_under_lease(self: &Rc<Self>, variant: VariantId) -> Result<(), ShareError> {
+        let lease = self.engine.lease(self.keys[variant].as_str(), self.ttl).await?;
+        let Some(lease) = lease else { return Ok(()) };
+        let found = self.engine.get(&self.attempt_path(variant)).await?;
+        let (expected, record) = read(found.as_ref());
+        let turn = Rc::new(HostTurn::new(lease));
+        *turn.expected.lock().await = expected;
+        self.turns.borrow_mut().insert(variant, turn);
+        if let Some(record) = record {
+            self.inherit(variant, record).await;
+            self.report(FleetNews::Inherited { variant });
+        }
+        self.release(variant).await;
+        Ok(())
+    }
+}
+
+/// Reads a record of attempts, with the state that the next one replaces.
+fn read(found: Option<&Change>) -> (Option<Expected>, Option<AttemptRecord>) {
+    match found {
+        None | Some(Change::Removed { .. }) => (Some(Expected::Absent), None),
+        Some(Change::Put(Shared { revision, content, .. })) => {
+            match decode::<AttemptRecord>(content) {
+                Ok(record) => (Some(Expected::At(*revision)), Some(record)),
+                Err(Unreadable::Newer(_)) => (None, None),
+                Err(Unreadable::Foreign(_)) => (Some(Expected::At(*revision)), None),
+            }
+        }
+        Some(Change::Refused { why: Refusal::Forged, revision, .. }) => {
+            (Some(Expected::At(*revision)), None)
+        }
+        Some(Change::Refused { .. }) => (None, None),
+    }
+}
+
+/// Writes what another host has left to the disk, where an attempt looks for it.
+fn keep(store: &Store, name: &str, record: &AttemptRecord) -> Result<(), StoreError> {
+    for entry in &record.journal {
+        store.journal_add(name, entry)?;
+    }
+    match &record.order {
+        Some(order) => store.save_order(name, order),
+        None => Ok(()),
+    }
+}
