@@ -29,7 +29,7 @@ DNS_TESTS = delegation:: rounds:: races:: checks:: methods:: persist:: providers
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom providers doctor-doc log-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test software-test bench bench-versions attack soak watched year fuzz faults memcheck upgrade lint clean
+.PHONY: help packages linters sbom providers doctor-doc log-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test software-test bench bench-versions attack fleet soak watched year fuzz faults memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -148,6 +148,11 @@ faults: packages ## Every operation on files, with every error of every system c
 
 memcheck: packages ## NGINX with the module under valgrind: no invalid access, no leak at a reload
 	@$(CARGO_RUN) memcheck
+
+# `make test` has three hosts with five certificates.
+fleet: packages ## Hosts with one set of certificates, on an etcd of three members; HOSTS=20 CERTIFICATES=50
+	FLEET_HOSTS=$(or $(HOSTS),20) FLEET_CERTIFICATES=$(or $(CERTIFICATES),50) \
+		cargo test $(TESTED) --test obtain -- fleet::each --nocapture
 
 # Those that have to win a race take SECONDS each.
 attack: build ## What the user of the workers can try against NGINX, longer than in `make test`; SECONDS=60
