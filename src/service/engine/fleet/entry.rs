@@ -6,7 +6,7 @@ use super::record::{AttemptRecord, Unreadable, decode};
 use super::turn::HostTurn;
 use crate::acme::Obtainer;
 use crate::engine::clock::now;
-use crate::share::{Change, Expected, Refusal, ShareError, Shared};
+use crate::share::{Change, Expected, Refusal, Revision, ShareError, Shared};
 use crate::store::{Store, StoreError};
 use acme_dns_core::fleet::{Claimant, Turn};
 use acme_dns_core::id::VariantId;
@@ -35,14 +35,18 @@ impl Fleet {
         if self.adopting.borrow().contains(&due.variant) {
             return Entry::Wait { until: self.retry(due.variant), news: None };
         }
+        // Whatever comes from now on may be what is due.
+        let heard = self.heard(due.variant);
         let place = self.place(due.variant);
         match (Claimant { validity, is_asked, place }).turn(self.reach(), now()) {
             Turn::Alone => Entry::Begin(None),
             Turn::Wait(until) => Entry::Wait { until, news: None },
-            Turn::Lease => self.take(due, is_asked, obtainer).await.unwrap_or_else(|error| {
-                self.note_refusal(&error);
-                Entry::Wait { until: self.retry(due.variant), news: None }
-            }),
+            Turn::Lease => {
+                self.take(due, (is_asked, heard), obtainer).await.unwrap_or_else(|error| {
+                    self.note_refusal(&error);
+                    Entry::Wait { until: self.retry(due.variant), news: None }
+                })
+            }
         }
     }
 
@@ -50,7 +54,7 @@ impl Fleet {
     async fn take(
         self: &Rc<Self>,
         due: &Attempt,
-        is_asked: bool,
+        (is_asked, heard): (bool, Option<Revision>),
         obtainer: &Obtainer,
     ) -> Result<Entry, ShareError> {
         let variant = due.variant;
@@ -61,7 +65,7 @@ impl Fleet {
         let turn = Rc::new(HostTurn::new(lease));
         tokio::task::spawn_local(Rc::clone(&turn).keep(Rc::clone(&self.engine)));
         self.turns.borrow_mut().insert(variant, Rc::clone(&turn));
-        let ready = self.prepare(due, is_asked, &turn, obtainer).await;
+        let ready = self.prepare(due, (is_asked, heard), &turn, obtainer).await;
         match ready {
             Ok(None) => Ok(Entry::Begin(Some(turn))),
             Ok(Some((until, news))) => {
@@ -79,13 +83,13 @@ impl Fleet {
     async fn prepare(
         &self,
         due: &Attempt,
-        is_asked: bool,
+        (is_asked, heard): (bool, Option<Revision>),
         turn: &HostTurn,
         obtainer: &Obtainer,
     ) -> Result<Option<(UnixTime, Option<Change>)>, ShareError> {
         let variant = due.variant;
         // Whoever had the lease before has put its certificate first.
-        if let Some(news) = self.unheard_certificate(variant).await? {
+        if let Some(news) = self.unheard_certificate(variant, heard).await? {
             return Ok(Some((self.retry(due.variant), Some(news))));
         }
         let found = self.engine.get(&self.attempt_path(variant)).await?;
@@ -110,11 +114,19 @@ impl Fleet {
         Ok(None)
     }
 
-    /// Finds a certificate that is shared and that the watch has not told of yet.
-    async fn unheard_certificate(&self, variant: VariantId) -> Result<Option<Change>, ShareError> {
+    /// Gives the last change of a certificate that the watch has told of.
+    fn heard(&self, variant: VariantId) -> Option<Revision> {
+        self.mirror.borrow().certificates.get(&variant).map(|seen| seen.revision)
+    }
+
+    /// Finds a certificate that is shared and of which the watch had not told.
+    async fn unheard_certificate(
+        &self,
+        variant: VariantId,
+        heard: Option<Revision>,
+    ) -> Result<Option<Change>, ShareError> {
         let path = self.certificate_path(variant);
         let found = self.engine.get(&path).await?;
-        let heard = self.mirror.borrow().certificates.get(&variant).map(|seen| seen.revision);
         Ok(match (found, heard) {
             (Some(change), heard) if Some(change.revision()) != heard => Some(change),
             (None, Some(revision)) => Some(Change::Removed { path, revision }),
