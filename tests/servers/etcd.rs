@@ -157,6 +157,15 @@ impl Etcd {
             self.control(arguments);
         }
     }
+
+    /// Has all tokens end, as they do when they were not used for long.
+    ///
+    /// # Panics
+    /// If etcd refuses.
+    pub fn end_tokens(&mut self) {
+        self.control(&["--user", "root:root", "auth", "disable"]);
+        self.control(&["auth", "enable"]);
+    }
 }
 
 /// The command of a member.

@@ -257,9 +257,8 @@ impl Watcher {
 
     /// Waits until so much was told.
     pub(crate) async fn until(&mut self, is_enough: impl Fn(&[Change]) -> bool) -> Vec<Change> {
-        let told = timeout(LIMIT, self.told.wait_for(|(changes, _)| is_enough(changes))).await;
-        let told = told.expect("nothing of the kind was told").unwrap();
-        told.0.clone()
+        let told = in_time(self.told.wait_for(|(changes, _)| is_enough(changes))).await;
+        told.unwrap().0.clone()
     }
 
     /// Waits until a record has a content.
@@ -270,8 +269,7 @@ impl Watcher {
 
     /// Waits until it has loaded all anew.
     pub(crate) async fn until_loaded(&mut self) {
-        let told = timeout(LIMIT, self.told.wait_for(|(_, loads)| *loads > 0)).await;
-        told.expect("nothing was loaded").unwrap();
+        in_time(self.told.wait_for(|(_, loads)| *loads > 0)).await.unwrap();
     }
 }
 
@@ -279,6 +277,11 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Waits for what must come.
+pub(crate) async fn in_time<T>(waiting: impl Future<Output = T>) -> T {
+    timeout(LIMIT, waiting).await.expect("it has not come")
 }
 
 /// Asks until there is something, while nothing but time can bring it.
@@ -291,5 +294,5 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(ask: impl Fn() 
             }
         }
     };
-    timeout(LIMIT, asking).await.expect("it has not come")
+    in_time(asking).await
 }

@@ -1,7 +1,7 @@
 //! News: told as they come, after a pause too, and said to be missing where they are.
 
-use crate::bed::{Bed, KEY, Watcher, done, path, run, shown};
-use acme_dns_service::share::{Change, Engine, Expected, Missed, Revision};
+use crate::bed::{Bed, KEY, Watcher, done, in_time, path, run, shown};
+use acme_dns_service::share::{Change, Engine, Expected, Missed, News, Revision};
 
 #[test]
 fn changes_are_told_as_they_come() {
@@ -77,7 +77,8 @@ fn what_the_server_no_longer_tells_is_missed_and_loaded() {
                 last = done(writer.put(&path, b"x", Expected::Absent, None).await);
             }
             bed.forget_history(last);
-            let missed = reader.watch(from, &mut |news| assert!(news.changes.is_empty())).await;
+            let mut hear = |news: News| assert!(news.changes.is_empty());
+            let missed = in_time(reader.watch(from, &mut hear)).await;
             assert_eq!(missed, Ok(Missed), "{}", bed.name());
             let mut watcher = Watcher::new(reader, from);
             watcher.until_loaded().await;
@@ -94,7 +95,7 @@ fn a_server_that_was_emptied_is_noticed() {
         run(async {
             done(host.put(&path("a"), b"x", Expected::Absent, None).await);
             let from = Revision(host.load().await.unwrap().revision.0 + 1000);
-            let missed = host.watch(from, &mut |_| {}).await;
+            let missed = in_time(host.watch(from, &mut |_| {})).await;
             assert_eq!(missed, Ok(Missed), "{}", bed.name());
         });
     }
