@@ -3,6 +3,7 @@
 use crate::bed::{Bed, KEY, NEW_KEY, Server, done, path, run, shown};
 use acme_dns_service::share::{Change, Engine, Expected, Refusal, Written};
 use std::collections::BTreeSet;
+use std::slice::from_ref;
 
 #[test]
 fn a_record_is_changed_only_where_it_is_as_expected() {
@@ -16,12 +17,11 @@ fn a_record_is_changed_only_where_it_is_as_expected() {
             assert_eq!(again, Ok(Written::Lost), "{name}");
             let second = done(host.put(&path, b"2", Expected::At(first), None).await);
             assert!(second > first, "{name}");
-            for expected in [first, second.max(first)] {
-                let put = host.put(&path, b"2", Expected::At(expected), None).await;
-                assert_eq!(put == Ok(Written::Lost), expected == first, "{name}");
-            }
+            let late = host.put(&path, b"x", Expected::At(first), None).await;
+            assert_eq!(late, Ok(Written::Lost), "{name}");
             let found = host.get(&path).await.unwrap().unwrap();
-            assert_eq!(shown(&[found.clone()]), [("certificates/a".into(), "2".into())]);
+            assert_eq!(found.revision(), second, "{name}");
+            assert_eq!(shown(from_ref(&found)), [("certificates/a".into(), "2".into())]);
             let removed = host.remove(&path, first, None).await;
             assert_eq!(removed, Ok(Written::Lost), "{name}");
             done(host.remove(&path, found.revision(), None).await);
@@ -85,7 +85,7 @@ fn the_server_is_not_given_what_is_shared() {
         });
         let dump = bed.dump();
         let hex = b"PRIVATE KEY".map(|byte| format!("\\x{byte:02x}")).concat();
-        assert!(dump.contains("a") && !dump.contains("PRIVATE KEY") && !dump.contains(&hex));
+        assert!(!dump.trim().is_empty() && !dump.contains("PRIVATE KEY") && !dump.contains(&hex));
     }
 }
 
