@@ -259,7 +259,7 @@ impl ShareReader {
         check_user(kind, &values)?;
         let kind = match kind {
             Type::Etcd => ShareKind::Etcd,
-            Type::Redis => redis(&mut values, endpoints.len())?,
+            Type::Redis => redis(&mut values, &endpoints)?,
         };
         let client_certificate = match (values.certificates("certificate"), certificate_key) {
             (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
@@ -282,7 +282,7 @@ impl ShareReader {
 }
 
 /// Makes the settings of Redis.
-fn redis(values: &mut Values, endpoints: usize) -> Result<ShareKind, String> {
+fn redis(values: &mut Values, endpoints: &[Endpoint]) -> Result<ShareKind, String> {
     for setting in ["sentinel_username", "sentinel_password"] {
         if let (Some(word), None) = (values.set_by(setting), values.set_by("sentinel_master")) {
             return Err(format!("\"{word}\" makes no sense without \"sentinel_master\""));
@@ -297,11 +297,18 @@ fn redis(values: &mut Values, endpoints: usize) -> Result<ShareKind, String> {
     }
     let database = values.number("database").unwrap_or_default();
     let master = values.text("sentinel_master");
-    if master.is_none() && endpoints > 1 {
+    if master.is_none() && endpoints.len() > 1 {
         return Err(
             "several endpoints need \"sentinel_master\": only Sentinels know which of them is the master"
                 .to_owned(),
         );
+    }
+    let is_plain = endpoints.iter().any(|endpoint| !endpoint.is_tls);
+    if master.is_some() && is_plain && values.set_by("plaintext").is_none() {
+        return Err(format!(
+            "the master that Sentinels name may be on another machine, and has no TLS: {PLAIN}; use TLS, or set \
+             \"plaintext on\""
+        ));
     }
     let sentinel = master.map(|master| Sentinel {
         master,

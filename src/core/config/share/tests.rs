@@ -190,6 +190,11 @@ fn mistakes_in_a_block_are_named() {
         ),
         (
             "redis",
+            &[REDIS, KEY, &["sentinel_master", "m"]],
+            "the master that Sentinels name may be on another machine, and has no TLS: whoever",
+        ),
+        (
+            "redis",
             &[&["database", "x"]],
             "invalid value \"x\" in \"database\" directive, it must be 0",
         ),

@@ -11,6 +11,7 @@ use redis::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::cell::Cell;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -201,7 +202,7 @@ impl Connector {
         &self,
         connection: &mut Connection,
         command: &Cmd,
-        blocks_for: std::time::Duration,
+        blocks_for: Duration,
     ) -> Result<T, ShareError> {
         let Connection { inner, endpoint, .. } = connection;
         let at = At { endpoint, hint: "" };

@@ -4,6 +4,7 @@ use crate::bed::{Bed, KEY, LONG, Line, Server, Watcher, done, eventually, host, 
 use acme_dns_service::share::{Engine, Expected};
 use servers::redis::Redis;
 
+const PLAIN: Line<'static> = &["plaintext", "on"];
 const KEYS: Line<'static> = &["encryption_key_file", KEY];
 
 fn server(bed: &mut Bed) -> &mut Redis {
@@ -20,7 +21,8 @@ fn a_failover_is_followed_and_begins_another_history() {
     let replica = server(&mut bed).replica(&dir.join("replica"));
     let sentinel = server(&mut bed).sentinel(&dir.join("sentinel"));
     let endpoint = sentinel.endpoint();
-    let lines: &[Line<'_>] = &[&["endpoint", &endpoint], &["sentinel_master", "main"], KEYS];
+    let master: Line<'_> = &["sentinel_master", "main"];
+    let lines: &[Line<'_>] = &[&["endpoint", &endpoint], master, PLAIN, KEYS];
     let (writer, reader) = (host("redis", lines), host("redis", lines));
     run(async {
         let lease = writer.lease("order-a", LONG).await.unwrap().unwrap();
@@ -50,7 +52,7 @@ fn a_replica_is_no_place_to_write_and_a_sentinel_has_to_know_the_master() {
     for (lines, expected) in [
         (&[&["endpoint", &replica][..], KEYS][..], "it is a replica"),
         (
-            &[&["endpoint", &sentinel][..], &["sentinel_master", "other"], KEYS],
+            &[&["endpoint", &sentinel][..], &["sentinel_master", "other"], PLAIN, KEYS],
             "knows no master \"other\"; check \"sentinel_master\"",
         ),
         (&[&["endpoint", &sentinel][..], KEYS], "set \"sentinel_master\" if it is a Sentinel"),
