@@ -25,7 +25,7 @@ const KEY_FOR_TOKEN: &str = "holds a global API key, not an API token: name it b
 
 const TOKEN_FOR_KEY: &str = "holds an API token, not a global API key: name it by \"token_file\" or \"token\", without \"email\"";
 
-const PLACEHOLDER: &str = "holds a placeholder, write the secret itself";
+pub(super) const PLACEHOLDER: &str = "holds a placeholder, write the secret itself";
 
 /// Checks an API token of Cloudflare.
 ///
@@ -125,46 +125,6 @@ pub(super) fn check_rsa_key(secret: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-/// Checks a private key in PEM, of whatever type.
-///
-/// # Errors
-/// It is none, or has a passphrase.
-pub(super) fn check_private_key(secret: &[u8]) -> Result<(), &'static str> {
-    let has = |text: &[u8]| secret.windows(text.len()).any(|part| part == text);
-    if has(b"ENCRYPTED") {
-        Err("holds a key with a passphrase: `openssl pkey` removes it")
-    } else if has(b"-----BEGIN PRIVATE KEY-----") {
-        Ok(())
-    } else if has(b" PRIVATE KEY-----") {
-        Err("holds a key in an old form: `openssl pkcs8 -topk8 -nocrypt` converts it")
-    } else {
-        Err("holds no private key in PEM")
-    }
-}
-
-/// Checks a key that records are encrypted with: 32 bytes in base64 or hexadecimal digits.
-///
-/// # Errors
-/// It is none.
-pub(super) fn check_encryption_key(secret: &[u8]) -> Result<(), &'static str> {
-    const BYTES: usize = 32;
-    let digits = secret.strip_suffix(b"=").unwrap_or(secret);
-    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    if is_placeholder(secret) {
-        Err(PLACEHOLDER)
-    } else if secret.len() == 2 * BYTES && secret.iter().all(u8::is_ascii_hexdigit)
-        || digits.len() == (BYTES * 8).div_ceil(6) && digits.iter().all(is_base64)
-    {
-        Ok(())
-    } else if is_quote(secret.first()) {
-        Err("has quotes around the key: remove them")
-    } else if secret.iter().all(|byte| is_base64(byte) || *byte == b'=') {
-        Err("holds no key of 32 bytes in base64: make one with `openssl rand -base64 32`")
-    } else {
-        Err("holds no key in base64 or hexadecimal digits: make one with `openssl rand -base64 32`")
-    }
-}
-
 /// Checks the key of a service account of Google Cloud.
 ///
 /// # Errors
@@ -260,7 +220,7 @@ fn check_alphabet(secret: &[u8]) -> Result<(), &'static str> {
 }
 
 /// Tells whether a text is what an example has in the place of a secret, such as `YOUR-API-TOKEN`.
-fn is_placeholder(secret: &[u8]) -> bool {
+pub(super) fn is_placeholder(secret: &[u8]) -> bool {
     // Nothing is copied: what is on the heap now, workers have too.
     let has = |words: &[&str]| {
         words.iter().any(|word| {
@@ -364,16 +324,16 @@ fn encoding(secret: &[u8]) -> Option<&'static str> {
     }
 }
 
-fn is_quote(byte: Option<&u8>) -> bool {
+/// Tells whether a byte is a quotation mark.
+pub(super) fn is_quote(byte: Option<&u8>) -> bool {
     matches!(byte, Some(b'"' | b'\'' | b'`'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        check_accounts, check_credential, check_encryption_key, check_global_key, check_password,
-        check_private_key, check_rsa_key, check_service_account, check_token, check_tsig_secret,
-        check_uuid, check_yandex_key,
+        check_accounts, check_credential, check_global_key, check_password, check_rsa_key,
+        check_service_account, check_token, check_tsig_secret, check_uuid, check_yandex_key,
     };
     use crate::encoding::from_base64;
 
@@ -482,40 +442,6 @@ mod tests {
         }
         for text in ["{}", google, "eyJh\nIjoxfQ=="] {
             assert!(check_yandex_key(text.as_bytes()).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_key_of_encryption_has_32_bytes() {
-        let base64 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHv8=";
-        let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1eff";
-        for text in [base64, base64.trim_end_matches('='), hex] {
-            assert_eq!(check_encryption_key(text.as_bytes()), Ok(()), "{text}");
-        }
-        for (text, expected) in [
-            (&base64[4..], "of 32 bytes in base64: make one"),
-            (&hex[2..], "of 32 bytes in base64: make one"),
-            ("\"AAEC\"", "has quotes"),
-            ("CHANGEME", "holds a placeholder"),
-            ("a\u{0}b", "holds no key in base64 or hexadecimal digits"),
-            ("AAEC\nAAEC", "holds no key in base64 or hexadecimal digits"),
-        ] {
-            let why = check_encryption_key(text.as_bytes()).expect_err(text);
-            assert!(why.contains(expected), "{text}: {why}");
-        }
-    }
-
-    #[test]
-    fn a_private_key_is_in_pem_without_a_passphrase() {
-        let pem = |label: &str| format!("-----BEGIN {label}-----\nAA==\n-----END {label}-----");
-        assert_eq!(check_private_key(pem("PRIVATE KEY").as_bytes()), Ok(()));
-        for (label, expected) in [
-            ("ENCRYPTED PRIVATE KEY", "with a passphrase"),
-            ("EC PRIVATE KEY", "in an old form"),
-            ("CERTIFICATE", "holds no private key"),
-        ] {
-            let why = check_private_key(pem(label).as_bytes()).expect_err(label);
-            assert!(why.contains(expected), "{label}: {why}");
         }
     }
 

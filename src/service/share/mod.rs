@@ -1,9 +1,9 @@
 //! Sharing by several hosts: records with a revision, leases with a fencing number, and news of changes, on an engine
 //! that exists.
 //!
-//! An engine is asked through [`Engine`] only. Each type has a module of its own; [`sealed`] is an engine above any of them that
-//! encrypts what goes down and opens what comes up, so that they see bytes. Which records there are, who orders and what happens
-//! while the engine is away is decided by those who use this, not in here.
+//! An engine is asked through [`Engine`] only. Each type has a module of its own; [`sealed`] is an engine above any of
+//! them that encrypts what goes down and opens what comes up, so that they see bytes. Which records there are, who
+//! orders and what happens while the engine is away is decided by those who use this, not in here.
 
 mod error;
 pub mod etcd;

@@ -12,10 +12,11 @@ pub use key::{EncryptionKey, KeyError};
 
 use super::provider::fields::{self, Field, Kind, Values};
 use super::provider::mistakes::did_you_mean;
-use super::secret::{check_encryption_key, check_password, check_private_key};
+use super::secret::check_password;
 use super::text::{arguments, duplicate, set_once, wrong_arguments};
 use super::{Resources, SecretId, SecretSource};
 use endpoint::Schemes;
+use key::{check_encryption_key, check_private_key};
 
 /// Beginning of all keys in the engine, where none is given.
 const DEFAULT_PREFIX: &str = "acme_dns";
