@@ -1,7 +1,7 @@
 //! Servers that are away, refuse, or are not what the block says: what is said, and which endpoint it is about.
 
-use crate::bed::{Bed, KEY, Line, Server, host, path, run};
-use acme_dns_service::share::{Engine, ShareError};
+use crate::bed::{Bed, KEY, LONG, Line, Server, Watcher, done, host, path, run};
+use acme_dns_service::share::{Engine, Expected, ShareError};
 use servers::authority::Authority;
 use servers::etcd::{Etcd, EtcdOptions, USER};
 use servers::ports::Port;
@@ -48,7 +48,10 @@ fn a_wrong_password_is_refused_with_advice() {
     }
     let (name, password) = USER;
     // A password of Redis has no spaces in its configuration.
-    let acl = format!("user default off\nuser {name} on >secret ~acme_dns/* +@all -@admin +info\n");
+    // The commands that docs/directives.md lists.
+    let commands = "+eval +exists +get +set +incr +del +pexpire +hget +hmget +hset +hdel +hscan +xadd +xread \
+                    +xinfo +info +select";
+    let acl = format!("user default off\nuser {name} on >secret ~acme_dns/* {commands}\n");
     for (bed, password, no_password, no_rights) in [
         (etcd, password, "set \"username\" and", "grant the user's role"),
         (Bed::redis(&acl), "secret", "set \"password_file\"", "its user needs the commands"),
@@ -70,7 +73,16 @@ fn a_wrong_password_is_refused_with_advice() {
             assert!(!text.contains("no password of anybody"), "{text}");
         }
         let host = bed.host_with(&right);
-        assert!(run(async { host.load().await }).is_ok(), "{}", bed.name());
+        run(async {
+            let from = host.load().await.unwrap().revision;
+            let lease = host.lease("order-a", LONG).await.unwrap().unwrap();
+            assert_eq!(host.renew(&lease).await, Ok(true), "{}", bed.name());
+            let first = done(host.put(&path("a"), b"1", Expected::Absent, Some(&lease)).await);
+            let mut watcher = Watcher::new(host.clone(), from);
+            watcher.until_put("a", "1").await;
+            done(host.remove(&path("a"), first, Some(&lease)).await);
+            host.release(&lease).await.unwrap();
+        });
     }
 }
 
