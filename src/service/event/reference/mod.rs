@@ -9,9 +9,9 @@ pub use document::document;
 
 use super::{
     AccountEvent, ActionEvent, CertificateEvent, CertificatesEvent, DomainsEvent, Event,
-    FilesEvent, FleetEvent, ListenerEvent, NginxEvent, OrderEvent, OriginEvent, PersistEvent, ProcessEvent,
-    ProviderEvent, RecordsEvent, ReloadEvent, RenewalRequestEvent, RequestEvent, StapleEvent,
-    StateEvent, VisibilityEvent,
+    FilesEvent, FleetEvent, ListenerEvent, NginxEvent, OrderEvent, OriginEvent, PersistEvent,
+    ProcessEvent, ProviderEvent, RecordsEvent, ReloadEvent, RenewalRequestEvent, RequestEvent,
+    StapleEvent, StateEvent, VisibilityEvent,
 };
 use acme_dns_core::level::Level;
 use acme_dns_core::time::UnixTime;

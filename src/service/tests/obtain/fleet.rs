@@ -3,7 +3,7 @@
 use super::support::{Bed, Log};
 use acme_dns_core::config::share::ShareReader;
 use acme_dns_core::config::{Config, Resources, SecretCheck, SecretId, SecretSource, Share};
-use acme_dns_core::id::{CertificateId, Table};
+use acme_dns_core::id::CertificateId;
 use acme_dns_core::material::Material;
 use acme_dns_core::schedule::Progress;
 use acme_dns_service::engine::{LEASE, Service, Settings};
@@ -163,7 +163,7 @@ impl FleetBed {
         // Each order is counted at its request.
         let mut bed =
             Bed::start_with(|options| PebbleOptions { nonce_reject_percent: 0, ..options });
-        (bed.config.certificates, bed.config.variants) = (Table::default(), Table::default());
+        (bed.config.certificates, bed.config.variants) = Default::default();
         for number in 0..certificates {
             let name = format!("h{number}.example.test");
             bed.add(&name, &[&name]);
