@@ -58,7 +58,7 @@ impl Fleet {
         obtainer: &Obtainer,
     ) -> Result<Entry, ShareError> {
         let variant = due.variant;
-        let Some(lease) = self.engine.lease(self.keys[variant].as_str(), self.ttl).await? else {
+        let Some(lease) = self.engine.lease(self.keys.of(variant).as_str(), self.ttl).await? else {
             return Ok(Entry::Wait { until: self.retry(due.variant), news: None });
         };
         self.note_taken();
@@ -158,7 +158,7 @@ impl Fleet {
     }
 
     async fn clean_up_under_lease(self: &Rc<Self>, variant: VariantId) -> Result<(), ShareError> {
-        let lease = self.engine.lease(self.keys[variant].as_str(), self.ttl).await?;
+        let lease = self.engine.lease(self.keys.of(variant).as_str(), self.ttl).await?;
         let Some(lease) = lease else { return Ok(()) };
         let found = self.engine.get(&self.attempt_path(variant)).await?;
         let (expected, record) = read(found.as_ref());

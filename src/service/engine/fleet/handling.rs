@@ -100,7 +100,7 @@ impl Fleet {
         let path = change.path().clone();
         let Some((kind, key)) = path.as_str().split_once('/') else { return };
         // Records of hosts with other certificates are theirs.
-        let Some(variant) = self.by_key.get(key).copied() else { return };
+        let Some(variant) = self.keys.variant(key) else { return };
         match kind {
             "certificates" => self.handle_certificate(variant, change, is_crowd, parts),
             "attempts" => self.handle_attempt(variant, change, parts),

@@ -6,6 +6,7 @@
 //!  entry.rs  before an attempt: the lease, and what another host has left of the same order
 //!  turn.rs   while it runs: renews the lease, shares order and journal before they have consequences
 //!  account.rs  one account for all
+//!  keys.rs   which record is that of which certificate
 //! ```
 //!
 //! The state path stays what nginx starts from, and nothing here delays or ends what is served. While the engine is away
@@ -15,6 +16,7 @@ mod account;
 mod check;
 mod entry;
 mod handling;
+mod keys;
 mod link;
 mod mirror;
 pub(super) mod news;
@@ -31,12 +33,13 @@ use super::outcome::{Outcome, Report};
 use super::site::Site;
 use crate::acme::{Obtainer, Witness};
 use crate::share::{Engine, ShareError, SharePath};
-use acme_dns_core::fleet::{Reach, RecordKey, place_of};
-use acme_dns_core::id::{Table, VariantId};
+use acme_dns_core::fleet::{Reach, place_of};
+use acme_dns_core::id::VariantId;
 use acme_dns_core::schedule::{Progress, Renewal};
 use acme_dns_core::text::excerpt;
 use acme_dns_core::time::UnixTime;
 use async_trait::async_trait;
+use keys::Keys;
 use mirror::Mirror;
 use news::FleetNews;
 use std::cell::{Cell, RefCell};
@@ -62,8 +65,7 @@ pub(super) struct Fleet {
     /// The name of this machine.
     host: String,
     ttl: Duration,
-    keys: Table<VariantId, RecordKey>,
-    by_key: HashMap<String, VariantId>,
+    keys: Keys,
     mirror: RefCell<Mirror>,
     turns: RefCell<HashMap<VariantId, Rc<HostTurn>>>,
     /// Certificates of other hosts that are being saved.
@@ -87,22 +89,12 @@ impl Fleet {
         ttl: Duration,
         report: Report,
     ) -> Rc<Self> {
-        let key = |variant: VariantId| {
-            let (wanted, certificate) = site.variant(variant);
-            let names = certificate.names.iter().map(acme_dns_core::name::Name::as_str);
-            let issuer = certificate.issuers.first().map(|issuer| site.issuer(*issuer));
-            let directory = issuer.map_or("", |issuer| issuer.directory.as_str());
-            RecordKey::new(names, wanted.key, directory)
-        };
-        let keys: Table<VariantId, RecordKey> = site.variants().map(key).collect();
-        let by_key = keys.iter().map(|(variant, key)| (key.as_str().to_owned(), variant));
         let fleet = Rc::new(Self {
             site: Rc::clone(site),
             engine,
             host: host_name(),
             ttl,
-            by_key: by_key.collect(),
-            keys,
+            keys: Keys::new(Rc::clone(site)),
             mirror: RefCell::default(),
             turns: RefCell::default(),
             adopting: RefCell::default(),
@@ -119,7 +111,7 @@ impl Fleet {
 
     /// Tells whether a certificate is shared. Of two that are the same but for their provider, one is.
     pub(super) fn shares(&self, variant: VariantId) -> bool {
-        self.by_key.get(self.keys[variant].as_str()) == Some(&variant)
+        self.keys.variant(self.keys.of(variant).as_str()) == Some(variant)
     }
 
     /// Gives the number of the certificate that one obtained now follows.
@@ -198,7 +190,7 @@ impl Fleet {
 
     /// Gives the place of this host among the others, for a certificate.
     fn place(&self, variant: VariantId) -> f64 {
-        place_of(&self.host, self.keys[variant].as_str())
+        place_of(&self.host, self.keys.of(variant).as_str())
     }
 
     fn report(&self, news: FleetNews) {
@@ -207,11 +199,11 @@ impl Fleet {
     }
 
     fn certificate_path(&self, variant: VariantId) -> SharePath {
-        SharePath::new(&format!("certificates/{}", self.keys[variant]))
+        SharePath::new(&format!("certificates/{}", self.keys.of(variant)))
     }
 
     fn attempt_path(&self, variant: VariantId) -> SharePath {
-        SharePath::new(&format!("attempts/{}", self.keys[variant]))
+        SharePath::new(&format!("attempts/{}", self.keys.of(variant)))
     }
 }
 
