@@ -16,6 +16,7 @@ mod everywhere;
 mod examples;
 mod failures;
 mod faults;
+mod fleet;
 mod http3;
 mod http_proxy;
 mod image;
