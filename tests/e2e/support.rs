@@ -22,11 +22,6 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Sends a request to a host with OpenSSL's own client; gives what it shows of handshake and answer.
 pub(crate) fn s_client(addr: SocketAddr, host: &str, args: &[&str]) -> String {
-    s_client_that_says(addr, &format!("GET / HTTP/1.0\r\nHost: {host}\r\n\r\n"), args)
-}
-
-/// The same with words of another protocol, after which the server closes the connection.
-pub(crate) fn s_client_that_says(addr: SocketAddr, words: &str, args: &[&str]) -> String {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-ign_eof", "-connect", &addr.to_string()]).args(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -34,7 +29,7 @@ pub(crate) fn s_client_that_says(addr: SocketAddr, words: &str, args: &[&str]) -
     // TLS 1.3 sends tickets behind the handshake.
     let mut stdin = child.stdin.take().expect("a pipe");
     // A client that was refused has gone.
-    let _gone = stdin.write_all(words.as_bytes());
+    let _gone = write!(stdin, "GET / HTTP/1.0\r\nHost: {host}\r\n\r\n");
     let output = child.wait_with_output().expect("it ends");
     drop(stdin);
     let errors = String::from_utf8_lossy(&output.stderr);
