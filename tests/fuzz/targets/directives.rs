@@ -243,7 +243,7 @@ fn check_propagation(propagation: &Propagation) {
 fn check_finished(finished: &Finished) {
     let config = &finished.config;
     let mut names = HashSet::new();
-    for (id, variant) in &config.variants {
+    for (id, variant) in config.variants.iter() {
         assert_file_name(&variant.name);
         assert!(names.insert(&variant.name), "{} is there twice", variant.name);
         assert_eq!(KeyType::parse(&variant.key.to_string()), Some(variant.key));

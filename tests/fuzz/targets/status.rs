@@ -73,6 +73,7 @@ fn config() -> Config {
         certificates: GrowingTable::default(),
         variants: GrowingTable::default(),
         watched: Vec::new(),
+        share: None,
         propagation: Propagation::default(),
         reload: Reload::default(),
         imports: Vec::new(),
