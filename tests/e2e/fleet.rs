@@ -1,7 +1,6 @@
 //! Several nginx with one set of certificates, on an engine: `acme_dns_share`.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 
 use servers::acme_proxy::AcmeStep;
@@ -20,50 +19,96 @@ const NAME: &str = "example.test";
 /// Key that records are encrypted with: 32 bytes in base64.
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
-/// Returns the serial number of what is served there.
-fn served(addr: SocketAddr) -> Option<String> {
-    let peer = TlsClient::new(addr).sni(NAME).handshake();
-    peer.ok().map(|peer| peer.leaf.serial)
+/// Two hosts and their engine.
+struct Fleet {
+    site: Site,
+    other: Nginx,
+    port: Port,
+    etcd: Etcd,
+}
+
+impl Fleet {
+    /// Starts both with a server; `http` is what else stands in `http { }` of a host.
+    fn start(names: &str, acme_dns: &str, http: impl FnOnce(&Site) -> String) -> Self {
+        // Each order is counted at its request.
+        let mut site = Site::with(|options| PebbleOptions { nonce_reject_percent: 0, ..options });
+        let options = EtcdOptions { members: 3, ..EtcdOptions::default() };
+        let etcd = Etcd::start(&site.bed.dir().join("etcd"), options);
+        let key = site.bed.dir().join("share_key");
+        fs::write(&key, KEY).expect("it can be written");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("a mode");
+        site.http = format!(
+            "acme_dns_share etcd {{ endpoint {}; encryption_key_file {}; }}\n{}",
+            etcd.endpoints().join(" "),
+            key.display(),
+            http(&site)
+        );
+        site.add_server(names, acme_dns);
+        let (mut other, port) = (Nginx::new(NginxBuild::get()), Port::reserve());
+        other.http(format!(
+            "{}{}server {{ listen {} ssl; server_name {names}; acme_dns {acme_dns}; return 200; }}",
+            site.definitions(),
+            site.http,
+            port.addr()
+        ));
+        site.start_nginx();
+        other.start();
+        Self { site, other, port, etcd }
+    }
+
+    fn logs(&self) -> String {
+        format!("{}\n{}", self.site.nginx.log(), self.other.log())
+    }
+
+    /// Returns the serial number of what the other host serves.
+    fn served(&self, name: &str) -> Option<String> {
+        let peer = TlsClient::new(self.port.addr()).sni(name).handshake();
+        peer.ok().map(|peer| peer.leaf.serial)
+    }
+
+    /// Waits until both serve a certificate that was issued, the same; gives its serial number.
+    fn wait_for(&self, name: &str) -> String {
+        let serial = self.site.wait_for_certificate(name).leaf.serial;
+        let is_shared = || (self.served(name).as_ref() == Some(&serial)).then_some(());
+        assert!(wait_until(LIMIT, is_shared).is_some(), "{name}: {}", self.logs());
+        serial
+    }
+
+    fn orders(&self) -> usize {
+        self.site.proxy.traffic.count(&AcmeStep::NewOrder.requests())
+    }
 }
 
 #[test]
 fn two_nginx_order_a_certificate_once_and_serve_it_without_the_engine() {
-    // Each order is counted at its request.
-    let mut site = Site::with(|options| PebbleOptions { nonce_reject_percent: 0, ..options });
-    let options = EtcdOptions { members: 3, ..EtcdOptions::default() };
-    let mut etcd = Etcd::start(&site.bed.dir().join("etcd"), options);
-    let key = site.bed.dir().join("share_key");
-    fs::write(&key, KEY).expect("it can be written");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("a mode");
-    site.http = format!(
-        "acme_dns_share etcd {{ endpoint {}; encryption_key_file {}; }}\n",
-        etcd.endpoints().join(" "),
-        key.display()
-    );
-    site.set_servers(&[NAME]);
-    let (mut other, port) = (Nginx::new(NginxBuild::get()), Port::reserve());
-    other.http(format!(
-        "{}{}server {{ listen {} ssl; server_name {NAME}; acme_dns on; return 200; }}",
-        site.definitions(),
-        site.http,
-        port.addr()
-    ));
-    site.start_nginx();
-    other.start();
-    let serial = site.wait_for_certificate(NAME).leaf.serial;
-    let is_shared = || (served(port.addr()).as_ref() == Some(&serial)).then_some(());
-    let logs = |other: &Nginx| format!("{}\n{}", site.nginx.log(), other.log());
-    assert!(wait_until(LIMIT, is_shared).is_some(), "{}", logs(&other));
-    let both = logs(&other);
+    let mut fleet = Fleet::start(NAME, "on", |_| String::new());
+    let serial = fleet.wait_for(NAME);
+    let both = fleet.logs();
     let count = |words: &str| both.matches(words).count();
     assert_eq!((count("\" issued by"), count("\" adopted from")), (1, 1), "{both}");
     // Without the engine the disk does.
-    (0..3).for_each(|member| etcd.stop(member));
-    other.stop();
-    other.start();
-    assert_eq!(served(port.addr()), Some(serial), "{}", logs(&other));
-    assert_eq!(site.proxy.traffic.count(&AcmeStep::NewOrder.requests()), 1);
-    for nginx in [&site.nginx, &other] {
-        assert!(!nginx.log().contains(KEY), "the key is told");
-    }
+    (0..3).for_each(|member| fleet.etcd.stop(member));
+    fleet.other.stop();
+    fleet.other.start();
+    assert_eq!(fleet.served(NAME), Some(serial), "{}", fleet.logs());
+    assert_eq!(fleet.orders(), 1);
+    assert!(!fleet.logs().contains(KEY), "the key is told");
+}
+
+#[test]
+fn a_line_that_comes_to_a_watched_file_is_ordered_once_too() {
+    let mut lines = None;
+    let fleet = Fleet::start("_", "sni", |site| {
+        let file = site.bed.dir().join("customers.txt");
+        fs::write(&file, format!("{NAME}\n")).expect("it can be written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("a mode");
+        let text = format!("acme_dns_domains {} watch;\n", file.display());
+        lines = Some(file);
+        text
+    });
+    fleet.wait_for(NAME);
+    let lines = lines.expect("it was made");
+    fs::write(lines, format!("{NAME}\nnew.{NAME}\n")).expect("it can be written");
+    fleet.wait_for(&format!("new.{NAME}"));
+    assert_eq!(fleet.orders(), 2, "{}", fleet.logs());
 }
