@@ -1,6 +1,6 @@
 //! Watched domains files: `acme_dns_domains FILE watch`.
 //!
-//! What such a file says when nginx loads its configuration is a part of that, as with any other domains file. Later the
+//! Its lines at the time when nginx loads the configuration are a part of that, as with any other domains file. Later the
 //! service compares the file with the lines that are in force ([`WatchedLines`]). A new line becomes an [`Addition`]: a
 //! text, from which each process makes the same certificate at the same place. A certificate that has lost its line keeps
 //! its place until the next reload: no identifier ever means another certificate.

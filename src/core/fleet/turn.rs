@@ -1,4 +1,4 @@
-//! Who orders a certificate, and when.
+//! The turn: which host orders a certificate, and when.
 
 use super::record_key::fnv;
 use crate::schedule::Validity;

@@ -20,7 +20,7 @@ pub enum OriginEvent {
     },
     /// Another host has obtained it.
     Adopted {
-        /// That host.
+        /// Name of that host.
         host: String,
         /// End of its validity.
         until: UnixTime,

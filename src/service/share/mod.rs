@@ -163,7 +163,7 @@ pub enum Refusal {
     },
     /// No key in `encryption_key_file` is the one that it was encrypted with.
     UnknownKey {
-        /// That key's identifier.
+        /// Identifier of that key.
         key: String,
     },
     /// It was changed, moved, or written by somebody without the key.

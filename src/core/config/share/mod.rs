@@ -1,6 +1,6 @@
 //! The engine that several hosts share certificates on: the block `acme_dns_share TYPE { ... }`.
 //!
-//! What is shared, and when, is in the service's `share`, not in here.
+//! The service's `share` decides what is shared, and when.
 
 mod endpoint;
 mod key;

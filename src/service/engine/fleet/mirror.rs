@@ -35,7 +35,7 @@ pub(super) enum SeenContent {
 /// Attempts of another host, or of this one.
 pub(super) struct SeenAttempt {
     pub(super) has_records: bool,
-    /// When that was heard.
+    /// Time at which that was heard.
     pub(super) since: Instant,
 }
 

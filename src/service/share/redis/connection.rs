@@ -48,7 +48,7 @@ pub(super) struct Connector {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Where something is asked, for its errors.
+/// Place at which something is asked, for its errors.
 #[derive(Clone, Copy)]
 struct At<'a> {
     endpoint: &'a str,
