@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Response};
+use reqwest::{Certificate, Client, ClientBuilder, Response};
 use std::cell::RefCell;
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
@@ -107,21 +107,25 @@ impl Clients {
 }
 
 fn make_client(trusted_certificate: Option<&[u8]>) -> Result<Client, HttpError> {
-    let mut builder = Client::builder()
-        .user_agent(USER_AGENT)
+    let builder = builder(trusted_certificate)?
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
-        .timeout(TOTAL_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT);
+    builder.build().map_err(HttpError::Client)
+}
+
+/// Begins a client with what all have in common.
+fn builder(trusted_certificate: Option<&[u8]>) -> Result<ClientBuilder, HttpError> {
+    let builder = Client::builder()
+        .user_agent(USER_AGENT)
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
         .redirect(Policy::none())
         .referer(false);
-    if let Some(pem) = trusted_certificate {
-        let certificates = Certificate::from_pem_bundle(pem).map_err(HttpError::Certificate)?;
-        builder = builder.tls_certs_merge(certificates);
-    }
-    builder.build().map_err(HttpError::Client)
+    let Some(pem) = trusted_certificate else { return Ok(builder) };
+    let certificates = Certificate::from_pem_bundle(pem).map_err(HttpError::Certificate)?;
+    Ok(builder.tls_certs_merge(certificates))
 }
 
 /// Certificate by which a server knows a client.
@@ -142,19 +146,8 @@ pub fn engine_client(
     trusted_certificate: Option<&[u8]>,
     identity: Option<Identity<'_>>,
 ) -> Result<Client, HttpError> {
-    let mut builder = Client::builder()
-        .user_agent(USER_AGENT)
-        .no_proxy()
-        .connect_timeout(ENGINE_CONNECT_TIMEOUT)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .http2_keep_alive_timeout(PING_TIMEOUT)
-        .redirect(Policy::none())
-        .referer(false);
-    if let Some(pem) = trusted_certificate {
-        let certificates = Certificate::from_pem_bundle(pem).map_err(HttpError::Certificate)?;
-        builder = builder.tls_certs_merge(certificates);
-    }
+    let mut builder =
+        builder(trusted_certificate)?.no_proxy().connect_timeout(ENGINE_CONNECT_TIMEOUT);
     if let Some(Identity { certificate, key }) = identity {
         let identity =
             reqwest::Identity::from_pkcs8_pem(certificate, key).map_err(HttpError::Identity)?;
