@@ -4,15 +4,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::ports::Port;
-use crate::process::Process;
+use crate::process::{Process, START};
 use crate::tsig::TsigKey;
 
 const NAMED: &str = "/usr/sbin/named";
-const START: Duration = Duration::from_secs(20);
-
 /// A running BIND.
 #[derive(Debug)]
 pub struct Bind {

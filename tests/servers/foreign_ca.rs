@@ -7,14 +7,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use crate::authority::Authority;
 use crate::package::{caddy_program, from_pypi};
 use crate::ports::Port;
-use crate::process::Process;
-
-const START: Duration = Duration::from_secs(30);
+use crate::process::{Process, START};
 
 /// The version that the tests were made with.
 const SERLES: &str = "serles-acme==1.3.0";

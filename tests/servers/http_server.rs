@@ -28,7 +28,7 @@ use crate::rt;
 use crate::traffic::{Action, Phase, Reply, Request, Traffic};
 
 /// Limit for the time that the port may still be in use.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The answer to a request.
 pub type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;

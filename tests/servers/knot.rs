@@ -8,10 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::paths::FAKETIME;
-use crate::process::{Process, run};
+use crate::process::{Process, START, run};
 use crate::tsig::TsigKey;
-
-const START: Duration = Duration::from_secs(20);
 
 /// A running Knot DNS.
 #[derive(Debug)]

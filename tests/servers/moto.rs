@@ -14,13 +14,11 @@ use tokio::time::sleep;
 use crate::package::from_pypi;
 use crate::ports::Port;
 use crate::powerdns::{PowerDns, Rrset, fqdn};
-use crate::process::Process;
+use crate::process::{Process, START};
 use crate::rt;
 
 /// moto, and what its server and proxy need for Route 53.
 const REQUIREMENTS: [&str; 3] = ["moto==5.2.5", "flask==3.1.2", "flask-cors==6.0.1"];
-
-const START: Duration = Duration::from_secs(60);
 
 /// Pause between two looks for what name servers have to be told.
 const TRANSFER: Duration = Duration::from_millis(100);

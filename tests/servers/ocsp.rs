@@ -21,12 +21,9 @@ use openssl::x509::{X509, X509Extension, X509Name, X509Ref};
 use crate::http_server::{Flavor, Handler, HttpServer};
 use crate::pebble::Pebble;
 use crate::ports::Port;
-use crate::process::Process;
+use crate::process::{Process, START};
 use crate::rt;
 use crate::traffic::{Reply, Traffic};
-
-/// Longer than a start of OpenSSL on a busy machine.
-const START: Duration = Duration::from_secs(20);
 
 const SIGNED: &str = "the testbed cannot sign an OCSP response";
 

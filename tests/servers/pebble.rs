@@ -12,11 +12,8 @@ use serde_json::{Value, json};
 
 use crate::authority::Authority;
 use crate::ports::Port;
-use crate::process::{Process, read_log};
+use crate::process::{Process, START, read_log};
 use crate::{package, rt};
-
-/// Longer than any start of Pebble on a busy machine.
-const START: Duration = Duration::from_secs(20);
 
 /// Options of a [`Pebble`].
 #[derive(Clone, Debug)]

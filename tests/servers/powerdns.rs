@@ -10,15 +10,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::ports::{self, Port};
-use crate::process::{Process, read_log, run};
+use crate::process::{Process, START, read_log, run};
 use crate::rt;
 use crate::tsig::TsigKey;
 
 /// The key of the HTTP API.
 pub const API_KEY: &str = "testbed";
 const SCHEMA: &str = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
-const START: Duration = Duration::from_secs(20);
-
 /// The HTTP API of PowerDNS.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {

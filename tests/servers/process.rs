@@ -17,6 +17,11 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Pause of a wait between two looks at its condition.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
+/// Longer than the start of any server takes while all processors and disks are busy with others.
+///
+/// It costs nothing: a program that ends is noticed at once.
+pub(crate) const START: Duration = Duration::from_secs(180);
+
 /// Longest time until a signal has stopped a program.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -152,8 +157,23 @@ impl Process {
             (open || self.try_wait().is_some()).then_some(open)
         });
         if open != Some(true) {
-            panic!("{} does not listen on {addr}:\n{}", self.name, self.log());
+            let condition = self.condition();
+            panic!("{} does not listen on {addr}: {condition}\n{}", self.name, self.log());
         }
+    }
+
+    /// What it does at this moment: ended, or its state, its processor time, where it waits, and how busy the machine is.
+    fn condition(&mut self) -> String {
+        if let Some(status) = self.try_wait() {
+            return format!("it has ended, {status}");
+        }
+        let read = |path: String| fs::read_to_string(path).unwrap_or_default();
+        let status = read(format!("/proc/{}/status", self.pid()));
+        let state = status.lines().find(|line| line.starts_with("State:")).unwrap_or_default();
+        let times = read(format!("/proc/{}/schedstat", self.pid()));
+        let place = read(format!("/proc/{}/wchan", self.pid()));
+        let load = read("/proc/loadavg".to_owned());
+        format!("{state}, schedstat {} ns, in {place}, load {}", times.trim(), load.trim())
     }
 }
 

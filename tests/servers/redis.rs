@@ -4,13 +4,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use crate::authority::Authority;
 use crate::ports::Port;
-use crate::process::{Process, run, wait_until};
-
-const START: Duration = Duration::from_secs(20);
+use crate::process::{Process, START, run, wait_until};
 
 const SERVER: &str = "/usr/bin/redis-server";
 

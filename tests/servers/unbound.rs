@@ -4,12 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::ports::Port;
-use crate::process::Process;
-
-const START: Duration = Duration::from_secs(20);
+use crate::process::{Process, START};
 
 /// A running Unbound that knows one zone.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use super::state::{of_the_version_before, separate};
 use crate::site::{LIMIT, NOBODY, Site};
 
 /// Limit for a start on a busy machine. Two to the power of 31 rounds take many minutes.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(60);
 
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
