@@ -24,22 +24,32 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
+/// Characters that have a meaning in HTML.
+const MARKUP: [char; 5] = ['&', '<', '>', '"', '\''];
+
 /// Text that somebody else may have written: nothing in it is markup, hidden or reverses what is beside it.
 pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in one_line(self.0).chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                c => f.write_char(c)?,
-            }
+        let text = one_line(self.0);
+        let mut rest: &str = &text;
+        // Most texts have none of these: they are written in one piece.
+        while let Some((plain, special)) =
+            rest.find(MARKUP).and_then(|at| rest.split_at_checked(at))
+        {
+            f.write_str(plain)?;
+            let mut characters = special.chars();
+            f.write_str(match characters.next() {
+                Some('&') => "&amp;",
+                Some('<') => "&lt;",
+                Some('>') => "&gt;",
+                Some('"') => "&quot;",
+                _ => "&#39;",
+            })?;
+            rest = characters.as_str();
         }
-        Ok(())
+        f.write_str(rest)
     }
 }
 
