@@ -14,7 +14,7 @@ use acme_dns_core::config::watched::Addition;
 use acme_dns_core::id::{CertificateId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
-use acme_dns_core::status::{Figure, HelperState, Plan};
+use acme_dns_core::status::{EngineRecord, Figure, HelperState, Plan, SharedVariant};
 use acme_dns_service::event::Event;
 use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::mark::line;
@@ -109,6 +109,20 @@ impl Host for NginxHost {
 
     fn show_life(&self, state: HelperState) {
         self.area.show_life(state);
+    }
+
+    fn show_engine(&self, record: &EngineRecord) {
+        let _alone = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.area.show_engine(record);
+    }
+
+    fn show_shared(&self, variant: VariantId, record: &SharedVariant) {
+        let _alone = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.area.show_shared(variant, record);
+    }
+
+    fn shown_shared(&self, variant: VariantId) -> Option<SharedVariant> {
+        self.area.shown_shared(variant)
     }
 
     fn hears_requests(&self) -> bool {

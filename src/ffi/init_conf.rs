@@ -96,7 +96,7 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
     let parts = Parts {
         slots,
         additions: slots - config.certificates.len(),
-        public: Area::words(config.variants.capacity()).ok_or(NO_MEMORY)?,
+        public: Area::words(&config).ok_or(NO_MEMORY)?,
     };
     let index = name_index(&conf.servers, &config);
     let memory = SharedMemory::new(parts, &index, room);

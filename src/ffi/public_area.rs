@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! process: 5 words | figures: 1024 pairs of key and number | records: for each variant a sequence number, what is
-//! served and the plan | texts: for each variant the text of its last error
+//! served and the plan | texts: for each variant the text of its last error | where certificates are shared: a sequence
+//! number and the engine, and for each variant a sequence number and its hosts
 //! ```
 //!
 //! Nobody waits for a lock. A writer makes the sequence number of a record odd, writes, and makes it even again; a
@@ -19,8 +20,10 @@ use acme_dns_core::config::Config;
 use acme_dns_core::id::{CertificateId, IssuerId, ProviderId, VariantId};
 use acme_dns_core::material::Material;
 use acme_dns_core::status::encode::{PLAN, SERVED, TEXT};
+use acme_dns_core::status::share::{ENGINE, SHARED};
 use acme_dns_core::status::{
-    Activity, Figure, Head, Helper, HelperState, Plan, PublicArea, ServedRecord, ZoneUse,
+    Activity, EngineRecord, Figure, Head, Helper, HelperState, Plan, PublicArea, ServedRecord,
+    SharedVariant, ZoneUse,
 };
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::status::served_records;
@@ -37,6 +40,8 @@ const PLAN_WORDS: usize = PLAN / WORD;
 const TEXT_WORDS: usize = TEXT / WORD;
 const HEAD_WORDS: usize = SERVED_WORDS + PLAN_WORDS;
 const RECORD_WORDS: usize = 1 + HEAD_WORDS;
+const ENGINE_WORDS: usize = 1 + ENGINE / WORD;
+const SHARED_WORDS: usize = 1 + SHARED / WORD;
 
 /// Number of figures that there is room for; others are not counted.
 const FIGURES: usize = 1024;
@@ -69,18 +74,29 @@ const PROCESS_WORDS: usize = 5;
 pub(super) struct Area {
     memory: Arc<SharedMemory>,
     variants: usize,
+    is_shared: bool,
     requests: Option<Arc<Requests>>,
 }
 
 impl Area {
-    /// Gives the number of words that the area of so many variants takes. `None`: too many.
-    pub(super) fn words(variants: usize) -> Option<usize> {
-        let records = variants.checked_mul(RECORD_WORDS + TEXT_WORDS)?;
-        records.checked_add(PROCESS_WORDS + 2 * FIGURES)
+    /// Gives the number of words that the area of a configuration takes. `None`: too many.
+    pub(super) fn words(config: &Config) -> Option<usize> {
+        let (of_engine, of_shared) = match config.share {
+            Some(_) => (ENGINE_WORDS, SHARED_WORDS),
+            None => (0, 0),
+        };
+        let of_each = RECORD_WORDS + TEXT_WORDS + of_shared;
+        let records = config.variants.capacity().checked_mul(of_each)?;
+        records.checked_add(PROCESS_WORDS + 2 * FIGURES + of_engine)
     }
 
     pub(super) fn new(memory: &Arc<SharedMemory>, config: &Config) -> Self {
-        Self { memory: Arc::clone(memory), variants: config.variants.capacity(), requests: None }
+        Self {
+            memory: Arc::clone(memory),
+            variants: config.variants.capacity(),
+            is_shared: config.share.is_some(),
+            requests: None,
+        }
     }
 
     /// Shows what workers have asked for, too.
@@ -165,6 +181,27 @@ impl Area {
         Plan::decode(&head.plan, &text).ok()?
     }
 
+    /// Shows the state of the engine.
+    pub(super) fn show_engine(&self, shown: &EngineRecord) {
+        let words = self.memory.writable_public_words();
+        if let Some(record) = words.and_then(|words| self.engine_record(words)) {
+            write(record, |words| fill(words, &shown.encode()));
+        }
+    }
+
+    /// Shows the hosts of a variant.
+    pub(super) fn show_shared(&self, variant: VariantId, shown: &SharedVariant) {
+        let words = self.memory.writable_public_words();
+        if let Some(record) = words.and_then(|words| self.shared_record(words, variant)) {
+            write(record, |words| fill(words, &shown.encode()));
+        }
+    }
+
+    /// Gives the hosts that are shown for a variant.
+    pub(super) fn shown_shared(&self, variant: VariantId) -> Option<SharedVariant> {
+        SharedVariant::decode(&self.shared(variant)?).ok()?
+    }
+
     /// Takes over what the area of the configuration before shows: plans of the variants that have the same names, and
     /// all figures. What is served of `same` certificates is taken over as well.
     pub(super) fn take_over(
@@ -187,6 +224,9 @@ impl Area {
             }
             if let Some(head) = before.head(*old).filter(|_| same(variant.certificate)) {
                 self.write_served(id, &head.served);
+            }
+            if let Some(shared) = before.shown_shared(*old) {
+                self.show_shared(id, &shared);
             }
         }
         self.take_over_figures(config, before, old);
@@ -227,6 +267,24 @@ impl Area {
         let before = PROCESS_WORDS + 2 * FIGURES + self.variants * RECORD_WORDS;
         let at = before + variant.index().checked_mul(TEXT_WORDS)?;
         words.get(at..at.checked_add(TEXT_WORDS)?)
+    }
+
+    /// Finds the record of the engine, which begins what there is where certificates are shared.
+    fn engine_record<'a>(&self, words: &'a [AtomicU64]) -> Option<&'a [AtomicU64]> {
+        let at = PROCESS_WORDS + 2 * FIGURES + self.variants * (RECORD_WORDS + TEXT_WORDS);
+        words.get(at..)?.get(..ENGINE_WORDS).filter(|_| self.is_shared)
+    }
+
+    /// Finds the hosts of a variant.
+    fn shared_record<'a>(
+        &self,
+        words: &'a [AtomicU64],
+        variant: VariantId,
+    ) -> Option<&'a [AtomicU64]> {
+        let before = PROCESS_WORDS + 2 * FIGURES + self.variants * (RECORD_WORDS + TEXT_WORDS);
+        let at = before + ENGINE_WORDS + variant.index().checked_mul(SHARED_WORDS)?;
+        let is_there = self.is_shared && variant.index() < self.variants;
+        words.get(at..)?.get(..SHARED_WORDS).filter(|_| is_there)
     }
 }
 
@@ -271,6 +329,14 @@ impl PublicArea for Area {
     fn zone(&self) -> ZoneUse {
         let (used, total) = self.memory.room();
         ZoneUse { used, total }
+    }
+
+    fn engine(&self) -> Option<[u8; ENGINE]> {
+        Some(read(self.engine_record(self.memory.public_words())?, copy))
+    }
+
+    fn shared(&self, variant: VariantId) -> Option<[u8; SHARED]> {
+        Some(read(self.shared_record(self.memory.public_words(), variant)?, copy))
     }
 
     fn is_requested(&self, certificate: CertificateId) -> bool {

@@ -5,7 +5,7 @@ use acme_dns_core::config::watched::Addition;
 use acme_dns_core::id::{CertificateId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Material;
-use acme_dns_core::status::{Figure, HelperState, Plan};
+use acme_dns_core::status::{EngineRecord, Figure, HelperState, Plan, SharedVariant};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -83,6 +83,17 @@ pub trait Host: Send + Sync + 'static {
 
     /// Shows that this process lives, and what it does.
     fn show_life(&self, _state: HelperState) {}
+
+    /// Shows the state of the engine that certificates are shared on.
+    fn show_engine(&self, _record: &EngineRecord) {}
+
+    /// Shows the hosts that have to do with a variant.
+    fn show_shared(&self, _variant: VariantId, _record: &SharedVariant) {}
+
+    /// Returns the hosts that are shown for a variant, by this process or the one before it.
+    fn shown_shared(&self, _variant: VariantId) -> Option<SharedVariant> {
+        None
+    }
 
     /// Tells whether a worker can ask for renewals.
     fn hears_requests(&self) -> bool {
@@ -171,6 +182,18 @@ impl<Ear: Fn(&Event) + Send + Sync + 'static> Host for Overheard<Ear> {
 
     fn show_life(&self, state: HelperState) {
         self.host.show_life(state);
+    }
+
+    fn show_engine(&self, record: &EngineRecord) {
+        self.host.show_engine(record);
+    }
+
+    fn show_shared(&self, variant: VariantId, record: &SharedVariant) {
+        self.host.show_shared(variant, record);
+    }
+
+    fn shown_shared(&self, variant: VariantId) -> Option<SharedVariant> {
+        self.host.shown_shared(variant)
     }
 
     fn hears_requests(&self) -> bool {

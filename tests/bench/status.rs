@@ -13,6 +13,7 @@ use acme_dns_core::name::Name;
 use acme_dns_core::schedule::Validity;
 use acme_dns_core::status::encode::TEXT;
 use acme_dns_core::status::page::ZoneUse;
+use acme_dns_core::status::share::{ENGINE, SHARED};
 use acme_dns_core::status::{
     Activity, Assembly, Build, Form, Head, Helper, HelperState, NextStep, Origin, Plan, PublicArea,
     Query, ServedRecord, WhyNext,
@@ -81,6 +82,14 @@ impl PublicArea for Heap {
 
     fn zone(&self) -> ZoneUse {
         ZoneUse::default()
+    }
+
+    fn engine(&self) -> Option<[u8; ENGINE]> {
+        None
+    }
+
+    fn shared(&self, _: VariantId) -> Option<[u8; SHARED]> {
+        None
     }
 
     fn is_requested(&self, _: CertificateId) -> bool {

@@ -8,18 +8,18 @@ use super::certificate::{
     ServedCertificate, VariantStatus,
 };
 use super::encode::{PLAN, Plan, SERVED, ServedRecord, TEXT, hash};
-use super::figure::{BOUNDS, Code, Counted, Figure, Phase};
+use super::figure::{Code, Counted, Figure, Phase};
 use super::page::{
     Attempts, Build, Helper, IssuerStatus, Listing, Page, PhaseDurations, ProviderStatus,
     RequestCount, Totals, ZoneUse,
 };
 use super::query::{Filter, Query};
+use super::share::{ENGINE, SHARED};
 use crate::config::{Certificate, Config};
 use crate::id::{CertificateId, IssuerId, ProviderId, VariantId};
 use crate::schedule::Validity;
 use crate::time::UnixTime;
 use std::collections::HashMap;
-use std::time::Duration;
 
 /// Number of the schema of all forms.
 const SCHEMA: u32 = 1;
@@ -49,6 +49,12 @@ pub trait PublicArea {
 
     /// Gives the use of the shared zone.
     fn zone(&self) -> ZoneUse;
+
+    /// Copies the record of the engine that certificates are shared on. `None`: there is no place for one.
+    fn engine(&self) -> Option<[u8; ENGINE]>;
+
+    /// Copies the record of a variant that is shared.
+    fn shared(&self, variant: VariantId) -> Option<[u8; SHARED]>;
 
     /// Tells whether the renewal of a certificate was asked for and not looked at yet.
     fn is_requested(&self, certificate: CertificateId) -> bool;
@@ -169,6 +175,7 @@ impl Assembly<'_> {
                 ids.filter_map(|id| self.provider(id, &figures)).collect()
             },
             durations: Phase::ALL.iter().map(|phase| figures.durations(*phase)).collect(),
+            share: self.share(helper, &figures),
             reloads: figures.attempts(Figure::Reloads),
             shared_zone: self.area.zone(),
         }
@@ -265,6 +272,7 @@ impl Assembly<'_> {
             certificate: record.map(|record| self.served(record)),
             renewal: plan.renewal,
             next: plan.next,
+            share: self.shared(id),
         };
         Some((status, plan, served))
     }
@@ -400,14 +408,14 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// Figures by their keys.
-struct Figures(HashMap<u64, u64>);
+pub(super) struct Figures(HashMap<u64, u64>);
 
 impl Figures {
     fn of(figures: Vec<(u64, u64)>) -> Self {
         Self(figures.into_iter().collect())
     }
 
-    fn get(&self, figure: Figure) -> u64 {
+    pub(super) fn get(&self, figure: Figure) -> u64 {
         self.0.get(&figure.key()).copied().unwrap_or_default()
     }
 
@@ -430,16 +438,7 @@ impl Figures {
     }
 
     fn durations(&self, phase: Phase) -> PhaseDurations {
-        let at = |place: usize| {
-            self.get(Figure::Durations(phase, u8::try_from(place).unwrap_or(u8::MAX)))
-        };
-        let mut count = 0;
-        let buckets = BOUNDS.iter().enumerate().map(|(place, bound)| {
-            count += at(place);
-            (*bound, count)
-        });
-        let buckets = buckets.collect();
-        let sum = Duration::from_millis(self.get(Figure::DurationSum(phase))).as_secs_f64();
-        PhaseDurations { phase, buckets, count: count + at(BOUNDS.len()), sum }
+        let took = self.histogram(|at| Figure::Durations(phase, at), Figure::DurationSum(phase));
+        PhaseDurations { phase, took }
     }
 }

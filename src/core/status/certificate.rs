@@ -1,5 +1,6 @@
 //! The status of one certificate.
 
+use super::share::SharedVariant;
 use crate::key::KeyType;
 use crate::time::UnixTime;
 use serde::{Serialize, Serializer};
@@ -248,6 +249,9 @@ pub struct VariantStatus {
     pub renewal: Option<NextStep>,
     /// The next attempt, which is later than the renewal if one has failed; `None` while one is under way.
     pub next: Option<NextStep>,
+    /// The hosts that have to do with it, if it is shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<SharedVariant>,
 }
 
 /// Status of one certificate.

@@ -28,7 +28,7 @@ pub const PLAN: usize = 64;
 /// Most bytes of the text of a plan.
 pub const TEXT: usize = 768;
 
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 const FINGERPRINT: usize = 32;
 const SERIAL: usize = 32;
 const NAME: usize = 64;
@@ -100,71 +100,71 @@ pub fn hash(text: &[u8]) -> u64 {
 }
 
 /// Cuts a text to so many bytes, between characters.
-fn cut(text: &str, most: usize) -> &str {
+pub(super) fn cut(text: &str, most: usize) -> &str {
     text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 
 /// Fills a record from its front.
-struct Filler<'a>(&'a mut [u8]);
+pub(super) struct Filler<'a>(pub(super) &'a mut [u8]);
 
 impl Filler<'_> {
-    fn put(&mut self, bytes: &[u8], width: usize) {
+    pub(super) fn put(&mut self, bytes: &[u8], width: usize) {
         let (field, rest) = std::mem::take(&mut self.0).split_at_mut(width);
         field.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         self.0 = rest;
     }
 
-    fn byte(&mut self, byte: u8) {
+    pub(super) fn byte(&mut self, byte: u8) {
         self.put(&[byte], 1);
     }
 
     /// Puts a length that was cut to what its byte holds.
-    fn length(&mut self, length: usize) {
+    pub(super) fn length(&mut self, length: usize) {
         self.byte(u8::try_from(length).unwrap_or_default());
     }
 
-    fn time(&mut self, time: Option<UnixTime>) {
+    pub(super) fn time(&mut self, time: Option<UnixTime>) {
         self.put(&time.unwrap_or_default().0.to_le_bytes(), size_of::<i64>());
     }
 }
 
 /// Takes a record apart from its front. What is not there is zero: all records have their size.
-struct Taker<'a>(&'a [u8]);
+pub(super) struct Taker<'a>(pub(super) &'a [u8]);
 
 impl<'a> Taker<'a> {
-    fn take(&mut self, width: usize) -> &'a [u8] {
+    pub(super) fn take(&mut self, width: usize) -> &'a [u8] {
         let (field, rest) = self.0.split_at_checked(width).unwrap_or((self.0, &[]));
         self.0 = rest;
         field
     }
 
-    fn array<const N: usize>(&mut self) -> [u8; N] {
+    pub(super) fn array<const N: usize>(&mut self) -> [u8; N] {
         self.take(N).try_into().unwrap_or([0; N])
     }
 
-    fn byte(&mut self) -> u8 {
+    pub(super) fn byte(&mut self) -> u8 {
         let [byte] = self.array();
         byte
     }
 
-    fn time(&mut self) -> Option<UnixTime> {
+    pub(super) fn time(&mut self) -> Option<UnixTime> {
         Some(UnixTime(i64::from_le_bytes(self.array()))).filter(|time| time.0 != 0)
     }
 
-    fn text(&mut self, length: u8, width: usize) -> Result<String, RecordError> {
+    pub(super) fn text(&mut self, length: usize, width: usize) -> Result<String, RecordError> {
         let bytes = self.bytes(length, width)?;
         let text = std::str::from_utf8(bytes).map_err(|_| RecordError::Unknown("text"))?;
         Ok(text.to_owned())
     }
 
-    fn bytes(&mut self, length: u8, width: usize) -> Result<&'a [u8], RecordError> {
+    fn bytes(&mut self, length: usize, width: usize) -> Result<&'a [u8], RecordError> {
         let field = self.take(width);
-        field.get(..usize::from(length)).ok_or(RecordError::Unknown("length"))
+        field.get(..length).ok_or(RecordError::Unknown("length"))
     }
 }
 
 /// Reads the version; `None`: nothing was written.
-fn version(byte: u8) -> Result<Option<()>, RecordError> {
+pub(super) fn version(byte: u8) -> Result<Option<()>, RecordError> {
     match byte {
         0 => Ok(None),
         VERSION => Ok(Some(())),
@@ -214,9 +214,10 @@ impl ServedRecord {
         let stapled_until = from.time();
         let directory = Some(u64::from_le_bytes(from.array())).filter(|hash| *hash != 0);
         let fingerprint = from.array();
-        let serial = from.bytes(serial, SERIAL)?.to_vec();
-        let issuer_cn = from.text(name, NAME)?;
-        let profile = Some(from.text(profile, PROFILE)?).filter(|profile| !profile.is_empty());
+        let serial = from.bytes(serial.into(), SERIAL)?.to_vec();
+        let issuer_cn = from.text(name.into(), NAME)?;
+        let profile =
+            Some(from.text(profile.into(), PROFILE)?).filter(|profile| !profile.is_empty());
         let validity = Validity { not_before, not_after };
         Ok(Some(Self {
             origin,

@@ -135,14 +135,23 @@ pub enum Figure {
     RetryAfter(IssuerId),
     /// TXT records in the journal.
     TxtRecords(ProviderId),
+    /// Certificates of other hosts that were taken over up to one of [`BOUNDS`] after their issue, as with [`Self::Durations`].
+    Lags(u8),
+    /// Sum of these times, in milliseconds.
+    LagSum,
 }
 
 impl Figure {
     /// Gives the number of issuances whose part took so long.
     #[must_use]
     pub fn duration(phase: Phase, took: Duration) -> Self {
-        let place = BOUNDS.iter().position(|bound| took <= Duration::from_secs((*bound).into()));
-        Self::Durations(phase, u8::try_from(place.unwrap_or(BOUNDS.len())).unwrap_or_default())
+        Self::Durations(phase, place(took))
+    }
+
+    /// Gives the number of certificates that were taken over so long after their issue.
+    #[must_use]
+    pub fn lag(took: Duration) -> Self {
+        Self::Lags(place(took))
     }
 
     /// Gives its key, which is not 0.
@@ -165,6 +174,8 @@ impl Figure {
             Self::DurationSum(phase) => pack(6, 0, phase.number(), 0),
             Self::RetryAfter(issuer) => pack(7, issuer.index(), 0, 0),
             Self::TxtRecords(provider) => pack(8, provider.index(), 0, 0),
+            Self::Lags(place) => pack(9, 0, 0, place.into()),
+            Self::LagSum => pack(10, 0, 0, 0),
         }
     }
 
@@ -184,6 +195,8 @@ impl Figure {
             6 => Self::DurationSum(Phase::of(action)?),
             7 => Self::RetryAfter(issuer),
             8 => Self::TxtRecords(provider),
+            9 => Self::Lags(u8::try_from(code).ok()?),
+            10 => Self::LagSum,
             _ => return None,
         })
     }
@@ -204,9 +217,19 @@ impl Figure {
             Self::Attempts(id, result) => Self::Attempts(issuer(id)?, result),
             Self::RetryAfter(id) => Self::RetryAfter(issuer(id)?),
             Self::TxtRecords(id) => Self::TxtRecords(provider(id)?),
-            Self::Reloads(_) | Self::Durations(..) | Self::DurationSum(_) => self,
+            Self::Reloads(_)
+            | Self::Durations(..)
+            | Self::DurationSum(_)
+            | Self::Lags(_)
+            | Self::LagSum => self,
         })
     }
+}
+
+/// Gives the place of a time among [`BOUNDS`].
+fn place(took: Duration) -> u8 {
+    let place = BOUNDS.iter().position(|bound| took <= Duration::from_secs((*bound).into()));
+    u8::try_from(place.unwrap_or(BOUNDS.len())).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -228,6 +251,8 @@ mod tests {
             all.extend(Counted::ALL.iter().map(|it| Figure::Attempts(issuer, *it)));
             all.extend([Figure::RetryAfter(issuer), Figure::TxtRecords(provider)]);
         }
+        all.push(Figure::LagSum);
+        all.extend((0..9).map(Figure::Lags));
         for phase in Phase::ALL {
             all.push(Figure::DurationSum(*phase));
             all.extend((0..9).map(|place| Figure::Durations(*phase, place)));
@@ -244,7 +269,7 @@ mod tests {
             assert_ne!(figure.key(), 0);
             assert_eq!(Figure::of(figure.key()), Some(figure));
         }
-        for key in [0, 1, 9 << 56, u64::MAX, 1 << 56, 3 << 56] {
+        for key in [0, 1, 11 << 56, u64::MAX, 1 << 56, 3 << 56] {
             assert_eq!(Figure::of(key), None, "{key:x}");
         }
     }

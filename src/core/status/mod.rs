@@ -22,6 +22,7 @@ pub mod prometheus;
 pub mod query;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
+pub mod share;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -37,10 +38,11 @@ pub use encode::{Plan, RecordError, ServedRecord};
 pub use figure::{CaAction, Code, Counted, DnsAction, Figure, Phase};
 pub use form::Form;
 pub use page::{
-    Attempts, Build, Helper, HelperState, IssuerStatus, Listing, Page, PhaseDurations,
+    Attempts, Build, Helper, HelperState, Histogram, IssuerStatus, Listing, Page, PhaseDurations,
     ProviderStatus, RequestCount, Totals, ZoneUse,
 };
 pub use query::{Filter, Query};
+pub use share::{EngineRecord, ShareFailure, ShareState, ShareStatus, SharedVariant};
 
 use crate::time::UnixTime;
 

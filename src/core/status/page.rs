@@ -3,6 +3,7 @@
 use super::certificate::{CertificateStatus, rfc3339, rfc3339_or_null, words};
 use super::figure::Phase;
 use super::query::Query;
+use super::share::ShareStatus;
 use crate::time::UnixTime;
 use serde::Serialize;
 
@@ -31,6 +32,9 @@ pub struct Page {
     pub providers: Vec<ProviderStatus>,
     /// Duration of the parts of issuances.
     pub durations: Vec<PhaseDurations>,
+    /// The engine that certificates are shared on, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<ShareStatus>,
     /// Reloads of nginx that were asked for: those that were done, and those that failed.
     pub reloads: Attempts,
     /// Shared memory.
@@ -166,11 +170,18 @@ pub struct ProviderStatus {
 
 /// Durations of one part of issuances.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct PhaseDurations {
     /// The part.
     pub phase: Phase,
-    /// Number of issuances that took at most so many seconds, as in Prometheus: each holds those before.
+    /// Its durations.
+    #[serde(flatten)]
+    pub took: Histogram,
+}
+
+/// Number of times that something took so long.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Histogram {
+    /// Numbers of what took at most so many seconds, as in Prometheus: each holds those before.
     pub buckets: Vec<(u32, u64)>,
     /// Their number.
     pub count: u64,

@@ -1,7 +1,8 @@
 //! The page as Prometheus reads it: its text format 0.0.4. The metrics are described in docs/status.md.
 
 use super::certificate::{Activity, CertificateStatus, Served, ServedCertificate, VariantStatus};
-use super::page::{Page, RequestCount};
+use super::page::{Histogram, Page, RequestCount};
+use super::share::{ShareState, ShareStatus, SharedVariant};
 use crate::time::UnixTime;
 use std::fmt::{Display, Write};
 
@@ -15,6 +16,9 @@ pub fn render(page: &Page) -> String {
         text.process(page);
         text.parties(page);
         text.durations(page);
+        if let Some(share) = &page.share {
+            text.share(share);
+        }
     }
     text.certificates(page);
     text.0
@@ -147,17 +151,39 @@ impl Text {
 
     fn durations(&mut self, page: &Page) {
         const NAME: &str = "issuance_duration_seconds";
-        const BUCKET: &str = "issuance_duration_seconds_bucket";
         self.metric(NAME, "histogram", "Duration of the parts of issuances.");
         for durations in &page.durations {
             let phase = ("phase", durations.phase.word());
-            for (bound, count) in &durations.buckets {
-                self.sample(BUCKET, &[phase, ("le", &bound.to_string())], count);
-            }
-            self.sample(BUCKET, &[phase, ("le", "+Inf")], durations.count);
-            self.sample("issuance_duration_seconds_sum", &[phase], durations.sum);
-            self.sample("issuance_duration_seconds_count", &[phase], durations.count);
+            self.histogram(NAME, &[phase], &durations.took);
         }
+    }
+
+    fn histogram(&mut self, name: &str, labels: Labels<'_>, took: &Histogram) {
+        let bucket = format!("{name}_bucket");
+        let bounds = took.buckets.iter().map(|(bound, count)| (bound.to_string(), *count));
+        for (bound, count) in bounds.chain([("+Inf".to_owned(), took.count)]) {
+            self.sample(&bucket, &[labels, &[("le", &bound)]].concat(), count);
+        }
+        self.sample(&format!("{name}_sum"), labels, took.sum);
+        self.sample(&format!("{name}_count"), labels, took.count);
+    }
+
+    fn share(&mut self, share: &ShareStatus) {
+        self.metric("share_state", "gauge", "States that the link to the shared engine is in.");
+        for state in ShareState::ALL {
+            let labels = [("type", share.kind), ("state", state.word())];
+            self.sample("share_state", &labels, u8::from(share.state == *state));
+        }
+        if let Some(at) = share.last_contact {
+            let name = "share_last_contact_timestamp_seconds";
+            self.metric(name, "gauge", "Time of the last word of the shared engine.");
+            self.sample(name, &[], at.0);
+        }
+        self.metric("share_records", "gauge", "Records that the shared engine had when loaded.");
+        self.sample("share_records", &[], share.records);
+        let name = "share_lag_seconds";
+        self.metric(name, "histogram", "Time from a certificate's issue to its takeover here.");
+        self.histogram(name, &[], &share.lag);
     }
 
     fn certificates(&mut self, page: &Page) {
@@ -184,6 +210,7 @@ impl Text {
         self.renewals(page);
         self.infos(page);
         self.states(page);
+        self.hosts(page);
         self.metric("consecutive_failures", "gauge", "Attempts in a row that have failed.");
         for certificate in &page.certificates {
             let labels = [("name", certificate.name.as_str())];
@@ -231,6 +258,34 @@ impl Text {
                 ("source", served.source.word()),
             ];
             self.sample("certificate_info", &labels, 1);
+        }
+    }
+
+    /// Writes which host has obtained what is shared, and which one orders the next.
+    fn hosts(&mut self, page: &Page) {
+        type Host = fn(&SharedVariant) -> Option<&String>;
+        let metrics: [(&str, &str, Host); 2] = [
+            ("share_certificate_info", "The host that a shared certificate is from.", |it| {
+                it.obtained_by.as_ref()
+            }),
+            ("share_leader_info", "The host that orders a shared certificate now.", |it| {
+                it.leader.as_ref()
+            }),
+        ];
+        for (name, help, host) in metrics {
+            let hosts = variants(page).filter_map(|(certificate, variant)| {
+                Some((certificate, variant, host(variant.share.as_ref()?)?))
+            });
+            let mut hosts = hosts.peekable();
+            if hosts.peek().is_some() {
+                self.metric(name, "gauge", help);
+            }
+            for (certificate, variant, host) in hosts {
+                let key_type = variant.key_type.to_string();
+                let labels =
+                    [("name", certificate.name.as_str()), ("key_type", &key_type), ("host", host)];
+                self.sample(name, &labels, 1);
+            }
         }
     }
 

@@ -40,7 +40,7 @@ fn served(days_over: i64) -> ServedCertificate {
 }
 
 fn variant(certificate: Option<ServedCertificate>, renewal: Option<NextStep>) -> VariantStatus {
-    VariantStatus { key_type: KeyType::EcdsaP256, certificate, renewal, next: renewal }
+    VariantStatus { key_type: KeyType::EcdsaP256, certificate, renewal, next: renewal, share: None }
 }
 
 /// A valid certificate with names below `example.com`.
@@ -205,6 +205,7 @@ pub fn page(certificates: Vec<CertificateStatus>) -> Page {
             txt_records: 2,
         }],
         durations: Vec::new(),
+        share: None,
         reloads: Attempts { ok: 2, failed: 0 },
         shared_zone: ZoneUse { used: 48 * 1024, total: 1024 * 1024 },
     }

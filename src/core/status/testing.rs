@@ -5,6 +5,7 @@ use super::encode::{PLAN, Plan, SERVED, ServedRecord, TEXT, hash};
 use super::figure::Figure;
 use super::page::{Build, Helper, HelperState, Page, ZoneUse};
 use super::query::Query;
+use super::share::{ENGINE, EngineRecord, SHARED, SharedVariant};
 use super::{Activity, NextStep, Origin, WhyNext};
 use crate::config::{Config, DuckDnsSettings, Issuer, Provider, ProviderKind, SecretId};
 use crate::id::{CertificateId, Table, VariantId};
@@ -26,8 +27,10 @@ pub(super) struct Heap {
     pub(super) served: HashMap<VariantId, ServedRecord>,
     pub(super) plans: HashMap<VariantId, Plan>,
     pub(super) figures: Vec<(Figure, u64)>,
-    pub(super) is_up: bool,
+    pub(super) state: HelperState,
     pub(super) requested: Vec<CertificateId>,
+    pub(super) engine: Option<EngineRecord>,
+    pub(super) shared: HashMap<VariantId, SharedVariant>,
 }
 
 impl PublicArea for Heap {
@@ -50,12 +53,20 @@ impl PublicArea for Heap {
     }
 
     fn helper(&self) -> Helper {
-        let state = if self.is_up { HelperState::Working } else { HelperState::Down };
-        Helper { up: self.is_up, state, pid: Some(17), started: Some(days(-1)) }
+        let state = self.state;
+        Helper { up: state != HelperState::Down, state, pid: Some(17), started: Some(days(-1)) }
     }
 
     fn zone(&self) -> ZoneUse {
         ZoneUse { used: 4096, total: 65_536 }
+    }
+
+    fn engine(&self) -> Option<[u8; ENGINE]> {
+        self.engine.as_ref().map(EngineRecord::encode)
+    }
+
+    fn shared(&self, variant: VariantId) -> Option<[u8; SHARED]> {
+        self.shared.get(&variant).map(SharedVariant::encode)
     }
 
     fn is_requested(&self, certificate: CertificateId) -> bool {
@@ -112,8 +123,10 @@ impl Heap {
             served: served.collect(),
             plans: plans.collect(),
             figures: vec![],
-            is_up: true,
+            state: HelperState::Working,
             requested: vec![],
+            engine: None,
+            shared: HashMap::new(),
         }
     }
 

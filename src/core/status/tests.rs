@@ -4,8 +4,9 @@ use super::encode::{Plan, ServedRecord};
 use super::figure::{CaAction, Code, Counted, DnsAction, Figure, Phase};
 use super::testing::{Heap, NOW, config, days, plan, served};
 use super::{
-    Activity, Assembly, Filter, LastError, NextStep, Order, Query, Remedy, RenewalRequest,
-    RequestState, Served, Step, StepUnderWay, WhyNext, entity_tag, json, prometheus,
+    Activity, Assembly, Filter, HelperState, LastError, NextStep, Order, Query, Remedy,
+    RenewalRequest, RequestState, Served, Step, StepUnderWay, WhyNext, entity_tag, json,
+    prometheus,
 };
 use crate::id::{CertificateId, IssuerId, ProviderId};
 use crate::key::KeyType;
@@ -95,7 +96,7 @@ fn a_step_is_shown_while_somebody_works_at_it() {
     let status = &heap.page(&config, "", Order::Urgency).certificates[0];
     assert_eq!(status.step.map(|step| step.name), Some(Step::Propagation));
     assert_eq!((status.next, status.state), (None, "issuing"));
-    heap.is_up = false;
+    heap.state = HelperState::Down;
     let page = heap.page(&config, "", Order::Urgency);
     let status = &page.certificates[0];
     assert_eq!((status.step, status.state), (None, "waiting"));
@@ -370,7 +371,7 @@ fn an_entity_tag_changes_with_what_is_shown() {
     let before = tag(&heap, NOW);
     assert!(before.starts_with("W/\"") && before.ends_with('"') && before.len() == 20, "{before}");
     assert_eq!(tag(&heap, days(9)), before);
-    heap.is_up = false;
+    heap.state = HelperState::Down;
     assert_ne!(tag(&heap, NOW), before);
 }
 

@@ -2,7 +2,7 @@
 //! client.
 #![no_main]
 
-use acme_dns_core::config::{Certificate, Config, Propagation, Reload, Variant};
+use acme_dns_core::config::{Certificate, Config, Propagation, Reload, Share, ShareKind, Variant};
 use acme_dns_core::growing::GrowingTable;
 use acme_dns_core::id::{CertificateId, IdRange, ProviderId, Table, VariantId};
 use acme_dns_core::key::KeyType;
@@ -10,6 +10,7 @@ use acme_dns_core::name::Name;
 use acme_dns_core::status::control::{RenewalForm, token_messages};
 use acme_dns_core::status::encode::{PLAN, SERVED, TEXT};
 use acme_dns_core::status::page::ZoneUse;
+use acme_dns_core::status::share::{ENGINE, SHARED};
 use acme_dns_core::status::{
     Assembly, Build, Form, Head, Helper, HelperState, PublicArea, Query, entity_tag,
 };
@@ -18,16 +19,16 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 /// The bytes of a variant.
-const RECORD: usize = SERVED + PLAN + TEXT;
+const RECORD: usize = SERVED + PLAN + TEXT + SHARED;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
-/// Records of two variants, then figures, then a query.
+/// Records of two variants, then that of the engine, then figures, then a query.
 struct Hostile<'a>(&'a [u8]);
 
 impl<'a> Hostile<'a> {
     fn rest(&self) -> &'a [u8] {
-        self.0.get(2 * RECORD..).unwrap_or_default()
+        self.0.get(2 * RECORD + ENGINE..).unwrap_or_default()
     }
 }
 
@@ -58,8 +59,31 @@ impl PublicArea for Hostile<'_> {
         ZoneUse { used: 1, total: 2 }
     }
 
+    fn engine(&self) -> Option<[u8; ENGINE]> {
+        self.0.get(2 * RECORD..)?.first_chunk().copied()
+    }
+
+    fn shared(&self, variant: VariantId) -> Option<[u8; SHARED]> {
+        let record = self.0.get(variant.index() * RECORD..)?;
+        record.get(SERVED + PLAN + TEXT..)?.first_chunk().copied()
+    }
+
     fn is_requested(&self, _: CertificateId) -> bool {
         self.0.len() % 2 == 1
+    }
+}
+
+/// The engine, as far as the page shows it.
+fn share() -> Share {
+    Share {
+        kind: ShareKind::Etcd,
+        endpoints: Vec::new(),
+        prefix: String::new(),
+        username: None,
+        password: None,
+        client_certificate: None,
+        trusted_certificate: None,
+        encryption_keys: Vec::new(),
     }
 }
 
@@ -73,7 +97,7 @@ fn config() -> Config {
         certificates: GrowingTable::default(),
         variants: GrowingTable::default(),
         watched: Vec::new(),
-        share: None,
+        share: Some(share()),
         propagation: Propagation::default(),
         reload: Reload::default(),
         imports: Vec::new(),
@@ -100,7 +124,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (config, area, build) = (config(), Hostile(bytes), Build::default());
     let assembly = Assembly { config: &config, area: &area, build: &build, tokens: None, now: NOW };
     let arguments = String::from_utf8_lossy(area.rest()).into_owned();
-    for form in [Form::Json, Form::Prometheus] {
+    for form in [Form::Json, Form::Prometheus, Form::Html] {
         let query = Query::parse(&arguments, form.size());
         let page = assembly.page(&query, form.order());
         assert!(page.listing.page <= page.listing.pages && page.certificates.len() <= 1);
@@ -109,7 +133,7 @@ fuzz_target!(|bytes: &[u8]| {
         if form == Form::Json {
             let read: Value = serde_json::from_str(&body).expect("it is JSON");
             assert_eq!(read["version"], 1);
-        } else {
+        } else if form == Form::Prometheus {
             // No text of others makes a line of its own.
             let is_line = |line: &str| line.starts_with("# ") || line.starts_with("acme_dns_");
             assert!(body.split_terminator('\n').all(is_line), "{body}");

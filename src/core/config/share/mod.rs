@@ -106,6 +106,17 @@ pub struct ClientCertificate {
     pub key: SecretId,
 }
 
+impl ShareKind {
+    /// Gives the word that stands for it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Etcd => Type::Etcd.name(),
+            Self::Redis { .. } => Type::Redis.name(),
+        }
+    }
+}
+
 impl Share {
     /// Lists the secrets that it refers to.
     pub fn secrets(&self) -> impl Iterator<Item = SecretId> {

@@ -1,5 +1,6 @@
 //! One certificate: its state, its names, its lifetime as a bar, and what happens next.
 
+use super::share::Hosts;
 use super::text::{Counted, Day, Isolated, Moment, Seen, Text};
 use crate::status::{
     Activity, Answer, AnswerKind, CertificateStatus, LastError, NextStep, Origin, Page, Remedy,
@@ -74,6 +75,10 @@ impl fmt::Display for Article<'_> {
         )?;
         for variant in &it.variants {
             Variant { variant, now, is_single: it.variants.len() == 1 }.fmt(f)?;
+            if let Some(share) = &variant.share {
+                let own = page.share.as_ref().and_then(|share| share.host.as_deref());
+                Hosts { share, own, now }.fmt(f)?;
+            }
         }
         if let Some(step) = &it.step {
             Steps { step, now }.fmt(f)?;

@@ -5,15 +5,17 @@
 //! through [`text`].
 
 mod certificate;
+mod share;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod text;
 
 use super::{Activity, Answer, Filter, HelperState, Page, Query, RequestState, Served, Totals};
-use crate::status::CertificateStatus;
+use crate::status::{CertificateStatus, ShareStatus};
 use crate::time::UnixTime;
 use certificate::{Article, Request};
+use share::{Sharing, Warning};
 use std::fmt;
 use std::time::Duration;
 use tables::{Issuers, Process, Providers};
@@ -99,10 +101,15 @@ fn headline(page: &Page) -> String {
         of(revoked, "is revoked", "are revoked")
     } else if expired + none > 0 {
         of(expired + none, "is being obtained", "are being obtained")
-    } else if total == 1 {
-        "The certificate is valid".to_owned()
     } else {
-        format!("All {} certificates are valid", Number(valid as u64))
+        let all = match total {
+            1 => "The certificate is valid".to_owned(),
+            _ => format!("All {} certificates are valid", Number(valid as u64)),
+        };
+        match page.share.as_ref().is_some_and(ShareStatus::is_broken) {
+            true => format!("{all}, but not shared with other hosts now"),
+            false => all,
+        }
     }
 }
 
@@ -126,6 +133,7 @@ impl fmt::Display for Document<'_> {
         f.write_str(&head(&headline(page)))?;
         Asked(page).fmt(f)?;
         Lead(page).fmt(f)?;
+        Warning(page).fmt(f)?;
         Selection(page).fmt(f)?;
         if page.certificates.is_empty() && page.totals.total > 0 {
             let all = Query { search: None, ..page.listing.query.clone() }.link(1, None);
@@ -141,6 +149,7 @@ impl fmt::Display for Document<'_> {
         )?;
         Issuers { issuers: &page.issuers, now: page.now }.fmt(f)?;
         Providers(&page.providers).fmt(f)?;
+        Sharing(page).fmt(f)?;
         Process(page).fmt(f)?;
         f.write_str(FOOT)
     }

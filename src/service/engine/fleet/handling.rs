@@ -79,6 +79,9 @@ impl Fleet {
             if !self.mirror.borrow().certificates.contains_key(&variant) {
                 self.offer_own(variant, parts);
             }
+            if !self.mirror.borrow().attempts.contains_key(&variant) {
+                self.health.show_leader(variant, None);
+            }
         }
         self.recall_all(parts);
     }
@@ -156,7 +159,8 @@ impl Fleet {
         is_crowd: bool,
         parts: &mut Parts<'_>,
     ) {
-        let Checked { issued, renewal, .. } = &checked;
+        let Checked { host, issued, renewal, .. } = &checked;
+        self.health.show_origin(variant, host, renewal.issued);
         let leaf = issued.material.pairs.first().and_then(|pair| pair.chain.first());
         let leaf = leaf.cloned().unwrap_or_default();
         let content =
@@ -227,8 +231,12 @@ impl Fleet {
         };
         let Some(record) = record else {
             self.mirror.borrow_mut().attempts.remove(&variant);
+            self.health.show_leader(variant, None);
             return self.recall(variant, parts);
         };
+        // Nobody orders what has failed, until the next attempt.
+        let leader = record.progress.is_none().then_some(record.host.as_str());
+        self.health.show_leader(variant, leader);
         let has_records = !record.journal.is_empty();
         let seen = SeenAttempt { has_records, since: Instant::now() };
         self.mirror.borrow_mut().attempts.insert(variant, seen);

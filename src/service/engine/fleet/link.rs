@@ -34,6 +34,7 @@ pub(super) async fn follow(fleet: Rc<Fleet>) {
         }
         failures = failures.saturating_add(1);
         fleet.note_away();
+        fleet.health.failed(&error);
         let is_due = told.as_ref().is_none_or(|(before, since)| {
             before.is_permanent() != error.is_permanent() || since.elapsed() >= TOLD_AGAIN
         });
@@ -56,8 +57,10 @@ async fn follow_once(fleet: &Rc<Fleet>, is_news: bool) -> (bool, ShareError) {
         };
         let is_news = is_news && !std::mem::replace(&mut has_loaded, true);
         fleet.note_here();
+        fleet.health.loaded(changes.len());
         fleet.report(FleetNews::Loaded { changes, is_news });
         let mut tell = |news: News| {
+            fleet.health.heard();
             if !news.changes.is_empty() {
                 fleet.report(FleetNews::Changed(news.changes));
             }

@@ -6,6 +6,7 @@
 //!  entry.rs  before an attempt: the lease, and what another host has left of the same order
 //!  turn.rs   while it runs: renews the lease, shares order and journal before they have consequences
 //!  account.rs  one account for all
+//!  health.rs what the status shows of all this
 //!  keys.rs   which record is that of which certificate
 //! ```
 //!
@@ -16,6 +17,7 @@ mod account;
 mod check;
 mod entry;
 mod handling;
+mod health;
 mod keys;
 mod link;
 mod mirror;
@@ -39,6 +41,7 @@ use acme_dns_core::schedule::{Progress, Renewal};
 use acme_dns_core::text::excerpt;
 use acme_dns_core::time::UnixTime;
 use async_trait::async_trait;
+use health::Health;
 use keys::Keys;
 use mirror::Mirror;
 use news::FleetNews;
@@ -66,6 +69,7 @@ pub(super) struct Fleet {
     host: String,
     ttl: Duration,
     keys: Keys,
+    health: Health,
     mirror: RefCell<Mirror>,
     turns: RefCell<HashMap<VariantId, Rc<HostTurn>>>,
     /// Certificates of other hosts that are being saved.
@@ -89,10 +93,12 @@ impl Fleet {
         ttl: Duration,
         report: Report,
     ) -> Rc<Self> {
+        let host = host_name();
         let fleet = Rc::new(Self {
             site: Rc::clone(site),
             engine,
-            host: host_name(),
+            health: Health::new(Rc::clone(site), &host),
+            host,
             ttl,
             keys: Keys::new(Rc::clone(site)),
             mirror: RefCell::default(),
@@ -131,6 +137,7 @@ impl Fleet {
     /// Notes that a certificate of another host is served.
     pub(super) fn adopted(&self, variant: VariantId) {
         self.adopting.borrow_mut().remove(&variant);
+        self.health.show_takeover(variant);
     }
 
     /// Shares how an attempt has failed, and ends the turn.
@@ -158,13 +165,16 @@ impl Fleet {
 
     /// Notes that the engine takes changes.
     fn note_taken(&self) {
-        self.refusing.set(None);
+        if self.refusing.take().is_some() {
+            self.health.taken();
+        }
     }
 
     /// Notes that the engine takes no changes: one that is full answers all the same. That it is away is told by the link.
     fn note_refusal(&self, error: &ShareError) {
         if self.refusing.get().is_none() {
             self.refusing.set(Some(Instant::now()));
+            self.health.failed(error);
             if error.is_permanent() {
                 self.report(FleetNews::Away { error: error.clone(), retry: WATCH_INTERVAL });
             }
