@@ -13,7 +13,7 @@ const LIMIT_MB: f64 = 24.0;
 const LIMIT_MB_DRAFT: f64 = 40.0;
 
 /// The default of an `ARG` in the Dockerfile.
-fn argument(name: &str) -> String {
+pub(crate) fn argument(name: &str) -> String {
     let text = fs::read_to_string(workspace_dir().join("docker/Dockerfile"));
     let text = text.expect("the Dockerfile");
     let value = text.lines().find_map(|line| line.strip_prefix(&format!("ARG {name}=")));

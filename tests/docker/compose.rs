@@ -31,6 +31,17 @@ impl Project {
     /// Starts it, and gives the container of a service.
     pub(crate) fn up(&self, service: &str) -> Container {
         self.compose(&["up", "--detach", "--no-build"]).unwrap_or_else(|e| panic!("{e}"));
+        self.container(service)
+    }
+
+    /// Starts one service, and gives its container.
+    pub(crate) fn up_alone(&self, service: &str) -> Container {
+        let up = ["up", "--detach", "--no-build", service];
+        self.compose(&up).unwrap_or_else(|e| panic!("{e}"));
+        self.container(service)
+    }
+
+    fn container(&self, service: &str) -> Container {
         let id = self.compose(&["ps", "--quiet", service]).unwrap_or_else(|e| panic!("{e}"));
         Container::adopt(id.trim())
     }

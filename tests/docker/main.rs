@@ -5,6 +5,7 @@ mod certificate;
 mod compose;
 mod configuration;
 mod dehydrated;
+mod fleet;
 mod mistakes;
 mod quick_start;
 mod reload;

@@ -46,3 +46,25 @@ fn blue_and_green_serve_each_renewal_and_are_healthy() {
     wait_for_health(&green);
     assert_eq!(stage.orders(), 3);
 }
+
+/// Tells whether certificates are renewed by this container, as its status says.
+fn works(container: &Container) -> bool {
+    let status = container.exec(&["curl", "--silent", "http://127.0.0.1:9353/"]);
+    status.contains("\"state\":\"working\"")
+}
+
+#[test]
+fn the_other_one_takes_over_from_one_that_was_killed() {
+    let stage = Stage::new();
+    let state = Volume::create();
+    let blue = stage.start(&state);
+    let first = stage.wait_for_certificate(&blue, 443);
+    let green = stage.start(&state);
+    assert_eq!(stage.wait_for_certificate(&green, 443), first);
+    let follows = || (works(&blue) && !works(&green)).then_some(());
+    assert!(wait_until(LIMIT, follows).is_some(), "{}", green.logs());
+    blue.command(&["kill"]);
+    assert!(wait_until(LIMIT, || works(&green).then_some(())).is_some(), "{}", green.logs());
+    renew(&stage, &green, &[&green], &first);
+    assert_eq!(stage.orders(), 2);
+}

@@ -31,6 +31,8 @@ FAIL  shop.example.com     D07 \"_acme-challenge.shop.example.com\" is an alias 
   it gives up root first; whether its user can read the state path decides whether the account is checked.
 - The test record is `_acme-challenge-test-`, 8 random hexadecimal digits and the name of the zone: no CA takes it for an answer, and no
   other client's record is touched. It is waited for at all servers of the zone, and removed in any case. `nowrite` leaves it out.
+- With `acme_dns_share` the engine is looked at as well: whether it lets this host read, write and take a lease, and whether the records
+  there can be read. The test writes one record that no host looks at, and removes it; `nowrite` leaves it out.
 - Each question has a time limit: an unreachable CA or provider is given up after 20 to 25 seconds, and a test record is waited for no
   longer than `acme_dns_propagation` says, and at most 30 seconds. The check of a certificate takes at most 60 seconds, the last 20 of
   which are for the removal of its test record: T01 says what is not known by then. Four certificates are checked at a time.

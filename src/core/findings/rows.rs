@@ -191,6 +191,36 @@ rows! {
     P03 = "P03" Warn: "a standing credential that workers can read",
         "the account key of issuer \"{issuer}\" can be read by user \"{user}\", and with dns-persist-01 it is all that is needed",
         "give the service a user of its own with \"acme_dns_user\"";
+    E01 = "E01" Warn: "an engine of several hosts that cannot be reached",
+        "the engine is away: {words}",
+        "start it, or check \"endpoint\" of \"acme_dns_share\"; without it each host orders for itself after a while";
+    E02 = "E02" Fail: "an engine that refuses this host",
+        "{endpoint} refuses access: {words}",
+        "{remedy}";
+    E03 = "E03" Fail: "an engine with a certificate of a private CA",
+        "the certificate of {endpoint} is not trusted, or it does not trust ours: {words}",
+        "set \"trusted_certificate\" of \"acme_dns_share\" to the certificate of its CA, and check \"certificate\"";
+    E03_OWN = "E03" Fail: "a certificate for the engine that cannot be used",
+        "the engine cannot be asked: {words}",
+        "check \"certificate\", \"certificate_key\" and \"trusted_certificate\" of \"acme_dns_share\"";
+    E04 = "E04" Fail: "another server than the engine, or another version",
+        "{endpoint} gave an answer that makes no sense: {words}",
+        "{remedy}";
+    E05 = "E05" Fail: "an engine that is full",
+        "{endpoint} is full: {words}",
+        "{remedy}";
+    E05_LOST = "E05" Fail: "an engine that does not keep what it takes",
+        "the engine does not do what it says: {words}",
+        "ask its servers themselves: a proxy, or a replica that answers for its master, cannot be used";
+    E06 = "E06" Fail: "records that were encrypted with another key",
+        "{count} of {total} records were encrypted with key {key}, which this host does not have",
+        "give all hosts the same \"encryption_key_file\": the first of its keys encrypts, all decrypt";
+    E07 = "E07" Warn: "records of somebody without the key",
+        "{count} of {total} records were changed, moved, or written by somebody without the key",
+        "find out who else writes to the engine; hosts replace such records";
+    E08 = "E08" Warn: "records of a newer version",
+        "{count} of {total} records are of a newer version of the module, and left alone",
+        "update this host";
     X01 = "X01" Fail: "a program that fails",
         "the program of provider \"{provider}\" fails: {words}",
         "run it by hand as the service's user; it has to be executable, and its interpreter installed";

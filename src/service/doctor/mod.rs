@@ -2,7 +2,7 @@
 //! ([`acme_dns_core::findings`] has the words).
 //!
 //! ```text
-//! issuers (issuer.rs, clock.rs) -> each certificate (certificate.rs), within a time (time_limit.rs):
+//! issuers (issuer.rs, clock.rs) -> the engine of several hosts (share.rs) -> each certificate (certificate.rs), within a time (time_limit.rs):
 //!      its names: aliases, providers, zones (route.rs)
 //!   -> each zone once: its servers one by one (authority.rs), a test record (record.rs)
 //!   -> dns-persist-01 (persist.rs), CAA (caa.rs) -> report
@@ -22,6 +22,7 @@ mod persist;
 mod provider;
 mod record;
 mod route;
+mod share;
 mod time_limit;
 mod zone;
 
@@ -97,6 +98,8 @@ pub struct Doctor {
     providers: Table<ProviderId, Box<dyn DnsProvider>>,
     checker: Checker,
     resolver: Resolver,
+    /// The engine that certificates are shared on.
+    engine: Option<share::Opened>,
     clients: Clients,
     host: Arc<dyn Host>,
     /// Directory of the home directories of programs.
@@ -136,12 +139,24 @@ impl Doctor {
         let programs = programs.with_providers_program(config.providers_program.as_deref());
         let telling = Arc::clone(&host);
         let tell = move |event| telling.tell(&Event::Provider(event));
+        let engine = share::client(&config, &secret);
         let providers =
             dns::providers(&config.providers, secret, &clients, &Rc::new(programs), tell)?;
         let (checker, resolver) =
             (Checker::new(&patient(&config.propagation)), Resolver::of(&config.propagation));
         let (limit, shared_user) = (LIMIT, None);
-        Ok(Self { config, providers, checker, resolver, clients, host, homes, limit, shared_user })
+        Ok(Self {
+            config,
+            providers,
+            checker,
+            resolver,
+            engine,
+            clients,
+            host,
+            homes,
+            limit,
+            shared_user,
+        })
     }
 
     /// Makes the check.
@@ -162,6 +177,7 @@ impl Doctor {
             findings.extend(of_issuer);
             inspected.extend(inspection.map(|inspection| (id, inspection)));
         }
+        findings.extend(self.check_share(request.writes).await);
         findings.extend(route::invented(&self.resolver).await.map(|f| f.about("resolvers")));
         findings.extend(self.check_certificates(&certificates, &inspected, request.writes).await);
         let heading = heading(&certificates, issuers.len(), user);

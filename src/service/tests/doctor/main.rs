@@ -8,6 +8,7 @@ mod names;
 mod persist;
 mod providers;
 mod servers_of_zones;
+mod share;
 
 use acme_dns_core::key::KeyType;
 use bed::Bed;
