@@ -75,6 +75,37 @@ fn examples_are_accepted_without_a_warning() {
     }
 }
 
+/// The configuration in a manifest for Kubernetes.
+fn nginx_conf(manifest: &str) -> String {
+    let text = fs::read_to_string(workspace_dir().join(manifest)).expect("the manifest");
+    let (_, rest) = text.split_once("  nginx.conf: |\n").expect("a configuration");
+    let lines = rest.lines().take_while(|line| *line != "---");
+    lines.fold(String::new(), |all, line| all + line.strip_prefix("    ").unwrap_or(line) + "\n")
+}
+
+#[test]
+fn the_configuration_in_the_manifest_of_a_fleet_is_accepted() {
+    let nginx = Nginx::new(NginxBuild::get());
+    let dir = nginx.dir().display();
+    for name in ["logs", "secrets", "secrets/cloudflare", "secrets/share", "own"] {
+        fs::create_dir(nginx.dir().join(name)).expect("it can be made");
+    }
+    fs::copy(&NginxBuild::get().module, nginx.dir().join(MODULE)).expect("the module");
+    let authority = Authority::create(&nginx.dir().join("authority"));
+    fs::copy(authority.ca_file(), nginx.dir().join("secrets/share/ca.crt")).expect("a copy");
+    nginx.add_file("secrets/cloudflare/token", "a-token");
+    nginx.add_file("secrets/share/password", "a-password");
+    nginx.add_file("secrets/share/key", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
+    nginx.add_file("mime.types", "");
+    let text = nginx_conf("docker/kubernetes/fleet.yaml")
+        .replace("/tmp/", &format!("{dir}/own/"))
+        .replace("/dev/", &format!("{dir}/own/"))
+        .replace("app.default.svc.cluster.local", "127.0.0.1");
+    let said = test(nginx.dir(), &text);
+    assert!(said.ends_with("nginx: configuration file CONF test is successful\n"), "{said}");
+    assert!(!said.contains("[warn]") && !said.contains("[emerg]"), "{said}");
+}
+
 #[test]
 fn the_smallest_example_is_that_of_the_readme() {
     let readme = fs::read_to_string(workspace_dir().join("README.md")).expect("the README");

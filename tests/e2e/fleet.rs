@@ -3,19 +3,16 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use serde_json::Value;
 use servers::acme_proxy::AcmeStep;
 use servers::etcd::{Etcd, EtcdOptions};
 use servers::pebble::PebbleOptions;
 use servers::ports::Port;
 use servers::process::wait_until;
-use servers::promtool;
 use testbed::clients::tls::TlsClient;
 use testbed::nginx::Nginx;
 use testbed::nginx::build::NginxBuild;
 
 use crate::site::{LIMIT, Site};
-use crate::support::{block_on, client};
 
 const NAME: &str = "example.test";
 
@@ -27,8 +24,6 @@ struct Fleet {
     site: Site,
     other: Nginx,
     port: Port,
-    /// Port of the other host's status.
-    status: Port,
     etcd: Etcd,
 }
 
@@ -49,20 +44,16 @@ impl Fleet {
             http(&site)
         );
         site.add_server(names, acme_dns);
-        let mut other = Nginx::new(NginxBuild::get());
-        let (port, status) = (Port::reserve(), Port::reserve());
+        let (mut other, port) = (Nginx::new(NginxBuild::get()), Port::reserve());
         other.http(format!(
-            "{}{}server {{ listen {} ssl; server_name {names}; acme_dns {acme_dns}; return 200; }}\n\
-             server {{ listen {}; location = /json {{ acme_dns_status json; }}\n\
-             location = /html {{ acme_dns_status html; }} location = /metrics {{ acme_dns_status prometheus; }} }}",
+            "{}{}server {{ listen {} ssl; server_name {names}; acme_dns {acme_dns}; return 200; }}",
             site.definitions(),
             site.http,
-            port.addr(),
-            status.addr()
+            port.addr()
         ));
         site.start_nginx();
         other.start();
-        Self { site, other, port, status, etcd }
+        Self { site, other, port, etcd }
     }
 
     fn logs(&self) -> String {
@@ -81,22 +72,6 @@ impl Fleet {
         let is_shared = || (self.served(name).as_ref() == Some(&serial)).then_some(());
         assert!(wait_until(LIMIT, is_shared).is_some(), "{name}: {}", self.logs());
         serial
-    }
-
-    /// Returns the status of the other host in a form.
-    fn status(&self, form: &str) -> String {
-        let request = client(None).get(format!("http://{}/{form}", self.status.addr()));
-        block_on(async { request.send().await.expect("it answers").text().await }).expect("a text")
-    }
-
-    /// Waits until the other host shows its engine in a state; gives its whole status.
-    fn wait_for_state(&self, state: &str) -> Value {
-        let shown = || {
-            let page: Value = serde_json::from_str(&self.status("json")).expect("JSON");
-            (page["share"]["state"] == state).then_some(page)
-        };
-        let page = wait_until(LIMIT, shown);
-        page.unwrap_or_else(|| panic!("not {state}: {}\n{}", self.status("json"), self.logs()))
     }
 
     fn orders(&self) -> usize {
@@ -118,47 +93,6 @@ fn two_nginx_order_a_certificate_once_and_serve_it_without_the_engine() {
     assert_eq!(fleet.served(NAME), Some(serial), "{}", fleet.logs());
     assert_eq!(fleet.orders(), 1);
     assert!(!fleet.logs().contains(KEY), "the key is told");
-}
-
-#[test]
-fn the_status_says_how_the_engine_is_and_who_has_obtained_what() {
-    let mut fleet = Fleet::start(NAME, "on", |_| String::new());
-    fleet.wait_for(NAME);
-    let has_adopted = || fleet.other.log().contains("\" adopted from");
-    let share = || {
-        let page = fleet.wait_for_state("reached");
-        let hosts = page["certificates"][0]["variants"][0]["share"].clone();
-        // The record of the certificate comes back by the watch, that of the attempt goes.
-        let is_settled = hosts["obtainedBy"].is_string() && hosts["leader"].is_null();
-        is_settled.then_some((page["share"].clone(), hosts))
-    };
-    let (share, hosts) = wait_until(LIMIT, share).unwrap_or_else(|| panic!("{}", fleet.logs()));
-    assert_eq!((&share["type"], &share["lastError"]), (&"etcd".into(), &Value::Null));
-    assert_eq!(share["host"], hosts["obtainedBy"], "all hosts are on this machine");
-    assert!(share["since"].is_string() && share["lastContact"].is_string(), "{share}");
-    let taken_over = u64::from(has_adopted());
-    assert_eq!(hosts["takenOver"].is_string(), taken_over == 1, "{hosts}\n{}", fleet.logs());
-    assert_eq!(share["lag"]["count"], taken_over, "{share}\n{}", fleet.logs());
-    let metrics = fleet.status("metrics");
-    promtool::check_metrics(&metrics).unwrap_or_else(|error| panic!("{error}"));
-    assert!(metrics.contains("acme_dns_share_state{type=\"etcd\",state=\"reached\"} 1\n"));
-
-    (0..3).for_each(|member| fleet.etcd.stop(member));
-    let away = fleet.wait_for_state("away");
-    let text = away["share"]["lastError"]["text"].as_str().expect("an error").to_owned();
-    assert!(text.contains("cannot be reached"), "{text}");
-    let html = fleet.status("html");
-    assert!(
-        html.contains("<h1>The certificate is valid, but not shared with other hosts now</h1>")
-    );
-    assert!(html.contains("The etcd that certificates are shared on is away"), "{html}");
-    // What a host was told is shown over a reload, and who obtained what.
-    fleet.other.reload();
-    let again = fleet.wait_for_state("away");
-    assert_eq!(again["certificates"][0]["variants"][0]["share"], hosts);
-    (0..3).for_each(|member| fleet.etcd.start_again(member));
-    assert_eq!(fleet.wait_for_state("reached")["share"]["lastError"], Value::Null);
-    assert!(!fleet.status("html").contains("not shared"));
 }
 
 #[test]

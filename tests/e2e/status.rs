@@ -1,5 +1,6 @@
 //! The status: what a location with `acme_dns_status` says, to whom, and what never.
 
+mod shared;
 mod states;
 
 use std::fs;
