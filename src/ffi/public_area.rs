@@ -20,7 +20,7 @@ use acme_dns_core::config::Config;
 use acme_dns_core::id::{CertificateId, IssuerId, ProviderId, VariantId};
 use acme_dns_core::material::Material;
 use acme_dns_core::status::encode::{PLAN, SERVED, TEXT};
-use acme_dns_core::status::share::{ENGINE, SHARED};
+use acme_dns_core::status::share_record::{ENGINE, SHARED};
 use acme_dns_core::status::{
     Activity, EngineRecord, Figure, Head, Helper, HelperState, Plan, PublicArea, ServedRecord,
     SharedVariant, ZoneUse,

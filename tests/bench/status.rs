@@ -13,7 +13,7 @@ use acme_dns_core::name::Name;
 use acme_dns_core::schedule::Validity;
 use acme_dns_core::status::encode::TEXT;
 use acme_dns_core::status::page::ZoneUse;
-use acme_dns_core::status::share::{ENGINE, SHARED};
+use acme_dns_core::status::share_record::{ENGINE, SHARED};
 use acme_dns_core::status::{
     Activity, Assembly, Build, Form, Head, Helper, HelperState, NextStep, Origin, Plan, PublicArea,
     Query, ServedRecord, WhyNext,

@@ -8,18 +8,20 @@ use super::certificate::{
     ServedCertificate, VariantStatus,
 };
 use super::encode::{PLAN, Plan, SERVED, ServedRecord, TEXT, hash};
-use super::figure::{Code, Counted, Figure, Phase};
+use super::figure::{BOUNDS, Code, Counted, Figure, Phase};
 use super::page::{
-    Attempts, Build, Helper, IssuerStatus, Listing, Page, PhaseDurations, ProviderStatus,
-    RequestCount, Totals, ZoneUse,
+    Attempts, Build, Helper, HelperState, Histogram, IssuerStatus, Listing, Page, PhaseDurations,
+    ProviderStatus, RequestCount, ShareStatus, Totals, ZoneUse,
 };
 use super::query::{Filter, Query};
-use super::share::{ENGINE, SHARED};
+use super::share::{ShareState, SharedVariant};
+use super::share_record::{ENGINE, EngineRecord, SHARED};
 use crate::config::{Certificate, Config};
 use crate::id::{CertificateId, IssuerId, ProviderId, VariantId};
 use crate::schedule::Validity;
 use crate::time::UnixTime;
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// Number of the schema of all forms.
 const SCHEMA: u32 = 1;
@@ -326,6 +328,35 @@ impl Assembly<'_> {
             txt_records: figures.get(Figure::TxtRecords(id)),
         })
     }
+
+    /// Makes what is shown of the engine; `None`: the configuration has none.
+    fn share(&self, helper: Helper, figures: &Figures) -> Option<ShareStatus> {
+        let kind = self.config.share.as_ref()?.kind.name();
+        // What cannot be read is not known: another version has written it.
+        let record = self.area.engine().and_then(|bytes| EngineRecord::decode(&bytes).ok()?);
+        let noted = record.as_ref().map(|record| record.state);
+        let state = match helper.state {
+            HelperState::Following => ShareState::Following,
+            HelperState::Working => noted.unwrap_or(ShareState::Joining),
+            HelperState::Starting | HelperState::Down => ShareState::Joining,
+        };
+        Some(ShareStatus {
+            kind,
+            host: record.as_ref().map(|record| record.host.clone()),
+            state,
+            since: record.as_ref().filter(|_| noted == Some(state)).map(|record| record.since),
+            last_contact: record.as_ref().and_then(|record| record.last_contact),
+            records: record.as_ref().map_or(0, |record| record.records),
+            last_error: record.and_then(|record| record.last_error),
+            lag: figures.histogram(Figure::Lags, Figure::LagSum),
+        })
+    }
+
+    /// Gives the hosts of a variant; `None`: it is not shared, or nothing is known of it.
+    fn shared(&self, variant: VariantId) -> Option<SharedVariant> {
+        self.config.share.as_ref()?;
+        SharedVariant::decode(&self.area.shared(variant)?).ok()?
+    }
 }
 
 /// Gives the quality of what is served.
@@ -408,14 +439,14 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// Figures by their keys.
-pub(super) struct Figures(HashMap<u64, u64>);
+struct Figures(HashMap<u64, u64>);
 
 impl Figures {
     fn of(figures: Vec<(u64, u64)>) -> Self {
         Self(figures.into_iter().collect())
     }
 
-    pub(super) fn get(&self, figure: Figure) -> u64 {
+    fn get(&self, figure: Figure) -> u64 {
         self.0.get(&figure.key()).copied().unwrap_or_default()
     }
 
@@ -435,6 +466,19 @@ impl Figures {
         let mut requests: Vec<RequestCount> = self.0.iter().filter_map(select).collect();
         requests.sort_unstable_by(|a, b| (a.action, &a.code).cmp(&(b.action, &b.code)));
         requests
+    }
+
+    /// Gives how often something took how long.
+    fn histogram(&self, figure: impl Fn(u8) -> Figure, sum: Figure) -> Histogram {
+        let at = |place: usize| self.get(figure(u8::try_from(place).unwrap_or(u8::MAX)));
+        let mut count = 0;
+        let buckets = BOUNDS.iter().enumerate().map(|(place, bound)| {
+            count += at(place);
+            (*bound, count)
+        });
+        let buckets = buckets.collect();
+        let sum = Duration::from_millis(self.get(sum)).as_secs_f64();
+        Histogram { buckets, count: count + at(BOUNDS.len()), sum }
     }
 
     fn durations(&self, phase: Phase) -> PhaseDurations {

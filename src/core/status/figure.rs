@@ -3,7 +3,7 @@
 //! There they are pairs of words, a key and a number, in a table of fixed size. A key holds everything that tells a
 //! number from others: the kind, the issuer or provider by its identifier, an action, and a code.
 
-use super::certificate::words;
+use super::field::words;
 use crate::id::{IssuerId, ProviderId};
 use std::time::Duration;
 

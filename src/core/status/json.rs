@@ -1,7 +1,8 @@
 //! The page as JSON. Its schema is in docs/status.md.
 
-use super::certificate::{CertificateStatus, rfc3339};
+use super::certificate::CertificateStatus;
 use super::control::Answer;
+use super::field::rfc3339;
 use super::page::Page;
 use crate::time::UnixTime;
 use serde::Serialize;

@@ -13,6 +13,7 @@ pub mod assemble;
 pub mod certificate;
 pub mod control;
 pub mod encode;
+mod field;
 pub mod figure;
 pub mod form;
 pub mod html;
@@ -23,6 +24,7 @@ pub mod query;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
 pub mod share;
+pub mod share_record;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -39,10 +41,11 @@ pub use figure::{CaAction, Code, Counted, DnsAction, Figure, Phase};
 pub use form::Form;
 pub use page::{
     Attempts, Build, Helper, HelperState, Histogram, IssuerStatus, Listing, Page, PhaseDurations,
-    ProviderStatus, RequestCount, Totals, ZoneUse,
+    ProviderStatus, RequestCount, ShareStatus, Totals, ZoneUse,
 };
 pub use query::{Filter, Query};
-pub use share::{EngineRecord, ShareFailure, ShareState, ShareStatus, SharedVariant};
+pub use share::{ShareFailure, ShareState, SharedVariant};
+pub use share_record::EngineRecord;
 
 use crate::time::UnixTime;
 

@@ -1,9 +1,10 @@
 //! The model that all forms show.
 
-use super::certificate::{CertificateStatus, rfc3339, rfc3339_or_null, words};
+use super::certificate::CertificateStatus;
+use super::field::{rfc3339, rfc3339_or_null, words};
 use super::figure::Phase;
 use super::query::Query;
-use super::share::ShareStatus;
+use super::share::{ShareFailure, ShareState};
 use crate::time::UnixTime;
 use serde::Serialize;
 
@@ -196,4 +197,37 @@ pub struct ZoneUse {
     pub used: usize,
     /// Bytes in all.
     pub total: usize,
+}
+
+/// The engine as it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareStatus {
+    /// Its type, such as `etcd`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Name of this host, as others see it.
+    pub host: Option<String>,
+    /// The state.
+    pub state: ShareState,
+    /// Beginning of that state.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub since: Option<UnixTime>,
+    /// Time of its last word.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub last_contact: Option<UnixTime>,
+    /// Number of records that were there when they were loaded.
+    pub records: u64,
+    /// The last failure, if it is not over.
+    pub last_error: Option<ShareFailure>,
+    /// Time from the issue of certificates to their takeover here.
+    pub lag: Histogram,
+}
+
+impl ShareStatus {
+    /// Tells whether certificates are not shared now, for whatever reason.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        matches!(self.state, ShareState::Away | ShareState::Refused)
+    }
 }

@@ -1,8 +1,8 @@
 //! The page as Prometheus reads it: its text format 0.0.4. The metrics are described in docs/status.md.
 
 use super::certificate::{Activity, CertificateStatus, Served, ServedCertificate, VariantStatus};
-use super::page::{Histogram, Page, RequestCount};
-use super::share::{ShareState, ShareStatus, SharedVariant};
+use super::page::{Histogram, Page, RequestCount, ShareStatus};
+use super::share::{ShareState, SharedVariant};
 use crate::time::UnixTime;
 use std::fmt::{Display, Write};
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 use servers::acme_proxy::AcmeStep;
 use servers::etcd::{Etcd, EtcdOptions};
+use servers::pebble::PebbleOptions;
 use servers::ports::Port;
 use servers::process::wait_until;
 use servers::promtool;
@@ -31,7 +32,8 @@ struct Hosts {
 
 impl Hosts {
     fn start() -> Self {
-        let mut first = Site::new();
+        // Each order is counted at its request.
+        let mut first = Site::with(|options| PebbleOptions { nonce_reject_percent: 0, ..options });
         let etcd = Etcd::start(&first.bed.dir().join("etcd"), EtcdOptions::default());
         let key = first.bed.dir().join("share_key");
         fs::write(&key, KEY).expect("it can be written");
@@ -88,9 +90,8 @@ fn the_engine_is_shown_and_who_has_obtained_what() {
     let mut fleet = Hosts::start();
     let serial = fleet.first.wait_for_certificate(NAME).leaf.serial;
     fleet.second.start();
-    let has_joined = |page: &Value| {
-        page["share"]["state"] == "reached" && hosts(page)["takenOver"].is_string()
-    };
+    let has_joined =
+        |page: &Value| page["share"]["state"] == "reached" && hosts(page)["takenOver"].is_string();
     let page = fleet.wait_for(has_joined);
     let share = &page["share"];
     assert_eq!((&share["type"], &share["lastError"]), (&"etcd".into(), &Value::Null));

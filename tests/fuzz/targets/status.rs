@@ -10,7 +10,7 @@ use acme_dns_core::name::Name;
 use acme_dns_core::status::control::{RenewalForm, token_messages};
 use acme_dns_core::status::encode::{PLAN, SERVED, TEXT};
 use acme_dns_core::status::page::ZoneUse;
-use acme_dns_core::status::share::{ENGINE, SHARED};
+use acme_dns_core::status::share_record::{ENGINE, SHARED};
 use acme_dns_core::status::{
     Assembly, Build, Form, Head, Helper, HelperState, PublicArea, Query, entity_tag,
 };

@@ -1,4 +1,4 @@
-//! What the status shows of the engine, and of the hosts that have to do with each certificate.
+//! The status of the engine, and of the hosts that have to do with each certificate, as it is shown.
 
 use crate::engine::clock::now;
 use crate::engine::site::Site;

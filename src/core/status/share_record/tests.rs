@@ -1,9 +1,11 @@
 use super::*;
 use crate::config::{Config, Share, ShareKind};
+use crate::id::VariantId;
 use crate::key::KeyType;
+use crate::status::figure::Figure;
 use crate::status::samples::HOSTILE;
 use crate::status::testing::{Heap, NOW, config, days, plan, served};
-use crate::status::{Activity, Order, Page, json, prometheus};
+use crate::status::{Activity, HelperState, Order, Page, json, prometheus};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::time::Duration;
