@@ -21,7 +21,7 @@ use crate::support::{block_on, client};
 /// Key that records are encrypted with: 32 bytes in base64.
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
-/// A host that obtains a certificate, and one that joins later and is asked for its status.
+/// A host that obtains a certificate, and one that joins meanwhile and is asked for its status.
 struct Hosts {
     first: Site,
     second: Nginx,
@@ -31,7 +31,7 @@ struct Hosts {
 }
 
 impl Hosts {
-    fn start() -> Self {
+    fn new() -> Self {
         // Each order is counted at its request.
         let mut first = Site::with(|options| PebbleOptions { nonce_reject_percent: 0, ..options });
         let etcd = Etcd::start(&first.bed.dir().join("etcd"), EtcdOptions::default());
@@ -56,7 +56,6 @@ impl Hosts {
         ));
         first.http = share;
         first.add_server(NAME, "on");
-        first.start_nginx();
         Self { first, second, https, status, etcd }
     }
 
@@ -87,18 +86,30 @@ fn hosts(page: &Value) -> &Value {
 
 #[test]
 fn the_engine_is_shown_and_who_has_obtained_what() {
-    let mut fleet = Hosts::start();
-    let serial = fleet.first.wait_for_certificate(NAME).leaf.serial;
+    let mut fleet = Hosts::new();
+    let order = fleet.first.proxy.traffic.hold(AcmeStep::Finalize.requests());
+    fleet.first.start_nginx();
+    order.wait(LIMIT);
     fleet.second.start();
-    let has_joined =
-        |page: &Value| page["share"]["state"] == "reached" && hosts(page)["takenOver"].is_string();
-    let page = fleet.wait_for(has_joined);
+    // It has followed the engine for a while when the certificate is issued.
+    let follows = |page: &Value| {
+        let (now, since) = (page["now"].as_str(), page["share"]["since"].as_str());
+        page["share"]["state"] == "reached" && now > since && hosts(page)["leader"].is_string()
+    };
+    let page = fleet.wait_for(follows);
+    assert_eq!(hosts(&page)["leader"], page["share"]["host"], "both are on this machine");
+    let metrics = fleet.status("metrics");
+    assert!(metrics.contains("acme_dns_share_leader_info{name=\"example.test\""), "{metrics}");
+    order.release();
+    let serial = fleet.first.wait_for_certificate(NAME).leaf.serial;
+    let has_adopted =
+        |page: &Value| hosts(page)["takenOver"].is_string() && hosts(page)["leader"].is_null();
+    let page = fleet.wait_for(has_adopted);
     let share = &page["share"];
     assert_eq!((&share["type"], &share["lastError"]), (&"etcd".into(), &Value::Null));
     assert_eq!(share["host"], hosts(&page)["obtainedBy"], "both are on this machine");
     assert!(share["since"].is_string() && share["lastContact"].is_string(), "{share}");
-    assert_eq!(hosts(&page)["leader"], Value::Null);
-    assert_eq!(share["lag"]["count"], 0, "it was not there when that was issued");
+    assert_eq!(share["lag"]["count"], 1, "{share}");
     let metrics = fleet.status("metrics");
     promtool::check_metrics(&metrics).unwrap_or_else(|error| panic!("{error}"));
     assert!(metrics.contains("acme_dns_share_state{type=\"etcd\",state=\"reached\"} 1\n"));

@@ -95,7 +95,7 @@ impl Health {
     /// Tells whether the engine has been followed since then.
     fn followed_at(&self, time: UnixTime) -> bool {
         let shown = self.shown.borrow();
-        shown.state == ShareState::Reached && shown.since <= time
+        shown.state == ShareState::Reached && shown.since < time
     }
 
     fn change(&self, change: impl FnOnce(&mut EngineRecord)) {
