@@ -18,6 +18,8 @@ use tokio::time::timeout;
 use tokio_native_tls::TlsConnector;
 use tokio_native_tls::native_tls;
 
+const NEEDS_RIGHTS: &str = "its user needs the commands and keys that docs/directives.md lists";
+
 /// The longest text of an answer that is shown, in characters.
 const MAX_TEXT: usize = 200;
 
@@ -260,9 +262,9 @@ impl At<'_> {
         };
         match error.code().unwrap_or_default() {
             "NOAUTH" => refused("set \"password_file\", and \"username\" if there is one"),
-            "NOPERM" => {
-                refused("its user needs the commands and keys that docs/directives.md lists")
-            }
+            "NOPERM" => refused(NEEDS_RIGHTS),
+            // The same of a command within a script, which has another code.
+            _ if has(&["can't run this command"]) => refused(NEEDS_RIGHTS),
             _ if error.kind() == ErrorKind::AuthenticationFailed || has(&["WRONGPASS"]) => {
                 refused("check \"username\" and \"password_file\"")
             }

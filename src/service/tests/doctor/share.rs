@@ -98,9 +98,11 @@ fn a_good_engine_has_no_problem_and_keeps_no_trace() {
     assert_eq!(left.trim(), "certificates/a");
     assert_eq!(redis.control(&["KEYS", "acme_dns/leases/*"]).trim(), "");
     // What somebody has put there who has no key.
-    etcd.control(&["put", "acme_dns/records/certificates/b", "x"]);
+    etcd.control(&["put", "acme_dns/records/certificates/b", "\u{1}forged"]);
+    etcd.control(&["put", "acme_dns/records/certificates/c", "\u{2}of the future"]);
     bed.share("etcd", &etcd.endpoints()[0], &[["encryption_key_file", KEY]]);
-    bed.expect("forged", NO_WRITE, "E07", "1 of 2 records were changed, moved, or written by");
+    bed.expect("forged", NO_WRITE, "E07", "1 of 3 records were changed, moved, or written by");
+    bed.expect("newer", NO_WRITE, "E08", "1 of 3 records are of a newer version of the module");
 }
 
 #[test]
@@ -127,7 +129,7 @@ fn what_is_wrong_with_an_engine_is_said() {
     assert!(bed.of_share("all").contains("one was written, read and removed"));
 
     // It may read, and not take a lease.
-    let may = "+ping +eval +get +hget +hmget +hscan +xadd +xread +xinfo +info +select";
+    let may = "+ping +eval +exists +get +hget +hmget +hscan +xadd +xread +xinfo +info +select";
     let acl = format!("user default on nopass ~acme_dns/* {may}\n");
     let redis = Redis::start(&dir.join("redis"), &acl);
     bed.share("redis", &redis.endpoint(), &[key]);
