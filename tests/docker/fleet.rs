@@ -83,14 +83,14 @@ fn the_example_of_a_fleet_orders_once_and_serves_everywhere() {
     wait_for(&stage, &web2, &leaf);
     web2.wait_for_logs(LIMIT, |log| log.contains("\" adopted from"));
     for (stopped, other) in [(&web1, &web2), (&web2, &web1)] {
-        stopped.command(&["stop", "--time", "1"]);
+        stopped.command(&["stop", "-t", "1"]);
         wait_for(&stage, other, &leaf);
         stopped.command(&["start"]);
         wait_for(&stage, stopped, &leaf);
     }
     // Without the engine the disk does.
-    etcd.command(&["stop", "--time", "1"]);
-    web1.command(&["restart", "--time", "1"]);
+    etcd.command(&["stop", "-t", "1"]);
+    web1.command(&["restart", "-t", "1"]);
     for web in [&web1, &web2] {
         wait_for(&stage, web, &leaf);
     }
