@@ -129,9 +129,10 @@ browser-test: ## The status page in a browser: accessibility, keyboard, wide and
 software-test: ## Postfix, Dovecot and PostgreSQL with exported certificates; installs them where they are missing
 	@tests/software/run
 
-# BENCH_JSON=file keeps the figures in a file; QUICK=1 only shows that each part works.
+# BENCH_JSON=file keeps the figures in a file; QUICK=1 only shows that each part works; SIZES="1000 100000" are the numbers of
+# certificates of the part sni.
 bench: build ## Measures what handshakes, swaps and issuance cost; PARTS="handshake swap" chooses, BENCH_JSON=file
-	@cargo run --quiet --release --package testbed --bin bench -- $(if $(QUICK),--quick) $(PARTS)
+	@$(if $(SIZES),BENCH_SIZES="$(SIZES)") cargo run --quiet --release --package testbed --bin bench -- $(if $(QUICK),--quick) $(PARTS)
 
 bench-versions: build ## Handshakes, start, reload, orders and swaps, next to those of an earlier commit; FROM=REV
 	$(call EARLIER,$(FROM))
@@ -158,14 +159,16 @@ fleet: packages ## Hosts with one set of certificates, on an etcd of three membe
 attack: build ## What the user of the workers can try against NGINX, longer than in `make test`; SECONDS=60
 	ATTACK_SECONDS=$(or $(SECONDS),60) cargo test -p testbed --test e2e -- attacks:: --nocapture
 
-soak: build ## Many short-lived certificates under random faults; MINUTES=30 SEED=n
-	@MINUTES="$(MINUTES)" SEED="$(SEED)" $(CARGO_RUN) soak
+# NAMES=2000 has one server for so many names instead, with certificates of ten minutes and a watched file of which a hundred
+# lines change in a minute.
+soak: build ## Many short-lived certificates under random faults; MINUTES=30 SEED=n NAMES=2000
+	@MINUTES="$(MINUTES)" SEED="$(SEED)" NAMES="$(NAMES)" $(CARGO_RUN) soak
 
 watched: build ## Handshakes for all names while the lines of a watched domains file change, for some minutes
 	cargo test -p testbed --test e2e -- watched:: --ignored --nocapture
 
 year: packages ## A simulated year of 100,000 certificates, with a revocation of all; plotted
-	cargo test --profile quick -p acme-dns-core --lib -- year:: --ignored --nocapture --test-threads 1
+	cargo test --profile quick -p acme-dns-core --lib -- year:: --ignored --nocapture
 
 # FROM=REV is a commit whose state path had another owner.
 upgrade: build ## A state path under the module of an earlier commit, under this one, and back; FROM=a5967a6

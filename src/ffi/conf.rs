@@ -67,6 +67,8 @@ pub(super) struct Ready {
     pub(super) loading: Loading,
     /// Facts of variants that were published from the disk.
     pub(super) facts: Vec<(VariantId, CertificateFacts)>,
+    /// Set if there is a pack of certificates that cannot be used.
+    pub(super) has_bad_pack: bool,
     /// Finds from the trees of other clients.
     pub(super) imports: Imports,
     /// Files of the state path that nginx reads; known when the configuration is in force.

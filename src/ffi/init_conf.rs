@@ -108,6 +108,7 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
         config: Arc::new(config),
         loading: loading(),
         facts: Vec::new(),
+        has_bad_pack: false,
         imports: Imports::default(),
         watch: None,
         memory,

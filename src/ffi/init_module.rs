@@ -55,6 +55,7 @@ pub(super) fn put_into_force(cycle: Cycle<'_>, conf: &mut CoreConf) {
         Startup::new(ready, before, servers).publish(imported, &mut writer)
     });
     ready.facts = published.facts;
+    ready.has_bad_pack = published.has_bad_pack;
     ready.identity.has_foreign_files = published.has_foreign_files;
 }
 

@@ -248,7 +248,8 @@ impl Area {
         }
     }
 
-    fn write_served(&self, variant: VariantId, served: &[u8; SERVED]) {
+    /// Shows what is served of a variant, by its record.
+    pub(super) fn write_served(&self, variant: VariantId, served: &[u8; SERVED]) {
         let words = self.memory.writable_public_words();
         if let Some(record) = words.and_then(|words| self.record(words, variant)) {
             write(record, |head| fill(head.get(..SERVED_WORDS).unwrap_or_default(), served));

@@ -167,6 +167,8 @@ fn settings(conf: &CoreConf, ready: &Ready) -> Settings {
         lease: LEASE,
         // A service that is started anew has nothing new to tell.
         is_news: ready.is_news && ready.memory.starts() <= 1,
+        // The first one has mended it.
+        has_bad_pack: ready.has_bad_pack && ready.memory.starts() <= 1,
     }
 }
 

@@ -21,7 +21,9 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::stock::Stock;
 use acme_dns_service::event::{Event, FilesEvent, NginxEvent, StateEvent};
-use acme_dns_service::store::{CertificateFacts, Certificates, StoreError, traits_of};
+use acme_dns_service::store::{
+    CertificateFacts, Certificates, Packed, PackedCertificate, StoreError, traits_of,
+};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -90,6 +92,8 @@ pub(super) struct Publication {
     pub(super) facts: Vec<(VariantId, CertificateFacts)>,
     /// Set if there is something that the service may be unable to read.
     pub(super) has_foreign_files: bool,
+    /// Set if there is a pack of certificates that cannot be used.
+    pub(super) has_bad_pack: bool,
 }
 
 impl<'a> Startup<'a> {
@@ -134,11 +138,23 @@ impl<'a> Startup<'a> {
             let area = Area::new(&before.memory, &before.config);
             self.area.take_over(&config, (&area, &before.config), |id| copied.contains(&id));
         }
-        let mut lacking = Vec::new();
+        let disk = self.disk.take();
+        let (packed, has_bad_pack) = disk.as_ref().map_or((None, false), open_pack);
+        let is_published = |startup: &mut Self, id, certificate, writer: &mut Writer| {
+            let packed = packed.as_ref().and_then(|packed| startup.packed(packed, certificate));
+            packed
+                .is_some_and(|(variant, packed)| startup.write_packed(id, variant, packed, writer))
+        };
+        let mut rest = Vec::new();
         for (id, certificate) in config.certificates.iter() {
-            if copied.contains(&id) {
-                continue;
+            if !copied.contains(&id) && !is_published(&mut self, id, certificate, writer) {
+                rest.push((id, certificate));
             }
+        }
+        drop(packed);
+        self.disk = disk;
+        let mut lacking = Vec::new();
+        for (id, certificate) in rest {
             let own = self.read_own(certificate, &mut imported);
             if own.does(&config, certificate) {
                 self.write_own(id, own, writer);
@@ -152,7 +168,7 @@ impl<'a> Startup<'a> {
         let user = self.ready.identity.user.zip(self.disk);
         let is_foreign = user.is_some_and(|(user, disk)| disk.is_foreign_to(user.uid));
         let has_foreign_files = self.has_foreign_files || is_foreign;
-        Publication { facts: self.facts, has_foreign_files }
+        Publication { facts: self.facts, has_foreign_files, has_bad_pack }
     }
 
     /// Copies what the configuration before has of the same certificates; gives their identifiers.
@@ -202,6 +218,37 @@ impl<'a> Startup<'a> {
         let variants = self.config.variants.ids().filter(is_copied);
         let known = |id| Some((id, (*known.get(single(&self.config, id)?)?).clone()));
         variants.filter_map(known).collect()
+    }
+
+    /// Finds a certificate in the pack, if it is what is wanted, and not due.
+    fn packed(
+        &self,
+        packed: &Packed<'_>,
+        certificate: &Certificate,
+    ) -> Option<(VariantId, PackedCertificate)> {
+        let id = certificate.variants.clone().next().filter(|_| certificate.variants.len() == 1)?;
+        let variant = self.config.variants.get(id)?;
+        let found = packed.certificate(&variant.name)?;
+        let traits = found.facts.traits();
+        let is_wanted = traits.difference(&self.config, variant, certificate).is_none();
+        (is_wanted && !traits.is_due(now())).then_some((id, found))
+    }
+
+    /// Publishes a certificate as the pack has it, if there is room.
+    fn write_packed(
+        &mut self,
+        id: CertificateId,
+        variant: VariantId,
+        packed: PackedCertificate,
+        writer: &mut Writer,
+    ) -> bool {
+        let PackedCertificate { record, served, facts } = packed;
+        let is_written = writer.write(id, &record).is_ok();
+        if is_written {
+            self.area.write_served(variant, &served);
+            self.facts.push((variant, facts));
+        }
+        is_written
     }
 
     /// Reads what lies under a certificate's own name, as far as that takes no more than a glance.
@@ -354,6 +401,17 @@ impl<'a> Startup<'a> {
                 left_to_service(name, &error);
                 None
             }
+        }
+    }
+}
+
+/// Opens the pack of certificates. Without it all files are read. Tells whether it is one that cannot be used.
+fn open_pack(disk: &Certificates) -> (Option<Packed<'_>>, bool) {
+    match disk.packed() {
+        Ok(packed) => (packed, false),
+        Err(error) => {
+            tell_event(&Event::State(StateEvent::Ignored { why: error.to_string() }));
+            (None, true)
         }
     }
 }

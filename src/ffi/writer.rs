@@ -137,18 +137,27 @@ impl Writer {
         let mut references = Vec::new();
         for range in common_parts(record) {
             let bytes = record.get(range.clone()).unwrap_or_default();
-            let known = self.parts.get(bytes).map(|part| part.offset);
-            let offset = match known.map_or_else(|| self.put(base, bytes), Ok) {
+            let known = self.parts.get_mut(bytes).map(|part| {
+                part.users += 1;
+                part.offset
+            });
+            let offset = match known.map_or_else(|| self.put_part(base, bytes), Ok) {
                 Ok(offset) => offset,
                 Err(Full) => {
                     self.give_up_parts(record, &references);
                     return Err(Full);
                 }
             };
-            self.parts.entry(bytes.to_vec()).or_insert(Part { offset, users: 0 }).users += 1;
             references.push(Reference { range, offset });
         }
         Ok(references)
+    }
+
+    /// Puts a part into memory that one record refers to; gives its offset.
+    fn put_part(&mut self, base: NonNull<u8>, bytes: &[u8]) -> Result<usize, Full> {
+        let offset = self.put(base, bytes)?;
+        self.parts.insert(bytes.to_vec(), Part { offset, users: 1 });
+        Ok(offset)
     }
 
     /// Takes back that a record refers to parts.

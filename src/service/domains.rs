@@ -22,13 +22,18 @@ pub fn domains_files(path: &Path) -> io::Result<Vec<PathBuf>> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let file = entry.path();
-        if !name.starts_with('.') && !name.ends_with('~') && file.is_file() {
-            files.push(file);
+        if !name.starts_with('.') && !name.ends_with('~') && is_file(&entry)? {
+            files.push(entry.path());
         }
     }
     files.sort_unstable();
     Ok(files)
+}
+
+/// Tells whether an entry is a file, or a link to one. For most file systems the list of the directory says so.
+fn is_file(entry: &fs::DirEntry) -> io::Result<bool> {
+    let kind = entry.file_type()?;
+    Ok(kind.is_file() || kind.is_symlink() && entry.path().is_file())
 }
 
 /// Content of a domains file.

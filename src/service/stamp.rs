@@ -19,6 +19,17 @@ impl FileStamp {
         Ok(Self::new(&stat(path)?))
     }
 
+    /// Gives what tells the file from others of the same file system.
+    pub(crate) fn words(self) -> [u64; 4] {
+        let (seconds, nanoseconds) = self.modified;
+        [self.inode, self.size.cast_unsigned(), seconds.cast_unsigned(), nanoseconds]
+    }
+
+    /// Tells whether the file was changed after another one.
+    pub(crate) fn is_newer_than(self, other: Self) -> bool {
+        self.modified > other.modified
+    }
+
     pub(crate) fn new(stat: &Stat) -> Self {
         Self {
             device: stat.st_dev,

@@ -30,6 +30,12 @@ pub fn served_records(
     wanted.variants.clone().map(|variant| (variant, record(variant))).collect()
 }
 
+/// Makes the public record of a pair that is the only one of its certificate. `None`: it is unusual.
+#[must_use]
+pub fn served_record(pair: &Pair) -> Option<ServedRecord> {
+    Some(of(&Leaf::read(leaf_of(pair)?)?, pair))
+}
+
 fn leaf_of(pair: &Pair) -> Option<&Vec<u8>> {
     pair.chain.first()
 }

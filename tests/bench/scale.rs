@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use openssl::ssl::SslVersion;
 use servers::ports::Port;
+use servers::process::wait_until;
 use testbed::measurements::proc;
 use testbed::nginx::Nginx;
 use testbed::nginx::build::NginxBuild;
@@ -33,6 +34,13 @@ const TICKS: u64 = 100;
 
 /// Limit for the time that the processes are busy.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// Names that are visited. What a server keeps ready is bounded, so that more of them would show nothing new.
+const VISITED: usize = 10_000;
+
+/// Number of certificates from which on the service packs them, and the files that a start without the pack reads.
+const PACKED_FROM: usize = 1_000;
+const FILES: [&str; 3] = ["fullchain.pem", "privkey.pem", "issuer.json"];
 
 /// An authority that is never asked: nothing is due.
 const DIRECTORY: &str = "https://127.0.0.1:1/dir";
@@ -92,13 +100,15 @@ pub(crate) enum Kind {
     Ours,
     /// Ours, in one server with `acme_dns sni`.
     Chosen,
+    /// The same with a domains file that is watched.
+    Watched,
     /// Files that stock nginx finds by the client's name, in one server.
     ByVariable,
 }
 
 impl Kind {
     fn is_ours(self) -> bool {
-        matches!(self, Self::Ours | Self::Chosen)
+        matches!(self, Self::Ours | Self::Chosen | Self::Watched)
     }
 }
 
@@ -138,7 +148,7 @@ fn mebibytes(bytes: u64) -> f64 {
 pub(crate) struct Stage {
     _directory: tempfile::TempDir,
     state: PathBuf,
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 impl Stage {
@@ -163,23 +173,27 @@ impl Stage {
     /// Reads all files: some systems take even fresh ones out of their memory, and the processor time of
     /// reading from the disk is not nginx's.
     fn warm(&self) {
-        let pattern = self.state.join("certs/*/*").display().to_string();
-        for path in glob::glob(&pattern).expect("a pattern").flatten().filter(|path| path.is_file())
-        {
-            fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        for name in &self.names {
+            for file in FILES {
+                let path = self.state.join("certs").join(name).join(file);
+                fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            }
         }
     }
 
-    /// Starts ours once and stops it: the first helper looks for what a crash has left.
+    /// Starts ours once and stops it: the first helper looks for what a crash has left, and packs what there is.
     fn settle(&self, build: &NginxBuild) -> Result<(), String> {
         let mut nginx = self.nginx(build, Kind::Chosen, &Port::reserve());
         nginx.try_start()?;
+        let pack = self.state.join("packs/certificates");
+        let is_there = || (self.names.len() < PACKED_FROM || pack.exists()).then_some(());
+        wait_until(LIMIT, is_there).ok_or("no pack is written")?;
         Family(nginx.master_pid()).wait_until_idle()?;
         nginx.stop();
         Ok(())
     }
 
-    fn nginx(&self, build: &NginxBuild, kind: Kind, port: &Port) -> Nginx {
+    pub(crate) fn nginx(&self, build: &NginxBuild, kind: Kind, port: &Port) -> Nginx {
         let mut nginx = Nginx::new(build);
         nginx.load_module(kind.is_ours()).workers(2).log_level("warn").env("TOKEN", "a-token");
         nginx.http(self.configuration(kind, &port.addr().to_string()));
@@ -214,13 +228,18 @@ impl Stage {
         family.wait_until_idle()?;
         run.reload_memory = family.memory();
         let before = family.work();
-        for name in &self.names {
+        for name in self.names.iter().take(VISITED) {
             client.handshake(port.addr(), name)?;
         }
         run.handshakes = family.work() - before;
         run.handshakes_memory = family.memory();
         nginx.stop();
         Ok(run)
+    }
+
+    /// Gives the path of the file that has a line for each name.
+    pub(crate) fn domains_file(&self) -> PathBuf {
+        self.state.with_file_name("domains.txt")
     }
 
     /// Gives a directory with the files that workers can read, which is made if it is not there.
@@ -259,11 +278,15 @@ impl Stage {
             )
         };
         match kind {
-            Kind::Chosen => {
-                let domains = self.state.with_file_name("domains.txt");
-                fs::write(&domains, self.names.join("\n")).expect("it can be written");
+            Kind::Chosen | Kind::Watched => {
+                let domains = self.domains_file();
+                fs::write(&domains, self.names.join("\n") + "\n").expect("it can be written");
                 let domains = domains.display();
-                return format!("{text}acme_dns_domains {domains};\n{}", one("acme_dns sni;"));
+                let watch = if kind == Kind::Watched { " watch" } else { "" };
+                return format!(
+                    "{text}acme_dns_domains {domains}{watch};\n{}",
+                    one("acme_dns sni;")
+                );
             }
             Kind::ByVariable => {
                 return text + &one(&files(self.files_for_workers(), "$ssl_server_name"));
@@ -293,7 +316,7 @@ fn children_time() -> Duration {
 }
 
 /// A master and its processes.
-struct Family(u32);
+pub(crate) struct Family(pub(crate) u32);
 
 impl Family {
     fn members(&self) -> Vec<u32> {
@@ -308,12 +331,12 @@ impl Family {
         cpu_time(self.0).unwrap_or_default()
     }
 
-    fn work(&self) -> Duration {
+    pub(crate) fn work(&self) -> Duration {
         self.members().into_iter().filter_map(cpu_time).sum()
     }
 
     /// Waits until nobody has anything to do; gives the time that those who are there have worked.
-    fn wait_until_idle(&self) -> Result<Duration, String> {
+    pub(crate) fn wait_until_idle(&self) -> Result<Duration, String> {
         let begun = Instant::now();
         let (mut last, mut quiet) = ((Vec::new(), Duration::ZERO), 0);
         while begun.elapsed() < LIMIT {

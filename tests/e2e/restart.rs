@@ -2,14 +2,16 @@
 //! replaced.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::time::Duration;
 
 use servers::acme_proxy::AcmeStep;
 use servers::process::wait_until;
-use testbed::clients::tls::LoadClient;
-use testbed::nginx::generations::{Generations, Variant};
+use testbed::clients::tls::{LoadClient, TlsClient};
+use testbed::nginx::generations::{Generations, Variant, generation};
 
-use crate::site::{CROWD, LIMIT, Site};
+use crate::lone::Lone;
+use crate::site::{CROWD, LIMIT, SERVICE, Site};
 use crate::support::LONG;
 
 const NAME: &str = "example.test";
@@ -40,6 +42,55 @@ fn restart_without_network_serves_what_is_on_disk() {
     for level in ["warn", "error"] {
         assert_eq!(site.lines(level, mark), [""; 0], "nothing is to be done");
     }
+}
+
+#[test]
+fn many_certificates_start_from_a_pack_whose_files_stay_the_truth() {
+    let mut lone = Lone::new();
+    let names: Vec<String> = (0..1_000).map(|number| format!("n{number}.example.com")).collect();
+    lone.nginx.add_file("domains.txt", names.join("\n") + "\n");
+    let state = lone.nginx.dir().join("acme_dns");
+    fs::create_dir(&state).expect("it is new");
+    chown(&state, Some(SERVICE), Some(SERVICE)).expect("root may do that");
+    let variant =
+        |name: &String| Variant { directory: name.clone(), name: name.clone(), key: "ecdsa:256" };
+    let generations =
+        Generations::new(&state, Lone::DIRECTORY, names.iter().map(variant).collect());
+    generations.write(1);
+    lone.set(&format!(
+        "{}acme_dns_domains domains.txt;
+         server {{ listen LISTEN ssl; server_name _; acme_dns sni; return 200; }}",
+        Lone::DEFINITIONS
+    ));
+    let served = |lone: &Lone, number: usize| {
+        let peer =
+            TlsClient::new(lone.addr()).sni(&names[number]).handshake().expect("a certificate");
+        (peer.leaf.sans == [names[number].as_str()]).then(|| generation(&peer.leaf.der)).flatten()
+    };
+    lone.nginx.log_level("notice").start();
+    let pack = state.join("packs/certificates");
+    let is_packed = || wait_until(LONG, || pack.exists().then_some(()));
+    assert!(is_packed().is_some(), "{}", lone.nginx.log());
+    lone.nginx.quit();
+    // One is replaced; of another there is nothing but what the pack has: its file is there, and unchanged.
+    generations.write_only(2, &[&names[7]]);
+    fs::write(state.join("certs").join(&names[8]).join("privkey.pem"), "").expect("it is there");
+    lone.nginx.start();
+    for (number, expected) in [(0, 1), (7, 2), (8, 1), (999, 1)] {
+        assert_eq!(served(&lone, number), Some(expected), "{number}");
+    }
+    lone.nginx.quit();
+    let whole = fs::read(&pack).expect("it stays");
+    fs::write(&pack, &whole[..whole.len() / 2]).expect("it can be written");
+    let mark = lone.nginx.log_mark();
+    lone.nginx.start();
+    assert!(
+        lone.nginx.log_from(mark).contains("packs/certificates\" cannot be used: it is not whole")
+    );
+    for number in [0, 999] {
+        assert_eq!(served(&lone, number), Some(1), "{number}");
+    }
+    assert!(is_packed().is_some(), "it is written anew");
 }
 
 #[test]

@@ -63,9 +63,6 @@ impl Schedule {
             }
             WaitingPlace::Line(line) => self.lines.remove(line, variant),
         }
-        if let Some(time) = track.question.take() {
-            self.questions.remove(&(time, variant));
-        }
         if let Some(Due { ends, subjects }) = track.due.take() {
             for subject in subjects {
                 if let Some(pool) = self.pools.get_mut(&subject) {
@@ -74,7 +71,6 @@ impl Schedule {
             }
         }
         self.working.remove(&variant);
-        self.asking.remove(&variant);
         self.failing.remove(&variant);
     }
 
@@ -82,12 +78,6 @@ impl Schedule {
     pub(super) fn place(&mut self, variant: VariantId) {
         let now = self.now;
         let Some(track) = self.tracks.get(variant) else { return };
-        if track.is_asking {
-            self.asking.insert(variant);
-        }
-        let is_quiet = track.validity.is_some() && track.is_waiting() && !track.is_asking;
-        let asks = is_quiet && !track.is_withdrawn;
-        let question = asks.then(|| track.renewal.poll_time(now));
         let due = match track.is_withdrawn {
             true => AFTER_OTHERS,
             false => track.renewal_due().map_or(now, |(time, _)| time),
@@ -107,17 +97,31 @@ impl Schedule {
                 WaitingPlace::Line(self.line_up(variant))
             }
         };
-        if let Some(time) = question {
-            self.questions.insert((time, variant));
-        }
         if let WaitingPlace::Later(time) = place {
             self.later.insert((time, variant));
         }
         if let Some(track) = self.tracks.get_mut(variant) {
-            (track.place, track.question) = (place, question);
+            track.place = place;
         }
         if due <= now {
             self.count(variant);
+        }
+        self.place_question(variant);
+    }
+
+    /// Puts the question for renewal information where it belongs now. Where the certificate waits does not depend on it.
+    pub(super) fn place_question(&mut self, variant: VariantId) {
+        let now = self.now;
+        let Some(track) = self.tracks.get_mut(variant) else { return };
+        let question = track.question_time(now);
+        let before = std::mem::replace(&mut track.question, question);
+        match track.is_asking {
+            true => self.asking.insert(variant),
+            false => self.asking.remove(&variant),
+        };
+        if before != question {
+            before.map(|time| self.questions.remove(&(time, variant)));
+            question.map(|time| self.questions.insert((time, variant)));
         }
     }
 

@@ -356,10 +356,8 @@ impl Schedule {
         if self.asking.len() >= POLLS || time > self.now {
             return None;
         }
-        self.leave(variant);
         self.tracks.get_mut(variant)?.is_asking = true;
-        self.place(variant);
-        self.settle();
+        self.place_question(variant);
         Some(Task::AskRenewalInfo { variant })
     }
 

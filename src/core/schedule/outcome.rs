@@ -62,16 +62,21 @@ impl Schedule {
         outcome: &RenewalInfoOutcome,
         random: f64,
     ) -> Renewal {
-        let renewal = self.change(variant, |track| {
-            // A certificate that was obtained in the meantime is another one.
-            let is_awaited = track.is_asking && track.is_waiting();
-            if let Some(validity) = track.validity.filter(|_| is_awaited) {
-                track.renewal = track.renewal.informed(now, validity, outcome, random);
-            }
-            track.is_asking = false;
-            track.renewal
-        });
-        renewal.unwrap_or_default()
+        let Some(track) = self.tracks.get_mut(variant) else { return Renewal::default() };
+        // A certificate that was obtained in the meantime is another one.
+        let is_awaited = track.is_asking && track.is_waiting();
+        let validity = track.validity.filter(|_| is_awaited);
+        let informed = |validity| track.renewal.informed(now, validity, outcome, random);
+        let renewal = validity.map_or(track.renewal, informed);
+        let time = |renewal: Renewal| validity.map(|validity| renewal.due(validity).0);
+        if time(renewal) == time(track.renewal) {
+            // It waits where it is. That is so of nearly all answers.
+            (track.renewal, track.is_asking) = (renewal, false);
+            self.place_question(variant);
+        } else {
+            self.change(variant, |track| (track.renewal, track.is_asking) = (renewal, false));
+        }
+        renewal
     }
 
     /// Has a certificate renewed now, whatever has failed before: a person wants it.

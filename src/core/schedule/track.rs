@@ -140,6 +140,12 @@ impl Track {
         Some(self.renewal.due(validity))
     }
 
+    /// Gives the time at which its CA is asked when to renew it. `None`: it is not asked.
+    pub(super) fn question_time(&self, now: UnixTime) -> Option<UnixTime> {
+        let is_quiet = self.validity.is_some() && self.is_waiting() && !self.is_asking;
+        (is_quiet && !self.is_withdrawn).then(|| self.renewal.poll_time(now))
+    }
+
     /// Tells whether it is to be obtained, by its dates alone.
     pub(super) fn is_due(&self, now: UnixTime) -> bool {
         !self.is_withdrawn && self.renewal_due().is_none_or(|(time, _)| time <= now)

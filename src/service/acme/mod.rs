@@ -48,6 +48,7 @@ mod step;
 mod teller;
 mod transport;
 mod visibility;
+mod wildcards;
 mod witness;
 
 pub use attempt::KeyChoice;
@@ -58,6 +59,7 @@ pub(crate) use inspection::{Inspection, inspect};
 pub use problem::Problem;
 pub use renewal_info::{RenewalAnswer, certificate_id};
 pub use step::Step;
+use wildcards::Wildcards;
 pub use witness::Witness;
 
 use crate::dns::{DnsProvider, TxtRecord};
@@ -146,6 +148,7 @@ struct ObtainerState {
     teller: Teller,
     /// The names of all certificates, without `*.`.
     domains: RefCell<HashSet<String>>,
+    wildcards: RefCell<Wildcards>,
     routes: Routes,
     /// Journal entries that are worked on.
     active: RefCell<HashSet<String>>,
@@ -226,6 +229,7 @@ impl Obtainer {
                 resolver: Resolver::of(&config.propagation),
                 config,
                 domains,
+                wildcards: RefCell::default(),
                 routes: Routes::default(),
                 issuers,
                 providers,
@@ -341,8 +345,13 @@ impl Obtainer {
             Ok(names) => names,
             Err(error) => return teller.step_failed(Level::Warn, &error),
         };
-        let is_wanted = |name: &String| config.variants.values().any(|v| v.name == *name);
-        for name in names.into_iter().filter(|name| !is_wanted(name)) {
+        let wanted: HashSet<&str> = config
+            .variants
+            .values()
+            .filter(|_| !names.is_empty())
+            .map(|v| v.name.as_str())
+            .collect();
+        for name in names.into_iter().filter(|name| !wanted.contains(name.as_str())) {
             let teller = teller.about(Subject::Certificate(name.clone()));
             let pending = match store.load_order(&name) {
                 Ok(pending) => pending,

@@ -199,12 +199,7 @@ impl ObtainerState {
     /// Tells whether a wildcard of a name is among those that one of the same CAs certifies: one record serves
     /// all certificates.
     fn has_wildcard(&self, certificate: &Certificate, base: &str) -> bool {
-        let is_shared = |other: &&Certificate| {
-            other.issuers.iter().any(|issuer| certificate.issuers.contains(issuer))
-        };
-        let certificates = self.config.certificates.values().filter(is_shared);
-        let mut names = certificates.flat_map(|certificate| &certificate.names);
-        names.any(|name| name.is_wildcard() && name.base() == base)
+        self.wildcards.borrow_mut().have(&self.config, certificate, base)
     }
 
     /// Tells that records are missing: once an hour each, and the other times where nobody sees it.

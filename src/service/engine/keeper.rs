@@ -6,6 +6,7 @@
 //! more when it ends: a directory that only the master can make is made by a reload. The service after it
 //! does the same for what shared memory has when it begins ([`load`](super::load)).
 
+use super::round::Round;
 use super::served::Served;
 use super::site::Site;
 use super::unsaved::Unsaved;
@@ -13,6 +14,7 @@ use crate::event::{Event, FilesEvent, StateEvent};
 use crate::stamp::FileStamp;
 use crate::store::{AccountsCopy, IssuedPem, Lock, Store, StoreError, certificates_stamp, is_kept};
 use crate::x509::reason;
+use acme_dns_core::id::VariantId;
 use acme_dns_core::material::Pair;
 use openssl::error::ErrorStack;
 use std::rc::Rc;
@@ -28,6 +30,10 @@ const RESCUE_LIMIT: Duration = Duration::from_secs(3);
 /// Pause between two looks whether it has, and after that until it has written all.
 const RESCUE_INTERVAL: Duration = Duration::from_millis(100);
 const RESCUE_END: Duration = Duration::from_millis(300);
+
+/// Number of certificates that one look looks for. The directory changes with each certificate that is saved, and a look
+/// for all of a hundred thousand would hold up the loop.
+const LOOKED_FOR: usize = 2_000;
 
 /// Result of a look at the state path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,6 +56,7 @@ pub(super) struct Keeper {
     is_lost: bool,
     accounts: AccountsCopy,
     stamp: Option<FileStamp>,
+    round: Round,
     /// Set once it was told that the state path is gone.
     is_told: bool,
 }
@@ -63,8 +70,8 @@ pub(super) struct InMemory<'a> {
 
 impl Keeper {
     pub(super) fn new(site: Rc<Site>, lock: Lock) -> Self {
-        let (accounts, stamp) = (AccountsCopy::default(), None);
-        Self { site, lock, looked: None, is_lost: false, accounts, stamp, is_told: false }
+        let (accounts, stamp, round) = (AccountsCopy::default(), None, Round::default());
+        Self { site, lock, looked: None, is_lost: false, accounts, stamp, round, is_told: false }
     }
 
     /// Looks after the state path, if it is time to.
@@ -85,11 +92,7 @@ impl Keeper {
         }
         self.is_told = false;
         self.copy_accounts();
-        let stamp = self.stamp_now();
-        if self.stamp != stamp {
-            self.write_back_missing(memory);
-            self.stamp = self.stamp_now();
-        }
+        self.look_for_missing(memory);
         Look::InPlace
     }
 
@@ -116,6 +119,23 @@ impl Keeper {
     fn copy_accounts(&mut self) {
         let names = self.site.config.issuers.values().map(|issuer| issuer.name.as_str());
         self.site.store.copy_accounts(names, &mut self.accounts);
+    }
+
+    /// Looks for some of the certificates, if the directory has changed since all were seen there; where one is missing,
+    /// for all.
+    fn look_for_missing(&mut self, memory: InMemory<'_>) {
+        let variants = self.site.variants();
+        let stamp = self.stamp_now();
+        if self.stamp != stamp {
+            self.stamp = stamp;
+            self.round.begin(variants.len());
+        }
+        let path = self.site.store.path();
+        let mut looked_for = self.round.take(LOOKED_FOR, variants.len()).map(VariantId::new);
+        if looked_for.any(|variant| !is_kept(path, self.site.name(variant))) {
+            self.write_back_missing(memory);
+            self.stamp = self.stamp_now();
+        }
     }
 
     /// Continues in the directory that has the name of the state path now.

@@ -4,6 +4,7 @@
 
 use super::clock::{LOCAL_PAUSE, let_others_work, now};
 use super::keeper::write_back;
+use super::packing::Packing;
 use super::parties::known;
 use super::served::{Served, ServedVariant};
 use super::site::Site;
@@ -12,7 +13,7 @@ use super::unreadable::{Unreadable, may_be_good};
 use super::unsaved::Unsaved;
 use crate::event::FilesEvent;
 use crate::store::{
-    CertificateFacts, IssuedPem, PendingOrder, StoredCertificate, certificate_stamp,
+    CertificateFacts, IssuedPem, PackedRenewal, PendingOrder, StoredCertificate, certificate_stamp,
 };
 use crate::x509::keys;
 use acme_dns_core::id::{Table, VariantId};
@@ -39,6 +40,7 @@ impl Loader<'_> {
     pub(super) async fn load(
         mut self,
         facts: Vec<(VariantId, CertificateFacts)>,
+        packing: &Packing,
     ) -> Table<VariantId, Known> {
         let site = self.site;
         let mut facts: HashMap<_, _> = facts.into_iter().collect();
@@ -47,11 +49,14 @@ impl Loader<'_> {
             site.variants().map(|variant| site.name(variant).to_owned()).collect::<BTreeSet<_>>()
         });
         let is_under_way = |variant: VariantId| under_way.contains(site.name(variant));
+        let renewals: HashMap<VariantId, PackedRenewal> =
+            facts.iter().filter_map(|(variant, facts)| Some((*variant, facts.renewal?))).collect();
         let mut held = Table::default();
         for variant in site.variants() {
             let_others_work(variant.index()).await;
             let facts = facts.remove(&variant).filter(|facts| {
                 let stamp = certificate_stamp(site.store.path(), site.name(variant));
+                stamp.iter().for_each(|stamp| packing.note_found(*stamp));
                 stamp == Some(facts.stamp)
             });
             held.push(self.load_variant(variant, facts, is_under_way(variant)));
@@ -61,7 +66,8 @@ impl Loader<'_> {
         let mut known = Table::default();
         for (variant, validity) in validities {
             let_others_work(variant.index()).await;
-            known.push(self.gather(variant, validity, is_under_way(variant)));
+            let renewal = renewals.get(&variant).copied();
+            known.push(self.gather(variant, (validity, renewal), is_under_way(variant)));
         }
         known
     }
@@ -75,7 +81,7 @@ impl Loader<'_> {
         let is_wanted =
             |traits: &Traits| traits.difference(&site.config, wanted, certificate).is_none();
         let validity = held.filter(is_wanted).map(|traits| traits.validity);
-        self.gather(variant, validity, is_under_way)
+        self.gather(variant, (validity, None), is_under_way)
     }
 
     /// Serves the certificate that lies under a variant's own name; returns its traits.
@@ -98,8 +104,13 @@ impl Loader<'_> {
     }
 
     /// Gathers what the schedule begins with; `validity` is that of the certificate that is wanted, if it is
-    /// there.
-    fn gather(&self, variant: VariantId, validity: Option<Validity>, is_under_way: bool) -> Known {
+    /// there, with the renewal state that the pack had of it.
+    fn gather(
+        &self,
+        variant: VariantId,
+        (validity, packed): (Option<Validity>, Option<PackedRenewal>),
+        is_under_way: bool,
+    ) -> Known {
         let (site, store, name) = (self.site, &self.site.store, self.site.name(variant));
         let ignore = |error| site.tell_ignored(&error);
         let progress = match is_under_way {
@@ -110,7 +121,7 @@ impl Loader<'_> {
             false => Progress::default(),
         };
         let renewal = validity.and_then(|_| {
-            store.load_renewal(name).unwrap_or_else(|error| {
+            store.load_renewal_after(name, packed).unwrap_or_else(|error| {
                 ignore(error);
                 None
             })

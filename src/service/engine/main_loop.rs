@@ -12,6 +12,7 @@ use super::fleet::news::FleetNews;
 use super::fleet::{Fleet, FleetWitness, Parts};
 use super::keeper::{InMemory, Keeper, Look, WATCH_INTERVAL};
 use super::outcome::{IssuanceOrigin, Outcome, RenewalTiming, Report};
+use super::packing::Packing;
 use super::reloading::Reloading;
 use super::requests::{Answerers, Requests};
 use super::secrets::Secrets;
@@ -64,6 +65,7 @@ pub(super) struct Running {
     reloading: Reloading,
     data: DataWatch,
     watching: Watching,
+    packing: Packing,
     status: Status,
     /// Time of a lease, and the hosts that certificates are shared with once the loop runs.
     lease: Duration,
@@ -98,6 +100,7 @@ impl Running {
             reloading: loaded.reloading,
             data: loaded.data,
             watching: loaded.watching,
+            packing: loaded.packing,
             status: loaded.status,
             lease: loaded.lease,
             fleet: None,
@@ -201,6 +204,7 @@ impl Running {
                 self.unreadable.look(Recovery { schedule, served, stapling });
                 self.data.look(schedule.has_failures(), self.watching.wanting_room());
                 self.status.count_records();
+                self.packing.look();
                 if let Some(fleet) = fleet {
                     fleet.tidy(&Parts { schedule, served, cleaning });
                 }
@@ -285,6 +289,7 @@ impl Running {
                 let is_ours = matches!(issuance.origin, IssuanceOrigin::Ca);
                 let follows = self.fleet.as_ref().map(|fleet| fleet.number(variant));
                 let renewal = self.commit(follows).issued(*issuance);
+                self.packing.note_saved();
                 self.status.issued(&self.schedule, (variant, issuer));
                 match &self.fleet {
                     Some(fleet) if is_ours => fleet.issued(variant, renewal),
@@ -304,7 +309,10 @@ impl Running {
                 }
             }
             Outcome::Marked(mark, outcome) => mark.on_lines(|| self.handle(*outcome)),
-            Outcome::Saved { variant } => self.commit(None).saved(variant),
+            Outcome::Saved { variant } => {
+                self.commit(None).saved(variant);
+                self.packing.note_saved();
+            }
             Outcome::Probed { variant } => self.handle_probed(variant),
             Outcome::Failed { variant, issuer, environment, failure, error } => {
                 let failed = Failed { variant, issuer, environment };

@@ -27,11 +27,13 @@ mod lock_wait;
 mod locking;
 mod main_loop;
 mod outcome;
+mod packing;
 mod parties;
 mod plan;
 mod reloading;
 mod requests;
 mod revoking;
+mod round;
 mod saving;
 mod secrets;
 mod served;
@@ -112,6 +114,8 @@ pub struct Settings {
     /// Set if the certificates are listed at the start: the configuration is a new one, and no service has
     /// begun with it yet.
     pub is_news: bool,
+    /// Set if the master has found a pack of certificates that cannot be used.
+    pub has_bad_pack: bool,
 }
 
 impl Service {

@@ -15,6 +15,7 @@ use super::listener::Listener;
 use super::load::Loader;
 use super::locking;
 use super::outcome::{Outcome, Report};
+use super::packing::Packing;
 use super::parties;
 use super::plan;
 use super::reloading::Reloading;
@@ -32,6 +33,7 @@ use crate::import::Imports;
 use crate::store::{CertificateFacts, Lock, Store};
 use acme_dns_core::config::Config;
 use acme_dns_core::id::{Table, VariantId};
+use acme_dns_core::level::Level;
 use acme_dns_core::schedule::{Known, Loading, Schedule, Validity};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -52,6 +54,7 @@ pub(super) struct Waiting {
     status: Status,
     lease: Duration,
     is_news: bool,
+    has_bad_pack: bool,
 }
 
 /// Service whose state path was loaded: everything that the loop works with.
@@ -68,6 +71,7 @@ pub(super) struct Loaded {
     pub(super) reloading: Reloading,
     pub(super) data: DataWatch,
     pub(super) watching: Watching,
+    pub(super) packing: Packing,
     pub(super) status: Status,
     pub(super) lease: Duration,
     pub(super) report: Report,
@@ -94,6 +98,7 @@ impl Waiting {
             certs_group,
             lease,
             is_news,
+            has_bad_pack,
         } = settings;
         let secrets = Secrets::new(secrets, &config, &imports)?;
         let host = listener.host();
@@ -114,6 +119,7 @@ impl Waiting {
             status,
             lease,
             is_news,
+            has_bad_pack,
         })
     }
 
@@ -128,6 +134,12 @@ impl Waiting {
         let (data, status, lease, is_news) = (self.data, self.status, self.lease, self.is_news);
         wait_for_rescue(&site, !imports.certificates.is_empty()).await;
         let (report, outcomes) = mpsc::unbounded_channel();
+        if self.has_bad_pack
+            && let Err(error) = site.store.remove_pack()
+        {
+            site.tell_failure(Level::Warn, &error);
+        }
+        let packing = Packing::new(Rc::clone(&site));
         let mut unsaved = Unsaved::new(Rc::clone(&site), report.clone());
         let mut unreadable = Unreadable::new(Rc::clone(&site));
         let mut served = Served::new(Rc::clone(&site));
@@ -140,7 +152,7 @@ impl Waiting {
             unreadable: &mut unreadable,
             fingerprint,
         };
-        let mut known = loader.load(facts).await;
+        let mut known = loader.load(facts, &packing).await;
         let stapling = publish(&site, &mut served).await;
         importing::serve_unsaved(&site, &mut served, &mut taken_over, &mut known);
         let validities = validities(&known);
@@ -172,6 +184,7 @@ impl Waiting {
             reloading,
             data,
             watching,
+            packing,
             status,
             lease,
             report,

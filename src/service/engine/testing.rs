@@ -150,6 +150,7 @@ pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> S
         watch: None,
         lease: LEASE,
         is_news: true,
+        has_bad_pack: false,
     }
 }
 

@@ -21,7 +21,7 @@ use acme_dns_core::id::{CertificateId, IdRange, VariantId};
 use acme_dns_core::schedule::{Fingerprint, Schedule};
 use acme_dns_core::text::errno;
 use acme_dns_core::time::UnixTime;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -46,8 +46,9 @@ pub(super) struct Watching {
     told: Vec<Option<DomainsEvent>>,
     /// The mistakes in the lines of each source, wherever they stand.
     mistakes: Vec<HashSet<(PathBuf, String)>>,
-    /// Certificates that have lost their lines, by the time at which they are found no more.
+    /// Certificates that have lost their lines, by the time at which they are found no more, and that time of each.
     leaving: BTreeSet<(UnixTime, CertificateId)>,
+    ends: HashMap<CertificateId, UnixTime>,
     /// Sources with lines that there is no room for.
     wanting_room: BTreeSet<PathBuf>,
     looked: Option<Instant>,
@@ -80,6 +81,7 @@ impl Watching {
             lines,
             sources,
             leaving: BTreeSet::new(),
+            ends: HashMap::new(),
             wanting_room: BTreeSet::new(),
             looked: None,
         }
@@ -229,6 +231,7 @@ impl Watching {
             });
             let until = ends.max();
             self.leaving.insert((until.unwrap_or_default(), *id));
+            self.ends.insert(*id, until.unwrap_or_default());
             if !is_many {
                 let name = self.site.certificate(*id).name.clone();
                 self.tell(DomainsEvent::Withdrawn { name, until });
@@ -243,7 +246,9 @@ impl Watching {
     fn restore(&mut self, path: &Path, restored: &[CertificateId], parts: &mut Growing<'_>) {
         for id in restored {
             self.lines.restore(*id);
-            self.leaving.retain(|(_, leaving)| leaving != id);
+            if let Some(until) = self.ends.remove(id) {
+                self.leaving.remove(&(until, *id));
+            }
             for variant in self.variants(*id) {
                 parts.schedule.restore(variant, now());
                 parts.status.show(parts.schedule, variant);
@@ -260,6 +265,7 @@ impl Watching {
     fn hide_ended(&mut self) {
         while let Some((until, id)) = self.leaving.first().copied().filter(|(it, _)| *it <= now()) {
             self.leaving.remove(&(until, id));
+            self.ends.remove(&id);
             if self.site.host.hide_names(id).is_err() {
                 self.want_room_for(id);
             }

@@ -330,6 +330,16 @@ impl<'a> OpenDirectory<'a> {
         }
     }
 
+    /// Looks at a file, as before it is read. `None`: there is no such file.
+    pub(crate) fn stat(&self, name: &str) -> Result<Option<Stat>, StoreError> {
+        let path = self.path.join(name);
+        match statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => self.door.check(&stat, &path).map(|()| Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(failed("lstat", &path)(error.into())),
+        }
+    }
+
     /// See [`Place::read_json`].
     pub(crate) fn read_json<T: DeserializeOwned>(
         &self,

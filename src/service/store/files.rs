@@ -14,7 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,12 +55,20 @@ pub(crate) fn replace(place: &Place, bytes: &[u8]) -> Result<(), StoreError> {
 
 /// Creates a file that must not exist yet, and writes it through to the disk.
 pub(crate) fn create(place: &Place, bytes: &[u8]) -> Result<(), StoreError> {
+    create_with(place, |file| file.write_all(bytes))
+}
+
+/// The same with what is written piece by piece.
+pub(crate) fn create_with(
+    place: &Place,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), StoreError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = place.parent().open_directory()?;
     let file = openat(directory, place.file_name(), flags, FILE_MODES.0);
     let mut file = File::from(file.map_err(place.failed("open"))?);
     set_mode(&file, place, FILE_MODES)?;
-    file.write_all(bytes).map_err(failed("write", &place.path()))?;
+    write(&mut file).map_err(failed("write", &place.path()))?;
     fsync(file).map_err(place.failed("fsync"))
 }
 

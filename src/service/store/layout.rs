@@ -13,6 +13,7 @@
 //! actions/                      what a person asks for
 //! journal/<name>.json           TXT records that are up, or may be
 //! programs/<number>/            home directory of a program that runs
+//! packs/certificates            what a start needs of all certificates, made of their files
 //! hooks/<number>/               the same, of a hook
 //! notices/<name>.json           what hooks and others were told of a certificate
 //! ```
@@ -30,7 +31,11 @@ pub(super) const JOURNAL: &str = "journal";
 pub(super) const ACTIONS: &str = "actions";
 pub(super) const PROGRAMS: &str = "programs";
 pub(super) const HOOKS: &str = "hooks";
+pub(super) const PACKS: &str = "packs";
 pub(super) const NOTICES: &str = "notices";
+
+/// File with what a start needs of all certificates.
+pub(super) const PACK: &str = "certificates";
 
 /// Files of an account.
 pub(super) const ACCOUNT: &str = "account.json";
@@ -54,6 +59,11 @@ pub(super) const ASIDE: &str = ".invalid";
 #[must_use]
 pub fn certificates_path(state_path: &Path) -> PathBuf {
     state_path.join(CERTS)
+}
+
+/// Path of the file with what a start needs of all certificates.
+pub(crate) fn pack_path(state_path: &Path) -> PathBuf {
+    state_path.join(PACKS).join(PACK)
 }
 
 /// Path of the directory of home directories of programs.

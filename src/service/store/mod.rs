@@ -26,11 +26,12 @@ pub(crate) mod testing;
 pub(crate) use accounts::AccountsCopy;
 pub use accounts::{Account, has_account};
 pub use actions::ActionFile;
-pub(crate) use certificates::Pem;
 pub use certificates::{
-    CertificateFacts, Certificates, IssuedPem, StoredCertificate, certificate_stamp,
-    certificates_stamp, is_aside, is_kept, load_certificate, load_material, traits_of,
+    CertificateFacts, Certificates, IssuedPem, Packed, PackedCertificate, PackedRenewal,
+    StoredCertificate, certificate_stamp, certificates_stamp, is_aside, is_kept, load_certificate,
+    load_material, traits_of,
 };
+pub(crate) use certificates::{Pem, pack_stamp};
 pub use door::Trust;
 pub use error::StoreError;
 pub(crate) use holder::{ask_for_sign, last_sign, lock_holder};
@@ -44,8 +45,9 @@ pub use takeover::{TakeOver, User, check_state_path, create_state_path, take_ove
 
 use door::{Door, Place};
 
+use certificates::PackGuard;
 use error::failed;
-use layout::{ACCOUNTS, ACTIONS, CERTS, JOURNAL, LOCK, ORDERS, VERSIONS};
+use layout::{ACCOUNTS, ACTIONS, CERTS, JOURNAL, LOCK, ORDERS, PACKS, VERSIONS};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use std::cell::Cell;
@@ -60,6 +62,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Store {
     door: Arc<Door>,
+    packing: PackGuard,
 }
 
 /// The lock of the state path: who holds it is the one helper that works.
@@ -138,7 +141,8 @@ impl Store {
         if !path.is_dir() {
             create_state_path(path, None)?;
         }
-        let store = Self { door: Arc::new(Door::open(path, Trust::here(), certs_group)?) };
+        let door = Arc::new(Door::open(path, Trust::here(), certs_group)?);
+        let store = Self { door, packing: PackGuard::default() };
         store.prepare()?;
         Ok(store)
     }
@@ -148,7 +152,8 @@ impl Store {
     /// # Errors
     /// It is not there, or closed to this user.
     pub(crate) fn look(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { door: Arc::new(Door::open(path, Trust::here(), None)?) })
+        let door = Arc::new(Door::open(path, Trust::here(), None)?);
+        Ok(Self { door, packing: PackGuard::default() })
     }
 
     /// Goes on with the directory that has the name of the state path now, and creates it if there is none.
@@ -232,8 +237,14 @@ impl Store {
 
     /// Removes all that can be removed; the error is the first one.
     fn sweep(&self) -> Result<(), StoreError> {
-        let written =
-            [self.accounts(), self.certs(), self.orders(), self.journal(), self.actions()];
+        let written = [
+            self.accounts(),
+            self.certs(),
+            self.orders(),
+            self.journal(),
+            self.actions(),
+            self.place(PACKS),
+        ];
         let mut result = Ok(());
         for path in written {
             result = result.and(files::sweep(&path));

@@ -3,7 +3,7 @@
 use super::StoreError;
 use super::door::entries_of;
 use super::error::failed;
-use super::layout::{ACCOUNTS, ACTIONS, CERTS, JOURNAL, LOCK, ORDERS, PROGRAMS};
+use super::layout::{ACCOUNTS, ACTIONS, CERTS, JOURNAL, LOCK, ORDERS, PACKS, PROGRAMS};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, fchmod, fstat,
     openat, openat2, statat,
@@ -119,10 +119,10 @@ pub fn take_over(state_path: &Path, user: User, forced: bool) -> TakeOver {
 }
 
 /// The directories that the store makes.
-const DIRECTORIES: [&str; 6] = [CERTS, ACCOUNTS, ORDERS, JOURNAL, ACTIONS, PROGRAMS];
+const DIRECTORIES: [&str; 7] = [CERTS, ACCOUNTS, ORDERS, JOURNAL, ACTIONS, PROGRAMS, PACKS];
 
 /// Directories with keys, which nobody else has a reason to read.
-const PRIVATE: [&str; 2] = [ACCOUNTS, ORDERS];
+const PRIVATE: [&str; 3] = [ACCOUNTS, ORDERS, PACKS];
 
 /// Depth of the store's directories: `certs/.versions/NAME/NUMBER`. What somebody else has put
 /// below is not ours.

@@ -5,7 +5,7 @@ use crate::store::layout::{certificates_path, full_chain_path};
 use crate::x509::glance::{Glance, glance, glance_at_leaf};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::material::{Pair, Source};
-use acme_dns_core::schedule::Validity;
+use acme_dns_core::schedule::{Renewal, Validity};
 use acme_dns_core::stock::Traits;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -28,6 +28,9 @@ impl IssuerFile {
         Source { directory, profile, ordered, is_imported, is_kept: true }
     }
 }
+
+/// Renewal state of a certificate, with what the stamp of its file is compared by.
+pub type PackedRenewal = ([u64; 4], Renewal);
 
 /// Facts about a certificate on disk, without its key.
 #[derive(Clone, Debug)]
@@ -52,6 +55,8 @@ pub struct CertificateFacts {
     pub is_imported: bool,
     /// Set if it is its own issuer.
     pub is_self_signed: bool,
+    /// Its renewal state, where it is from the pack.
+    pub renewal: Option<PackedRenewal>,
 }
 
 impl CertificateFacts {
@@ -138,5 +143,6 @@ pub(super) fn facts(
         ordered,
         is_imported,
         is_self_signed,
+        renewal: None,
     }
 }

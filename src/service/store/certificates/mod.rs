@@ -12,13 +12,19 @@ use super::{Store, StoreError, files};
 mod aside;
 mod facts;
 mod issued;
+mod pack;
 mod read;
 mod save;
 mod versions;
 
 pub use aside::is_aside;
-pub use facts::{CertificateFacts, certificate_stamp, certificates_stamp, traits_of};
+pub use facts::{
+    CertificateFacts, PackedRenewal, certificate_stamp, certificates_stamp, traits_of,
+};
 pub use issued::IssuedPem;
+pub(super) use pack::PackGuard;
+pub(crate) use pack::pack_stamp;
+pub use pack::{Packed, PackedCertificate};
 pub(crate) use read::Pem;
 pub use read::{Certificates, StoredCertificate, is_kept, load_certificate, load_material};
 

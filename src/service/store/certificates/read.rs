@@ -86,11 +86,11 @@ pub fn load_certificate(
 /// The certificates of a state path, to be read one after the other.
 #[derive(Debug)]
 pub struct Certificates {
-    door: Door,
+    pub(super) door: Door,
     /// The directory of all, open: thousands of files are found faster than by their full names.
     directory: OwnedFd,
     /// Owners of the files that were read.
-    owners: RefCell<BTreeSet<u32>>,
+    pub(super) owners: RefCell<BTreeSet<u32>>,
 }
 
 impl Certificates {
@@ -128,16 +128,23 @@ impl Certificates {
         &self,
         name: &str,
     ) -> Result<Option<(Material, Option<CertificateFacts>)>, StoreError> {
-        let Some(files) = self.read(name)? else { return Ok(None) };
+        self.read(name)?.map(|files| self.at_a_glance(&files)).transpose()
+    }
+
+    /// Looks at files at a glance. Without facts where it cannot be read where the certificate is from.
+    pub(super) fn at_a_glance(
+        &self,
+        files: &Files<'_>,
+    ) -> Result<(Material, Option<CertificateFacts>), StoreError> {
         let key = files.directory.path().join(KEY);
         let unclear =
             |_| StoreError::invalid(&key, "its type, or that of its certificate, is unusual");
-        let (material, glance) = at_a_glance(decode(&files)?).map_err(unclear)?;
+        let (material, glance) = at_a_glance(decode(files)?).map_err(unclear)?;
         // The service reads it again where it cannot be read here, and says so.
         let issuer = files.directory.read_json(ISSUER, MAX_KEY).ok();
-        let Some(issuer) = issuer else { return Ok(Some((material, None))) };
+        let Some(issuer) = issuer else { return Ok((material, None)) };
         let facts = facts(files.stamp, glance, issuer);
-        Ok(Some((with_source(material, &facts), Some(facts))))
+        Ok((with_source(material, &facts), Some(facts)))
     }
 
     /// Lists the names of all that there are, whether or not a configuration has them.
@@ -212,7 +219,7 @@ impl Certificates {
     }
 
     /// Opens the version that is served, or the plain directory in its place.
-    fn open_version(&self, name: &str) -> Result<OpenDirectory<'_>, StoreError> {
+    pub(super) fn open_version(&self, name: &str) -> Result<OpenDirectory<'_>, StoreError> {
         let path = self.path().join(name);
         let link = read_link_in(&self.directory, OsStr::new(name));
         let (path, relative) = match link.map_err(|e| failed("readlink", &path)(e.into()))? {
@@ -314,17 +321,17 @@ pub(crate) struct Pem {
 }
 
 pub(super) struct Files<'a> {
-    directory: OpenDirectory<'a>,
+    pub(super) directory: OpenDirectory<'a>,
     /// Stamp of the full chain's file.
     stamp: FileStamp,
     pub(super) full_chain: Zeroizing<Vec<u8>>,
     pub(super) key: Zeroizing<Vec<u8>>,
-    owners: [u32; 2],
+    pub(super) owners: [u32; 2],
 }
 
 /// Tells whether a version was revoked. It is as if it were not there.
-fn is_revoked(version: &OpenDirectory<'_>) -> bool {
-    version.read(REVOKED, MAX_KEY).is_ok_and(|mark| mark.is_some())
+pub(super) fn is_revoked(version: &OpenDirectory<'_>) -> bool {
+    version.stat(REVOKED).is_ok_and(|mark| mark.is_some())
 }
 
 fn read_version(directory: OpenDirectory<'_>) -> Result<Files<'_>, StoreError> {

@@ -4,11 +4,13 @@ use super::facts::IssuerFile;
 use super::read::is_usable;
 use super::versions::{linked_version, next, target, version, version_numbers};
 use super::{
-    CHAIN, Certificates, FULL_CHAIN, ISSUER, IssuedPem, KEY, LEAF, RENEWAL, REVOKED, Store,
-    StoreError, VERSIONS, files,
+    CHAIN, Certificates, FULL_CHAIN, ISSUER, IssuedPem, KEY, LEAF, PackedRenewal, RENEWAL, REVOKED,
+    Store, StoreError, VERSIONS, certificate_path, files,
 };
+use crate::stamp::FileStamp;
 use crate::store::Trust;
 use crate::store::door::{MAX_FILE, Place};
+use acme_dns_core::schedule::Renewal;
 use rustix::fs::FileType;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -69,6 +71,23 @@ impl Store {
         let place = self.current(name)?.join(RENEWAL);
         let json = serde_json::to_vec(renewal).map_err(|e| place.invalid(e.to_string()))?;
         files::replace(&place, &json)
+    }
+
+    /// Reads the state of a certificate's renewal, where the pack has had it: the file is read if it is another one by now.
+    ///
+    /// # Errors
+    /// As of [`Store::load_renewal`].
+    pub(crate) fn load_renewal_after(
+        &self,
+        name: &str,
+        packed: Option<PackedRenewal>,
+    ) -> Result<Option<Renewal>, StoreError> {
+        let path = || certificate_path(self.path(), name).join(RENEWAL);
+        let is_same = |stamp| FileStamp::of(&path()).is_ok_and(|there| there.words() == stamp);
+        match packed {
+            Some((stamp, renewal)) if is_same(stamp) => Ok(Some(renewal)),
+            _ => self.load_renewal(name),
+        }
     }
 
     /// Reads the state of a certificate's renewal, if it was saved.

@@ -184,6 +184,7 @@ impl Bed {
             watch: None,
             lease: LEASE,
             is_news: true,
+            has_bad_pack: false,
         }
     }
 

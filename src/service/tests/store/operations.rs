@@ -153,6 +153,16 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         s.save_progress(NAME, &progress)
     }),
     Operation::new(
+        "pack",
+        |s, f| certificates(s, f, 1),
+        |s, _| s.write_pack(vec![NAME.to_owned()], || true).map(|_| ()),
+    )
+    .keeps(1),
+    Operation::new("pack, written anew", renewed_since_packed, |s, _| {
+        s.write_pack(vec![NAME.to_owned()], || true).map(|_| ())
+    }),
+    Operation::new("pack, removed", renewed_since_packed, |s, _| s.remove_pack()),
+    Operation::new(
         "journal",
         |s, _| s.journal_write(NAME, &entry(None)).unwrap(),
         |s, _| s.journal_write(NAME, &entry(Some("1"))),
@@ -201,6 +211,12 @@ fn certificates(store: &Store, fixtures: &Fixtures, last: usize) {
     for number in 1..=last {
         store.save_certificate(NAME, &fixtures.issued(number)).unwrap();
     }
+}
+
+fn renewed_since_packed(store: &Store, fixtures: &Fixtures) {
+    certificates(store, fixtures, 1);
+    assert!(store.write_pack(vec![NAME.to_owned()], || true).unwrap());
+    store.save_certificate(NAME, &fixtures.issued(2)).unwrap();
 }
 
 fn make_plain(store: &Store, fixtures: &Fixtures) {

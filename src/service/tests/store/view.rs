@@ -1,7 +1,7 @@
 //! Content of a state path, as its readers see it, and whether it is in order.
 
 use crate::fixtures::{Fixtures, NAME};
-use acme_dns_service::store::{Store, load_certificate, load_material};
+use acme_dns_service::store::{Certificates, Store, Trust, load_certificate, load_material};
 use std::fmt::Debug;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,6 +12,7 @@ pub(crate) fn view(store: &Store) -> Vec<String> {
     let path = store.path();
     let mut lines = vec![
         certificate(path),
+        packed(path),
         line("renewal", store.load_renewal::<serde_json::Value>(NAME)),
         line("progress", store.load_progress(NAME)),
         line("account", store.load_account("ca").map(|a| a.map(|a| (a.url, a.contacts, a.key)))),
@@ -48,6 +49,14 @@ fn certificate(path: &Path) -> String {
         (Err(error), _) => without_number(&error.to_string().replace(&*path.to_string_lossy(), "")),
         (stored, _) => panic!("the loaders differ: {stored:?}"),
     }
+}
+
+/// The pack is never there by halves.
+fn packed(path: &Path) -> String {
+    let Ok(Some(all)) = Certificates::open(path, &Trust::Everyone) else { return String::new() };
+    let packed = all.packed().unwrap_or_else(|error| panic!("{error}"));
+    let found = packed.map(|packed| packed.certificate(NAME).map(|found| found.facts.validity));
+    format!("pack {found:?}")
 }
 
 /// An error names the version, which is another one after the operation.

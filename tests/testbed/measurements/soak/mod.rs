@@ -12,6 +12,7 @@
 
 mod events;
 mod load;
+pub mod many;
 mod processes;
 mod random;
 mod report;

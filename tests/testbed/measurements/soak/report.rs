@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::events::{Event, Events};
+use super::events::{Event, Events, Killed};
 use super::load::{Failed, Load, Report};
 use super::processes::{Figures, Role, Samples};
 use super::stage::Left;
@@ -163,7 +163,7 @@ impl Watch<'_> {
 }
 
 impl Verdict {
-    fn row(&mut self, what: &str, value: &str) {
+    pub(super) fn row(&mut self, what: &str, value: &str) {
         let _ = writeln!(self.table, "{what:<36} {value}");
     }
 
@@ -172,7 +172,7 @@ impl Verdict {
     }
 
     /// A row for what must be the same.
-    fn compare(&mut self, role: Role, when: &str, before: Figures, after: Figures) {
+    pub(super) fn compare(&mut self, role: Role, when: &str, before: Figures, after: Figures) {
         let what = &format!("{role:?}, {when}");
         let open = before.descriptors + descriptors(role);
         let (part, more) = memory(role);
@@ -237,18 +237,28 @@ fn handshakes(verdict: &mut Verdict, seen: &Report, events: &Events, start: Inst
 /// The number of those whose worker was killed, and the others.
 fn sort<'a>(failed: &'a [Failed], events: &Events) -> (usize, Vec<&'a Failed>) {
     let with_its_worker = |failed: &&Failed| {
-        let overlaps = |killed: &super::events::Killed| {
-            failed.began <= killed.gone
-                && killed.sent <= failed.ended
-                && failed.ended <= killed.gone + AFTERMATH
-        };
+        let overlaps = |killed: &Killed| was_of_a_killed_worker(killed, failed.began, failed.ended);
         failed.closed && events.killed.iter().any(overlaps)
     };
     let (resets, failed): (Vec<&Failed>, Vec<&Failed>) = failed.iter().partition(with_its_worker);
     (resets.len(), failed)
 }
 
-fn text(figures: Figures) -> String {
+/// Tells whether a connection that lasted from one moment to another may have been that of a killed worker.
+pub(super) fn was_of_a_killed_worker(killed: &Killed, began: Instant, ended: Instant) -> bool {
+    began <= killed.gone && killed.sent <= ended && ended <= killed.gone + AFTERMATH
+}
+
+/// Lines of the log that no kill explains: processes that ended on their own, what they left open, panics.
+pub(super) fn alerts(log: &str) -> Vec<String> {
+    let bad = |line: &&str| {
+        let level = ["[emerg]", "[alert]", "[crit]"].iter().any(|level| line.contains(level));
+        (level || line.contains("the service ended")) && !line.contains("exited on signal 9")
+    };
+    log.lines().filter(bad).map(str::to_owned).collect()
+}
+
+pub(super) fn text(figures: Figures) -> String {
     format!("{} {:>3} fd", mib(figures.bytes), figures.descriptors)
 }
 
@@ -262,7 +272,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::events::Killed;
     use super::*;
 
     #[test]

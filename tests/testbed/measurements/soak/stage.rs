@@ -17,6 +17,7 @@ use crate::nginx::build::NginxBuild;
 
 use super::Plan;
 use super::random::Random;
+use super::report;
 
 /// Longer than the first certificates take together on a busy machine.
 const FIRST: Duration = Duration::from_secs(120);
@@ -177,12 +178,7 @@ impl Stage {
     /// Lines of the log that no outage explains: processes that ended on their own, what they left
     /// open, panics.
     pub(super) fn alerts(&self) -> Vec<String> {
-        let log = self.nginx.log();
-        let bad = |line: &&str| {
-            let level = ["[emerg]", "[alert]", "[crit]"].iter().any(|level| line.contains(level));
-            (level || line.contains("the service ended")) && !line.contains("exited on signal 9")
-        };
-        log.lines().filter(bad).map(str::to_owned).collect()
+        report::alerts(&self.nginx.log())
     }
 
     fn left(&self) -> Left {
