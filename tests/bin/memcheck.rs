@@ -33,6 +33,9 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// Number of further servers: the last of them share what nginx keeps for TLS.
 const OTHERS: usize = 70;
 
+/// Names of the lines of a watched domains file.
+const LINES: [&str; 2] = ["line", "more"];
+
 /// Lines of a report that are shown.
 const SHOWN: usize = 60;
 
@@ -83,12 +86,28 @@ fn memcheck() -> Result<bool, String> {
     Ok(faults == 0 && growth.is_at_most(&control))
 }
 
+/// A server that chooses by name, with a watched domains file.
+fn choosing(dir: &Path, port: &Port) -> String {
+    let (file, listen) = (dir.join("domains.txt"), port.addr());
+    format!(
+        "acme_dns_domains {} watch;\nserver {{ listen {listen} ssl; server_name _; acme_dns sni; return 200; }}\n",
+        file.display()
+    )
+}
+
+fn write_lines(dir: &Path, lines: &[&str]) -> Result<(), String> {
+    let text: String = lines.iter().map(|line| format!("{line}.{ZONE}\n")).collect();
+    fs::write(dir.join("domains.txt"), text).map_err(|e| format!("domains.txt: {e}"))
+}
+
 /// An nginx under valgrind, in a directory of its own.
 struct Run {
     dir: PathBuf,
     logs: PathBuf,
     binary: PathBuf,
     port: Port,
+    /// Port of the server that chooses by name, of those with the module.
+    by_name: Port,
     roots: String,
     has_module: bool,
     master: Option<Child>,
@@ -106,11 +125,11 @@ impl Run {
         make_directory(&dir, 0o755)?;
         // The service is a child of the manager, which has the workers' user already.
         make_directory(&logs, 0o777)?;
-        let port = Port::reserve();
+        let (port, by_name) = (Port::reserve(), Port::reserve());
         let (main, http, server) = match files {
             None => (
                 format!("load_module {};", build.module.display()),
-                bed.directives(),
+                format!("{}{}", bed.directives(), choosing(&dir, &by_name)),
                 format!("acme_dns {ZONE} *.{ZONE};"),
             ),
             Some(files) => (String::new(), String::new(), files_of(files)),
@@ -135,11 +154,13 @@ impl Run {
             listen = port.addr(),
         );
         fs::write(dir.join("nginx.conf"), config).map_err(|e| format!("nginx.conf: {e}"))?;
+        write_lines(&dir, &LINES[..1])?;
         Ok(Self {
             dir,
             logs,
             binary: build.binary.clone(),
             port,
+            by_name,
             roots: bed.pebble.root_pem(0),
             has_module: files.is_none(),
             master: None,
@@ -154,9 +175,13 @@ impl Run {
     fn run(&mut self, reloads: usize) -> Result<Report, String> {
         let master = self.start()?;
         self.shake_hands()?;
+        // One more comes while nginx runs.
+        write_lines(&self.dir, &LINES)?;
+        self.choose_by_name(&LINES)?;
         for _ in 0..reloads {
             self.reload(master)?;
             self.shake_hands()?;
+            self.choose_by_name(&LINES)?;
         }
         proc::kill(master, Signal::QUIT);
         self.wait("does not stop", |run| (!run.is_running()).then_some(()))?;
@@ -212,6 +237,16 @@ impl Run {
                 let client = client.roots(&self.roots);
                 self.wait("serves no certificate", |_| client.handshake().ok())?;
             }
+        }
+        Ok(())
+    }
+
+    /// Waits until the server that chooses by name serves the certificates of all lines.
+    fn choose_by_name(&mut self, lines: &[&str]) -> Result<(), String> {
+        for line in lines.iter().filter(|_| self.has_module) {
+            let name = format!("{line}.{ZONE}");
+            let client = TlsClient::new(self.by_name.addr()).sni(&name).roots(&self.roots);
+            self.wait("serves no certificate of a line", |_| client.handshake().ok())?;
         }
         Ok(())
     }

@@ -157,10 +157,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         |s, f| certificates(s, f, 1),
         |s, _| s.write_pack(vec![NAME.to_owned()], || true).map(|_| ()),
     )
+    // What cannot be read is not in it.
+    .by_way_of(&[|s, _| s.write_pack(Vec::new(), || true).map(|_| ())])
     .keeps(1),
     Operation::new("pack, written anew", renewed_since_packed, |s, _| {
         s.write_pack(vec![NAME.to_owned()], || true).map(|_| ())
-    }),
+    })
+    .by_way_of(&[|s, _| s.write_pack(Vec::new(), || true).map(|_| ())]),
     Operation::new("pack, removed", renewed_since_packed, |s, _| s.remove_pack()),
     Operation::new(
         "journal",
