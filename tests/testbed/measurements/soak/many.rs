@@ -170,7 +170,7 @@ impl Stage {
                 ask(&self.seen, self.port.addr(), number);
                 lock(&self.seen).names[number].is_served.then_some(())
             });
-            assert!(served.is_some(), "no certificate for {}", name(number));
+            assert!(served.is_some(), "no certificate for {}:\n{}", name(number), self.nginx.log());
         }
     }
 }

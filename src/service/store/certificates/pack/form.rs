@@ -33,7 +33,7 @@ const ABSENT: u32 = u32::MAX;
 const IS_IMPORTED: u32 = 1;
 const IS_SELF_SIGNED: u32 = 2;
 
-/// What a stamp is compared by. The number of the device is left out: some systems give it anew at each start.
+/// Numbers that a stamp is compared by. That of the device is left out: some systems give it anew at each start.
 pub(super) type StampWords = [u64; 4];
 
 /// Entry of a certificate, without its record.
