@@ -79,7 +79,7 @@ fn a_good_engine_has_no_problem_and_keeps_no_trace() {
     let mut bed = Bed::start();
     let dir = bed.testbed.dir().join("engines");
     let mut etcd = Etcd::start(&dir.join("etcd"), EtcdOptions::default());
-    let mut redis = Redis::start(&dir.join("redis"), "");
+    let redis = Redis::start(&dir.join("redis"), "");
     for (kind, endpoint) in [("etcd", etcd.endpoints().remove(0)), ("redis", redis.endpoint())] {
         bed.share(kind, &endpoint, &[["encryption_key_file", KEY]]);
         bed.put("certificates/a");
