@@ -29,7 +29,7 @@ DNS_TESTS = delegation:: rounds:: races:: checks:: methods:: persist:: providers
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom providers doctor-doc log-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test software-test bench bench-versions attack fleet soak watched year fuzz faults memcheck upgrade lint clean
+.PHONY: help packages linters sbom providers doctor-doc log-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test software-test bench bench-versions attack fleet fleet-faults fleet-limits soak watched year fuzz faults memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -150,10 +150,18 @@ faults: packages ## Every operation on files, with every error of every system c
 memcheck: packages ## NGINX with the module under valgrind: no invalid access, no leak at a reload
 	@$(CARGO_RUN) memcheck
 
-# `make test` has three hosts with five certificates.
+# `make test` has three hosts with five certificates. DISKS=DIR has the hosts' state paths: all are on one disk otherwise.
 fleet: packages ## Hosts with one set of certificates, on an etcd of three members; HOSTS=20 CERTIFICATES=50
-	FLEET_HOSTS=$(or $(HOSTS),20) FLEET_CERTIFICATES=$(or $(CERTIFICATES),50) \
-		cargo test $(TESTED) --test obtain -- fleet::each --nocapture
+	FLEET_HOSTS=$(or $(HOSTS),20) FLEET_CERTIFICATES=$(or $(CERTIFICATES),50) FLEET_DISKS=$(DISKS) \
+		cargo test $(TESTED) --test obtain -- fleet::figures::each --nocapture
+
+# `make test` has one step for each fault.
+fleet-faults: packages ## What may go wrong where several hosts share certificates, at each step of an order; prints a table
+	FLEET_FAULTS=all cargo test $(TESTED) --test obtain -- fleet::faults --nocapture
+
+fleet-limits: packages ## Hosts that divide the limit of a DNS provider's account; HOSTS=10 CERTIFICATES=40
+	FLEET_HOSTS=$(or $(HOSTS),10) FLEET_CERTIFICATES=$(or $(CERTIFICATES),40) \
+		cargo test $(TESTED) --test obtain -- fleet::figures::hosts_keep --ignored --nocapture
 
 # Those that have to win a race take SECONDS each.
 attack: build ## What the user of the workers can try against NGINX, longer than in `make test`; SECONDS=60

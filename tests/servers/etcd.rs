@@ -12,6 +12,10 @@ use crate::process::{Process, START, run, wait_until};
 /// The user that is made by [`Etcd::enable_authentication`], and the password.
 pub const USER: (&str, &str) = ("nginx", "p4ssw0rd of nginx");
 
+/// A key of nobody, and the bytes that are put there at once.
+const FILLER: &str = "filler";
+const FILLING: usize = 60_000;
+
 /// Options of a cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct EtcdOptions<'a> {
@@ -130,10 +134,51 @@ impl Etcd {
     /// # Panics
     /// If it fails.
     pub fn control(&mut self, arguments: &[&str]) -> String {
+        self.try_control(arguments).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn try_control(&mut self, arguments: &[&str]) -> Result<String, String> {
         let endpoints = self.endpoints();
         let running = self.members.iter_mut().position(|member| member.process.is_running());
         let mut command = control(&endpoints[running.unwrap_or_default()], self.authority.as_ref());
-        run(command.args(arguments)).unwrap_or_else(|e| panic!("{e}"))
+        run(command.args(arguments))
+    }
+
+    /// Fills it up to its [`quota`](EtcdOptions::quota): it takes no more until [`make_room`](Self::make_room).
+    ///
+    /// # Panics
+    /// If it fails in another way.
+    pub fn fill(&mut self) {
+        let value = "x".repeat(FILLING);
+        loop {
+            match self.try_control(&["put", FILLER, &value]) {
+                Ok(_) => {}
+                Err(error) if error.contains("space exceeded") => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Does what the log asks for where etcd is full.
+    ///
+    /// # Panics
+    /// If etcd refuses.
+    pub fn make_room(&mut self) {
+        self.control(&["del", FILLER]);
+        self.compact();
+        self.control(&["defrag"]);
+        self.control(&["alarm", "disarm"]);
+    }
+
+    /// Has it forget all changes before the last.
+    ///
+    /// # Panics
+    /// If etcd refuses.
+    pub fn compact(&mut self) {
+        let found = self.control(&["get", FILLER, "--write-out=json"]);
+        let digits = found.split("\"revision\":").nth(1).unwrap_or_default();
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        self.control(&["compact", &digits[..end]]);
     }
 
     /// Makes a user who may change what is below a prefix, [`USER`], and asks all for a password from now on.

@@ -38,6 +38,7 @@ pub mod process;
 pub mod promtool;
 pub mod redis;
 pub mod rt;
+pub mod tcp_link;
 pub mod traffic;
 pub mod tsig;
 pub mod unbound;

@@ -81,8 +81,14 @@ pub struct OrderLimit {
 impl OrderLimit {
     /// From when on there is room for an order of a certificate that is not there yet, where so many orders were placed:
     /// sorted, the latest last.
-    pub(super) fn room_for_new(self, placed: &[UnixTime], now: UnixTime) -> UnixTime {
-        let most = (self.orders * TENTHS_FOR_NEW / 10).max(1);
+    /// `others` is the number of hosts that leave equal parts of it to each other.
+    pub(super) fn room_for_new(
+        self,
+        placed: &[UnixTime],
+        others: usize,
+        now: UnixTime,
+    ) -> UnixTime {
+        let most = (self.orders * TENTHS_FOR_NEW / 10 / (others + 1)).max(1);
         let last = placed.iter().rev().filter(|time| **time <= now).nth(most - 1);
         last.map_or(UnixTime::default(), |time| *time + self.span)
     }

@@ -211,6 +211,8 @@ pub struct Schedule {
     failed_orders: HashMap<IssuerId, Vec<UnixTime>>,
     /// Times at which orders of certificates that were not there were placed with each of these issuers.
     new_orders: HashMap<IssuerId, Vec<UnixTime>>,
+    /// The number of other hosts that share these CAs' limits.
+    others: usize,
     /// Certificates that cannot be worked on before a time of their own.
     later: BTreeSet<(UnixTime, VariantId)>,
     /// Those that are due.

@@ -4,7 +4,7 @@ use super::gate::Shown;
 use super::note_held;
 use super::progress::Progress;
 use super::renewal::Renewal;
-use super::track::{AttemptState, Wish};
+use super::track::{AttemptState, Track, Wish};
 use super::{Schedule, Validity};
 use crate::id::VariantId;
 use crate::time::UnixTime;
@@ -29,6 +29,13 @@ impl Schedule {
     /// Takes back an attempt that was not made, because another host has the turn until this time. It is no failure.
     pub fn postpone(&mut self, variant: VariantId, until: UnixTime, now: UnixTime) {
         self.tell(now);
+        let is_new =
+            |track: &&Track| !track.is_waiting() && track.validity.is_none() && !track.is_under_way;
+        let counted = self.tracks.get(variant).filter(is_new);
+        let counted = counted.map(|track| (track.issuer(track.authority()), track.progress.last));
+        if let Some((issuer, begun)) = counted {
+            self.forget_new_order(issuer, begun);
+        }
         let probed = self.tracks.get(variant).filter(|track| !track.is_waiting());
         let probed = probed.map(|track| self.gates.end(variant, track, Shown::NOTHING));
         self.change(variant, |track| {
@@ -43,6 +50,15 @@ impl Schedule {
             }
         });
         self.note_changes(&probed.unwrap_or_default());
+    }
+
+    /// Leaves equal parts of the CAs' limits of new orders to so many other hosts.
+    pub fn share_limits(&mut self, others: usize, now: UnixTime) {
+        if self.others != others {
+            self.tell(now);
+            self.others = others;
+            self.place_all();
+        }
     }
 
     /// Ends that another host has the turn.

@@ -67,6 +67,8 @@ impl Schedule {
         });
         let limit =
             party.and_then(|party| Some((party.limit?, self.new_orders.get(&party.issuer)?)));
-        limit.map_or(UnixTime::default(), |(limit, placed)| limit.room_for_new(placed, now))
+        limit.map_or(UnixTime::default(), |(limit, placed)| {
+            limit.room_for_new(placed, self.others, now)
+        })
     }
 }

@@ -56,10 +56,14 @@ impl Commit<'_> {
             }
         };
         let is_saved = !matches!(saved, Saved::Refused(_));
+        let is_ours = matches!(origin, IssuanceOrigin::Ca);
         self.serve(variant, issuer, &issued, is_saved);
         let (site, name) = (self.site, self.site.name(variant));
-        // After the publication: a write to the disk takes a while.
-        if is_saved && let Err(error) = site.store.save_renewal(name, &renewal) {
+        // After the publication: a write to the disk takes a while. An adoption has done it.
+        if is_saved
+            && is_ours
+            && let Err(error) = site.store.save_renewal(name, &renewal)
+        {
             site.tell_failure(Level::Warn, &error);
         }
         self.tell(variant, &issued, took, origin);

@@ -132,6 +132,7 @@ impl Running {
         while self.has_lock() {
             self.look_at_requests();
             self.look_at_domains();
+            self.share_limits(&tools);
             self.begin_due(&tools);
             self.failures.tell_untold();
             self.stapling.tend(&mut self.served, &tools.clients, &self.report);
@@ -234,6 +235,13 @@ impl Running {
         Ok(Tools { obtainer: Rc::new(obtainer), clients })
     }
 
+    /// Divides the limits of accounts among the hosts that are alive.
+    fn share_limits(&mut self, tools: &Tools) {
+        let Some(others) = self.fleet.as_ref().map(|fleet| fleet.others()) else { return };
+        self.schedule.share_limits(others, now());
+        tools.obtainer.share_limits(others);
+    }
+
     /// Begins what is due, as far as there is room.
     fn begin_due(&mut self, tools: &Tools) {
         let now = now();
@@ -297,10 +305,12 @@ impl Running {
                     None => {}
                 }
             }
-            Outcome::Postponed { variant, until, news } => {
-                self.schedule.postpone(variant, until, now());
+            Outcome::Postponed { variant, wait } => {
+                let until = self.fleet.as_ref().map(|fleet| fleet.end_of_wait(variant, &wait));
+                self.schedule.postpone(variant, until.unwrap_or(wait.until), now());
                 self.status.show(&self.schedule, variant);
-                self.handle(Outcome::Fleet(FleetNews::Changed(news.into_iter().collect())));
+                let news = wait.news.into_iter().collect();
+                self.handle(Outcome::Fleet(FleetNews::Changed(news)));
             }
             Outcome::Fleet(news) => {
                 let Self { schedule, served, cleaning, .. } = self;
@@ -387,6 +397,13 @@ impl Running {
             if let Some(fleet) = &self.fleet {
                 fleet.share_renewal(variant, &Parts { schedule, served, cleaning });
             }
+        }
+    }
+
+    /// Leaves the hosts that certificates are shared with, when no attempt is under way any more.
+    pub(super) async fn leave(&self) {
+        if let Some(fleet) = &self.fleet {
+            fleet.leave().await;
         }
     }
 

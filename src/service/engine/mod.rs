@@ -193,6 +193,9 @@ fn run(
     let tasks = LocalSet::new();
     let end = tasks.block_on(&runtime, work(settings, Arc::clone(host), stopped));
     drop(tasks);
+    if let Ok(Phase::Running(running)) = &end {
+        runtime.block_on(running.leave());
+    }
     let begun = Instant::now();
     runtime.shutdown_timeout(STOP_GRACE);
     let is_complete = begun.elapsed() < STOP_GRACE;

@@ -1,14 +1,12 @@
 //! The reports of tasks to the loop.
 
-use super::fleet::news::FleetNews;
+use super::fleet::news::{FleetNews, Wait};
 use super::saving::Saved;
 use crate::acme::{AcmeError, Issued, ObtainError};
 use crate::mark::Mark;
 use crate::ocsp::{GoodAnswer, OcspError};
-use crate::share::Change;
 use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::schedule::{Environment, Failure, Renewal, RenewalInfoOutcome};
-use acme_dns_core::time::UnixTime;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -21,8 +19,8 @@ pub(super) enum Outcome {
     Marked(Mark, Box<Self>),
     /// A certificate was issued, and saved as far as the disk took it.
     Issued(Box<Issuance>),
-    /// The attempt was not made, or given up: another host has the turn, until then.
-    Postponed { variant: VariantId, until: UnixTime, news: Option<Change> },
+    /// The attempt was not made, or given up: another host has the turn.
+    Postponed { variant: VariantId, wait: Wait },
     /// News of what is shared with other hosts.
     Fleet(FleetNews),
     /// The staging environment would issue it.

@@ -3,6 +3,7 @@
 //! Each reports to the loop, also when it panics. What becomes of a report is not here.
 
 use super::clock::{LONGEST_SLEEP, now};
+use super::fleet::news::Wait;
 use super::fleet::{Entry, Fleet};
 use super::outcome::{Issuance, IssuanceOrigin, Outcome, RenewalTiming, Report};
 use super::saving::{Saved, save_issued};
@@ -78,13 +79,13 @@ impl Obtaining {
             return self.attempt().await;
         };
         match fleet.enter(&self.due, validity, is_asked, &self.obtainer).await {
-            Entry::Wait { until, news } => Outcome::Postponed { variant, until, news },
+            Entry::Wait(wait) => Outcome::Postponed { variant, wait },
             Entry::Begin(None) => self.attempt().await,
             Entry::Begin(Some(turn)) => tokio::select! {
                 outcome = self.attempt() => outcome,
                 () = turn.lost() => {
                     fleet.hand_over(variant).await;
-                    Outcome::Postponed { variant, until: now(), news: None }
+                    Outcome::Postponed { variant, wait: Wait::until(now()) }
                 }
             },
         }

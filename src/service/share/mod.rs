@@ -131,7 +131,24 @@ pub enum Change {
     },
 }
 
+/// Kind of the paths that the ends of leases are told by.
+const LEASES: &str = "leases/";
+
 impl Change {
+    /// Makes the change that tells the end of a lease: the removal of `leases/NAME`, where no record is.
+    fn lease_ended(name: &str, revision: Revision) -> Self {
+        Self::Removed { path: SharePath::new(&format!("{LEASES}{name}")), revision }
+    }
+
+    /// Gives the name of the lease that has ended, if it is that.
+    #[must_use]
+    pub fn ended_lease(&self) -> Option<&str> {
+        match self {
+            Self::Removed { path, .. } => path.as_str().strip_prefix(LEASES),
+            Self::Put(_) | Self::Refused { .. } => None,
+        }
+    }
+
     /// Gives the number of the change.
     #[must_use]
     pub fn revision(&self) -> Revision {
@@ -257,8 +274,9 @@ pub trait Engine {
     /// The engine is away, or refuses.
     async fn release(&self, lease: &Lease) -> Result<(), ShareError>;
 
-    /// Tells all changes after a revision as they come, until it fails or has missed some. It tells of no change now and
-    /// then, so that it can be seen to be alive.
+    /// Tells all changes after a revision as they come, until it fails or has missed some, and leases that end
+    /// ([`Change::ended_lease`]): all that are given back, and those whose time is over if the engine tells of them. It
+    /// tells of no change now and then, so that it can be seen to be alive.
     ///
     /// # Errors
     /// The engine is away, or refuses. The caller goes on from the last revision that it was told.

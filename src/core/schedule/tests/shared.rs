@@ -1,12 +1,23 @@
 //! Work of other hosts for a certificate.
 
-use super::super::{Failure, Obtained, Progress, Renewal, Schedule, Scope, Task};
+use super::super::{Failure, Obtained, OrderLimit, Progress, Renewal, Schedule, Scope, Task};
 use super::{DAY, NOW, TEMPORARY, at, missing, v, validity};
 use crate::schedule::Loading;
 use std::time::Duration;
 
 fn two() -> Schedule {
     Schedule::new([missing(), missing()], NOW, Loading(1), || 0.0)
+}
+
+/// Certificates that are missing, at a CA that admits so many orders in an hour, nine tenths of them for these.
+fn limited(certificates: usize, orders: usize) -> Schedule {
+    let limit = Some(OrderLimit { orders, span: Duration::from_secs(3600) });
+    let known = (0..certificates).map(|_| {
+        let mut known = missing();
+        known.authorities.iter_mut().for_each(|authority| authority.limit = limit);
+        known
+    });
+    Schedule::new(known, NOW, Loading(1), || 0.0)
 }
 
 /// Takes the certificates that are due at a time.
@@ -30,6 +41,23 @@ fn an_attempt_that_another_host_makes_is_no_failure() {
     assert_eq!(due(&mut schedule, 29), [1], "the other host is done");
     let Some(Task::Obtain(attempt)) = schedule.poll(at(30)) else { panic!("it is time") };
     assert_eq!((attempt.progress.failures, attempt.progress.unfinished), (0, 1));
+}
+
+#[test]
+fn an_order_of_another_host_counts_there() {
+    let mut schedule = limited(2, 2);
+    assert_eq!(due(&mut schedule, 0), [0]);
+    schedule.postpone(v(0), at(30), at(1));
+    assert_eq!(due(&mut schedule, 1), [1]);
+}
+
+#[test]
+fn hosts_divide_the_limit_of_new_orders() {
+    let mut schedule = limited(20, 20);
+    schedule.share_limits(2, NOW);
+    assert_eq!(due(&mut schedule, 0).len(), 6);
+    schedule.share_limits(0, at(1));
+    assert_eq!(due(&mut schedule, 1).len(), 12, "the others have left");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One account at each CA for all hosts.
 
 use super::Fleet;
+use super::news::Wait;
 use super::record::{AccountRecord, decode, encode};
 use crate::acme::Obtainer;
 use crate::share::{Change, Expected, Lease, ShareError, SharePath, Shared};
@@ -8,16 +9,15 @@ use crate::store::{Account, StoreError};
 use acme_dns_core::fleet::RecordKey;
 use acme_dns_core::id::IssuerId;
 use acme_dns_core::schedule::Attempt;
-use acme_dns_core::time::UnixTime;
 
 impl Fleet {
-    /// Has this host use the account that all hosts use, which is created if there is none. A time if another host is
+    /// Has this host use the account that all hosts use, which is created if there is none. A wait if another host is
     /// creating it.
     pub(super) async fn share_account(
         &self,
         due: &Attempt,
         obtainer: &Obtainer,
-    ) -> Result<Option<UnixTime>, ShareError> {
+    ) -> Result<Option<Wait>, ShareError> {
         let issuer = due.issuer;
         let config = self.site.issuer(issuer);
         // With a key of the configuration all hosts find the same account by themselves.
@@ -26,13 +26,17 @@ impl Fleet {
         }
         // Of the orders of this host one finds or creates it, and the others have it then.
         let _one_by_one = self.accounts.lock().await;
+        if self.mirror.borrow().accounts.contains(&issuer) {
+            return Ok(None);
+        }
         let key = RecordKey::of_account(&config.directory);
         let path = SharePath::new(&format!("accounts/{key}"));
         if self.use_shared(issuer, &path, obtainer).await? {
             return Ok(None);
         }
-        let Some(lease) = self.engine.lease(&format!("account {key}"), self.ttl).await? else {
-            return Ok(Some(self.retry(due.variant)));
+        let lease = match self.lease_for(due.variant, &format!("account {key}")).await? {
+            Ok(lease) => lease,
+            Err(wait) => return Ok(Some(wait)),
         };
         // Another host may have been faster.
         let shared = match self.use_shared(issuer, &path, obtainer).await {
@@ -52,6 +56,7 @@ impl Fleet {
         path: &SharePath,
         obtainer: &Obtainer,
     ) -> Result<bool, ShareError> {
+        let heard = self.account_news.get();
         let found = self.engine.get(path).await?;
         let Some(Change::Put(Shared { content, .. })) = found else { return Ok(false) };
         let Ok(AccountRecord { account }) = decode(&content) else { return Ok(false) };
@@ -63,6 +68,10 @@ impl Fleet {
             Ok(false) => {}
             Ok(true) => obtainer.forget_account(issuer).await,
             Err(error) => self.site.tell_ignored(&error),
+        }
+        // Until there are news of accounts, nobody need ask again.
+        if self.account_news.get() == heard {
+            self.mirror.borrow_mut().accounts.insert(issuer);
         }
         Ok(true)
     }

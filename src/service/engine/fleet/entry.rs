@@ -1,12 +1,12 @@
 //! Before an attempt: whose turn it is, and what another host has left of the same order.
 
 use super::Fleet;
-use super::news::FleetNews;
+use super::news::{FleetNews, Wait};
 use super::record::{AttemptRecord, Unreadable, decode};
 use super::turn::HostTurn;
 use crate::acme::Obtainer;
 use crate::engine::clock::now;
-use crate::share::{Change, Expected, Refusal, Revision, ShareError, Shared};
+use crate::share::{Change, Expected, Lease, Refusal, Revision, ShareError, Shared};
 use crate::store::{Store, StoreError};
 use acme_dns_core::fleet::{Claimant, Turn};
 use acme_dns_core::id::VariantId;
@@ -18,8 +18,8 @@ use std::rc::Rc;
 pub(in crate::engine) enum Entry {
     /// It begins; without a turn where the engine has been away for too long.
     Begin(Option<Rc<HostTurn>>),
-    /// Another host has the turn, or the engine is away: it is looked at again then. With what was learned of it.
-    Wait { until: UnixTime, news: Option<Change> },
+    /// It waits.
+    Wait(Wait),
 }
 
 impl Fleet {
@@ -33,24 +33,30 @@ impl Fleet {
     ) -> Entry {
         // What is being adopted is not to be ordered.
         if self.adopting.borrow().contains(&due.variant) {
-            return Entry::Wait { until: self.retry(due.variant), news: None };
+            return Entry::Wait(Wait::until(self.retry(due.variant)));
         }
         // Whatever comes from now on may be what is due.
         let heard = self.heard(due.variant);
         let place = self.place(due.variant);
         match (Claimant { validity, is_asked, place }).turn(self.reach(), now()) {
             Turn::Alone => Entry::Begin(None),
-            Turn::Wait(until) => Entry::Wait { until, news: None },
+            Turn::Wait(until) => Entry::Wait(Wait::until(until)),
             Turn::Lease => {
                 self.take(due, (is_asked, heard), obtainer).await.unwrap_or_else(|error| {
                     self.note_refusal(&error);
-                    Entry::Wait { until: self.retry(due.variant), news: None }
+                    Entry::Wait(Wait::until(self.retry(due.variant)))
                 })
             }
         }
     }
 
-    /// Takes the lease of a certificate, and what another host has left.
+    /// Gives the time until which a certificate waits: the lease may have ended since it was asked for.
+    pub(in crate::engine) fn end_of_wait(&self, variant: VariantId, wait: &Wait) -> UnixTime {
+        let has_ended = |lease: &String| !self.waiting.borrow().has(lease, variant);
+        if wait.lease.as_ref().is_some_and(has_ended) { now() } else { wait.until }
+    }
+
+    /// Takes the account, the lease of a certificate, and what another host has left.
     async fn take(
         self: &Rc<Self>,
         due: &Attempt,
@@ -58,19 +64,25 @@ impl Fleet {
         obtainer: &Obtainer,
     ) -> Result<Entry, ShareError> {
         let variant = due.variant;
-        let Some(lease) = self.engine.lease(self.keys.of(variant).as_str(), self.ttl).await? else {
-            return Ok(Entry::Wait { until: self.retry(due.variant), news: None });
+        if due.environment == Environment::Production
+            && let Some(wait) = self.share_account(due, obtainer).await?
+        {
+            return Ok(Entry::Wait(wait));
+        }
+        let lease = match self.lease_for(variant, self.keys.of(variant).as_str()).await? {
+            Ok(lease) => lease,
+            Err(wait) => return Ok(Entry::Wait(wait)),
         };
         self.note_taken();
         let turn = Rc::new(HostTurn::new(lease));
         tokio::task::spawn_local(Rc::clone(&turn).keep(Rc::clone(&self.engine)));
         self.turns.borrow_mut().insert(variant, Rc::clone(&turn));
-        let ready = self.prepare(due, (is_asked, heard), &turn, obtainer).await;
+        let ready = self.prepare(variant, (is_asked, heard), &turn).await;
         match ready {
             Ok(None) => Ok(Entry::Begin(Some(turn))),
-            Ok(Some((until, news))) => {
+            Ok(Some(wait)) => {
                 self.release_unused(variant, &turn).await;
-                Ok(Entry::Wait { until, news })
+                Ok(Entry::Wait(wait))
             }
             Err(error) => {
                 self.release_unused(variant, &turn).await;
@@ -79,18 +91,32 @@ impl Fleet {
         }
     }
 
-    /// Prepares an attempt under a lease; a time if there is nothing to do before that, with the reason.
+    /// Takes a lease that a certificate needs, or has it wait for the end of that.
+    pub(super) async fn lease_for(
+        &self,
+        variant: VariantId,
+        name: &str,
+    ) -> Result<Result<Lease, Wait>, ShareError> {
+        self.waiting.borrow_mut().begin(name, variant);
+        let taken = self.engine.lease(name, self.ttl).await;
+        if !matches!(taken, Ok(None)) {
+            self.waiting.borrow_mut().end(name, variant);
+        }
+        let until = self.retry(variant);
+        Ok(taken?.ok_or_else(|| Wait { until, lease: Some(name.to_owned()), news: None }))
+    }
+
+    /// Prepares an attempt under a lease; gives a wait if there is nothing to do before that.
     async fn prepare(
         &self,
-        due: &Attempt,
+        variant: VariantId,
         (is_asked, heard): (bool, Option<Revision>),
         turn: &HostTurn,
-        obtainer: &Obtainer,
-    ) -> Result<Option<(UnixTime, Option<Change>)>, ShareError> {
-        let variant = due.variant;
+    ) -> Result<Option<Wait>, ShareError> {
         // Whoever had the lease before has put its certificate first.
         if let Some(news) = self.unheard_certificate(variant, heard).await? {
-            return Ok(Some((self.retry(due.variant), Some(news))));
+            let until = self.retry(variant);
+            return Ok(Some(Wait { until, lease: None, news: Some(news) }));
         }
         let found = self.engine.get(&self.attempt_path(variant)).await?;
         let (expected, record) = read(found.as_ref());
@@ -98,13 +124,8 @@ impl Fleet {
             && progress.next > now()
             && !is_asked
         {
-            let next = progress.next;
-            return Ok(Some((next, found)));
-        }
-        if due.environment == Environment::Production
-            && let Some(until) = self.share_account(due, obtainer).await?
-        {
-            return Ok(Some((until, None)));
+            let until = progress.next;
+            return Ok(Some(Wait { until, lease: None, news: found }));
         }
         *turn.expected.lock().await = expected;
         if let Some(record) = record {

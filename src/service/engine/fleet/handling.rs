@@ -11,7 +11,7 @@ use crate::engine::saving::{Saved, save_issued};
 use crate::engine::served::Served;
 use crate::event::{Event, FleetEvent};
 use crate::share::{Change, Refusal, Revision, SharePath, Shared, Written};
-use crate::store::IssuedPem;
+use crate::store::{IssuedPem, Store};
 use acme_dns_core::fleet::{Held, Side, newer};
 use acme_dns_core::id::VariantId;
 use acme_dns_core::material::Pair;
@@ -71,6 +71,8 @@ impl Fleet {
     /// Compares all that is shared with what is here, in both directions.
     fn handle_loaded(self: &Rc<Self>, changes: Vec<Change>, parts: &mut Parts<'_>) {
         self.mirror.replace(Mirror::default());
+        self.hosts.borrow_mut().clear();
+        self.note_account_news();
         let is_crowd = changes.len() > TOLD;
         for change in changes {
             self.handle_change(change, is_crowd, parts);
@@ -84,6 +86,7 @@ impl Fleet {
             }
         }
         self.recall_all(parts);
+        self.tend_hosts();
     }
 
     /// Has what waits looked at again, but for what is being adopted.
@@ -100,8 +103,16 @@ impl Fleet {
     }
 
     fn handle_change(self: &Rc<Self>, change: Change, is_crowd: bool, parts: &mut Parts<'_>) {
+        if let Some(lease) = change.ended_lease() {
+            return self.handle_lease_ended(lease, parts);
+        }
         let path = change.path().clone();
         let Some((kind, key)) = path.as_str().split_once('/') else { return };
+        match kind {
+            "accounts" => return self.note_account_news(),
+            "hosts" => return self.hosts.borrow_mut().note(key, &change),
+            _ => {}
+        }
         // Records of hosts with other certificates are theirs.
         let Some(variant) = self.keys.variant(key) else { return };
         match kind {
@@ -109,6 +120,19 @@ impl Fleet {
             "attempts" => self.handle_attempt(variant, change, parts),
             _ => {}
         }
+    }
+
+    /// Has those that wait for a lease try to take it.
+    fn handle_lease_ended(&self, lease: &str, parts: &mut Parts<'_>) {
+        let waited = self.waiting.borrow_mut().end_all(lease);
+        for variant in waited {
+            self.recall(variant, parts);
+        }
+    }
+
+    fn note_account_news(&self) {
+        self.account_news.set(self.account_news.get() + 1);
+        self.mirror.borrow_mut().accounts.clear();
     }
 
     fn handle_certificate(
@@ -213,7 +237,7 @@ impl Fleet {
             let begun = Instant::now();
             let room = fleet.savings.acquire().await;
             let (name, pem) = (fleet.site.name(variant).to_owned(), issued.pem.clone());
-            let save = move |store: &crate::store::Store| Ok(save_issued(store, &name, &pem));
+            let save = move |store: &Store| Ok(save_adopted(store, &name, &pem, &renewal));
             let saved = fleet.site.store.on_thread(save).await.unwrap_or_else(Saved::Refused);
             drop(room);
             let origin = IssuanceOrigin::Fleet { host, renewal, is_one_of_many };
@@ -265,7 +289,7 @@ impl Fleet {
     /// Offers the certificate that was just committed.
     pub(super) async fn offer(self: &Rc<Self>, variant: VariantId, renewal: Renewal) {
         let name = self.site.name(variant).to_owned();
-        let load = move |store: &crate::store::Store| store.load_certificate(&name);
+        let load = move |store: &Store| store.load_certificate(&name);
         let stored = self.site.store.on_thread(load).await.ok().flatten();
         let pair = stored.and_then(|stored| stored.material.pairs.into_iter().next());
         // A disk that refuses it must not keep it from the others.
@@ -301,6 +325,7 @@ impl Fleet {
         if self.away.get().is_some() {
             return;
         }
+        self.tend_hosts();
         if self.refusing.get().is_some() {
             tokio::task::spawn_local(Rc::clone(self).probe());
         }
@@ -329,6 +354,14 @@ impl Fleet {
 
     fn tell(&self, event: FleetEvent) {
         self.site.tell(&Event::Fleet(event));
+    }
+}
+
+/// Saves a certificate of another host with the state of its renewal, all on one thread: many may come at once.
+fn save_adopted(store: &Store, name: &str, pem: &IssuedPem, renewal: &Renewal) -> Saved {
+    match (save_issued(store, name, pem), store.save_renewal(name, renewal)) {
+        (Saved::Completely, Err(error)) => Saved::WithRemains(error),
+        (saved, _) => saved,
     }
 }
 

@@ -3,10 +3,10 @@
 
 use crate::share::{Expected, Revision};
 use acme_dns_core::fleet::Held;
-use acme_dns_core::id::VariantId;
+use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::schedule::Renewal;
 use acme_dns_core::time::UnixTime;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 /// Records of all certificates of this configuration.
@@ -14,6 +14,8 @@ use std::time::Instant;
 pub(super) struct Mirror {
     pub(super) certificates: HashMap<VariantId, SeenCertificate>,
     pub(super) attempts: HashMap<VariantId, SeenAttempt>,
+    /// Issuers whose shared account is the one that this host uses.
+    pub(super) accounts: HashSet<IssuerId>,
 }
 
 /// A shared certificate.

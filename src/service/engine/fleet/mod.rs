@@ -4,6 +4,8 @@
 //!  link.rs   loads, watches, begins anew    -> news -> the loop: handling.rs
 //!                                                        adopts what is newer, offers what is older there
 //!  entry.rs  before an attempt: the lease, and what another host has left of the same order
+//!  hosts.rs  how many there are
+//!  waiting.rs  who waits for which lease of another host
 //!  turn.rs   while it runs: renews the lease, shares order and journal before they have consequences
 //!  account.rs  one account for all
 //!  health.rs what the status shows of all this
@@ -18,12 +20,14 @@ mod check;
 mod entry;
 mod handling;
 mod health;
+mod hosts;
 mod keys;
 mod link;
 mod mirror;
 pub(super) mod news;
 mod record;
 mod turn;
+mod waiting;
 
 pub(super) use entry::Entry;
 pub(super) use handling::Parts;
@@ -34,6 +38,7 @@ use super::keeper::WATCH_INTERVAL;
 use super::outcome::{Outcome, Report};
 use super::site::Site;
 use crate::acme::{Obtainer, Witness};
+use crate::random::random_hex;
 use crate::share::{Engine, ShareError, SharePath};
 use acme_dns_core::fleet::{Reach, place_of};
 use acme_dns_core::id::VariantId;
@@ -42,6 +47,8 @@ use acme_dns_core::text::excerpt;
 use acme_dns_core::time::UnixTime;
 use async_trait::async_trait;
 use health::Health;
+use futures_util::future::join_all;
+use hosts::Hosts;
 use keys::Keys;
 use mirror::Mirror;
 use news::FleetNews;
@@ -51,12 +58,17 @@ use std::fs;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Semaphore};
+use tokio::time::timeout;
+use waiting::Waiting;
 
 /// Time after which a question to the engine is given up where an order waits for the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// The most certificates that are saved at once.
-const SAVINGS: usize = 4;
+const SAVINGS: usize = 16;
+
+/// Time that the end of the service waits until its leases are given back.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// The longest name of a host that is shown.
 const MAX_HOST: usize = 64;
@@ -72,6 +84,8 @@ pub(super) struct Fleet {
     health: Health,
     mirror: RefCell<Mirror>,
     turns: RefCell<HashMap<VariantId, Rc<HostTurn>>>,
+    waiting: RefCell<Waiting>,
+    hosts: RefCell<Hosts>,
     /// Certificates of other hosts that are being saved.
     adopting: RefCell<BTreeSet<VariantId>>,
     /// Certificates that the engine has not taken yet.
@@ -82,6 +96,8 @@ pub(super) struct Fleet {
     savings: Semaphore,
     /// Accounts are found or created one by one.
     accounts: Mutex<()>,
+    /// Number of news of accounts.
+    account_news: Cell<u64>,
     report: Report,
 }
 
@@ -103,12 +119,15 @@ impl Fleet {
             keys: Keys::new(Rc::clone(site)),
             mirror: RefCell::default(),
             turns: RefCell::default(),
+            waiting: RefCell::default(),
+            hosts: RefCell::new(Hosts::new(random_hex::<8>())),
             adopting: RefCell::default(),
             unshared: RefCell::default(),
             away: Cell::new(Some(Instant::now())),
             refusing: Cell::new(None),
             savings: Semaphore::new(SAVINGS),
             accounts: Mutex::new(()),
+            account_news: Cell::new(0),
             report,
         });
         tokio::task::spawn_local(link::follow(Rc::clone(&fleet)));
@@ -147,6 +166,17 @@ impl Fleet {
         *turn.progress.borrow_mut() = progress;
         let fleet = Rc::clone(self);
         tokio::task::spawn_local(async move { fleet.release(variant).await });
+    }
+
+    /// Gives all leases back at the end of the service, with what was under way: whoever goes on with it need not wait for
+    /// their ends. All attempts have been given up before.
+    pub(super) async fn leave(&self) {
+        let variants: Vec<VariantId> = self.turns.borrow().keys().copied().collect();
+        if self.away.get().is_none() {
+            let released = join_all(variants.into_iter().map(|variant| self.leave_turn(variant)));
+            let left = async { tokio::join!(released, self.sign_off()) };
+            let _end_by_themselves = timeout(FAREWELL, left).await;
+        }
     }
 
     fn reach(&self) -> Reach {
@@ -193,7 +223,7 @@ impl Fleet {
     }
 
     /// Gives the time at which a host without a turn looks again whether it can have one. The watch tells it sooner when
-    /// the other host is done; until a lease has ended nobody else can have it, and many hosts ask.
+    /// the other host is done, or gone where the engine tells of that.
     fn retry(&self, variant: VariantId) -> UnixTime {
         now() + self.ttl.mul_f64(1.0 + self.place(variant) / 2.0)
     }

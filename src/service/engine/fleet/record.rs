@@ -48,6 +48,12 @@ pub(super) struct AccountRecord {
     pub(super) account: Account,
 }
 
+/// A host that is alive.
+#[derive(Clone, Deserialize, Serialize)]
+pub(super) struct HostRecord {
+    pub(super) host: String,
+}
+
 /// Record in the form in which it is shared.
 #[derive(Deserialize, Serialize)]
 struct Envelope<T> {

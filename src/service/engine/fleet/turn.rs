@@ -4,6 +4,7 @@ use super::news::FleetNews;
 use super::record::{AttemptRecord, encode};
 use super::{Fleet, LIMIT};
 use crate::share::{Engine, Expected, Lease, Written};
+use crate::store::{Store, StoreError};
 use acme_dns_core::id::VariantId;
 use acme_dns_core::schedule::Progress;
 use std::cell::{Cell, RefCell};
@@ -142,14 +143,33 @@ impl Fleet {
         self.report(FleetNews::Lost { variant });
         let Some(turn) = turn.filter(|turn| turn.is_shared.get()) else { return };
         turn.lease.borrow_mut().take();
+        // What stays is in the way of nobody for long: its records are looked for in vain.
+        let _stays = self.forget_attempts(variant).await;
+    }
+
+    /// Leaves what was under way to whoever takes the lease next, which may be the next process of this host. What the
+    /// engine does not have is kept, and the lease ends by itself.
+    pub(super) async fn leave_turn(&self, variant: VariantId) {
+        self.share_attempts(variant).await;
+        let turn = self.turns.borrow().get(&variant).cloned();
+        let Some(turn) = turn.filter(|turn| turn.is_shared.get()) else { return };
+        let lease = turn.lease.borrow_mut().take();
+        // The next process would remove the records that another host needs by then.
+        if let Some(lease) = lease
+            && self.forget_attempts(variant).await.is_ok()
+        {
+            let _ends_by_itself = self.engine.release(&lease).await;
+        }
+    }
+
+    async fn forget_attempts(&self, variant: VariantId) -> Result<(), StoreError> {
         let name = self.site.name(variant).to_owned();
-        let forget = move |store: &crate::store::Store| {
+        let forget = move |store: &Store| {
             for (id, _) in store.journal_of(&name)? {
                 store.journal_remove(&id)?;
             }
             store.remove_order(&name)
         };
-        // What stays is in the way of nobody for long: its records are looked for in vain.
-        let _stays = self.site.store.on_thread(forget).await;
+        self.site.store.on_thread(forget).await
     }
 }

@@ -36,7 +36,6 @@ impl Call {
     /// A lease that nobody knows ends by itself.
     pub(super) const GRANT: Self = Self { path: "lease/grant", is_repeatable: true };
     pub(super) const KEEP_ALIVE: Self = Self { path: "lease/keepalive", is_repeatable: true };
-    pub(super) const REVOKE: Self = Self { path: "lease/revoke", is_repeatable: true };
     pub(super) const WATCH: Self = Self { path: "watch", is_repeatable: true };
     const LOGIN: Self = Self { path: "auth/authenticate", is_repeatable: true };
 }

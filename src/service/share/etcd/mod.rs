@@ -1,10 +1,10 @@
 //! etcd, by its JSON gateway (`/v3/`, from etcd 3.4 on).
 //!
-//! Records are keys below `PREFIX/records/`, leases below `PREFIX/leases/`: a lease is a key that only its taker creates,
-//! bound to a lease of etcd. The revision at which it was created is its fencing number, which each change under the lease
-//! compares in the same transaction. So a process that wakes after its lease has gone changes nothing.
+//! Records are keys below `PREFIX/records/`, leases below `PREFIX/leases/` ([`leases`]). Each change under a lease compares
+//! its fencing number in the same transaction, so that a process that wakes after its lease has gone changes nothing.
 
 mod gateway;
+mod leases;
 mod watch;
 mod wire;
 
@@ -16,10 +16,12 @@ use crate::http::{HttpError, Identity, engine_client};
 use acme_dns_core::config::Share;
 use async_trait::async_trait;
 use gateway::{Call, Credentials, Failure, Gateway};
+use leases::Session;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
-use wire::{Grant, KeyValue, Message, Nothing, Number, Range, Transaction, base64};
+use wire::{KeyValue, Number, Range, Transaction, base64};
 
 /// The number of records of a page.
 const PAGE: u64 = 100;
@@ -31,6 +33,9 @@ const LOADS: usize = 3;
 pub struct Etcd {
     gateway: Gateway,
     prefix: String,
+    sessions: RefCell<Vec<Session>>,
+    /// The number of attempts to take a lease.
+    marks: Cell<u64>,
 }
 
 impl Etcd {
@@ -51,7 +56,8 @@ impl Etcd {
         let has_certificate = share.client_certificate.is_some();
         let endpoints = share.endpoints.clone();
         let gateway = Gateway::new(client, endpoints, patience, credentials, has_certificate);
-        Ok(Self { gateway, prefix: share.prefix.clone() })
+        let (sessions, marks) = (RefCell::default(), Cell::new(0));
+        Ok(Self { gateway, prefix: share.prefix.clone(), sessions, marks })
     }
 
     /// Beginning of the keys of all records. What ends with a slash is followed by what ends with `0`.
@@ -67,8 +73,13 @@ impl Etcd {
         format!("{}/records0", self.prefix)
     }
 
+    /// Beginning of the keys of all leases, which stand before the records.
+    fn leases(&self) -> String {
+        format!("{}/leases/", self.prefix)
+    }
+
     fn lease_key(&self, name: &str) -> String {
-        format!("{}/leases/{name}", self.prefix)
+        format!("{}{name}", self.leases())
     }
 
     /// Gives the path of a record. What is no text is none of ours, and cannot be opened either.
@@ -150,54 +161,6 @@ impl Etcd {
         })
     }
 
-    async fn take_lease(&self, name: &str, ttl: Duration) -> Result<Option<Lease>, Failure> {
-        let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
-        let granted: Grant =
-            self.gateway.ask(Call::GRANT, &json!({ "TTL": Number(seconds) })).await?;
-        let key = self.lease_key(name);
-        let put = json!({ "key": base64(&key), "value": "", "lease": granted.id });
-        let body = json!({
-            "compare": [created(&key, 0)],
-            "success": [{ "request_put": put }],
-        });
-        let taken = self.gateway.ask::<Transaction>(Call::TRANSACTION, &body).await;
-        match taken {
-            Ok(done) if done.succeeded => Ok(Some(Lease {
-                name: name.to_owned(),
-                fence: done.header.revision.0,
-                token: granted.id.0.to_string(),
-                ttl: Duration::from_secs(granted.ttl.0),
-            })),
-            other => {
-                // The key may have been created all the same, and would be held for nothing. If that fails too, it ends
-                // with its time.
-                let _ = self.revoke(granted.id).await;
-                other.map(|_| None)
-            }
-        }
-    }
-
-    async fn revoke(&self, id: Number) -> Result<(), Failure> {
-        let revoked = self.gateway.ask::<Nothing>(Call::REVOKE, &json!({ "ID": id })).await;
-        match revoked {
-            Ok(Nothing {}) | Err(Failure::NoLease) => Ok(()),
-            Err(failure) => Err(failure),
-        }
-    }
-
-    async fn keep_alive(&self, id: Number) -> Result<bool, Failure> {
-        let body = json!({ "ID": id });
-        match self.gateway.ask::<Message<Grant>>(Call::KEEP_ALIVE, &body).await {
-            Ok(Message::Result(Grant { ttl, .. })) => Ok(ttl.0 > 0),
-            Ok(Message::Error(refusal)) => match self.gateway.explain(&refusal) {
-                Failure::NoLease => Ok(false),
-                failure => Err(failure),
-            },
-            Err(Failure::NoLease) => Ok(false),
-            Err(failure) => Err(failure),
-        }
-    }
-
     fn own<T>(&self, result: Result<T, Failure>) -> Result<T, ShareError> {
         result.map_err(|failure| self.gateway.error(failure))
     }
@@ -211,11 +174,6 @@ fn created(key: &str, revision: u64) -> Value {
         "result": "EQUAL",
         "create_revision": Number(revision),
     })
-}
-
-/// The number of a lease of etcd's.
-fn lease_id(lease: &Lease) -> Number {
-    Number(lease.token.parse().unwrap_or_default())
 }
 
 #[async_trait(?Send)]
@@ -264,11 +222,11 @@ impl Engine for Etcd {
     }
 
     async fn renew(&self, lease: &Lease) -> Result<bool, ShareError> {
-        self.own(self.keep_alive(lease_id(lease)).await)
+        self.own(self.renew_lease(lease).await)
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), ShareError> {
-        self.own(self.revoke(lease_id(lease)).await)
+        self.own(self.release_lease(lease).await)
     }
 
     async fn watch(

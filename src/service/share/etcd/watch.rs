@@ -86,7 +86,7 @@ impl Etcd {
         tell: &mut dyn FnMut(News),
     ) -> Result<Stopped, Failure> {
         let body = json!({ "create_request": {
-            "key": base64(self.records()),
+            "key": base64(self.leases()),
             "range_end": base64(self.end()),
             "start_revision": super::Number(seen.0 + 1),
             "progress_notify": true,
@@ -122,7 +122,7 @@ impl Etcd {
             if is_progress && changes.is_empty() {
                 *seen = (*seen).max(Revision(watched.header.revision.0));
             }
-            changes.extend(watched.events.into_iter().map(|event| self.change(event)));
+            changes.extend(watched.events.into_iter().filter_map(|event| self.change(event)));
             if is_whole {
                 *seen = changes.iter().map(Change::revision).fold(*seen, Revision::max);
                 tell(News { revision: *seen, changes: std::mem::take(&mut changes) });
@@ -130,13 +130,19 @@ impl Etcd {
         }
     }
 
-    fn change(&self, WatchEvent { kind, kv }: WatchEvent) -> Change {
+    /// Makes a change of an event; `None`: nobody is told of that.
+    fn change(&self, WatchEvent { kind, kv }: WatchEvent) -> Option<Change> {
+        let revision = Revision(kv.mod_revision.0);
+        let key = &kv.key.0;
         match kind {
-            EventKind::Put => self.put_change(kv),
-            EventKind::Delete => Change::Removed {
-                path: self.path(&kv.key.0),
-                revision: Revision(kv.mod_revision.0),
-            },
+            _ if key.starts_with(self.leases().as_bytes()) => {
+                let name = String::from_utf8_lossy(&key[self.leases().len()..]);
+                (kind == EventKind::Delete).then(|| Change::lease_ended(&name, revision))
+            }
+            // Others may have keys between those of leases and records.
+            _ if !key.starts_with(self.records().as_bytes()) => None,
+            EventKind::Put => Some(self.put_change(kv)),
+            EventKind::Delete => Some(Change::Removed { path: self.path(key), revision }),
         }
     }
 

@@ -78,10 +78,6 @@ pub(super) struct Login {
     pub(super) token: String,
 }
 
-/// Answer that has nothing of interest.
-#[derive(Debug, Deserialize)]
-pub(super) struct Nothing {}
-
 /// A message of a stream.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -13,8 +13,8 @@ mod scripts;
 mod watch;
 
 use super::{
-    Change, Engine, Expected, Lease, Missed, News, Patience, Revision, SetupError, ShareError,
-    SharePath, Shared, Written,
+    Change, Engine, Expected, LEASES, Lease, Missed, News, Patience, Revision, SetupError,
+    ShareError, SharePath, Shared, Written,
 };
 use crate::http::Identity;
 use crate::random::random_hex;
@@ -231,8 +231,12 @@ impl Engine for Redis {
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), ShareError> {
-        let mut command = script(scripts::RELEASE, &[&self.lease_key(&lease.name)]);
-        self.ask_again::<u64>(command.arg(&lease.token)).await.map(|_| ())
+        let keys = [&self.lease_key(&lease.name)[..], &self.key("news")];
+        let mut command = script(scripts::RELEASE, &keys);
+        // Entries are of records, and nothing is where this one points to: it is read as a removal.
+        let path = format!("{LEASES}{}", lease.name);
+        let command = command.arg(&lease.token).arg(path).arg(NEWS);
+        self.ask_again::<u64>(command).await.map(|_| ())
     }
 
     async fn watch(

@@ -1,7 +1,7 @@
 //! Leases: one holder at a time, and a number that holds off those who were too late.
 
-use crate::bed::{Bed, LONG, SHORT, done, eventually, path, run};
-use acme_dns_service::share::{Engine, Expected, Written};
+use crate::bed::{Bed, LONG, SHORT, Watcher, done, eventually, path, run};
+use acme_dns_service::share::{Change, Engine, Expected, Written};
 
 #[test]
 fn a_lease_has_one_holder() {
@@ -91,6 +91,61 @@ fn a_lease_outlives_a_restart_of_the_server() {
         run(async {
             assert_eq!(other_again.lease("order-a", LONG).await.unwrap_or_default(), None);
             assert_eq!(one.renew(&lease).await, Ok(true), "{}", bed.name());
+        });
+    }
+}
+
+#[test]
+fn leases_of_one_host_end_one_by_one() {
+    for bed in Bed::all() {
+        let (host, name) = (bed.host(), bed.name());
+        run(async {
+            let first = host.lease("order-a", LONG).await.unwrap().expect(name);
+            let second = host.lease("order-b", LONG).await.unwrap().expect(name);
+            host.release(&first).await.unwrap();
+            assert_eq!(host.renew(&first).await, Ok(false), "{name}");
+            assert_eq!(host.renew(&second).await, Ok(true), "{name}");
+            let late = host.put(&path("a"), b"1", Expected::Absent, Some(&first)).await;
+            assert_eq!(late, Ok(Written::Fenced), "{name}");
+            done(host.put(&path("a"), b"1", Expected::Absent, Some(&second)).await);
+        });
+    }
+}
+
+#[test]
+fn a_host_whose_leases_have_ended_takes_new_ones() {
+    for bed in Bed::all() {
+        let (one, other, name) = (bed.host(), bed.host(), bed.name());
+        run(async {
+            let lease = one.lease("order-a", SHORT).await.unwrap().expect(name);
+            eventually(async || other.lease("order-a", LONG).await.unwrap()).await;
+            let next = one.lease("order-b", SHORT).await.unwrap().expect(name);
+            assert_eq!(one.renew(&lease).await, Ok(false), "{name}");
+            assert_eq!(one.renew(&next).await, Ok(true), "{name}");
+        });
+    }
+}
+
+#[test]
+fn the_end_of_a_lease_is_told() {
+    for bed in Bed::all() {
+        let (one, other, name) = (bed.host(), bed.host(), bed.name());
+        run(async {
+            let from = other.load().await.unwrap().revision;
+            let mut watcher = Watcher::new(other.clone(), from);
+            let ended = |lease: &'static str| {
+                move |changes: &[Change]| {
+                    changes.iter().any(|change| change.ended_lease() == Some(lease))
+                }
+            };
+            let lease = one.lease("order-a", LONG).await.unwrap().expect(name);
+            one.release(&lease).await.unwrap();
+            watcher.until(ended("order-a")).await;
+            // Redis tells nothing of a time that is over.
+            if name == "etcd" {
+                one.lease("order-b", SHORT).await.unwrap().expect(name);
+                watcher.until(ended("order-b")).await;
+            }
         });
     }
 }
