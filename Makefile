@@ -29,7 +29,7 @@ DNS_TESTS = delegation:: rounds:: races:: checks:: methods:: persist:: providers
 # Linters of PyPI; the versions are in the list.
 LINTERS = target/linters
 
-.PHONY: help packages linters sbom providers doctor-doc log-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test software-test bench bench-versions attack fleet fleet-faults fleet-limits soak watched year fuzz faults memcheck upgrade lint clean
+.PHONY: help packages linters sbom providers doctor-doc log-doc program build compiled-tests demo recording live test matrix deb deb-test docker-test browser-test software-test bench bench-versions attack fleet fleet-faults soak watched year fuzz faults memcheck upgrade lint clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
@@ -158,10 +158,6 @@ fleet: packages ## Hosts with one set of certificates, on an etcd of three membe
 # `make test` has one step for each fault.
 fleet-faults: packages ## What may go wrong where several hosts share certificates, at each step of an order; prints a table
 	FLEET_FAULTS=all cargo test $(TESTED) --test obtain -- fleet::faults --nocapture
-
-fleet-limits: packages ## Hosts that divide the limit of a DNS provider's account; HOSTS=10 CERTIFICATES=40
-	FLEET_HOSTS=$(or $(HOSTS),10) FLEET_CERTIFICATES=$(or $(CERTIFICATES),40) \
-		cargo test $(TESTED) --test obtain -- fleet::figures::hosts_keep --ignored --nocapture
 
 # Those that have to win a race take SECONDS each.
 attack: build ## What the user of the workers can try against NGINX, longer than in `make test`; SECONDS=60

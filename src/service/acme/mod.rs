@@ -202,11 +202,6 @@ impl ObtainerState {
 }
 
 impl Obtainer {
-    /// Leaves parts of the limits of DNS providers to so many other hosts.
-    pub(crate) fn share_limits(&self, others: usize) {
-        self.state.providers.values().for_each(|provider| provider.share_limit(others));
-    }
-
     /// Makes an obtainer. `providers` are those of the configuration, in its order; `secret` gives what
     /// the configuration refers to. Nothing is contacted yet.
     ///

@@ -122,10 +122,6 @@ impl DnsProvider for Counted {
         self.provider.name_servers(zone)
     }
 
-    fn share_limit(&self, others: usize) {
-        self.provider.share_limit(others);
-    }
-
     fn value_limit(&self, name: &str) -> Option<ValueLimit> {
         self.provider.value_limit(name)
     }

@@ -126,11 +126,6 @@ pub trait DnsProvider {
         Some(Vec::new())
     }
 
-    /// Leaves parts of a limit of requests, which is that of an account, to so many other hosts that use it.
-    fn share_limit(&self, others: usize) {
-        let _ = others;
-    }
-
     /// Gives the limit of the record set that has the values of a name, if it has one. No more than that many of an
     /// order are created before they are removed, and no other order has values there meanwhile.
     fn value_limit(&self, name: &str) -> Option<ValueLimit> {

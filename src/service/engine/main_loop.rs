@@ -132,7 +132,7 @@ impl Running {
         while self.has_lock() {
             self.look_at_requests();
             self.look_at_domains();
-            self.share_limits(&tools);
+            self.share_limits();
             self.begin_due(&tools);
             self.failures.tell_untold();
             self.stapling.tend(&mut self.served, &tools.clients, &self.report);
@@ -235,11 +235,11 @@ impl Running {
         Ok(Tools { obtainer: Rc::new(obtainer), clients })
     }
 
-    /// Divides the limits of accounts among the hosts that are alive.
-    fn share_limits(&mut self, tools: &Tools) {
-        let Some(others) = self.fleet.as_ref().map(|fleet| fleet.others()) else { return };
-        self.schedule.share_limits(others, now());
-        tools.obtainer.share_limits(others);
+    /// Divides the limits of the CAs' accounts among the hosts that are alive.
+    fn share_limits(&mut self) {
+        if let Some(fleet) = &self.fleet {
+            self.schedule.share_limits(fleet.others(), now());
+        }
     }
 
     /// Begins what is due, as far as there is room.

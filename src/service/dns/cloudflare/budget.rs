@@ -4,8 +4,8 @@
 //! [`RequestWindow`] counts, without a clock; [`Budget`] waits. Two rules keep one certificate from spending
 //! everybody's requests. Each payer has a share: what would be left of the limit if one more payer
 //! came. Beyond its share it gets more only while enough remains for the others. And a refusal within
-//! the limit means that somebody else uses the same account: less is used from then on, and slowly more
-//! again. Hosts that share certificates know of each other, and divide the limit among them.
+//! the limit means that somebody else, such as a second host, uses the same account: less is used from
+//! then on, and slowly more again.
 
 use crate::dns::payer::payer;
 use crate::event::ProviderEvent;
@@ -57,10 +57,8 @@ impl From<RequestWait> for ProviderEvent {
 #[derive(Debug)]
 struct RequestWindow {
     limit: RequestLimit,
-    /// Part of the limit that is used by all hosts.
+    /// Part of the limit that is used.
     usable: usize,
-    /// The number of other hosts that use it as well.
-    others: usize,
     /// Time of its last change.
     changed: Option<Instant>,
     sent: VecDeque<(Instant, Option<Rc<str>>)>,
@@ -76,18 +74,12 @@ impl RequestWindow {
         Self {
             limit,
             usable: limit.number,
-            others: 0,
             changed: None,
             sent: VecDeque::new(),
             spent: HashMap::new(),
             paused_until: None,
             said: HashMap::new(),
         }
-    }
-
-    /// Gives the part of the limit that this host may use.
-    fn usable_here(&self) -> usize {
-        (self.usable / (self.others + 1)).max(1)
     }
 
     /// Counts a request at `now`, or says when the next one may be tried.
@@ -104,7 +96,7 @@ impl RequestWindow {
         }
         self.expire(now);
         if let Some((oldest, _)) = self.sent.front()
-            && self.sent.len() >= self.usable_here()
+            && self.sent.len() >= self.usable
         {
             return wait(*oldest + self.limit.span, None);
         }
@@ -121,12 +113,11 @@ impl RequestWindow {
     /// Gives the time of the next request of a payer whose share is used up, while what is left is for the
     /// others; `None`: now.
     fn shared_until(&self, payer: &Rc<str>) -> Option<Instant> {
-        let usable = self.usable_here();
         let spent = self.spent.get(payer).copied().unwrap_or(0);
         let payers = self.spent.len() + usize::from(spent == 0);
-        let part = usable / (payers + 1);
-        let share = part.max(LEAST_SHARE.min(usable));
-        let spare = usable - part.max(usable / RESERVE);
+        let part = self.usable / (payers + 1);
+        let share = part.max(LEAST_SHARE.min(self.usable));
+        let spare = self.usable - part.max(self.usable / RESERVE);
         if spent < share || self.sent.len() < spare {
             return None;
         }
@@ -244,11 +235,6 @@ impl Budget {
             }
             sleep_until(later).await;
         }
-    }
-
-    /// Leaves equal parts of the limit to so many other hosts.
-    pub fn share(&self, others: usize) {
-        self.window.borrow_mut().others = others;
     }
 
     /// Lets no request out for this time; a longer pause that is on already stays.
@@ -387,18 +373,6 @@ mod tests {
         assert_eq!(admitted(&budget, "busy", 1000).await, 260);
         assert_eq!(admitted(&budget, "modest 0", 10).await, 10);
         assert_eq!(admitted(&budget, "new", 20).await, 20);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn hosts_that_know_of_each_other_divide_the_limit() {
-        let budget = Budget::new(|_| {}).with_limit(RequestLimit { number: 120, ..LIMIT });
-        budget.share(3);
-        for payer in ["a", "b", "c"] {
-            assert_eq!(admitted(&budget, payer, 10).await, 10, "{payer}");
-        }
-        assert_eq!(admitted(&budget, "d", 10).await, 0);
-        budget.share(0);
-        assert_eq!(admitted(&budget, "d", 10).await, 10, "the others have left");
     }
 
     #[tokio::test(start_paused = true)]

@@ -146,11 +146,6 @@ impl ApiClient {
         self.kind
     }
 
-    /// Leaves parts of the limit to so many other hosts.
-    pub(super) fn share_limit(&self, others: usize) {
-        self.budget.share(others);
-    }
-
     /// Makes a request, again if its answer is lost or asks for patience. All requests of this
     /// client may be repeated: what a lost one created is refused as a duplicate, what it deleted
     /// is not found.

@@ -1,4 +1,4 @@
-//! Hosts that are alive: each puts a record now and then, so that limits which are those of an account are divided.
+//! Hosts that are alive: each puts a record now and then, so that the limits of an account are divided.
 //!
 //! A host counts from its first record until it has been silent for a while; one that stops removes its record. Names are
 //! in the encrypted part: a path tells a number drawn at random, another one after each start.

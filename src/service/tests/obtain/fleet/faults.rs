@@ -229,8 +229,10 @@ fn end(trouble: Trouble, fleet: &mut FleetBed, members: &[Member], leader: usize
             open(&members[leader].links);
         }
         Trouble::Full => {
-            let serves = || members.iter().any(|member| member.leaf(CERTIFICATE).is_some());
-            assert!(wait_until(LIMIT, || serves().then_some(())).is_some(), "{}", logs(members));
+            // What has begun is completed, and nothing begins.
+            let is_told = |event: &Event| matches!(event, Event::Fleet(FleetEvent::Refused { .. }));
+            let told = || members.iter().any(|member| member.has(is_told)).then_some(());
+            assert!(wait_until(LIMIT, told).is_some(), "{}", logs(members));
             fleet.server.etcd().make_room();
         }
         Trouble::Compacted => members.iter().for_each(|member| {

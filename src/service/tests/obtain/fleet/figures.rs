@@ -1,7 +1,6 @@
 //! Figures of many hosts: orders, the time until all serve what one has obtained, and what the engine has on its disks.
 
 use super::bed::{FleetBed, KEY, Member, logs};
-use acme_dns_core::config::{ProviderKind, RequestLimit};
 use acme_dns_service::engine::LEASE;
 use servers::acme_proxy::AcmeStep;
 use std::env;
@@ -39,32 +38,6 @@ fn each_certificate_is_ordered_once_and_served_by_all() {
 
     drop((members, newcomer));
     assert_no_secret_in(&fleet);
-}
-
-/// The limit is to the names as Cloudflare's 1,200 requests in five minutes are to 200.
-#[test]
-#[ignore = "it takes minutes: make fleet-limits"]
-fn hosts_keep_below_the_limit_of_an_account() {
-    let (hosts, names) = (number("FLEET_HOSTS", 10), number("FLEET_CERTIFICATES", 40));
-    let mut fleet = FleetBed { lease: LEASE, patience: LONG, ..FleetBed::start(3, names) };
-    let span = Duration::from_secs(3) * u32::try_from(names).unwrap() / 2;
-    fleet.bed.testbed.cloudflare.set_rate_limit(6 * names, span);
-    let provider = fleet.bed.config.providers.values_mut().next().unwrap();
-    let ProviderKind::Cloudflare(settings) = &mut provider.kind else { panic!("another provider") };
-    // Some less, as the built-in limit is.
-    settings.requests = Some(RequestLimit { number: 11 * names / 2, span });
-    let begun = Instant::now();
-    let members: Vec<Member> = (0..hosts).map(|number| fleet.join(number)).collect();
-    fleet.wait_until_all_serve(&members);
-    let took = begun.elapsed();
-    fleet.wait_until_clean(&members);
-    let log = fleet.bed.testbed.cloudflare.traffic.log();
-    let refused = log.iter().filter(|logged| logged.status == Some(429)).count();
-    println!(
-        "{names} names on {hosts} hosts after {took:?}: {} requests, {refused} refused",
-        log.len()
-    );
-    assert_eq!((fleet.orders(), refused), (names, 0), "{}", logs(&members));
 }
 
 /// Prints the time after which the others serve what one has obtained.

@@ -3,6 +3,7 @@
 use super::bed::{FleetBed, LIMIT, Leaf, Member, logs};
 use acme_dns_core::id::CertificateId;
 use acme_dns_service::event::{Event, FleetEvent};
+use acme_dns_service::share::Change;
 use servers::process::wait_until;
 use std::fs;
 
@@ -37,10 +38,10 @@ fn a_key_is_replaced_host_by_host() {
     let rounds: [&[&str]; 3] = [&["key", "next_key"], &["next_key", "key"], &["next_key"]];
     for keys in rounds {
         fleet.keys = keys;
-        for number in 0..2 {
-            members[number].stop();
-            members[number] = fleet.join(number);
-            wait_until_joined(&members[number]);
+        for (number, member) in members.iter_mut().enumerate() {
+            member.stop();
+            *member = fleet.join(number);
+            wait_until_joined(member);
         }
     }
     // All is encrypted with the new one: a host with an empty disk reads it.
@@ -74,7 +75,9 @@ fn a_single_host_becomes_a_fleet_and_goes_back() {
     members[0].stop();
     // Its certificate and its account are those of the fleet.
     fleet.keys = keys;
-    members = vec![fleet.join(0), fleet.join(1)];
+    members = vec![fleet.join(0)];
+    assert!(wait_until(LIMIT, || has_certificate(&fleet)).is_some(), "{}", logs(&members));
+    members.push(fleet.join(1));
     assert!(fleet.wait_until_all_serve(&members[1..]) == leaves, "{}", logs(&members));
     renew(&fleet, &mut members, &leaves);
     members.iter_mut().for_each(Member::stop);
@@ -86,6 +89,12 @@ fn a_single_host_becomes_a_fleet_and_goes_back() {
     let planned = wait_until(LIMIT, || alone.iter().all(has_planned).then_some(()));
     assert!(planned.is_some(), "{}", logs(&alone));
     assert_eq!((alone.iter().map(on_disk).collect::<Vec<_>>() == files, fleet.orders()), (true, 2));
+}
+
+fn has_certificate(fleet: &FleetBed) -> Option<()> {
+    let shared = fleet.block_on(async |client| client.load().await.unwrap().changes);
+    let is_certificate = |change: &Change| change.path().as_str().starts_with("certificates/");
+    shared.iter().any(is_certificate).then_some(())
 }
 
 /// Reads the certificate on a host's disk.
