@@ -332,6 +332,7 @@ impl Fleet {
         for variant in std::mem::take(&mut *self.unshared.borrow_mut()) {
             self.offer_own(variant, parts);
         }
+        self.share_unsettled();
         let patience = self.ttl * LEFT_BEHIND + Duration::from_secs(5);
         let mut left = Vec::new();
         for (variant, seen) in &mut self.mirror.borrow_mut().attempts {

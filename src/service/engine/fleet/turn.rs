@@ -125,6 +125,17 @@ impl Fleet {
         }
     }
 
+    /// Shares again how attempts have ended whose turns are over: the engine may not have taken it. An order that has ended
+    /// would be completed by another host otherwise.
+    pub(super) fn share_unsettled(self: &Rc<Self>) {
+        let is_over = |turn: &HostTurn| turn.lease.borrow().is_none();
+        let turns = self.turns.borrow();
+        for (variant, _) in turns.iter().filter(|(_, turn)| is_over(turn)) {
+            let (fleet, variant) = (Rc::clone(self), *variant);
+            tokio::task::spawn_local(async move { fleet.share_attempts(variant).await });
+        }
+    }
+
     /// Gives the lease of a certificate back. What is still to be cleaned up is shared until it is.
     pub(super) async fn release(&self, variant: VariantId) {
         let turn = self.turns.borrow().get(&variant).cloned();
