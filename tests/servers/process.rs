@@ -162,7 +162,7 @@ impl Process {
         }
     }
 
-    /// What it does at this moment: ended, or its state, its processor time, where it waits, and how busy the machine is.
+    /// Describes what it does at this moment: ended, or its state, its processor time, where it waits, and how busy the machine is.
     fn condition(&mut self) -> String {
         if let Some(status) = self.try_wait() {
             return format!("it has ended, {status}");
