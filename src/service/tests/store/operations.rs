@@ -22,6 +22,8 @@ pub(crate) struct Operation {
     /// States between the old and the new one that are as good as either.
     pub(crate) between: &'static [Act],
     pub(crate) act: Act,
+    /// What it cannot read is no failure: a state between is right also after a success.
+    pub(crate) leaves_out: bool,
     /// It is opening the state path that is looked at.
     pub(crate) opens: bool,
     /// The certificate that must be on disk whatever happens, besides the new one.
@@ -32,7 +34,8 @@ pub(crate) struct Operation {
 
 impl Operation {
     const fn new(name: &'static str, prepare: Prepare, act: Act) -> Self {
-        Self { name, prepare, act, between: &[], good: None, opens: false, groups: (None, None) }
+        let (between, good, groups) = (&[], None, (None, None));
+        Self { name, prepare, act, between, leaves_out: false, good, opens: false, groups }
     }
 
     const fn of_opening(self) -> Self {
@@ -61,6 +64,10 @@ impl Operation {
 
     const fn by_way_of(self, between: &'static [Act]) -> Self {
         Self { between, ..self }
+    }
+
+    const fn leaves_out(self) -> Self {
+        Self { leaves_out: true, ..self }
     }
 
     const fn shared(self, before: Option<u32>, now: Option<u32>) -> Self {
@@ -159,11 +166,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     )
     // What cannot be read is not in it.
     .by_way_of(&[|s, _| s.write_pack(Vec::new(), || true).map(|_| ())])
+    .leaves_out()
     .keeps(1),
     Operation::new("pack, written anew", renewed_since_packed, |s, _| {
         s.write_pack(vec![NAME.to_owned()], || true).map(|_| ())
     })
-    .by_way_of(&[|s, _| s.write_pack(Vec::new(), || true).map(|_| ())]),
+    .by_way_of(&[|s, _| s.write_pack(Vec::new(), || true).map(|_| ())])
+    .leaves_out(),
     Operation::new("pack, removed", renewed_since_packed, |s, _| s.remove_pack()),
     Operation::new(
         "journal",
