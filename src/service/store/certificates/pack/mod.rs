@@ -5,8 +5,8 @@
 //! with its chain is still the one that the entry was made of. The files stay the truth. What the pack does not have, or
 //! has otherwise, is read from them, and so is everything if there is no pack, or it is not whole.
 //!
-//! The service writes it when enough of it is out of date ([`write_pack`](crate::store::Store::write_pack)). It holds keys, so it goes when a
-//! certificate is forgotten ([`remove_pack`](crate::store::Store::remove_pack)).
+//! The service [writes](crate::store::Store::write_pack) it when enough of it is out of date. It holds keys, so it
+//! [goes](crate::store::Store::remove_pack) when a certificate is forgotten.
 
 mod form;
 #[cfg(test)]
