@@ -182,7 +182,10 @@ impl<'a> NameIndex<'a> {
         let end = words.get(END).ok_or(IndexFull)?;
         let place = usize::try_from(end.load(Ordering::Relaxed)).map_err(|_| IndexFull)?;
         let number = u32::try_from(place).map_err(|_| IndexFull)?;
-        let room = words.get(place..).and_then(|room| room.get(..entry.len())).ok_or(IndexFull)?;
+        // An end that lies among the buckets is none.
+        let is_behind = place >= FIRST_BUCKET + self.buckets;
+        let room = words.get(place..).filter(|_| is_behind);
+        let room = room.and_then(|room| room.get(..entry.len())).ok_or(IndexFull)?;
         let bucket = words.get(FIRST_BUCKET + bucket.ok_or(IndexFull)?).ok_or(IndexFull)?;
         // A writer that dies leaves words that nobody finds.
         end.store((place + entry.len()) as u64, Ordering::Relaxed);
@@ -285,7 +288,7 @@ fn certificate(word: u64) -> CertificateId {
 
 #[cfg(test)]
 mod tests {
-    use super::{IndexFull, NameIndex};
+    use super::{FIRST_BUCKET, IndexFull, NameIndex};
     use crate::id::CertificateId;
     use crate::stock;
     use proptest::prelude::{Strategy, any, prop, prop_assert_eq, proptest};
@@ -364,6 +367,17 @@ mod tests {
         assert_eq!((find(&words, "a.test"), find(&words, "b.test")), (vec![0], vec![]));
         assert_eq!(full.remove(&words, "a.test", CertificateId::new(0)), Ok(()));
         assert_eq!(find(&words, "a.test"), [0; 0]);
+    }
+
+    #[test]
+    fn an_index_whose_end_lies_among_its_buckets_has_no_room() {
+        for end in 0..FIRST_BUCKET as u64 + 4 {
+            let words = memory(vec![0, 4, end, 0, 0, 0, 0, 0, 0]);
+            let before = format!("{words:?}");
+            let index = NameIndex::new(&words).expect("an index");
+            assert_eq!(index.insert(&words, "a.test", CertificateId::new(1)), Err(IndexFull));
+            assert_eq!(format!("{words:?}"), before);
+        }
     }
 
     #[test]
