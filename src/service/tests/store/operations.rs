@@ -22,7 +22,7 @@ pub(crate) struct Operation {
     /// States between the old and the new one that are as good as either.
     pub(crate) between: &'static [Act],
     pub(crate) act: Act,
-    /// What it cannot read is no failure: a state between is right also after a success.
+    /// Set if what cannot be read is no failure: a state between is right also after a success.
     pub(crate) leaves_out: bool,
     /// It is opening the state path that is looked at.
     pub(crate) opens: bool,
