@@ -19,9 +19,9 @@ impl Store {
     /// # Errors
     /// Something cannot be removed; called again, it removes the rest.
     pub fn forget(&self, name: &str) -> Result<(), StoreError> {
-        // The first is what others look at.
         // It may have the key.
         self.remove_pack()?;
+        // The first is what others look at.
         for place in self.places_of(name)? {
             files::remove_leftover(&place)?;
         }
