@@ -4,7 +4,7 @@
 
 use super::clock::{LONGEST_SLEEP, now};
 use super::fleet::news::Wait;
-use super::fleet::{Entry, Fleet};
+use super::fleet::{Entry, Fleet, HostTurn};
 use super::outcome::{Issuance, IssuanceOrigin, Outcome, RenewalTiming, Report};
 use super::saving::{Saved, save_issued};
 use super::site::Site;
@@ -76,13 +76,13 @@ impl Obtaining {
     async fn run(mut self) -> Outcome {
         let variant = self.due.variant;
         let Some(Sharing { fleet, validity, is_asked }) = self.sharing.take() else {
-            return self.attempt().await;
+            return self.attempt(None).await;
         };
         match fleet.enter(&self.due, validity, is_asked, &self.obtainer).await {
             Entry::Wait(wait) => Outcome::Postponed { variant, wait },
-            Entry::Begin(None) => self.attempt().await,
+            Entry::Begin(None) => self.attempt(None).await,
             Entry::Begin(Some(turn)) => tokio::select! {
-                outcome = self.attempt() => outcome,
+                outcome = self.attempt(Some(&turn)) => outcome,
                 () = turn.lost() => {
                     fleet.hand_over(variant).await;
                     Outcome::Postponed { variant, wait: Wait::until(now()) }
@@ -103,7 +103,7 @@ impl Obtaining {
         self.site.tell_life(self.due.variant, CertificateEvent::Begun { ca });
     }
 
-    async fn attempt(self) -> Outcome {
+    async fn attempt(self, turn: Option<&HostTurn>) -> Outcome {
         let started = Instant::now();
         self.tell_begun();
         let Self { site, due, key, obtainer, is_settled, .. } = self;
@@ -128,6 +128,9 @@ impl Obtaining {
         };
         match result {
             Ok(Some(issued)) => {
+                if let Some(turn) = turn {
+                    turn.note_obtained();
+                }
                 let pem = issued.pem.clone();
                 let save = move |store: &Store| Ok(save_issued(store, &name, &pem));
                 let saved = store.on_thread(save).await.unwrap_or_else(Saved::Refused);

@@ -294,14 +294,17 @@ impl Fleet {
         let pair = stored.and_then(|stored| stored.material.pairs.into_iter().next());
         // A disk that refuses it must not keep it from the others.
         let pair = pair.or_else(|| self.site.published_pair(variant));
-        if let Some(Ok(pem)) = pair.as_ref().map(IssuedPem::of) {
-            self.put_certificate(variant, pem, renewal).await;
+        match pair.as_ref().map(IssuedPem::of) {
+            Some(Ok(pem)) => self.put_certificate(variant, pem, renewal).await,
+            Some(Err(_)) | None => self.note_offered(variant).await,
         }
     }
 
     async fn put_certificate(&self, variant: VariantId, pem: IssuedPem, renewal: Renewal) {
         let expected = self.mirror.borrow().replaceable(variant);
-        let Some(expected) = expected.filter(|_| self.shares(variant)) else { return };
+        let Some(expected) = expected.filter(|_| self.shares(variant)) else {
+            return self.note_offered(variant).await;
+        };
         let mut names = self.site.names_of(variant);
         names.sort();
         let record = CertificateRecord { host: self.host.clone(), names, issued: pem, renewal };
@@ -310,9 +313,13 @@ impl Fleet {
         let turn = self.turns.borrow().get(&variant).cloned();
         let lease = turn.and_then(|turn| turn.lease.borrow().clone());
         match self.engine.put(&path, &content, expected, lease.as_ref()).await {
-            Ok(Written::Done(_)) => self.note_taken(),
-            // The watch tells what is there instead.
-            Ok(Written::Lost | Written::Fenced) => {}
+            // Where something else is there, the watch tells what.
+            Ok(written) => {
+                if matches!(written, Written::Done(_)) {
+                    self.note_taken();
+                }
+                self.note_offered(variant).await;
+            }
             Err(error) => {
                 self.note_refusal(&error);
                 self.unshared.borrow_mut().insert(variant);

@@ -164,6 +164,7 @@ impl Fleet {
         let turn = self.turns.borrow().get(&variant).cloned();
         let Some(turn) = turn else { return };
         *turn.progress.borrow_mut() = progress;
+        turn.note_failed();
         let fleet = Rc::clone(self);
         tokio::task::spawn_local(async move { fleet.release(variant).await });
     }

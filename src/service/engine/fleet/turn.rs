@@ -25,6 +25,9 @@ pub(in crate::engine) struct HostTurn {
     pub(super) progress: RefCell<Option<Progress>>,
     /// Set once all that is on disk of the attempts has been shared.
     pub(super) is_shared: Cell<bool>,
+    /// Set while a certificate was obtained that is not shared yet. Its order stays in the engine so long: whoever has the
+    /// lease next obtains the same certificate, and orders none.
+    is_unoffered: Cell<bool>,
     lost: Notify,
     is_lost: Cell<bool>,
 }
@@ -36,12 +39,23 @@ impl HostTurn {
             expected: Mutex::new(None),
             progress: RefCell::default(),
             is_shared: Cell::new(false),
+            is_unoffered: Cell::new(false),
             lost: Notify::new(),
             is_lost: Cell::new(false),
         }
     }
 
-    /// Waits until the lease is gone: another host may have the turn.
+    /// Notes that the certificate was obtained. It is kept from now on, whoever has the turn.
+    pub(in crate::engine) fn note_obtained(&self) {
+        self.is_unoffered.set(true);
+    }
+
+    /// Notes that the attempt has failed, which may be after that: there is nothing to offer.
+    pub(super) fn note_failed(&self) {
+        self.is_unoffered.set(false);
+    }
+
+    /// Waits until the lease is gone before the certificate was obtained: another host may have the turn.
     pub(in crate::engine) async fn lost(&self) {
         if !self.is_lost.get() {
             self.lost.notified().await;
@@ -50,7 +64,9 @@ impl HostTurn {
 
     pub(super) fn note_lost(&self) {
         self.is_lost.set(true);
-        self.lost.notify_one();
+        if !self.is_unoffered.get() {
+            self.lost.notify_one();
+        }
     }
 
     /// Keeps the lease until it is given back, or gone.
@@ -87,6 +103,9 @@ impl Fleet {
             Ok((store.load_order(&name)?, journal))
         });
         turn.is_shared.set(false);
+        if turn.is_unoffered.get() {
+            return;
+        }
         let Ok((order, journal)) = read.await else { return };
         let progress = turn.progress.borrow().clone();
         let record = AttemptRecord { host: self.host.clone(), order, journal, progress };
@@ -128,9 +147,9 @@ impl Fleet {
     /// Shares again how attempts have ended whose turns are over: the engine may not have taken it. An order that has ended
     /// would be completed by another host otherwise.
     pub(super) fn share_unsettled(self: &Rc<Self>) {
-        let is_over = |turn: &HostTurn| turn.lease.borrow().is_none();
+        let is_unsettled = |turn: &HostTurn| turn.lease.borrow().is_none() && !turn.is_shared.get();
         let turns = self.turns.borrow();
-        for (variant, _) in turns.iter().filter(|(_, turn)| is_over(turn)) {
+        for (variant, _) in turns.iter().filter(|(_, turn)| is_unsettled(turn)) {
             let (fleet, variant) = (Rc::clone(self), *variant);
             tokio::task::spawn_local(async move { fleet.share_attempts(variant).await });
         }
@@ -143,8 +162,22 @@ impl Fleet {
         self.share_attempts(variant).await;
         let Some(lease) = turn.lease.borrow_mut().take() else { return };
         let _ends_by_itself = timeout(LIMIT, self.engine.release(&lease)).await;
-        if !matches!(*turn.expected.lock().await, Some(Expected::At(_))) {
+        let is_settled = match *turn.expected.lock().await {
+            None => true,
+            Some(Expected::Absent) => turn.is_shared.get(),
+            Some(Expected::At(_)) => false,
+        };
+        if is_settled {
             self.turns.borrow_mut().remove(&variant);
+        }
+    }
+
+    /// Notes that the certificate of a turn is shared, or is not to be. If the turn is over, its end is shared as well.
+    pub(super) async fn note_offered(&self, variant: VariantId) {
+        let turn = self.turns.borrow().get(&variant).cloned();
+        let Some(turn) = turn.filter(|turn| turn.is_unoffered.take()) else { return };
+        if turn.lease.borrow().is_none() {
+            self.share_attempts(variant).await;
         }
     }
 

@@ -102,18 +102,22 @@ struct Cell {
     took: Duration,
 }
 
-/// One step for each trouble, as quickly as possible; all of them with `FLEET_FAULTS=all`.
+/// One step for each trouble, as quickly as possible; all steps of all with `FLEET_FAULTS=all`, and of one with its name.
 #[test]
 fn an_order_survives_what_goes_wrong_at_any_step() {
-    let is_all = env::var("FLEET_FAULTS").is_ok_and(|which| which == "all");
-    let steps = |number: usize| match is_all {
-        true => Step::ALL.to_vec(),
-        false => vec![Step::ALL[1 + number % 4]],
+    let which = env::var("FLEET_FAULTS").unwrap_or_default();
+    let steps = |number: usize, trouble: Trouble| match which.as_str() {
+        "" => vec![Step::ALL[1 + number % 4]],
+        name if name == "all" || name == format!("{trouble:?}") => Step::ALL.to_vec(),
+        _ => Vec::new(),
     };
-    let all = Trouble::ALL.iter().enumerate();
+    let all = Trouble::ALL.into_iter().enumerate();
     let cells: Vec<_> = all
-        .flat_map(|(number, trouble)| steps(number).into_iter().map(|step| (*trouble, step)))
+        .flat_map(|(number, trouble)| {
+            steps(number, trouble).into_iter().map(move |step| (trouble, step))
+        })
         .collect();
+    assert!(!cells.is_empty(), "FLEET_FAULTS={which}: no such fault");
     let (rest, done) = (Mutex::new(cells.into_iter()), Mutex::new(Vec::new()));
     scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -130,6 +134,27 @@ fn an_order_survives_what_goes_wrong_at_any_step() {
         let (trouble, step) = (format!("{trouble:?}"), format!("{step:?}"));
         println!("{trouble:<14} {step:<14} {orders:>6}  {txt:>8}  {:>6.1} s", took.as_secs_f64());
     }
+}
+
+#[test]
+fn a_certificate_that_the_engine_had_no_room_for_is_not_ordered_again() {
+    let mut fleet = start(Trouble::Full);
+    let hold = fleet.bed.proxy.traffic.hold(AcmeStep::Certificate.requests());
+    let first = fleet.join_linked(0);
+    hold.wait(LIMIT);
+    fleet.server.etcd().fill();
+    hold.release();
+    let leaf = wait_until(LIMIT, || first.leaf(CERTIFICATE)).expect("it is obtained");
+    let is_refused = |event: &Event| matches!(event, Event::Fleet(FleetEvent::Refused { .. }));
+    let told = wait_until(LIMIT, || first.has(is_refused).then_some(()));
+    assert!(told.is_some(), "{}", first.slots.log.all().join("\n"));
+    // It is gone for good with the only disk that has it.
+    drop(first);
+    fleet.server.etcd().make_room();
+    let others = [fleet.join_linked(1)];
+    assert_eq!(fleet.wait_until_all_serve(&others), [leaf], "{}", logs(&others));
+    fleet.wait_until_clean(&others);
+    assert_eq!(fleet.orders(), 1, "{}", logs(&others));
 }
 
 fn start(trouble: Trouble) -> FleetBed {
@@ -163,7 +188,7 @@ fn try_cell(trouble: Trouble, step: Step) -> Cell {
     } else {
         begin(trouble, &mut fleet, &mut members, leader);
         hold.release();
-        end(trouble, &mut fleet, &members, leader);
+        end((trouble, step), &mut fleet, &members, leader);
     }
     let what = format!("{trouble:?} {step:?}");
     fleet.wait_until_all_serve(&members);
@@ -218,7 +243,7 @@ fn begin(trouble: Trouble, fleet: &mut FleetBed, members: &mut Vec<Member>, lead
     }
 }
 
-fn end(trouble: Trouble, fleet: &mut FleetBed, members: &[Member], leader: usize) {
+fn end((trouble, step): (Trouble, Step), fleet: &mut FleetBed, members: &[Member], leader: usize) {
     let open = |links: &[TcpLink]| links.iter().for_each(|link| link.open(Duration::ZERO));
     match trouble {
         Trouble::EngineKilled => fleet.server.etcd().start_again(0),
@@ -233,6 +258,10 @@ fn end(trouble: Trouble, fleet: &mut FleetBed, members: &[Member], leader: usize
             let is_told = |event: &Event| matches!(event, Event::Fleet(FleetEvent::Refused { .. }));
             let told = || members.iter().any(|member| member.has(is_told)).then_some(());
             assert!(wait_until(LIMIT, told).is_some(), "{}", logs(members));
+            if step != Step::BeforeLease {
+                let done = wait_until(LIMIT, || members[leader].leaf(CERTIFICATE));
+                assert!(done.is_some(), "{}", logs(members));
+            }
             fleet.server.etcd().make_room();
         }
         Trouble::Compacted => members.iter().for_each(|member| {
