@@ -141,6 +141,8 @@ impl Etcd {
         let endpoints = self.endpoints();
         let running = self.members.iter_mut().position(|member| member.process.is_running());
         let mut command = control(&endpoints[running.unwrap_or_default()], self.authority.as_ref());
+        // What it has by itself is too little where the machine is busy.
+        command.args(["--dial-timeout", "30s", "--command-timeout", "60s"]);
         run(command.args(arguments))
     }
 

@@ -105,3 +105,23 @@ impl Drop for ActiveEntry {
         self.state.active.borrow_mut().remove(&self.id);
     }
 }
+
+/// Marks a certificate as being worked on: the records of its earlier attempts are left alone. The order may be gone on
+/// with, and the CA may be looking for them.
+pub struct UnderWay {
+    state: Rc<ObtainerState>,
+    certificate: String,
+}
+
+impl UnderWay {
+    pub(super) fn begin(state: &Rc<ObtainerState>, certificate: &str) -> Self {
+        state.under_way.borrow_mut().insert(certificate.to_owned());
+        Self { state: Rc::clone(state), certificate: certificate.to_owned() }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.state.under_way.borrow_mut().remove(&self.certificate);
+    }
+}

@@ -70,6 +70,9 @@ impl Obtainer {
             }
         };
         let cleanings = entries.into_iter().map(|(id, entry)| async move {
+            if self.state.under_way.borrow().contains(journal_owner(&id)) {
+                return Cleaning::Waiting;
+            }
             let Some(active) = ActiveEntry::take(&self.state, &id) else {
                 return Cleaning::Waiting;
             };

@@ -52,6 +52,7 @@ mod wildcards;
 mod witness;
 
 pub use attempt::KeyChoice;
+pub use claims::UnderWay;
 pub use cleanup::Leftovers;
 pub use error::{AcmeError, NeededRecord, ObtainError};
 pub(crate) use foreign_key::account_key;
@@ -150,6 +151,8 @@ struct ObtainerState {
     domains: RefCell<HashSet<String>>,
     wildcards: RefCell<Wildcards>,
     routes: Routes,
+    /// The names of variants that are worked on.
+    under_way: RefCell<HashSet<String>>,
     /// Journal entries that are worked on.
     active: RefCell<HashSet<String>>,
     /// Journal entries that were warned of and stay.
@@ -236,6 +239,7 @@ impl Obtainer {
                 store,
                 checker,
                 teller,
+                under_way: RefCell::default(),
                 active: RefCell::default(),
                 hopeless: RefCell::default(),
                 looked: RefCell::default(),
@@ -274,6 +278,12 @@ impl Obtainer {
         if let Some(issuer) = self.state.issuers.get(issuer) {
             issuer.forget_account().await;
         }
+    }
+
+    /// Has the records of earlier attempts for a variant left alone while one is under way.
+    #[must_use]
+    pub fn begin(&self, variant: &str) -> UnderWay {
+        UnderWay::begin(&self.state, variant)
     }
 
     /// Obtains a variant from an issuer. The caller saves it, and forgets its order. Runs within a `LocalSet`:

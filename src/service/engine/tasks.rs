@@ -57,9 +57,12 @@ impl Obtaining {
     pub(super) fn spawn(self, report: Report) {
         let schedule::Attempt { variant, issuer, environment, .. } = self.due;
         let mark = self.mark.clone();
+        // From now on: the removal of earlier records begins beside the first attempts.
+        let under_way = self.obtainer.begin(self.site.name(variant));
         tokio::task::spawn_local(async move {
             // In a task of its own, so that a panic is an outcome like any other.
             let outcome = tokio::task::spawn_local(mark.clone().on(self.run())).await;
+            drop(under_way);
             let outcome = outcome.unwrap_or_else(|_| Outcome::Failed {
                 variant,
                 issuer,

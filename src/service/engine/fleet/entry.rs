@@ -2,11 +2,11 @@
 
 use super::Fleet;
 use super::news::{FleetNews, Wait};
-use super::record::{AttemptRecord, Unreadable, decode};
+use super::record::{AttemptRecord, read_attempts};
 use super::turn::HostTurn;
 use crate::acme::Obtainer;
 use crate::engine::clock::now;
-use crate::share::{Change, Expected, Lease, Refusal, Revision, ShareError, Shared};
+use crate::share::{Change, Lease, Revision, ShareError};
 use crate::store::{Store, StoreError};
 use acme_dns_core::fleet::{Claimant, Turn};
 use acme_dns_core::id::VariantId;
@@ -113,13 +113,14 @@ impl Fleet {
         (is_asked, heard): (bool, Option<Revision>),
         turn: &HostTurn,
     ) -> Result<Option<Wait>, ShareError> {
-        // Whoever had the lease before has put its certificate first.
+        // A certificate is put before the record of its order is removed. So whoever finds no order finds the certificate, if
+        // it looks for that afterwards.
+        let found = self.engine.get(&self.attempt_path(variant)).await?;
         if let Some(news) = self.unheard_certificate(variant, heard).await? {
             let until = self.retry(variant);
             return Ok(Some(Wait { until, lease: None, news: Some(news) }));
         }
-        let found = self.engine.get(&self.attempt_path(variant)).await?;
-        let (expected, record) = read(found.as_ref());
+        let (expected, record) = read_attempts(found.as_ref());
         if let Some(progress) = record.as_ref().and_then(|record| record.progress.as_ref())
             && progress.next > now()
             && !is_asked
@@ -173,43 +174,36 @@ impl Fleet {
         }
     }
 
-    /// Takes over the removal of TXT records whose host has gone.
-    pub(super) async fn clean_up_after(self: Rc<Self>, variant: VariantId) {
-        let _tried_again = self.clean_up_under_lease(variant).await;
+    /// Takes over what a host has left that has gone: the removal of TXT records, and the order unless the certificate has
+    /// been renewed.
+    pub(super) async fn clean_up_after(self: Rc<Self>, variant: VariantId, is_renewed: bool) {
+        let _tried_again = self.clean_up_under_lease(variant, is_renewed).await;
     }
 
-    async fn clean_up_under_lease(self: &Rc<Self>, variant: VariantId) -> Result<(), ShareError> {
+    async fn clean_up_under_lease(
+        self: &Rc<Self>,
+        variant: VariantId,
+        is_renewed: bool,
+    ) -> Result<(), ShareError> {
         let lease = self.engine.lease(self.keys.of(variant).as_str(), self.ttl).await?;
         let Some(lease) = lease else { return Ok(()) };
         let found = self.engine.get(&self.attempt_path(variant)).await?;
-        let (expected, record) = read(found.as_ref());
+        let (expected, record) = read_attempts(found.as_ref());
         let turn = Rc::new(HostTurn::new(lease));
         *turn.expected.lock().await = expected;
         self.turns.borrow_mut().insert(variant, turn);
-        if let Some(record) = record {
+        if let Some(mut record) = record {
+            if is_renewed {
+                record.order = None;
+            }
+            let has_records = !record.journal.is_empty();
             self.inherit(variant, record).await;
-            self.report(FleetNews::Inherited { variant });
+            if has_records {
+                self.report(FleetNews::Inherited { variant });
+            }
         }
         self.release(variant).await;
         Ok(())
-    }
-}
-
-/// Reads a record of attempts, with the state that the next one replaces.
-fn read(found: Option<&Change>) -> (Option<Expected>, Option<AttemptRecord>) {
-    match found {
-        None | Some(Change::Removed { .. }) => (Some(Expected::Absent), None),
-        Some(Change::Put(Shared { revision, content, .. })) => {
-            match decode::<AttemptRecord>(content) {
-                Ok(record) => (Some(Expected::At(*revision)), Some(record)),
-                Err(Unreadable::Newer(_)) => (None, None),
-                Err(Unreadable::Foreign(_)) => (Some(Expected::At(*revision)), None),
-            }
-        }
-        Some(Change::Refused { why: Refusal::Forged, revision, .. }) => {
-            (Some(Expected::At(*revision)), None)
-        }
-        Some(Change::Refused { .. }) => (None, None),
     }
 }
 

@@ -261,8 +261,8 @@ impl Fleet {
         // Nobody orders what has failed, until the next attempt.
         let leader = record.progress.is_none().then_some(record.host.as_str());
         self.health.show_leader(variant, leader);
-        let has_records = !record.journal.is_empty();
-        let seen = SeenAttempt { has_records, since: Instant::now() };
+        let (has_records, has_order) = (!record.journal.is_empty(), record.order.is_some());
+        let seen = SeenAttempt { has_records, has_order, since: Instant::now() };
         self.mirror.borrow_mut().attempts.insert(variant, seen);
         if self.turns.borrow().contains_key(&variant) {
             return;
@@ -340,18 +340,23 @@ impl Fleet {
             self.offer_own(variant, parts);
         }
         self.share_unsettled();
+        self.release_overdue();
         let patience = self.ttl * LEFT_BEHIND + Duration::from_secs(5);
         let mut left = Vec::new();
         for (variant, seen) in &mut self.mirror.borrow_mut().attempts {
             let is_ours = self.turns.borrow().contains_key(variant);
-            if seen.has_records && !is_ours && seen.since.elapsed() >= patience {
+            // Where it is not, whoever is next goes on with the order.
+            let is_renewed =
+                || matches!(parts.schedule.renewal(*variant), Some((at, _)) if at > now());
+            let is_left = seen.has_records || (seen.has_order && is_renewed());
+            if is_left && !is_ours && seen.since.elapsed() >= patience {
                 // Not at each look: its host may be at work.
                 seen.since = Instant::now();
-                left.push(*variant);
+                left.push((*variant, is_renewed()));
             }
         }
-        for variant in left {
-            tokio::task::spawn_local(Rc::clone(self).clean_up_after(variant));
+        for (variant, is_renewed) in left {
+            tokio::task::spawn_local(Rc::clone(self).clean_up_after(variant, is_renewed));
         }
     }
 

@@ -37,6 +37,7 @@ pub(super) enum SeenContent {
 /// Attempts of another host, or of this one.
 pub(super) struct SeenAttempt {
     pub(super) has_records: bool,
+    pub(super) has_order: bool,
     /// Time at which that was heard.
     pub(super) since: Instant,
 }

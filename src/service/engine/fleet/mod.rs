@@ -147,10 +147,7 @@ impl Fleet {
     /// Shares a certificate that was obtained, and ends the turn.
     pub(super) fn issued(self: &Rc<Self>, variant: VariantId, renewal: Renewal) {
         let fleet = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            fleet.offer(variant, renewal).await;
-            fleet.release(variant).await;
-        });
+        tokio::task::spawn_local(async move { fleet.offer(variant, renewal).await });
     }
 
     /// Notes that a certificate of another host is served.

@@ -3,6 +3,7 @@
 //! They hold the store's own types, since what is shared becomes files of other hosts. What another version has added is
 //! passed over; a form that this version does not know is left alone.
 
+use crate::share::{Change, Expected, Refusal, Shared};
 use crate::store::{Account, IssuedPem, JournalEntry, PendingOrder};
 use acme_dns_core::schedule::{Progress, Renewal};
 use serde::de::DeserializeOwned;
@@ -109,6 +110,24 @@ impl Write for Length {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Reads a record of attempts, with the state that the next one replaces.
+pub(super) fn read_attempts(found: Option<&Change>) -> (Option<Expected>, Option<AttemptRecord>) {
+    match found {
+        None | Some(Change::Removed { .. }) => (Some(Expected::Absent), None),
+        Some(Change::Put(Shared { revision, content, .. })) => {
+            match decode::<AttemptRecord>(content) {
+                Ok(record) => (Some(Expected::At(*revision)), Some(record)),
+                Err(Unreadable::Newer(_)) => (None, None),
+                Err(Unreadable::Foreign(_)) => (Some(Expected::At(*revision)), None),
+            }
+        }
+        Some(Change::Refused { why: Refusal::Forged, revision, .. }) => {
+            (Some(Expected::At(*revision)), None)
+        }
+        Some(Change::Refused { .. }) => (None, None),
     }
 }
 

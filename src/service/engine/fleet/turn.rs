@@ -1,19 +1,23 @@
 //! The turn of this host: a certificate's lease while it is ordered, and what another host needs to go on.
 
 use super::news::FleetNews;
-use super::record::{AttemptRecord, encode};
+use super::record::{AttemptRecord, encode, read_attempts};
 use super::{Fleet, LIMIT};
-use crate::share::{Engine, Expected, Lease, Written};
+use crate::share::{Engine, Expected, Lease, ShareError, Written};
 use crate::store::{Store, StoreError};
 use acme_dns_core::id::VariantId;
 use acme_dns_core::schedule::Progress;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep, timeout};
 
 /// A lease is renewed so often within its time.
 const RENEWALS: u32 = 3;
+
+/// The longest time for which a lease is kept because the engine does not take the certificate.
+const UNOFFERED: Duration = Duration::from_secs(600);
 
 /// The turn of this host for a certificate.
 pub(in crate::engine) struct HostTurn {
@@ -25,9 +29,9 @@ pub(in crate::engine) struct HostTurn {
     pub(super) progress: RefCell<Option<Progress>>,
     /// Set once all that is on disk of the attempts has been shared.
     pub(super) is_shared: Cell<bool>,
-    /// Set while a certificate was obtained that is not shared yet. Its order stays in the engine so long: whoever has the
-    /// lease next obtains the same certificate, and orders none.
-    is_unoffered: Cell<bool>,
+    /// Since when a certificate that was obtained is not shared. The lease is kept so long, and its order stays in the
+    /// engine: whoever has the lease next obtains the same certificate, and orders none.
+    unoffered: Cell<Option<Instant>>,
     lost: Notify,
     is_lost: Cell<bool>,
 }
@@ -39,7 +43,7 @@ impl HostTurn {
             expected: Mutex::new(None),
             progress: RefCell::default(),
             is_shared: Cell::new(false),
-            is_unoffered: Cell::new(false),
+            unoffered: Cell::new(None),
             lost: Notify::new(),
             is_lost: Cell::new(false),
         }
@@ -47,12 +51,12 @@ impl HostTurn {
 
     /// Notes that the certificate was obtained. It is kept from now on, whoever has the turn.
     pub(in crate::engine) fn note_obtained(&self) {
-        self.is_unoffered.set(true);
+        self.unoffered.set(Some(Instant::now()));
     }
 
     /// Notes that the attempt has failed, which may be after that: there is nothing to offer.
     pub(super) fn note_failed(&self) {
-        self.is_unoffered.set(false);
+        self.unoffered.set(None);
     }
 
     /// Waits until the lease is gone before the certificate was obtained: another host may have the turn.
@@ -64,7 +68,7 @@ impl HostTurn {
 
     pub(super) fn note_lost(&self) {
         self.is_lost.set(true);
-        if !self.is_unoffered.get() {
+        if self.unoffered.get().is_none() {
             self.lost.notify_one();
         }
     }
@@ -103,26 +107,23 @@ impl Fleet {
             Ok((store.load_order(&name)?, journal))
         });
         turn.is_shared.set(false);
-        if turn.is_unoffered.get() {
+        if turn.unoffered.get().is_some() {
             return;
         }
         let Ok((order, journal)) = read.await else { return };
         let progress = turn.progress.borrow().clone();
         let record = AttemptRecord { host: self.host.clone(), order, journal, progress };
-        let (path, lease) = (self.attempt_path(variant), turn.lease.borrow().clone());
-        let written = match (*expected, record.is_empty()) {
-            (None, _) => return,
-            (Some(Expected::Absent), true) => return turn.is_shared.set(true),
-            (Some(Expected::At(revision)), true) => {
-                timeout(LIMIT, self.engine.remove(&path, revision, lease.as_ref())).await
+        let lease = turn.lease.borrow().clone();
+        let mut written = self.write_attempts(variant, &record, *expected, lease.as_ref()).await;
+        if let (Some(Ok(Written::Lost)), Some(_)) = (&written, &lease) {
+            // Nobody else writes while the lease is held: it was our own change, whose answer was lost.
+            if let Ok(found) = self.engine.get(&self.attempt_path(variant)).await {
+                *expected = read_attempts(found.as_ref()).0;
+                written = self.write_attempts(variant, &record, *expected, lease.as_ref()).await;
             }
-            (Some(expected), false) => {
-                let Ok(content) = encode(&record) else { return };
-                timeout(LIMIT, self.engine.put(&path, &content, expected, lease.as_ref())).await
-            }
-        };
+        }
         match written {
-            Ok(Ok(Written::Done(revision))) => {
+            Some(Ok(Written::Done(revision))) => {
                 self.note_taken();
                 let is_over = record.is_empty();
                 *expected = Some(if is_over { Expected::Absent } else { Expected::At(revision) });
@@ -132,16 +133,39 @@ impl Fleet {
                 }
             }
             // Another host goes on with it.
-            Ok(Ok(Written::Lost | Written::Fenced)) => {
+            Some(Ok(Written::Lost | Written::Fenced)) => {
                 turn.note_lost();
                 if lease.is_none() {
                     self.turns.borrow_mut().remove(&variant);
                 }
             }
-            Ok(Err(error)) => self.note_refusal(&error),
-            // The link notices an engine that is away.
-            Err(_) => {}
+            Some(Err(error)) => self.note_refusal(&error),
+            // The link notices an engine that is away. What lies there has to stay otherwise.
+            None => turn.is_shared.set(*expected == Some(Expected::Absent) && record.is_empty()),
         }
+    }
+
+    /// Writes a record of attempts, or removes it if nothing is left of them; `None` if that is not to be done, or nobody
+    /// answers.
+    async fn write_attempts(
+        &self,
+        variant: VariantId,
+        record: &AttemptRecord,
+        expected: Option<Expected>,
+        lease: Option<&Lease>,
+    ) -> Option<Result<Written, ShareError>> {
+        let path = self.attempt_path(variant);
+        let written = match (expected?, record.is_empty()) {
+            (Expected::Absent, true) => return None,
+            (Expected::At(revision), true) => {
+                timeout(LIMIT, self.engine.remove(&path, revision, lease)).await
+            }
+            (expected, false) => {
+                let content = encode(record).ok()?;
+                timeout(LIMIT, self.engine.put(&path, &content, expected, lease)).await
+            }
+        };
+        written.ok()
     }
 
     /// Shares again how attempts have ended whose turns are over: the engine may not have taken it. An order that has ended
@@ -172,12 +196,24 @@ impl Fleet {
         }
     }
 
-    /// Notes that the certificate of a turn is shared, or is not to be. If the turn is over, its end is shared as well.
+    /// Notes that the certificate of a turn is shared, or is not to be: the turn is over.
     pub(super) async fn note_offered(&self, variant: VariantId) {
         let turn = self.turns.borrow().get(&variant).cloned();
-        let Some(turn) = turn.filter(|turn| turn.is_unoffered.take()) else { return };
-        if turn.lease.borrow().is_none() {
-            self.share_attempts(variant).await;
+        if turn.is_some_and(|turn| turn.unoffered.take().is_some()) {
+            self.release(variant).await;
+        }
+    }
+
+    /// Gives the leases back that the others wait for in vain: the engine has not taken the certificates for too long.
+    pub(super) fn release_overdue(self: &Rc<Self>) {
+        let is_overdue = |turn: &HostTurn| {
+            let since = turn.unoffered.get().filter(|_| turn.lease.borrow().is_some());
+            since.is_some_and(|since| since.elapsed() >= UNOFFERED)
+        };
+        let turns = self.turns.borrow();
+        for (variant, _) in turns.iter().filter(|(_, turn)| is_overdue(turn)) {
+            let (fleet, variant) = (Rc::clone(self), *variant);
+            tokio::task::spawn_local(async move { fleet.release(variant).await });
         }
     }
 

@@ -9,8 +9,9 @@ use servers::etcd::{Etcd, EtcdOptions};
 use servers::process::wait_until;
 use servers::tcp_link::TcpLink;
 use std::env;
+use std::fmt;
 use std::sync::Mutex;
-use std::thread::scope;
+use std::thread::{Builder, scope};
 use std::time::{Duration, Instant};
 
 /// The size at which etcd is full in a test of that.
@@ -102,6 +103,14 @@ struct Cell {
     took: Duration,
 }
 
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { trouble, step, orders, txt, took } = self;
+        let (trouble, step) = (format!("{trouble:?}"), format!("{step:?}"));
+        write!(f, "{trouble:<14} {step:<14} {orders:>6}  {txt:>8}  {:>6.1} s", took.as_secs_f64())
+    }
+}
+
 /// One step for each trouble, as quickly as possible; all steps of all with `FLEET_FAULTS=all`, and of one with its name.
 #[test]
 fn an_order_survives_what_goes_wrong_at_any_step() {
@@ -118,22 +127,20 @@ fn an_order_survives_what_goes_wrong_at_any_step() {
         })
         .collect();
     assert!(!cells.is_empty(), "FLEET_FAULTS={which}: no such fault");
-    let (rest, done) = (Mutex::new(cells.into_iter()), Mutex::new(Vec::new()));
+    let rest = Mutex::new(cells.into_iter());
+    println!("{:<14} {:<14} orders  TXT left  done after", "fault", "step");
     scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some((trouble, step)) = { rest.lock().unwrap().next() } {
-                    let cell = try_cell(trouble, step);
-                    done.lock().unwrap().push(cell);
+                    // A panic tells the name of its thread.
+                    let name = Builder::new().name(format!("{trouble:?} {step:?}"));
+                    let cell = name.spawn_scoped(scope, move || try_cell(trouble, step)).unwrap();
+                    println!("{}", cell.join().expect("the cell has told what is wrong"));
                 }
             });
         }
     });
-    println!("{:<14} {:<14} orders  TXT left  done after", "fault", "step");
-    for Cell { trouble, step, orders, txt, took } in done.into_inner().unwrap() {
-        let (trouble, step) = (format!("{trouble:?}"), format!("{step:?}"));
-        println!("{trouble:<14} {step:<14} {orders:>6}  {txt:>8}  {:>6.1} s", took.as_secs_f64());
-    }
 }
 
 #[test]
@@ -190,7 +197,6 @@ fn try_cell(trouble: Trouble, step: Step) -> Cell {
         hold.release();
         end((trouble, step), &mut fleet, &members, leader);
     }
-    let what = format!("{trouble:?} {step:?}");
     fleet.wait_until_all_serve(&members);
     fleet.wait_until_clean(&members);
     for member in &members {
@@ -198,10 +204,10 @@ fn try_cell(trouble: Trouble, step: Step) -> Cell {
         let times = had.len();
         had.sort_unstable();
         had.dedup();
-        assert_eq!(had.len(), times, "{what}: an older one came back: {}", logs(&members));
+        assert_eq!(had.len(), times, "an older one came back: {}", logs(&members));
     }
     let (orders, txt) = (fleet.orders(), fleet.bed.testbed.cloudflare.txt_records().len());
-    assert_eq!((orders, txt), (1, 0), "{what}: {}", logs(&members));
+    assert_eq!((orders, txt), (1, 0), "{}", logs(&members));
     Cell { trouble, step, orders, txt, took: begun.elapsed() }
 }
 
