@@ -210,3 +210,32 @@ pub fn page(certificates: Vec<CertificateStatus>) -> Page {
         shared_zone: ZoneUse { used: 48 * 1024, total: 1024 * 1024 },
     }
 }
+
+/// Shares the certificates of a page with other hosts: those that are there are in step, or `why` the engine is away, which
+/// may be hostile words, as the names of the other hosts.
+#[must_use]
+pub fn shared(page: Page, other: &str, why: Option<&str>) -> Page {
+    let by = |hours: i64, leader: Option<&str>| SharedVariant {
+        obtained_by: Some(other.to_owned()),
+        issued: Some(at(-hours * HOUR)),
+        taken_over: Some(at(-hours * HOUR + 2)),
+        leader: leader.map(str::to_owned),
+    };
+    let share = ShareStatus {
+        kind: "etcd",
+        host: Some("edge-1".to_owned()),
+        state: if why.is_some() { ShareState::Away } else { ShareState::Reached },
+        since: Some(at(-7 * HOUR)),
+        last_contact: Some(at(if why.is_some() { -7 * HOUR } else { -1 })),
+        records: 118,
+        last_error: why.map(|why| ShareFailure { text: why.to_owned(), at: at(-60) }),
+        lag: Histogram { buckets: vec![(1, 9), (5, 12)], count: 12, sum: 9.6 },
+    };
+    let mut page = Page { share: Some(share), ..page };
+    for (number, certificate) in (1_i64..).zip(&mut page.certificates) {
+        for variant in &mut certificate.variants {
+            variant.share = Some(by(number * 31, (number == 1).then_some(other)));
+        }
+    }
+    page
+}

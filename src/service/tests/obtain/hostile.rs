@@ -462,6 +462,24 @@ fn entries_of_earlier_orders_are_cleaned_as_ever() {
     assert!(notices.contains(&Event::Records(Subject::Service, removed)), "{notices:?}");
 }
 
+#[test]
+fn records_of_an_order_that_may_be_gone_on_with_are_left_until_that_attempt_has_ended() {
+    let bed = Bed::start();
+    let ours = "ngx_http_acme_dns_module: ACME challenge, removed after validation";
+    let id = bed.create("TXT", NAME, &format!("\"{VALUE}\""), Some(ours));
+    bed.store().journal_write("example.test~2", &bed.entry(NAME, VALUE, Some(&id))).unwrap();
+    bed.run(async |obtainer| {
+        let under_way = obtainer.begin("example.test");
+        assert_eq!(obtainer.clean_journal().await, Leftovers { failed: 0, waiting: 1 });
+        assert_eq!(bed.testbed.cloudflare.records().len(), 1);
+        // Another certificate keeps nothing of it.
+        let _other = obtainer.begin("example.te");
+        drop(under_way);
+        assert_eq!(obtainer.clean_journal().await, Leftovers::default());
+    });
+    assert!(bed.testbed.cloudflare.records().is_empty());
+}
+
 /// A provider whose records have no comments.
 struct Plain {
     records: Rc<RefCell<Vec<TxtRecord>>>,
