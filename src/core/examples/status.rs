@@ -3,7 +3,7 @@
 
 use acme_dns_core::status::{html, samples};
 
-/// What the service says of an engine that is away.
+/// Words of the service about an engine that is away.
 const AWAY: &str =
     "https://etcd-1.example.net:2379 cannot be reached: connection refused; is etcd running there?";
 
