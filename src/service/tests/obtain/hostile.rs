@@ -480,6 +480,20 @@ fn records_of_an_order_that_may_be_gone_on_with_are_left_until_that_attempt_has_
     assert!(bed.testbed.cloudflare.records().is_empty());
 }
 
+/// A server carries out what it was asked for, although whoever has asked is dead.
+#[test]
+fn a_record_that_is_created_after_a_look_is_found_by_the_next() {
+    let bed = Bed::start();
+    let ours = "ngx_http_acme_dns_module: ACME challenge, removed after validation";
+    bed.store().journal_write("example.test", &bed.entry(NAME, VALUE, None)).unwrap();
+    let not_yet = Leftovers { failed: 0, waiting: 1 };
+    assert_eq!(bed.clean(), not_yet);
+    bed.create("TXT", NAME, &format!("\"{VALUE}\""), Some(ours));
+    assert_eq!(bed.clean(), not_yet, "there may be one more");
+    assert!(bed.testbed.cloudflare.records().is_empty());
+    assert_eq!(bed.journal(), ["example.test.json"]);
+}
+
 /// A provider whose records have no comments.
 struct Plain {
     records: Rc<RefCell<Vec<TxtRecord>>>,
