@@ -5,6 +5,7 @@
 //! overwritten in between is written again. Values of others are sent back exactly as they came.
 
 use super::request::{self, Answer, PAUSES, pause, retrying};
+use super::spacing::read_back;
 use super::{
     About, DnsProvider, PlacedRecord, ProviderError, Redactor, Refusal, RefusalReason, Rule,
     SparedRecord, TxtRecord, Zone, txt,
@@ -26,7 +27,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use url::Url;
 
 /// The longest answer, in bytes: servers that know no filter send a whole zone.
@@ -41,7 +42,7 @@ const SHOWN_ZONES: usize = 5;
 /// So often an RRset is written until it stays as it should be.
 const MAX_WRITES: usize = 20;
 
-/// Pause before an RRset is read again: a client that has read it before our write has written by then.
+/// The least pause before an RRset is read again ([`read_back`]).
 const READ_BACK: Duration = Duration::from_millis(250);
 
 /// A change of an RRset's records; false if there is nothing to change.
@@ -245,6 +246,7 @@ impl PowerDns {
         let mut pauses = PAUSES.iter();
         let mut is_clear = true;
         loop {
+            let begun = Instant::now();
             match self.step(zone, &name, change, action).await {
                 Ok(false) => return Ok(()),
                 Ok(true) if writes == MAX_WRITES => {
@@ -257,7 +259,7 @@ impl PowerDns {
                         (self.tell)(ProviderEvent::Overwritten { provider, name });
                     }
                     writes += 1;
-                    sleep(READ_BACK).await;
+                    sleep(read_back(READ_BACK, begun.elapsed())).await;
                 }
                 Err(error) if error.is_permanent() && !(is_clear && writes == 0) => {
                     return Err(ProviderError::Unclear(Box::new(error)));

@@ -11,6 +11,7 @@ mod writers;
 pub use writers::Writers;
 
 use super::request::retrying;
+use super::spacing::read_back;
 use super::{
     DnsProvider, PlacedRecord, ProviderError, REMOVAL_LIMIT, Redactor, Rule, SparedRecord,
     TxtRecord, Zone, by_rule, names_of, txt_records,
@@ -29,7 +30,7 @@ use std::env;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use url::Url;
 
 /// Variables of the service's environment that the program has too: how hosts are reached and trusted.
@@ -55,7 +56,7 @@ const LIMIT_PARTS: u32 = 6;
 /// So often records are written until they stay.
 const MAX_WRITES: usize = 4;
 
-/// Pause before records are read again: a client that has read them before our write has written by then.
+/// The least pause before records are read again ([`read_back`]).
 const READ_BACK: Duration = Duration::from_millis(500);
 
 /// The provider of one `acme_dns_provider` block.
@@ -187,12 +188,13 @@ impl Library {
         failed: &str,
     ) -> Result<(), ProviderError> {
         for written in 0..MAX_WRITES {
+            let begun = Instant::now();
             let added = self.change(Action::Add, zone, &records, failed).await;
             added.map_err(|error| error.after(written))?;
             if !self.loses_updates() {
                 return Ok(());
             }
-            sleep(READ_BACK).await;
+            sleep(read_back(READ_BACK, begun.elapsed())).await;
             let missing = self.look(zone, &records, false, failed).await;
             records = missing.map_err(|error| error.after(1))?;
             if records.is_empty() {
@@ -218,11 +220,12 @@ impl Library {
         failed: &str,
     ) -> Result<(), ProviderError> {
         for _ in 0..MAX_WRITES {
+            let begun = Instant::now();
             self.change(Action::Remove, zone, &records, failed).await?;
             if !self.loses_updates() {
                 return Ok(());
             }
-            sleep(READ_BACK).await;
+            sleep(read_back(READ_BACK, begun.elapsed())).await;
             records = self.look(zone, &records, true, failed).await?;
             if records.is_empty() {
                 return Ok(());
