@@ -44,11 +44,8 @@ impl Fleet {
             Ok(false) => self.create_and_share(issuer, &path, &lease, obtainer).await,
             Err(error) => Err(error),
         };
-        // An account that the engine has not taken is shared by this host at its next try: the others wait that long.
-        if shared.is_ok() {
-            // It ends by itself otherwise.
-            let _released = self.engine.release(&lease).await;
-        }
+        // It ends by itself otherwise.
+        let _released = self.engine.release(&lease).await;
         shared.map(|()| None)
     }
 
