@@ -16,8 +16,9 @@ use crate::key::KeyType;
 use crate::name::Name;
 use crate::schedule::Validity;
 use crate::time::UnixTime;
+use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 /// The most certificates that stand in for one: shared memory has room for a few.
@@ -143,6 +144,26 @@ enum Origin {
     Other,
     /// One of the issuers that are configured for it.
     Issuer,
+}
+
+/// Names that certificates are looked for.
+#[derive(Debug, Default)]
+pub struct WantedNames<'a>(HashSet<Cow<'a, str>>);
+
+impl<'a> WantedNames<'a> {
+    /// Takes names that certificates are wanted for.
+    pub fn of(names: impl IntoIterator<Item = &'a Name>) -> Self {
+        let names = names.into_iter().map(Name::as_str);
+        let with_wildcard = names.flat_map(|name| {
+            [Some(Cow::Borrowed(name)), wildcard_of(name).map(Cow::Owned)].into_iter().flatten()
+        });
+        Self(with_wildcard.collect())
+    }
+
+    /// Tells whether a certificate that holds these names covers one that is wanted.
+    pub fn has_any(&self, held: &[String]) -> bool {
+        held.iter().any(|name| self.0.contains(name.as_str()))
+    }
 }
 
 /// Tells whether one of the names that a certificate holds is this one, or a wildcard that stands for it.

@@ -69,6 +69,8 @@ pub(super) struct Ready {
     pub(super) facts: Vec<(VariantId, CertificateFacts)>,
     /// Set if there is a pack of certificates that cannot be used.
     pub(super) has_bad_pack: bool,
+    /// Number of certificates on disk that the pack does not have as they are.
+    pub(super) unpacked: usize,
     /// Finds from the trees of other clients.
     pub(super) imports: Imports,
     /// Files of the state path that nginx reads; known when the configuration is in force.

@@ -109,6 +109,7 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
         loading: loading(),
         facts: Vec::new(),
         has_bad_pack: false,
+        unpacked: 0,
         imports: Imports::default(),
         watch: None,
         memory,

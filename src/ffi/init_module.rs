@@ -56,6 +56,7 @@ pub(super) fn put_into_force(cycle: Cycle<'_>, conf: &mut CoreConf) {
     });
     ready.facts = published.facts;
     ready.has_bad_pack = published.has_bad_pack;
+    ready.unpacked = published.unpacked;
     ready.identity.has_foreign_files = published.has_foreign_files;
 }
 

@@ -169,6 +169,7 @@ fn settings(conf: &CoreConf, ready: &Ready) -> Settings {
         is_news: ready.is_news && ready.memory.starts() <= 1,
         // The first one has mended it.
         has_bad_pack: ready.has_bad_pack && ready.memory.starts() <= 1,
+        unpacked: if ready.memory.starts() <= 1 { ready.unpacked } else { 0 },
     }
 }
 

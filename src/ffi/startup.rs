@@ -19,13 +19,17 @@ use acme_dns_core::config::{Certificate, Config};
 use acme_dns_core::id::{CertificateId, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
-use acme_dns_core::stock::Stock;
+use acme_dns_core::name::Name;
+use acme_dns_core::stock::{Stock, WantedNames, covers};
 use acme_dns_service::event::{Event, FilesEvent, NginxEvent, StateEvent};
 use acme_dns_service::store::{
     CertificateFacts, Certificates, Packed, PackedCertificate, StoreError, traits_of,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+/// Number of certificates from which on it is worth while to read the pack, which is read as a whole.
+const WORTH_UNPACKING: usize = 100;
 
 /// Place of a certificate.
 enum PairSource {
@@ -82,6 +86,9 @@ pub(super) struct Startup<'a> {
     is_denied: bool,
     /// Facts of what was published as it lies on disk.
     facts: Vec<(VariantId, CertificateFacts)>,
+    /// Those that the pack does not have as they are on disk, and the number of them that it could have.
+    not_in_pack: HashSet<VariantId>,
+    unpacked: usize,
     /// The certificates that are not there.
     missing: Vec<CertificateId>,
     has_foreign_files: bool,
@@ -94,6 +101,8 @@ pub(super) struct Publication {
     pub(super) has_foreign_files: bool,
     /// Set if there is a pack of certificates that cannot be used.
     pub(super) has_bad_pack: bool,
+    /// Number of certificates on disk that the pack does not have as they are.
+    pub(super) unpacked: usize,
 }
 
 impl<'a> Startup<'a> {
@@ -125,6 +134,8 @@ impl<'a> Startup<'a> {
             disk,
             is_denied,
             facts,
+            not_in_pack: HashSet::new(),
+            unpacked: 0,
             missing,
             has_foreign_files,
         }
@@ -138,21 +149,8 @@ impl<'a> Startup<'a> {
             let area = Area::new(&before.memory, &before.config);
             self.area.take_over(&config, (&area, &before.config), |id| copied.contains(&id));
         }
-        let disk = self.disk.take();
-        let (packed, has_bad_pack) = disk.as_ref().map_or((None, false), open_pack);
-        let is_published = |startup: &mut Self, id, certificate, writer: &mut Writer| {
-            let packed = packed.as_ref().and_then(|packed| startup.packed(packed, certificate));
-            packed
-                .is_some_and(|(variant, packed)| startup.write_packed(id, variant, packed, writer))
-        };
-        let mut rest = Vec::new();
-        for (id, certificate) in config.certificates.iter() {
-            if !copied.contains(&id) && !is_published(&mut self, id, certificate, writer) {
-                rest.push((id, certificate));
-            }
-        }
-        drop(packed);
-        self.disk = disk;
+        let rest = config.certificates.iter().filter(|(id, _)| !copied.contains(id)).collect();
+        let (rest, has_bad_pack) = self.unpack(rest, writer);
         let mut lacking = Vec::new();
         for (id, certificate) in rest {
             let own = self.read_own(certificate, &mut imported);
@@ -168,7 +166,8 @@ impl<'a> Startup<'a> {
         let user = self.ready.identity.user.zip(self.disk);
         let is_foreign = user.is_some_and(|(user, disk)| disk.is_foreign_to(user.uid));
         let has_foreign_files = self.has_foreign_files || is_foreign;
-        Publication { facts: self.facts, has_foreign_files, has_bad_pack }
+        let (facts, unpacked) = (self.facts, self.unpacked);
+        Publication { facts, has_foreign_files, has_bad_pack, unpacked }
     }
 
     /// Copies what the configuration before has of the same certificates; gives their identifiers.
@@ -220,6 +219,32 @@ impl<'a> Startup<'a> {
         variants.filter_map(known).collect()
     }
 
+    /// Publishes what the pack has of these certificates; gives the others, and whether there is a pack that cannot be
+    /// used.
+    fn unpack<'c>(
+        &mut self,
+        mut rest: Vec<(CertificateId, &'c Certificate)>,
+        writer: &mut Writer,
+    ) -> (Vec<(CertificateId, &'c Certificate)>, bool) {
+        if rest.len() < WORTH_UNPACKING {
+            return (rest, false);
+        }
+        let disk = self.disk.take();
+        let (packed, has_bad_pack) = disk.as_ref().map_or((None, false), open_pack);
+        rest.retain(|(id, certificate)| {
+            let found = packed.as_ref().and_then(|packed| self.packed(packed, certificate));
+            let is_published = found
+                .is_some_and(|(variant, packed)| self.write_packed(*id, variant, packed, writer));
+            if !is_published {
+                self.note_packed(packed.as_ref(), certificate);
+            }
+            !is_published
+        });
+        drop(packed);
+        self.disk = disk;
+        (rest, has_bad_pack)
+    }
+
     /// Finds a certificate in the pack, if it is what is wanted, and not due.
     fn packed(
         &self,
@@ -232,6 +257,16 @@ impl<'a> Startup<'a> {
         let traits = found.facts.traits();
         let is_wanted = traits.difference(&self.config, variant, certificate).is_none();
         (is_wanted && !traits.is_due(now())).then_some((id, found))
+    }
+
+    /// Notes which variants of a certificate the pack does not have.
+    fn note_packed(&mut self, packed: Option<&Packed<'_>>, certificate: &Certificate) {
+        for id in certificate.variants.clone() {
+            let name = self.config.variants.get(id).map_or("", |variant| variant.name.as_str());
+            if !packed.is_some_and(|packed| packed.has(name)) {
+                self.not_in_pack.insert(id);
+            }
+        }
     }
 
     /// Publishes a certificate as the pack has it, if there is room.
@@ -259,6 +294,8 @@ impl<'a> Startup<'a> {
             match self.disk.as_ref().map_or(Ok(None), |disk| disk.load_quickly(name)) {
                 Ok(None) => own.pairs.extend(imported.remove(&id).map(|pair| (id, pair))),
                 Ok(Some((material, facts))) => {
+                    let is_lacking = facts.is_some() && self.not_in_pack.contains(&id);
+                    self.unpacked += usize::from(is_lacking);
                     own.pairs.extend(material.pairs.into_iter().map(|pair| (id, pair)));
                     own.facts.extend(facts.map(|facts| (id, facts)));
                 }
@@ -326,17 +363,19 @@ impl<'a> Startup<'a> {
         tell_missing(&self.config, self.servers, &self.missing);
     }
 
-    /// Lists all that is there.
+    /// Lists all that is there for the names of those that lack something, which are few among thousands.
     fn stock(&self, lacking: &[(CertificateId, OwnFiles)]) -> Stock<PairSource> {
         let mut stock = Stock::default();
+        let wanted = lacking.iter().filter_map(|(id, _)| self.config.certificates.get(*id));
+        let wanted = WantedNames::of(wanted.flat_map(|certificate| &certificate.names));
         for (id, facts) in lacking.iter().flat_map(|(_, own)| &own.facts) {
             stock.add(PairSource::Own(*id), facts.traits());
         }
-        for (id, facts) in &self.facts {
+        for (id, facts) in self.facts.iter().filter(|(_, facts)| wanted.has_any(&facts.names)) {
             stock.add(PairSource::Own(*id), facts.traits());
         }
         if let Some(before) = self.before {
-            add_memory(&mut stock, before);
+            add_memory(&mut stock, before, &wanted);
         }
         let own: HashSet<&str> =
             self.config.variants.values().map(|variant| variant.name.as_str()).collect();
@@ -434,9 +473,22 @@ fn is_same(new: (&Config, &Certificate), old: (&Config, &Certificate)) -> bool {
     names(new) == names(old) && keys(new) == keys(old) && issuers(new) == issuers(old)
 }
 
-/// Adds what the configuration before has in memory.
-fn add_memory(stock: &mut Stock<PairSource>, before: &Ready) {
-    for slot in before.config.certificates.ids() {
+/// Adds what the configuration before has in memory. A certificate whose own files cover all its names has nothing else
+/// served in its place, so that those files say whether it has a name that is wanted.
+fn add_memory(stock: &mut Stock<PairSource>, before: &Ready, wanted: &WantedNames<'_>) {
+    let facts: HashMap<_, _> = before.facts.iter().map(|(id, facts)| (*id, facts)).collect();
+    let is_of_no_use = |certificate: &Certificate| {
+        certificate.variants.clone().all(|variant| {
+            facts.get(&variant).is_some_and(|facts| {
+                let covers = |name: &Name| covers(&facts.names, name.as_str());
+                certificate.names.iter().all(covers) && !wanted.has_any(&facts.names)
+            })
+        })
+    };
+    for (slot, certificate) in before.config.certificates.iter() {
+        if is_of_no_use(certificate) {
+            continue;
+        }
         let Some((_, record)) = SlotReader::new(&before.memory, slot).read() else { continue };
         let Ok(material) = Material::decode(&record) else { continue };
         for (index, pair) in material.pairs.iter().enumerate() {

@@ -68,13 +68,20 @@ pub fn parse(content: &[u8]) -> Result<Vec<Line>, Mistake> {
 
 /// Reads a file line by line.
 pub fn parse_each(content: &[u8]) -> impl Iterator<Item = Result<Line, Mistake>> {
-    let content = content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(content);
-    let lines = (1..).zip(content.split(|byte| *byte == b'\n'));
-    lines.filter_map(|(number, bytes)| {
-        let text = std::str::from_utf8(bytes).map_err(|_| "invalid UTF-8".to_owned());
-        let line = text.and_then(|text| read(number, text));
-        line.map_err(|message| Mistake { message, line: number }).transpose()
-    })
+    let lines = (1..).zip(without_mark(content).split(|byte| *byte == b'\n'));
+    lines.filter_map(|(number, bytes)| read_line(number, bytes).transpose())
+}
+
+/// Gives a text without the mark that some editors put before it.
+pub(super) fn without_mark(content: &[u8]) -> &[u8] {
+    content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(content)
+}
+
+/// Reads a line; `None` if it has no certificate.
+pub(super) fn read_line(number: usize, bytes: &[u8]) -> Result<Option<Line>, Mistake> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "invalid UTF-8".to_owned());
+    let line = text.and_then(|text| read(number, text));
+    line.map_err(|message| Mistake { message, line: number })
 }
 
 /// The certificate of a line, if there is one.

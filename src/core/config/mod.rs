@@ -13,6 +13,7 @@ pub mod draft;
 mod import;
 pub mod issuer;
 pub mod keys;
+pub mod known_file;
 pub mod listener;
 pub mod propagation;
 pub mod provider;

@@ -10,7 +10,7 @@ use super::domains::Line;
 use super::{Certificate, Config};
 use crate::id::CertificateId;
 use crate::name::Name;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Room that there is for certificates which are added: a part of the lines that there are, and this at least.
@@ -99,7 +99,30 @@ pub struct WatchedLines {
     known: Vec<HashMap<LineKey, KnownLine>>,
     /// The certificate of each name of a certificate or variant.
     names: HashMap<String, CertificateId>,
-    in_force: HashSet<CertificateId>,
+    in_force: CertificateSet,
+}
+
+/// Set of certificates.
+#[derive(Debug, Default)]
+struct CertificateSet(Vec<bool>);
+
+impl CertificateSet {
+    fn contains(&self, certificate: CertificateId) -> bool {
+        self.0.get(certificate.index()).is_some_and(|is_in| *is_in)
+    }
+
+    /// Puts one in, and tells whether it was not there.
+    fn insert(&mut self, certificate: CertificateId) -> bool {
+        let index = certificate.index();
+        if index >= self.0.len() {
+            self.0.resize(index + 1, false);
+        }
+        self.0.get_mut(index).is_some_and(|is_in| !std::mem::replace(is_in, true))
+    }
+
+    fn remove(&mut self, certificate: CertificateId) {
+        self.0.get_mut(certificate.index()).into_iter().for_each(|is_in| *is_in = false);
+    }
 }
 
 /// Meaning of a line: the same certificate, wherever it stands and however it is written.
@@ -118,6 +141,15 @@ pub struct PlacedLine {
     pub file: usize,
     /// The line.
     pub line: Line,
+}
+
+/// Lines of all files of a directive.
+#[derive(Debug, Default)]
+pub struct FoundLines {
+    /// The certificates of those that are known.
+    pub known: Vec<CertificateId>,
+    /// Those that no certificate is there for.
+    pub new: Vec<PlacedLine>,
 }
 
 /// Difference between a file and the lines that are in force.
@@ -164,43 +196,36 @@ impl WatchedLines {
         self.in_force.insert(id);
     }
 
+    /// Finds the certificate of a line, in force or not.
+    pub fn find(&self, directive: usize, line: &Line) -> Option<CertificateId> {
+        let known = self.known.get(directive)?;
+        known.get(&key(line.name.clone(), &line.names)).map(|line| line.certificate)
+    }
+
     /// Compares the files of a directive with its lines in force.
     ///
     /// # Errors
     /// Half of the lines are gone, or all: that may be a mistake.
-    pub fn compare(
-        &self,
-        directive: usize,
-        lines: Vec<PlacedLine>,
-    ) -> Result<LineChanges, LinesLost> {
-        let mut changes = LineChanges::default();
+    pub fn compare(&self, directive: usize, found: FoundLines) -> Result<LineChanges, LinesLost> {
+        let FoundLines { known: found, new: added } = found;
+        let mut changes = LineChanges { added, ..LineChanges::default() };
         let Some(known) = self.known.get(directive) else { return Ok(changes) };
-        let mut there = HashSet::new();
-        for placed in lines {
-            let key = key(placed.line.name.clone(), &placed.line.names);
-            match known.get(&key) {
-                Some(line) if !self.in_force.contains(&line.certificate) => {
-                    if there.insert(line.certificate) {
-                        changes.restored.push(line.certificate);
-                    }
-                }
-                Some(line) => {
-                    there.insert(line.certificate);
-                }
-                None => changes.added.push(placed),
+        let is_empty = found.is_empty() && changes.added.is_empty();
+        let mut there = CertificateSet::default();
+        for certificate in found {
+            if there.insert(certificate) && !self.in_force.contains(certificate) {
+                changes.restored.push(certificate);
             }
         }
-        let is_gone = |line: &&KnownLine| {
-            self.in_force.contains(&line.certificate) && !there.contains(&line.certificate)
-        };
-        for line in known.values().filter(is_gone) {
-            let list = if line.is_used { &mut changes.used } else { &mut changes.withdrawn };
-            list.push(line.certificate);
+        let mut before = 0;
+        for line in known.values().filter(|line| self.in_force.contains(line.certificate)) {
+            before += 1;
+            if !there.contains(line.certificate) {
+                let list = if line.is_used { &mut changes.used } else { &mut changes.withdrawn };
+                list.push(line.certificate);
+            }
         }
-        let is_in_force = |line: &&KnownLine| self.in_force.contains(&line.certificate);
-        let before = known.values().filter(is_in_force).count();
         let gone = changes.withdrawn.len() + changes.used.len();
-        let is_empty = there.is_empty() && changes.added.is_empty();
         if before > 0 && (is_empty || gone > FEW_LOST && gone * 2 >= before) {
             return Err(LinesLost { before, gone });
         }
@@ -211,7 +236,7 @@ impl WatchedLines {
 
     /// Notes that a certificate has lost its line.
     pub fn withdraw(&mut self, certificate: CertificateId) {
-        self.in_force.remove(&certificate);
+        self.in_force.remove(certificate);
     }
 
     /// Notes that the line of a certificate is there again.
@@ -221,7 +246,7 @@ impl WatchedLines {
 
     /// Tells whether the line of a certificate is in force.
     pub fn is_in_force(&self, certificate: CertificateId) -> bool {
-        self.in_force.contains(&certificate)
+        self.in_force.contains(certificate)
     }
 
     /// Returns the certificate that has a name, as a certificate or as a variant.

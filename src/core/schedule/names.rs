@@ -34,7 +34,8 @@ impl Names {
         let places =
             places.flat_map(|(track, it)| (0..it.names.len()).map(move |name| (track, name)));
         let mut names: Vec<_> = places.collect();
-        names.sort_by(|one, other| compare(name(tracks, *one), name(tracks, *other)));
+        // Thousands of names are compared faster once they are turned round.
+        names.sort_by_cached_key(|place| reversed(name(tracks, *place)).collect::<Box<[u8]>>());
         Self(names)
     }
 
@@ -68,6 +69,10 @@ fn name(tracks: &Table<VariantId, Track>, (track, name): (VariantId, usize)) -> 
 /// Compares names from their ends; dots come before all else, so that a zone is followed by what is in
 /// it.
 fn compare(one: &str, other: &str) -> Ordering {
+    reversed(one).cmp(reversed(other))
+}
+
+fn reversed(name: &str) -> impl Iterator<Item = u8> {
     let order = |byte: u8| if byte == b'.' { 0 } else { byte.to_ascii_lowercase() };
-    one.bytes().rev().map(order).cmp(other.bytes().rev().map(order))
+    name.bytes().rev().map(order)
 }

@@ -1,4 +1,4 @@
-use super::{Choice, Difference, Stock, Traits, covers};
+use super::{Choice, Difference, Stock, Traits, WantedNames, covers};
 use crate::config::{Config, Issuer, Profile, Variant};
 use crate::id::{CertificateId, IdRange, VariantId};
 use crate::key::KeyType::{self, EcdsaP256, EcdsaP384, Rsa2048};
@@ -70,6 +70,19 @@ fn a_wildcard_covers_one_label() {
         ("other.test", false),
     ] {
         assert_eq!(covers(&held, name), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_has_a_wanted_name_is_what_covers_one() {
+    let names = ["a.test", "b.test", "*.test", "x.a.test", "*.a.test", "*.x.a.test"];
+    for wanted in names {
+        let name = Name::parse(wanted).unwrap();
+        let set = WantedNames::of([&name]);
+        for held in names {
+            let held = ["other.example".to_owned(), held.to_owned()];
+            assert_eq!(set.has_any(&held), covers(&held, wanted), "{wanted} by {held:?}");
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::event::{Event, StateEvent};
 use crate::host::Host;
 use acme_dns_core::time::UnixTime;
+use std::cell::RefCell;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::sleep;
@@ -29,13 +30,26 @@ pub(super) fn now() -> UnixTime {
     UnixTime(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
 }
 
+/// Random numbers that are fetched at once: OpenSSL takes as long for one as for all of them.
+const RANDOM: usize = 64;
+
+thread_local! {
+    /// Numbers that no one has had yet.
+    static NUMBERS: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Returns a number from 0 to 1.
 pub(super) fn random() -> f64 {
-    let mut bytes = [0; 4];
-    match openssl::rand::rand_bytes(&mut bytes) {
-        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
-        Err(_) => 0.5,
-    }
+    let number = NUMBERS.with_borrow_mut(|numbers| {
+        if numbers.is_empty() {
+            let mut bytes = [0; RANDOM * size_of::<u32>()];
+            openssl::rand::rand_bytes(&mut bytes).ok()?;
+            let (words, _) = bytes.as_chunks();
+            numbers.extend(words.iter().map(|word| u32::from_le_bytes(*word)));
+        }
+        numbers.pop()
+    });
+    number.map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }
 
 /// Lets other tasks run during a long round: thousands of certificates take time, and a stop must not wait for

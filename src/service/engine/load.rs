@@ -13,7 +13,8 @@ use super::unreadable::{Unreadable, may_be_good};
 use super::unsaved::Unsaved;
 use crate::event::FilesEvent;
 use crate::store::{
-    CertificateFacts, IssuedPem, PackedRenewal, PendingOrder, StoredCertificate, certificate_stamp,
+    CertificateFacts, Certificates, IssuedPem, PackedRenewal, PendingOrder, StoredCertificate,
+    Trust,
 };
 use crate::x509::keys;
 use acme_dns_core::id::{Table, VariantId};
@@ -22,7 +23,7 @@ use acme_dns_core::material::Pair;
 use acme_dns_core::schedule::{Fingerprint, Known, Progress, Validity};
 use acme_dns_core::stock::Traits;
 use openssl::pkey::PKey;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// The parts that are filled from the disk.
 pub(super) struct Loader<'a> {
@@ -43,22 +44,28 @@ impl Loader<'_> {
         packing: &Packing,
     ) -> Table<VariantId, Known> {
         let site = self.site;
-        let mut facts: HashMap<_, _> = facts.into_iter().collect();
+        // Whatever is wrong with the directory is said of what is read.
+        let all = Certificates::open(site.store.path(), &Trust::here()).ok().flatten();
+        let mut published: Table<VariantId, Option<CertificateFacts>> =
+            site.variants().map(|_| None).collect();
+        for (variant, facts) in facts {
+            published[variant] = Some(facts);
+        }
         let under_way = site.store.under_way().unwrap_or_else(|error| {
             site.tell_failure(Level::Warn, &error);
             site.variants().map(|variant| site.name(variant).to_owned()).collect::<BTreeSet<_>>()
         });
         let is_under_way = |variant: VariantId| under_way.contains(site.name(variant));
-        let renewals: HashMap<VariantId, PackedRenewal> =
-            facts.iter().filter_map(|(variant, facts)| Some((*variant, facts.renewal?))).collect();
         let mut held = Table::default();
+        let mut renewals: Table<VariantId, Option<PackedRenewal>> = Table::default();
         for variant in site.variants() {
             let_others_work(variant.index()).await;
-            let facts = facts.remove(&variant).filter(|facts| {
-                let stamp = certificate_stamp(site.store.path(), site.name(variant));
+            let facts = published[variant].take().filter(|facts| {
+                let stamp = all.as_ref().and_then(|all| all.chain_stamp(site.name(variant)));
                 stamp.iter().for_each(|stamp| packing.note_found(*stamp));
                 stamp == Some(facts.stamp)
             });
+            renewals.push(facts.as_ref().and_then(|facts| facts.renewal));
             held.push(self.load_variant(variant, facts, is_under_way(variant)));
         }
         let succession = Succession { site, served: self.served, unsaved: self.unsaved };
@@ -66,8 +73,8 @@ impl Loader<'_> {
         let mut known = Table::default();
         for (variant, validity) in validities {
             let_others_work(variant.index()).await;
-            let renewal = renewals.get(&variant).copied();
-            known.push(self.gather(variant, (validity, renewal), is_under_way(variant)));
+            let packed = all.as_ref().zip(renewals[variant]);
+            known.push(self.gather(variant, (validity, packed), is_under_way(variant)));
         }
         known
     }
@@ -108,7 +115,7 @@ impl Loader<'_> {
     fn gather(
         &self,
         variant: VariantId,
-        (validity, packed): (Option<Validity>, Option<PackedRenewal>),
+        (validity, packed): (Option<Validity>, Option<(&Certificates, PackedRenewal)>),
         is_under_way: bool,
     ) -> Known {
         let (site, store, name) = (self.site, &self.site.store, self.site.name(variant));
@@ -121,7 +128,11 @@ impl Loader<'_> {
             false => Progress::default(),
         };
         let renewal = validity.and_then(|_| {
-            store.load_renewal_after(name, packed).unwrap_or_else(|error| {
+            let renewal = match packed {
+                Some(packed) => store.load_renewal_after(name, packed),
+                None => store.load_renewal(name),
+            };
+            renewal.unwrap_or_else(|error| {
                 ignore(error);
                 None
             })
@@ -182,8 +193,9 @@ impl Loader<'_> {
     fn unsaved_pair(&self, variant: VariantId) -> Option<Pair> {
         let (wanted, certificate) = self.site.variant(variant);
         let mut pair = self.site.published_pair(variant)?;
-        let is_unsaved = pair.source.as_ref().is_some_and(|source| !source.is_kept);
-        let facts = CertificateFacts::of(&pair).filter(|_| is_unsaved)?;
+        // Before a look into the certificate: a start asks this of all of them.
+        pair.source.as_ref().filter(|source| !source.is_kept)?;
+        let facts = CertificateFacts::of(&pair)?;
         let config = &self.site.config;
         let is_wanted = facts.traits().difference(config, wanted, certificate).is_none();
         if !certificate.staples {

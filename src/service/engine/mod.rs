@@ -116,6 +116,8 @@ pub struct Settings {
     pub is_news: bool,
     /// Set if the master has found a pack of certificates that cannot be used.
     pub has_bad_pack: bool,
+    /// Number of certificates on disk that the master has not found in the pack.
+    pub unpacked: usize,
 }
 
 impl Service {

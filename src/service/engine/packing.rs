@@ -22,8 +22,9 @@ const FEW: usize = 100;
 /// Time from the start to the first pack: the start comes first.
 const DELAY: Duration = Duration::from_secs(5);
 
-/// Pause after a pack that was not written.
+/// Pause after a pack that was not written, and after one that was: certificates may be forgotten all the time.
 const RETRY: Duration = Duration::from_secs(3600);
+const REST: Duration = Duration::from_secs(600);
 
 /// The certificates are read in batches with pauses, so that others have the processor too.
 const BATCH: usize = 500;
@@ -36,6 +37,10 @@ pub(super) struct Packing {
     pack: Option<FileStamp>,
     /// Number of certificates that the pack does not have, or has otherwise.
     stale: Rc<Cell<usize>>,
+    /// Number of those that are newer than the pack was when the service began.
+    newer: Cell<usize>,
+    /// Number of times that the pack has gone, as far as is known here.
+    removals: Cell<u64>,
     next: Rc<Cell<Instant>>,
     is_writing: Rc<Cell<bool>>,
     /// Tells the thread that writes whether to go on.
@@ -43,11 +48,14 @@ pub(super) struct Packing {
 }
 
 impl Packing {
-    pub(super) fn new(site: Rc<Site>) -> Self {
+    /// `unpacked` is the number of certificates that nginx has found, and not in the pack.
+    pub(super) fn new(site: Rc<Site>, unpacked: usize) -> Self {
         Self {
             pack: pack_stamp(site.store.path()),
+            removals: Cell::new(site.store.pack_removals().unwrap_or_default()),
             site,
-            stale: Rc::default(),
+            stale: Rc::new(Cell::new(unpacked)),
+            newer: Cell::default(),
             next: Rc::new(Cell::new(Instant::now() + DELAY)),
             is_writing: Rc::default(),
             goes_on: Arc::new(AtomicBool::new(true)),
@@ -57,7 +65,9 @@ impl Packing {
     /// Notes a certificate that is there when the service begins, by the stamp of its file.
     pub(super) fn note_found(&self, stamp: FileStamp) {
         if self.pack.is_none_or(|pack| stamp.is_newer_than(pack)) {
-            self.note_saved();
+            self.newer.set(self.newer.get() + 1);
+            // Those that nginx has not found in the pack are mostly the same.
+            self.stale.set(self.stale.get().max(self.newer.get()));
         }
     }
 
@@ -69,6 +79,11 @@ impl Packing {
     /// Has the pack written, if it is time to.
     pub(super) fn look(&self) {
         let count = self.site.variants().len();
+        if let Some(removals) = self.site.store.pack_removals()
+            && self.removals.replace(removals) != removals
+        {
+            self.stale.set(count);
+        }
         let is_due = count >= LEAST && self.stale.get() > (count / PART).max(FEW);
         if is_due && !self.is_writing.get() && Instant::now() >= self.next.get() {
             self.is_writing.set(true);
@@ -97,10 +112,16 @@ impl Packing {
             if let Err(error) = &written {
                 site.tell_failure(Level::Warn, error);
             }
+            let pause = match written {
+                Ok(true) => REST,
+                // A certificate was forgotten meanwhile, or the process ends.
+                Ok(false) => DELAY,
+                Err(_) => RETRY,
+            };
             if !matches!(written, Ok(true)) {
                 stale.set(stale.get() + known);
-                next.set(Instant::now() + RETRY);
             }
+            next.set(Instant::now() + pause);
             is_writing.set(false);
         }
     }
@@ -130,7 +151,7 @@ mod tests {
 
     /// Begins with as many certificates as there are at least, all of them old.
     fn begin(site: &Rc<Site>) -> Packing {
-        let packing = Packing::new(Rc::clone(site));
+        let packing = Packing::new(Rc::clone(site), 0);
         (0..LEAST).for_each(|_| packing.note_found(FileStamp::default()));
         packing
     }
@@ -163,6 +184,14 @@ mod tests {
                 assert_eq!(stamp() != first, is_written, "{saved}");
             }
             assert_eq!(begin(&site).stale.get(), 0, "all are older");
+            // Such as after a backup was restored: the files are older, and others.
+            let before = stamp();
+            look(&Packing::new(Rc::clone(&site), 101)).await;
+            assert_ne!(stamp(), before, "nginx did not find them in it");
+            let packing = begin(&site);
+            site.store.remove_pack().unwrap();
+            look(&packing).await;
+            assert!(stamp().is_some(), "it had gone");
         };
         LocalSet::new().run_until(work).await;
     }

@@ -55,6 +55,7 @@ pub(super) struct Waiting {
     lease: Duration,
     is_news: bool,
     has_bad_pack: bool,
+    unpacked: usize,
 }
 
 /// Service whose state path was loaded: everything that the loop works with.
@@ -99,6 +100,7 @@ impl Waiting {
             lease,
             is_news,
             has_bad_pack,
+            unpacked,
         } = settings;
         let secrets = Secrets::new(secrets, &config, &imports)?;
         let host = listener.host();
@@ -120,6 +122,7 @@ impl Waiting {
             lease,
             is_news,
             has_bad_pack,
+            unpacked,
         })
     }
 
@@ -139,7 +142,7 @@ impl Waiting {
         {
             site.tell_failure(Level::Warn, &error);
         }
-        let packing = Packing::new(Rc::clone(&site));
+        let packing = Packing::new(Rc::clone(&site), self.unpacked);
         let mut unsaved = Unsaved::new(Rc::clone(&site), report.clone());
         let mut unreadable = Unreadable::new(Rc::clone(&site));
         let mut served = Served::new(Rc::clone(&site));

@@ -15,7 +15,7 @@ use acme_dns_core::id::{CertificateId, Table, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use acme_dns_core::schedule::{Renewal, Validity};
-use acme_dns_core::stock::{Choice, Stock, Traits};
+use acme_dns_core::stock::{Choice, Stock, Traits, WantedNames};
 use std::collections::{BTreeSet, HashSet};
 
 /// Number of successions that are told one by one.
@@ -110,15 +110,18 @@ impl Succession<'_> {
         validities
     }
 
-    /// Gathers all that is there. What shared memory has is looked at for those that are lacking alone.
+    /// Gathers all that is there for the names of those that are lacking. What shared memory has is looked at for them
+    /// alone.
     async fn stock(
         &self,
         held: &Table<VariantId, Option<Traits>>,
         lacking: &BTreeSet<CertificateId>,
     ) -> Stock<StockSource> {
         let mut stock = Stock::default();
+        let wanted = lacking.iter().flat_map(|id| &self.site.certificate(*id).names);
+        let wanted = WantedNames::of(wanted);
         for (id, traits) in held {
-            if let Some(traits) = traits {
+            if let Some(traits) = traits.as_ref().filter(|it| wanted.has_any(&it.names)) {
                 stock.add(StockSource::Variant(id), traits.clone());
             }
         }

@@ -1,6 +1,6 @@
 //! Watched domains files: lines that come are ordered, and lines that go are not renewed any more, without a reload.
 //!
-//! A look costs a question for each file. A file that has changed is read as a whole and compared with the lines in force;
+//! A look costs a question for each file. Of a file that has changed, the lines are read that are not where they were;
 //! all else follows the change. A certificate whose line is gone is served until it ends: then servers that choose by name
 //! find it no more. Its place is free again after the next reload.
 
@@ -15,8 +15,11 @@ use super::unreadable::Unreadable;
 use super::unsaved::Unsaved;
 use crate::domains::{DomainsFile, DomainsSource};
 use crate::event::{DomainsEvent, Event};
-use acme_dns_core::config::domains::{Mistake, parse_each};
-use acme_dns_core::config::watched::{Addition, LineChanges, LinesLost, PlacedLine, WatchedLines};
+use acme_dns_core::config::domains::Mistake;
+use acme_dns_core::config::known_file::{FileLine, KnownFile};
+use acme_dns_core::config::watched::{
+    Addition, FoundLines, LineChanges, LinesLost, PlacedLine, WatchedLines,
+};
 use acme_dns_core::id::{CertificateId, IdRange, VariantId};
 use acme_dns_core::schedule::{Fingerprint, Schedule};
 use acme_dns_core::text::errno;
@@ -42,6 +45,8 @@ pub(super) struct Watching {
     lines: WatchedLines,
     /// By directive.
     sources: Vec<DomainsSource>,
+    /// The files of each as they were read last.
+    known: Vec<HashMap<PathBuf, KnownFile>>,
     /// The event that was told of each source last: it is told once.
     told: Vec<Option<DomainsEvent>>,
     /// The mistakes in the lines of each source, wherever they stand.
@@ -75,6 +80,7 @@ impl Watching {
         };
         Self {
             told: sources.iter().map(|_| None).collect(),
+            known: sources.iter().map(|_| HashMap::new()).collect(),
             mistakes: sources.iter().map(|_| HashSet::new()).collect(),
             site,
             fingerprint,
@@ -134,24 +140,54 @@ impl Watching {
             return self.tell_once(directive, DomainsEvent::Unended { file });
         }
         let mut mistakes = Vec::new();
-        let lines = parse(&files, &mut mistakes);
-        match self.lines.compare(directive, lines) {
+        let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+        let found = self.read(directive, files, &mut mistakes);
+        match self.lines.compare(directive, found) {
             Err(LinesLost { before, gone }) => {
                 self.tell_once(directive, DomainsEvent::Lost { path, gone, before });
             }
             Ok(changes) => {
                 self.told.get_mut(directive).map(Option::take);
-                self.apply(directive, changes, (&files, &mut mistakes), parts);
+                self.apply(directive, changes, (&paths, &mut mistakes), parts);
                 self.tell_mistakes(directive, path, mistakes);
             }
         }
+    }
+
+    /// Reads the lines of a directive, and notes those that cannot be read.
+    fn read(
+        &mut self,
+        directive: usize,
+        files: Vec<DomainsFile>,
+        mistakes: &mut Vec<LineMistake>,
+    ) -> FoundLines {
+        let (mut found, mut known) = (FoundLines::default(), HashMap::new());
+        let before = self.known.get_mut(directive).map(std::mem::take);
+        let mut before = before.unwrap_or_default();
+        for (number, DomainsFile { path, content }) in files.into_iter().enumerate() {
+            let mut file = before.remove(&path).unwrap_or_default();
+            for line in file.update(content, |line| self.lines.find(directive, line)) {
+                match line {
+                    FileLine::Known(certificate) => found.known.push(certificate),
+                    FileLine::New(line) => found.new.push(PlacedLine { file: number, line }),
+                    FileLine::Wrong(Mistake { message: why, line }) => {
+                        mistakes.push(LineMistake { file: path.clone(), line, why });
+                    }
+                }
+            }
+            known.insert(path, file);
+        }
+        if let Some(files) = self.known.get_mut(directive) {
+            *files = known;
+        }
+        found
     }
 
     fn apply(
         &mut self,
         directive: usize,
         changes: LineChanges,
-        (files, mistakes): (&[DomainsFile], &mut Vec<LineMistake>),
+        (files, mistakes): (&[PathBuf], &mut Vec<LineMistake>),
         parts: &mut Growing<'_>,
     ) {
         let path = self.sources.get(directive).map(|source| source.path.clone());
@@ -168,7 +204,7 @@ impl Watching {
             let number = line.number;
             match self.site.config.addition(&self.lines, directive, line) {
                 Err(why) => {
-                    let file = files.get(file).map(|file| file.path.clone()).unwrap_or_default();
+                    let file = files.get(file).cloned().unwrap_or_default();
                     mistakes.push(LineMistake { file, line: number, why });
                 }
                 Ok(addition) => {
@@ -331,20 +367,4 @@ impl LineMistake {
     fn key(&self) -> (PathBuf, String) {
         (self.file.clone(), self.why.clone())
     }
-}
-
-/// Reads the lines of files, and notes those that cannot be read.
-fn parse(files: &[DomainsFile], mistakes: &mut Vec<LineMistake>) -> Vec<PlacedLine> {
-    let mut lines = Vec::new();
-    for (file, DomainsFile { path, content }) in files.iter().enumerate() {
-        for line in parse_each(content) {
-            match line {
-                Ok(line) => lines.push(PlacedLine { file, line }),
-                Err(Mistake { message: why, line }) => {
-                    mistakes.push(LineMistake { file: path.clone(), line, why });
-                }
-            }
-        }
-    }
-    lines
 }

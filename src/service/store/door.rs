@@ -113,7 +113,7 @@ impl Door {
     }
 
     /// Refuses what a reader must not be made to read.
-    fn check(&self, stat: &Stat, path: &Path) -> Result<(), StoreError> {
+    pub(super) fn check(&self, stat: &Stat, path: &Path) -> Result<(), StoreError> {
         let invalid = |reason| Err(StoreError::invalid(path, reason));
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {}

@@ -5,7 +5,9 @@ use super::{ACCEPT, names, read_issuer};
 use crate::config::binding::{Request, Wanted};
 use crate::config::domains::{parameters, parse};
 use crate::config::draft::Draft;
-use crate::config::watched::{Addition, LineChanges, LinesLost, PlacedLine, WatchedLines};
+use crate::config::watched::{
+    Addition, FoundLines, LineChanges, LinesLost, PlacedLine, WatchedLines,
+};
 use crate::config::{Config, Location};
 use crate::id::CertificateId;
 use std::path::PathBuf;
@@ -32,8 +34,14 @@ fn config(text: &str, server: &[&str]) -> (Config, Vec<String>) {
 }
 
 fn compare(lines: &WatchedLines, text: &str) -> Result<LineChanges, LinesLost> {
-    let placed = parse(text.as_bytes()).unwrap().into_iter();
-    lines.compare(0, placed.map(|line| PlacedLine { file: 0, line }).collect())
+    let mut found = FoundLines::default();
+    for line in parse(text.as_bytes()).unwrap() {
+        match lines.find(0, &line) {
+            Some(known) => found.known.push(known),
+            None => found.new.push(PlacedLine { file: 0, line }),
+        }
+    }
+    lines.compare(0, found)
 }
 
 /// Adds the lines that are new in a text; gives the mistakes.

@@ -29,8 +29,14 @@ impl IssuerFile {
     }
 }
 
-/// Renewal state of a certificate, with what the stamp of its file is compared by.
-pub type PackedRenewal = ([u64; 4], Renewal);
+/// Renewal state of a certificate as the pack has it.
+#[derive(Clone, Copy, Debug)]
+pub enum PackedRenewal {
+    /// None was saved.
+    Absent,
+    /// The state, with what the stamp of its file is compared by.
+    Saved([u64; 4], Renewal),
+}
 
 /// Facts about a certificate on disk, without its key.
 #[derive(Clone, Debug)]
@@ -55,7 +61,7 @@ pub struct CertificateFacts {
     pub is_imported: bool,
     /// Set if it is its own issuer.
     pub is_self_signed: bool,
-    /// Its renewal state, where it is from the pack.
+    /// Its renewal state, where all this is from the pack.
     pub renewal: Option<PackedRenewal>,
 }
 

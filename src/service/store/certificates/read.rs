@@ -218,6 +218,20 @@ impl Certificates {
         result
     }
 
+    /// Looks at a file of the version that is served, by no more than one question to the system. `None`: it is not there,
+    /// or is not what may be read. What the file says is not to be trusted for its stamp alone, as the way to it was not
+    /// checked.
+    pub(crate) fn stamp(&self, name: &str, file: &str) -> Option<FileStamp> {
+        let path = Path::new(name).join(file);
+        let stat = statat(&self.directory, &path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        self.door.check(&stat, &path).is_ok().then(|| FileStamp::new(&stat))
+    }
+
+    /// Looks at the file with the chain, as [`Certificates::stamp`] does.
+    pub(crate) fn chain_stamp(&self, name: &str) -> Option<FileStamp> {
+        self.stamp(name, FULL_CHAIN)
+    }
+
     /// Opens the version that is served, or the plain directory in its place.
     pub(super) fn open_version(&self, name: &str) -> Result<OpenDirectory<'_>, StoreError> {
         let path = self.path().join(name);

@@ -5,7 +5,7 @@ use super::read::is_usable;
 use super::versions::{linked_version, next, target, version, version_numbers};
 use super::{
     CHAIN, Certificates, FULL_CHAIN, ISSUER, IssuedPem, KEY, LEAF, PackedRenewal, RENEWAL, REVOKED,
-    Store, StoreError, VERSIONS, certificate_path, files,
+    Store, StoreError, VERSIONS, files,
 };
 use crate::stamp::FileStamp;
 use crate::store::Trust;
@@ -73,19 +73,19 @@ impl Store {
         files::replace(&place, &json)
     }
 
-    /// Reads the state of a certificate's renewal, where the pack has had it: the file is read if it is another one by now.
+    /// Gives the state of a certificate's renewal that the pack has had, or reads it if the file is another one by now.
     ///
     /// # Errors
     /// As of [`Store::load_renewal`].
     pub(crate) fn load_renewal_after(
         &self,
         name: &str,
-        packed: Option<PackedRenewal>,
+        (all, packed): (&Certificates, PackedRenewal),
     ) -> Result<Option<Renewal>, StoreError> {
-        let path = || certificate_path(self.path(), name).join(RENEWAL);
-        let is_same = |stamp| FileStamp::of(&path()).is_ok_and(|there| there.words() == stamp);
+        let there = all.stamp(name, RENEWAL).map(FileStamp::words);
         match packed {
-            Some((stamp, renewal)) if is_same(stamp) => Ok(Some(renewal)),
+            PackedRenewal::Absent if there.is_none() => Ok(None),
+            PackedRenewal::Saved(stamp, renewal) if there == Some(stamp) => Ok(Some(renewal)),
             _ => self.load_renewal(name),
         }
     }
@@ -101,15 +101,17 @@ impl Store {
     /// Has certificates with these leaves (DER) never taken over under another name.
     ///
     /// # Errors
-    /// The certificates cannot be listed, or a mark cannot be written.
+    /// The certificates cannot be listed, a mark cannot be written, or the pack cannot be removed.
     pub fn mark_revoked(&self, leaves: &[Vec<u8>]) -> Result<(), StoreError> {
         let Some(all) = Certificates::open(self.path(), &Trust::here())? else { return Ok(()) };
-        for name in all.names()? {
-            if all.leaf(&name).is_some_and(|leaf| leaves.contains(&leaf)) {
-                files::replace(&self.current(&name)?.join(REVOKED), b"")?;
+        self.without_pack(|| {
+            for name in all.names()? {
+                if all.leaf(&name).is_some_and(|leaf| leaves.contains(&leaf)) {
+                    files::replace(&self.current(&name)?.join(REVOKED), b"")?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

@@ -185,6 +185,7 @@ impl Bed {
             lease: LEASE,
             is_news: true,
             has_bad_pack: false,
+            unpacked: 0,
         }
     }
 

@@ -11,7 +11,7 @@
 //! an absent text or list has a length of all ones. Integers are little-endian. The reader trusts no number.
 
 use crate::stamp::FileStamp;
-use crate::store::certificates::facts::CertificateFacts;
+use crate::store::certificates::facts::{CertificateFacts, PackedRenewal};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::packed::unpack;
 use acme_dns_core::schedule::{Renewal, Validity};
@@ -21,7 +21,7 @@ use openssl::sha::sha256;
 use zeroize::Zeroizing;
 
 /// Beginning of the file. Another version of the module has another one, and reads the files.
-pub(super) const MAGIC: &[u8; 16] = b"acme_dns pack 1\n";
+pub(super) const MAGIC: &[u8; 16] = b"acme_dns pack 2\n";
 
 /// The bytes of a place, of the number of entries, and of the digest.
 const PLACE: usize = size_of::<u64>();
@@ -73,7 +73,10 @@ impl PackEntry<'_> {
         out.text(facts.profile.as_deref().map(str::as_bytes));
         out.list(facts.ordered.as_deref());
         out.put(served);
-        let stamp = facts.renewal.map_or([0; 4], |(stamp, _)| stamp);
+        let stamp = match facts.renewal {
+            Some(PackedRenewal::Saved(stamp, _)) => stamp,
+            Some(PackedRenewal::Absent) | None => [0; 4],
+        };
         stamp.iter().for_each(|word| out.put(&word.to_le_bytes()));
         out.text(renewal);
         out.text(Some(record));
@@ -93,8 +96,10 @@ impl PackEntry<'_> {
         let served = *from.take()?;
         let renewed = from.words()?;
         let renewal = match from.text()? {
-            None => None,
-            Some(text) => Some((renewed, serde_json::from_slice::<Renewal>(text).ok()?)),
+            None => PackedRenewal::Absent,
+            Some(text) => {
+                PackedRenewal::Saved(renewed, serde_json::from_slice::<Renewal>(text).ok()?)
+            }
         };
         let record = from.text()??;
         let facts = CertificateFacts {
@@ -107,7 +112,7 @@ impl PackEntry<'_> {
             ordered,
             is_imported: flags & IS_IMPORTED != 0,
             is_self_signed: flags & IS_SELF_SIGNED != 0,
-            renewal,
+            renewal: Some(renewal),
         };
         Some(PackEntry { name, stamp, owners, facts, served, record })
     }

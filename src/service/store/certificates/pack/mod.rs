@@ -6,7 +6,8 @@
 //! has otherwise, is read from them, and so is everything if there is no pack, or it is not whole.
 //!
 //! The service [writes](crate::store::Store::write_pack) it when enough of it is out of date. It holds keys, so it
-//! [goes](crate::store::Store::remove_pack) when a certificate is forgotten.
+//! [goes](crate::store::Store::remove_pack) when a certificate is forgotten. So it does when one is marked as revoked, whose
+//! files stay as they are.
 
 mod form;
 #[cfg(test)]
@@ -16,7 +17,6 @@ mod write;
 pub(in crate::store) use write::PackGuard;
 
 use super::facts::CertificateFacts;
-use super::read::is_revoked;
 use super::{Certificates, FULL_CHAIN};
 use crate::stamp::FileStamp;
 use crate::store::StoreError;
@@ -59,14 +59,20 @@ impl Certificates {
 }
 
 impl Packed<'_> {
+    /// Tells whether a certificate is in the pack as its files are.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let entry = self.pack.find(name);
+        let stamp = || self.certificates.chain_stamp(name);
+        entry.is_some_and(|entry| stamp().is_some_and(|stamp| entry.is_of(stamp)))
+    }
+
     /// Gives a certificate, if its files are still those that the pack was made of.
     #[must_use]
     pub fn certificate(&self, name: &str) -> Option<PackedCertificate> {
         let entry = self.pack.find(name)?;
-        let version = self.certificates.open_version(name).ok()?;
-        let stamp = FileStamp::new(&version.stat(FULL_CHAIN).ok()??);
-        // A certificate that is revoked keeps its files.
-        if !entry.is_of(stamp) || is_revoked(&version) {
+        let stamp = self.certificates.stamp(name, FULL_CHAIN)?;
+        if !entry.is_of(stamp) {
             return None;
         }
         let record = self.pack.record(&entry)?;

@@ -1,6 +1,6 @@
 use super::form::{MAGIC, Pack};
 use super::{PACK, PackedCertificate, pack_path};
-use crate::store::certificates::{Certificates, IssuedPem, Store};
+use crate::store::certificates::{Certificates, IssuedPem, PackedRenewal, Store};
 use crate::store::testing::{issued, issued_with};
 use crate::store::{Trust, load_material};
 use crate::x509::testing::key;
@@ -38,6 +38,14 @@ fn find(path: &Path, name: &str) -> Option<PackedCertificate> {
     packed.and_then(|packed| packed.certificate(name))
 }
 
+/// Failures of the renewal state, read where the file is not the one of the pack.
+fn renewal_after(store: &Store, name: &str, found: &PackedCertificate) -> Option<u32> {
+    let all = Certificates::open(store.path(), &Trust::here()).unwrap().unwrap();
+    let packed = found.facts.renewal.expect("it is from the pack");
+    let renewal = store.load_renewal_after(name, (&all, packed)).unwrap();
+    renewal.map(|renewal| renewal.failures)
+}
+
 fn error(path: &Path) -> Option<String> {
     let certificates = Certificates::open(path, &Trust::here()).unwrap().unwrap();
     certificates.packed().err().map(|error| error.to_string())
@@ -52,11 +60,14 @@ fn it_has_what_the_files_say() {
         assert_eq!(found.record, material.encode(), "{name}");
         let of_files = store.load_certificate(name).unwrap().unwrap().facts;
         assert_eq!(found.facts.traits(), of_files.traits());
-        assert_eq!((found.facts.stamp, found.facts.ordered), (of_files.stamp, of_files.ordered));
-        let renewal = found.facts.renewal.map(|(_, renewal)| renewal.failures);
+        assert_eq!(found.facts.stamp, of_files.stamp);
+        assert_eq!(found.facts.ordered, of_files.ordered);
+        let renewal = match found.facts.renewal.expect("it is from the pack") {
+            PackedRenewal::Absent => None,
+            PackedRenewal::Saved(_, renewal) => Some(renewal.failures),
+        };
         assert_eq!(renewal, (name == "a.example").then_some(7));
-        let read = store.load_renewal_after(name, found.facts.renewal).unwrap();
-        assert_eq!(read.map(|renewal| renewal.failures), renewal);
+        assert_eq!(renewal_after(&store, name, &found), renewal);
     }
     assert!(find(dir.path(), "missing.example").is_none());
     assert!(find(dir.path(), "").is_none() && find(dir.path(), "z").is_none());
@@ -78,10 +89,11 @@ fn what_has_changed_since_is_not_taken_from_it() {
     let renewal = |failures| Renewal { failures, ..Renewal::default() };
     store.save_renewal("a.example", &renewal(1)).unwrap();
     assert!(write(&store));
-    let packed = find(dir.path(), "a.example").and_then(|found| found.facts.renewal);
-    store.save_renewal("a.example", &renewal(2)).unwrap();
-    let read = store.load_renewal_after("a.example", packed).unwrap();
-    assert_eq!(read.map(|renewal| renewal.failures), Some(2));
+    let found = ["a.example", "b.example"].map(|name| find(dir.path(), name).unwrap());
+    for (found, name) in found.iter().zip(["a.example", "b.example"]) {
+        store.save_renewal(name, &renewal(2)).unwrap();
+        assert_eq!(renewal_after(&store, name, found), Some(2), "{name}");
+    }
 }
 
 #[test]
@@ -163,6 +175,8 @@ fn what_is_revoked_is_not_taken_from_it() {
     let (dir, store) = packed();
     let material = store.load_certificate("a.example").unwrap().unwrap().material;
     store.mark_revoked(&[material.pairs[0].chain[0].clone()]).unwrap();
+    assert!(find(dir.path(), "a.example").is_none(), "the pack has gone");
+    assert!(write(&store));
     assert!(find(dir.path(), "a.example").is_none() && find(dir.path(), "b.example").is_some());
 }
 

@@ -3,7 +3,7 @@
 use super::form::{MAGIC, PackEntry};
 use crate::stamp::FileStamp;
 use crate::status::served_record;
-use crate::store::certificates::{Certificates, RENEWAL};
+use crate::store::certificates::{Certificates, PackedRenewal, RENEWAL};
 use crate::store::door::MAX_KEY;
 use crate::store::layout::{PACK, PACKS};
 use crate::store::{Store, StoreError, Trust, files};
@@ -26,6 +26,11 @@ pub(in crate::store) struct PackGuard(Arc<Mutex<u64>>);
 impl PackGuard {
     fn lock(&self) -> MutexGuard<'_, u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts how often the pack had to go. `None`: it may be going just now.
+    fn removals(&self) -> Option<u64> {
+        self.0.try_lock().ok().map(|count| *count)
     }
 }
 
@@ -71,12 +76,29 @@ impl Store {
     /// # Errors
     /// It is there and cannot be removed.
     pub fn remove_pack(&self) -> Result<(), StoreError> {
+        self.without_pack(|| Ok(()))
+    }
+
+    /// Removes the pack, and changes what it must not have as it was: one that is being written meanwhile does not come.
+    ///
+    /// # Errors
+    /// The pack is there and cannot be removed; then nothing is changed. Or as of `change`.
+    pub(in crate::store) fn without_pack(
+        &self,
+        change: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let mut packing = self.packing.lock();
         *packing += 1;
         match files::remove(&self.place(PACKS).join(PACK)) {
-            Err(error) if error.is_not_found() => Ok(()),
-            removed => removed,
+            Err(error) if error.is_not_found() => {}
+            removed => removed?,
         }
+        change()
+    }
+
+    /// Counts how often the pack was removed in this process. `None`: it may be just now.
+    pub(crate) fn pack_removals(&self) -> Option<u64> {
+        self.packing.removals()
     }
 }
 
@@ -123,8 +145,11 @@ impl Readable {
         let stat = files.directory.stat(RENEWAL).ok()?;
         let renewal = files.directory.read(RENEWAL, MAX_KEY).ok()?.map(|(text, _)| text);
         let parsed = renewal.as_ref().map(|text| serde_json::from_slice(text)).transpose().ok()?;
-        facts.renewal = stat.map(|stat| FileStamp::new(&stat).words()).zip(parsed);
-        let renewal = renewal.filter(|_| facts.renewal.is_some());
+        let saved = stat.map(|stat| FileStamp::new(&stat).words()).zip(parsed);
+        let renewal = renewal.filter(|_| saved.is_some());
+        facts.renewal = Some(saved.map_or(PackedRenewal::Absent, |(stamp, renewal)| {
+            PackedRenewal::Saved(stamp, renewal)
+        }));
         let (stamp, owners) = (facts.stamp.words(), files.owners);
         let entry = PackEntry { name: "", stamp, owners, facts, served, record: &[] };
         Some(Self { material, entry, renewal })
