@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::thread::scope;
 
+use rustix::process::Signal;
 use servers::acme_proxy::AcmeStep;
 use servers::etcd::{Etcd, EtcdOptions};
+use servers::paths::FAKETIME;
 use servers::pebble::PebbleOptions;
 use servers::ports::Port;
 use servers::process::wait_until;
 use testbed::clients::tls::TlsClient;
+use testbed::measurements::proc;
 use testbed::nginx::Nginx;
 use testbed::nginx::build::NginxBuild;
 
@@ -30,6 +34,13 @@ struct Fleet {
 impl Fleet {
     /// Starts both with a server; `http` is what else stands in `http { }` of a host.
     fn start(names: &str, acme_dns: &str, http: impl FnOnce(&Site) -> String) -> Self {
+        let mut fleet = Self::prepare(names, acme_dns, http);
+        fleet.start_nginx();
+        fleet
+    }
+
+    /// Makes the configurations of both.
+    fn prepare(names: &str, acme_dns: &str, http: impl FnOnce(&Site) -> String) -> Self {
         // Each order is counted at its request.
         let mut site = Site::with(|options| PebbleOptions { nonce_reject_percent: 0, ..options });
         let options = EtcdOptions { members: 3, ..EtcdOptions::default() };
@@ -51,9 +62,12 @@ impl Fleet {
             site.http,
             port.addr()
         ));
-        site.start_nginx();
-        other.start();
         Self { site, other, port, etcd }
+    }
+
+    fn start_nginx(&mut self) {
+        self.site.start_nginx();
+        self.other.start();
     }
 
     fn logs(&self) -> String {
@@ -72,6 +86,13 @@ impl Fleet {
         let is_shared = || (self.served(name).as_ref() == Some(&serial)).then_some(());
         assert!(wait_until(LIMIT, is_shared).is_some(), "{name}: {}", self.logs());
         serial
+    }
+
+    /// Tells whether no TXT record is left and the other host serves what a CA has issued.
+    fn orders_end_clean(&self) -> bool {
+        let is_issued = self.other.log().contains("\" issued by")
+            || self.other.log().contains("\" adopted from");
+        is_issued && self.site.bed.cloudflare.txt_records().is_empty()
     }
 
     fn orders(&self) -> usize {
@@ -111,4 +132,50 @@ fn a_line_that_comes_to_a_watched_file_is_ordered_once_too() {
     fs::write(lines, format!("{NAME}\nnew.{NAME}\n")).expect("it can be written");
     fleet.wait_for(&format!("new.{NAME}"));
     assert_eq!(fleet.orders(), 2, "{}", fleet.logs());
+}
+
+#[test]
+fn a_leader_that_is_killed_has_its_order_completed_once() {
+    // Its process of the service, and all of its processes.
+    scope(|scope| {
+        for is_whole in [false, true] {
+            scope.spawn(move || kill_the_leader(is_whole));
+        }
+    });
+}
+
+fn kill_the_leader(is_whole: bool) {
+    let mut fleet = Fleet::prepare(NAME, "on", |_| String::new());
+    let hold = fleet.site.proxy.traffic.hold(AcmeStep::Challenge.requests());
+    // The first is alone until it has created its record.
+    fleet.site.start_nginx();
+    hold.wait(LIMIT);
+    fleet.other.start();
+    match is_whole {
+        true => fleet.site.nginx.stop_hard(),
+        false => proc::kill(fleet.site.nginx.wait_for_helper(), Signal::KILL),
+    }
+    hold.release();
+    let serves = || fleet.served(NAME).filter(|_| fleet.orders_end_clean());
+    let serial = wait_until(LIMIT, serves).unwrap_or_else(|| panic!("{}", fleet.logs()));
+    if !is_whole {
+        assert_eq!(fleet.wait_for(NAME), serial);
+    }
+    assert_eq!(fleet.orders(), 1, "{}", fleet.logs());
+}
+
+#[test]
+fn a_host_whose_clock_is_wrong_shares_all_the_same() {
+    for ahead in ["+600s", "-600s"] {
+        let mut fleet = Fleet::prepare(NAME, "on", |_| String::new());
+        let variables =
+            [("LD_PRELOAD", FAKETIME), ("FAKETIME", ahead), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+        for (name, value) in variables {
+            fleet.other.env(name, value);
+        }
+        fleet.start_nginx();
+        fleet.wait_for(NAME);
+        assert_eq!(fleet.orders(), 1, "{ahead}: {}", fleet.logs());
+        assert!(!fleet.logs().contains("it is replaced"), "{ahead}: {}", fleet.logs());
+    }
 }
