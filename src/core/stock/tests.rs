@@ -75,7 +75,7 @@ fn a_wildcard_covers_one_label() {
 
 #[test]
 fn what_has_a_wanted_name_is_what_covers_one() {
-    let names = ["a.test", "b.test", "*.test", "x.a.test", "*.a.test", "*.x.a.test"];
+    let names = ["a.test", "b.test", "x.a.test", "*.a.test", "*.x.a.test"];
     for wanted in names {
         let name = Name::parse(wanted).unwrap();
         let set = WantedNames::of([&name]);

@@ -88,9 +88,12 @@ fn what_has_changed_since_is_not_taken_from_it() {
     assert!(find(dir.path(), "a.example").is_some() && find(dir.path(), "c.example").is_none());
     let renewal = |failures| Renewal { failures, ..Renewal::default() };
     store.save_renewal("a.example", &renewal(1)).unwrap();
+    store.save_certificate("c.example", &issued(&["c.example"])).unwrap();
     assert!(write(&store));
-    let found = ["a.example", "b.example"].map(|name| find(dir.path(), name).unwrap());
-    for (found, name) in found.iter().zip(["a.example", "b.example"]) {
+    // One that had a renewal state, and one that had none.
+    let names = ["a.example", "c.example"];
+    let found = names.map(|name| find(dir.path(), name).unwrap());
+    for (found, name) in found.iter().zip(names) {
         store.save_renewal(name, &renewal(2)).unwrap();
         assert_eq!(renewal_after(&store, name, found), Some(2), "{name}");
     }
