@@ -1,4 +1,4 @@
-//! The heap that the master hands down to the processes that it starts.
+//! The heap that the master hands down to the processes that it starts, and that of the service.
 //!
 //! Reading a configuration leaves many small free pieces between what stays. glibc sorts them when something
 //! larger is asked for: each process would do so for itself, and copy all pages that they are in.
@@ -22,6 +22,18 @@ pub(super) fn tidy_at_fork() {
             libc::pthread_atfork(Some(tidy_if_due), None, None);
         });
         IS_DUE.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Gives the system what this process has needed for its start alone, the first time that this is called.
+pub(super) fn tidy_after_start() {
+    #[cfg(target_env = "gnu")]
+    {
+        static DONE: Once = Once::new();
+        // SAFETY: it takes no pointer, and locks the heap as other functions do.
+        DONE.call_once(|| unsafe {
+            libc::malloc_trim(0);
+        });
     }
 }
 

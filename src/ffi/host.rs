@@ -2,6 +2,7 @@
 
 use super::child;
 use super::growth;
+use super::heap;
 use super::memory::{SharedMemory, SlotReader};
 use super::nginx::{is_logged, log, process, update_time};
 use super::public_area::Area;
@@ -109,6 +110,9 @@ impl Host for NginxHost {
 
     fn show_life(&self, state: HelperState) {
         self.area.show_life(state);
+        if state == HelperState::Working {
+            heap::tidy_after_start();
+        }
     }
 
     fn show_engine(&self, record: &EngineRecord) {

@@ -263,6 +263,11 @@ impl Obtainer {
         self
     }
 
+    /// Leaves equal parts of the DNS providers' limits of requests to so many other hosts with the same accounts.
+    pub fn share_limits(&self, others: usize) {
+        self.state.providers.values().for_each(|provider| provider.share_limit(others));
+    }
+
     /// Finds or creates our account at a CA.
     ///
     /// # Errors

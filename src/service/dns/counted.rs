@@ -114,6 +114,10 @@ impl DnsProvider for Counted {
         self.watch(DnsAction::Zone, work, self.provider.zone_named(zone)).await
     }
 
+    fn share_limit(&self, others: usize) {
+        self.provider.share_limit(others);
+    }
+
     fn can_hold(&self, record: &TxtRecord) -> bool {
         self.provider.can_hold(record)
     }

@@ -126,6 +126,12 @@ pub trait DnsProvider {
         Some(Vec::new())
     }
 
+    /// Leaves equal parts of the provider's limit of requests to so many other hosts that use the same account. Does
+    /// nothing, as this default, where no limit is known.
+    fn share_limit(&self, others: usize) {
+        let _ = others;
+    }
+
     /// Gives the limit of the record set that has the values of a name, if it has one. No more than that many of an
     /// order are created before they are removed, and no other order has values there meanwhile.
     fn value_limit(&self, name: &str) -> Option<ValueLimit> {

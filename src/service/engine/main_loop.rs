@@ -132,7 +132,7 @@ impl Running {
         while self.has_lock() {
             self.look_at_requests();
             self.look_at_domains();
-            self.share_limits();
+            self.share_limits(&tools);
             self.begin_due(&tools);
             self.failures.tell_untold();
             self.stapling.tend(&mut self.served, &tools.clients, &self.report);
@@ -235,10 +235,12 @@ impl Running {
         Ok(Tools { obtainer: Rc::new(obtainer), clients })
     }
 
-    /// Divides the limits of the CAs' accounts among the hosts that are alive.
-    fn share_limits(&mut self) {
+    /// Divides the limits of the accounts at CAs and DNS providers among the hosts that are alive.
+    fn share_limits(&mut self, tools: &Tools) {
         if let Some(fleet) = &self.fleet {
-            self.schedule.share_limits(fleet.others(), now());
+            let others = fleet.others();
+            self.schedule.share_limits(others, now());
+            tools.obtainer.share_limits(others);
         }
     }
 

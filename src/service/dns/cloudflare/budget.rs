@@ -5,7 +5,7 @@
 //! everybody's requests. Each payer has a share: what would be left of the limit if one more payer
 //! came. Beyond its share it gets more only while enough remains for the others. And a refusal within
 //! the limit means that somebody else, such as a second host, uses the same account: less is used from
-//! then on, and slowly more again.
+//! then on, and slowly more again. Hosts that share certificates, and so know of each other, divide the limit.
 
 use crate::dns::payer::payer;
 use crate::event::ProviderEvent;
@@ -22,6 +22,10 @@ const LIMIT: RequestLimit = RequestLimit { number: 1100, span: Duration::from_se
 
 /// A share is not smaller than this, unless the limit is: an order needs a few requests.
 const LEAST_SHARE: usize = 20;
+
+/// The limit is divided among so many hosts at most: of more than that not all order at once, since the limits of new
+/// orders of a CA are divided too.
+const MOST_PARTS: usize = 10;
 
 /// At least this part of the limit is kept for those who have not used up their shares.
 const RESERVE: usize = 4;
@@ -56,6 +60,9 @@ impl From<RequestWait> for ProviderEvent {
 /// The requests of the last span, and a pause that the provider asked for.
 #[derive(Debug)]
 struct RequestWindow {
+    /// The number of requests that all hosts may make together.
+    whole: usize,
+    /// The limit of this host.
     limit: RequestLimit,
     /// Part of the limit that is used.
     usable: usize,
@@ -72,6 +79,7 @@ struct RequestWindow {
 impl RequestWindow {
     fn new(limit: RequestLimit) -> Self {
         Self {
+            whole: limit.number,
             limit,
             usable: limit.number,
             changed: None,
@@ -79,6 +87,17 @@ impl RequestWindow {
             spent: HashMap::new(),
             paused_until: None,
             said: HashMap::new(),
+        }
+    }
+
+    /// Leaves equal parts of the limit to so many other hosts.
+    fn divide(&mut self, others: usize) {
+        let parts = (others + 1).min(MOST_PARTS);
+        let number = (self.whole / parts).max(LEAST_SHARE.min(self.whole));
+        if number != self.limit.number {
+            // What a refusal has taken stays taken.
+            self.usable = (self.usable * number / self.limit.number).max(1);
+            self.limit.number = number;
         }
     }
 
@@ -237,6 +256,11 @@ impl Budget {
         }
     }
 
+    /// Leaves equal parts of the limit to so many other hosts.
+    pub fn divide(&self, others: usize) {
+        self.window.borrow_mut().divide(others);
+    }
+
     /// Lets no request out for this time; a longer pause that is on already stays.
     pub fn pause(&self, wait: Duration) {
         let until = Instant::now() + wait;
@@ -321,6 +345,34 @@ mod tests {
         assert_eq!(budget.acquire(PATIENCE).await, Err(Duration::from_secs(200)));
         tokio::time::advance(Duration::from_secs(150)).await;
         assert_eq!(budget.acquire(PATIENCE).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hosts_divide_the_limit() {
+        let limit = RequestLimit { number: 100, span: Duration::from_secs(300) };
+        let budget = Budget::new(|_| {}).with_limit(limit);
+        for (others, part) in [(0, 100), (1, 50), (3, 25), (8, 20), (1, 50), (0, 100)] {
+            budget.divide(others);
+            let count = async || {
+                let mut count = 0;
+                let now = Duration::from_millis(1);
+                while tokio::time::timeout(now, budget.acquire(PATIENCE)).await.is_ok() {
+                    count += 1;
+                }
+                count
+            };
+            assert_eq!(count().await, part, "{others}");
+            tokio::time::advance(limit.span).await;
+        }
+        let large = Budget::new(|_| {});
+        large.divide(49);
+        assert_eq!(large.window.borrow().usable, LIMIT.number / 10);
+        // A refusal holds for the part too.
+        budget.divide(1);
+        budget.acquire(PATIENCE).await.unwrap();
+        budget.handle_throttled(limit.span);
+        budget.divide(3);
+        assert_eq!(budget.window.borrow().usable, 12 / 2);
     }
 
     /// Counts the requests of `payer` that go out now, at most `wanted`.

@@ -142,6 +142,11 @@ impl ApiClient {
         Ok(Self { http, base, headers, kind, redactor, budget, slots, accepted, timing })
     }
 
+    /// Leaves equal parts of the account's requests to so many other hosts.
+    pub(super) fn share_limit(&self, others: usize) {
+        self.budget.divide(others);
+    }
+
     pub(super) fn kind(&self) -> CredentialKind {
         self.kind
     }

@@ -227,6 +227,10 @@ impl DnsProvider for Cloudflare {
         self.listed_zone_of(zone).await
     }
 
+    fn share_limit(&self, others: usize) {
+        self.api.share_limit(others);
+    }
+
     fn name_servers(&self, zone: &Zone) -> Option<Vec<String>> {
         self.name_servers.borrow().get(&zone.id).cloned()
     }
