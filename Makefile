@@ -108,7 +108,7 @@ endif
 # MATRIX_PROFILE=quick compiles the module as CI does, without the optimizations that take long.
 matrix: packages ## The module with each NGINX that is supported; FROM="vendored bookworm trixie sid" chooses
 	@$(RUN_TESTED)matrix $(FROM)
-	@$(if $(FROM),,NGINX_FROM=sid cargo test --quiet $(TESTED) --test e2e -- sessions::a_)
+	@$(if $(or $(if $(FROM),,all),$(filter sid,$(FROM))),NGINX_FROM=sid cargo test --quiet $(TESTED) --test e2e -- sessions::a_,)
 
 deb: packages ## Debian packages in target/deb for each NGINX that is supported; FROM="vendored bookworm ..." chooses
 	@$(CARGO_RUN) deb -- $(FROM)
@@ -119,8 +119,8 @@ deb-test: packages ## The same, and installs, tries and removes each of them in 
 
 # With an engine of its own if none runs; DOCKER_BASES=official does not make base images. DOCKER_PROFILES="quick draft" compiles
 # module and program as CI does, without the optimizations that take long.
-docker-test: packages ## The image with a real Docker engine; TEST=name only those whose name contains it
-	@tests/docker/run $(TEST)
+docker-test: packages ## The image with a real Docker engine; TEST=name only those whose name contains it, QUICK=1 one of each kind
+	@QUICK="$(QUICK)" tests/docker/run $(TEST)
 
 # Chromium and Node.js are installed where they are missing; the picture is docs/status.png.
 browser-test: ## The status page in a browser: accessibility, keyboard, wide and narrow, light and dark; draws its picture

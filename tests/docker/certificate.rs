@@ -40,6 +40,7 @@ fn a_container_obtains_a_certificate_and_is_healthy() {
 }
 
 #[test]
+#[ignore = "QUICK=1 leaves it out"]
 fn a_container_without_a_certificate_is_not_healthy() {
     let stage = Stage::new();
     let state = Volume::create();

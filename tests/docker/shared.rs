@@ -29,6 +29,7 @@ fn renew(stage: &Stage, by: &Container, all: &[&Container], before: &Leaf) -> Le
 }
 
 #[test]
+#[ignore = "QUICK=1 leaves it out"]
 fn blue_and_green_serve_each_renewal_and_are_healthy() {
     let stage = Stage::new();
     let state = Volume::create();

@@ -42,6 +42,7 @@ fn check(image: Image, port: u16, more: &[&str], user: u32) {
 }
 
 #[test]
+#[ignore = "QUICK=1 leaves it out"]
 fn no_root_is_needed() {
     check(Image::Unprivileged, 8443, &["--cap-drop", "ALL"], USER);
 }
@@ -53,6 +54,7 @@ fn no_root_and_no_writable_file_system_are_needed() {
 }
 
 #[test]
+#[ignore = "QUICK=1 leaves it out"]
 fn root_needs_no_writable_file_system() {
     let more =
         ["--read-only", "--tmpfs=/run", "--tmpfs=/var/cache/nginx", "--tmpfs=/etc/nginx/conf.d"];
@@ -71,6 +73,7 @@ fn root_needs_five_capabilities() {
 }
 
 #[test]
+#[ignore = "QUICK=1 leaves it out"]
 fn what_cannot_be_written_is_named() {
     let stage = Stage::new();
     let state = Volume::create();
@@ -101,6 +104,7 @@ fn serve(stage: &Stage, state: &Volume, image: Image, port: u16) -> (Leaf, Strin
 }
 
 #[test]
+#[ignore = "QUICK=1 leaves it out"]
 fn a_volume_goes_from_root_to_no_root_and_back() {
     let stage = Stage::new();
     chown(stage.bed.token_file(), Some(USER), None).expect("the tests run as root");
