@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use servers::acme_proxy::AcmeStep;
 use servers::process::wait_until;
@@ -82,6 +83,7 @@ fn many_certificates_start_from_a_pack_whose_files_stay_the_truth() {
     lone.nginx.quit();
     let whole = fs::read(&pack).expect("it stays");
     fs::write(&pack, &whole[..whole.len() / 2]).expect("it can be written");
+    let damaged = fs::metadata(&pack).and_then(|pack| pack.modified()).ok();
     let mark = lone.nginx.log_mark();
     lone.nginx.start();
     assert!(
@@ -90,6 +92,22 @@ fn many_certificates_start_from_a_pack_whose_files_stay_the_truth() {
     for number in [0, 999] {
         assert_eq!(served(&lone, number), Some(1), "{number}");
     }
+    let time = || fs::metadata(&pack).and_then(|pack| pack.modified()).ok();
+    let wait_for_pack = |lone: &Lone, before: Option<SystemTime>| {
+        let written = wait_until(LONG, || time().filter(|time| Some(*time) != before));
+        written.unwrap_or_else(|| panic!("no pack is written: {}", lone.nginx.log()))
+    };
+    let before = wait_for_pack(&lone, damaged);
+    lone.nginx.quit();
+    // A restored backup: the files are as old as they were, and others.
+    let [certs, kept] = ["certs", "kept"].map(|name| state.join(name));
+    fs::rename(&certs, &kept).expect("it can be moved");
+    let copied = Command::new("cp").arg("-a").args([&kept, &certs]).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    fs::remove_dir_all(&kept).expect("it can be removed");
+    lone.nginx.start();
+    assert_eq!(served(&lone, 0), Some(1));
+    wait_for_pack(&lone, Some(before));
 }
 
 #[test]
