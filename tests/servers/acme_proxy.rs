@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
 
 use crate::authority::{Authority, read};
 use crate::http_forward::forward;
@@ -88,6 +89,12 @@ impl AcmeStep {
     }
 }
 
+/// Right to have Pebble handle a request.
+enum Turn<'a> {
+    Alone(#[expect(dead_code, reason = "it is held")] RwLockWriteGuard<'a, ()>),
+    BesideOthers(#[expect(dead_code, reason = "it is held")] RwLockReadGuard<'a, ()>),
+}
+
 /// A running proxy. It ends when it is dropped.
 #[derive(Debug)]
 pub struct AcmeProxy {
@@ -123,8 +130,10 @@ impl AcmeProxy {
             let (client, upstream) = (client.clone(), upstream.clone());
             let (ordering, form) = (ordering.clone(), form.clone());
             Box::pin(async move {
-                let _one_by_one =
-                    if request.path == NEW_ORDER { Some(ordering.lock().await) } else { None };
+                let _turn = match request.path == NEW_ORDER {
+                    true => Turn::Alone(ordering.write().await),
+                    false => Turn::BesideOthers(ordering.read().await),
+                };
                 if let Some(form) = &form
                     && let Some(refusal) = form.before(&request).await
                 {

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use tokio::sync::RwLock;
+
 use crate::authority::Authority;
 use crate::ports::Port;
 use crate::process::{Process, START, read_log};
@@ -129,9 +131,9 @@ pub struct Pebble {
     acme: Port,
     management: Port,
     client: reqwest::Client,
-    /// Pebble 2.10 locks itself up for good when it takes orders at the same time: whoever places
-    /// one through a proxy holds this meanwhile.
-    ordering: Arc<tokio::sync::Mutex<()>>,
+    /// Pebble 2.10 locks itself up for good when it takes an order while it takes another one or shows an authorization:
+    /// whoever places one through a proxy does so alone.
+    ordering: Arc<RwLock<()>>,
 }
 
 impl Pebble {
@@ -151,7 +153,7 @@ impl Pebble {
         Self { options, process, dir, authority, acme, management, client, ordering }
     }
 
-    pub(crate) fn ordering(&self) -> Arc<tokio::sync::Mutex<()>> {
+    pub(crate) fn ordering(&self) -> Arc<RwLock<()>> {
         self.ordering.clone()
     }
 

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
+use servers::acme_proxy::AcmeProxy;
 use servers::bed::{Testbed, ZONE, issuer};
 use servers::ports::Port;
 use servers::process::wait_until;
@@ -91,6 +92,7 @@ struct Seen {
 struct Stage {
     nginx: Nginx,
     _bed: Testbed,
+    _proxy: AcmeProxy,
     port: Port,
     file: PathBuf,
     seen: Mutex<Seen>,
@@ -149,7 +151,9 @@ impl Stage {
         write(&file, &seen.names);
         let port = Port::reserve();
         let profile = "profile shortlived require;";
-        let (url, ca) = (bed.pebble.directory_url(), bed.pebble.ca_file());
+        // Pebble itself would lock itself up sooner or later.
+        let proxy = bed.acme_proxy();
+        let (url, ca) = (proxy.directory_url(), proxy.ca_file());
         let provider = bed.provider().replacen("cloudflare", &format!("cloudflare {REQUESTS}"), 1);
         nginx.workers(WORKERS).log_level("notice").http(format!(
             "{}{provider}{}acme_dns_domains {} watch;\nserver {{ listen {} ssl reuseport; server_name _; \
@@ -160,7 +164,7 @@ impl Stage {
             port.addr(),
         ));
         nginx.start();
-        Self { nginx, _bed: bed, port, file, seen: Mutex::new(seen) }
+        Self { nginx, _bed: bed, _proxy: proxy, port, file, seen: Mutex::new(seen) }
     }
 
     fn wait_for_certificates(&self, plan: &Plan) {
