@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::pkey::Id;
-use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslStream, SslVerifyMode};
+use openssl::ssl::{HandshakeError, Ssl, SslContext, SslMethod, SslStream, SslVerifyMode};
 use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::verify::X509CheckFlags;
 use openssl::x509::{X509, X509NameRef, X509Ref};
 use servers::process::wait_until;
 
@@ -217,13 +218,13 @@ impl TlsClient {
     /// # Errors
     /// If there is no connection, no handshake, or a certificate that is not trusted.
     pub fn handshake(&self) -> Result<PeerChain, TlsError> {
-        let connector = self.connector()?;
-        self.handshake_with(&connector)
+        let context = self.context()?;
+        self.handshake_with(&context)
     }
 
-    pub(crate) fn connector(&self) -> Result<SslConnector, TlsError> {
-        // Not the builder's defaults: they load the machine's roots, for every handshake anew.
-        let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    pub(crate) fn context(&self) -> Result<SslContext, TlsError> {
+        // Not an `SslConnector`, which loads the machine's roots, for every handshake anew.
+        let mut builder = SslContext::builder(SslMethod::tls_client())?;
         match &self.roots {
             None => builder.set_verify(SslVerifyMode::NONE),
             Some(pem) => {
@@ -243,8 +244,8 @@ impl TlsClient {
         Ok(builder.build())
     }
 
-    pub(crate) fn handshake_with(&self, connector: &SslConnector) -> Result<PeerChain, TlsError> {
-        peer_chain(&self.connect(connector)?)
+    pub(crate) fn handshake_with(&self, context: &SslContext) -> Result<PeerChain, TlsError> {
+        peer_chain(&self.connect(context)?)
     }
 
     /// Returns a function that connects once and asks for `/`, as often as wanted.
@@ -254,22 +255,26 @@ impl TlsClient {
     pub fn visitor(
         &self,
     ) -> Result<impl FnMut() -> Result<Visit, TlsError> + Send + use<>, TlsError> {
-        let (client, connector) = (self.clone(), self.connector()?);
+        let (client, context) = (self.clone(), self.context()?);
         let host = client.sni.clone().unwrap_or_default();
         Ok(move || {
-            let mut stream = client.connect(&connector)?;
+            let mut stream = client.connect(&context)?;
             let peer = peer_chain(&stream)?;
             Ok(Visit { peer, resumed: false, answer: ask(&mut stream, &host)? })
         })
     }
 
-    fn connect(&self, connector: &SslConnector) -> Result<SslStream<TcpStream>, TlsError> {
-        let settings = connector
-            .configure()?
-            .use_server_name_indication(self.sni.is_some())
-            .verify_hostname(self.sni.is_some() && self.roots.is_some());
-        let name = self.sni.as_deref().unwrap_or("localhost");
-        settings.connect(name, connect(self.addr)?).map_err(failed)
+    fn connect(&self, context: &SslContext) -> Result<SslStream<TcpStream>, TlsError> {
+        let mut settings = Ssl::new(context)?;
+        if let Some(name) = &self.sni {
+            settings.set_hostname(name)?;
+            if self.roots.is_some() {
+                let checks = settings.param_mut();
+                checks.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
+                checks.set_host(name)?;
+            }
+        }
+        settings.connect(connect(self.addr)?).map_err(failed)
     }
 }
 
@@ -390,10 +395,10 @@ impl LoadClient {
     /// If OpenSSL refuses the settings.
     #[must_use]
     pub fn start(client: &TlsClient, threads: usize, pause: Duration) -> Self {
-        let connector = client.connector().unwrap_or_else(|e| panic!("no load client: {e}"));
+        let context = client.context().unwrap_or_else(|e| panic!("no load client: {e}"));
         Self::run(threads, pause, || {
-            let (client, connector) = (client.clone(), connector.clone());
-            move || client.handshake_with(&connector)
+            let (client, context) = (client.clone(), context.clone());
+            move || client.handshake_with(&context)
         })
     }
 

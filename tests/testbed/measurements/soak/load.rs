@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use openssl::ssl::SslConnector;
+use openssl::ssl::SslContext;
 
 use crate::clients::tls::{PeerChain, TlsClient, TlsError};
 
@@ -91,13 +91,13 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let certificates = vec![Seen::default(); clients.len()];
         let report = Arc::new(Mutex::new(Report { certificates, failed: Vec::new() }));
-        let turns: Vec<(usize, TlsClient, SslConnector)> = clients
+        let turns: Vec<(usize, TlsClient, SslContext)> = clients
             .iter()
             .enumerate()
             .flat_map(|(number, clients)| clients.iter().map(move |client| (number, client)))
             .map(|(number, client)| {
-                let connector = client.connector().unwrap_or_else(|e| panic!("no client: {e}"));
-                (number, client.clone(), connector)
+                let context = client.context().unwrap_or_else(|e| panic!("no client: {e}"));
+                (number, client.clone(), context)
             })
             .collect();
         let run = |thread: usize| {
@@ -105,12 +105,12 @@ impl Load {
             let offset = thread * turns.len() / threads;
             turns.rotate_left(offset);
             thread::spawn(move || {
-                for (number, client, connector) in turns.iter().cycle() {
+                for (number, client, context) in turns.iter().cycle() {
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
                     let began = Instant::now();
-                    let result = client.handshake_with(connector);
+                    let result = client.handshake_with(context);
                     lock(&report).add(*number, began, result);
                     thread::sleep(PAUSE);
                 }

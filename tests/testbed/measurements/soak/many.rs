@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, Permissions};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use openssl::ssl::SslContext;
 use rustix::process::Signal;
 use servers::acme_proxy::AcmeProxy;
 use servers::bed::{Testbed, ZONE, issuer};
@@ -169,9 +171,10 @@ impl Stage {
 
     fn wait_for_certificates(&self, plan: &Plan) {
         let limit = Duration::from_secs(60) + FIRST * u32::try_from(plan.names).unwrap_or(u32::MAX);
+        let visitor = Visitor::of(self.port.addr());
         for number in 0..plan.names {
             let served = wait_until(limit, || {
-                ask(&self.seen, self.port.addr(), number);
+                visitor.ask(&self.seen, number);
                 lock(&self.seen).names[number].is_served.then_some(())
             });
             assert!(served.is_some(), "no certificate for {}:\n{}", name(number), self.nginx.log());
@@ -195,22 +198,36 @@ fn write(file: &PathBuf, names: &[Named]) {
 }
 
 /// Asks for each name in turn.
-fn visit(seen: &Mutex<Seen>, addr: std::net::SocketAddr, client: usize, is_over: &AtomicBool) {
+fn visit(seen: &Mutex<Seen>, addr: SocketAddr, client: usize, is_over: &AtomicBool) {
     let count = lock(seen).names.len();
+    let visitor = Visitor::of(addr);
     for number in (client * count / CLIENTS..count).chain((0..count).cycle()) {
         if is_over.load(Ordering::Relaxed) {
             return;
         }
-        ask(seen, addr, number);
+        visitor.ask(seen, number);
         thread::sleep(PAUSE);
     }
 }
 
-fn ask(seen: &Mutex<Seen>, addr: std::net::SocketAddr, number: usize) {
-    let (name, before) = (name(number), lock(seen).names[number].clone());
-    let began = Instant::now();
-    let answer = TlsClient::new(addr).sni(&name).handshake();
-    lock(seen).note(number, &name, &before, began, answer);
+/// Client with settings that are made once: they take longer than a handshake.
+struct Visitor {
+    addr: SocketAddr,
+    context: SslContext,
+}
+
+impl Visitor {
+    fn of(addr: SocketAddr) -> Self {
+        let context = TlsClient::new(addr).context();
+        Self { addr, context: context.unwrap_or_else(|e| panic!("no TLS client: {e}")) }
+    }
+
+    fn ask(&self, seen: &Mutex<Seen>, number: usize) {
+        let (name, before) = (name(number), lock(seen).names[number].clone());
+        let began = Instant::now();
+        let answer = TlsClient::new(self.addr).sni(&name).handshake_with(&self.context);
+        lock(seen).note(number, &name, &before, began, answer);
+    }
 }
 
 impl Seen {
