@@ -48,7 +48,8 @@ const REQUESTS: &str = "requests=1000000/5m";
 /// Between two handshakes of a client.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Seconds for which a certificate without a line may be found beyond its end: the service that hides it may have been killed.
+/// Seconds for which a certificate may be found beyond its end if it has no line, or if that has just come back: the service
+/// that hides it may have been killed, and an order takes a while.
 const GRACE: i64 = 10;
 
 const WORKERS: usize = 2;
@@ -73,8 +74,18 @@ pub struct Plan {
 #[derive(Clone, Debug, Default)]
 struct Named {
     has_line: bool,
+    /// Time at which its line came; none if it has been there from the beginning.
+    came: Option<Instant>,
     /// Set once a certificate of the CA was seen, since it has its line.
     is_served: bool,
+}
+
+impl Named {
+    /// Tells whether it has had its line for long enough to have a certificate.
+    fn is_settled(&self) -> bool {
+        let is_new = |came: Instant| came.elapsed() < Duration::from_secs(GRACE.unsigned_abs());
+        self.has_line && !self.came.is_some_and(is_new)
+    }
 }
 
 /// Sightings of all clients.
@@ -147,7 +158,7 @@ impl Stage {
         // A tenth of the names has no line at first.
         let count = plan.names + plan.names / 10 + 1;
         let names =
-            (0..count).map(|number| Named { has_line: number < plan.names, is_served: false });
+            (0..count).map(|number| Named { has_line: number < plan.names, ..Named::default() });
         let seen = Seen { names: names.collect(), ..Seen::default() };
         let file = nginx.dir().join("customers.txt");
         write(&file, &seen.names);
@@ -258,7 +269,7 @@ impl Seen {
                 self.wrong.push(format!("{name} has no certificate any more"));
             }
             false => self.stand_ins += 1,
-            true if left <= 0 && (before.has_line || left < -GRACE) => {
+            true if left <= 0 && (before.is_settled() || left < -GRACE) => {
                 self.wrong.push(format!("{name} has expired by {} s", -left))
             }
             true => {
@@ -336,7 +347,8 @@ impl Changes {
                 }
             };
             seen.names[going].has_line = false;
-            seen.names[coming] = Named { has_line: true, is_served: false };
+            let came = Some(Instant::now());
+            seen.names[coming] = Named { has_line: true, came, is_served: false };
             self.out.push_back(going);
         }
         write(file, &seen.names);
