@@ -48,8 +48,8 @@ const REQUESTS: &str = "requests=1000000/5m";
 /// Between two handshakes of a client.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Seconds for which a certificate may be found beyond its end if it has no line, or if that has just come back: the service
-/// that hides it may have been killed, and an order takes a while.
+/// Seconds for which a certificate without a line may be found beyond its end: the service that hides it may have been killed.
+/// So long may one whose line has come back be the one that has ended: it is served until there is a new one.
 const GRACE: i64 = 10;
 
 const WORKERS: usize = 2;
@@ -81,10 +81,13 @@ struct Named {
 }
 
 impl Named {
-    /// Tells whether it has had its line for long enough to have a certificate.
-    fn is_settled(&self) -> bool {
+    /// Tells whether its certificate may have ended, with so many seconds left.
+    fn may_have_ended(&self, left: i64) -> bool {
         let is_new = |came: Instant| came.elapsed() < Duration::from_secs(GRACE.unsigned_abs());
-        self.has_line && !self.came.is_some_and(is_new)
+        match self.has_line {
+            true => self.came.is_some_and(is_new),
+            false => left >= -GRACE,
+        }
     }
 }
 
@@ -269,7 +272,7 @@ impl Seen {
                 self.wrong.push(format!("{name} has no certificate any more"));
             }
             false => self.stand_ins += 1,
-            true if left <= 0 && (before.is_settled() || left < -GRACE) => {
+            true if left <= 0 && !before.may_have_ended(left) => {
                 self.wrong.push(format!("{name} has expired by {} s", -left))
             }
             true => {
