@@ -156,6 +156,7 @@ fn host(ready: &Ready, relay: Option<Arc<Relay>>) -> Arc<NginxHost> {
 }
 
 fn settings(conf: &CoreConf, ready: &Ready) -> Settings {
+    let is_restart = ready.memory.starts() > 1;
     Settings {
         config: Arc::clone(&ready.config),
         secrets: secrets(conf),
@@ -166,10 +167,11 @@ fn settings(conf: &CoreConf, ready: &Ready) -> Settings {
         certs_group: ready.certs_group,
         lease: LEASE,
         // A service that is started anew has nothing new to tell.
-        is_news: ready.is_news && ready.memory.starts() <= 1,
+        is_news: ready.is_news && !is_restart,
+        is_restart,
         // The first one has mended it.
-        has_bad_pack: ready.has_bad_pack && ready.memory.starts() <= 1,
-        unpacked: if ready.memory.starts() <= 1 { ready.unpacked } else { 0 },
+        has_bad_pack: ready.has_bad_pack && !is_restart,
+        unpacked: if is_restart { 0 } else { ready.unpacked },
     }
 }
 

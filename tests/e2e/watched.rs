@@ -13,7 +13,7 @@ use testbed::clients::tls::TlsClient;
 use testbed::measurements::proc;
 use testbed::nginx::generations::{Generations, Variant, generation};
 
-use crate::lone::{Lone, ours, stands_in};
+use crate::lone::{Lone, Served, ours, stands_in};
 use crate::site::{LIMIT, NOBODY, SERVICE, Site};
 
 /// Lets the service read a file.
@@ -139,6 +139,36 @@ fn what_may_be_a_mistake_changes_nothing_and_a_bad_line_is_left_out_alone() {
     for mistake in mistakes {
         assert!(output.contains(mistake), "{output}");
     }
+}
+
+#[test]
+fn a_line_that_comes_back_while_no_service_runs_is_served_again() {
+    let lines = ["a.example.com", "b.example.com"];
+    let mut lone = Lone::new();
+    let file = lone.nginx.add_file("domains.txt", lines.join("\n") + "\n");
+    open(&file);
+    lone.set(&format!(
+        "{}acme_dns_domains domains.txt watch;
+         server {{ listen LISTEN ssl; server_name _; acme_dns sni; }}",
+        Lone::DEFINITIONS
+    ));
+    lone.nginx.log_level("notice").start();
+    let is_served = |expected: Served| {
+        let is_found = || (lone.served(lines[0]) == expected).then_some(());
+        assert!(wait_until(LIMIT, is_found).is_some(), "{expected:?}: {}", lone.nginx.log());
+    };
+    is_served(ours(&lines[..1]));
+    // Nothing was issued for it, so that its end is now.
+    replace(&file, &lines[1..]);
+    is_served(ours(&[]));
+    let service = lone.nginx.wait_for_helper();
+    proc::kill(service, Signal::STOP);
+    replace(&file, &lines);
+    proc::kill(service, Signal::KILL);
+    is_served(ours(&lines[..1]));
+    // The service that follows knows that the line can go.
+    replace(&file, &lines[1..]);
+    is_served(ours(&[]));
 }
 
 #[test]

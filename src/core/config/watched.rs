@@ -244,6 +244,12 @@ impl WatchedLines {
         self.in_force.insert(certificate);
     }
 
+    /// Lists the certificates of a directive whose lines are in force.
+    pub fn in_force(&self, directive: usize) -> impl Iterator<Item = CertificateId> {
+        let known = self.known.get(directive).into_iter().flat_map(HashMap::values);
+        known.map(|line| line.certificate).filter(|it| self.in_force.contains(*it))
+    }
+
     /// Tells whether the line of a certificate is in force.
     pub fn is_in_force(&self, certificate: CertificateId) -> bool {
         self.in_force.contains(certificate)

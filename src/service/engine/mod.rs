@@ -114,6 +114,8 @@ pub struct Settings {
     /// Set if the certificates are listed at the start: the configuration is a new one, and no service has
     /// begun with it yet.
     pub is_news: bool,
+    /// Set if a service has run with this configuration before, and may have ended in the middle of anything.
+    pub is_restart: bool,
     /// Set if the master has found a pack of certificates that cannot be used.
     pub has_bad_pack: bool,
     /// Number of certificates on disk that the master has not found in the pack.

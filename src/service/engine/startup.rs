@@ -54,6 +54,7 @@ pub(super) struct Waiting {
     status: Status,
     lease: Duration,
     is_news: bool,
+    is_restart: bool,
     has_bad_pack: bool,
     unpacked: usize,
 }
@@ -99,6 +100,7 @@ impl Waiting {
             certs_group,
             lease,
             is_news,
+            is_restart,
             has_bad_pack,
             unpacked,
         } = settings;
@@ -121,6 +123,7 @@ impl Waiting {
             status,
             lease,
             is_news,
+            is_restart,
             has_bad_pack,
             unpacked,
         })
@@ -166,7 +169,7 @@ impl Waiting {
         plan::tell_certificates(&site, &schedule, &validities, is_news);
         plan::tell_orders(&site, &schedule, site.variants());
         reloading.begin();
-        let watching = Watching::new(Rc::clone(&site), fingerprint);
+        let watching = Watching::new(Rc::clone(&site), fingerprint, self.is_restart);
         let mut actions = Actions::new(Rc::clone(&site), report.clone());
         actions.read(Readers {
             schedule: &mut schedule,

@@ -151,6 +151,7 @@ pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> S
         lease: LEASE,
         is_news: true,
         has_bad_pack: false,
+        is_restart: false,
         unpacked: 0,
     }
 }

@@ -47,6 +47,9 @@ pub(super) struct Watching {
     sources: Vec<DomainsSource>,
     /// The files of each as they were read last.
     known: Vec<HashMap<PathBuf, KnownFile>>,
+    /// Set for each whose lines may be hidden although they are in force: a service that has ended had hidden them, and
+    /// nobody was there when they came back.
+    may_be_hidden: Vec<bool>,
     /// The event that was told of each source last: it is told once.
     told: Vec<Option<DomainsEvent>>,
     /// The mistakes in the lines of each source, wherever they stand.
@@ -70,7 +73,8 @@ pub(super) struct Growing<'a> {
 }
 
 impl Watching {
-    pub(super) fn new(site: Rc<Site>, fingerprint: Fingerprint) -> Self {
+    /// Begins with all lines that there are. `is_restart`: another service has done so before.
+    pub(super) fn new(site: Rc<Site>, fingerprint: Fingerprint, is_restart: bool) -> Self {
         let watched = &site.config.watched;
         let sources: Vec<_> =
             watched.iter().map(|watched| DomainsSource::new(watched.path.clone())).collect();
@@ -81,6 +85,7 @@ impl Watching {
         Self {
             told: sources.iter().map(|_| None).collect(),
             known: sources.iter().map(|_| HashMap::new()).collect(),
+            may_be_hidden: sources.iter().map(|_| is_restart).collect(),
             mistakes: sources.iter().map(|_| HashSet::new()).collect(),
             site,
             fingerprint,
@@ -198,6 +203,7 @@ impl Watching {
             self.tell(DomainsEvent::Used { name });
         }
         self.restore(&path, &changes.restored, parts);
+        self.show_all(directive);
         let mut added = Vec::new();
         let mut too_many = 0;
         for PlacedLine { file, line } in changes.added {
@@ -305,6 +311,16 @@ impl Watching {
             if self.site.host.hide_names(id).is_err() {
                 self.want_room_for(id);
             }
+        }
+    }
+
+    /// Has the certificates of all lines in force be found, once if they may not be.
+    fn show_all(&mut self, directive: usize) {
+        let may_be_hidden = self.may_be_hidden.get_mut(directive).map(std::mem::take);
+        if may_be_hidden == Some(true) {
+            let mut in_force: Vec<_> = self.lines.in_force(directive).collect();
+            in_force.sort_unstable();
+            in_force.into_iter().for_each(|certificate| self.show_names(certificate));
         }
     }
 
