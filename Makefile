@@ -156,8 +156,8 @@ fleet: packages ## Hosts with one set of certificates, on an etcd of three membe
 		cargo test $(TESTED) --test obtain -- fleet::figures::each --nocapture
 
 # `make test` has one step for each fault.
-fleet-faults: packages ## What may go wrong where several hosts share certificates, at each step of an order; FAULT=Full is one of them
-	FLEET_FAULTS=$(or $(FAULT),all) cargo test $(TESTED) --test obtain -- fleet::faults --nocapture
+fleet-faults: build ## What may go wrong where several hosts share certificates, at each step of an order; FAULT=Full is one of them
+	FLEET_FAULTS=$(or $(FAULT),all) cargo test -p testbed --test e2e -- fleet::faults --nocapture
 
 # Those that have to win a race take SECONDS each.
 attack: build ## What the user of the workers can try against NGINX, longer than in `make test`; SECONDS=60

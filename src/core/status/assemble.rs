@@ -347,6 +347,7 @@ impl Assembly<'_> {
             since: record.as_ref().filter(|_| noted == Some(state)).map(|record| record.since),
             last_contact: record.as_ref().and_then(|record| record.last_contact),
             records: record.as_ref().map_or(0, |record| record.records),
+            hosts: record.as_ref().map(|record| record.hosts),
             last_error: record.and_then(|record| record.last_error),
             lag: figures.histogram(Figure::Lags, Figure::LagSum),
         })

@@ -218,6 +218,8 @@ pub struct ShareStatus {
     pub last_contact: Option<UnixTime>,
     /// Number of records that were there when they were loaded.
     pub records: u64,
+    /// Number of hosts that are alive, this one included, as far as it hears of them.
+    pub hosts: Option<u16>,
     /// The last failure, if it is not over.
     pub last_error: Option<ShareFailure>,
     /// Time from the issue of certificates to their takeover here.

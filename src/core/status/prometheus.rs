@@ -181,6 +181,10 @@ impl Text {
         }
         self.metric("share_records", "gauge", "Records that the shared engine had when loaded.");
         self.sample("share_records", &[], share.records);
+        if let Some(hosts) = share.hosts {
+            self.metric("share_hosts", "gauge", "Hosts that share certificates and are alive.");
+            self.sample("share_hosts", &[], hosts);
+        }
         let name = "share_lag_seconds";
         self.metric(name, "histogram", "Time from a certificate's issue to its takeover here.");
         self.histogram(name, &[], &share.lag);

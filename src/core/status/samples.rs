@@ -228,6 +228,7 @@ pub fn shared(page: Page, other: &str, why: Option<&str>) -> Page {
         since: Some(at(-7 * HOUR)),
         last_contact: Some(at(if why.is_some() { -7 * HOUR } else { -1 })),
         records: 118,
+        hosts: Some(3),
         last_error: why.map(|why| ShareFailure { text: why.to_owned(), at: at(-60) }),
         lag: Histogram { buckets: vec![(1, 9), (5, 12)], count: 12, sum: 9.6 },
     };

@@ -1,7 +1,7 @@
 //! The records of certificates that several hosts share, and their form in shared memory.
 //!
 //! ```text
-//! engine, 616 bytes        u8 version, state, length of this host's name, flags, u16 length of the text, 2 bytes of 0,
+//! engine, 616 bytes        u8 version, state, length of this host's name, flags, u16 length of the text, u16 number of hosts,
 //!                          i64 since, last contact, last error, u64 number of records, this host's name, text
 //! variant, 152 bytes       u8 version, lengths of the host that obtained it and of the one that orders it now, 5 bytes of
 //!                          0, i64 issued, taken over, both names
@@ -35,6 +35,8 @@ pub struct EngineRecord {
     pub last_contact: Option<UnixTime>,
     /// Number of records that were there when they were loaded.
     pub records: u64,
+    /// Number of hosts that are alive, this one included, as far as it hears of them.
+    pub hosts: u16,
     /// Name of this host, as others see it, cut to 64 bytes.
     pub host: String,
     /// The last failure, if it is not over; its text is cut to 512 bytes.
@@ -55,7 +57,7 @@ impl EngineRecord {
         out.byte(if error.is_some() { HAS_FAILED } else { 0 });
         let length = u16::try_from(text.len()).unwrap_or_default();
         out.put(&length.to_le_bytes(), size_of::<u16>());
-        out.put(&[], 2);
+        out.put(&self.hosts.to_le_bytes(), size_of::<u16>());
         out.time(Some(self.since));
         out.time(self.last_contact);
         out.time(error.map(|error| error.at));
@@ -77,7 +79,7 @@ impl EngineRecord {
         let state = ShareState::of(from.byte()).ok_or(RecordError::Unknown("state"))?;
         let [host, flags] = from.array();
         let length = u16::from_le_bytes(from.array());
-        from.take(2);
+        let hosts = u16::from_le_bytes(from.array());
         let [since, last_contact, failed] = [(); 3].map(|()| from.time());
         let records = u64::from_le_bytes(from.array());
         let host = from.text(host.into(), HOST)?;
@@ -88,6 +90,7 @@ impl EngineRecord {
             since: since.unwrap_or_default(),
             last_contact,
             records,
+            hosts,
             host,
             last_error: Some(failure).filter(|_| flags & HAS_FAILED != 0),
         }))

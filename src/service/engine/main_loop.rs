@@ -238,7 +238,7 @@ impl Running {
     /// Divides the limits of the accounts at CAs and DNS providers among the hosts that are alive.
     fn share_limits(&mut self, tools: &Tools) {
         if let Some(fleet) = &self.fleet {
-            let others = fleet.others();
+            let others = fleet.count_others();
             self.schedule.share_limits(others, now());
             tools.obtainer.share_limits(others);
         }

@@ -94,7 +94,8 @@ fn the_engine_is_shown_and_who_has_obtained_what() {
     // It has followed the engine for a while when the certificate is issued.
     let follows = |page: &Value| {
         let (now, since) = (page["now"].as_str(), page["share"]["since"].as_str());
-        page["share"]["state"] == "reached" && now > since && hosts(page)["leader"].is_string()
+        let is_joined = page["share"]["state"] == "reached" && now > since;
+        is_joined && page["share"]["hosts"] == 2 && hosts(page)["leader"].is_string()
     };
     let page = fleet.wait_for(follows);
     assert_eq!(hosts(&page)["leader"], page["share"]["host"], "both are on this machine");

@@ -52,6 +52,9 @@ impl fmt::Display for Sharing<'_> {
             let seen = Seen { at, from: now };
             writeln!(f, "<dt>Last word of the engine</dt><dd>{}, {seen}</dd>", Moment(at))?;
         }
+        if let Some(hosts) = share.hosts {
+            writeln!(f, "<dt>Hosts</dt><dd>{}, this one included</dd>", Number(hosts.into()))?;
+        }
         writeln!(f, "<dt>Records when loaded</dt><dd>{}</dd>", Number(share.records))?;
         writeln!(f, "<dt>Taken over from others</dt><dd>{}</dd>", Lag(share))?;
         f.write_str("</dl></section>\n")

@@ -18,6 +18,7 @@ fn engine() -> EngineRecord {
         since: days(-1),
         last_contact: Some(days(-2)),
         records: 12,
+        hosts: 3,
         host: "web1".to_owned(),
         last_error: Some(ShareFailure {
             text: "https://etcd1:2379 cannot be reached".to_owned(),
@@ -149,6 +150,7 @@ fn json_has_the_engine_and_the_hosts_as_documented() {
             "since": "2027-01-14T08:00:00Z",
             "lastContact": "2027-01-13T08:00:00Z",
             "records": 12,
+            "hosts": 3,
             "lastError": {
                 "text": "https://etcd1:2379 cannot be reached",
                 "at": "2027-01-15T08:00:00Z",
@@ -177,6 +179,7 @@ fn prometheus_has_the_engine_and_the_hosts_as_documented() {
         "share_state{type=\"etcd\",state=\"reached\"} 0",
         "share_last_contact_timestamp_seconds 1799827200",
         "share_records 12",
+        "share_hosts 3",
         "share_lag_seconds_bucket{le=\"1\"} 0",
         "share_lag_seconds_bucket{le=\"5\"} 3",
         "share_lag_seconds_bucket{le=\"+Inf\"} 4",

@@ -29,6 +29,7 @@ impl Health {
             since: now(),
             last_contact: None,
             records: 0,
+            hosts: 1,
             host: host.to_owned(),
             last_error: None,
         };
@@ -48,6 +49,14 @@ impl Health {
     /// Notes a word of the engine.
     pub(super) fn heard(&self) {
         self.change(|shown| shown.last_contact = Some(now()));
+    }
+
+    /// Notes how many other hosts are alive.
+    pub(super) fn counted(&self, others: usize) {
+        let hosts = others.saturating_add(1).try_into().unwrap_or(u16::MAX);
+        if self.shown.borrow().hosts != hosts {
+            self.change(|shown| shown.hosts = hosts);
+        }
     }
 
     /// Notes that the engine takes changes again.

@@ -60,9 +60,11 @@ impl Hosts {
 }
 
 impl Fleet {
-    /// Counts the other hosts that are alive, as far as this one hears of them.
-    pub(in crate::engine) fn others(&self) -> usize {
-        self.hosts.borrow().others()
+    /// Counts the other hosts that are alive, as far as this one hears of them, and shows the number.
+    pub(in crate::engine) fn count_others(&self) -> usize {
+        let others = self.hosts.borrow().others();
+        self.health.counted(others);
+        others
     }
 
     /// Gives a sign of life if one is due, and removes what is left of hosts that have gone.

@@ -184,6 +184,7 @@ impl Bed {
             watch: None,
             lease: LEASE,
             is_news: true,
+            is_restart: false,
             has_bad_pack: false,
             unpacked: 0,
         }

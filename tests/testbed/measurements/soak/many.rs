@@ -98,6 +98,8 @@ struct Seen {
     handshakes: u64,
     /// Handshakes that met the self-signed certificate of a name that has none yet, or any more.
     stand_ins: u64,
+    /// Handshakes that met an expired certificate whose line had just come back.
+    expired: u64,
     resets: Vec<(Instant, Instant, String)>,
     serials: BTreeSet<String>,
     killed: Vec<Killed>,
@@ -275,6 +277,7 @@ impl Seen {
             true if left <= 0 && !before.may_have_ended(left) => {
                 self.wrong.push(format!("{name} has expired by {} s", -left))
             }
+            true if left <= 0 => self.expired += 1,
             true => {
                 self.serials.insert(peer.leaf.serial);
                 let named = &mut self.names[number];
@@ -412,6 +415,7 @@ fn verdict(plan: &Plan, stage: &Stage, samples: &Samples) -> Verdict {
         ("of them wrong or failed", verdict.complaints.len() as u64),
         ("reset when their worker was killed", resets.len() as u64),
         ("self-signed before the first certificate", seen.stand_ins),
+        ("expired, the line had just come back", seen.expired),
         ("certificates seen", seen.serials.len() as u64),
         ("least time that one had left, seconds", seen.least.unwrap_or_default().unsigned_abs()),
     ] {

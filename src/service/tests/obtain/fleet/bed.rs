@@ -11,7 +11,7 @@ use acme_dns_service::host::{Host, NoRoom};
 use acme_dns_service::share::{Change, Engine, Patience, open};
 use secrecy::SecretString;
 use servers::acme_proxy::AcmeStep;
-use servers::etcd::{Etcd, EtcdOptions, USER};
+use servers::etcd::{Etcd, EtcdOptions};
 use servers::pebble::PebbleOptions;
 use servers::process::wait_until;
 use servers::redis::Redis;
@@ -21,7 +21,7 @@ use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
@@ -42,13 +42,10 @@ pub(super) struct Slots {
     slots: Mutex<BTreeMap<CertificateId, Material>>,
     /// The leaves that it has had of each certificate, and when it had them first.
     had: Mutex<BTreeMap<CertificateId, Vec<(Leaf, Instant)>>>,
-    /// Whoever writes here stops the host at the next event that it tells.
-    running: RwLock<()>,
 }
 
 impl Host for Slots {
     fn tell(&self, event: &Event) {
-        let _stopped_while_somebody_writes = self.running.read().unwrap();
         self.log.tell(event);
     }
 
@@ -98,11 +95,6 @@ impl Member {
         self.links.clear();
     }
 
-    /// Stops its thread at the next event that it tells, until the guard is dropped.
-    pub(super) fn pause(&self) -> RwLockWriteGuard<'_, ()> {
-        self.slots.running.write().unwrap()
-    }
-
     /// Tells whether it has the order of a certificate on its disk.
     pub(super) fn leads(&self) -> bool {
         self.entries("orders").iter().any(|file| file.ends_with(".order"))
@@ -136,9 +128,9 @@ impl Drop for Member {
 }
 
 /// Files of the secrets of a block.
-const FILES: [&str; 3] = ["key", "password", "next_key"];
+const FILES: [&str; 2] = ["key", "next_key"];
 
-/// Resources of a block whose secrets are the encryption key and a password.
+/// Resources of a block whose secrets are the encryption keys.
 struct Secrets;
 
 impl Resources for Secrets {
@@ -187,7 +179,7 @@ impl Server {
     }
 
     /// Makes the block of a host that reaches it at these addresses.
-    fn share(&self, addresses: &[SocketAddr], keys: &[&str], has_password: bool) -> Share {
+    fn share(&self, addresses: &[SocketAddr], keys: &[&str]) -> Share {
         let kind =
             if matches!(self, Self::Etcd(_)) { ("etcd", "http") } else { ("redis", "redis") };
         let mut reader = ShareReader::new(kind.0).unwrap();
@@ -197,10 +189,6 @@ impl Server {
         let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
         set("endpoint", &endpoints);
         set("encryption_key_file", keys);
-        if has_password {
-            set("username", &[USER.0]);
-            set("password_file", &["password"]);
-        }
         reader.finish().unwrap()
     }
 }
@@ -214,7 +202,6 @@ pub(super) struct FleetBed {
     pub(super) patience: Duration,
     /// The files of the encryption keys that a host joins with; it shares nothing without any.
     pub(super) keys: &'static [&'static str],
-    pub(super) has_password: bool,
 }
 
 impl FleetBed {
@@ -233,26 +220,12 @@ impl FleetBed {
             let name = format!("h{number}.example.test");
             bed.add(&name, &[&name]);
         }
-        bed.secrets = [KEY, USER.1, NEXT_KEY].map(SecretString::from).into();
+        bed.secrets = [KEY, NEXT_KEY].map(SecretString::from).into();
         let dir = bed.testbed.dir().join("engine");
         fs::create_dir(&dir).unwrap();
         let server = start(&dir);
         let keys = &["key"];
-        Self {
-            server,
-            bed,
-            certificates,
-            lease: SHORT_LEASE,
-            patience: LIMIT,
-            keys,
-            has_password: false,
-        }
-    }
-
-    /// Has etcd ask for a password from now on.
-    pub(super) fn enable_authentication(&mut self) {
-        self.server.etcd().enable_authentication("acme_dns/");
-        self.has_password = true;
+        Self { server, bed, certificates, lease: SHORT_LEASE, patience: LIMIT, keys }
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = CertificateId> + use<> {
@@ -277,7 +250,7 @@ impl FleetBed {
         let dir = disks.unwrap_or_else(|| self.bed.testbed.dir().to_owned());
         let state = dir.join(format!("host-{number}"));
         fs::create_dir_all(&state).unwrap();
-        let share = || self.server.share(addresses, self.keys, self.has_password);
+        let share = || self.server.share(addresses, self.keys);
         let share = (!self.keys.is_empty()).then(share);
         let config = Config { state_path: state.clone(), share, ..self.bed.config.clone() };
         let slots = Arc::<Slots>::default();
@@ -322,7 +295,7 @@ impl FleetBed {
 
     /// Asks the engine, with the hosts' key.
     pub(super) fn block_on<T>(&self, ask: impl AsyncFnOnce(&dyn Engine) -> T) -> T {
-        let share = self.server.share(&self.server.addresses(), self.keys, self.has_password);
+        let share = self.server.share(&self.server.addresses(), self.keys);
         let secret = |id: SecretId| self.bed.secrets[id.0 - 1].clone();
         let client = open(&share, secret, Patience::default()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -3,6 +3,7 @@
 use super::bed::{FleetBed, KEY, Member, logs};
 use acme_dns_service::engine::LEASE;
 use servers::acme_proxy::AcmeStep;
+use servers::traffic::Logged;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,10 @@ use std::time::{Duration, Instant};
 
 /// Patience with many hosts on one machine.
 const LONG: Duration = Duration::from_secs(1200);
+
+/// Requests that Cloudflare accepts of an account in a span of time.
+const REQUESTS: usize = 1200;
+const SPAN: Duration = Duration::from_secs(300);
 
 fn number(name: &str, default: usize) -> usize {
     env::var(name).map_or(default, |text| text.parse().expect("a number"))
@@ -20,6 +25,8 @@ fn each_certificate_is_ordered_once_and_served_by_all() {
     let (hosts, certificates) = (number("FLEET_HOSTS", 3), number("FLEET_CERTIFICATES", 5));
     // Many hosts on one machine may take a while to renew theirs.
     let fleet = FleetBed { lease: LEASE, patience: LONG, ..FleetBed::start(3, certificates) };
+    let cloudflare = &fleet.bed.testbed.cloudflare;
+    cloudflare.set_rate_limit(REQUESTS, SPAN);
     let members: Vec<Member> = (0..hosts).map(|number| fleet.join(number)).collect();
     let leaves = fleet.wait_until_all_serve(&members);
     assert_eq!(fleet.orders(), certificates, "{}", logs(&members));
@@ -27,6 +34,7 @@ fn each_certificate_is_ordered_once_and_served_by_all() {
     assert_eq!(accounts, 1, "one account for all");
     print_delays(&fleet, &members);
     fleet.wait_until_clean(&members);
+    print_requests(&fleet);
 
     // A host with an empty disk has all of them at once.
     let begun = Instant::now();
@@ -52,6 +60,20 @@ fn print_delays(fleet: &FleetBed, members: &[Member]) {
     delays.sort_unstable();
     let at = |part: usize| delays[(delays.len() - 1) * part / 100];
     println!("swapped after {:?} (median), {:?} (p99)", at(50), at(99));
+}
+
+/// Prints the number of requests to CA and provider, of which none was one too many.
+fn print_requests(fleet: &FleetBed) {
+    let ca = fleet.bed.proxy.traffic.log();
+    let provider = fleet.bed.testbed.cloudflare.traffic.log();
+    let is_refused = |logged: &&Logged| logged.status == Some(429);
+    let refused = ca.iter().chain(&provider).filter(is_refused).count();
+    println!(
+        "{} requests to the CA, {} to the provider, {refused} refused as too many",
+        ca.len(),
+        provider.len()
+    );
+    assert_eq!(refused, 0);
 }
 
 /// Searches all that the engine has written to its disks.

@@ -1,7 +1,6 @@
 //! Several hosts with one set of certificates, on an engine.
 
 mod bed;
-mod faults;
 mod figures;
 mod membership;
 
@@ -11,6 +10,7 @@ use acme_dns_service::event::{Event, FleetEvent};
 use acme_dns_service::share::{Change, Expected, Written};
 use bed::{FleetBed, LIMIT, Member, Server, logs};
 use servers::acme_proxy::AcmeStep;
+use servers::etcd::{Etcd, EtcdOptions};
 use servers::process::wait_until;
 use servers::redis::Redis;
 use servers::traffic::{Action, Fault};
@@ -66,6 +66,28 @@ fn who_loses_its_lease_gives_the_order_up_and_it_is_completed_all_the_same() {
     fleet.wait_until_all_serve(&members);
     assert_eq!(fleet.orders(), 1, "{}", logs(&members));
     fleet.wait_until_clean(&members);
+}
+
+#[test]
+fn a_certificate_that_the_engine_had_no_room_for_is_not_ordered_again() {
+    let options = EtcdOptions { quota: Some(2_000_000), ..EtcdOptions::default() };
+    let mut fleet = FleetBed::start_on(1, |dir| Server::Etcd(Etcd::start(dir, options)));
+    let hold = fleet.bed.proxy.traffic.hold(AcmeStep::Certificate.requests());
+    let first = fleet.join_linked(0);
+    hold.wait(LIMIT);
+    fleet.server.etcd().fill();
+    hold.release();
+    let leaf = wait_until(LIMIT, || first.leaf(CertificateId::new(0))).expect("it is obtained");
+    let is_refused = |event: &Event| matches!(event, Event::Fleet(FleetEvent::Refused { .. }));
+    let told = wait_until(LIMIT, || first.has(is_refused).then_some(()));
+    assert!(told.is_some(), "{}", first.slots.log.all().join("\n"));
+    // It is gone for good with the only disk that has it.
+    drop(first);
+    fleet.server.etcd().make_room();
+    let others = [fleet.join_linked(1)];
+    assert_eq!(fleet.wait_until_all_serve(&others), [leaf], "{}", logs(&others));
+    fleet.wait_until_clean(&others);
+    assert_eq!(fleet.orders(), 1, "{}", logs(&others));
 }
 
 #[test]

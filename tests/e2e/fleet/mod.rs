@@ -1,8 +1,9 @@
 //! Several nginx with one set of certificates, on an engine: `acme_dns_share`.
 
+mod faults;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::thread::scope;
 
 use rustix::process::Signal;
 use servers::acme_proxy::AcmeStep;
@@ -89,10 +90,6 @@ impl Fleet {
         serial
     }
 
-    fn has_no_txt(&self) -> bool {
-        self.site.bed.cloudflare.txt_records().is_empty()
-    }
-
     fn orders(&self) -> usize {
         self.site.proxy.traffic.count(&AcmeStep::NewOrder.requests())
     }
@@ -133,32 +130,18 @@ fn a_line_that_comes_to_a_watched_file_is_ordered_once_too() {
 }
 
 #[test]
-fn a_leader_that_is_killed_has_its_order_completed_once() {
-    // Its process of the service, and all of its processes.
-    scope(|scope| {
-        for is_whole in [false, true] {
-            scope.spawn(move || kill_the_leader(is_whole));
-        }
-    });
-}
-
-fn kill_the_leader(is_whole: bool) {
+fn a_service_that_is_killed_while_it_orders_completes_its_order() {
     let mut fleet = Fleet::prepare(NAME, "on", |_| String::new());
     let hold = fleet.site.proxy.traffic.hold(AcmeStep::Challenge.requests());
     // The first is alone until it has created its record.
     fleet.site.start_nginx();
     hold.wait(LIMIT);
     fleet.other.start();
-    match is_whole {
-        true => fleet.site.nginx.stop_hard(),
-        false => proc::kill(fleet.site.nginx.wait_for_helper(), Signal::KILL),
-    }
+    proc::kill(fleet.site.nginx.wait_for_helper(), Signal::KILL);
     hold.release();
-    let serves = || fleet.served(NAME).filter(|_| fleet.has_no_txt());
-    let serial = wait_until(LIMIT, serves).unwrap_or_else(|| panic!("{}", fleet.logs()));
-    if !is_whole {
-        assert_eq!(fleet.wait_for(NAME), serial);
-    }
+    fleet.wait_for(NAME);
+    let has_no_txt = || fleet.site.bed.cloudflare.txt_records().is_empty().then_some(());
+    assert!(wait_until(LIMIT, has_no_txt).is_some(), "{}", fleet.logs());
     assert_eq!(fleet.orders(), 1, "{}", fleet.logs());
 }
 
