@@ -11,6 +11,7 @@ mod handshake;
 mod idle;
 mod issuance;
 mod machine;
+mod orders;
 mod report;
 mod resumption;
 mod scale;
@@ -41,9 +42,10 @@ struct Part {
 }
 
 /// In the order in which they run.
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 14] = [
     Part { name: "size", measure: machine::size },
     Part { name: "issuance", measure: issuance::measure },
+    Part { name: "orders", measure: orders::measure },
     Part { name: "handshake", measure: handshake::measure },
     Part { name: "resumed", measure: resumption::measure_resumed },
     Part { name: "keepalive", measure: resumption::measure_kept },

@@ -178,6 +178,25 @@ impl ProviderError {
         }
     }
 
+    /// Makes the error of several requests that of one.
+    pub(super) fn with_action(mut self, text: &str) -> Self {
+        match &mut self {
+            Self::Unreachable { action, .. }
+            | Self::Unavailable { action, .. }
+            | Self::Throttled { action, .. }
+            | Self::Unexpected { action, .. }
+            | Self::Unauthorized { action, .. }
+            | Self::Refused { action, .. }
+            | Self::Unresolved { action, .. }
+            | Self::Program { action, .. }
+            | Self::NoZone { action, .. } => text.clone_into(action),
+            Self::Unclear(error) => {
+                return Self::Unclear(Box::new(error.clone().with_action(text)));
+            }
+        }
+        self
+    }
+
     /// Makes the same refusal an answer to `what`; the zone that it is about is not known.
     pub(super) fn of(mut self, what: String) -> Self {
         if let Self::Unauthorized { action, about, .. } | Self::Refused { action, about, .. } =

@@ -1,13 +1,13 @@
 //! Requests to Cloudflare's API. What their answers mean is in `answer`.
 
-use super::super::{ProviderError, Redactor, request};
+use super::super::{ProviderError, Redactor, Zone, request};
 use super::budget::Budget;
 use crate::http::{Clients, HttpError};
 use acme_dns_core::config::{CloudflareCredentials, CloudflareSettings as Settings, SecretId};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -182,6 +182,26 @@ impl ApiClient {
             }
             sleep(pause).await;
         }
+    }
+
+    /// Makes all operations of one kind in a zone, or none: `posts` or `deletes`.
+    pub(super) async fn batch(
+        &self,
+        zone: &Zone,
+        part: &str,
+        operations: Vec<Value>,
+        action: &str,
+    ) -> Result<Value, ProviderError> {
+        let call = ApiCall {
+            method: Method::POST,
+            path: &["zones", &zone.id, "dns_records", "batch"],
+            query: &[],
+            body: Some(&json!({ part: operations })),
+            permission: Permission::EditRecords,
+            zone: &zone.name,
+            action,
+        };
+        self.call(&call).await.map(|reply| reply.result)
     }
 
     /// Makes a request for a list until all of its pages are there; `None` if they are more than

@@ -2,8 +2,10 @@
 //! is taken back as a whole.
 
 use super::client::{ApiCall, Permission};
+use super::joining::SharedAnswer;
 use super::{
-    Cloudflare, TYPE, all, has_code, id, is_gone, is_refusal_of_batch, name_of, starts_with, text,
+    BATCH, Cloudflare, EXISTS, TYPE, all, has_code, id, is_gone, is_of_one_order,
+    is_refusal_of_batch, name_of, starts_with, text,
 };
 use crate::dns::{About, ProviderError, TxtRecord, Zone, txt};
 use acme_dns_core::text::excerpt;
@@ -17,18 +19,53 @@ const AT_ONCE: usize = 8;
 /// Says in Cloudflare's dashboard whose a record is; at most 100 characters.
 const COMMENT: &str = "ngx_http_acme_dns_module: ACME challenge, removed after validation";
 
-/// An identical record exists.
-const EXISTS: [i64; 2] = [81057, 81058];
-
 /// The longest name of Cloudflare's that is shown, in characters.
 const MAX_NAME: usize = 200;
 
 impl Cloudflare {
-    pub(super) async fn create_one(
+    /// Creates the records of an order by itself.
+    pub(super) async fn create_alone(
         &self,
         zone: &Zone,
-        record: &TxtRecord,
-    ) -> Result<String, ProviderError> {
+        records: &[&TxtRecord],
+    ) -> Result<Vec<String>, ProviderError> {
+        let mut ids = Vec::new();
+        for chunk in records.chunks(BATCH) {
+            let created = match chunk {
+                [record] => self.create_one(zone, record).await.map(|id| vec![id]),
+                _ => self.create_all(zone, chunk).await,
+            };
+            match created {
+                Ok(created) => ids.extend(created),
+                Err(error) => return Err(self.give_up(zone, &ids, error).await),
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Takes the records of an order out of the answer to several, or creates them by itself where that may help.
+    pub(super) async fn create_together(
+        &self,
+        zone: &Zone,
+        records: &[&TxtRecord],
+        answer: SharedAnswer,
+    ) -> Result<Vec<String>, ProviderError> {
+        let action = self.action(format_args!("create {} in zone \"{}\"", all(records), zone.name));
+        let created = match answer.await {
+            Ok(result) => match self.accept_all(zone, records, &result, &action).await {
+                Ok(known) => self.complete(zone, records, known).await,
+                Err(error) => Err(error),
+            },
+            Err(error) if is_of_one_order(&error) => return self.create_alone(zone, records).await,
+            Err(error) => Err(error.with_action(&action)),
+        };
+        match created {
+            Ok(ids) => Ok(ids),
+            Err(error) => Err(self.give_up(zone, &[], error).await),
+        }
+    }
+
+    async fn create_one(&self, zone: &Zone, record: &TxtRecord) -> Result<String, ProviderError> {
         let action =
             self.action(format_args!("create {} in zone \"{}\"", all(&[record]), zone.name));
         let call = ApiCall {
@@ -53,14 +90,14 @@ impl Cloudflare {
     }
 
     /// Creates records in one transaction, or one by one where Cloudflare does not want that.
-    pub(super) async fn create_all(
+    async fn create_all(
         &self,
         zone: &Zone,
         records: &[&TxtRecord],
     ) -> Result<Vec<String>, ProviderError> {
         let action = self.action(format_args!("create {} in zone \"{}\"", all(records), zone.name));
-        let posts: Vec<_> = records.iter().map(|record| self.content(record)).collect();
-        let known = match self.batch(zone, &json!({ "posts": posts }), &action).await {
+        let posts = records.iter().map(|record| self.content(record)).collect();
+        let known = match self.api.batch(zone, "posts", posts, &action).await {
             Ok(result) => self.accept_all(zone, records, &result, &action).await?,
             Err(error) if has_code(&error, &EXISTS) => self.find(zone, records, &action).await?,
             Err(error) if is_refusal_of_batch(&error) => vec![None; records.len()],
@@ -147,12 +184,7 @@ impl Cloudflare {
     }
 
     /// Ends a creation that has failed: what was made before is removed if the rest was refused.
-    pub(super) async fn give_up(
-        &self,
-        zone: &Zone,
-        made: &[String],
-        error: ProviderError,
-    ) -> ProviderError {
+    async fn give_up(&self, zone: &Zone, made: &[String], error: ProviderError) -> ProviderError {
         if is_gone(&error) {
             self.forget(zone);
         }
@@ -166,7 +198,8 @@ impl Cloudflare {
         self.delete_all(zone, made, &action).await.err().unwrap_or(error)
     }
 
-    fn content(&self, record: &TxtRecord) -> Value {
+    /// Writes a record as Cloudflare wants it.
+    pub(super) fn content(&self, record: &TxtRecord) -> Value {
         json!({
             "type": TYPE,
             "name": record.name,

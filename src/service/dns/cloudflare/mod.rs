@@ -11,6 +11,7 @@ mod client;
 mod creation;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod joining;
 mod removal;
 mod zones;
 
@@ -31,6 +32,7 @@ use async_trait::async_trait;
 use client::{ApiCall, ApiClient, Permission};
 use futures_util::future::join_all;
 use http::Method;
+use joining::{Go, Lines};
 use secrecy::SecretString;
 use serde_json::Value;
 use std::cell::RefCell;
@@ -50,6 +52,9 @@ const TYPE: &str = "TXT";
 
 /// Begin of the comments of all our records.
 const MARK: &str = "ngx_http_acme_dns_module:";
+
+/// An identical record exists.
+const EXISTS: [i64; 2] = [81057, 81058];
 
 /// There is no such record, no such zone, or the identifier is none.
 const GONE: [i64; 3] = [81044, 1001, 7003];
@@ -91,13 +96,16 @@ impl<'a> Maker<'a> {
 /// The client of one `acme_dns_provider` block.
 pub struct Cloudflare {
     name: String,
-    api: ApiClient,
+    api: Rc<ApiClient>,
     zone_id: Option<String>,
     ttl: u32,
     /// Answers about zones. Orders that ask the same at the same time share one request.
     zones: RefCell<HashMap<ZoneQuery, ZoneCell>>,
     /// The name servers of zones by the zone's identifier.
     name_servers: RefCell<HashMap<String, Vec<String>>>,
+    /// The orders that create records, and that remove them.
+    creations: Rc<Lines>,
+    removals: Rc<Lines>,
     /// The records of orders that are under way: the identifiers of a zone and of its record.
     up: RefCell<HashSet<(String, String)>>,
 }
@@ -121,13 +129,19 @@ impl Cloudflare {
         budget: Rc<Budget>,
         clients: &Clients,
     ) -> Result<Self, HttpError> {
+        let lines = |part, verb| {
+            let what = "TXT records of several orders";
+            Lines::new(part, format!("provider \"{name}\" cannot {verb} {what}"))
+        };
         Ok(Self {
             name: name.to_owned(),
-            api: ApiClient::new(name, settings, secret, budget, clients)?,
+            api: Rc::new(ApiClient::new(name, settings, secret, budget, clients)?),
             zone_id: settings.zone_id.clone(),
             ttl: settings.ttl,
             zones: RefCell::default(),
             name_servers: RefCell::default(),
+            creations: lines("posts", "create"),
+            removals: lines("deletes", "remove"),
             up: RefCell::default(),
         })
     }
@@ -135,7 +149,10 @@ impl Cloudflare {
     /// Changes how long the client waits.
     #[must_use]
     pub fn with_timing(mut self, timing: Timing) -> Self {
-        self.api.timing = timing;
+        // Nobody else has it before the first request.
+        if let Some(api) = Rc::get_mut(&mut self.api) {
+            api.timing = timing;
+        }
         self
     }
 
@@ -194,19 +211,6 @@ impl Cloudflare {
         Ok(records.iter().map(id).collect())
     }
 
-    async fn batch(&self, zone: &Zone, body: &Value, action: &str) -> Result<Value, ProviderError> {
-        let call = ApiCall {
-            method: Method::POST,
-            path: &["zones", &zone.id, "dns_records", "batch"],
-            query: &[],
-            body: Some(body),
-            permission: Permission::EditRecords,
-            zone: &zone.name,
-            action,
-        };
-        self.api.call(&call).await.map(|reply| reply.result)
-    }
-
     fn note_gone(&self, zone: &Zone, id: &str) {
         self.up.borrow_mut().remove(&(zone.id.clone(), id.to_owned()));
     }
@@ -246,17 +250,11 @@ impl DnsProvider for Cloudflare {
                 unique.push(record);
             }
         }
-        let mut ids = Vec::new();
-        for chunk in unique.chunks(BATCH) {
-            let created = match chunk {
-                [record] => self.create_one(zone, record).await.map(|id| vec![id]),
-                _ => self.create_all(zone, chunk).await,
-            };
-            match created {
-                Ok(created) => ids.extend(created),
-                Err(error) => return Err(self.give_up(zone, &ids, error).await),
-            }
-        }
+        let contents = unique.iter().map(|record| self.content(record)).collect();
+        let ids = match self.creations.go(&self.api, zone, contents).await {
+            Go::Alone(_turn) => self.create_alone(zone, &unique).await?,
+            Go::Together(answer) => self.create_together(zone, &unique, answer).await?,
+        };
         let id = |record| unique.iter().position(|u| *u == record).and_then(|i| ids.get(i));
         Ok(records.iter().filter_map(id).cloned().collect())
     }
@@ -286,6 +284,12 @@ fn has_code(error: &ProviderError, codes: &[i64]) -> bool {
 fn is_refusal_of_batch(error: &ProviderError) -> bool {
     matches!(error.refusal(), Some(refusal) if refusal.status < 500)
         && matches!(error.about(), About::Name)
+}
+
+/// Tells whether a refusal of what several orders wanted may be about one of them.
+fn is_of_one_order(error: &ProviderError) -> bool {
+    let is_full = matches!(error.about(), About::Quota { .. });
+    is_full || has_code(error, &EXISTS) || is_refusal_of_batch(error)
 }
 
 /// Tells whether Cloudflare says that the record or its zone is not there. A 404 of something in between

@@ -1,12 +1,16 @@
 //! Removal of records, by identifiers that come from an answer and never from a file.
 
 use super::client::{ApiCall, Permission};
-use super::{BATCH, Cloudflare, ListedRecord, TYPE, all, is_gone, is_refusal_of_batch, names_of};
+use super::joining::Go;
+use super::{
+    BATCH, Cloudflare, ListedRecord, TYPE, all, is_gone, is_of_one_order, is_refusal_of_batch,
+    names_of,
+};
 use crate::dns::{PlacedRecord, ProviderError, Rule, SparedRecord, TxtRecord, Zone};
 use acme_dns_core::challenge::Candidate;
 use futures_util::future::join_all;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 impl Cloudflare {
     /// Removes records of one zone.
@@ -36,10 +40,43 @@ impl Cloudflare {
         }
         ids.sort_unstable();
         ids.dedup();
-        for chunk in ids.chunks(BATCH) {
-            self.delete_all(zone, chunk, &action).await?;
+        if !ids.is_empty() {
+            self.remove_all(zone, &ids, &action).await?;
         }
         Ok(spared)
+    }
+
+    /// Removes the records of an order, together with those of others that are at it.
+    async fn remove_all(
+        &self,
+        zone: &Zone,
+        ids: &[String],
+        action: &str,
+    ) -> Result<(), ProviderError> {
+        let answer = match self.removals.go(&self.api, zone, deletions(ids)).await {
+            Go::Alone(_turn) => return self.remove_alone(zone, ids, action).await,
+            Go::Together(answer) => answer.await,
+        };
+        match answer {
+            Ok(_) => ids.iter().for_each(|id| self.note_gone(zone, id)),
+            Err(error) if is_of_one_order(&error) => {
+                return self.remove_alone(zone, ids, action).await;
+            }
+            Err(error) => return Err(error.with_action(action)),
+        }
+        Ok(())
+    }
+
+    async fn remove_alone(
+        &self,
+        zone: &Zone,
+        ids: &[String],
+        action: &str,
+    ) -> Result<(), ProviderError> {
+        for chunk in ids.chunks(BATCH) {
+            self.delete_all(zone, chunk, action).await?;
+        }
+        Ok(())
     }
 
     /// Looks for records that are to be removed; gives the identifiers of those that may be.
@@ -74,8 +111,7 @@ impl Cloudflare {
         action: &str,
     ) -> Result<(), ProviderError> {
         if ids.len() > 1 {
-            let deletes: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
-            match self.batch(zone, &json!({ "deletes": deletes }), action).await {
+            match self.api.batch(zone, "deletes", deletions(ids), action).await {
                 Ok(_) => {
                     ids.iter().for_each(|id| self.note_gone(zone, id));
                     return Ok(());
@@ -111,4 +147,9 @@ impl Cloudflare {
             }
         }
     }
+}
+
+/// Writes down what is to be removed, as Cloudflare wants it.
+fn deletions(ids: &[String]) -> Vec<Value> {
+    ids.iter().map(|id| json!({ "id": id })).collect()
 }

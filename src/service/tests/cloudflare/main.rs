@@ -3,4 +3,5 @@
 mod bed;
 mod errors;
 mod records;
+mod together;
 mod zones;

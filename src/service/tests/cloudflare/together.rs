@@ -1,0 +1,157 @@
+//! Orders of one zone that come at the same time.
+
+use super::bed::{Bed, remove, run};
+use acme_dns_service::dns::{About, DnsProvider, PlacedRecord, ProviderError, TxtRecord};
+use futures_util::future::join_all;
+use http::Method;
+use servers::traffic::{Action, Fault, Match};
+use std::slice;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The record of an order.
+fn record(number: usize) -> TxtRecord {
+    let name = format!("_acme-challenge.h{number}.example.com");
+    TxtRecord { name, value: format!("value {number}") }
+}
+
+/// The numbers of requests that change records, and of those among them that are for several records.
+fn requests(bed: &Bed) -> (usize, usize) {
+    let single = bed.count(Method::DELETE, "");
+    (bed.count(Method::POST, "/dns_records") + single, bed.count(Method::POST, "/batch"))
+}
+
+/// Has an order create each of these records, all at the same time.
+fn create(bed: &Bed, records: &[TxtRecord]) -> Vec<Result<String, ProviderError>> {
+    let (cf, zone) = (bed.provider(), bed.zone());
+    let orders = records.iter().map(|record| cf.create(&zone, slice::from_ref(record)));
+    let created = run(join_all(orders)).into_iter();
+    created.map(|ids| ids.map(|ids| ids.into_iter().next().expect("one"))).collect()
+}
+
+#[test]
+fn they_ask_together_and_the_first_waits_for_nobody() {
+    let bed = Bed::new();
+    let records: Vec<_> = (0..30).map(record).collect();
+    let ids: Vec<_> = create(&bed, &records).into_iter().map(Result::unwrap).collect();
+    let expected: Vec<_> = records.iter().map(|record| bed.id_of(&record.value)).collect();
+    assert_eq!((ids, requests(&bed)), (expected.clone(), (2, 1)));
+
+    let (cf, zone) = (bed.provider(), bed.zone());
+    let placed: Vec<_> = records
+        .into_iter()
+        .zip(expected)
+        .map(|(record, id)| PlacedRecord { record, zone: zone.clone(), id: Some(id) })
+        .collect();
+    let removed = run(join_all(placed.iter().map(|one| remove(&cf, slice::from_ref(one)))));
+    removed.into_iter().for_each(Result::unwrap);
+    assert_eq!((bed.values(), requests(&bed)), (vec![], (4, 2)));
+}
+
+#[test]
+fn more_than_one_request_can_hold_are_several() {
+    let bed = Bed::new();
+    let records: Vec<_> = (0..250).map(record).collect();
+    create(&bed, &records).into_iter().for_each(|created| drop(created.unwrap()));
+    assert_eq!((bed.values().len(), requests(&bed)), (250, (3, 2)));
+}
+
+#[test]
+fn where_there_is_room_for_some_these_get_it() {
+    let bed = Bed::new();
+    bed.cloudflare.set_record_quota(6);
+    let records: Vec<_> = (0..10).map(record).collect();
+    let (cf, zone) = (bed.provider(), bed.zone());
+    let orders = || records.iter().map(|record| cf.create(&zone, slice::from_ref(record)));
+    let created = run(join_all(orders()));
+    let refused: Vec<_> = created.into_iter().filter_map(Result::err).collect();
+    assert_eq!((refused.len(), bed.values().len()), (4, 6));
+    for error in refused {
+        assert!(matches!(error.about(), About::Quota { .. }), "{error}");
+        assert!(error.to_string().contains("create TXT record \"_acme-challenge.h"), "{error}");
+    }
+    assert_eq!(requests(&bed), (11, 1));
+    // One after the other that was refused is not asked for with those of others soon.
+    bed.cloudflare.set_record_quota(1000);
+    run(join_all(orders())).into_iter().for_each(|created| drop(created.unwrap()));
+    assert_eq!((bed.values().len(), requests(&bed).1), (10, 1));
+}
+
+#[test]
+fn a_fault_of_one_is_its_own() {
+    let bed = Bed::new();
+    let mut records: Vec<_> = (0..5).map(record).collect();
+    records[3].name = "_acme-challenge.elsewhere.test".to_owned();
+    let created = create(&bed, &records);
+    let errors: Vec<_> = created.into_iter().filter_map(Result::err).collect();
+    assert!(matches!(&errors[..], [ProviderError::NoZone { .. }]), "{errors:?}");
+    assert!(errors[0].to_string().contains(&records[3].name), "{}", errors[0]);
+    assert_eq!(bed.values(), ["value 0", "value 1", "value 2", "value 4"]);
+}
+
+#[test]
+fn a_failure_of_all_is_told_to_each_as_its_own() {
+    let bed = Bed::new();
+    let busy = Action::Error { status: 503, code: 10013, message: "not now".to_owned() };
+    bed.always(Method::POST, "/batch", busy);
+    let created = create(&bed, &(0..3).map(record).collect::<Vec<_>>());
+    assert!(created[0].is_ok(), "it was alone");
+    for (number, created) in created.into_iter().enumerate().skip(1) {
+        let error = created.unwrap_err();
+        let own = format!("create TXT record \"{}\" in zone", record(number).name);
+        assert!(error.to_string().contains(&own), "{error}");
+        assert!(!error.is_definite(), "it may have been created");
+    }
+}
+
+#[test]
+fn without_batches_each_asks_by_itself() {
+    let bed = Bed::new();
+    bed.cloudflare.set_batch_enabled(false);
+    let records: Vec<_> = (0..5).map(record).collect();
+    create(&bed, &records).into_iter().for_each(|created| drop(created.unwrap()));
+    assert_eq!((bed.values().len(), requests(&bed)), (5, (6, 1)));
+}
+
+/// Has the first request of all never be answered.
+fn hang_first(bed: &Bed) {
+    let first = Fault::new(Match::new(Method::POST, "/dns_records"), Action::Hang);
+    bed.cloudflare.traffic.inject(first.times(1));
+}
+
+#[test]
+fn an_order_that_is_given_up_holds_nobody_up() {
+    let bed = Bed::new();
+    hang_first(&bed);
+    let records: Vec<_> = (0..4).map(record).collect();
+    let (cf, zone) = (bed.provider(), bed.zone());
+    let order = |number: usize| cf.create(&zone, slice::from_ref(&records[number]));
+    run(async {
+        // The second is given up while it waits.
+        let given_up = |number, after| timeout(Duration::from_millis(after), order(number));
+        let (first, second, rest) =
+            tokio::join!(given_up(0, 400), given_up(1, 100), join_all((2..4).map(order)));
+        assert!(first.is_err() && second.is_err(), "they were given up");
+        rest.into_iter().for_each(|created| drop(created.unwrap()));
+    });
+    assert_eq!((bed.values(), requests(&bed)), (vec!["value 2".into(), "value 3".into()], (2, 1)));
+}
+
+#[test]
+fn an_order_whose_request_takes_long_holds_nobody_up() {
+    let bed = Bed::new();
+    hang_first(&bed);
+    let records: Vec<_> = (0..4).map(record).collect();
+    let (cf, zone) = (bed.provider(), bed.zone());
+    let order = |number: usize| cf.create(&zone, slice::from_ref(&records[number]));
+    run(async {
+        tokio::select! {
+            biased;
+            first = order(0) => panic!("it was to hang: {first:?}"),
+            rest = join_all((1..4).map(order)) => {
+                rest.into_iter().for_each(|created| drop(created.unwrap()));
+            }
+        }
+    });
+    assert_eq!((bed.values().len(), requests(&bed)), (3, (2, 1)));
+}
