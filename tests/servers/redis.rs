@@ -140,6 +140,9 @@ impl Redis {
     pub fn start_again(&mut self) {
         self.process = Process::start(&command(&self.config, self.is_sentinel), &self.log);
         self.process.wait_for_port(self.port.addr(), START);
+        // It answers before it has read its disk.
+        let has_loaded = || (!self.control(&["ping"]).contains("LOADING")).then_some(());
+        assert!(wait_until(START, has_loaded).is_some(), "it is loading");
     }
 
     /// Has `redis-cli` send a command.

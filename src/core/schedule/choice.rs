@@ -6,16 +6,15 @@ use super::line::{Outlook, Turn, spans};
 use super::party::Authority;
 use super::track::{AFTER_OTHERS, Track};
 use super::tree::Span;
-use super::{CONCURRENCY, Environment, HeldParty, Schedule};
+use super::{Environment, HeldParty, Schedule};
 use crate::id::VariantId;
 use crate::time::UnixTime;
 
 impl Schedule {
     /// The certificate that is worked on next, and with which of its CAs, if there is one now.
     pub(super) fn first_in_turn(&mut self) -> Option<(VariantId, usize)> {
-        if self.working.len() >= CONCURRENCY {
-            return None;
-        }
+        let start = self.throttle.start_time(self.working.len(), self.now);
+        start.filter(|start| *start <= self.now)?;
         loop {
             // What was seen of a line may have changed for the worse since.
             let first = self.lines.first()?;

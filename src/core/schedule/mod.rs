@@ -48,6 +48,7 @@ mod simulation;
 mod spreading;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod track;
 mod tree;
 mod view;
@@ -80,10 +81,8 @@ use names::{Kin, Names};
 use pool::DuePool;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
+use throttle::Throttle;
 use track::{AFTER_OTHERS, AttemptState, GateSubject, Track, Wish};
-
-/// The most certificates that are worked on at once.
-pub const CONCURRENCY: usize = 20;
 
 /// The most questions for renewal information that are under way at once.
 const POLLS: usize = 5;
@@ -220,6 +219,7 @@ pub struct Schedule {
     /// Those whose CA is asked when to renew them, by time.
     questions: BTreeSet<(UnixTime, VariantId)>,
     working: BTreeSet<VariantId>,
+    throttle: Throttle,
     asking: BTreeSet<VariantId>,
     /// Those that wait after a failure.
     failing: BTreeSet<VariantId>,
@@ -324,6 +324,7 @@ impl Schedule {
         let (variant, authority) = self.first_in_turn()?;
         let now = self.now;
         self.leave(variant);
+        self.throttle.note_start(now);
         let track = self.tracks.get_mut(variant)?;
         let mut progress = std::mem::take(&mut track.progress);
         if authority != progress.position(&track.authorities) {
@@ -370,7 +371,8 @@ impl Schedule {
         let attempt = [is_ready, later, self.lines.next_time()].into_iter().flatten().min();
         let attempt = attempt.filter(|time| *time < AFTER_OTHERS);
         let question = self.questions.first().map(|(time, _)| *time);
-        let attempt = attempt.filter(|_| self.working.len() < CONCURRENCY);
+        let start = self.throttle.start_time(self.working.len(), self.now);
+        let attempt = attempt.zip(start).map(|(time, start)| time.max(start));
         let question = question.filter(|_| self.asking.len() < POLLS);
         attempt.into_iter().chain(question).min()
     }

@@ -19,6 +19,9 @@ impl Schedule {
     ) -> Renewal {
         self.tell(now);
         let obtained = obtained.into();
+        if self.working.contains(&variant) {
+            self.throttle.note_success();
+        }
         let probed = self.end(variant);
         let renewal = self.change(variant, |track| {
             let why = track.renewal_due().map(|(_, reason)| reason);

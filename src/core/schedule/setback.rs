@@ -67,6 +67,7 @@ impl Schedule {
         random: f64,
     ) -> Setback {
         self.tell(now);
+        self.throttle.note_failure();
         let under_way = self.under_way_like(variant, failure);
         self.leave(variant);
         let loading = self.loading;

@@ -36,6 +36,7 @@ impl Schedule {
         if let Some((issuer, begun)) = counted {
             self.forget_new_order(issuer, begun);
         }
+        self.throttle.take_back(now);
         let probed = self.tracks.get(variant).filter(|track| !track.is_waiting());
         let probed = probed.map(|track| self.gates.end(variant, track, Shown::NOTHING));
         self.change(variant, |track| {

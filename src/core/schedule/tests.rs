@@ -5,10 +5,11 @@ mod request;
 mod scan;
 mod shared;
 
+use super::throttle::{CONCURRENCY, FIRST, GROWTH, STARTS};
 use super::{
-    Attempt, Authority, CONCURRENCY, Environment, Failure, FailureKind, Fingerprint, Known,
-    Loading, Obtained, Progress, ProviderIdentity, Renewal, RenewalInfo, RenewalInfoOutcome,
-    RenewalWindow, Schedule, Scope, Task, Validity,
+    Attempt, Authority, Environment, Failure, FailureKind, Fingerprint, Known, Loading, Obtained,
+    Progress, ProviderIdentity, Renewal, RenewalInfo, RenewalInfoOutcome, RenewalWindow, Schedule,
+    Scope, Task, Validity,
 };
 use crate::id::{IssuerId, ProviderId, VariantId};
 use crate::time::UnixTime;
@@ -440,15 +441,35 @@ fn a_machine_that_slept_for_a_week_goes_on() {
 }
 
 #[test]
-fn work_is_bounded() {
-    let known = vec![missing(); CONCURRENCY + 5];
-    let mut schedule = schedule(&known, NOW);
-    let started = std::iter::from_fn(|| schedule.poll(NOW)).count();
-    assert_eq!(started, CONCURRENCY);
+fn work_is_bounded_and_more_after_successes_until_one_fails() {
+    let mut schedule = schedule(&vec![missing(); 2 * CONCURRENCY], NOW);
+    let start_all = |schedule: &mut Schedule, now| {
+        std::iter::from_fn(|| entry(schedule, now)).map(VariantId::new).collect::<Vec<_>>()
+    };
+    let first = start_all(&mut schedule, NOW);
+    assert_eq!(first.len(), FIRST);
     assert_eq!(schedule.poll_timeout(), None, "only an outcome makes room");
-    schedule.handle_issued(v(3), validity(0, 90 * DAY), NOW, 0.0);
-    assert_eq!(entry(&mut schedule, NOW), Some(CONCURRENCY));
-    assert_eq!(schedule.interrupted().count(), CONCURRENCY);
+    let mut now = at(5);
+    for variant in first {
+        schedule.handle_issued(variant, validity(0, 90 * DAY), now, 0.0);
+    }
+    let room = FIRST + FIRST * GROWTH;
+    // As many as a CA takes in a second, and no more than there is room for.
+    let mut working = Vec::new();
+    while working.len() < room {
+        let started = start_all(&mut schedule, now);
+        assert_eq!(started.len(), STARTS, "at {now:?}");
+        working.extend(started);
+        now = now + Duration::from_secs(1);
+    }
+    assert_eq!(start_all(&mut schedule, now), []);
+    assert_eq!(schedule.interrupted().count(), room);
+    schedule.handle_failed(working[0], now, &TEMPORARY, 0.0);
+    for variant in &working[1..=room - FIRST] {
+        assert_eq!(start_all(&mut schedule, now), []);
+        schedule.handle_failed(*variant, now, &TEMPORARY, 0.0);
+    }
+    assert_eq!(start_all(&mut schedule, now).len(), 1);
 }
 
 /// A certificate of 90 days that was obtained at a time by our clock, which is ahead by `skew`.

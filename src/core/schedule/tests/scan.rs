@@ -9,8 +9,8 @@ use crate::schedule::pace::Stake;
 use crate::schedule::simulation::config;
 use crate::schedule::track::{AFTER_OTHERS, GateSubject, Track};
 use crate::schedule::{
-    Authority, CONCURRENCY, Known, Loading, OrderLimit, POLLS, Progress, ProviderIdentity, Renewal,
-    RenewalInfo, RenewalInfoOutcome, RenewalWindow, Schedule, Task, Validity,
+    Authority, Known, Loading, OrderLimit, POLLS, Progress, ProviderIdentity, Renewal, RenewalInfo,
+    RenewalInfoOutcome, RenewalWindow, Schedule, Task, Validity,
 };
 use crate::time::UnixTime;
 use proptest::prelude::*;
@@ -20,15 +20,16 @@ use std::time::Duration;
 fn scan(schedule: &Schedule) -> (Option<(VariantId, usize)>, Option<UnixTime>) {
     let now = schedule.now;
     let waiting = || schedule.tracks.iter().filter(|(_, track)| track.is_waiting());
-    let has_room = schedule.working.len() < CONCURRENCY;
+    let start = schedule.throttle.start_time(schedule.working.len(), now);
     let turn = |(variant, track): (VariantId, &Track)| -> Option<(Turn, usize)> {
         let (time, authority) = schedule.wake(track, now);
         let is_paused = schedule.is_paused(track, authority);
         (time <= now).then(|| (schedule.turn(variant, track, is_paused), authority))
     };
-    let first = waiting().filter_map(turn).min().filter(|_| has_room);
+    let first = waiting().filter_map(turn).min().filter(|_| start == Some(now));
     let attempt = waiting().map(|(_, track)| schedule.wake(track, now).0).min();
-    let attempt = attempt.filter(|time| has_room && *time < AFTER_OTHERS);
+    let attempt = attempt.filter(|time| *time < AFTER_OTHERS);
+    let attempt = attempt.zip(start).map(|(time, start)| time.max(start));
     let is_quiet = |track: &Track| track.validity.is_some() && !track.is_asking;
     let quiet = waiting().filter(|(_, track)| is_quiet(track) && !track.is_withdrawn);
     let question = quiet.map(|(_, track)| track.renewal.poll_time(now)).min();

@@ -1,5 +1,5 @@
 //! Orders that want the same of one zone, in one request: while one of them asks, those that come meanwhile wait, and ask
-//! together next.
+//! together next. Where requests follow each other quickly, the next one waits a moment for others.
 //!
 //! Cloudflare counts requests, whatever number of records is in them. Whoever is alone asks at once and by itself.
 
@@ -20,6 +20,10 @@ use tokio::time::{Instant, timeout};
 /// The longest time that an order waits for the one before it, which may have used up its share of the budget.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Where so many requests were made within this time, the next waits so long for more that want the same.
+const BUSY: (usize, Duration) = (5, Duration::from_secs(10));
+const GATHERING: Duration = Duration::from_secs(1);
+
 /// After a refusal of what several orders wanted together, each asks by itself for so long: one of them may be at fault
 /// again and again.
 const APART: Duration = Duration::from_secs(60);
@@ -30,7 +34,7 @@ pub(super) type SharedAnswer = Shared<LocalBoxFuture<'static, Result<Rc<Value>, 
 /// What an order is to do.
 pub(super) enum Go {
     /// It asks by itself. Those behind it wait until the turn is dropped.
-    Alone(#[expect(dead_code, reason = "it is held")] Option<Turn>),
+    Alone(Option<Turn>),
     /// It is asked for it, together with others.
     Together(SharedAnswer),
 }
@@ -48,6 +52,8 @@ pub(super) struct Lines {
 struct Line {
     /// The number of requests under way.
     going: usize,
+    /// Times at which the last requests began, the newest first.
+    begun: VecDeque<Instant>,
     waiting: VecDeque<Waiting>,
     /// Until then nobody waits for others.
     apart_until: Option<Instant>,
@@ -56,6 +62,23 @@ struct Line {
 impl Line {
     fn is_apart(&self) -> bool {
         self.apart_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn is_busy(&self) -> bool {
+        self.begun.len() == BUSY.0
+            && self.begun.back().is_some_and(|begun| begun.elapsed() < BUSY.1)
+    }
+
+    /// Tells whether anything of it matters later.
+    fn is_in_use(&self) -> bool {
+        let is_recent = self.begun.front().is_some_and(|begun| begun.elapsed() < BUSY.1);
+        self.going > 0 || !self.waiting.is_empty() || self.is_apart() || is_recent
+    }
+
+    fn begin(&mut self) {
+        self.going += 1;
+        self.begun.truncate(BUSY.0 - 1);
+        self.begun.push_front(Instant::now());
     }
 
     /// Takes those out that ask next.
@@ -109,21 +132,24 @@ impl Lines {
         zone: &Zone,
         operations: Vec<Value>,
     ) -> Go {
-        let mut told = {
+        let (mut told, patience) = {
             let mut zones = self.zones.borrow_mut();
+            zones.retain(|_, line| line.is_in_use());
             let line = zones.entry(zone.id.clone()).or_default();
             if line.is_apart() {
                 return Go::Alone(None);
             }
-            if line.going == 0 {
-                line.going = 1;
+            let is_free = line.going == 0 && line.waiting.is_empty();
+            if is_free && !line.is_busy() {
+                line.begin();
                 return Go::Alone(Some(self.turn(api, zone)));
             }
+            let patience = if line.going == 0 { GATHERING } else { PATIENCE };
             let (tell, told) = oneshot::channel();
             line.waiting.push_back(Waiting { operations, tell });
-            told
+            (told, patience)
         };
-        match timeout(PATIENCE, &mut told).await {
+        match timeout(patience, &mut told).await {
             Ok(go) => return go.unwrap_or(Go::Alone(None)),
             Err(_) => self.start_next(api, zone),
         }
@@ -146,12 +172,9 @@ impl Lines {
             }
             let party = line.next_party();
             if party.is_empty() {
-                if line.going == 0 && !line.is_apart() {
-                    zones.remove(&zone.id);
-                }
                 return;
             }
-            line.going += 1;
+            line.begin();
             party
         };
         let turn = self.turn(api, zone);

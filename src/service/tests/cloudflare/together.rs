@@ -7,7 +7,7 @@ use http::Method;
 use servers::traffic::{Action, Fault, Match};
 use std::slice;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// The record of an order.
 fn record(number: usize) -> TxtRecord {
@@ -54,6 +54,28 @@ fn more_than_one_request_can_hold_are_several() {
     let records: Vec<_> = (0..250).map(record).collect();
     create(&bed, &records).into_iter().for_each(|created| drop(created.unwrap()));
     assert_eq!((bed.values().len(), requests(&bed)), (250, (3, 2)));
+}
+
+#[test]
+fn where_requests_follow_each_other_quickly_more_are_gathered() {
+    let bed = Bed::new();
+    let records: Vec<_> = (0..20).map(record).collect();
+    let (cf, zone) = (bed.provider(), bed.zone());
+    run(async {
+        for record in &records[..5] {
+            cf.create(&zone, slice::from_ref(record)).await.unwrap();
+        }
+        assert_eq!(requests(&bed), (5, 0), "nobody waits for others");
+        let pauses = (0..).map(|number| Duration::from_millis(20 * number));
+        join_all(records[5..].iter().zip(pauses).map(async |(record, pause)| {
+            sleep(pause).await;
+            cf.create(&zone, slice::from_ref(record)).await.unwrap();
+        }))
+        .await;
+    });
+    let (all, together) = requests(&bed);
+    assert!((1..=3).contains(&together) && all <= 5 + together, "{all} requests");
+    assert_eq!(bed.values().len(), 20);
 }
 
 #[test]
