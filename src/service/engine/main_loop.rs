@@ -266,11 +266,10 @@ impl Running {
         let fleet = self.fleet.as_ref().filter(|fleet| fleet.shares(due.variant));
         let sharing = fleet.map(|fleet| {
             let renewal = self.schedule.renewal(due.variant);
-            Sharing {
-                fleet: Rc::clone(fleet),
-                validity: self.schedule.held(due.variant).map(|(validity, _)| validity),
-                is_asked: matches!(renewal, Some((_, Reason::Asked))),
-            }
+            let validity = self.schedule.held(due.variant).map(|(validity, _)| validity);
+            let is_asked = matches!(renewal, Some((_, Reason::Asked)));
+            let known = fleet.known(due.variant, validity, is_asked);
+            Sharing { fleet: Rc::clone(fleet), known }
         });
         let obtaining = Obtaining {
             site: Rc::clone(&self.site),

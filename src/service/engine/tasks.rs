@@ -4,7 +4,7 @@
 
 use super::clock::{LONGEST_SLEEP, now};
 use super::fleet::news::Wait;
-use super::fleet::{Entry, Fleet, HostTurn};
+use super::fleet::{Entry, Fleet, HostTurn, Known};
 use super::outcome::{Issuance, IssuanceOrigin, Outcome, RenewalTiming, Report};
 use super::saving::{Saved, save_issued};
 use super::site::Site;
@@ -16,7 +16,7 @@ use crate::ocsp::{OcspError, Question};
 use crate::store::Store;
 use acme_dns_core::id::{IssuerId, VariantId};
 use acme_dns_core::level::Level;
-use acme_dns_core::schedule::{self, Environment, RenewalInfo, Validity};
+use acme_dns_core::schedule::{self, Environment, RenewalInfo};
 use openssl::x509::X509;
 use reqwest::Client;
 use std::rc::Rc;
@@ -47,10 +47,7 @@ pub(super) struct Obtaining {
 /// Grounds of the decision whose turn it is, where several hosts share a certificate.
 pub(super) struct Sharing {
     pub(super) fleet: Rc<Fleet>,
-    /// The certificate that is served.
-    pub(super) validity: Option<Validity>,
-    /// Set if a person has asked for the renewal.
-    pub(super) is_asked: bool,
+    pub(super) known: Known,
 }
 
 impl Obtaining {
@@ -78,10 +75,10 @@ impl Obtaining {
     /// Makes the attempt when it is this host's turn.
     async fn run(mut self) -> Outcome {
         let variant = self.due.variant;
-        let Some(Sharing { fleet, validity, is_asked }) = self.sharing.take() else {
+        let Some(Sharing { fleet, known }) = self.sharing.take() else {
             return self.attempt(None).await;
         };
-        match fleet.enter(&self.due, validity, is_asked, &self.obtainer).await {
+        match fleet.enter(&self.due, known, &self.obtainer).await {
             Entry::Wait(wait) => Outcome::Postponed { variant, wait },
             Entry::Begin(None) => self.attempt(None).await,
             Entry::Begin(Some(turn)) => tokio::select! {

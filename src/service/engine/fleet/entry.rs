@@ -14,6 +14,26 @@ use acme_dns_core::schedule::{Attempt, Environment, Validity};
 use acme_dns_core::time::UnixTime;
 use std::rc::Rc;
 
+/// What this host knows of a certificate at the moment when an attempt is due. Whatever it hears later may be what is due,
+/// even if it is served by the time at which the attempt is looked at.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Known {
+    /// The certificate that is served.
+    pub(in crate::engine) validity: Option<Validity>,
+    /// Set if a person has asked for the renewal.
+    pub(in crate::engine) is_asked: bool,
+    pub(super) heard: Heard,
+}
+
+/// News of a certificate that is shared.
+#[derive(Clone, Debug)]
+pub(super) enum Heard {
+    /// A newer one is being saved.
+    IsAdopted,
+    /// The watch has told of this change last.
+    Last(Option<Revision>),
+}
+
 /// Answer to an attempt that is due.
 pub(in crate::engine) enum Entry {
     /// It begins; without a turn where the engine has been away for too long.
@@ -23,20 +43,34 @@ pub(in crate::engine) enum Entry {
 }
 
 impl Fleet {
-    /// Asks whether an attempt begins here. `validity` is that of what is served.
+    /// Tells what is known of a certificate; to be asked when an attempt is due.
+    pub(in crate::engine) fn known(
+        &self,
+        variant: VariantId,
+        validity: Option<Validity>,
+        is_asked: bool,
+    ) -> Known {
+        let heard = match self.adopting.borrow().contains(&variant) {
+            true => Heard::IsAdopted,
+            false => Heard::Last(
+                self.mirror.borrow().certificates.get(&variant).map(|seen| seen.revision),
+            ),
+        };
+        Known { validity, is_asked, heard }
+    }
+
+    /// Asks whether an attempt begins here.
     pub(in crate::engine) async fn enter(
         self: &Rc<Self>,
         due: &Attempt,
-        validity: Option<Validity>,
-        is_asked: bool,
+        known: Known,
         obtainer: &Obtainer,
     ) -> Entry {
+        let Known { validity, is_asked, heard } = known;
         // What is being adopted is not to be ordered.
-        if self.adopting.borrow().contains(&due.variant) {
+        let Heard::Last(heard) = heard else {
             return Entry::Wait(Wait::until(self.retry(due.variant)));
-        }
-        // Whatever comes from now on may be what is due.
-        let heard = self.heard(due.variant);
+        };
         let place = self.place(due.variant);
         match (Claimant { validity, is_asked, place }).turn(self.reach(), now()) {
             Turn::Alone => Entry::Begin(None),
@@ -134,11 +168,6 @@ impl Fleet {
             self.share_attempts(variant).await;
         }
         Ok(None)
-    }
-
-    /// Gives the last change of a certificate that the watch has told of.
-    fn heard(&self, variant: VariantId) -> Option<Revision> {
-        self.mirror.borrow().certificates.get(&variant).map(|seen| seen.revision)
     }
 
     /// Finds a certificate that is shared and of which the watch had not told.

@@ -29,7 +29,7 @@ mod record;
 mod turn;
 mod waiting;
 
-pub(super) use entry::Entry;
+pub(super) use entry::{Entry, Known};
 pub(super) use handling::Parts;
 pub(super) use turn::HostTurn;
 
