@@ -31,7 +31,7 @@ const APART: Duration = Duration::from_secs(60);
 /// The answer to a request of several orders.
 pub(super) type SharedAnswer = Shared<LocalBoxFuture<'static, Result<Rc<Value>, ProviderError>>>;
 
-/// What an order is to do.
+/// Answer to an order that wants to ask.
 pub(super) enum Go {
     /// It asks by itself. Those behind it wait until the turn is dropped.
     Alone(Option<Turn>),

@@ -14,7 +14,7 @@ use acme_dns_core::schedule::{Attempt, Environment, Validity};
 use acme_dns_core::time::UnixTime;
 use std::rc::Rc;
 
-/// What this host knows of a certificate at the moment when an attempt is due. Whatever it hears later may be what is due,
+/// State of a certificate at the moment when an attempt is due, as this host knows it. Whatever it hears later may be what is due,
 /// even if it is served by the time at which the attempt is looked at.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Known {
