@@ -153,7 +153,7 @@ memcheck: packages ## NGINX with the module under valgrind: no invalid access, n
 # `make test` has three hosts with five certificates. DISKS=DIR has the hosts' state paths: all are on one disk otherwise.
 fleet: packages ## Hosts with one set of certificates, on an etcd of three members; HOSTS=20 CERTIFICATES=50
 	FLEET_HOSTS=$(or $(HOSTS),20) FLEET_CERTIFICATES=$(or $(CERTIFICATES),50) FLEET_DISKS=$(DISKS) \
-		cargo test $(TESTED) --test obtain -- fleet::figures::each --nocapture
+		cargo test --profile quick $(TESTED) --test obtain -- fleet::figures::each --nocapture
 
 # `make test` has one step for each fault.
 fleet-faults: build ## What may go wrong where several hosts share certificates, at each step of an order; FAULT=Full is one of them
