@@ -25,7 +25,7 @@ use testbed::measurements::proc;
 use testbed::nginx::Nginx;
 use testbed::nginx::build::NginxBuild;
 
-use super::KEY;
+use super::{AHEAD, KEY, clock_is};
 
 /// Longer than an order takes that waits for the end of a lease, twice, and asks a slow engine.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -67,10 +67,12 @@ enum Trouble {
     HostPaused,
     /// The host with the lease dies.
     HostKilled,
+    /// The clock of one host is ten minutes ahead, all the time.
+    ClockAhead,
 }
 
 impl Trouble {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::EngineKilled,
         Self::MemberLost,
         Self::Partition,
@@ -80,6 +82,7 @@ impl Trouble {
         Self::Compacted,
         Self::HostPaused,
         Self::HostKilled,
+        Self::ClockAhead,
     ];
 }
 
@@ -241,6 +244,7 @@ fn begin(
             stage.hosts.remove(leader).nginx.stop_hard();
         }
         Trouble::HostPaused => stage.hosts[leader].signal(Signal::STOP),
+        Trouble::ClockAhead => {}
     }
     // Where the lease cannot be renewed, its holder gives the order up.
     if matches!(trouble, Trouble::EngineKilled | Trouble::Partition) && step != Step::BeforeLease {
@@ -278,7 +282,11 @@ fn end((trouble, step): (Trouble, Step), stage: &mut Stage, leader: usize) {
             }
             stage.hosts[leader].signal(Signal::CONT);
         }
-        Trouble::MemberLost | Trouble::Slow | Trouble::TokensEnded | Trouble::HostKilled => {}
+        Trouble::MemberLost
+        | Trouble::Slow
+        | Trouble::TokensEnded
+        | Trouble::HostKilled
+        | Trouble::ClockAhead => {}
     }
 }
 
@@ -336,6 +344,11 @@ impl Stage {
         for _ in 0..2 {
             let host = stage.host(&user);
             stage.hosts.push(host);
+        }
+        if trouble == Trouble::ClockAhead {
+            for (name, value) in clock_is(AHEAD) {
+                stage.hosts[1].nginx.env(name, value);
+            }
         }
         stage.hosts.iter_mut().for_each(|host| host.nginx.start());
         stage.wait_until_agreed(BYSTANDER);

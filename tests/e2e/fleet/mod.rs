@@ -24,6 +24,14 @@ const NAME: &str = "example.test";
 /// Key that records are encrypted with: 32 bytes in base64.
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
+/// Ten minutes, as a clock may be ahead of all others.
+const AHEAD: &str = "+600s";
+
+/// Environment of a host whose clock differs by so much.
+fn clock_is(ahead: &'static str) -> [(&'static str, &'static str); 3] {
+    [("LD_PRELOAD", FAKETIME), ("FAKETIME", ahead), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]
+}
+
 /// Two hosts and their engine.
 struct Fleet {
     site: Site,
@@ -147,11 +155,9 @@ fn a_service_that_is_killed_while_it_orders_completes_its_order() {
 
 #[test]
 fn a_host_whose_clock_is_wrong_shares_all_the_same() {
-    for ahead in ["+600s", "-600s"] {
+    for ahead in [AHEAD, "-600s"] {
         let mut fleet = Fleet::prepare(NAME, "on", |_| String::new());
-        let variables =
-            [("LD_PRELOAD", FAKETIME), ("FAKETIME", ahead), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
-        for (name, value) in variables {
+        for (name, value) in clock_is(ahead) {
             fleet.other.env(name, value);
         }
         fleet.start_nginx();
