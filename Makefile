@@ -151,8 +151,9 @@ memcheck: packages ## NGINX with the module under valgrind: no invalid access, n
 	@$(CARGO_RUN) memcheck
 
 # `make test` has three hosts with five certificates. DISKS=DIR has the hosts' state paths: all are on one disk otherwise.
+# ENGINE=redis has a Redis in the place of etcd.
 fleet: packages ## Hosts with one set of certificates, on an etcd of three members; HOSTS=20 CERTIFICATES=50
-	FLEET_HOSTS=$(or $(HOSTS),20) FLEET_CERTIFICATES=$(or $(CERTIFICATES),50) FLEET_DISKS=$(DISKS) \
+	FLEET_HOSTS=$(or $(HOSTS),20) FLEET_CERTIFICATES=$(or $(CERTIFICATES),50) FLEET_DISKS=$(DISKS) FLEET_ENGINE=$(ENGINE) \
 		cargo test --profile quick $(TESTED) --test obtain -- fleet::figures::each --nocapture
 
 # `make test` has one step for each fault.

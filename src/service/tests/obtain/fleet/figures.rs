@@ -1,8 +1,9 @@
 //! Figures of many hosts: orders, the time until all serve what one has obtained, and what the engine has on its disks.
 
-use super::bed::{FleetBed, KEY, Member, logs};
+use super::bed::{FleetBed, KEY, Member, Server, logs};
 use acme_dns_service::engine::LEASE;
 use servers::acme_proxy::AcmeStep;
+use servers::redis::Redis;
 use servers::traffic::Logged;
 use std::env;
 use std::fs;
@@ -23,8 +24,12 @@ fn number(name: &str, default: usize) -> usize {
 #[test]
 fn each_certificate_is_ordered_once_and_served_by_all() {
     let (hosts, certificates) = (number("FLEET_HOSTS", 3), number("FLEET_CERTIFICATES", 5));
+    let bed = match env::var("FLEET_ENGINE").unwrap_or_default().as_str() {
+        "redis" => FleetBed::start_on(certificates, |dir| Server::Redis(Redis::start(dir, ""))),
+        _ => FleetBed::start(3, certificates),
+    };
     // Many hosts on one machine may take a while to renew theirs.
-    let fleet = FleetBed { lease: LEASE, patience: LONG, ..FleetBed::start(3, certificates) };
+    let fleet = FleetBed { lease: LEASE, patience: LONG, ..bed };
     let cloudflare = &fleet.bed.testbed.cloudflare;
     cloudflare.set_rate_limit(REQUESTS, SPAN);
     let members: Vec<Member> = (0..hosts).map(|number| fleet.join(number)).collect();
