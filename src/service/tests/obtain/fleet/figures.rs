@@ -97,11 +97,19 @@ fn assert_no_secret_in(fleet: &FleetBed) {
     let mut has_records = false;
     for file in files {
         let bytes = fs::read(&file).unwrap();
-        let holds = |text: &str| memchr::memmem::find(&bytes, text.as_bytes()).is_some();
+        let bytes = without_zeros_behind(&bytes);
+        let holds = |text: &str| memchr::memmem::find(bytes, text.as_bytes()).is_some();
         has_records |= holds("certificates/h0.example.test~");
         for secret in ["PRIVATE KEY", "BEGIN CERT", "privkey", token, KEY] {
             assert!(!holds(secret), "{} holds {secret}", file.display());
         }
     }
     assert!(has_records, "the right files were searched");
+}
+
+/// Gives the part of a file that was written: etcd takes 64 MB for each at once.
+fn without_zeros_behind(bytes: &[u8]) -> &[u8] {
+    const BLOCK: [u8; 4096] = [0; 4096];
+    let zeros = bytes.rchunks(BLOCK.len()).take_while(|block| **block == BLOCK[..block.len()]);
+    &bytes[..bytes.len() - zeros.map(<[u8]>::len).sum::<usize>()]
 }
