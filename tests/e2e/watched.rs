@@ -42,6 +42,20 @@ fn site(lines: &[&str]) -> (Site, PathBuf) {
     (site, file)
 }
 
+/// The same without a CA.
+fn lone_of(lines: &[&str]) -> (Lone, PathBuf) {
+    let mut lone = Lone::new();
+    let file = lone.nginx.add_file("domains.txt", lines.join("\n") + "\n");
+    open(&file);
+    lone.set(&format!(
+        "{}acme_dns_domains domains.txt watch;
+         server {{ listen LISTEN ssl; server_name _; acme_dns sni; }}",
+        Lone::DEFINITIONS
+    ));
+    lone.nginx.log_level("notice").start();
+    (lone, file)
+}
+
 fn orders(site: &Site) -> usize {
     site.proxy.traffic.count(&AcmeStep::NewOrder.requests())
 }
@@ -101,15 +115,7 @@ fn a_line_that_goes_is_served_on_and_one_with_other_names_gets_a_new_certificate
 fn what_may_be_a_mistake_changes_nothing_and_a_bad_line_is_left_out_alone() {
     let lines: Vec<String> = (0..30).map(|n| format!("n{n}.example.com")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    let mut lone = Lone::new();
-    let file = lone.nginx.add_file("domains.txt", lines.join("\n") + "\n");
-    open(&file);
-    lone.set(&format!(
-        "{}acme_dns_domains domains.txt watch;
-         server {{ listen LISTEN ssl; server_name _; acme_dns sni; }}",
-        Lone::DEFINITIONS
-    ));
-    lone.nginx.log_level("notice").start();
+    let (lone, file) = lone_of(&lines);
     let few = [&lines[..10], &["new.example.com"]].concat();
     for (text, line) in [
         ("", "has lost 30 of 30 lines at once"),
@@ -144,15 +150,7 @@ fn what_may_be_a_mistake_changes_nothing_and_a_bad_line_is_left_out_alone() {
 #[test]
 fn a_line_that_comes_back_while_no_service_runs_is_served_again() {
     let lines = ["a.example.com", "b.example.com"];
-    let mut lone = Lone::new();
-    let file = lone.nginx.add_file("domains.txt", lines.join("\n") + "\n");
-    open(&file);
-    lone.set(&format!(
-        "{}acme_dns_domains domains.txt watch;
-         server {{ listen LISTEN ssl; server_name _; acme_dns sni; }}",
-        Lone::DEFINITIONS
-    ));
-    lone.nginx.log_level("notice").start();
+    let (lone, file) = lone_of(&lines);
     let is_served = |expected: Served| {
         let is_found = || (lone.served(lines[0]) == expected).then_some(());
         assert!(wait_until(LIMIT, is_found).is_some(), "{expected:?}: {}", lone.nginx.log());

@@ -1,10 +1,12 @@
 //! Orders of one zone that come at the same time.
 
 use super::bed::{Bed, remove, run};
-use acme_dns_service::dns::{About, DnsProvider, PlacedRecord, ProviderError, TxtRecord};
+use acme_dns_service::dns::cloudflare::Cloudflare;
+use acme_dns_service::dns::{About, DnsProvider, PlacedRecord, ProviderError, TxtRecord, Zone};
 use futures_util::future::join_all;
 use http::Method;
 use servers::traffic::{Action, Fault, Match};
+use std::ops::Range;
 use std::slice;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -135,45 +137,57 @@ fn without_batches_each_asks_by_itself() {
     assert_eq!((bed.values().len(), requests(&bed)), (5, (6, 1)));
 }
 
-/// Has the first request of all never be answered.
-fn hang_first(bed: &Bed) {
-    let first = Fault::new(Match::new(Method::POST, "/dns_records"), Action::Hang);
-    bed.cloudflare.traffic.inject(first.times(1));
+/// Four orders, of which the first that asks is never answered.
+struct Orders {
+    bed: Bed,
+    cf: Cloudflare,
+    zone: Zone,
+    records: Vec<TxtRecord>,
+}
+
+impl Orders {
+    fn new() -> Self {
+        let bed = Bed::new();
+        let first = Fault::new(Match::new(Method::POST, "/dns_records"), Action::Hang);
+        bed.cloudflare.traffic.inject(first.times(1));
+        let (cf, zone) = (bed.provider(), bed.zone());
+        Self { bed, cf, zone, records: (0..4).map(record).collect() }
+    }
+
+    async fn create(&self, number: usize) -> Result<Vec<String>, ProviderError> {
+        self.cf.create(&self.zone, slice::from_ref(&self.records[number])).await
+    }
+
+    /// Has these create their records at the same time.
+    async fn create_all(&self, numbers: Range<usize>) {
+        let created = join_all(numbers.map(|number| self.create(number))).await;
+        created.into_iter().for_each(|created| drop(created.unwrap()));
+    }
 }
 
 #[test]
 fn an_order_that_is_given_up_holds_nobody_up() {
-    let bed = Bed::new();
-    hang_first(&bed);
-    let records: Vec<_> = (0..4).map(record).collect();
-    let (cf, zone) = (bed.provider(), bed.zone());
-    let order = |number: usize| cf.create(&zone, slice::from_ref(&records[number]));
+    let orders = Orders::new();
     run(async {
         // The second is given up while it waits.
-        let given_up = |number, after| timeout(Duration::from_millis(after), order(number));
-        let (first, second, rest) =
-            tokio::join!(given_up(0, 400), given_up(1, 100), join_all((2..4).map(order)));
+        let given_up = |number, after| timeout(Duration::from_millis(after), orders.create(number));
+        let (first, second, ()) =
+            tokio::join!(given_up(0, 400), given_up(1, 100), orders.create_all(2..4));
         assert!(first.is_err() && second.is_err(), "they were given up");
-        rest.into_iter().for_each(|created| drop(created.unwrap()));
     });
-    assert_eq!((bed.values(), requests(&bed)), (vec!["value 2".into(), "value 3".into()], (2, 1)));
+    assert_eq!(orders.bed.values(), ["value 2", "value 3"]);
+    assert_eq!(requests(&orders.bed), (2, 1));
 }
 
 #[test]
 fn an_order_whose_request_takes_long_holds_nobody_up() {
-    let bed = Bed::new();
-    hang_first(&bed);
-    let records: Vec<_> = (0..4).map(record).collect();
-    let (cf, zone) = (bed.provider(), bed.zone());
-    let order = |number: usize| cf.create(&zone, slice::from_ref(&records[number]));
+    let orders = Orders::new();
     run(async {
         tokio::select! {
             biased;
-            first = order(0) => panic!("it was to hang: {first:?}"),
-            rest = join_all((1..4).map(order)) => {
-                rest.into_iter().for_each(|created| drop(created.unwrap()));
-            }
+            first = orders.create(0) => panic!("it was to hang: {first:?}"),
+            () = orders.create_all(1..4) => {}
         }
     });
-    assert_eq!((bed.values().len(), requests(&bed)), (3, (2, 1)));
+    assert_eq!((orders.bed.values().len(), requests(&orders.bed)), (3, (2, 1)));
 }
