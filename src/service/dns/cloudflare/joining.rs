@@ -20,8 +20,10 @@ use tokio::time::{Instant, timeout};
 /// The longest time that an order waits for the one before it, which may have used up its share of the budget.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where so many requests were made within this time, the next waits so long for more that want the same.
+/// Number of requests within a time that make a zone a busy one.
 const BUSY: (usize, Duration) = (5, Duration::from_secs(10));
+
+/// Time that an order of a busy zone waits for others, where nobody asks.
 const GATHERING: Duration = Duration::from_secs(1);
 
 /// After a refusal of what several orders wanted together, each asks by itself for so long: one of them may be at fault
