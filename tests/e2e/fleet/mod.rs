@@ -24,8 +24,9 @@ const NAME: &str = "example.test";
 /// Key that records are encrypted with: 32 bytes in base64.
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
-/// Ten minutes, as a clock may be ahead of all others.
+/// Ten minutes, as a clock may be ahead of all others, or behind.
 const AHEAD: &str = "+600s";
+const BEHIND: &str = "-600s";
 
 /// Environment of a host whose clock differs by so much.
 fn clock_is(ahead: &'static str) -> [(&'static str, &'static str); 3] {
@@ -154,15 +155,13 @@ fn a_service_that_is_killed_while_it_orders_completes_its_order() {
 }
 
 #[test]
-fn a_host_whose_clock_is_wrong_shares_all_the_same() {
-    for ahead in [AHEAD, "-600s"] {
-        let mut fleet = Fleet::prepare(NAME, "on", |_| String::new());
-        for (name, value) in clock_is(ahead) {
-            fleet.other.env(name, value);
-        }
-        fleet.start_nginx();
-        fleet.wait_for(NAME);
-        assert_eq!(fleet.orders(), 1, "{ahead}: {}", fleet.logs());
-        assert!(!fleet.logs().contains("it is replaced"), "{ahead}: {}", fleet.logs());
+fn a_host_whose_clock_is_behind_shares_all_the_same() {
+    let mut fleet = Fleet::prepare(NAME, "on", |_| String::new());
+    for (name, value) in clock_is(BEHIND) {
+        fleet.other.env(name, value);
     }
+    fleet.start_nginx();
+    fleet.wait_for(NAME);
+    assert_eq!(fleet.orders(), 1, "{}", fleet.logs());
+    assert!(!fleet.logs().contains("it is replaced"), "{}", fleet.logs());
 }

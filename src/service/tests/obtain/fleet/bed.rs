@@ -28,7 +28,7 @@ use tokio::task::LocalSet;
 pub(super) const LIMIT: Duration = Duration::from_secs(150);
 
 /// Short enough for a test to wait for its end; etcd has no shorter ones than two seconds.
-pub(super) const SHORT_LEASE: Duration = Duration::from_secs(3);
+const SHORT_LEASE: Duration = Duration::from_secs(3);
 
 pub(super) const KEY: &str = "6wD7ZfBqSRBxsXZUHHYvVTaHRpLxyvqYxJp4QAAh1nU=";
 
