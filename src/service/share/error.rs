@@ -89,6 +89,24 @@ pub enum ShareError {
     },
 }
 
+/// A guess at what is behind a connection that is closed in the TLS handshake.
+pub(super) const NO_TLS: &str = "; perhaps it has no TLS";
+
+/// Tells whether an error of a TLS handshake is that of a connection that was closed. Which it is depends on who is faster.
+pub(super) fn is_closed(detail: &str) -> bool {
+    ["unexpected EOF", "reset by peer", "roken pipe"].iter().any(|word| detail.contains(word))
+}
+
+/// Says what may be behind a connection that is closed right after the TLS handshake. Servers do not tell it, or it is not
+/// heard: with TLS 1.3 a client sends its request before it is refused, and a write that fails hides the reason.
+pub(super) const fn closed_hint(has_certificate: bool) -> &'static str {
+    if has_certificate {
+        "; perhaps it does not trust the \"certificate\""
+    } else {
+        "; perhaps it asks for a \"certificate\""
+    }
+}
+
 impl ShareError {
     /// Tells whether it is useless to try again before a person has changed something. It is tried again all the same,
     /// because they may have.

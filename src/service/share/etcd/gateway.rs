@@ -1,5 +1,6 @@
 //! Requests to etcd's JSON gateway: several endpoints, login, and what its refusals mean.
 
+use super::super::error::{NO_TLS, closed_hint, is_closed};
 use super::super::{Patience, ShareError};
 use super::wire::{Login, Refusal};
 use crate::http::{HttpError, describe, read_limited};
@@ -68,6 +69,8 @@ pub(super) struct Gateway {
     patience: Patience,
     credentials: Option<Credentials>,
     has_certificate: bool,
+    /// Some member has, so that it is content with our certificate, or with none.
+    has_answered: Cell<bool>,
     /// The member that has answered last.
     current: Cell<usize>,
     token: RefCell<Option<HeaderValue>>,
@@ -81,8 +84,16 @@ impl Gateway {
         credentials: Option<Credentials>,
         has_certificate: bool,
     ) -> Self {
-        let (current, token) = (Cell::new(0), RefCell::new(None));
-        Self { client, endpoints, patience, credentials, has_certificate, current, token }
+        Self {
+            client,
+            endpoints,
+            patience,
+            credentials,
+            has_certificate,
+            has_answered: Cell::new(false),
+            current: Cell::new(0),
+            token: RefCell::new(None),
+        }
     }
 
     /// Gives the name of the member that has answered last.
@@ -201,6 +212,7 @@ impl Gateway {
             let was_sent = !error.is_connect();
             self.broken(&HttpError::Transport(error), was_sent)
         })?;
+        self.has_answered.set(true);
         match response.status() {
             StatusCode::OK => Ok(response),
             status => Err(self.refused(status, response).await),
@@ -230,20 +242,21 @@ impl Gateway {
             let error = ShareError::Foreign { endpoint, detail, advice };
             return Failure::Member { error, was_sent };
         }
-        let detail = format!("{detail}{}", self.hint(&detail));
+        let detail = format!("{detail}{}", self.hint(error, &detail));
         Failure::Member { error: ShareError::Away { endpoint, detail }, was_sent }
     }
 
-    /// Says what may be behind a connection that is closed: servers do not tell it.
-    fn hint(&self, detail: &str) -> &'static str {
+    /// Says what may be behind a connection that is closed.
+    fn hint(&self, error: &HttpError, detail: &str) -> &'static str {
         let is_tls = self.endpoints.iter().any(|endpoint| endpoint.is_tls);
-        let has = |word: &str| is_tls && detail.contains(word);
-        if has("unexpected EOF") {
-            "; perhaps it has no TLS"
-        } else if has("connection closed") && !self.has_certificate {
-            "; perhaps it asks for a \"certificate\""
-        } else {
-            ""
+        match error {
+            HttpError::Transport(error) if !is_tls || error.is_timeout() => "",
+            HttpError::Transport(error) if error.is_connect() && is_closed(detail) => NO_TLS,
+            HttpError::Transport(error) if error.is_connect() || !error.is_request() => "",
+            HttpError::Transport(_) if !self.has_answered.get() => {
+                closed_hint(self.has_certificate)
+            }
+            _ => "",
         }
     }
 

@@ -1,5 +1,6 @@
 //! Connections to Redis: Sentinels that know the master, TLS by OpenSSL, login, and what refusals mean.
 
+use super::super::error::{NO_TLS, closed_hint, is_closed};
 use super::super::{Patience, SetupError, ShareError};
 use crate::http::Identity;
 use acme_dns_core::config::{Endpoint, Share, ShareKind};
@@ -22,8 +23,6 @@ const NEEDS_RIGHTS: &str = "its user needs the commands and keys that docs/direc
 
 /// The longest text of an answer that is shown, in characters.
 const MAX_TEXT: usize = 200;
-
-const NO_TLS: &str = "; perhaps it has no TLS";
 
 /// A connection, and which history the server has: it begins another when it starts, and when it becomes the master.
 #[derive(Clone)]
@@ -170,8 +169,7 @@ impl Connector {
             Some(tls) => {
                 let secured = timeout(limit, tls.connect(host, stream)).await;
                 // Redis waits for the end of what it takes for a command.
-                let secured =
-                    secured.map_err(|_| At { hint: NO_TLS, ..at }.late(&self.patience))?;
+                let secured = secured.map_err(|_| at.late_because(&self.patience, NO_TLS))?;
                 Box::new(secured.map_err(|error| at.untrusted(&error))?)
             }
         };
@@ -184,8 +182,8 @@ impl Connector {
     }
 
     fn at<'a>(&self, endpoint: &'a str) -> At<'a> {
-        let asks = self.tls.is_some() && !self.has_certificate;
-        At { endpoint, hint: if asks { "; perhaps it asks for a \"certificate\"" } else { "" } }
+        let hint = if self.tls.is_some() { closed_hint(self.has_certificate) } else { "" };
+        At { endpoint, hint }
     }
 
     /// Sends a command and reads the answer.
@@ -219,14 +217,18 @@ impl At<'_> {
     }
 
     fn late(self, patience: &Patience) -> ShareError {
-        let detail = format!("no answer for {} s{}", patience.request.as_secs(), self.hint);
+        self.late_because(patience, "")
+    }
+
+    fn late_because(self, patience: &Patience, hint: &str) -> ShareError {
+        let detail = format!("no answer for {} s{hint}", patience.request.as_secs());
         ShareError::Timeout { endpoint: self.endpoint.to_owned(), detail }
     }
 
     fn untrusted(self, error: &native_tls::Error) -> ShareError {
         let detail = error.to_string();
         let endpoint = self.endpoint.to_owned();
-        if detail.contains("unexpected EOF") {
+        if is_closed(&detail) {
             let detail = format!("{detail}{NO_TLS}");
             return ShareError::Away { endpoint, detail };
         }

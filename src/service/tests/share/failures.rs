@@ -2,11 +2,14 @@
 
 use crate::bed::{Bed, KEY, LONG, Line, Server, Watcher, done, host, path, run};
 use acme_dns_service::share::{Engine, Expected, ShareError};
+use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod};
 use servers::authority::Authority;
 use servers::etcd::{Etcd, EtcdOptions, USER};
 use servers::ports::Port;
 use servers::redis::Redis;
-use std::fs;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::{fs, thread};
 
 const KEYS: Line<'static> = &["encryption_key_file", KEY];
 
@@ -121,7 +124,6 @@ fn certificates_are_checked_in_both_directions() {
             let error = run(async { host.load().await.expect_err("it is not trusted") });
             assert!(matches!(error, ShareError::Untrusted { .. }), "{}: {error}", bed.name());
         }
-        // It may close the connection without a word.
         let unknown = bed.host_with(&[KEYS, trusted]);
         let text = run(async { unknown.load().await.expect_err("it is unknown") }).to_string();
         assert!(text.contains("certificate"), "{text}");
@@ -129,6 +131,74 @@ fn certificates_are_checked_in_both_directions() {
         let text = refusal(bed.name(), &[&["endpoint", &plain], KEYS]).to_string();
         assert!(text.starts_with(&plain), "{text}");
     }
+}
+
+/// The reason that a server gives for closing a connection may get lost: a server of our own makes each end for certain.
+#[test]
+fn a_connection_that_is_closed_without_a_word_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::create(&dir.path().join("authority"));
+    let read = |path: &std::path::Path| fs::read_to_string(path).unwrap();
+    let ca = read(authority.ca_file());
+    let (certificate, key) = (read(authority.certificate_file()), read(authority.key_file()));
+    let own: [Line<'_>; 2] = [&["certificate", &certificate], &["certificate_key", &key]];
+    let ends = [End::Closed, End::Reset].map(|end| [(true, end), (false, end)]);
+    for (has_tls, end) in ends.into_iter().flatten() {
+        let address = closing_server(has_tls.then_some(&authority), end);
+        for (kind, scheme) in [("etcd", "https"), ("redis", "rediss")] {
+            let endpoint = format!("{scheme}://{address}");
+            let lines: [Line<'_>; 3] =
+                [KEYS, &["endpoint", &endpoint], &["trusted_certificate", &ca]];
+            for (more, guess) in [
+                (&[][..], "; perhaps it asks for a \"certificate\""),
+                (&own, "; perhaps it does not trust the \"certificate\""),
+            ] {
+                let error = refusal(kind, &[&lines, more].concat());
+                let text = error.to_string();
+                assert!(matches!(error, ShareError::Away { .. }), "{kind} {end:?}: {text}");
+                let guess = if has_tls { guess } else { "; perhaps it has no TLS" };
+                assert!(text.ends_with(guess), "{kind} {end:?}: {text}");
+            }
+        }
+    }
+}
+
+/// End of a connection.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// After what was sent has been read.
+    Closed,
+    /// Before that, so that the system resets it.
+    Reset,
+}
+
+/// Starts a server that ends each connection when something comes; with an authority, when it comes after the TLS handshake.
+fn closing_server(authority: Option<&Authority>, end: End) -> SocketAddr {
+    let acceptor = authority.map(|authority| {
+        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+        acceptor.set_certificate_chain_file(authority.certificate_file()).unwrap();
+        acceptor.set_private_key_file(authority.key_file(), SslFiletype::PEM).unwrap();
+        acceptor.build()
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let _ = match (&acceptor, end) {
+                (None, End::Closed) => connection.read(&mut [0; 65536]),
+                (None, End::Reset) => connection.peek(&mut [0]),
+                (Some(acceptor), end) => {
+                    let Ok(mut stream) = acceptor.accept(connection) else { continue };
+                    match end {
+                        End::Closed => stream.read(&mut [0; 65536]),
+                        End::Reset => stream.get_ref().peek(&mut [0]),
+                    }
+                }
+            };
+        }
+    });
+    address
 }
 
 #[test]
