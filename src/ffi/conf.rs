@@ -15,11 +15,10 @@ use super::vault::Vault;
 use acme_dns_core::config::draft::Draft;
 use acme_dns_core::config::sharing::Shared;
 use acme_dns_core::config::{Config, Listener, Location, zone};
-use acme_dns_core::id::VariantId;
 use acme_dns_core::schedule::Loading;
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::Watch;
-use acme_dns_service::store::CertificateFacts;
+use acme_dns_service::store::PublishedFacts;
 use std::cell::{RefCell, RefMut};
 use std::ptr;
 use std::sync::Arc;
@@ -66,7 +65,7 @@ pub(super) struct Ready {
     /// Identifies this load: a helper that is started anew keeps it, a reload makes another.
     pub(super) loading: Loading,
     /// Facts of variants that were published from the disk.
-    pub(super) facts: Vec<(VariantId, CertificateFacts)>,
+    pub(super) facts: Arc<PublishedFacts>,
     /// Set if there is a pack of certificates that cannot be used.
     pub(super) has_bad_pack: bool,
     /// Number of certificates on disk that the pack does not have as they are.

@@ -43,9 +43,15 @@ extern "C" fn tidy_if_due() {
     /// More than glibc keeps ready: such a request makes it sort what is free.
     const LARGE: usize = 1 << 20;
 
+    /// It sorts ten thousand pieces at one request (`MAX_ITERS` in its `malloc.c`), so that this is enough for a million.
+    /// To count them takes longer than requests that find nothing to do.
+    const REQUESTS: usize = 100;
+
     if IS_DUE.swap(false, Ordering::Relaxed) {
         // SAFETY: it takes no pointer, and locks the heap as other functions do.
         unsafe { libc::malloc_trim(0) };
-        drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
+        for _ in 0..REQUESTS {
+            drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
+        }
     }
 }

@@ -107,7 +107,7 @@ pub(super) fn complete(cycle: Cycle<'_>, conf: &mut CoreConf) -> Result<(), Stri
     conf.ready = Some(Ready {
         config: Arc::new(config),
         loading: loading(),
-        facts: Vec::new(),
+        facts: Arc::default(),
         has_bad_pack: false,
         unpacked: 0,
         imports: Imports::default(),

@@ -54,7 +54,7 @@ pub(super) fn put_into_force(cycle: Cycle<'_>, conf: &mut CoreConf) {
         let mut writer = Writer::new(&ready.memory);
         Startup::new(ready, before, servers).publish(imported, &mut writer)
     });
-    ready.facts = published.facts;
+    ready.facts = published.facts.into();
     ready.has_bad_pack = published.has_bad_pack;
     ready.unpacked = published.unpacked;
     ready.identity.has_foreign_files = published.has_foreign_files;

@@ -10,7 +10,7 @@
 //! Nobody waits for a lock. A writer makes the sequence number of a record odd, writes, and makes it even again; a
 //! reader copies, and compares. One that meets a writer again and again takes what it has: a writer that died in the
 //! middle leaves a record whose fields are from two, which the next service writes anew. Texts lie apart, as pages that
-//! are never written take no memory.
+//! are never touched take no memory.
 //!
 //! Writers are those of `memory`, one at a time; figures are counted by atomic additions.
 
@@ -171,7 +171,8 @@ impl Area {
         };
         write(record, |head| {
             fill(head.get(SERVED_WORDS..).unwrap_or_default(), &plan.encode());
-            fill(text, plan.text().as_bytes());
+            let said = plan.text().as_bytes();
+            fill(used(text, said.len()), said);
         });
     }
 
@@ -298,7 +299,11 @@ impl PublicArea for Area {
     fn whole(&self, variant: VariantId) -> Option<(Head, [u8; TEXT])> {
         let words = self.memory.public_words();
         let (record, text) = (self.record(words, variant)?, self.text(words, variant)?);
-        Some(read(record, |words| (head(words), copy(text))))
+        Some(read(record, |words| {
+            let head = head(words);
+            let text = copy(used(text, Plan::text_length(&head.plan)));
+            (head, text)
+        }))
     }
 
     fn figures(&self) -> Vec<(u64, u64)> {
@@ -411,6 +416,12 @@ fn head(words: &[AtomicU64]) -> Head {
     Head { served: copy(served), plan: copy(plan) }
 }
 
+/// Gives the words of a text that has so many bytes. The others are not even looked at: the system gives memory to who
+/// reads where nothing was written.
+fn used(text: &[AtomicU64], length: usize) -> &[AtomicU64] {
+    text.get(..length.div_ceil(WORD)).unwrap_or(text)
+}
+
 /// Copies words into bytes.
 fn copy<const N: usize>(words: &[AtomicU64]) -> [u8; N] {
     let mut bytes = [0; N];
@@ -420,7 +431,7 @@ fn copy<const N: usize>(words: &[AtomicU64]) -> [u8; N] {
     bytes
 }
 
-/// Writes bytes into words, as far as they differ: memory that stays zero need not be there.
+/// Writes bytes into words, as far as they differ.
 fn fill(words: &[AtomicU64], bytes: &[u8]) {
     let mut chunks = bytes.chunks(WORD);
     for word in words {

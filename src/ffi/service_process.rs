@@ -161,7 +161,7 @@ fn settings(conf: &CoreConf, ready: &Ready) -> Settings {
         config: Arc::clone(&ready.config),
         secrets: secrets(conf),
         loading: ready.loading,
-        facts: ready.facts.clone(),
+        facts: Arc::clone(&ready.facts),
         imports: ready.imports.clone(),
         watch: ready.watch.clone(),
         certs_group: ready.certs_group,

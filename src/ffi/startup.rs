@@ -15,17 +15,18 @@ use super::missing::tell_missing;
 use super::nginx::{now, tell, tell_event};
 use super::public_area::Area;
 use super::writer::{Full, Writer};
-use acme_dns_core::config::{Certificate, Config};
+use acme_dns_core::config::{Certificate, Config, Profile};
 use acme_dns_core::id::{CertificateId, VariantId};
+use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
 use acme_dns_core::name::Name;
 use acme_dns_core::stock::{Stock, WantedNames, covers};
 use acme_dns_service::event::{Event, FilesEvent, NginxEvent, StateEvent};
 use acme_dns_service::store::{
-    CertificateFacts, Certificates, Packed, PackedCertificate, StoreError, traits_of,
+    CertificateFacts, Certificates, Packed, PackedCertificate, PublishedFact, StoreError, traits_of,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Number of certificates from which on it is worth while to read the pack, which is read as a whole.
@@ -58,7 +59,7 @@ impl OwnFiles {
         wanted.variants.clone().all(|id| {
             let facts = self.facts.iter().find(|(of, _)| *of == id).map(|(_, facts)| facts);
             let Some(variant) = config.variants.get(id) else { return false };
-            match facts.map(CertificateFacts::traits) {
+            match facts.map(|facts| &facts.traits) {
                 Some(traits) => {
                     traits.difference(config, variant, wanted).is_none() && !traits.is_due(now())
                 }
@@ -85,7 +86,7 @@ pub(super) struct Startup<'a> {
     /// Set if the service may read what this process may not.
     is_denied: bool,
     /// Facts of what was published as it lies on disk.
-    facts: Vec<(VariantId, CertificateFacts)>,
+    facts: Vec<PublishedFact>,
     /// Those that the pack does not have as they are on disk, and the number of them that it could have.
     not_in_pack: HashSet<VariantId>,
     unpacked: usize,
@@ -96,7 +97,7 @@ pub(super) struct Startup<'a> {
 
 /// Facts that the service is given about what was published.
 pub(super) struct Publication {
-    pub(super) facts: Vec<(VariantId, CertificateFacts)>,
+    pub(super) facts: Vec<PublishedFact>,
     /// Set if there is something that the service may be unable to read.
     pub(super) has_foreign_files: bool,
     /// Set if there is a pack of certificates that cannot be used.
@@ -197,11 +198,7 @@ impl<'a> Startup<'a> {
     }
 
     /// Gives what a configuration before knew of the variants that were copied from it.
-    fn known_from(
-        &self,
-        before: &Ready,
-        copied: &HashSet<CertificateId>,
-    ) -> Vec<(VariantId, CertificateFacts)> {
+    fn known_from(&self, before: &Ready, copied: &HashSet<CertificateId>) -> Vec<PublishedFact> {
         // Of a certificate with two types of key, before or now, the slot may hold another pair than is
         // wanted: the helper reads it, and publishes it as it is to be.
         fn single(config: &Config, variant: VariantId) -> Option<&str> {
@@ -209,13 +206,13 @@ impl<'a> Startup<'a> {
             (certificate.variants.len() == 1).then_some(variant.name.as_str())
         }
         let known = before.facts.iter();
-        let known: HashMap<&str, &CertificateFacts> =
+        let known: HashMap<&str, &Arc<CertificateFacts>> =
             known.filter_map(|(id, facts)| Some((single(&before.config, *id)?, facts))).collect();
         let is_copied = |id: &VariantId| {
             self.config.variants.get(*id).is_some_and(|v| copied.contains(&v.certificate))
         };
         let variants = self.config.variants.ids().filter(is_copied);
-        let known = |id| Some((id, (*known.get(single(&self.config, id)?)?).clone()));
+        let known = |id| Some((id, Arc::clone(known.get(single(&self.config, id)?)?)));
         variants.filter_map(known).collect()
     }
 
@@ -254,7 +251,7 @@ impl<'a> Startup<'a> {
         let id = certificate.variants.clone().next().filter(|_| certificate.variants.len() == 1)?;
         let variant = self.config.variants.get(id)?;
         let found = packed.certificate(&variant.name)?;
-        let traits = found.facts.traits();
+        let traits = &found.facts.traits;
         let is_wanted = traits.difference(&self.config, variant, certificate).is_none();
         (is_wanted && !traits.is_due(now())).then_some((id, found))
     }
@@ -281,7 +278,7 @@ impl<'a> Startup<'a> {
         let is_written = writer.write(id, &record).is_ok();
         if is_written {
             self.area.write_served(variant, &served);
-            self.facts.push((variant, facts));
+            self.facts.push((variant, Arc::new(facts)));
         }
         is_written
     }
@@ -314,7 +311,7 @@ impl<'a> Startup<'a> {
     fn write_own(&mut self, id: CertificateId, mut own: OwnFiles, writer: &mut Writer) {
         let facts = std::mem::take(&mut own.facts);
         if self.write(id, own.into_pairs(), writer) {
-            self.facts.extend(facts);
+            self.facts.extend(facts.into_iter().map(|(id, facts)| (id, Arc::new(facts))));
         }
     }
 
@@ -369,10 +366,12 @@ impl<'a> Startup<'a> {
         let wanted = lacking.iter().filter_map(|(id, _)| self.config.certificates.get(*id));
         let wanted = WantedNames::of(wanted.flat_map(|certificate| &certificate.names));
         for (id, facts) in lacking.iter().flat_map(|(_, own)| &own.facts) {
-            stock.add(PairSource::Own(*id), facts.traits());
+            stock.add(PairSource::Own(*id), facts.traits.clone());
         }
-        for (id, facts) in self.facts.iter().filter(|(_, facts)| wanted.has_any(&facts.names)) {
-            stock.add(PairSource::Own(*id), facts.traits());
+        for (id, facts) in
+            self.facts.iter().filter(|(_, facts)| wanted.has_any(&facts.traits.names))
+        {
+            stock.add(PairSource::Own(*id), facts.traits.clone());
         }
         if let Some(before) = self.before {
             add_memory(&mut stock, before, &wanted);
@@ -457,20 +456,19 @@ fn open_pack(disk: &Certificates) -> (Option<Packed<'_>>, bool) {
 
 /// Tells whether what was served of a certificate is what is to be served of another one.
 fn is_same(new: (&Config, &Certificate), old: (&Config, &Certificate)) -> bool {
-    let keys = |(config, certificate): (&Config, &Certificate)| -> Vec<_> {
-        let variants = certificate.variants.clone().filter_map(|id| config.variants.get(id));
-        variants.map(|variant| variant.key).collect()
-    };
-    let issuers = |(config, certificate): (&Config, &Certificate)| -> Vec<_> {
-        let issuers = certificate.issuers.iter().filter_map(|id| config.issuers.get(*id));
-        issuers.map(|issuer| (issuer.directory.clone(), issuer.profile.clone())).collect()
-    };
-    let names = |(_, certificate): (&Config, &Certificate)| {
-        let mut names = certificate.names.clone();
-        names.sort();
-        names
-    };
-    names(new) == names(old) && keys(new) == keys(old) && issuers(new) == issuers(old)
+    fn keys<'a>((config, it): (&'a Config, &'a Certificate)) -> impl Iterator<Item = KeyType> + 'a {
+        it.variants.clone().filter_map(|id| config.variants.get(id)).map(|variant| variant.key)
+    }
+    fn issuers<'a>(
+        (config, it): (&'a Config, &'a Certificate),
+    ) -> impl Iterator<Item = (&'a str, Option<&'a Profile>)> {
+        let issuers = it.issuers.iter().filter_map(|id| config.issuers.get(*id));
+        issuers.map(|issuer| (issuer.directory.as_str(), issuer.profile.as_ref()))
+    }
+    let sorted =
+        |(_, it): (&Config, &Certificate)| it.names.iter().cloned().collect::<BTreeSet<_>>();
+    let has_same_names = new.1.names == old.1.names || sorted(new) == sorted(old);
+    has_same_names && keys(new).eq(keys(old)) && issuers(new).eq(issuers(old))
 }
 
 /// Adds what the configuration before has in memory. A certificate whose own files cover all its names has nothing else
@@ -480,8 +478,8 @@ fn add_memory(stock: &mut Stock<PairSource>, before: &Ready, wanted: &WantedName
     let is_of_no_use = |certificate: &Certificate| {
         certificate.variants.clone().all(|variant| {
             facts.get(&variant).is_some_and(|facts| {
-                let covers = |name: &Name| covers(&facts.names, name.as_str());
-                certificate.names.iter().all(covers) && !wanted.has_any(&facts.names)
+                let covers = |name: &Name| covers(&facts.traits.names, name.as_str());
+                certificate.names.iter().all(covers) && !wanted.has_any(&facts.traits.names)
             })
         })
     };

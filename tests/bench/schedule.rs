@@ -72,13 +72,14 @@ fn known(number: usize, left: Option<Duration>) -> Known {
         validity,
         renewal: Renewal::default(),
         progress: Progress::default(),
-        authorities: vec![Authority {
+        authorities: [Authority {
             issuer: IssuerId::default(),
             name: "ca".to_owned(),
             has_staging: false,
             limit: None,
-        }],
-        provider: ProviderIdentity { id: ProviderId::default(), name: "dns".to_owned() },
+        }]
+        .into(),
+        provider: ProviderIdentity { id: ProviderId::default(), name: "dns".into() },
         names: vec![format!("www.shop{number}.example")],
         fingerprint: Fingerprint::default(),
         is_under_way: false,

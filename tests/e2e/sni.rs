@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use rustix::process::Signal;
+use serde_json::Value;
 use servers::acme_proxy::AcmeStep;
 use servers::ports::Port;
 use servers::process::wait_until;
@@ -17,7 +18,7 @@ use testbed::nginx::generations::{Generations, Variant, generation};
 
 use crate::lone::{Lone, Served, ours};
 use crate::site::{LIMIT, SERVICE, Site};
-use crate::support::{is_resumed, s_client};
+use crate::support::{block_on, client, is_resumed, s_client};
 
 const LINES: &str = "shop.test > shop\n*.shop.test\na.shop.test b.test\nbücher.test\n";
 
@@ -250,11 +251,19 @@ impl Stage {
         generations.write(1);
         lone.set(&format!(
             "{}acme_dns_domains domains.txt;
-             server {{ listen LISTEN ssl reuseport; server_name _; acme_dns sni cache={cache}; return 200; }}",
+             server {{ listen LISTEN ssl reuseport; server_name _; acme_dns sni cache={cache}; return 200; }}
+             server {{ listen OTHER; location /acme/ {{ acme_dns_status json; }} }}",
             Lone::DEFINITIONS
         ));
         lone.nginx.workers(2).log_level("notice").start();
         Self { lone, generations, names }
+    }
+
+    /// The status of a certificate.
+    fn status(&self, name: &str) -> Value {
+        let url = format!("http://{}/acme/{name}", self.lone.other_addr());
+        let text = block_on(async { client(None).get(url).send().await?.text().await });
+        serde_json::from_str(&text.expect("it answers")).expect("it is JSON")
     }
 
     /// A client that takes nothing but a certificate of its name.
@@ -320,6 +329,39 @@ fn a_worker_keeps_no_more_certificates_ready_than_it_may() {
     for (early, late) in early.iter().zip(&late) {
         assert!(*late <= early + (1 << 20), "a worker's memory grows: {early} to {late}");
     }
+}
+
+#[test]
+fn a_worker_does_not_copy_what_the_master_has_read() {
+    // They leave more free pieces in the master's heap than glibc sorts at once.
+    const LINES: usize = 30_000;
+    let mut lone = Lone::new();
+    let lines: String = (0..LINES).map(|n| format!("n{n}.example.com\n")).collect();
+    lone.nginx.add_file("domains.txt", lines);
+    lone.set(&format!(
+        "{}acme_dns_domains domains.txt;
+         server {{ listen LISTEN ssl; server_name _; acme_dns sni; }}",
+        Lone::DEFINITIONS
+    ));
+    lone.nginx.workers(2).start();
+    assert_eq!(lone.served("n0.example.com"), ours(&["n0.example.com"]));
+    for worker in lone.nginx.worker_pids() {
+        let own = proc::own_bytes(worker);
+        assert!(own < 4 << 20, "a worker has {own} bytes of its own");
+    }
+}
+
+#[test]
+fn an_error_that_there_is_none_of_takes_no_shared_memory() {
+    const NUMBER: usize = 2_000;
+    let stage = Stage::start(NUMBER, 10);
+    // The plans are shown one after the other.
+    let last = &stage.names[NUMBER - 1];
+    let is_planned = || (!stage.status(last)["next"].is_null()).then_some(());
+    wait_until(LIMIT, is_planned).unwrap_or_else(|| panic!("{}", stage.status(last)));
+    let helper = stage.lone.nginx.wait_for_helper();
+    let each = proc::shared_bytes(helper) / NUMBER as u64;
+    assert!(each < 2_000, "{each} bytes for each certificate");
 }
 
 #[test]

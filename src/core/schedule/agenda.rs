@@ -87,7 +87,7 @@ impl Schedule {
             // It is worked on before its time only if the clock was set back since.
             if due > now { WaitingPlace::Later(due) } else { WaitingPlace::Nowhere }
         } else {
-            if track.progress != Progress::default() && !track.is_withdrawn {
+            if *track.progress != Progress::default() && !track.is_withdrawn {
                 self.failing.insert(variant);
             }
             let time = track.ready_time(now);

@@ -47,13 +47,9 @@ fn known(number: usize) -> Known {
         validity: None,
         renewal: Renewal::default(),
         progress: Progress::default(),
-        authorities: vec![Authority {
-            issuer: IssuerId::default(),
-            name,
-            has_staging: false,
-            limit,
-        }],
-        provider: ProviderIdentity { id: ProviderId::default(), name: "dns".to_owned() },
+        authorities: [Authority { issuer: IssuerId::default(), name, has_staging: false, limit }]
+            .into(),
+        provider: ProviderIdentity { id: ProviderId::default(), name: "dns".into() },
         names: vec![format!("h{number}.zone{}.test", number % 50)],
         fingerprint: Fingerprint::default(),
         is_under_way: false,

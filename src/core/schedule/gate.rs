@@ -110,7 +110,7 @@ impl Gates {
                     let staging = pause.staging;
                     GateSubject::Issuer(authority.issuer, Environment::of(staging))
                 }),
-                _ if track.provider.name != pause.party => None,
+                _ if *track.provider.name != *pause.party => None,
                 Scope::Provider => Some(GateSubject::Provider(track.provider.id)),
                 Scope::Zone(zone) | Scope::Room(zone) => {
                     Some(GateSubject::Zone(track.provider.id, self.number(zone)))
@@ -270,14 +270,16 @@ impl Gates {
         let environment = track.environment(track.authority());
         let authority = track.authorities.get(track.authority());
         let (subject, party) = match (&failure.scope, authority) {
-            (Scope::Issuer, Some(a)) => (GateSubject::Issuer(a.issuer, environment), &a.name),
+            (Scope::Issuer, Some(a)) => {
+                (GateSubject::Issuer(a.issuer, environment), a.name.as_str())
+            }
             (Scope::Entry | Scope::Certificate | Scope::Issuer, _) => return Closed::Own,
             (Scope::Zone(zone) | Scope::Room(zone), _) if !track.is_in(zone) => return Closed::Own,
             (Scope::Provider, _) => {
-                (GateSubject::Provider(track.provider.id), &track.provider.name)
+                (GateSubject::Provider(track.provider.id), &*track.provider.name)
             }
             (Scope::Zone(zone) | Scope::Room(zone), _) => {
-                (GateSubject::Zone(track.provider.id, self.number(zone)), &track.provider.name)
+                (GateSubject::Zone(track.provider.id, self.number(zone)), &*track.provider.name)
             }
         };
         let (gate, under_way) = match self.gates.entry(subject) {

@@ -80,6 +80,7 @@ use line::Lines;
 use names::{Kin, Names};
 use pool::DuePool;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 use throttle::Throttle;
 use track::{AFTER_OTHERS, AttemptState, GateSubject, Track, Wish};
@@ -143,7 +144,7 @@ pub struct Known {
     /// State of earlier attempts.
     pub progress: Progress,
     /// The CAs that it can be from, at least one, the preferred one first.
-    pub authorities: Vec<Authority>,
+    pub authorities: Arc<[Authority]>,
     /// The DNS provider of its names.
     pub provider: ProviderIdentity,
     /// Its names, without the `*.` of wildcards.
@@ -291,7 +292,7 @@ impl Schedule {
             renewal.poll_time(now).max(now + SPREAD_EACH + spread.mul_f64(random()));
         let reloaded = progress.reloaded(loading, *fingerprint);
         if let Some(has_changed) = reloaded {
-            *progress = std::mem::take(progress).resumed(now, has_changed);
+            *progress = progress.take().resumed(now, has_changed).into();
         }
         note_held(&mut self.held, &track, now);
         setback::note_orders(&mut self.failed_orders, &track, now);
@@ -326,7 +327,7 @@ impl Schedule {
         self.leave(variant);
         self.throttle.note_start(now);
         let track = self.tracks.get_mut(variant)?;
-        let mut progress = std::mem::take(&mut track.progress);
+        let mut progress = track.progress.take();
         if authority != progress.position(&track.authorities) {
             progress = progress.switched(track.authorities.get(authority));
         }
@@ -336,7 +337,7 @@ impl Schedule {
         // If the process dies, the next one tells a respawn from a restart by these.
         (progress.loading, progress.fingerprint) = (self.loading, track.fingerprint);
         track.last_before = progress.last;
-        track.progress = progress.begun(now);
+        track.progress = progress.begun(now).into();
         let places_new = track.validity.is_none() && !track.is_under_way;
         track.progress.pauses = self.gates.begin(variant, track);
         let probed = self.gates.subjects(track, track.authority());
@@ -421,7 +422,7 @@ fn note_held(held: &mut HashMap<HeldParty, Hold>, track: &Track, now: UnixTime) 
                 .iter()
                 .find(by_name)
                 .map(|authority| HeldParty::Issuer(authority.issuer, hold.environment())),
-            Scope::Provider if track.provider.name == hold.authority => {
+            Scope::Provider if *track.provider.name == *hold.authority => {
                 Some(HeldParty::Provider(track.provider.id))
             }
             _ => None,

@@ -13,13 +13,13 @@ pub(super) struct Kin(HashMap<Arc<[Authority]>, usize>);
 
 impl Kin {
     /// The number of a list, and the list itself.
-    pub(super) fn of(&mut self, authorities: &[Authority]) -> (usize, Arc<[Authority]>) {
+    pub(super) fn of(&mut self, authorities: &Arc<[Authority]>) -> (usize, Arc<[Authority]>) {
         if let Some((list, number)) = self.0.get_key_value(authorities) {
             return (*number, list.clone());
         }
-        let (number, list): (usize, Arc<[Authority]>) = (self.0.len(), authorities.into());
-        self.0.insert(list.clone(), number);
-        (number, list)
+        let number = self.0.len();
+        self.0.insert(authorities.clone(), number);
+        (number, authorities.clone())
     }
 }
 

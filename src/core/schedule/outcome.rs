@@ -3,7 +3,7 @@
 use super::gate::Shown;
 use super::progress::Progress;
 use super::renewal::{Renewal, RenewalInfoOutcome};
-use super::track::{AttemptState, GateSubject, Wish};
+use super::track::{AttemptState, GateSubject, KeptProgress, Wish};
 use super::{Obtained, SPREAD_EACH, Schedule, Validity};
 use crate::id::VariantId;
 use crate::time::UnixTime;
@@ -28,7 +28,7 @@ impl Schedule {
             let new = Renewal::of_new(now, random, obtained, &track.renewal, why);
             track.renewal = Renewal { next_poll: now + SPREAD_EACH, ..new };
             track.validity = Some(obtained.validity);
-            track.progress = Progress::default();
+            track.progress = KeptProgress::default();
             (track.is_under_way, track.is_barred) = (false, false);
             // An answer that is still awaited is about the certificate before.
             (track.wish, track.state, track.is_asking) = (Wish::None, AttemptState::Waiting, false);
@@ -44,7 +44,7 @@ impl Schedule {
         let probed = self.end(variant);
         let progress = self.change(variant, |track| {
             track.state = AttemptState::Waiting;
-            track.progress = std::mem::take(&mut track.progress).probed(now);
+            track.progress = track.progress.take().probed(now).into();
             track.progress.clone()
         });
         self.note_changes(&probed);

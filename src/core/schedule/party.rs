@@ -2,6 +2,7 @@
 
 use super::limits::OrderLimit;
 use crate::id::{IssuerId, ProviderId};
+use std::sync::Arc;
 
 /// A CA that a certificate can be from.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -22,5 +23,5 @@ pub struct ProviderIdentity {
     /// Its identifier in the configuration.
     pub id: ProviderId,
     /// The provider's name, by which the next process knows it.
-    pub name: String,
+    pub name: Arc<str>,
 }

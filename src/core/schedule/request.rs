@@ -43,7 +43,7 @@ impl Schedule {
         let resumed = self.gates.resume(track, now);
         self.change(variant, |track| {
             track.wish = Wish::Tried;
-            track.progress = std::mem::take(&mut track.progress).resumed(now, false);
+            track.progress = track.progress.take().resumed(now, false).into();
         });
         self.note_changes(&resumed);
         match self.next_attempt(variant) {

@@ -144,8 +144,8 @@ impl Schedule {
         let Some(track) = self.tracks.get_mut(variant) else {
             return Setback::known(Progress::default());
         };
-        let parties = (&*track.authorities, track.provider.name.as_str());
-        let progress = std::mem::take(&mut track.progress);
+        let parties = (&*track.authorities, &*track.provider.name);
+        let progress = track.progress.take();
         let (mut progress, pause) = progress.failed(now, failure, parties, track.current(), random);
         progress.pauses.clear();
         let needs_person = failure.kind != FailureKind::Temporary;
@@ -155,7 +155,7 @@ impl Schedule {
             FailureKind::Waiting if stake != Stake::Pressing => Level::Info,
             _ => progress.told.tell(now, stake, pause, needs_person),
         };
-        track.progress = progress;
+        track.progress = progress.into();
         note_held(&mut self.held, track, now);
         Setback { progress: track.progress.clone(), extent: Extent::Own, level }
     }
@@ -203,7 +203,7 @@ impl Schedule {
     /// Finds the means to have the next attempt for a certificate sooner than planned.
     pub fn remedy(&self, variant: VariantId) -> Remedy {
         let Some(waiting) = self.tracks.get(variant) else { return Remedy::Reload };
-        let Progress { reloads, spent, .. } = &waiting.progress;
+        let Progress { reloads, spent, .. } = &*waiting.progress;
         let next = self.next_attempt(variant).map_or(self.now, |(next, ..)| next);
         let authority = waiting.authority();
         if self.held_until(waiting, authority, self.now) >= next {

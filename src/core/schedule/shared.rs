@@ -4,7 +4,7 @@ use super::gate::Shown;
 use super::note_held;
 use super::progress::Progress;
 use super::renewal::Renewal;
-use super::track::{AttemptState, Track, Wish};
+use super::track::{AttemptState, KeptProgress, Track, Wish};
 use super::{Schedule, Validity};
 use crate::id::VariantId;
 use crate::time::UnixTime;
@@ -23,7 +23,7 @@ impl Schedule {
 
     /// Gives the state of the attempts for a certificate.
     pub fn progress(&self, variant: VariantId) -> Option<&Progress> {
-        self.tracks.get(variant).map(|track| &track.progress)
+        self.tracks.get(variant).map(|track| &*track.progress)
     }
 
     /// Takes back an attempt that was not made, because another host has the turn until this time. It is no failure.
@@ -86,7 +86,8 @@ impl Schedule {
             renewal.set_right(now);
             renewal.next_poll = renewal.poll_time(now).max(now + NEXT_POLL);
             (track.renewal, track.validity) = (renewal, Some(validity));
-            (track.progress, track.postponed) = (Progress::default(), UnixTime::default());
+            track.progress = KeptProgress::default();
+            track.postponed = UnixTime::default();
             (track.is_under_way, track.is_barred) = (false, false);
             (track.wish, track.state, track.is_asking) = (Wish::None, AttemptState::Waiting, false);
             renewal
@@ -120,7 +121,7 @@ impl Schedule {
         let loading = self.loading;
         let kept = self.change(variant, |track| {
             let fingerprint = track.fingerprint;
-            track.progress = Progress { loading, fingerprint, unfinished: 0, ..progress };
+            track.progress = Progress { loading, fingerprint, unfinished: 0, ..progress }.into();
             track.progress.clone()
         })?;
         if let Some(track) = self.tracks.get(variant) {

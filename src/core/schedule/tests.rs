@@ -57,8 +57,8 @@ fn missing() -> Known {
         validity: None,
         renewal: Renewal::default(),
         progress: Progress::default(),
-        authorities: vec![authority(0)],
-        provider: ProviderIdentity { id: ProviderId::new(0), name: "dns".to_owned() },
+        authorities: [authority(0)].into(),
+        provider: ProviderIdentity { id: ProviderId::new(0), name: "dns".into() },
         names: vec!["www.example.test".to_owned()],
         fingerprint: Fingerprint::default(),
         is_under_way: false,
@@ -164,7 +164,7 @@ fn the_ca_may_ask_for_a_longer_pause_but_not_for_a_shorter_one() {
 
 #[test]
 fn a_pause_that_is_asked_for_concerns_what_it_is_about() {
-    let other = Known { authorities: vec![authority(1)], ..missing() };
+    let other = Known { authorities: [authority(1)].into(), ..missing() };
     for (scope, free) in [(Scope::Entry, vec![1, 2]), (Scope::Issuer, vec![2])] {
         let mut schedule = schedule(&[missing(), missing(), other.clone()], NOW);
         assert_eq!(entry(&mut schedule, NOW), Some(0));
@@ -189,7 +189,7 @@ fn a_pause_that_is_asked_for_concerns_what_it_is_about() {
 
 #[test]
 fn after_a_failed_validation_staging_comes_first() {
-    let authorities = vec![Authority { has_staging: true, ..authority(0) }];
+    let authorities = [Authority { has_staging: true, ..authority(0) }].into();
     let mut schedule = schedule(&[Known { authorities, ..missing() }], NOW);
     let mut now = NOW;
     let mut environments = Vec::new();
@@ -219,7 +219,7 @@ fn a_pause_of_an_issuer_is_slept_through() {
 
 #[test]
 fn staging_that_is_down_holds_production_up_for_a_while_only() {
-    let authorities = vec![Authority { has_staging: true, ..authority(0) }];
+    let authorities = [Authority { has_staging: true, ..authority(0) }].into();
     let known = Known { authorities, ..missing() };
     for failure in [TEMPORARY, PERMANENT, asked(3600, Scope::Issuer)] {
         let mut schedule = schedule(std::slice::from_ref(&known), NOW);
@@ -246,7 +246,7 @@ fn staging_that_is_down_holds_production_up_for_a_while_only() {
 
 #[test]
 fn the_next_ca_is_tried_after_repeated_failure_and_the_first_one_at_the_next_renewal() {
-    let known = Known { authorities: vec![authority(7), authority(8)], ..missing() };
+    let known = Known { authorities: [authority(7), authority(8)].into(), ..missing() };
     let mut now = NOW;
     let mut first = schedule(std::slice::from_ref(&known), NOW);
     let mut tried = Vec::new();
@@ -313,7 +313,7 @@ fn a_ca_that_wants_to_be_left_alone_is_while_others_are_tried() {
 
 #[test]
 fn another_ca_is_no_way_around_a_pause_that_the_dns_provider_wants() {
-    let known = Known { authorities: vec![authority(7), authority(8)], ..missing() };
+    let known = Known { authorities: [authority(7), authority(8)].into(), ..missing() };
     let mut schedule = schedule(&[known], NOW);
     assert_eq!(fail(&mut schedule, NOW, &asked(3600, Scope::Provider)), HOUR);
     assert_eq!(attempt(&mut schedule, at(HOUR)).map(|a| a.issuer.index()), Some(7));

@@ -9,7 +9,8 @@ use super::tree::{Expiry, Rank};
 use super::{Environment, Known, Validity};
 use crate::id::{IssuerId, ProviderId, VariantId};
 use crate::time::UnixTime;
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, LazyLock};
 
 /// Later than any time: another attempt has to end first.
 pub(super) const AFTER_OTHERS: UnixTime = UnixTime(i64::MAX);
@@ -22,7 +23,7 @@ pub(super) struct Track {
     pub(super) fingerprint: Fingerprint,
     pub(super) validity: Option<Validity>,
     pub(super) renewal: Renewal,
-    pub(super) progress: Progress,
+    pub(super) progress: KeptProgress,
     /// The process before has left an order.
     pub(super) is_under_way: bool,
     /// Renewal that somebody has asked for.
@@ -44,6 +45,38 @@ pub(super) struct Track {
     /// Sort key among the questions to CAs.
     pub(super) question: Option<UnixTime>,
     pub(super) due: Option<Due>,
+}
+
+/// Progress of a certificate, which takes no room before its first attempt: most of thousands have none.
+#[derive(Debug, Default)]
+pub(super) struct KeptProgress(Option<Box<Progress>>);
+
+impl From<Progress> for KeptProgress {
+    fn from(progress: Progress) -> Self {
+        Self((progress != Progress::default()).then(|| Box::new(progress)))
+    }
+}
+
+impl KeptProgress {
+    /// Takes it, and leaves none.
+    pub(super) fn take(&mut self) -> Progress {
+        self.0.take().map_or_else(Progress::default, |progress| *progress)
+    }
+}
+
+impl Deref for KeptProgress {
+    type Target = Progress;
+
+    fn deref(&self) -> &Progress {
+        static NONE: LazyLock<Progress> = LazyLock::new(Progress::default);
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl DerefMut for KeptProgress {
+    fn deref_mut(&mut self) -> &mut Progress {
+        self.0.get_or_insert_default()
+    }
 }
 
 /// State of a certificate, as in the picture of the schedule.
@@ -107,7 +140,7 @@ impl Track {
             fingerprint: known.fingerprint,
             validity,
             renewal,
-            progress,
+            progress: progress.into(),
             is_under_way: known.is_under_way,
             wish: Wish::None,
             is_barred: false,

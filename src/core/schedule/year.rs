@@ -75,12 +75,13 @@ impl World {
                 ..Renewal::default()
             },
             progress: Progress::default(),
-            authorities: vec![Authority {
+            authorities: [Authority {
                 issuer: IssuerId::default(),
                 name: "ca".to_owned(),
                 has_staging: false,
                 limit: Some(self.fleet.limit),
-            }],
+            }]
+            .into(),
             provider: ProviderIdentity::default(),
             names: vec![format!("shop{number}.test")],
             fingerprint: Fingerprint::default(),

@@ -33,6 +33,8 @@ const FINGERPRINT: usize = 32;
 const SERIAL: usize = 32;
 const NAME: usize = 64;
 const PROFILE: usize = 32;
+/// Bytes of a plan before the length of its text.
+const LENGTH_AT: usize = 12;
 const IS_REVOKED: u8 = 1;
 const IS_REFUSED: u8 = 2;
 
@@ -294,6 +296,14 @@ impl Plan {
         out.time(self.step.map(|step| step.since));
         out.time(self.requested.map(|request| request.at));
         record
+    }
+
+    /// Reads the number of bytes that a plan's text has, which is all that is to be read of it.
+    #[must_use]
+    pub fn text_length(record: &[u8; PLAN]) -> usize {
+        let mut from = Taker(record);
+        from.take(LENGTH_AT);
+        usize::from(u16::from_le_bytes(from.array())).min(TEXT)
     }
 
     /// Reads a plan and its text; `None`: there is no plan yet.

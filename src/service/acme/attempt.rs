@@ -142,7 +142,7 @@ impl OrderAttempt<'_> {
 
     /// Tells whether a certificate is from the CA that this attempt asks.
     pub(super) fn is_from_issuer(&self, stored: &StoredCertificate) -> bool {
-        stored.facts.directory.as_ref() == Some(&self.issuer.config().directory)
+        stored.facts.traits.directory.as_ref() == Some(&self.issuer.config().directory)
     }
 
     fn key_to_reuse(&self, previous: Option<&StoredCertificate>) -> Option<PKey<Private>> {

@@ -96,7 +96,8 @@ impl Commit<'_> {
     fn serve(&mut self, variant: VariantId, issuer: IssuerId, issued: &Issued, is_saved: bool) {
         if let Some(mut pair) = issued.material.pairs.first().cloned() {
             pair.source = issued.pem.source(is_saved);
-            let served = ServedVariant { pair: Some(pair), issuer: Some(issuer), stands_in: false };
+            let served =
+                ServedVariant { pair: Some(pair.into()), issuer: Some(issuer), stands_in: false };
             self.served.set(variant, served);
             self.served.end_stand_ins(variant, self.schedule);
             self.stapling.begin(self.served, variant);

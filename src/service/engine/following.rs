@@ -11,7 +11,7 @@ use super::site::Site;
 use crate::event::{CertificatesEvent, Event, FilesEvent, OriginEvent};
 use crate::host::NoRoom;
 use crate::stamp::FileStamp;
-use crate::store::{CertificateFacts, Store, certificate_stamp, certificates_stamp};
+use crate::store::{PublishedFacts, Store, certificate_stamp, certificates_stamp};
 use crate::x509::glance::{Glance, glance};
 use acme_dns_core::config::Certificate;
 use acme_dns_core::id::{CertificateId, Table, VariantId};
@@ -58,10 +58,10 @@ struct SeenVariant {
 
 impl Follower {
     /// Begins with what the master has published from the disk.
-    pub(super) fn new(site: Rc<Site>, facts: &[(VariantId, CertificateFacts)]) -> Self {
+    pub(super) fn new(site: Rc<Site>, facts: &PublishedFacts) -> Self {
         let mut variants: Table<_, _> = site.variants().map(|_| SeenVariant::default()).collect();
         for (variant, facts) in facts {
-            let (stamp, validity) = (Some(facts.stamp), Some(facts.validity));
+            let (stamp, validity) = (Some(facts.stamp), Some(facts.traits.validity));
             variants[*variant] = SeenVariant { stamp, validity };
         }
         Self {

@@ -72,7 +72,8 @@ impl Inventory<'_> {
             Err(error) if wanted.is_some() => return Err(error.to_string()),
             stored => stored.ok().flatten(),
         };
-        let Some(stored) = stored.filter(|stored| now() < stored.facts.validity.not_after) else {
+        let Some(stored) = stored.filter(|stored| now() < stored.facts.traits.validity.not_after)
+        else {
             if wanted.is_some() {
                 let event = CertificateEvent::NothingToRevoke;
                 self.site.tell(&Event::Certificate(name.to_owned(), event));
@@ -89,12 +90,15 @@ impl Inventory<'_> {
         for variant in self.site.variants() {
             let (_, certificate) = self.site.variant(variant);
             let other = self.site.name(variant);
-            if !certificate.names.iter().all(|wanted| covers(&stored.facts.names, wanted.as_str()))
+            if !certificate
+                .names
+                .iter()
+                .all(|wanted| covers(&stored.facts.traits.names, wanted.as_str()))
             {
                 continue;
             }
             let own = self.site.store.load_certificate(other).ok().flatten();
-            let own = own.filter(|own| now() < own.facts.validity.not_after);
+            let own = own.filter(|own| now() < own.facts.traits.validity.not_after);
             let is_same = own.as_ref().is_some_and(|own| leaf(own) == leaf(stored));
             if revokes && (is_same || self.served.leaf(variant).as_ref() == leaf(stored)) {
                 return Err(format!(
@@ -119,7 +123,7 @@ impl Inventory<'_> {
         reason: Option<u8>,
     ) -> Result<Revocation, String> {
         let all = self.site.config.issuers.iter();
-        let directory = stored.facts.directory.as_ref();
+        let directory = stored.facts.traits.directory.as_ref();
         let is_from = |url: &String| directory.is_none_or(|directory| directory == url);
         let issuers: Vec<IssuerId> =
             all.filter(|(_, issuer)| is_from(&issuer.directory)).map(|(id, _)| id).collect();

@@ -115,7 +115,7 @@ pub(super) fn serve_unsaved(
     for TakenOver { imported, unsaved } in taken_over {
         let Some(pair) = unsaved.take() else { continue };
         let (variant, issuer) = (imported.variant, site.issuer_with(Some(&imported.directory)));
-        served.set(variant, ServedVariant { pair: Some(pair), issuer, stands_in: false });
+        served.set(variant, ServedVariant { pair: Some(pair.into()), issuer, stands_in: false });
         known[variant].validity = Some(imported.validity);
     }
 }

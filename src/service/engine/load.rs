@@ -5,24 +5,25 @@
 use super::clock::{LOCAL_PAUSE, let_others_work, now};
 use super::keeper::write_back;
 use super::packing::Packing;
-use super::parties::known;
+use super::parties::Parties;
 use super::served::{Served, ServedVariant};
 use super::site::Site;
-use super::succession::Succession;
+use super::succession::{Held, Succession};
 use super::unreadable::{Unreadable, may_be_good};
 use super::unsaved::Unsaved;
 use crate::event::FilesEvent;
 use crate::store::{
-    CertificateFacts, Certificates, IssuedPem, PackedRenewal, PendingOrder, StoredCertificate,
-    Trust,
+    CertificateFacts, Certificates, IssuedPem, PackedRenewal, PendingOrder, PublishedFacts,
+    StoredCertificate, Trust,
 };
 use crate::x509::keys;
 use acme_dns_core::id::{Table, VariantId};
 use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
-use acme_dns_core::schedule::{Fingerprint, Known, Progress, Validity};
+use acme_dns_core::schedule::{Known, Progress, Validity};
 use acme_dns_core::stock::Traits;
 use openssl::pkey::PKey;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// The parts that are filled from the disk.
@@ -31,8 +32,7 @@ pub(super) struct Loader<'a> {
     pub(super) served: &'a mut Served,
     pub(super) unsaved: &'a mut Unsaved,
     pub(super) unreadable: &'a mut Unreadable,
-    /// Hash of what all orders are made with.
-    pub(super) fingerprint: Fingerprint,
+    pub(super) parties: Parties<'a>,
 }
 
 impl Loader<'_> {
@@ -40,23 +40,23 @@ impl Loader<'_> {
     /// on disk still is not read again.
     pub(super) async fn load(
         mut self,
-        facts: Vec<(VariantId, CertificateFacts)>,
+        facts: &PublishedFacts,
         packing: &Packing,
     ) -> Table<VariantId, Known> {
         let site = self.site;
         // Whatever is wrong with the directory is said of what is read.
         let all = Certificates::open(site.store.path(), &Trust::here()).ok().flatten();
-        let mut published: Table<VariantId, Option<CertificateFacts>> =
+        let mut published: Table<VariantId, Option<&CertificateFacts>> =
             site.variants().map(|_| None).collect();
         for (variant, facts) in facts {
-            published[variant] = Some(facts);
+            published[*variant] = Some(facts);
         }
         let under_way = site.store.under_way().unwrap_or_else(|error| {
             site.tell_failure(Level::Warn, &error);
             site.variants().map(|variant| site.name(variant).to_owned()).collect::<BTreeSet<_>>()
         });
         let is_under_way = |variant: VariantId| under_way.contains(site.name(variant));
-        let mut held = Table::default();
+        let mut held: Held<'_> = Table::default();
         let mut renewals: Table<VariantId, Option<PackedRenewal>> = Table::default();
         for variant in site.variants() {
             let_others_work(variant.index()).await;
@@ -65,7 +65,7 @@ impl Loader<'_> {
                 stamp.iter().for_each(|stamp| packing.note_found(*stamp));
                 stamp == Some(facts.stamp)
             });
-            renewals.push(facts.as_ref().and_then(|facts| facts.renewal));
+            renewals.push(facts.and_then(|facts| facts.renewal));
             held.push(self.load_variant(variant, facts, is_under_way(variant)));
         }
         let succession = Succession { site, served: self.served, unsaved: self.unsaved };
@@ -85,35 +85,40 @@ impl Loader<'_> {
         let is_under_way = site.store.has_progress(site.name(variant));
         let held = self.load_variant(variant, None, is_under_way);
         let (wanted, certificate) = site.variant(variant);
-        let is_wanted =
-            |traits: &Traits| traits.difference(&site.config, wanted, certificate).is_none();
+        let is_wanted = |traits: &Cow<'_, Traits>| {
+            traits.difference(&site.config, wanted, certificate).is_none()
+        };
         let validity = held.filter(is_wanted).map(|traits| traits.validity);
         self.gather(variant, (validity, None), is_under_way)
     }
 
     /// Serves the certificate that lies under a variant's own name; returns its traits.
-    fn load_variant(
+    fn load_variant<'f>(
         &mut self,
         variant: VariantId,
-        facts: Option<CertificateFacts>,
+        facts: Option<&'f CertificateFacts>,
         is_under_way: bool,
-    ) -> Option<Traits> {
+    ) -> Option<Cow<'f, Traits>> {
         let staples = self.site.variant(variant).1.staples;
-        let (facts, pair) = match (self.unsaved_pair(variant), facts) {
-            (Some(pair), _) => self.take_back(variant, pair)?,
+        let owned = |(traits, pair)| (Cow::Owned(traits), pair);
+        let (traits, pair) = match (self.unsaved_pair(variant), facts) {
+            (Some(pair), _) => owned(self.take_back(variant, pair)?),
             // A staple belongs to the chain, which is not among the facts.
-            (None, Some(facts)) if !is_under_way && !staples => (facts, None),
-            _ => self.load_files(variant)?,
+            (None, Some(facts)) if !is_under_way && !staples => {
+                (Cow::Borrowed(&facts.traits), None)
+            }
+            _ => owned(self.load_files(variant)?),
         };
-        let issuer = self.site.issuer_with(facts.directory.as_deref());
+        let issuer = self.site.issuer_with(traits.directory.as_deref());
+        let pair = pair.map(Box::new);
         self.served.set(variant, ServedVariant { pair, issuer, stands_in: false });
-        Some(facts.traits())
+        Some(traits)
     }
 
     /// Gathers what the schedule begins with; `validity` is that of the certificate that is wanted, if it is
     /// there, with the renewal state that the pack had of it.
     fn gather(
-        &self,
+        &mut self,
         variant: VariantId,
         (validity, packed): (Option<Validity>, Option<(&Certificates, PackedRenewal)>),
         is_under_way: bool,
@@ -138,7 +143,7 @@ impl Loader<'_> {
             })
         });
         let renewal = renewal.unwrap_or_default();
-        let mut known = known(site, self.fingerprint, variant, validity, renewal, progress);
+        let mut known = self.parties.known(variant, validity, renewal, progress);
         known.is_under_way = is_under_way && store.has_order(name);
         if known.has_ended(now()) {
             known.progress = Progress::default();
@@ -150,7 +155,7 @@ impl Loader<'_> {
     }
 
     /// Reads a certificate.
-    fn load_files(&mut self, variant: VariantId) -> Option<(CertificateFacts, Option<Pair>)> {
+    fn load_files(&mut self, variant: VariantId) -> Option<(Traits, Option<Pair>)> {
         let (site, name) = (self.site, self.site.name(variant));
         let stored = site.store.load_certificate(name).unwrap_or_else(|error| {
             if may_be_good(&error) {
@@ -167,7 +172,7 @@ impl Loader<'_> {
             self.forget_ended_order(name, &stored);
         }
         let StoredCertificate { material, facts, .. } = stored;
-        Some((facts, material.pairs.into_iter().next()))
+        Some((facts.traits, material.pairs.into_iter().next()))
     }
 
     /// Forgets the order that the certificate is from: the process may have died before it could.
@@ -197,19 +202,15 @@ impl Loader<'_> {
         pair.source.as_ref().filter(|source| !source.is_kept)?;
         let facts = CertificateFacts::of(&pair)?;
         let config = &self.site.config;
-        let is_wanted = facts.traits().difference(config, wanted, certificate).is_none();
+        let is_wanted = facts.traits.difference(config, wanted, certificate).is_none();
         if !certificate.staples {
             pair.staple = None;
         }
-        (is_wanted && now() < facts.validity.not_after).then_some(pair)
+        (is_wanted && now() < facts.traits.validity.not_after).then_some(pair)
     }
 
     /// Writes to the disk what it had refused before.
-    fn take_back(
-        &mut self,
-        variant: VariantId,
-        mut pair: Pair,
-    ) -> Option<(CertificateFacts, Option<Pair>)> {
+    fn take_back(&mut self, variant: VariantId, mut pair: Pair) -> Option<(Traits, Option<Pair>)> {
         let (site, name) = (self.site, self.site.name(variant));
         let facts = CertificateFacts::of(&pair)?;
         let written = write_back(&site.store, name, &pair);
@@ -231,6 +232,6 @@ impl Loader<'_> {
                 }
             }
         }
-        Some((facts, Some(pair)))
+        Some((facts.traits, Some(pair)))
     }
 }

@@ -9,8 +9,7 @@ use super::lock_wait::{LockWait, SHARED};
 use super::reloading::Reloading;
 use super::site::Site;
 use crate::event::{Event, StateEvent};
-use crate::store::{CertificateFacts, Lock};
-use acme_dns_core::id::VariantId;
+use crate::store::{Lock, PublishedFacts};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -22,7 +21,7 @@ const LONG_INTERVAL: Duration = Duration::from_millis(500);
 /// Takes the lock, however long that takes.
 pub(super) async fn take_lock(
     site: &Rc<Site>,
-    facts: &[(VariantId, CertificateFacts)],
+    facts: &PublishedFacts,
     reloading: &mut Reloading,
 ) -> Lock {
     let (begun, mut wait) = (Instant::now(), LockWait::new(site.store.path()));

@@ -49,7 +49,6 @@ mod unreadable;
 mod unsaved;
 mod watching;
 
-use acme_dns_core::id::VariantId;
 pub use lock_wait::LockWait;
 pub use saving::{Saved, save_issued};
 
@@ -57,7 +56,7 @@ use crate::event::{Event, ProcessEvent};
 use crate::host::Host;
 use crate::import::Imports;
 use crate::reload::Watch;
-use crate::store::{CertificateFacts, Lock};
+use crate::store::{Lock, PublishedFacts};
 use acme_dns_core::config::Config;
 use acme_dns_core::schedule::Loading;
 use listener::Listener;
@@ -102,7 +101,7 @@ pub struct Settings {
     /// The loading of the configuration: with another one a person may have changed something.
     pub loading: Loading,
     /// Facts of the variants that the master has published from the disk.
-    pub facts: Vec<(VariantId, CertificateFacts)>,
+    pub facts: Arc<PublishedFacts>,
     /// Certificates and accounts that the master has found in the trees of other clients.
     pub imports: Imports,
     /// The group that may read `certs/`; this process is a member of it.

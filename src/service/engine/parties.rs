@@ -3,49 +3,77 @@
 use super::site::Site;
 use acme_dns_core::config::Config;
 use acme_dns_core::config::issuer::known_order_limit;
-use acme_dns_core::id::VariantId;
+use acme_dns_core::id::{IssuerId, ProviderId, VariantId};
 use acme_dns_core::schedule::{
     Authority, Fingerprint, Known, Progress, ProviderIdentity, Renewal, Validity,
 };
 use openssl::sha::Sha256;
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
-/// Gathers what the schedule begins with for a variant; `settings` is the [`fingerprint`].
-pub(super) fn known(
-    site: &Site,
+/// The CAs and providers of all certificates: thousands have the same few in common.
+pub(super) struct Parties<'a> {
+    site: &'a Site,
+    /// The [`fingerprint`].
     settings: Fingerprint,
-    variant: VariantId,
-    validity: Option<Validity>,
-    renewal: Renewal,
-    progress: Progress,
-) -> Known {
-    let (wanted, certificate) = site.variant(variant);
-    let authorities = certificate.issuers.iter().map(|issuer| {
-        let config = site.issuer(*issuer);
-        Authority {
-            issuer: *issuer,
-            name: config.name.clone(),
-            has_staging: config.has_test(),
-            limit: known_order_limit(&config.directory),
+    authorities: HashMap<&'a [IssuerId], Arc<[Authority]>>,
+    providers: HashMap<ProviderId, ProviderIdentity>,
+}
+
+impl<'a> Parties<'a> {
+    pub(super) fn new(site: &'a Site, settings: Fingerprint) -> Self {
+        Self { site, settings, authorities: HashMap::new(), providers: HashMap::new() }
+    }
+
+    /// Gathers what the schedule begins with for a variant.
+    pub(super) fn known(
+        &mut self,
+        variant: VariantId,
+        validity: Option<Validity>,
+        renewal: Renewal,
+        progress: Progress,
+    ) -> Known {
+        let (wanted, certificate) = self.site.variant(variant);
+        let authorities = self.authorities(&certificate.issuers);
+        let provider = self.provider(certificate.provider);
+        let mut hasher = DefaultHasher::new();
+        self.settings.0.hash(&mut hasher);
+        (&certificate.names, wanted.key.to_string(), &provider.name).hash(&mut hasher);
+        authorities.iter().for_each(|authority| authority.name.hash(&mut hasher));
+        Known {
+            validity,
+            renewal,
+            progress,
+            authorities,
+            provider,
+            names: certificate.names.iter().map(|name| name.base().to_owned()).collect(),
+            fingerprint: Fingerprint(hasher.finish()),
+            is_under_way: false,
         }
-    });
-    let authorities: Vec<Authority> = authorities.collect();
-    let id = certificate.provider;
-    let provider = ProviderIdentity { id, name: site.provider_name(id) };
-    let mut hasher = DefaultHasher::new();
-    settings.0.hash(&mut hasher);
-    (&certificate.names, wanted.key.to_string(), &provider.name).hash(&mut hasher);
-    authorities.iter().for_each(|authority| authority.name.hash(&mut hasher));
-    Known {
-        validity,
-        renewal,
-        progress,
-        authorities,
-        provider,
-        names: certificate.names.iter().map(|name| name.base().to_owned()).collect(),
-        fingerprint: Fingerprint(hasher.finish()),
-        is_under_way: false,
+    }
+
+    fn authorities(&mut self, issuers: &'a [IssuerId]) -> Arc<[Authority]> {
+        let site = self.site;
+        let list = self.authorities.entry(issuers).or_insert_with(|| {
+            let authority = |issuer: &IssuerId| {
+                let config = site.issuer(*issuer);
+                Authority {
+                    issuer: *issuer,
+                    name: config.name.clone(),
+                    has_staging: config.has_test(),
+                    limit: known_order_limit(&config.directory),
+                }
+            };
+            issuers.iter().map(authority).collect()
+        });
+        Arc::clone(list)
+    }
+
+    fn provider(&mut self, id: ProviderId) -> ProviderIdentity {
+        let make = || ProviderIdentity { id, name: self.site.provider_name(id).into() };
+        self.providers.entry(id).or_insert_with(make).clone()
     }
 }
 

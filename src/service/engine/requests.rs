@@ -166,13 +166,14 @@ mod tests {
             validity: Some(Validity { not_before: now - DAY, not_after: now + 89 * DAY }),
             renewal: Renewal { issued: now - DAY, next_poll: now + DAY, ..Renewal::default() },
             progress: Progress::default(),
-            authorities: vec![Authority {
+            authorities: [Authority {
                 issuer: IssuerId::default(),
                 name: "ca".to_owned(),
                 has_staging: false,
                 limit: None,
-            }],
-            provider: ProviderIdentity { id: ProviderId::default(), name: "dns".to_owned() },
+            }]
+            .into(),
+            provider: ProviderIdentity { id: ProviderId::default(), name: "dns".into() },
             names: vec!["a.test".to_owned()],
             fingerprint: Fingerprint::default(),
             is_under_way: false,

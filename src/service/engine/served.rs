@@ -27,7 +27,7 @@ pub(super) struct Served {
 /// Variant that is served.
 pub(super) struct ServedVariant {
     /// `None`: the master has published what is on disk, and nobody has asked for it here.
-    pub(super) pair: Option<Pair>,
+    pub(super) pair: Option<Box<Pair>>,
     /// Its issuer, if it is one of the configuration's.
     pub(super) issuer: Option<IssuerId>,
     /// Set if it is a certificate of another name, served until there is one.
@@ -67,13 +67,13 @@ impl Served {
 
     /// Returns the pair that is served of a variant, if it is in memory.
     pub(super) fn pair_mut(&mut self, variant: VariantId) -> Option<&mut Pair> {
-        self.variants[variant].as_mut()?.pair.as_mut()
+        self.variants[variant].as_mut()?.pair.as_deref_mut()
     }
 
     /// Returns the pair that is served of a variant, from the disk if it is not in memory. An error is logged.
     pub(super) fn pair(&self, variant: VariantId) -> Option<Pair> {
         if let Some(pair) = &self.get(variant)?.pair {
-            return Some(pair.clone());
+            return Some(Pair::clone(pair));
         }
         let name = self.site.name(variant);
         let why = match load_material(self.site.store.path(), name) {
@@ -103,12 +103,12 @@ impl Served {
         if served.is_some_and(|served| served.stands_in) {
             return None;
         }
-        let own = served.and_then(|served| served.pair.clone());
+        let own = served.and_then(|served| served.pair.as_deref().cloned());
         let pair = own.or_else(|| self.site.published_pair(variant))?;
         let facts = CertificateFacts::of(&pair)?;
         let is_own = served.is_some()
-            || facts.traits().difference(&self.site.config, wanted, certificate).is_none();
-        (is_own && now() < facts.validity.not_after).then_some(pair)
+            || facts.traits.difference(&self.site.config, wanted, certificate).is_none();
+        (is_own && now() < facts.traits.validity.not_after).then_some(pair)
     }
 
     /// Hands a certificate to the workers, as far as there is anything of it.

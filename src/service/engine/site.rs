@@ -101,7 +101,7 @@ impl Site {
         let is_it = |pair: &Pair| {
             is_alone
                 || CertificateFacts::of(pair)
-                    .is_some_and(|facts| facts.key.algorithm() == algorithm)
+                    .is_some_and(|facts| facts.traits.key.algorithm() == algorithm)
         };
         pairs.into_iter().find(is_it)
     }

@@ -16,7 +16,7 @@ use super::load::Loader;
 use super::locking;
 use super::outcome::{Outcome, Report};
 use super::packing::Packing;
-use super::parties;
+use super::parties::{Parties, fingerprint};
 use super::plan;
 use super::reloading::Reloading;
 use super::secrets::{Secrets, UnknownSecret};
@@ -30,7 +30,7 @@ use super::watching::Watching;
 use super::{Settings, clock};
 use crate::host::Host;
 use crate::import::Imports;
-use crate::store::{CertificateFacts, Lock, Store};
+use crate::store::{Lock, PublishedFacts, Store};
 use acme_dns_core::config::Config;
 use acme_dns_core::id::{Table, VariantId};
 use acme_dns_core::level::Level;
@@ -47,7 +47,7 @@ pub(super) struct Waiting {
     site: Rc<Site>,
     secrets: Secrets,
     loading: Loading,
-    facts: Vec<(VariantId, CertificateFacts)>,
+    facts: Arc<PublishedFacts>,
     imports: Imports,
     reloading: Reloading,
     data: DataWatch,
@@ -150,15 +150,15 @@ impl Waiting {
         let mut unreadable = Unreadable::new(Rc::clone(&site));
         let mut served = Served::new(Rc::clone(&site));
         let mut taken_over = importing::import(&site, &secrets, imports, &mut unsaved).await;
-        let fingerprint = parties::fingerprint(&site.config, secrets.all());
+        let fingerprint = fingerprint(&site.config, secrets.all());
         let loader = Loader {
             site: &site,
             served: &mut served,
             unsaved: &mut unsaved,
             unreadable: &mut unreadable,
-            fingerprint,
+            parties: Parties::new(&site, fingerprint),
         };
-        let mut known = loader.load(facts, &packing).await;
+        let mut known = loader.load(&facts, &packing).await;
         let stapling = publish(&site, &mut served).await;
         importing::serve_unsaved(&site, &mut served, &mut taken_over, &mut known);
         let validities = validities(&known);

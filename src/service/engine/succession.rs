@@ -16,6 +16,7 @@ use acme_dns_core::level::Level;
 use acme_dns_core::material::Pair;
 use acme_dns_core::schedule::{Renewal, Validity};
 use acme_dns_core::stock::{Choice, Stock, Traits, WantedNames};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
 /// Number of successions that are told one by one.
@@ -70,13 +71,13 @@ pub(super) struct Succession<'a> {
     pub(super) unsaved: &'a mut Unsaved,
 }
 
+/// What lies under the own name of each variant; facts that another process has found are not copied.
+pub(super) type Held<'f> = Table<VariantId, Option<Cow<'f, Traits>>>;
+
 impl Succession<'_> {
     /// Finds successors for what does not do. `held` says for each variant what lies under its own name, which
     /// is served already; the result for each variant the validity of what is wanted.
-    pub(super) async fn succeed(
-        mut self,
-        held: Table<VariantId, Option<Traits>>,
-    ) -> Table<VariantId, Option<Validity>> {
+    pub(super) async fn succeed(mut self, held: Held<'_>) -> Table<VariantId, Option<Validity>> {
         let now = now();
         let config = &self.site.config;
         let mut validities: Table<_, _> = held.values().map(|_| None).collect();
@@ -114,7 +115,7 @@ impl Succession<'_> {
     /// alone.
     async fn stock(
         &self,
-        held: &Table<VariantId, Option<Traits>>,
+        held: &Held<'_>,
         lacking: &BTreeSet<CertificateId>,
     ) -> Stock<StockSource> {
         let mut stock = Stock::default();
@@ -122,7 +123,7 @@ impl Succession<'_> {
         let wanted = WantedNames::of(wanted);
         for (id, traits) in held {
             if let Some(traits) = traits.as_ref().filter(|it| wanted.has_any(&it.names)) {
-                stock.add(StockSource::Variant(id), traits.clone());
+                stock.add(StockSource::Variant(id), Traits::clone(traits));
             }
         }
         let mut own: HashSet<&str> = HashSet::new();
@@ -292,7 +293,8 @@ impl Succession<'_> {
             Some(source) => {
                 if let Some(pair) = self.pair_at(source) {
                     let pair = Pair { staple: None, ..pair };
-                    let served = ServedVariant { pair: Some(pair), issuer: None, stands_in: true };
+                    let served =
+                        ServedVariant { pair: Some(pair.into()), issuer: None, stands_in: true };
                     self.served.set(variant, served);
                 }
             }
@@ -374,7 +376,7 @@ impl Succession<'_> {
         if let Some(source) = &mut pair.source {
             source.is_kept = kept.is_ok();
         }
-        let served = ServedVariant { pair: Some(pair), issuer, stands_in: false };
+        let served = ServedVariant { pair: Some(pair.into()), issuer, stands_in: false };
         self.served.set(heir.variant, served);
         let Err(error) = kept else { return };
         let why = error.to_string();
@@ -397,7 +399,7 @@ impl Succession<'_> {
     fn tell_what_is_wrong(
         &self,
         certificate: CertificateId,
-        held: &Table<VariantId, Option<Traits>>,
+        held: &Held<'_>,
         validities: &Table<VariantId, Option<Validity>>,
     ) {
         for id in self.site.certificate(certificate).variants.clone() {

@@ -144,7 +144,7 @@ pub(super) fn settings(path: &Path, certificates: &[(&[&str], &[KeyType])]) -> S
         config: Arc::new(config),
         secrets: vec![SecretString::from("a token")],
         loading: Loading::default(),
-        facts: Vec::new(),
+        facts: Arc::default(),
         imports: Imports::default(),
         certs_group: None,
         watch: None,

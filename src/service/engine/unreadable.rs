@@ -10,7 +10,7 @@ use super::served::{Served, ServedVariant};
 use super::site::Site;
 use super::stapling::Stapling;
 use crate::event::{CertificatesEvent, Event, FilesEvent};
-use crate::store::{CertificateFacts, StoreError, StoredCertificate};
+use crate::store::{StoreError, StoredCertificate};
 use acme_dns_core::id::VariantId;
 use acme_dns_core::schedule::{Schedule, Validity};
 use std::collections::VecDeque;
@@ -99,13 +99,15 @@ impl Unreadable {
         let site = &self.site;
         let (wanted, certificate) = site.variant(variant);
         let StoredCertificate { material, facts, .. } = stored;
-        let issuer = site.issuer_with(facts.directory.as_deref());
+        let issuer = site.issuer_with(facts.traits.directory.as_deref());
         let pair = material.pairs.into_iter().next();
-        parts.served.set(variant, ServedVariant { pair, issuer, stands_in: false });
+        parts
+            .served
+            .set(variant, ServedVariant { pair: pair.map(Box::new), issuer, stands_in: false });
         parts.stapling.begin(parts.served, variant);
         parts.served.publish(wanted.certificate);
-        let CertificateFacts { validity, .. } = facts;
-        let is_wanted = facts.traits().difference(&site.config, wanted, certificate).is_none();
+        let validity = facts.traits.validity;
+        let is_wanted = facts.traits.difference(&site.config, wanted, certificate).is_none();
         let name = site.name(variant);
         let renewal = site.store.load_renewal(name).ok().flatten().unwrap_or_default();
         let found: Option<(Validity, _)> = is_wanted.then_some((validity, renewal));

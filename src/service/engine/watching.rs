@@ -6,6 +6,7 @@
 
 use super::clock::{now, random};
 use super::load::Loader;
+use super::parties::Parties;
 use super::plan;
 use super::served::Served;
 use super::site::Site;
@@ -249,7 +250,7 @@ impl Watching {
                 served: parts.served,
                 unsaved: parts.unsaved,
                 unreadable: parts.unreadable,
-                fingerprint: self.fingerprint,
+                parties: Parties::new(&self.site, self.fingerprint),
             };
             let known = loader.load_added(variant);
             parts.schedule.add(known, now(), random);

@@ -28,8 +28,8 @@ pub use accounts::{Account, has_account};
 pub use actions::ActionFile;
 pub use certificates::{
     CertificateFacts, Certificates, IssuedPem, Packed, PackedCertificate, PackedRenewal,
-    StoredCertificate, certificate_stamp, certificates_stamp, is_aside, is_kept, load_certificate,
-    load_material, traits_of,
+    PublishedFact, PublishedFacts, StoredCertificate, certificate_stamp, certificates_stamp,
+    is_aside, is_kept, load_certificate, load_material, traits_of,
 };
 pub(crate) use certificates::{Pem, pack_stamp};
 pub use door::Trust;

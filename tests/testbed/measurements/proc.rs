@@ -97,6 +97,22 @@ pub fn proportional_bytes(pid: u32) -> u64 {
     kilobytes.unwrap_or(0) * 1024
 }
 
+/// The part of the resident set that no other process has now, in bytes: unlike [`private_bytes`], without what it shares
+/// with the process that has started it.
+#[must_use]
+pub fn own_bytes(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let own = text.lines().filter(|line| line.starts_with("Private_"));
+    let kilobytes = own.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kilobytes.sum::<u64>() * 1024
+}
+
+/// The shared memory that the process has touched, in bytes, each mapping of its own.
+#[must_use]
+pub fn shared_bytes(pid: u32) -> u64 {
+    status_bytes(pid, "RssShmem:")
+}
+
 /// The resident set, in bytes.
 #[must_use]
 pub fn resident_bytes(pid: u32) -> u64 {

@@ -152,7 +152,7 @@ fn four_orders_of_a_certificate_may_fail_in_a_day() {
 #[test]
 fn an_account_fails_a_third_of_a_known_limit() {
     let limit = OrderLimit { orders: 30, span: Duration::from_secs(3 * 3600) };
-    let authorities = vec![Authority { limit: Some(limit), ..authority(0) }];
+    let authorities = [Authority { limit: Some(limit), ..authority(0) }].into();
     let known = vec![Known { authorities, ..missing() }; 100];
     let mut schedule = schedule(&known, NOW);
     let failure = Failure { ordered: true, is_lost: true, ..VALIDATION };
@@ -172,7 +172,7 @@ fn an_account_fails_a_third_of_a_known_limit() {
 
 #[test]
 fn a_ca_that_failed_for_all_is_tried_again_at_the_next_renewal() {
-    let known = Known { authorities: vec![authority(7), authority(8)], ..missing() };
+    let known = Known { authorities: [authority(7), authority(8)].into(), ..missing() };
     let mut schedule = schedule(&[known.clone(), known], NOW);
     let away = Failure { scope: Scope::Issuer, ..TEMPORARY };
     let (mut now, mut tried) = (NOW, Vec::new());

@@ -62,7 +62,7 @@ fn check(schedule: &Schedule) -> Result<(), TestCaseError> {
         found.unwrap_or(AFTER_OTHERS) <= expected.unwrap_or(AFTER_OTHERS).max(schedule.now)
     );
     let is_failing = |track: &Track| {
-        track.is_waiting() && track.progress != Progress::default() && !track.is_withdrawn
+        track.is_waiting() && *track.progress != Progress::default() && !track.is_withdrawn
     };
     prop_assert_eq!(schedule.has_failures(), schedule.tracks.values().any(is_failing));
     for (subject, scope) in schedule.gates.all() {
@@ -126,9 +126,9 @@ fn known(number: usize, left: Option<i64>, is_under_way: bool) -> Known {
         .then_some(OrderLimit { orders: 6, span: Duration::from_secs(3600) });
     let first = Authority { has_staging: number.is_multiple_of(2), limit, ..authority(0) };
     let authorities = match number % 3 {
-        0 => vec![first],
-        1 => vec![authority(0), authority(1)],
-        _ => vec![authority(1), authority(2), authority(0)],
+        0 => [first].into(),
+        1 => [authority(0), authority(1)].into(),
+        _ => [authority(1), authority(2), authority(0)].into(),
     };
     let validity = left.map(|left| Validity {
         not_before: UnixTime(NOW.0 + left - 90 * 86_400),
@@ -136,8 +136,10 @@ fn known(number: usize, left: Option<i64>, is_under_way: bool) -> Known {
     });
     let names =
         vec![format!("h{number}.z{}.test", number % 4), format!("h{number}.z{}.test", number % 3)];
-    let provider =
-        ProviderIdentity { id: ProviderId::new(number % 2), name: format!("dns{}", number % 2) };
+    let provider = ProviderIdentity {
+        id: ProviderId::new(number % 2),
+        name: format!("dns{}", number % 2).into(),
+    };
     Known { validity, authorities, names, provider, is_under_way, ..missing() }
 }
 

@@ -1,6 +1,8 @@
 //! Work of other hosts for a certificate.
 
-use super::super::{Failure, Obtained, OrderLimit, Progress, Renewal, Schedule, Scope, Task};
+use super::super::{
+    Authority, Failure, Obtained, OrderLimit, Progress, Renewal, Schedule, Scope, Task,
+};
 use super::{DAY, NOW, TEMPORARY, at, missing, v, validity};
 use crate::schedule::Loading;
 use std::time::Duration;
@@ -14,7 +16,8 @@ fn limited(certificates: usize, orders: usize) -> Schedule {
     let limit = Some(OrderLimit { orders, span: Duration::from_secs(3600) });
     let known = (0..certificates).map(|_| {
         let mut known = missing();
-        known.authorities.iter_mut().for_each(|authority| authority.limit = limit);
+        let with_limit = |it: &Authority| Authority { limit, ..it.clone() };
+        known.authorities = known.authorities.iter().map(with_limit).collect();
         known
     });
     Schedule::new(known, NOW, Loading(1), || 0.0)

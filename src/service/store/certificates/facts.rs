@@ -3,12 +3,13 @@
 use crate::stamp::FileStamp;
 use crate::store::layout::{certificates_path, full_chain_path};
 use crate::x509::glance::{Glance, glance, glance_at_leaf};
-use acme_dns_core::key::KeyType;
+use acme_dns_core::id::VariantId;
 use acme_dns_core::material::{Pair, Source};
-use acme_dns_core::schedule::{Renewal, Validity};
+use acme_dns_core::schedule::Renewal;
 use acme_dns_core::stock::Traits;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Origin of a certificate, as `issuer.json` has it.
 #[derive(Deserialize, Serialize)]
@@ -43,43 +44,22 @@ pub enum PackedRenewal {
 pub struct CertificateFacts {
     /// The file that this was read from.
     pub stamp: FileStamp,
-    /// Its dates; it may have expired.
-    pub validity: Validity,
-    /// The DNS names that it holds, sorted.
-    pub names: Vec<String>,
-    /// The type of its key.
-    pub key: KeyType,
-    /// The URL of the directory of the CA that issued it; not known of one that was put there by
-    /// hand.
-    pub directory: Option<String>,
-    /// The profile that was wanted.
-    pub profile: Option<String>,
+    /// The properties that decide what it is good for. The CA is not known of one that was put there by hand.
+    pub traits: Traits,
     /// The names that were ordered, sorted, where the CA has certified others than exactly these.
     pub ordered: Option<Vec<String>>,
-    /// Set if it is from another client, or was put there by hand: it is wanted as it is, until it
-    /// is renewed.
-    pub is_imported: bool,
-    /// Set if it is its own issuer.
-    pub is_self_signed: bool,
     /// Its renewal state, where all this is from the pack.
     pub renewal: Option<PackedRenewal>,
 }
 
-impl CertificateFacts {
-    /// The properties that decide what it is good for.
-    #[must_use]
-    pub fn traits(&self) -> Traits {
-        Traits {
-            names: self.names.clone(),
-            validity: self.validity,
-            key: self.key,
-            directory: self.directory.clone(),
-            profile: self.profile.clone(),
-            is_imported: self.is_imported,
-            is_self_signed: self.is_self_signed,
-        }
-    }
+/// Facts about the certificates that were published, as they lay on disk then. They are shared and not copied: who has
+/// inherited them from another process reads them where they are.
+pub type PublishedFacts = [PublishedFact];
 
+/// Facts about one of them.
+pub type PublishedFact = (VariantId, Arc<CertificateFacts>);
+
+impl CertificateFacts {
     /// Gives the facts about a pair that is served, whether or not it is on disk. `None`: it is an unusual one.
     pub(crate) fn of(pair: &Pair) -> Option<Self> {
         let glance = glance(pair.chain.iter().map(Vec::as_slice), &pair.key)?;
@@ -94,8 +74,9 @@ impl CertificateFacts {
 
     /// Gives the origin of a pair on disk.
     pub(super) fn source(&self) -> Option<Source> {
-        let directory = self.directory.clone()?;
-        let (profile, is_imported) = (self.profile.clone(), self.is_imported);
+        let Traits { directory, profile, is_imported, .. } = &self.traits;
+        let (directory, profile) = (directory.clone()?, profile.clone());
+        let is_imported = *is_imported;
         let ordered = self.ordered.clone();
         Some(Source { directory, profile, ordered, is_imported, is_kept: true })
     }
@@ -139,16 +120,6 @@ pub(super) fn facts(
     let is_imported = issuer.as_ref().is_none_or(|issuer| issuer.is_imported);
     let (directory, profile, ordered) =
         issuer.map_or((None, None, None), |i| (Some(i.directory), i.profile, i.ordered));
-    CertificateFacts {
-        stamp,
-        validity,
-        names,
-        key,
-        directory,
-        profile,
-        ordered,
-        is_imported,
-        is_self_signed,
-        renewal: None,
-    }
+    let traits = Traits { names, validity, key, directory, profile, is_imported, is_self_signed };
+    CertificateFacts { stamp, traits, ordered, renewal: None }
 }

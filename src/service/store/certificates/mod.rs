@@ -19,7 +19,8 @@ mod versions;
 
 pub use aside::is_aside;
 pub use facts::{
-    CertificateFacts, PackedRenewal, certificate_stamp, certificates_stamp, traits_of,
+    CertificateFacts, PackedRenewal, PublishedFact, PublishedFacts, certificate_stamp,
+    certificates_stamp, traits_of,
 };
 pub use issued::IssuedPem;
 pub(super) use pack::PackGuard;

@@ -192,7 +192,7 @@ impl Certificates {
             return None;
         }
         let issuer = directory.read_json(ISSUER, MAX_KEY).ok()?;
-        Some(facts(FileStamp::new(&stat), glance, issuer).traits())
+        Some(facts(FileStamp::new(&stat), glance, issuer).traits)
     }
 
     /// Reads both files of one version, even while another process makes new ones.

@@ -42,16 +42,19 @@ fn a_certificate_is_read_as_it_was_kept() {
     assert!(load_material(dir.path(), "a.example").unwrap().is_none());
     store.save_certificate("a.example", &issued(&["a.example", "*.a.example"])).unwrap();
     let stored = store.load_certificate("a.example").unwrap().unwrap();
-    assert_eq!(stored.facts.names, ["*.a.example", "a.example"]);
-    assert_eq!(stored.facts.key, KeyType::EcdsaP256);
-    assert_eq!(stored.facts.directory.as_deref(), Some("https://ca.example/directory"));
-    assert_eq!(stored.facts.validity.not_before.0, NOW - 3600);
-    assert_eq!(stored.facts.validity.not_after.0, NOW + 86_400);
+    assert_eq!(stored.facts.traits.names, ["*.a.example", "a.example"]);
+    assert_eq!(stored.facts.traits.key, KeyType::EcdsaP256);
+    assert_eq!(stored.facts.traits.directory.as_deref(), Some("https://ca.example/directory"));
+    assert_eq!(stored.facts.traits.validity.not_before.0, NOW - 3600);
+    assert_eq!(stored.facts.traits.validity.not_after.0, NOW + 86_400);
     let [pair] = stored.material.pairs.as_slice() else { panic!("one pair") };
     assert_eq!(pair.chain.len(), 2);
     fs::remove_file(file(dir.path(), "issuer.json")).unwrap();
     let copied = store.load_certificate("a.example").unwrap().unwrap();
-    assert_eq!(copied.facts.directory, None, "as of a certificate that was put there by hand");
+    assert_eq!(
+        copied.facts.traits.directory, None,
+        "as of a certificate that was put there by hand"
+    );
     let quick = load_material(dir.path(), "a.example").unwrap().unwrap();
     assert!(quick == copied.material, "both loaders read the same");
 }
@@ -143,7 +146,7 @@ fn a_key_that_was_put_there_by_hand_may_have_another_form() {
         let read = PKey::private_key_from_pkcs8(&quickly.pairs[0].key).unwrap();
         assert!(read.public_eq(&key), "{form}");
         assert!(quickly == material && material == stored.material, "all read the same: {form}");
-        assert!(stored.facts.is_imported, "it is wanted as it is");
+        assert!(stored.facts.traits.is_imported, "it is wanted as it is");
     }
 }
 

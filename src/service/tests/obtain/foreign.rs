@@ -26,7 +26,7 @@ fn obtain_and_renew(bed: &Bed, ca: &ForeignCa) -> Vec<u8> {
     assert_eq!(bed.log.events(Level::Warn), []);
     bed.assert_clean();
     let kept = bed.store().load_certificate("example.test").unwrap().unwrap();
-    assert_eq!(kept.facts.names, ["*.example.test", "example.test"]);
+    assert_eq!(kept.facts.traits.names, ["*.example.test", "example.test"]);
     X509::from_pem(second.pem.fullchain.as_bytes()).unwrap().to_der().unwrap()
 }
 

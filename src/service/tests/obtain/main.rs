@@ -50,8 +50,11 @@ fn obtains_apex_and_wildcard_and_cleans_up() {
     let store = bed.store();
     store.save_certificate("example.test", &issued.pem).unwrap();
     let stored = store.load_certificate("example.test").unwrap().unwrap();
-    assert_eq!(stored.facts.names, ["*.example.test", "example.test"]);
-    assert_eq!((stored.facts.validity, &stored.material), (issued.validity, &issued.material));
+    assert_eq!(stored.facts.traits.names, ["*.example.test", "example.test"]);
+    assert_eq!(
+        (stored.facts.traits.validity, &stored.material),
+        (issued.validity, &issued.material)
+    );
     assert!(issued.issuer.starts_with("Pebble Intermediate CA"), "{}", issued.issuer);
     assert_eq!(bed.testbed.pebble.certificate_status(&issued.serial).as_deref(), Some("Valid"));
     let [account] = bed.log.events(Level::Notice).try_into().unwrap();
@@ -70,7 +73,7 @@ fn every_key_type_is_certified() {
         let issued = bed.obtain().unwrap();
         bed.store().save_certificate("example.test", &issued.pem).unwrap();
         let stored = bed.store().load_certificate("example.test").unwrap().unwrap();
-        assert_eq!(stored.facts.key, key);
+        assert_eq!(stored.facts.traits.key, key);
     }
     assert_eq!(bed.proxy.traffic.count(&AcmeStep::NewAccount.requests()), 1);
 }

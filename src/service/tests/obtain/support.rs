@@ -178,7 +178,7 @@ impl Bed {
             config: Arc::new(self.config.clone()),
             secrets: [&[token], self.secrets.as_slice()].concat(),
             loading: Loading::default(),
-            facts: Vec::new(),
+            facts: Arc::default(),
             imports: Imports::default(),
             certs_group: None,
             watch: None,

@@ -43,7 +43,10 @@ fn certificate(path: &Path) -> String {
             let chain = &stored.material.pairs[0].chain[0];
             let serial = openssl::x509::X509::from_der(chain).unwrap();
             let serial = serial.serial_number().to_bn().unwrap();
-            format!("certificate {serial} {:?} {:?}", stored.facts.directory, stored.facts.profile)
+            format!(
+                "certificate {serial} {:?} {:?}",
+                stored.facts.traits.directory, stored.facts.traits.profile
+            )
         }
         (Ok(None), Ok(None)) => "no certificate".to_owned(),
         (Err(error), _) => without_number(&error.to_string().replace(&*path.to_string_lossy(), "")),
@@ -55,7 +58,8 @@ fn certificate(path: &Path) -> String {
 fn packed(path: &Path) -> String {
     let Ok(Some(all)) = Certificates::open(path, &Trust::Everyone) else { return String::new() };
     let packed = all.packed().unwrap_or_else(|error| panic!("{error}"));
-    let found = packed.map(|packed| packed.certificate(NAME).map(|found| found.facts.validity));
+    let found =
+        packed.map(|packed| packed.certificate(NAME).map(|found| found.facts.traits.validity));
     format!("pack {found:?}")
 }
 

@@ -16,6 +16,7 @@ use acme_dns_core::key::KeyType;
 use acme_dns_core::packed::unpack;
 use acme_dns_core::schedule::{Renewal, Validity};
 use acme_dns_core::status::encode::SERVED;
+use acme_dns_core::stock::Traits;
 use acme_dns_core::time::UnixTime;
 use openssl::sha::sha256;
 use zeroize::Zeroizing;
@@ -58,19 +59,19 @@ impl PackEntry<'_> {
     /// Appends it to bytes; `renewal` is the text of the renewal state.
     pub(super) fn encode(&self, renewal: Option<&[u8]>, out: &mut Vec<u8>) {
         let Self { name, stamp, owners, facts, served, record } = self;
-        let Validity { not_before, not_after } = facts.validity;
+        let Validity { not_before, not_after } = facts.traits.validity;
         let mut out = Output(out);
         out.text(Some(name.as_bytes()));
         stamp.iter().for_each(|word| out.put(&word.to_le_bytes()));
         owners.iter().for_each(|owner| out.put(&owner.to_le_bytes()));
         [not_before, not_after].iter().for_each(|time| out.put(&time.0.to_le_bytes()));
-        out.text(Some(facts.key.to_string().as_bytes()));
+        out.text(Some(facts.traits.key.to_string().as_bytes()));
         let flag = |is_set, flag| if is_set { flag } else { 0 };
-        let imported = flag(facts.is_imported, IS_IMPORTED);
-        out.put(&(imported | flag(facts.is_self_signed, IS_SELF_SIGNED)).to_le_bytes());
-        out.list(Some(&facts.names));
-        out.text(facts.directory.as_deref().map(str::as_bytes));
-        out.text(facts.profile.as_deref().map(str::as_bytes));
+        let imported = flag(facts.traits.is_imported, IS_IMPORTED);
+        out.put(&(imported | flag(facts.traits.is_self_signed, IS_SELF_SIGNED)).to_le_bytes());
+        out.list(Some(&facts.traits.names));
+        out.text(facts.traits.directory.as_deref().map(str::as_bytes));
+        out.text(facts.traits.profile.as_deref().map(str::as_bytes));
         out.list(facts.ordered.as_deref());
         out.put(served);
         let stamp = match facts.renewal {
@@ -102,18 +103,17 @@ impl PackEntry<'_> {
             }
         };
         let record = from.text()??;
-        let facts = CertificateFacts {
-            stamp: FileStamp::default(),
-            validity: Validity { not_before, not_after },
+        let traits = Traits {
             names,
+            validity: Validity { not_before, not_after },
             key,
             directory,
             profile,
-            ordered,
             is_imported: flags & IS_IMPORTED != 0,
             is_self_signed: flags & IS_SELF_SIGNED != 0,
-            renewal: Some(renewal),
         };
+        let (none, renewal) = (FileStamp::default(), Some(renewal));
+        let facts = CertificateFacts { stamp: none, traits, ordered, renewal };
         Some(PackEntry { name, stamp, owners, facts, served, record })
     }
 }

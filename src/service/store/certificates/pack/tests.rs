@@ -59,7 +59,7 @@ fn it_has_what_the_files_say() {
         let material = load_material(dir.path(), name).unwrap().unwrap();
         assert_eq!(found.record, material.encode(), "{name}");
         let of_files = store.load_certificate(name).unwrap().unwrap().facts;
-        assert_eq!(found.facts.traits(), of_files.traits());
+        assert_eq!(found.facts.traits, of_files.traits);
         assert_eq!(found.facts.stamp, of_files.stamp);
         assert_eq!(found.facts.ordered, of_files.ordered);
         let renewal = match found.facts.renewal.expect("it is from the pack") {
