@@ -60,6 +60,7 @@ pub(super) static mut NGX_ACME_DNS_MODULE: ngx_module_t = ngx_module_t {
 
 callback! {
     fn create_conf(cycle: Cycle<'_>) -> *mut c_void {
+        heap::use_all();
         match registry::check(cycle, &raw const NGX_ACME_DNS_MODULE) {
             Ok(()) => to_c(CoreConf::create(cycle, forget_indices)),
             Err(message) => {

@@ -1,8 +1,17 @@
 //! The heap that the master hands down to the processes that it starts, and that of the service.
 //!
-//! Reading a configuration leaves many small free pieces between what stays. glibc sorts them when something
-//! larger is asked for: each process would do so for itself, and copy all pages that they are in.
+//! Reading a configuration leaves many small free pieces between what stays. A process that allocates in one of them
+//! copies the page that it is in, and with it what lies around it: each worker would copy most of what the master has
+//! read, within its first handshakes. So the master takes all small pieces before it starts processes, and gives them
+//! back before it reads a configuration again; until then all who have inherited its heap allocate behind its end.
+//!
+//! With another allocator than glibc's nothing of this is done.
 
+#[cfg(target_env = "gnu")]
+mod pieces;
+
+#[cfg(target_env = "gnu")]
+use pieces::Pieces;
 #[cfg(target_env = "gnu")]
 use std::sync::Once;
 #[cfg(target_env = "gnu")]
@@ -12,7 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(target_env = "gnu")]
 static IS_DUE: AtomicBool = AtomicBool::new(false);
 
-/// Has this process give free pages back to the system, and sort its free pieces, before it starts another one.
+/// Has this process put its heap in order before it starts another one: it gives free pages back to the system, and
+/// takes the small pieces.
 pub(super) fn tidy_at_fork() {
     #[cfg(target_env = "gnu")]
     {
@@ -23,6 +33,12 @@ pub(super) fn tidy_at_fork() {
         });
         IS_DUE.store(true, Ordering::Relaxed);
     }
+}
+
+/// Gives back what was taken at a fork, as there is a configuration to read.
+pub(super) fn use_all() {
+    #[cfg(target_env = "gnu")]
+    Pieces::take_kept().free();
 }
 
 /// Gives the system what this process has needed for its start alone, the first time that this is called.
@@ -40,18 +56,11 @@ pub(super) fn tidy_after_start() {
 /// Called before a fork; glibc locks its heap only after that.
 #[cfg(target_env = "gnu")]
 extern "C" fn tidy_if_due() {
-    /// More than glibc keeps ready: such a request makes it sort what is free.
-    const LARGE: usize = 1 << 20;
-
-    /// It sorts ten thousand pieces at one request (`MAX_ITERS` in its `malloc.c`), so that this is enough for a million.
-    /// To count them takes longer than requests that find nothing to do.
-    const REQUESTS: usize = 100;
-
     if IS_DUE.swap(false, Ordering::Relaxed) {
         // SAFETY: it takes no pointer, and locks the heap as other functions do.
         unsafe { libc::malloc_trim(0) };
-        for _ in 0..REQUESTS {
-            drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
-        }
+        // A fork without a configuration in between has left some.
+        use_all();
+        Pieces::of_the_heap().keep();
     }
 }

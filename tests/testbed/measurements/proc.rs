@@ -91,20 +91,18 @@ pub fn open_descriptors(pid: u32) -> usize {
 /// The memory that is this process's alone, and its part of what it shares, in bytes.
 #[must_use]
 pub fn proportional_bytes(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
+    rollup_bytes(pid, "Pss:")
 }
 
-/// The part of the resident set that no other process has now, in bytes: unlike [`private_bytes`], without what it shares
+fn rollup_bytes(pid: u32, field: &str) -> u64 {
+    field_bytes(&format!("/proc/{pid}/smaps_rollup"), field)
+}
+
+/// The memory that this process has written and no other has, in bytes: unlike [`private_bytes`], without what it shares
 /// with the process that has started it.
 #[must_use]
 pub fn own_bytes(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let own = text.lines().filter(|line| line.starts_with("Private_"));
-    let kilobytes = own.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    kilobytes.sum::<u64>() * 1024
+    rollup_bytes(pid, "Private_Dirty:")
 }
 
 /// The shared memory that the process has touched, in bytes, each mapping of its own.
@@ -126,7 +124,11 @@ pub fn private_bytes(pid: u32) -> u64 {
 }
 
 fn status_bytes(pid: u32, field: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    field_bytes(&format!("/proc/{pid}/status"), field)
+}
+
+fn field_bytes(file: &str, field: &str) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
     text.lines()
         .find_map(|line| line.strip_prefix(field))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
