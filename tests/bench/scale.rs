@@ -1,6 +1,7 @@
 //! Costs of a start, a reload and handshakes with many servers, each with a certificate of its
 //! own: ours, and a stock nginx that reads the same certificates from files.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
@@ -195,7 +196,11 @@ impl Stage {
 
     pub(crate) fn nginx(&self, build: &NginxBuild, kind: Kind, port: &Port) -> Nginx {
         let mut nginx = Nginx::new(build);
-        nginx.load_module(kind.is_ours()).workers(2).log_level("warn").env("TOKEN", "a-token");
+        nginx
+            .load_module(kind.is_ours())
+            .workers(workers())
+            .log_level("warn")
+            .env("TOKEN", "a-token");
         nginx.http(self.configuration(kind, &port.addr().to_string()));
         nginx
     }
@@ -304,6 +309,11 @@ impl Stage {
         }
         text
     }
+}
+
+/// Number of workers, 2 unless `BENCH_WORKERS` is another.
+fn workers() -> usize {
+    env::var("BENCH_WORKERS").map_or(2, |text| text.parse().expect("BENCH_WORKERS is a number"))
 }
 
 /// Gives the processor time of all children that have ended.
