@@ -11,7 +11,7 @@ const LARGE: usize = 32 << 10;
 /// The first length that is asked for, below that from which on glibc has memory from the system.
 const LARGEST: usize = 96 << 10;
 
-/// What is left at the end of the heap when it was trimmed: a page, and what rounding adds.
+/// Most that is left at the end of the heap when it was trimmed: a page, and as much as rounding adds.
 const END: usize = 8 << 10;
 
 /// Pieces that are taken, each of which begins with the address of the next one.
@@ -95,6 +95,6 @@ fn heap() -> Option<Range<usize>> {
         Some(number(from)?..number(to)?)
     });
     let first = parts.next()?;
-    let end = parts.last().map_or(first.end, |last| last.end);
+    let end = parts.next_back().map_or(first.end, |last| last.end);
     Some(first.start..end.checked_sub(END)?)
 }

@@ -71,7 +71,8 @@ pub(super) struct Succession<'a> {
     pub(super) unsaved: &'a mut Unsaved,
 }
 
-/// What lies under the own name of each variant; facts that another process has found are not copied.
+/// Traits of the certificate under the own name of each variant, if there is one; facts that another process has found are
+/// not copied.
 pub(super) type Held<'f> = Table<VariantId, Option<Cow<'f, Traits>>>;
 
 impl Succession<'_> {
