@@ -17,7 +17,7 @@ use std::sync::Once;
 #[cfg(target_env = "gnu")]
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set from the end of a configuration's reading to the next start of a process: nginx frees much in between.
+/// Set when there is something to put in order before the next process is started: a configuration was read.
 #[cfg(target_env = "gnu")]
 static IS_DUE: AtomicBool = AtomicBool::new(false);
 
@@ -35,10 +35,13 @@ pub(super) fn tidy_at_fork() {
     }
 }
 
-/// Gives back what was taken at a fork, as there is a configuration to read.
+/// Gives back what was taken at a fork, as there is a configuration to read. It may be refused, and a process started
+/// all the same.
 pub(super) fn use_all() {
     #[cfg(target_env = "gnu")]
-    Pieces::take_kept().free();
+    if Pieces::free_kept() {
+        IS_DUE.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Gives the system what this process has needed for its start alone, the first time that this is called.
@@ -57,10 +60,9 @@ pub(super) fn tidy_after_start() {
 #[cfg(target_env = "gnu")]
 extern "C" fn tidy_if_due() {
     if IS_DUE.swap(false, Ordering::Relaxed) {
+        Pieces::free_kept();
         // SAFETY: it takes no pointer, and locks the heap as other functions do.
         unsafe { libc::malloc_trim(0) };
-        // A fork without a configuration in between has left some.
-        use_all();
         Pieces::of_the_heap().keep();
     }
 }

@@ -357,6 +357,18 @@ fn a_worker_does_not_copy_what_the_master_has_read() {
     visit(&lone);
     lone.nginx.reload();
     visit(&lone);
+    // A configuration that is refused is read all the same, and a worker may be started after it.
+    lone.set("wrong;");
+    lone.nginx.try_reload().expect_err("there is no such directive");
+    let before = lone.nginx.worker_pids();
+    before.iter().for_each(|worker| proc::kill(*worker, Signal::KILL));
+    let are_new = || {
+        let now = lone.nginx.worker_pids();
+        (now.len() == before.len() && now.iter().all(|worker| !before.contains(worker)))
+            .then_some(())
+    };
+    assert!(wait_until(LIMIT, are_new).is_some(), "{}", lone.nginx.log());
+    visit(&lone);
 }
 
 #[test]

@@ -58,13 +58,16 @@ impl Pieces {
         KEPT.store(self.0, Ordering::Relaxed);
     }
 
-    /// Takes those that are kept.
-    pub(super) fn take_kept() -> Self {
-        Self(KEPT.swap(ptr::null_mut(), Ordering::Relaxed))
+    /// Gives those that are kept back to the heap; tells whether there were any.
+    pub(super) fn free_kept() -> bool {
+        let kept = Self(KEPT.swap(ptr::null_mut(), Ordering::Relaxed));
+        let are_any = !kept.0.is_null();
+        kept.free();
+        are_any
     }
 
     /// Gives them back to the heap.
-    pub(super) fn free(self) {
+    fn free(self) {
         let mut next = self.0;
         while let Some(piece) = NonNull::new(next) {
             // SAFETY: a piece of a list is allocated, and begins with the address of the next one.
