@@ -41,6 +41,9 @@ pub(super) fn use_all() {
     #[cfg(target_env = "gnu")]
     if Pieces::free_kept() {
         IS_DUE.store(true, Ordering::Relaxed);
+        // Puts together what was taken in parts: small parts would be used up one by one, all over the heap.
+        // SAFETY: it takes no pointer, and locks the heap as other functions do.
+        unsafe { libc::malloc_trim(0) };
     }
 }
 

@@ -91,10 +91,15 @@ impl ProgramError {
             io::ErrorKind::PermissionDenied => {
                 "; the user of the service must be able to read and execute it"
             }
+            io::ErrorKind::ExecutableFileBusy => "; somebody has it open to write to it",
             _ => "",
         };
-        let is_temporary =
-            matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory);
+        let is_temporary = matches!(
+            error.kind(),
+            io::ErrorKind::WouldBlock
+                | io::ErrorKind::OutOfMemory
+                | io::ErrorKind::ExecutableFileBusy
+        );
         Self::NotStarted { path: path.to_owned(), error: errno(error), advice, is_temporary }
     }
 

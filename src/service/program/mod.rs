@@ -47,6 +47,10 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// keep the pipe open for ever.
 const REST_OF_OUTPUT: Duration = Duration::from_millis(500);
 
+/// Attempts to start a program whose file somebody writes to, and the pause after each.
+const BUSY_ATTEMPTS: usize = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
 /// Words and variables that a program is called with.
 pub struct Call {
     /// The program's absolute path.
@@ -146,7 +150,7 @@ impl Programs {
         let home = Home::new(&self.homes, self.last_home.get()).map_err(ProgramError::NoHome)?;
         let call = &program.call;
         let not_started = |error| ProgramError::not_started(&call.path, &error);
-        let mut child = self.start(call, &home).map_err(not_started)?;
+        let mut child = self.start_once_written(call, &home).await.map_err(not_started)?;
         let pipes = child.take_pipes().map_err(not_started)?;
         let output = RefCell::new(Output::new(program.redactor, tell));
         let (tell_end, ended) = oneshot::channel();
@@ -171,6 +175,20 @@ impl Programs {
             Some(error) => Err(error),
             None => Ok(standard),
         }
+    }
+
+    /// Starts a program. It is tried again for a while if somebody writes to the program's file: it is being replaced, or
+    /// a process that was forked meanwhile has inherited the open file, and will have closed it in a moment.
+    async fn start_once_written(&self, call: &Call, home: &Home) -> io::Result<Running> {
+        for _ in 0..BUSY_ATTEMPTS {
+            match self.start(call, home) {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                    sleep(BUSY_PAUSE).await;
+                }
+                started => return started,
+            }
+        }
+        self.start(call, home)
     }
 
     fn start(&self, call: &Call, home: &Home) -> io::Result<Running> {
@@ -226,6 +244,6 @@ async fn exchange(pipes: Pipes, input: &Input, output: &RefCell<Output<'_>>) -> 
     tokio::join!(
         feed,
         read_pipe(standard, read_standard),
-        read_pipe(errors, |line| output.borrow_mut().add(line)),
+        read_pipe(errors, |line| output.borrow_mut().add_error(line)),
     )
 }

@@ -15,7 +15,8 @@ const MAX_LINE: usize = 1000;
 /// So many lines of a program are shown.
 const MAX_LINES: usize = 200;
 
-/// So many of its last lines are in an error, each of this length in characters.
+/// So many of its last lines are in an error, each of this length in characters. What it has printed as errors comes
+/// first: the two pipes are read side by side, and nobody knows the order of what was written to them.
 const LAST: usize = 5;
 const MAX_LAST_LINE: usize = 200;
 
@@ -27,13 +28,15 @@ pub(super) struct Output<'a> {
     redactor: &'a Redactor,
     tell: &'a dyn Fn(String),
     lines: usize,
-    last: VecDeque<String>,
+    last_standard: VecDeque<String>,
+    last_errors: VecDeque<String>,
     standard: String,
 }
 
 impl<'a> Output<'a> {
     pub(super) fn new(redactor: &'a Redactor, tell: &'a dyn Fn(String)) -> Self {
-        Self { redactor, tell, lines: 0, last: VecDeque::new(), standard: String::new() }
+        let (last_standard, last_errors) = (VecDeque::new(), VecDeque::new());
+        Self { redactor, tell, lines: 0, last_standard, last_errors, standard: String::new() }
     }
 
     /// Adds a line of standard output, which is kept as it is too; `is_shown` says whether it is for the log.
@@ -43,26 +46,30 @@ impl<'a> Output<'a> {
             self.standard.push_str(&text);
             self.standard.push('\n');
         }
-        if is_shown {
-            self.add(line);
+        if is_shown && let Some(last) = self.show(line) {
+            keep_last(&mut self.last_standard, last);
         }
     }
 
-    /// Adds a line.
-    pub(super) fn add(&mut self, line: &[u8]) {
+    /// Adds a line of what it prints as errors.
+    pub(super) fn add_error(&mut self, line: &[u8]) {
+        if let Some(last) = self.show(line) {
+            keep_last(&mut self.last_errors, last);
+        }
+    }
+
+    /// Tells a line, if there is anything in it; gives it as an error quotes it.
+    fn show(&mut self, line: &[u8]) -> Option<String> {
         let line = self.redactor.hide(&String::from_utf8_lossy(line));
         let shown = excerpt(&line, MAX_LINE);
         if shown.is_empty() {
-            return;
+            return None;
         }
-        if self.last.len() == LAST {
-            self.last.pop_front();
-        }
-        self.last.push_back(excerpt(&line, MAX_LAST_LINE));
         self.lines += 1;
         if self.lines <= MAX_LINES {
             (self.tell)(shown);
         }
+        Some(excerpt(&line, MAX_LAST_LINE))
     }
 
     /// Gives standard output as it was, and the last lines.
@@ -70,8 +77,18 @@ impl<'a> Output<'a> {
         if let Some(more) = self.lines.checked_sub(MAX_LINES).filter(|more| *more > 0) {
             (self.tell)(format!("({more} more lines)"));
         }
-        (self.standard, self.last.into())
+        let room = LAST - self.last_errors.len();
+        let standard = self.last_standard.into_iter();
+        let dropped = standard.len().saturating_sub(room);
+        (self.standard, standard.skip(dropped).chain(self.last_errors).collect())
     }
+}
+
+fn keep_last(last: &mut VecDeque<String>, line: String) {
+    if last.len() == LAST {
+        last.pop_front();
+    }
+    last.push_back(line);
 }
 
 /// Gives each line that comes through a pipe, until all who write to it have ended.

@@ -8,6 +8,7 @@ use acme_dns_service::dns::{About, DnsProvider, ProviderError};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::thread;
 use std::time::{Duration, Instant};
 
 fn one() -> [acme_dns_service::dns::TxtRecord; 1] {
@@ -42,6 +43,37 @@ fn a_failed_program_is_quoted() {
     }
     assert_eq!(bed.log().len(), 7);
     assert!(bed.is_tidy());
+}
+
+#[test]
+fn what_it_says_as_errors_is_quoted_whatever_else_it_prints() {
+    let bed = Bed::new();
+    for (body, expected) in [
+        ("echo first >&2; seq 100; exit 3", "97 | 98 | 99 | 100 | first"),
+        ("seq 100; seq 201 207 >&2; exit 3", "203 | 204 | 205 | 206 | 207"),
+        ("echo one; echo two >&2; exit 3", "one | two"),
+    ] {
+        let text = fail(&bed, body).to_string();
+        assert!(text.ends_with(&format!("it said: {expected}")), "{text}");
+    }
+}
+
+#[test]
+fn a_program_that_is_being_written_is_started_when_that_has_ended() {
+    let bed = Bed::new();
+    let hook = bed.script("hook", "");
+    let provider = bed.exec(&settings(lego(&hook)), &[]);
+    let writer = File::options().append(true).open(&hook).unwrap();
+    let error = create(&provider, &one()).unwrap_err();
+    assert!(error.to_string().contains("somebody has it open to write to it"), "{error}");
+    assert!(error.is_definite() && !error.is_permanent(), "{error}");
+    let ending = thread::spawn(move || {
+        // Two of the attempts to start it are over by then, most likely; it succeeds in any case.
+        thread::sleep(Duration::from_millis(250));
+        drop(writer);
+    });
+    create(&provider, &one()).unwrap();
+    ending.join().unwrap();
 }
 
 #[test]
@@ -146,7 +178,7 @@ fn a_program_ends_with_the_thread_that_has_started_it() {
     let mut command = std::process::Command::new(&hook);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     crate::child::prepare(&mut command);
-    let starting = std::thread::spawn(move || command.spawn().unwrap());
+    let starting = thread::spawn(move || command.spawn().unwrap());
     let mut child = starting.join().unwrap();
     let ended = servers::process::wait_until(LIMIT, || child.try_wait().unwrap());
     let _has_ended = child.kill();
