@@ -142,8 +142,11 @@ pub fn a_labels(text: &str) -> String {
 }
 
 fn to_a_labels(base: &str) -> Result<String, NameError> {
-    if base.is_ascii() && !base.to_ascii_lowercase().split('.').any(|l| l.starts_with("xn--")) {
-        return Ok(base.to_ascii_lowercase());
+    if base.is_ascii() {
+        let lower = base.to_ascii_lowercase();
+        if !lower.split('.').any(|label| label.starts_with("xn--")) {
+            return Ok(lower);
+        }
     }
     idna::domain_to_ascii_strict(base).map_err(|_| NameError::Idn)
 }

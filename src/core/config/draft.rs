@@ -1,6 +1,7 @@
 //! A configuration while it is read, and what can be checked only when all of it is there.
 
 mod addition;
+mod lines;
 mod parties;
 mod register;
 mod request;
@@ -9,14 +10,16 @@ pub(super) use parties::bound_provider;
 pub use request::DraftError;
 
 use super::binding::Wanted;
-use super::domains::{self, Holders, Line, Mistake};
-use super::watched::{WatchedDomains, WatchedLine};
+use super::domains::Holders;
+use super::watched::WatchedDomains;
 use super::{Config, Import, Issuer, Location, Propagation, Provider, Reload, Share};
 use crate::id::{CertificateId, IssuerId, ProviderId, Table};
 use crate::name::Name;
+use lines::Domains;
 use parties::{CertificateParties, Defined};
-use register::{CertificateSettings, Register, different_settings};
+use register::{Asked, CertificateSettings, Register, different_settings};
 use request::Binding;
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
@@ -42,19 +45,8 @@ pub struct Draft {
     watched: Vec<WatchedDomains>,
     /// Lines of watched files that are left out.
     left_out: Vec<DraftError>,
-    /// The names of the certificates of all domains files.
-    line_names: HashSet<String>,
-}
-
-/// A directive `acme_dns_domains`.
-#[derive(Debug)]
-struct Domains {
-    wanted: Wanted,
-    location: Location,
-    /// Bindings of the lines, each at its place.
-    lines: Vec<Binding>,
-    /// Set if a line that is wrong is left out.
-    is_lenient: bool,
+    /// See [`Draft::line_names`].
+    line_names: OnceCell<HashSet<String>>,
 }
 
 /// Refers to what [`Draft::bind`] was told.
@@ -186,53 +178,9 @@ impl Draft {
         !self.domains.is_empty()
     }
 
-    /// Adds the certificates of a domains file, with the parameters of the directive at `location`.
-    ///
-    /// # Errors
-    /// A line is wrong.
-    pub fn add_domains(
-        &mut self,
-        file: &str,
-        content: &[u8],
-        wanted: Wanted,
-        location: Location,
-    ) -> Result<(), DraftError> {
-        let lines =
-            domains::parse_each(content).map(|line| line_binding(file, line, &wanted, None));
-        let lines = lines.collect::<Result<_, _>>()?;
-        self.add_lines(Domains { wanted, location, lines, is_lenient: false });
-        Ok(())
-    }
-
-    /// Has domains files watched that have this path, or are in this directory. Gives their number, to add what they
-    /// hold.
-    pub fn watch_domains(&mut self, path: PathBuf, wanted: Wanted) -> usize {
-        self.watched.push(WatchedDomains { path, wanted, staples: false });
-        self.watched.len() - 1
-    }
-
-    /// Adds the certificates of a watched file. A line that is wrong is left out ([`Finished::left_out`]).
-    pub fn add_watched(&mut self, number: usize, file: &str, content: &[u8], location: Location) {
-        let Some(wanted) = self.watched.get(number).map(|it| it.wanted.clone()) else { return };
-        let mut lines = Vec::new();
-        for line in domains::parse_each(content) {
-            match line_binding(file, line, &wanted, Some(number)) {
-                Ok(line) => lines.push(line),
-                Err(mistake) => self.left_out.push(mistake),
-            }
-        }
-        self.add_lines(Domains { wanted, location, lines, is_lenient: true });
-    }
-
-    fn add_lines(&mut self, domains: Domains) {
-        let names = domains.lines.iter().filter_map(|line| line.wanted.name.clone());
-        self.line_names.extend(names);
-        self.domains.push(domains);
-    }
-
     /// Tells whether a server asks for the certificate of a line by its name, whatever its own names are.
     pub fn names_line(&self, wanted: &Wanted) -> bool {
-        let is_line = |name| self.line_names.contains(name);
+        let is_line = |name| self.line_names().contains(name);
         wanted.names.is_empty() && wanted.name.as_ref().is_some_and(is_line)
     }
 
@@ -255,8 +203,7 @@ impl Draft {
             false => certifiable(names)?,
         };
         let (wants_staple, keeps_own) = (false, !wanted.names.is_empty() || wanted.name.is_some());
-        let line = None;
-        let binding = Binding { wanted, names, location, directive, wants_staple, keeps_own, line };
+        let binding = Binding { wanted, names, location, directive, wants_staple, keeps_own };
         self.bindings.push(binding);
         Ok(BindingId(self.bindings.len() - 1))
     }
@@ -283,12 +230,20 @@ impl Draft {
     /// means, or two bindings disagree about a certificate.
     pub fn finish(mut self, default_state_path: PathBuf) -> Result<Finished, DraftError> {
         let mut register = Register::default();
-        // Lines come first: servers may use their certificates.
-        let holders = self.register_lines(&mut register)?;
         let bindings = std::mem::take(&mut self.bindings);
+        // Which of them name a line can be told as long as the lines are there.
+        let names_line = bindings.iter().map(|binding| self.names_line(&binding.wanted));
+        let names_line: Vec<bool> = names_line.collect();
+        // Lines come first: servers may use their certificates.
+        self.register_lines(&mut register)?;
+        let holders = match bindings.is_empty() {
+            true => Holders::default(),
+            false => register.holders(),
+        };
         let choices = bindings
             .iter()
-            .map(|binding| self.choose(binding, &register, &holders))
+            .zip(names_line)
+            .map(|(binding, names_line)| self.choose((binding, names_line), &register, &holders))
             .collect::<Result<Vec<_>, _>>()?;
         let mut entries: Vec<_> = bindings.into_iter().zip(choices).enumerate().collect();
         // What is named comes first, so that no other certificate has taken the name.
@@ -301,9 +256,12 @@ impl Draft {
             let certificate = match choice {
                 DraftCertificate::Line(certificate) => certificate,
                 DraftCertificate::Own(parties) => {
-                    self.check_names(&binding, &parties.issuers)?;
-                    let owners = self.defined().owners(&parties);
-                    register.add(binding, parties, &owners)?
+                    let Binding { wanted, names, location, .. } = binding;
+                    let name = wanted.name.clone();
+                    let asked = Asked { wanted: &wanted, name, names, line: None };
+                    self.check_names(asked.names.len(), &parties.issuers)
+                        .and_then(|()| register.add(asked, parties, self.defined()))
+                        .map_err(|message| DraftError { message, location })?
                 }
             };
             let found = &mut register.certificates[certificate];
@@ -335,63 +293,24 @@ impl Draft {
         Defined { issuers: &self.issuers, providers: &self.providers }
     }
 
-    /// Registers the certificates of all domains files, in their order.
-    fn register_lines(&mut self, register: &mut Register) -> Result<Holders, DraftError> {
-        let mut holders = Holders::default();
-        for Domains { wanted, location, lines, is_lenient } in std::mem::take(&mut self.domains) {
-            if is_lenient {
-                // A mistake of the directive is none of its lines.
-                let checked = self.defined().resolve(&wanted, &[], "acme_dns_domains");
-                checked.map_err(|message| DraftError { message, location: location.clone() })?;
-            }
-            for line in lines {
-                let names = line.names.clone();
-                match self.register_line(register, &wanted, &location, line) {
-                    Ok(certificate) => holders.add(certificate, &names),
-                    Err(mistake) if is_lenient => self.left_out.push(mistake),
-                    Err(mistake) => return Err(mistake),
-                }
-            }
-        }
-        Ok(holders)
-    }
-
-    fn register_line(
-        &self,
-        register: &mut Register,
-        wanted: &Wanted,
-        directive: &Location,
-        line: Binding,
-    ) -> Result<CertificateId, DraftError> {
-        let parties = self
-            .defined()
-            .resolve(wanted, &line.names, "acme_dns_domains")
-            .map_err(|message| DraftError { message, location: directive.clone() })?;
-        self.check_names(&line, &parties.issuers)?;
-        let owners = self.defined().owners(&parties);
-        register.add(line, parties, &owners)
-    }
-
     /// Checks whether all issuers of a certificate take so many names.
-    fn check_names(&self, binding: &Binding, issuers: &[IssuerId]) -> Result<(), DraftError> {
+    fn check_names(&self, count: usize, issuers: &[IssuerId]) -> Result<(), String> {
         let mut issuers = issuers.iter().filter_map(|id| self.issuers.get(*id));
-        let count = binding.names.len();
-        let checked = issuers.try_for_each(|issuer| issuer.check_names(count));
-        checked.map_err(|message| binding.error(message))
+        issuers.try_for_each(|issuer| issuer.check_names(count))
     }
 
-    /// Decides whether a server uses the certificate of a line.
+    /// Decides whether a server uses the certificate of a line, which it may name.
     fn choose(
         &self,
-        binding: &Binding,
+        (binding, names_line): (&Binding, bool),
         register: &Register,
         lines: &Holders,
     ) -> Result<DraftCertificate, DraftError> {
         let Binding { wanted, names, .. } = binding;
         let suits = |id: CertificateId| {
-            register.settings.get(id).is_some_and(|settings| self.suits(wanted, settings))
+            register.settings(id).is_some_and(|settings| self.suits(wanted, &settings))
         };
-        if self.names_line(wanted) {
+        if names_line {
             let name = wanted.name.as_deref().unwrap_or_default();
             let id = register.by_name.get(name).copied().filter(|id| suits(*id));
             return id
@@ -438,28 +357,6 @@ enum DraftCertificate {
     Line(CertificateId),
     /// Certificate of its own, from and by these.
     Own(CertificateParties),
-}
-
-/// The binding of a line of a domains file.
-fn line_binding(
-    file: &str,
-    line: Result<Line, Mistake>,
-    wanted: &Wanted,
-    watched: Option<usize>,
-) -> Result<Binding, DraftError> {
-    let error = |message, line| {
-        let location = Location { file: file.to_owned(), line };
-        DraftError { message, location }
-    };
-    let Line { number, names, name } = line.map_err(|m| error(m.message, m.line))?;
-    let names = certifiable(names).map_err(|message| error(message, number))?;
-    let line = |directive| WatchedLine { directive, name: name.clone(), is_used: false };
-    let line = watched.map(line);
-    let wanted = Wanted { name, ..wanted.clone() };
-    let location = Location { file: file.to_owned(), line: number };
-    let directive = location.clone();
-    let (wants_staple, keeps_own) = (false, true);
-    Ok(Binding { wanted, names, location, directive, wants_staple, keeps_own, line })
 }
 
 /// Gives those of the names that stand in a certificate.

@@ -1,13 +1,12 @@
 //! Additions to a configuration that is in force: certificates of lines that are new in a watched domains file.
 
 use super::parties::{CertificateParties, Defined};
-use super::register::{different_settings, suffixed, variant_name};
+use super::register::{different_settings, keys, suffixed, variant_name};
 use super::{Wanted, certifiable};
 use crate::config::domains::Line;
 use crate::config::watched::{Addition, WatchedLine, WatchedLines};
 use crate::config::{Certificate, Config, Variant};
 use crate::id::{CertificateId, IdRange, VariantId};
-use crate::key::KeyType;
 use crate::name::Name;
 
 impl Config {
@@ -100,13 +99,5 @@ impl Config {
         let mut sorted: Vec<&str> = names.iter().map(Name::as_str).collect();
         sorted.sort_unstable();
         suffixed(names, &sorted.join(","), |name| holder(name).is_none())
-    }
-}
-
-/// The types of key of a certificate that is asked for.
-fn keys(wanted: &Wanted) -> Vec<KeyType> {
-    match wanted.keys.as_slice() {
-        [] => vec![KeyType::default()],
-        keys => keys.to_vec(),
     }
 }

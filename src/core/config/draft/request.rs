@@ -2,11 +2,10 @@
 
 use crate::config::Location;
 use crate::config::binding::Wanted;
-use crate::config::watched::WatchedLine;
 use crate::name::Name;
 use std::fmt;
 
-/// Wish of a server, or of a line of a domains file, for a certificate.
+/// Wish of a server for a certificate.
 #[derive(Debug)]
 pub(super) struct Binding {
     pub(super) wanted: Wanted,
@@ -18,8 +17,6 @@ pub(super) struct Binding {
     pub(super) wants_staple: bool,
     /// Set if no certificate of other names will do.
     pub(super) keeps_own: bool,
-    /// Set if it is a line of a watched file.
-    pub(super) line: Option<WatchedLine>,
 }
 
 impl Binding {

@@ -66,6 +66,22 @@ fn variants(config: &Config) -> Vec<&str> {
 }
 
 #[test]
+fn a_line_that_is_left_out_leaves_no_variant_behind() {
+    // The second type of key would have the name of another certificate.
+    let (config, left_out) = config("x.test > a.test-rsa\na.test\nb.test\n", &[]);
+    assert_eq!(
+        left_out,
+        ["certificate \"a.test-rsa\" is defined with different settings in d:2"]
+    );
+    assert_eq!(variants(&config), ["a.test-rsa", "a.test-rsa-rsa", "b.test", "b.test-rsa"]);
+    for variant in config.variants.ids() {
+        let (_, certificate) = config.variant(variant).unwrap();
+        assert!(certificate.variants.clone().any(|own| own == variant));
+    }
+    assert_eq!(WatchedLines::of(&config).holder("a.test"), None);
+}
+
+#[test]
 fn a_line_means_the_same_wherever_it_stands_and_however_it_is_written() {
     let (config, left_out) = config("a.test\nb_.test\nc.test www.c.test > c\n", &[]);
     assert_eq!(
