@@ -4,6 +4,8 @@
 //! certificates of watched domains files. What was found in it stays where it is.
 
 use crate::id::{Id, IdRange, Table};
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
 use std::ops::{Index, IndexMut};
 use std::sync::OnceLock;
@@ -132,6 +134,31 @@ impl<I: Id, T> Index<I> for GrowingTable<I, T> {
 impl<I: Id, T> IndexMut<I> for GrowingTable<I, T> {
     fn index_mut(&mut self, id: I) -> &mut T {
         &mut self.first[id]
+    }
+}
+
+/// Finds the items of a table by their names, which are unique. It is asked from an item of another table, as of a
+/// configuration of before: mostly the one with the same name has the same place, and nothing else is looked at.
+pub struct ByName<'a, I, T> {
+    table: &'a GrowingTable<I, T>,
+    name: fn(&T) -> &str,
+    /// Made when the first is not where it was.
+    names: OnceCell<HashMap<&'a str, I>>,
+}
+
+impl<'a, I: Id, T> ByName<'a, I, T> {
+    /// Begins with a table, and the way to read a name.
+    pub fn new(table: &'a GrowingTable<I, T>, name: fn(&T) -> &str) -> Self {
+        Self { table, name, names: OnceCell::new() }
+    }
+
+    /// Finds the item that has the name of the one at this place of the other table.
+    pub fn find(&self, place: I, name: &str) -> Option<I> {
+        if self.table.get(place).is_some_and(|item| (self.name)(item) == name) {
+            return Some(place);
+        }
+        let all = || self.table.iter().map(|(id, item)| ((self.name)(item), id));
+        self.names.get_or_init(|| all().collect()).get(name).copied()
     }
 }
 

@@ -78,6 +78,21 @@ pub fn references(packed: &[u8]) -> Option<(Vec<Reference>, &[u8])> {
     Some((references, rest))
 }
 
+/// Has a packed record refer to the same parts in another memory; `place` gives the offset there of the part with an
+/// offset and a length here. `None`: it is no packed record, or a part is not there; then the record is of no use.
+pub fn relocate(
+    packed: &mut [u8],
+    mut place: impl FnMut(usize, usize) -> Option<usize>,
+) -> Option<()> {
+    let (references, _) = references(packed)?;
+    let places = packed.get_mut(COUNT..)?.chunks_exact_mut(REFERENCE);
+    for (Reference { range, offset }, bytes) in references.into_iter().zip(places) {
+        let offset = place(offset, range.len())? as u64;
+        *bytes.last_chunk_mut()? = offset.to_le_bytes();
+    }
+    Some(())
+}
+
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (number, rest) = bytes.split_first_chunk::<COUNT>()?;
     Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
@@ -109,7 +124,7 @@ pub fn unpack(
 
 #[cfg(test)]
 mod tests {
-    use super::{Reference, common_parts, pack, references, unpack};
+    use super::{Reference, common_parts, pack, references, relocate, unpack};
     use crate::material::{Material, Pair};
     use proptest::prelude::{any, prop, proptest};
 
@@ -157,6 +172,24 @@ mod tests {
     }
 
     #[test]
+    fn a_record_can_refer_to_another_memory() {
+        let record = record();
+        let held = |offsets: [usize; 3]| -> Vec<Reference> {
+            let parts = common_parts(&record).into_iter().zip(offsets);
+            parts.map(|(range, offset)| Reference { range, offset }).collect()
+        };
+        let mut packed = pack(&record, &held([64, 128, 64]));
+        let mut asked = Vec::new();
+        let moved = relocate(&mut packed, |offset, length| {
+            asked.push((offset, length));
+            Some(offset + 1024)
+        });
+        assert_eq!((moved, asked), (Some(()), vec![(64, 6), (128, 4), (64, 6)]));
+        assert_eq!(packed, pack(&record, &held([1088, 1152, 1088])));
+        assert_eq!(relocate(&mut packed, |_, _| None), None, "a part that is not there");
+    }
+
+    #[test]
     fn what_is_no_record_has_no_common_parts_and_is_packed_as_it_is() {
         for record in [&b""[..], b"abc", &[0xff; 64]] {
             assert!(common_parts(record).is_empty());
@@ -172,8 +205,9 @@ mod tests {
             count in 0_u8..4,
         ) {
             let _any = unpack(&packed, |_, length| Some(vec![0; length.min(64)]));
-            let packed = [&[count, 0, 0, 0], packed.as_slice()].concat();
+            let mut packed = [&[count, 0, 0, 0], packed.as_slice()].concat();
             let _any = unpack(&packed, |_, length| Some(vec![0; length.min(64)]));
+            let _any = relocate(&mut packed, |offset, _| Some(offset));
         }
     }
 }

@@ -7,6 +7,7 @@ use super::bound::BoundServer;
 use super::cycle::Cycle;
 use super::identity::{Identity, NamedUser};
 use super::memory::SharedMemory;
+use super::nginx::process;
 use super::privileges::KeptCapabilities;
 use super::programs::{LibraryBlock, PlacedExport, PlacedProgram};
 use super::registry;
@@ -19,10 +20,15 @@ use acme_dns_core::schedule::Loading;
 use acme_dns_service::import::Imports;
 use acme_dns_service::reload::Watch;
 use acme_dns_service::store::PublishedFacts;
+use ngx::ffi::NGX_PROCESS_WORKER;
 use std::cell::{RefCell, RefMut};
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::SystemTime;
+
+/// What a worker that ends leaves as it is.
+static LEFT: AtomicPtr<Ready> = AtomicPtr::new(ptr::null_mut());
 
 /// Configuration of the core module.
 pub(super) struct CoreConf {
@@ -125,6 +131,11 @@ impl CoreConf {
 
 impl Drop for CoreConf {
     fn drop(&mut self) {
+        if process() == NGX_PROCESS_WORKER {
+            // It ends, and all its memory with it: the pages that it shares with the master would be copied to be freed.
+            let ready = self.ready.take().map(|ready| Box::into_raw(Box::new(ready)));
+            LEFT.store(ready.unwrap_or_default(), Ordering::Relaxed);
+        }
         if registry::remove(self.cycle) {
             (self.when_last)();
         }

@@ -65,6 +65,18 @@ pub(super) struct CertificateSlot {
     pub(super) places: [RecordPlace; 2],
 }
 
+impl CertificateSlot {
+    /// Has the record at a place be the current one.
+    pub(super) fn turn_to(&self, place: Place) {
+        let next = self.generation.load(Ordering::Relaxed) + 1;
+        let [even, odd] = &self.places;
+        let to = if next.is_multiple_of(2) { even } else { odd };
+        to.offset.store(place.offset as u64, Ordering::Relaxed);
+        to.length.store(place.length as u64, Ordering::Relaxed);
+        self.generation.store(next, Ordering::Release);
+    }
+}
+
 /// Place of a record.
 #[repr(C)]
 pub(super) struct RecordPlace {
@@ -92,7 +104,7 @@ pub(super) struct Parts {
 }
 
 /// Place of a text among the data.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Place {
     pub(super) offset: usize,
     pub(super) length: usize,
@@ -335,6 +347,22 @@ impl SharedMemory {
         self.is_data(offset, length).then(|| self.copy(offset, length).to_vec())
     }
 
+    /// Tells whether a part is the same as the one at an offset of another memory.
+    pub(super) fn has_same_part(
+        &self,
+        own: usize,
+        (other, offset): (&Self, usize),
+        length: usize,
+    ) -> bool {
+        if !self.is_data(own, length) || !other.is_data(offset, length) {
+            return false;
+        }
+        let own = self.words(self.readable, own, length).iter();
+        // What is behind the last byte of a part is zero, as its writer leaves it.
+        own.zip(other.words(other.readable, offset, length))
+            .all(|(own, other)| own.load(Ordering::Relaxed) == other.load(Ordering::Relaxed))
+    }
+
     /// Gives the words from `offset` on.
     pub(super) fn words(&self, base: NonNull<u8>, offset: usize, length: usize) -> &[AtomicU64] {
         let count = length.div_ceil(WORD);
@@ -346,14 +374,23 @@ impl SharedMemory {
     }
 
     pub(super) fn copy(&self, offset: usize, length: usize) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::default();
+        self.copy_to(&mut bytes, offset, length);
+        bytes
+    }
+
+    /// Copies bytes into the place of what a vector has.
+    pub(super) fn copy_to(&self, bytes: &mut Zeroizing<Vec<u8>>, offset: usize, length: usize) {
         let words = self.words(self.readable, offset, length);
-        // Allocated once: a growing vector would leave copies of a key behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(words.len() * WORD));
+        bytes.clear();
+        if bytes.capacity() < words.len() * WORD {
+            // A growing vector would leave copies of a key behind: the one before is wiped.
+            *bytes = Zeroizing::new(Vec::with_capacity(words.len() * WORD));
+        }
         for word in words {
             bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
         }
         bytes.truncate(length);
-        bytes
     }
 
     /// Gives the number of services that were started with this memory.
@@ -479,13 +516,22 @@ impl SlotReader {
     /// Copies the record out, with its generation. `None`: there is none, or it is replaced again and
     /// again; what was read before stays good.
     pub(super) fn read(&self) -> Option<(u64, Zeroizing<Vec<u8>>)> {
+        self.read_with(|memory, current| memory.record(current))
+    }
+
+    /// Reads the record by a function, whose result counts only if the record was not replaced meanwhile. Gives it
+    /// with the record's generation, or `None` as [`SlotReader::read`] does.
+    pub(super) fn read_with<T>(
+        &self,
+        mut read: impl FnMut(&SharedMemory, CurrentRecord) -> Option<T>,
+    ) -> Option<(u64, T)> {
         let slot = self.slot()?;
         for _ in 0..READ_ATTEMPTS {
             let Some(current) = self.memory.current(slot) else {
                 // Out of bounds, which no writer of ours leaves, or not there.
                 return None;
             };
-            let record = self.memory.record(current);
+            let record = read(&self.memory, current);
             // What was copied was read before this load of the generation.
             fence(Ordering::Acquire);
             if slot.generation.load(Ordering::Relaxed) == current.generation {

@@ -33,6 +33,7 @@ mod callback;
 mod certificate;
 mod child;
 mod conf;
+mod copier;
 mod core_module;
 mod cycle;
 mod directives;

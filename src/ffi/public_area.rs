@@ -17,6 +17,7 @@
 use super::memory::SharedMemory;
 use super::requests::Requests;
 use acme_dns_core::config::Config;
+use acme_dns_core::growing::ByName;
 use acme_dns_core::id::{CertificateId, IssuerId, ProviderId, VariantId};
 use acme_dns_core::material::Material;
 use acme_dns_core::status::encode::{PLAN, SERVED, TEXT};
@@ -27,7 +28,6 @@ use acme_dns_core::status::{
 };
 use acme_dns_core::time::UnixTime;
 use acme_dns_service::status::served_records;
-use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -211,11 +211,10 @@ impl Area {
         (before, old): (&Self, &Config),
         same: impl Fn(CertificateId) -> bool,
     ) {
-        let known: HashMap<&str, VariantId> =
-            old.variants.iter().map(|(id, variant)| (variant.name.as_str(), id)).collect();
+        let known = ByName::new(&old.variants, |variant| &variant.name);
         for (id, variant) in config.variants.iter() {
-            let Some(old) = known.get(variant.name.as_str()) else { continue };
-            if let Some(plan) = before.shown_plan(*old) {
+            let Some(old) = known.find(id, &variant.name) else { continue };
+            if let Some(plan) = before.shown_plan(old) {
                 // Its service ends, and what is under way with it.
                 let activity = match plan.activity {
                     Activity::Issuing => Activity::Idle,
@@ -223,10 +222,10 @@ impl Area {
                 };
                 self.show_plan(id, &Plan { activity, step: None, ..plan });
             }
-            if let Some(head) = before.head(*old).filter(|_| same(variant.certificate)) {
+            if let Some(head) = before.head(old).filter(|_| same(variant.certificate)) {
                 self.write_served(id, &head.served);
             }
-            if let Some(shared) = before.shown_shared(*old) {
+            if let Some(shared) = before.shown_shared(old) {
                 self.show_shared(id, &shared);
             }
         }

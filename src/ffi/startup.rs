@@ -9,6 +9,7 @@
 
 use super::bound::BoundServer;
 use super::conf::Ready;
+use super::copier::Copier;
 use super::import::{self, Pairs};
 use super::memory::SlotReader;
 use super::missing::tell_missing;
@@ -16,7 +17,8 @@ use super::nginx::{now, tell, tell_event};
 use super::public_area::Area;
 use super::writer::{Full, Writer};
 use acme_dns_core::config::{Certificate, Config, Profile};
-use acme_dns_core::id::{CertificateId, VariantId};
+use acme_dns_core::growing::ByName;
+use acme_dns_core::id::{CertificateId, Table, VariantId};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
@@ -95,6 +97,9 @@ pub(super) struct Startup<'a> {
     has_foreign_files: bool,
 }
 
+/// Which certificates were copied from the memory of before.
+type Copied = Table<CertificateId, bool>;
+
 /// Facts that the service is given about what was published.
 pub(super) struct Publication {
     pub(super) facts: Vec<PublishedFact>,
@@ -148,9 +153,9 @@ impl<'a> Startup<'a> {
         let copied = self.copy_from_before(&imported, writer);
         if let Some(before) = self.before {
             let area = Area::new(&before.memory, &before.config);
-            self.area.take_over(&config, (&area, &before.config), |id| copied.contains(&id));
+            self.area.take_over(&config, (&area, &before.config), |id| copied[id]);
         }
-        let rest = config.certificates.iter().filter(|(id, _)| !copied.contains(id)).collect();
+        let rest = config.certificates.iter().filter(|(id, _)| !copied[*id]).collect();
         let (rest, has_bad_pack) = self.unpack(rest, writer);
         let mut lacking = Vec::new();
         for (id, certificate) in rest {
@@ -171,48 +176,55 @@ impl<'a> Startup<'a> {
         Publication { facts, has_foreign_files, has_bad_pack, unpacked }
     }
 
-    /// Copies what the configuration before has of the same certificates; gives their identifiers.
-    fn copy_from_before(&self, imported: &Pairs, writer: &mut Writer) -> HashSet<CertificateId> {
-        let Some(before) = self.before else { return HashSet::new() };
-        let names = before.config.certificates.iter();
-        let known: HashMap<&str, CertificateId> =
-            names.map(|(id, certificate)| (certificate.name.as_str(), id)).collect();
-        let mut copied = HashSet::new();
+    /// Copies what the configuration before has of the same certificates; gives which those are.
+    fn copy_from_before(&self, imported: &Pairs, writer: &mut Writer) -> Copied {
+        let mut copied: Copied = self.config.certificates.ids().map(|_| false).collect();
+        let Some(before) = self.before else { return copied };
+        let known = ByName::new(&before.config.certificates, |certificate| &certificate.name);
+        // What is the same as a whole need not be compared once more.
+        let is_all_same = !self.ready.is_news;
+        let mut copier = Copier::new(writer, &before.memory);
         for (id, certificate) in self.config.certificates.iter() {
-            let Some(old) = known.get(certificate.name.as_str()) else { continue };
-            let is_same = before
-                .config
-                .certificates
-                .get(*old)
-                .is_some_and(|old| is_same((&self.config, certificate), (&before.config, old)));
-            if !is_same || import::has(imported, certificate) {
+            let old = known.find(id, &certificate.name);
+            let Some((old, of_old)) =
+                old.and_then(|id| Some((id, before.config.certificates.get(id)?)))
+            else {
                 continue;
-            }
-            if let Some((_, record)) = SlotReader::new(&before.memory, *old).read()
-                && writer.write(id, &record).is_ok()
-            {
-                copied.insert(id);
+            };
+            let is_same =
+                is_all_same || is_same((&self.config, certificate), (&before.config, of_old));
+            if is_same && !import::has(imported, certificate) {
+                copied[id] = copier.copy(old, id);
             }
         }
         copied
     }
 
     /// Gives what a configuration before knew of the variants that were copied from it.
-    fn known_from(&self, before: &Ready, copied: &HashSet<CertificateId>) -> Vec<PublishedFact> {
+    fn known_from(&self, before: &Ready, copied: &Copied) -> Vec<PublishedFact> {
         // Of a certificate with two types of key, before or now, the slot may hold another pair than is
         // wanted: the helper reads it, and publishes it as it is to be.
         fn single(config: &Config, variant: VariantId) -> Option<&str> {
             let (variant, certificate) = config.variant(variant)?;
             (certificate.variants.len() == 1).then_some(variant.name.as_str())
         }
-        let known = before.facts.iter();
-        let known: HashMap<&str, &Arc<CertificateFacts>> =
-            known.filter_map(|(id, facts)| Some((single(&before.config, *id)?, facts))).collect();
+        let old = before.config.variants.ids();
+        let mut known: Table<VariantId, Option<&Arc<CertificateFacts>>> =
+            old.map(|_| None).collect();
+        for (id, facts) in
+            before.facts.iter().filter(|(id, _)| single(&before.config, *id).is_some())
+        {
+            known[*id] = Some(facts);
+        }
+        let by_name = ByName::new(&before.config.variants, |variant| &variant.name);
         let is_copied = |id: &VariantId| {
-            self.config.variants.get(*id).is_some_and(|v| copied.contains(&v.certificate))
+            self.config.variants.get(*id).is_some_and(|variant| copied[variant.certificate])
         };
         let variants = self.config.variants.ids().filter(is_copied);
-        let known = |id| Some((id, Arc::clone(known.get(single(&self.config, id)?)?)));
+        let known = |id| {
+            let old = by_name.find(id, single(&self.config, id)?)?;
+            Some((id, Arc::clone((*known.get(old)?)?)))
+        };
         variants.filter_map(known).collect()
     }
 

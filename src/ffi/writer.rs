@@ -9,6 +9,9 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+/// The first bytes of a record, which have the references of a certificate with a common chain.
+const FEW_REFERENCES: usize = 128;
+
 /// Lack of room for a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Full;
@@ -44,13 +47,20 @@ impl Writer {
         };
         let records: Vec<_> = memory.slots().filter_map(|slot| memory.current(slot)).collect();
         let mut used = Vec::new();
+        let mut places: HashMap<Place, usize> = HashMap::new();
         for current in records {
             used.push((current.offset, extent(current.length)));
-            writer.note_parts(current);
+            for Reference { range, offset } in writer.references(current) {
+                *places.entry(Place { offset, length: range.len() }).or_default() += 1;
+            }
+        }
+        for (Place { offset, length }, users) in places {
+            used.push((offset, extent(length)));
+            if let Some(bytes) = writer.memory.part(offset, length) {
+                writer.parts.entry(bytes).or_insert(Part { offset, users: 0 }).users += users;
+            }
         }
         used.extend(memory.additions().map(|place| (place.offset, extent(place.length))));
-        let parts = writer.parts.iter();
-        used.extend(parts.map(|(bytes, part)| (part.offset, extent(bytes.len()))));
         used.sort_unstable();
         let mut at = memory.data();
         for (offset, length) in used.into_iter().chain([(memory.size, 0)]) {
@@ -65,14 +75,16 @@ impl Writer {
         writer
     }
 
-    /// Notes the parts of a record that is there.
-    fn note_parts(&mut self, current: CurrentRecord) {
-        let packed = self.memory.copy(current.offset, current.length);
-        let Some((references, _)) = references(&packed) else { return };
-        for Reference { range, offset } in references {
-            let Some(bytes) = self.memory.part(offset, range.len()) else { continue };
-            self.parts.entry(bytes).or_insert(Part { offset, users: 0 }).users += 1;
-        }
+    /// The references of a record that is there. The key behind them is not copied if it need not be.
+    fn references(&self, current: CurrentRecord) -> Vec<Reference> {
+        let read = |length| Some(references(&self.memory.copy(current.offset, length))?.0);
+        let few = read(current.length.min(FEW_REFERENCES));
+        few.or_else(|| read(current.length)).unwrap_or_default()
+    }
+
+    /// The memory that it writes to.
+    pub(super) fn memory(&self) -> &SharedMemory {
+        &self.memory
     }
 
     /// Puts a record into a slot, unless it is there, and tells whether it has done so. The old one stays where there is
@@ -101,12 +113,7 @@ impl Writer {
                 return Err(Full);
             }
         };
-        let next = slot.generation.load(Ordering::Relaxed) + 1;
-        let [even, odd] = &slot.places;
-        let place = if next.is_multiple_of(2) { even } else { odd };
-        place.offset.store(offset as u64, Ordering::Relaxed);
-        place.length.store(packed.len() as u64, Ordering::Relaxed);
-        slot.generation.store(next, Ordering::Release);
+        slot.turn_to(Place { offset, length: packed.len() });
         if let Some(old) = old {
             // Who sees a word that was wiped, or written anew, sees the new generation too.
             fence(Ordering::Release);
@@ -114,6 +121,44 @@ impl Writer {
         }
         memory.note_used(self.used);
         Ok(true)
+    }
+
+    /// Puts a packed record into a slot that has had none. Its users of parts are to be noted
+    /// ([`Writer::note_copied`]). `None`: there has been one, or there is no room.
+    pub(super) fn put_first(&mut self, certificate: CertificateId, packed: &[u8]) -> Option<()> {
+        let memory = Arc::clone(&self.memory);
+        let base = NonNull::new(memory.writable.load(Ordering::Acquire))?;
+        let slot = memory.slot_in(base, certificate.index())?;
+        if slot.generation.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        let offset = self.put(base, packed).ok()?;
+        slot.turn_to(Place { offset, length: packed.len() });
+        Some(())
+    }
+
+    /// Gives the offset of a part, which is put there without a user if it is not.
+    pub(super) fn place_of_part(&mut self, bytes: &[u8]) -> Option<usize> {
+        if let Some(part) = self.parts.get(bytes) {
+            return Some(part.offset);
+        }
+        let base = NonNull::new(self.memory.writable.load(Ordering::Acquire))?;
+        self.put_part(base, bytes, 0).ok()
+    }
+
+    /// Notes how many records that were copied refer to the part at each of these offsets. A part that none refers to,
+    /// of a record that was replaced while it was copied, is freed.
+    pub(super) fn note_copied(&mut self, users: &HashMap<usize, usize>) {
+        let mut unused = Vec::new();
+        self.parts.retain(|bytes, part| {
+            part.users += users.get(&part.offset).copied().unwrap_or_default();
+            if part.users == 0 {
+                unused.push((part.offset, extent(bytes.len())));
+            }
+            part.users > 0
+        });
+        unused.into_iter().for_each(|(offset, length)| self.release(offset, length));
+        self.memory.note_used(self.used);
     }
 
     /// Adds a text to the additions, of which there are `number` so far. It stays as long as this memory.
@@ -141,7 +186,7 @@ impl Writer {
                 part.users += 1;
                 part.offset
             });
-            let offset = match known.map_or_else(|| self.put_part(base, bytes), Ok) {
+            let offset = match known.map_or_else(|| self.put_part(base, bytes, 1), Ok) {
                 Ok(offset) => offset,
                 Err(Full) => {
                     self.give_up_parts(record, &references);
@@ -153,10 +198,10 @@ impl Writer {
         Ok(references)
     }
 
-    /// Puts a part into memory that one record refers to; gives its offset.
-    fn put_part(&mut self, base: NonNull<u8>, bytes: &[u8]) -> Result<usize, Full> {
+    /// Puts a part into memory that so many records refer to; gives its offset.
+    fn put_part(&mut self, base: NonNull<u8>, bytes: &[u8], users: usize) -> Result<usize, Full> {
         let offset = self.put(base, bytes)?;
-        self.parts.insert(bytes.to_vec(), Part { offset, users: 1 });
+        self.parts.insert(bytes.to_vec(), Part { offset, users });
         Ok(offset)
     }
 
@@ -180,8 +225,7 @@ impl Writer {
 
     /// Frees the memory of a record, with its keys.
     fn release_record(&mut self, base: NonNull<u8>, old: CurrentRecord) {
-        let packed = self.memory.copy(old.offset, old.length);
-        for Reference { range, offset } in references(&packed).unwrap_or_default().0 {
+        for Reference { range, offset } in self.references(old) {
             if let Some(bytes) = self.memory.part(offset, range.len()) {
                 self.release_part(&bytes);
             }

@@ -65,7 +65,11 @@ impl Loader<'_> {
                 stamp.iter().for_each(|stamp| packing.note_found(*stamp));
                 stamp == Some(facts.stamp)
             });
-            renewals.push(facts.and_then(|facts| facts.renewal));
+            // Right behind the look at the chain, which has the same way.
+            renewals.push(facts.and_then(|facts| facts.renewal).filter(|renewal| {
+                let name = site.name(variant);
+                all.as_ref().is_some_and(|all| all.has_renewal(name, renewal))
+            }));
             held.push(self.load_variant(variant, facts, is_under_way(variant)));
         }
         let succession = Succession { site, served: self.served, unsaved: self.unsaved };
@@ -73,7 +77,7 @@ impl Loader<'_> {
         let mut known = Table::default();
         for (variant, validity) in validities {
             let_others_work(variant.index()).await;
-            let packed = all.as_ref().zip(renewals[variant]);
+            let packed = renewals[variant];
             known.push(self.gather(variant, (validity, packed), is_under_way(variant)));
         }
         known
@@ -116,11 +120,11 @@ impl Loader<'_> {
     }
 
     /// Gathers what the schedule begins with; `validity` is that of the certificate that is wanted, if it is
-    /// there, with the renewal state that the pack had of it.
+    /// there, with its renewal state as the pack has it, if that is still so.
     fn gather(
         &mut self,
         variant: VariantId,
-        (validity, packed): (Option<Validity>, Option<(&Certificates, PackedRenewal)>),
+        (validity, packed): (Option<Validity>, Option<PackedRenewal>),
         is_under_way: bool,
     ) -> Known {
         let (site, store, name) = (self.site, &self.site.store, self.site.name(variant));
@@ -132,15 +136,13 @@ impl Loader<'_> {
             }),
             false => Progress::default(),
         };
-        let renewal = validity.and_then(|_| {
-            let renewal = match packed {
-                Some(packed) => store.load_renewal_after(name, packed),
-                None => store.load_renewal(name),
-            };
-            renewal.unwrap_or_else(|error| {
+        let renewal = validity.and_then(|_| match packed {
+            Some(PackedRenewal::Absent) => None,
+            Some(PackedRenewal::Saved(_, renewal)) => Some(renewal),
+            None => store.load_renewal(name).unwrap_or_else(|error| {
                 ignore(error);
                 None
-            })
+            }),
         });
         let renewal = renewal.unwrap_or_default();
         let mut known = self.parties.known(variant, validity, renewal, progress);

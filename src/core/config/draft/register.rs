@@ -74,8 +74,7 @@ impl Register {
         let Asked { wanted, name, names, line } = asked;
         let keys = keys(wanted);
         let reuses_key = wanted.reuses_key.unwrap_or(false);
-        let settings =
-            || CertificateSettings::new(&names, keys.to_vec(), &parties, reuses_key);
+        let settings = || CertificateSettings::new(&names, keys.to_vec(), &parties, reuses_key);
         let name = match name {
             Some(name) => match self.by_name.get(&name) {
                 None => name,

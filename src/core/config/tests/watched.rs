@@ -69,10 +69,7 @@ fn variants(config: &Config) -> Vec<&str> {
 fn a_line_that_is_left_out_leaves_no_variant_behind() {
     // The second type of key would have the name of another certificate.
     let (config, left_out) = config("x.test > a.test-rsa\na.test\nb.test\n", &[]);
-    assert_eq!(
-        left_out,
-        ["certificate \"a.test-rsa\" is defined with different settings in d:2"]
-    );
+    assert_eq!(left_out, ["certificate \"a.test-rsa\" is defined with different settings in d:2"]);
     assert_eq!(variants(&config), ["a.test-rsa", "a.test-rsa-rsa", "b.test", "b.test-rsa"]);
     for variant in config.variants.ids() {
         let (_, certificate) = config.variant(variant).unwrap();

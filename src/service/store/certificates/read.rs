@@ -1,8 +1,10 @@
 //! Reading certificates with their keys, at a glance or with OpenSSL.
 
-use super::facts::{CertificateFacts, IssuerFile, facts};
+use super::facts::{CertificateFacts, IssuerFile, PackedRenewal, facts};
 use super::versions::{NO_VERSION, version_of};
-use super::{CERTS, FULL_CHAIN, ISSUER, KEY, REVOKED, Store, StoreError, certificate_path};
+use super::{
+    CERTS, FULL_CHAIN, ISSUER, KEY, RENEWAL, REVOKED, Store, StoreError, certificate_path,
+};
 use crate::stamp::FileStamp;
 use crate::store::Trust;
 use crate::store::door::{
@@ -230,6 +232,15 @@ impl Certificates {
     /// Looks at the file with the chain, as [`Certificates::stamp`] does.
     pub(crate) fn chain_stamp(&self, name: &str) -> Option<FileStamp> {
         self.stamp(name, FULL_CHAIN)
+    }
+
+    /// Tells whether the state of a certificate's renewal is still the one that the pack has had.
+    pub(crate) fn has_renewal(&self, name: &str, packed: &PackedRenewal) -> bool {
+        let there = self.stamp(name, RENEWAL).map(FileStamp::words);
+        match packed {
+            PackedRenewal::Absent => there.is_none(),
+            PackedRenewal::Saved(stamp, _) => there == Some(*stamp),
+        }
     }
 
     /// Opens the version that is served, or the plain directory in its place.

@@ -4,13 +4,11 @@ use super::facts::IssuerFile;
 use super::read::is_usable;
 use super::versions::{linked_version, next, target, version, version_numbers};
 use super::{
-    CHAIN, Certificates, FULL_CHAIN, ISSUER, IssuedPem, KEY, LEAF, PackedRenewal, RENEWAL, REVOKED,
-    Store, StoreError, VERSIONS, files,
+    CHAIN, Certificates, FULL_CHAIN, ISSUER, IssuedPem, KEY, LEAF, RENEWAL, REVOKED, Store,
+    StoreError, VERSIONS, files,
 };
-use crate::stamp::FileStamp;
 use crate::store::Trust;
 use crate::store::door::{MAX_FILE, Place};
-use acme_dns_core::schedule::Renewal;
 use rustix::fs::FileType;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -71,23 +69,6 @@ impl Store {
         let place = self.current(name)?.join(RENEWAL);
         let json = serde_json::to_vec(renewal).map_err(|e| place.invalid(e.to_string()))?;
         files::replace(&place, &json)
-    }
-
-    /// Gives the state of a certificate's renewal that the pack has had, or reads it if the file is another one by now.
-    ///
-    /// # Errors
-    /// As of [`Store::load_renewal`].
-    pub(crate) fn load_renewal_after(
-        &self,
-        name: &str,
-        (all, packed): (&Certificates, PackedRenewal),
-    ) -> Result<Option<Renewal>, StoreError> {
-        let there = all.stamp(name, RENEWAL).map(FileStamp::words);
-        match packed {
-            PackedRenewal::Absent if there.is_none() => Ok(None),
-            PackedRenewal::Saved(stamp, renewal) if there == Some(stamp) => Ok(Some(renewal)),
-            _ => self.load_renewal(name),
-        }
     }
 
     /// Reads the state of a certificate's renewal, if it was saved.

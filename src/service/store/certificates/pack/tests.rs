@@ -42,7 +42,11 @@ fn find(path: &Path, name: &str) -> Option<PackedCertificate> {
 fn renewal_after(store: &Store, name: &str, found: &PackedCertificate) -> Option<u32> {
     let all = Certificates::open(store.path(), &Trust::here()).unwrap().unwrap();
     let packed = found.facts.renewal.expect("it is from the pack");
-    let renewal = store.load_renewal_after(name, (&all, packed)).unwrap();
+    let renewal: Option<Renewal> = match packed {
+        packed if !all.has_renewal(name, &packed) => store.load_renewal(name).unwrap(),
+        PackedRenewal::Absent => None,
+        PackedRenewal::Saved(_, renewal) => Some(renewal),
+    };
     renewal.map(|renewal| renewal.failures)
 }
 
