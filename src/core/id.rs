@@ -59,6 +59,41 @@ ids! {
     ProviderId,
 }
 
+/// Set of identifiers.
+#[derive(Debug)]
+pub struct IdSet<I> {
+    /// Set for each place whose identifier is in the set.
+    places: Vec<bool>,
+    id: PhantomData<fn() -> I>,
+}
+
+impl<I: Id> IdSet<I> {
+    /// Tells whether an identifier is in the set.
+    pub fn contains(&self, id: I) -> bool {
+        self.places.get(id.index()).is_some_and(|is_in| *is_in)
+    }
+
+    /// Puts an identifier in, and tells whether it was not there.
+    pub fn insert(&mut self, id: I) -> bool {
+        let index = id.index();
+        if index >= self.places.len() {
+            self.places.resize(index + 1, false);
+        }
+        self.places.get_mut(index).is_some_and(|is_in| !std::mem::replace(is_in, true))
+    }
+
+    /// Takes an identifier out.
+    pub fn remove(&mut self, id: I) {
+        self.places.get_mut(id.index()).into_iter().for_each(|is_in| *is_in = false);
+    }
+}
+
+impl<I> Default for IdSet<I> {
+    fn default() -> Self {
+        Self { places: Vec::new(), id: PhantomData }
+    }
+}
+
 /// List whose items have identifiers of a type of their own.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Table<I, T> {

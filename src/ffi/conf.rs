@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::SystemTime;
 
-/// What a worker that ends leaves as it is.
+/// Configuration that a worker leaves as it is when it ends.
 static LEFT: AtomicPtr<Ready> = AtomicPtr::new(ptr::null_mut());
 
 /// Configuration of the core module.

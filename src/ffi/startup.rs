@@ -18,7 +18,7 @@ use super::public_area::Area;
 use super::writer::{Full, Writer};
 use acme_dns_core::config::{Certificate, Config, Profile};
 use acme_dns_core::growing::ByName;
-use acme_dns_core::id::{CertificateId, Table, VariantId};
+use acme_dns_core::id::{CertificateId, IdSet, Table, VariantId};
 use acme_dns_core::key::KeyType;
 use acme_dns_core::level::Level;
 use acme_dns_core::material::{Material, Pair};
@@ -97,9 +97,6 @@ pub(super) struct Startup<'a> {
     has_foreign_files: bool,
 }
 
-/// Which certificates were copied from the memory of before.
-type Copied = Table<CertificateId, bool>;
-
 /// Facts that the service is given about what was published.
 pub(super) struct Publication {
     pub(super) facts: Vec<PublishedFact>,
@@ -153,9 +150,9 @@ impl<'a> Startup<'a> {
         let copied = self.copy_from_before(&imported, writer);
         if let Some(before) = self.before {
             let area = Area::new(&before.memory, &before.config);
-            self.area.take_over(&config, (&area, &before.config), |id| copied[id]);
+            self.area.take_over(&config, (&area, &before.config), |id| copied.contains(id));
         }
-        let rest = config.certificates.iter().filter(|(id, _)| !copied[*id]).collect();
+        let rest = config.certificates.iter().filter(|(id, _)| !copied.contains(*id)).collect();
         let (rest, has_bad_pack) = self.unpack(rest, writer);
         let mut lacking = Vec::new();
         for (id, certificate) in rest {
@@ -177,8 +174,8 @@ impl<'a> Startup<'a> {
     }
 
     /// Copies what the configuration before has of the same certificates; gives which those are.
-    fn copy_from_before(&self, imported: &Pairs, writer: &mut Writer) -> Copied {
-        let mut copied: Copied = self.config.certificates.ids().map(|_| false).collect();
+    fn copy_from_before(&self, imported: &Pairs, writer: &mut Writer) -> IdSet<CertificateId> {
+        let mut copied = IdSet::default();
         let Some(before) = self.before else { return copied };
         let known = ByName::new(&before.config.certificates, |certificate| &certificate.name);
         // What is the same as a whole need not be compared once more.
@@ -193,15 +190,15 @@ impl<'a> Startup<'a> {
             };
             let is_same =
                 is_all_same || is_same((&self.config, certificate), (&before.config, of_old));
-            if is_same && !import::has(imported, certificate) {
-                copied[id] = copier.copy(old, id);
+            if is_same && !import::has(imported, certificate) && copier.copy(old, id) {
+                copied.insert(id);
             }
         }
         copied
     }
 
     /// Gives what a configuration before knew of the variants that were copied from it.
-    fn known_from(&self, before: &Ready, copied: &Copied) -> Vec<PublishedFact> {
+    fn known_from(&self, before: &Ready, copied: &IdSet<CertificateId>) -> Vec<PublishedFact> {
         // Of a certificate with two types of key, before or now, the slot may hold another pair than is
         // wanted: the helper reads it, and publishes it as it is to be.
         fn single(config: &Config, variant: VariantId) -> Option<&str> {
@@ -214,11 +211,11 @@ impl<'a> Startup<'a> {
         for (id, facts) in
             before.facts.iter().filter(|(id, _)| single(&before.config, *id).is_some())
         {
-            known[*id] = Some(facts);
+            known.get_mut(*id).into_iter().for_each(|known| *known = Some(facts));
         }
         let by_name = ByName::new(&before.config.variants, |variant| &variant.name);
         let is_copied = |id: &VariantId| {
-            self.config.variants.get(*id).is_some_and(|variant| copied[variant.certificate])
+            self.config.variants.get(*id).is_some_and(|it| copied.contains(it.certificate))
         };
         let variants = self.config.variants.ids().filter(is_copied);
         let known = |id| {

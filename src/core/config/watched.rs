@@ -8,7 +8,7 @@
 use super::binding::Wanted;
 use super::domains::Line;
 use super::{Certificate, Config};
-use crate::id::CertificateId;
+use crate::id::{CertificateId, IdSet};
 use crate::name::Name;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -99,30 +99,7 @@ pub struct WatchedLines {
     known: Vec<HashMap<LineKey, KnownLine>>,
     /// The certificate of each name of a certificate or variant.
     names: HashMap<String, CertificateId>,
-    in_force: CertificateSet,
-}
-
-/// Set of certificates.
-#[derive(Debug, Default)]
-struct CertificateSet(Vec<bool>);
-
-impl CertificateSet {
-    fn contains(&self, certificate: CertificateId) -> bool {
-        self.0.get(certificate.index()).is_some_and(|is_in| *is_in)
-    }
-
-    /// Puts one in, and tells whether it was not there.
-    fn insert(&mut self, certificate: CertificateId) -> bool {
-        let index = certificate.index();
-        if index >= self.0.len() {
-            self.0.resize(index + 1, false);
-        }
-        self.0.get_mut(index).is_some_and(|is_in| !std::mem::replace(is_in, true))
-    }
-
-    fn remove(&mut self, certificate: CertificateId) {
-        self.0.get_mut(certificate.index()).into_iter().for_each(|is_in| *is_in = false);
-    }
+    in_force: IdSet<CertificateId>,
 }
 
 /// Meaning of a line: the same certificate, wherever it stands and however it is written.
@@ -211,7 +188,7 @@ impl WatchedLines {
         let mut changes = LineChanges { added, ..LineChanges::default() };
         let Some(known) = self.known.get(directive) else { return Ok(changes) };
         let is_empty = found.is_empty() && changes.added.is_empty();
-        let mut there = CertificateSet::default();
+        let mut there = IdSet::default();
         for certificate in found {
             if there.insert(certificate) && !self.in_force.contains(certificate) {
                 changes.restored.push(certificate);
