@@ -130,13 +130,13 @@ software-test: ## Postfix, Dovecot and PostgreSQL with exported certificates; in
 	@tests/software/run
 
 # BENCH_JSON=file keeps the figures in a file; QUICK=1 only shows that each part works; SIZES="1000 100000" are the numbers of
-# certificates of the part sni, WORKERS=8 the number of workers of the parts scale and sni.
+# certificates of the part sni, and of one server in bench-versions, WORKERS=8 the number of workers of the parts scale and sni.
 bench: build ## Measures what handshakes, swaps and issuance cost; PARTS="handshake swap" chooses, BENCH_JSON=file
 	@$(if $(SIZES),BENCH_SIZES="$(SIZES)") $(if $(WORKERS),BENCH_WORKERS=$(WORKERS)) cargo run --quiet --release --package testbed --bin bench -- $(if $(QUICK),--quick) $(PARTS)
 
-bench-versions: build ## Handshakes, start, reload, orders and swaps, next to those of an earlier commit; FROM=REV
+bench-versions: build ## Handshakes, start, reload, orders and swaps, next to those of an earlier commit; FROM=REV SIZES=100000
 	$(call EARLIER,$(FROM))
-	@ACME_DNS_EARLIER_MODULE=$(EARLIER_MODULE) \
+	@$(if $(SIZES),BENCH_SIZES="$(SIZES)") ACME_DNS_EARLIER_MODULE=$(EARLIER_MODULE) \
 		cargo run --quiet --release --package testbed --bin bench -- $(if $(QUICK),--quick) versions
 
 # SECONDS=600 is how long each target runs; TARGETS="dns acme" chooses.

@@ -183,7 +183,7 @@ impl Stage {
     }
 
     /// Starts ours once and stops it: the first helper looks for what a crash has left, and packs what there is.
-    fn settle(&self, build: &NginxBuild) -> Result<(), String> {
+    pub(crate) fn settle(&self, build: &NginxBuild) -> Result<(), String> {
         let mut nginx = self.nginx(build, Kind::Chosen, &Port::reserve());
         nginx.try_start()?;
         let pack = self.state.join("packs/certificates");

@@ -39,11 +39,8 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> 
          ssl_certificate .../$ssl_server_name/fullchain.pem; stock and servers have a server for each name; \
          added is a line that comes to a watched file",
     );
-    let sizes = match env::var("BENCH_SIZES") {
-        Ok(sizes) => read(&sizes)?,
-        Err(_) if setup.quick => SIZES[..1].to_vec(),
-        Err(_) => SIZES.to_vec(),
-    };
+    let usual = if setup.quick { &SIZES[..1] } else { &SIZES[..] };
+    let sizes = given_sizes()?.unwrap_or_else(|| usual.to_vec());
     for size in sizes {
         let kinds = if size <= MANY_SERVERS { &KINDS[..] } else { &KINDS[..2] };
         let rounds = if size <= FEW { setup.times(ROUNDS) } else { 1 };
@@ -54,9 +51,11 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> 
     Ok(())
 }
 
-fn read(sizes: &str) -> Result<Vec<usize>, String> {
-    let sizes = sizes.split_whitespace().map(str::parse);
-    sizes.collect::<Result<_, _>>().map_err(|error| format!("BENCH_SIZES: {error}"))
+/// Reads the numbers of certificates of the environment, if it has some.
+pub(crate) fn given_sizes() -> Result<Option<Vec<usize>>, String> {
+    let Ok(sizes) = env::var("BENCH_SIZES") else { return Ok(None) };
+    let sizes = sizes.split_whitespace().map(str::parse).collect::<Result<_, _>>();
+    sizes.map(Some).map_err(|error| format!("BENCH_SIZES: {error}"))
 }
 
 /// Measures what a line costs that comes to a watched file.

@@ -13,9 +13,10 @@ use testbed::nginx::build::NginxBuild;
 use crate::client::Client;
 use crate::issuance;
 use crate::report::Report;
-use crate::scale::{FIGURES, Kind, Stage};
+use crate::scale::{FIGURES, Kind, Run, Stage};
 use crate::server::{Certificate, Source};
 use crate::setup::Setup;
+use crate::sni;
 use crate::swap;
 use crate::turns::{Competitor, Turns};
 
@@ -42,6 +43,9 @@ const WORKERS: usize = 2;
 /// greatest.
 const ROUNDS: usize = 6;
 
+/// The same for a start with as many names in one server as `BENCH_SIZES` says.
+const FEW_ROUNDS: usize = 3;
+
 /// Compares the two, if there is an earlier one.
 pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let Some(module) = env::var_os(EARLIER).filter(|file| !file.is_empty()) else {
@@ -53,7 +57,7 @@ pub(crate) fn measure(setup: &Setup, report: &mut Report) -> Result<(), String> 
     report.explain(
         "versions: ratios to an earlier module; control: that module once more, this: the one of this \
          tree. Handshakes: CPU time of the worker; start and reload: CPU time and memory of all processes \
-         with a thousand servers; issue: seconds until twenty certificates are served; swap: milliseconds \
+         with a thousand servers, and with one server for so many names if sizes are given; issue: seconds until twenty certificates are served; swap: milliseconds \
          until both workers serve a new certificate",
     );
     let builds = [earlier, earlier, setup.build];
@@ -93,12 +97,23 @@ fn starts(
     let stage = Stage::new(SERVERS);
     // The first service looks for what a crash has left.
     stage.run(setup.build, Kind::Ours)?;
-    let rounds = rounds(setup, builds, |build| stage.run(build, Kind::Ours))?;
-    for ((name, unit), of) in FIGURES {
-        let times = rounds.iter().map(|round| round.iter().map(of).collect()).collect();
-        compare(report, &format!("versions_{name}"), unit, times);
+    let runs = rounds(setup.times(ROUNDS), builds, |build| stage.run(build, Kind::Ours))?;
+    report_runs(report, "versions", &runs);
+    for size in sni::given_sizes()?.unwrap_or_default() {
+        let stage = Stage::new(size);
+        stage.settle(setup.build)?;
+        let few = setup.times(FEW_ROUNDS);
+        let runs = rounds(few, builds, |build| stage.run(build, Kind::Chosen))?;
+        report_runs(report, &format!("versions_sni_{size}"), &runs);
     }
     Ok(())
+}
+
+fn report_runs(report: &mut Report, name: &str, rounds: &[Vec<Run>]) {
+    for ((figure, unit), of) in FIGURES {
+        let times = rounds.iter().map(|round| round.iter().map(of).collect()).collect();
+        compare(report, &format!("{name}_{figure}"), unit, times);
+    }
 }
 
 fn orders(
@@ -125,7 +140,7 @@ fn swaps(
     builds: &[&'static NginxBuild; 3],
     report: &mut Report,
 ) -> Result<(), String> {
-    let times = rounds(setup, builds, |build| {
+    let times = rounds(setup.times(ROUNDS), builds, |build| {
         let site = swap::Site::start(&Setup { build, ..*setup }, WORKERS)?;
         let [_first, last, _handshakes] = site.swap()?;
         Ok(last)
@@ -136,12 +151,12 @@ fn swaps(
 
 /// Measures all of them again and again.
 fn rounds<T>(
-    setup: &Setup,
+    count: usize,
     builds: &[&'static NginxBuild; 3],
     mut measure: impl FnMut(&'static NginxBuild) -> Result<T, String>,
 ) -> Result<Vec<Vec<T>>, String> {
     let round = |_| builds.iter().map(|build| measure(build)).collect();
-    (0..setup.times(ROUNDS)).map(round).collect()
+    (0..count).map(round).collect()
 }
 
 /// Reports the figures of each, and the ratios to the first.

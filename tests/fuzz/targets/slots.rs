@@ -4,8 +4,12 @@
 use acme_dns_core::id::CertificateId;
 use acme_dns_core::index::NameIndex;
 use acme_dns_core::material::Material;
+use acme_dns_core::packed::{references, relocate, unpack};
 use libfuzzer_sys::fuzz_target;
 use std::sync::atomic::AtomicU64;
+
+/// The longest part that the memory has.
+const LONGEST: usize = 64 << 10;
 
 const NAMES: [&str; 3] = ["a.test", "b.a.test", "*.a.test"];
 
@@ -24,8 +28,24 @@ fn search(bytes: &[u8]) {
     }
 }
 
+/// Reads a packed record, and has it refer to another memory: it is the same there.
+fn read_packed(bytes: &[u8]) {
+    let part = |_, length| (length <= LONGEST).then(|| vec![1; length]);
+    let record = unpack(bytes, part);
+    let mut moved = bytes.to_vec();
+    let relocated = relocate(&mut moved, |offset, length| {
+        (length <= LONGEST).then_some(offset.wrapping_add(64))
+    });
+    assert!(record.is_none() || relocated.is_some());
+    if relocated.is_some() {
+        assert_eq!(unpack(&moved, part), record);
+        assert_eq!(references(&moved).map(|(_, own)| own), references(bytes).map(|(_, own)| own));
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     search(bytes);
+    read_packed(bytes);
     if let Ok(material) = Material::decode(bytes) {
         assert!(!material.pairs.is_empty());
         assert!(material.pairs.iter().all(|pair| !pair.chain.is_empty()));
