@@ -24,11 +24,7 @@ use ngx::ffi::NGX_PROCESS_WORKER;
 use std::cell::{RefCell, RefMut};
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::SystemTime;
-
-/// Configuration that a worker leaves as it is when it ends.
-static LEFT: AtomicPtr<Ready> = AtomicPtr::new(ptr::null_mut());
 
 /// Configuration of the core module.
 pub(super) struct CoreConf {
@@ -133,12 +129,23 @@ impl Drop for CoreConf {
     fn drop(&mut self) {
         if process() == NGX_PROCESS_WORKER {
             // It ends, and all its memory with it: the pages that it shares with the master would be copied to be freed.
-            let ready = self.ready.take().map(|ready| Box::into_raw(Box::new(ready)));
-            LEFT.store(ready.unwrap_or_default(), Ordering::Relaxed);
+            self.ready.take().into_iter().for_each(leave);
         }
         if registry::remove(self.cycle) {
             (self.when_last)();
         }
+    }
+}
+
+/// Leaves a configuration as it is until the process ends. The C library keeps its address, and not a variable of this
+/// object, which nginx unloads before: what nobody knows the address of, valgrind calls lost.
+fn leave(ready: Ready) {
+    let ready = Box::into_raw(Box::new(ready));
+    let mut key = 0;
+    // SAFETY: the key is written there; without a destructor nothing is ever done with what it has.
+    if unsafe { libc::pthread_key_create(&raw mut key, None) } == 0 {
+        // SAFETY: a plain call with a key that was just made.
+        unsafe { libc::pthread_setspecific(key, ready.cast()) };
     }
 }
 
