@@ -72,8 +72,8 @@ fn check_files(files: &Files, chain: &[u8], key: &[u8]) {
     if let Ok(stored) = load_certificate(&files.state, "a") {
         let stored = stored.expect("its files are there");
         check(&stored.material);
-        let _ = stored.facts.validity.renewal_time(1.0);
-        assert!(stored.facts.names.is_sorted());
+        let _ = stored.facts.traits.validity.renewal_time(1.0);
+        assert!(stored.facts.traits.names.is_sorted());
     }
     // What it accepts is not looked into.
     let _ = load_material(&files.state, "a");
