@@ -181,13 +181,15 @@ upgrade: build ## A state path under the module of an earlier commit, under this
 	ACME_DNS_EARLIER_MODULE=$(EARLIER_MODULE) \
 		cargo test -p testbed --test e2e -- upgrade:: --ignored
 
-# Clippy and rustdoc in release, because NGINX would be built once more in debug.
+# Clippy and rustdoc in release, because NGINX would be built once more in debug. The fuzz targets are a package of their own, which
+# nothing else compiles.
 lint: linters ## Formatting, clippy, documents, shellcheck, hadolint, and the licences, sources and advisories of the dependencies
 	cargo fmt --all --check
 	tests/documents
 	tests/import-circles
 	tests/summaries
 	cargo clippy --release --workspace --all-targets --features vendored,testbed/docker -- -D warnings
+	cargo check --release --locked --bins --manifest-path tests/fuzz/Cargo.toml --target-dir $${CARGO_TARGET_DIR:-target}
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --quiet --no-deps --workspace --document-private-items --features vendored
 	shellcheck docker/entrypoint/*.sh docker/entrypoint/lib/*.sh docker/check docker/healthcheck docker/renew docker/licenses docker/nginx-source docker/sbom \
 		docker/deb/build docker/deb/providers docker/deb/*.postinst tests/install-packages tests/manifests tests/summaries tests/browser/run tests/software/run tests/docker/run tests/docker/bases/make \
