@@ -75,7 +75,7 @@ impl Writer {
         writer
     }
 
-    /// The references of a record that is there. The key behind them is not copied if it need not be.
+    /// The references of a record that is there. No more of it is copied than its first bytes, if they have all of them.
     fn references(&self, current: CurrentRecord) -> Vec<Reference> {
         let read = |length| Some(references(&self.memory.copy(current.offset, length))?.0);
         let few = read(current.length.min(FEW_REFERENCES));
